@@ -84,8 +84,9 @@ def main():
         start = time.time()
         train(net, seed, epochs, peak, *data["train"])
         export(net, os.path.join(args.out, name + ".onnx"))
+        size = sum(p.numel() for p in net.parameters())
         print("%-16s %6d parameters  %.2f %% of the 10,000 test images  %.0f s"
-              % (name, sum(p.numel() for p in net.parameters()), accuracy(net, *data["t10k"]), time.time() - start), flush=True)
+              % (name, size, accuracy(net, *data["t10k"]), time.time() - start), flush=True)
 
 
 if __name__ == "__main__":
