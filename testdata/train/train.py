@@ -55,13 +55,13 @@ def accuracy(net, x, y):
     return 100 * hits / len(x)
 
 
-def export(net, path):
+def export(net, path, shape=(1, 28, 28)):
     # The exporter's default folds BatchNormalization into the convolutions and
     # constants into initializers. PRESERVE keeps BatchNormalization as nodes (in
     # inference form, since the network is in eval mode), so do it where there is one.
     keep = any(isinstance(m, torch.nn.BatchNorm2d) for m in net.modules())
     mode = torch.onnx.TrainingMode
-    torch.onnx.export(net, torch.zeros(1, 1, 28, 28), path, opset_version=13,
+    torch.onnx.export(net, torch.zeros(1, *shape), path, opset_version=13,
                       input_names=["input"], output_names=["logits"],
                       dynamic_axes={"input": {0: "N"}, "logits": {0: "N"}},
                       training=mode.PRESERVE if keep else mode.EVAL, do_constant_folding=not keep)

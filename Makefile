@@ -1,0 +1,52 @@
+# make help prints the targets.
+
+GO        ?= go
+FUZZTIME  ?= 30s
+TESTFLAGS ?=
+
+# A checkout without git (an archive) builds as "devel".
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.PHONY: help build runtime test demo bench bench-models bench-ot lint fuzz clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## bin/monge
+	$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/monge ./cmd/monge
+
+runtime: build ## fetch onnxruntime into the user cache, once
+	bin/monge runtime install
+
+test: runtime ## all tests; one that cannot find onnxruntime fails instead of being skipped
+	MONGE_REQUIRE_RUNTIME=1 $(GO) test -timeout 10m $(TESTFLAGS) ./...
+
+demo: runtime ## fuse, squeeze and compress the networks of testdata into demo/
+	./demo.sh
+
+bench: ## Go benchmarks of all packages
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+bench-models: ## large random networks in bench/out (needs Debian's python3-torch)
+	/usr/bin/python3 bench/models.py bench/out
+
+bench-ot: ## optimal transport solvers against other implementations
+	bench/ot/run.sh
+
+lint: ## gofmt, go vet, staticcheck
+	@unformatted=$$(gofmt -l .) && if [ -n "$$unformatted" ]; then echo "gofmt -w is needed for:" $$unformatted; exit 1; fi
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+fuzz: ## every fuzz target, FUZZTIME each (30s)
+	@for pkg in $$($(GO) list ./...); do \
+		targets=$$($(GO) test -list '^Fuzz' $$pkg) || exit 1; \
+		for target in $$(echo "$$targets" | grep '^Fuzz'); do \
+			echo "$$pkg $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+		done; \
+	done
+
+clean: ## bin, demo, bench/out
+	rm -rf bin demo bench/out

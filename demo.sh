@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Fuses two MLPs, squeezes a wide MLP into a narrow one's shape, halves the widths of a
+# residual network, and prints how all of them do on 1,000 MNIST test images.
+# Run by `make demo`, which builds bin/monge and fetches onnxruntime first.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+nets=testdata out=demo
+norm=(--scale 0.00392156862745098 --mean 0.1307 --std 0.3081)
+calib=(--data "$nets/mnist_calib.npz" "${norm[@]}" --quiet)
+
+mkdir -p "$out"
+bin/monge fuse "$nets/mlp_a.onnx" "$nets/mlp_b.onnx" -o "$out/mlp_fused.onnx" --align activations "${calib[@]}"
+bin/monge compress "$nets/mlp_wide.onnx" --into "$nets/mlp_a.onnx" -o "$out/mlp_squeezed.onnx" "${calib[@]}"
+bin/monge compress "$nets/resnet_a.onnx" --keep 0.5 -o "$out/resnet_half.onnx" "${calib[@]}"
+
+cat <<'TEXT'
+
+mlp_fused     mlp_a fused with mlp_b, half and half
+mlp_squeezed  mlp_wide moved into the widths of mlp_a
+resnet_half   resnet_a with half its channels
+TEXT
+bin/monge eval "$nets/mlp_a.onnx" "$nets/mlp_b.onnx" "$out/mlp_fused.onnx" \
+  "$nets/mlp_wide.onnx" "$out/mlp_squeezed.onnx" \
+  "$nets/resnet_a.onnx" "$out/resnet_half.onnx" \
+  --data "$nets/mnist_test.npz" "${norm[@]}" --quiet
