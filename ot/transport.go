@@ -1,0 +1,95 @@
+package ot
+
+import "math"
+
+// transport is the state of the exact solver: the primal-dual method of
+// shortest augmenting paths for the transportation problem, in the form that
+// Jonker and Volgenant gave it for the assignment problem (A shortest augmenting path
+// algorithm for dense and sparse linear assignment problems, Computing 38, 1987),
+// here with integer masses on both sides and with candidate lists in place
+// of rows. Three invariants hold from the first to the last step:
+//
+//   - feasibility: u[i] = min_j cost[i,j] − v[j], so no reduced cost is negative;
+//   - tightness: mass lies only where the reduced cost is 0;
+//   - v never rises, and v of a column with room left is still its first value.
+//
+// So when all mass is placed the plan is optimal. u is not stored: it is
+// cost − v of any column that the row has mass in.
+type transport struct {
+	n, k  int
+	costs Costs
+	grid  grid
+	scan  *scanner
+
+	supply []int64 // of each row, not placed yet
+	room   []int64 // of each column, not taken yet
+	v      []float64
+	lists  []candidates
+	second []float64 // of each row: a lower bound of its second least cost − v
+	flows  flows
+	search search
+	stats  Stats
+}
+
+// push places as much of row i's supply in column j as has room.
+func (t *transport) push(i, j int32, cost float64) {
+	m := min(t.supply[i], t.room[j])
+	if m == 0 {
+		return
+	}
+	t.supply[i] -= m
+	t.room[j] -= m
+	t.flows.add(i, j, cost, m)
+}
+
+// choice is a column as a row sees it: reduced is cost − v.
+type choice struct {
+	reduced, cost float64
+	col           int32
+}
+
+// best returns the cheapest and second cheapest column of row i. Where there is
+// only one, the second has infinite cost.
+func (t *transport) best(i int32) (first, second choice) {
+	l := &t.lists[i]
+	for {
+		first = choice{reduced: math.Inf(1), col: -1}
+		second = first
+		for x := range l.items {
+			c := &l.items[x]
+			if float64(c.key) >= second.reduced {
+				break
+			}
+			if w := c.cost - t.v[c.col]; w < first.reduced {
+				first, second = choice{w, c.cost, c.col}, first
+			} else if w < second.reduced {
+				second = choice{w, c.cost, c.col}
+			}
+		}
+		if second.reduced <= l.bound {
+			return first, second
+		}
+		t.relist(i)
+	}
+}
+
+// relist reads the whole row i again.
+func (t *transport) relist(i int32) {
+	t.stats.Scans++
+	t.scan.list(&t.lists[i], t.costs.Row(int(i), t.scan.row), t.v, t.grid)
+}
+
+// diagonal places mass from i to i wherever that is cheapest for both row and
+// column. Nothing has been placed before.
+func (t *transport) diagonal() {
+	for i := range int32(min(t.n, t.k)) {
+		if t.supply[i] == 0 || t.room[i] == 0 {
+			continue
+		}
+		first, _ := t.best(i)
+		c := t.grid.steps(t.costs.At(int(i), int(i)))
+		if c-t.v[i] == first.reduced && first.reduced == 0 {
+			t.push(i, i, c)
+		}
+	}
+}
