@@ -1,0 +1,179 @@
+package onnxio
+
+import "github.com/monge-ml/monge/onnxio/onnxpb"
+
+func isConstant(n *onnxpb.NodeProto) bool {
+	return n.GetOpType() == "Constant" && standardDomain(n.GetDomain()) == ""
+}
+
+// Constant returns the value of a constant tensor: a dense initializer, or
+// what a Constant node holds; nil for all else. A name that this graph does
+// not define is looked up in the graphs around it. The result carries the
+// tensor's name and must not be changed: use [Graph.SetConstant].
+func (g *Graph) Constant(tensor string) *onnxpb.TensorProto {
+	g = g.scope(tensor)
+	if g == nil {
+		return nil
+	}
+	if t := g.initializers[tensor]; t != nil {
+		return t
+	}
+	n := g.producers[tensor]
+	if !isConstant(n) {
+		return nil
+	}
+	t, ok := g.constants[tensor]
+	if !ok {
+		t = constantValue(n, tensor)
+		g.constants[tensor] = t
+	}
+	return t
+}
+
+// constantValue returns the tensor that a Constant node makes; nil where the
+// value is sparse or a function's parameter.
+func constantValue(n *onnxpb.NodeProto, name string) *onnxpb.TensorProto {
+	for _, a := range n.Attribute {
+		if a.GetRefAttrName() != "" {
+			continue
+		}
+		switch a.GetName() {
+		case "value":
+			if a.T == nil {
+				continue
+			}
+			t := cloneTensor(a.T)
+			t.Name = &name
+			return t
+		case "value_float":
+			return (&Tensor{Name: name, Type: Float, F32: []float32{a.GetF()}}).Proto()
+		case "value_floats":
+			return (&Tensor{Name: name, Type: Float, Dims: []int{len(a.Floats)}, F32: a.Floats}).Proto()
+		case "value_int":
+			return NewInts(name, nil, []int64{a.GetI()}).Proto()
+		case "value_ints":
+			return NewInts(name, []int{len(a.Ints)}, a.Ints).Proto()
+		case "value_string":
+			return (&Tensor{Name: name, Type: onnxpb.TensorProto_STRING, Strings: [][]byte{a.S}}).Proto()
+		case "value_strings":
+			return (&Tensor{Name: name, Type: onnxpb.TensorProto_STRING, Dims: []int{len(a.Strings)}, Strings: a.Strings}).Proto()
+		}
+	}
+	return nil
+}
+
+// SetConstant replaces the payload, shape and type of the initializer or
+// Constant node that t.Name names, seen from this graph, and corrects what
+// graph inputs, outputs and value_info say about that tensor. The old
+// TensorProto is left as it was, for clones and for whoever holds it.
+func (g *Graph) SetConstant(t *Tensor) error {
+	if err := t.check(); err != nil {
+		return g.Model.errorf("tensor %q: %w", t.Name, err)
+	}
+	home := g.scope(t.Name)
+	if home == nil || home.Constant(t.Name) == nil {
+		return g.Model.errorf("tensor %q is no constant", t.Name)
+	}
+	if home.initializers[t.Name] != nil {
+		home.replaceInitializer(t)
+	} else {
+		n := home.producers[t.Name]
+		setConstantNode(n, t)
+		delete(home.constants, t.Name)
+	}
+	home.correctType(t)
+	return nil
+}
+
+func (g *Graph) replaceInitializer(t *Tensor) {
+	p := t.Proto()
+	for i, old := range g.Proto.Initializer {
+		if old.GetName() == t.Name {
+			keepNotes(p, old)
+			g.Proto.Initializer[i] = p
+		}
+	}
+	g.initializers[t.Name] = p
+}
+
+// keepNotes moves over what a tensor carries beside its value.
+func keepNotes(dst, src *onnxpb.TensorProto) {
+	dst.DocString = src.DocString
+	dst.MetadataProps = src.MetadataProps
+	copyUnknown(dst.ProtoReflect(), src.ProtoReflect())
+}
+
+func setConstantNode(n *onnxpb.NodeProto, t *Tensor) {
+	p := t.Proto()
+	p.Name = nil
+	if old := Attr(n, "value"); old.GetT() != nil {
+		p.Name = old.T.Name
+		keepNotes(p, old.T)
+	}
+	for _, name := range []string{"value_float", "value_floats", "value_int", "value_ints", "value_string", "value_strings"} {
+		RemoveAttr(n, name)
+	}
+	resetAttr(n, "value", onnxpb.AttributeProto_TENSOR).T = p
+}
+
+// correctType makes declarations of a tensor agree with its new value.
+func (g *Graph) correctType(t *Tensor) {
+	for _, values := range [][]*onnxpb.ValueInfoProto{g.Proto.Input, g.Proto.Output, g.Proto.ValueInfo} {
+		for _, v := range values {
+			if tt := v.GetType().GetTensorType(); tt != nil && v.GetName() == t.Name {
+				tt.ElemType = ptr(int32(t.Type))
+				SetDims(v, t.Dims)
+			}
+		}
+	}
+}
+
+// AddInitializer adds a constant tensor under a name that the graph does not
+// use yet ([Graph.Fresh]). Up to IR version 3 every initializer of the
+// top-level graph is a graph input too, and becomes one.
+func (g *Graph) AddInitializer(t *Tensor) error {
+	if err := t.check(); err != nil {
+		return g.Model.errorf("tensor %q: %w", t.Name, err)
+	}
+	switch {
+	case t.Name == "":
+		return g.Model.errorf("new initializer has no name")
+	case g.scope(t.Name) != nil:
+		return g.Model.errorf("new initializer %q: the name is taken", t.Name)
+	}
+	p := t.Proto()
+	g.Proto.Initializer = append(g.Proto.Initializer, p)
+	g.initializers[t.Name] = p
+	if g.Outer == nil && g.Model.Proto.GetIrVersion() < 4 {
+		v := NewValueInfo(t.Name, t.Type)
+		SetDims(v, t.Dims)
+		g.Proto.Input = append(g.Proto.Input, v)
+		g.inputs[t.Name] = v
+	}
+	return nil
+}
+
+// NewValueInfo declares a tensor of a type, and of a shape made of lengths
+// (int, int64) and names (string). Other dims are left unknown; without any
+// the tensor is a scalar.
+func NewValueInfo(name string, typ onnxpb.TensorProto_DataType, dims ...any) *onnxpb.ValueInfoProto {
+	shape := new(onnxpb.TensorShapeProto)
+	for _, d := range dims {
+		dim := new(onnxpb.TensorShapeProto_Dimension)
+		switch d := d.(type) {
+		case int:
+			dim.Value = &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: int64(d)}
+		case int64:
+			dim.Value = &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: d}
+		case string:
+			dim.Value = &onnxpb.TensorShapeProto_Dimension_DimParam{DimParam: d}
+		}
+		shape.Dim = append(shape.Dim, dim)
+	}
+	return &onnxpb.ValueInfoProto{
+		Name: &name,
+		Type: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{
+			TensorType: &onnxpb.TypeProto_Tensor{ElemType: ptr(int32(typ)), Shape: shape},
+		}},
+	}
+}

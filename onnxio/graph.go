@@ -1,0 +1,302 @@
+package onnxio
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
+
+// Graph is an index over one graph of a model: who makes a tensor, who reads
+// it, and what is constant. It follows edits made through its methods; after
+// others to Proto, call [Graph.Refresh].
+type Graph struct {
+	Model *Model
+	Proto *onnxpb.GraphProto
+
+	// Outer is the graph around a subgraph (the body of an If, Loop or Scan),
+	// whose tensors the subgraph may read; Holder is the node that holds it.
+	// Both are nil at the top.
+	Outer  *Graph
+	Holder *onnxpb.NodeProto
+
+	// Nodes is in topological order, which is the file's order where that is
+	// topological already.
+	Nodes []*onnxpb.NodeProto
+
+	producers    map[string]*onnxpb.NodeProto
+	consumers    map[string][]Consumer
+	initializers map[string]*onnxpb.TensorProto
+	sparse       map[string]*onnxpb.SparseTensorProto
+	inputs       map[string]*onnxpb.ValueInfoProto
+	outputs      map[string]*onnxpb.ValueInfoProto
+	constants    map[string]*onnxpb.TensorProto // values of Constant nodes
+	subgraphs    map[*onnxpb.NodeProto][]*Graph
+	captures     []string // names that this graph reads from the graphs around it
+}
+
+// Consumer is one reading of a tensor.
+type Consumer struct {
+	Node *onnxpb.NodeProto
+	// Input is the position among the node's inputs, -1 where a subgraph of
+	// the node reads the tensor.
+	Input int
+}
+
+// Graph indexes the model's top-level graph and the subgraphs of its nodes.
+func (m *Model) Graph() (*Graph, error) {
+	g, err := newGraph(m, m.Proto.GetGraph(), nil, nil)
+	if err != nil {
+		return nil, m.errorf("%w", err)
+	}
+	return g, nil
+}
+
+// Refresh builds the index anew after edits to Proto. Subgraphs must be
+// refreshed through the top-level graph, which makes new ones.
+func (g *Graph) Refresh() error {
+	fresh, err := newGraph(g.Model, g.Proto, g.Outer, g.Holder)
+	if err != nil {
+		return g.Model.errorf("%w", err)
+	}
+	*g = *fresh
+	for _, subs := range g.subgraphs {
+		for _, s := range subs {
+			s.Outer = g
+		}
+	}
+	return nil
+}
+
+func newGraph(m *Model, p *onnxpb.GraphProto, outer *Graph, holder *onnxpb.NodeProto) (*Graph, error) {
+	if p == nil {
+		return nil, fmt.Errorf("there is no graph")
+	}
+	g := &Graph{
+		Model: m, Proto: p, Outer: outer, Holder: holder,
+		producers:    make(map[string]*onnxpb.NodeProto, len(p.Node)),
+		consumers:    make(map[string][]Consumer, len(p.Node)),
+		initializers: make(map[string]*onnxpb.TensorProto, len(p.Initializer)),
+		sparse:       make(map[string]*onnxpb.SparseTensorProto, len(p.SparseInitializer)),
+		inputs:       make(map[string]*onnxpb.ValueInfoProto, len(p.Input)),
+		outputs:      make(map[string]*onnxpb.ValueInfoProto, len(p.Output)),
+		constants:    make(map[string]*onnxpb.TensorProto),
+		subgraphs:    make(map[*onnxpb.NodeProto][]*Graph),
+	}
+	for _, step := range []func() error{g.indexValues, g.indexNodes, g.indexSubgraphs, g.indexConsumers, g.sort} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return g, nil
+}
+
+// indexValues enters inputs, outputs and initializers.
+func (g *Graph) indexValues() error {
+	for i, v := range g.Proto.Input {
+		name := v.GetName()
+		if name == "" {
+			return fmt.Errorf("graph input %d has no name", i)
+		}
+		if g.inputs[name] != nil {
+			return fmt.Errorf("graph input %q is listed twice", name)
+		}
+		g.inputs[name] = v
+	}
+	for i, v := range g.Proto.Output {
+		if v.GetName() == "" {
+			return fmt.Errorf("graph output %d has no name", i)
+		}
+		g.outputs[v.GetName()] = v
+	}
+	for i, t := range g.Proto.Initializer {
+		name := t.GetName()
+		if name == "" {
+			return fmt.Errorf("initializer %d has no name", i)
+		}
+		if g.initializers[name] != nil {
+			return fmt.Errorf("initializer %q is listed twice", name)
+		}
+		g.initializers[name] = t
+	}
+	for i, s := range g.Proto.SparseInitializer {
+		name := s.GetValues().GetName()
+		if name == "" {
+			return fmt.Errorf("sparse initializer %d has no name", i)
+		}
+		if g.sparse[name] != nil || g.initializers[name] != nil {
+			return fmt.Errorf("sparse initializer %q is listed twice", name)
+		}
+		g.sparse[name] = s
+	}
+	return nil
+}
+
+// indexNodes enters the nodes' outputs, each of which may be made only once.
+func (g *Graph) indexNodes() error {
+	for i, n := range g.Proto.Node {
+		if n.GetOpType() == "" {
+			return fmt.Errorf("node %d (%q) has no operator", i, n.GetName())
+		}
+		for _, out := range n.Output {
+			if out == "" {
+				continue
+			}
+			if other := g.producers[out]; other != nil {
+				return fmt.Errorf("%s: output %q is also made by %s", Label(n), out, Label(other))
+			}
+			if g.inputs[out] != nil || g.initializers[out] != nil || g.sparse[out] != nil {
+				return fmt.Errorf("%s: output %q is also a graph input or initializer", Label(n), out)
+			}
+			g.producers[out] = n
+		}
+	}
+	return nil
+}
+
+func (g *Graph) indexSubgraphs() error {
+	for _, n := range g.Proto.Node {
+		for _, a := range n.Attribute {
+			for _, p := range attrGraphs(a) {
+				s, err := newGraph(g.Model, p, g, n)
+				if err != nil {
+					return fmt.Errorf("%s: attribute %q: %w", Label(n), a.GetName(), err)
+				}
+				g.subgraphs[n] = append(g.subgraphs[n], s)
+			}
+		}
+	}
+	return nil
+}
+
+func attrGraphs(a *onnxpb.AttributeProto) []*onnxpb.GraphProto {
+	if a.G != nil {
+		return append([]*onnxpb.GraphProto{a.G}, a.Graphs...)
+	}
+	return a.Graphs
+}
+
+// indexConsumers enters who reads what, and sees to it that it exists.
+func (g *Graph) indexConsumers() error {
+	captured := make(map[string]bool)
+	// read reports whether a tensor exists, and notes it if it is of a graph
+	// around this one.
+	read := func(name string) bool {
+		if g.Defines(name) {
+			return true
+		}
+		if !captured[name] {
+			if g.scope(name) == nil {
+				return false
+			}
+			captured[name] = true
+			g.captures = append(g.captures, name)
+		}
+		return true
+	}
+	for _, n := range g.Proto.Node {
+		for i, in := range n.Input {
+			if in == "" {
+				continue
+			}
+			if !read(in) {
+				return fmt.Errorf("%s: input %d, %q, is made by no node and is neither input nor initializer", Label(n), i, in)
+			}
+			g.consumers[in] = append(g.consumers[in], Consumer{n, i})
+		}
+		inner := make(map[string]bool)
+		for _, s := range g.subgraphs[n] {
+			for _, name := range s.captures {
+				if !inner[name] {
+					inner[name] = true
+					read(name) // exists: s found it
+					g.consumers[name] = append(g.consumers[name], Consumer{n, -1})
+				}
+			}
+		}
+	}
+	for _, v := range g.Proto.Output {
+		if !read(v.GetName()) {
+			return fmt.Errorf("graph output %q is made by no node and is neither input nor initializer", v.GetName())
+		}
+	}
+	return nil
+}
+
+// Defines reports whether a tensor is of this graph, not of one around it.
+func (g *Graph) Defines(name string) bool {
+	return g.producers[name] != nil || g.inputs[name] != nil || g.initializers[name] != nil || g.sparse[name] != nil
+}
+
+// scope returns the graph that a name, as seen from g, belongs to; nil if none.
+func (g *Graph) scope(name string) *Graph {
+	for ; g != nil; g = g.Outer {
+		if g.Defines(name) {
+			return g
+		}
+	}
+	return nil
+}
+
+// Producer returns the node of this graph that makes a tensor; nil for graph
+// inputs, initializers and tensors of other graphs.
+func (g *Graph) Producer(tensor string) *onnxpb.NodeProto { return g.producers[tensor] }
+
+// Consumers returns the readings of a tensor by nodes of this graph, in the
+// file's order. That the graph may put it out is not among them: [Graph.IsOutput].
+func (g *Graph) Consumers(tensor string) []Consumer { return g.consumers[tensor] }
+
+// Subgraphs returns the graphs held by a node, in the order of its attributes.
+func (g *Graph) Subgraphs(n *onnxpb.NodeProto) []*Graph { return g.subgraphs[n] }
+
+// Inputs returns the graph inputs proper, those without an initializer of the
+// same name: old exporters list the weights as inputs too.
+func (g *Graph) Inputs() []*onnxpb.ValueInfoProto {
+	var in []*onnxpb.ValueInfoProto
+	for _, v := range g.Proto.Input {
+		if g.IsInput(v.GetName()) {
+			in = append(in, v)
+		}
+	}
+	return in
+}
+
+// Outputs returns the graph outputs.
+func (g *Graph) Outputs() []*onnxpb.ValueInfoProto { return slices.Clone(g.Proto.Output) }
+
+// IsInput reports whether a tensor is among [Graph.Inputs].
+func (g *Graph) IsInput(name string) bool {
+	return g.inputs[name] != nil && g.initializers[name] == nil && g.sparse[name] == nil
+}
+
+// IsOutput reports whether a tensor is a graph output.
+func (g *Graph) IsOutput(name string) bool { return g.outputs[name] != nil }
+
+// ValueInfo returns what the file says about a tensor's type: as graph input,
+// output or intermediate value; nil if nothing.
+func (g *Graph) ValueInfo(name string) *onnxpb.ValueInfoProto {
+	if v := g.inputs[name]; v != nil {
+		return v
+	}
+	if v := g.outputs[name]; v != nil {
+		return v
+	}
+	for _, v := range g.Proto.ValueInfo {
+		if v.GetName() == name {
+			return v
+		}
+	}
+	return nil
+}
+
+// Fresh returns a tensor name that is used nowhere in the model: prefix itself
+// or prefix with a number.
+func (g *Graph) Fresh(prefix string) string {
+	used := make(map[string]bool)
+	visitNames(g.Model.Proto, used)
+	name := prefix
+	for i := 1; name == "" || used[name]; i++ {
+		name = fmt.Sprintf("%s_%d", prefix, i)
+	}
+	return name
+}

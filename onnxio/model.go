@@ -1,0 +1,158 @@
+package onnxio
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
+
+// maxProtoSize is the largest message that protobuf parsers accept, in bytes.
+const maxProtoSize = math.MaxInt32
+
+// Model is an ONNX model in memory. Payloads kept in external data files stay
+// there until [Model.Tensor] asks for one of them.
+type Model struct {
+	// Proto is the whole file, unknown fields included.
+	Proto *onnxpb.ModelProto
+	// Path is the file that the model was loaded from, "" when built in memory.
+	Path string
+	// Dir is the folder against which external-data locations resolve. With ""
+	// external data is an error.
+	Dir string
+}
+
+// Load reads and validates a model file. It does not read external data, but
+// checks that the files are there and long enough. Errors name the file and
+// the node or tensor.
+func Load(path string) (*Model, error) {
+	data, err := readModelFile(path)
+	if err != nil {
+		return nil, err
+	}
+	m, err := unmarshal(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	m.Path, m.Dir = path, filepath.Dir(path)
+	if err := m.Validate(); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func readModelFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxProtoSize {
+		return nil, fmt.Errorf("%s: %d bytes: a protobuf file ends at 2 GiB", path, info.Size())
+	}
+	if !info.Mode().IsRegular() {
+		// A pipe, say: its length is not known beforehand.
+		data, err := io.ReadAll(io.LimitReader(f, maxProtoSize+1))
+		if err == nil && len(data) > maxProtoSize {
+			err = fmt.Errorf("%s: a protobuf file ends at 2 GiB", path)
+		}
+		return data, err
+	}
+	data := make([]byte, info.Size())
+	if _, err := io.ReadFull(f, data); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return data, nil
+}
+
+// Decode parses and validates a model held in memory. External-data locations
+// resolve against the folder dir; "" is fine for a model without any.
+func Decode(data []byte, dir string) (*Model, error) {
+	m, err := unmarshal(data)
+	if err != nil {
+		return nil, err
+	}
+	m.Dir = dir
+	if err := m.Validate(); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func unmarshal(data []byte) (*Model, error) {
+	m := &Model{Proto: new(onnxpb.ModelProto)}
+	if err := proto.Unmarshal(data, m.Proto); err != nil {
+		return nil, fmt.Errorf("not an ONNX file, or a damaged one: %w", err)
+	}
+	return m, nil
+}
+
+// Encode returns the model's protobuf bytes, the same for equal models.
+// External data is not pulled in: its locations are written as they stand.
+func (m *Model) Encode() ([]byte, error) {
+	if m.Proto == nil {
+		return nil, errors.New("model is empty")
+	}
+	if size := proto.Size(m.Proto); size > maxProtoSize {
+		return nil, m.errorf("%d bytes are too many for one protobuf file (2 GiB): save with external data", size)
+	}
+	return proto.MarshalOptions{Deterministic: true}.Marshal(m.Proto)
+}
+
+// Opset returns the version of the operator set imported for a domain, 0 where
+// there is none. "" and "ai.onnx" name the same, standard one.
+func (m *Model) Opset(domain string) int64 {
+	for _, o := range m.Proto.GetOpsetImport() {
+		if standardDomain(o.GetDomain()) == standardDomain(domain) {
+			return o.GetVersion()
+		}
+	}
+	return 0
+}
+
+func standardDomain(domain string) string {
+	if domain == "ai.onnx" {
+		return ""
+	}
+	return domain
+}
+
+// Metadata returns the value stored under key in the model's metadata_props.
+func (m *Model) Metadata(key string) (string, bool) {
+	for _, e := range m.Proto.GetMetadataProps() {
+		if e.GetKey() == key {
+			return e.GetValue(), true
+		}
+	}
+	return "", false
+}
+
+// SetMetadata stores a key with its value in the model's metadata_props.
+func (m *Model) SetMetadata(key, value string) {
+	for _, e := range m.Proto.GetMetadataProps() {
+		if e.GetKey() == key {
+			e.Value = &value
+			return
+		}
+	}
+	m.Proto.MetadataProps = append(m.Proto.MetadataProps, &onnxpb.StringStringEntryProto{Key: &key, Value: &value})
+}
+
+// errorf puts the file name, where there is one, before a message.
+func (m *Model) errorf(format string, args ...any) error {
+	err := fmt.Errorf(format, args...)
+	if m.Path == "" {
+		return err
+	}
+	return fmt.Errorf("%s: %w", m.Path, err)
+}

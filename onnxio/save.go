@@ -1,0 +1,267 @@
+package onnxio
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
+
+// External says where [SaveWith] puts the weights.
+type External uint8
+
+const (
+	// Auto uses a data file when the model uses external data now, or is too
+	// large for one protobuf file (2 GiB).
+	Auto External = iota
+	// Always uses a data file.
+	Always
+	// Never puts everything into the one file, and fails beyond 2 GiB.
+	Never
+)
+
+// SaveOptions says how a model is written. The zero value is what [Save] uses.
+type SaveOptions struct {
+	External External
+	// Threshold is the payload size in bytes from which on a weight goes to
+	// the data file; smaller ones stay in the model file, where runtimes can
+	// use them for shape inference. 0 means 1024; negative means every weight.
+	Threshold int64
+	// Align is the multiple in bytes at which each payload begins in the data
+	// file, for memory-mapping. 0 means 4096, the usual page size.
+	Align int64
+	// DataFile is the name of the data file, which lies in the model file's
+	// folder. "" means that of the model file with ".data" appended.
+	DataFile string
+}
+
+// Save writes a model file with the zero [SaveOptions].
+func Save(path string, m *Model) error { return SaveWith(path, m, SaveOptions{}) }
+
+// SaveWith writes a model file and, where weights are external, one data file
+// beside it. Each is written under a temporary name, synced and renamed, the
+// data file first: a failed write leaves nothing behind and the old files as
+// they were. External weights are copied one at a time.
+//
+// A file that m itself reads external data from is never overwritten; saving
+// over such a model picks another name for the data file, and the old one
+// stays. The model in memory is not changed: it keeps its Path and Dir, and
+// the places of its external data.
+func SaveWith(path string, m *Model, o SaveOptions) error {
+	if err := m.Validate(); err != nil {
+		return err
+	}
+	if err := save(path, m, o); err != nil {
+		return fmt.Errorf("saving %s: %w", path, err)
+	}
+	return nil
+}
+
+func save(path string, m *Model, o SaveOptions) error {
+	sources, externalBytes, err := m.dataFiles()
+	if err != nil {
+		return err
+	}
+	if isOneOf(path, sources) {
+		return errors.New("the model reads external data from this file")
+	}
+	out := m.Clone() // takes the new locations; shares the payloads
+	var data *atomicFile
+	if o.External == Always || o.External == Auto && (len(sources) > 0 || int64(proto.Size(m.Proto)) > maxProtoSize) {
+		name, err := dataName(path, o.DataFile, sources)
+		if err != nil {
+			return err
+		}
+		if data, err = createAtomic(filepath.Join(filepath.Dir(path), name)); err != nil {
+			return err
+		}
+		defer data.abort()
+		if err := out.externalize(data, name, o); err != nil {
+			return err
+		}
+	} else {
+		if int64(proto.Size(m.Proto))+externalBytes > maxProtoSize {
+			return errors.New("the model is too large for one protobuf file (2 GiB)")
+		}
+		if err := out.internalize(); err != nil {
+			return err
+		}
+	}
+	bytes, err := out.Encode()
+	if err != nil {
+		return err
+	}
+	file, err := createAtomic(path)
+	if err != nil {
+		return err
+	}
+	defer file.abort()
+	if _, err := file.Write(bytes); err != nil {
+		return err
+	}
+	if data == nil || data.n == 0 {
+		return file.commit()
+	}
+	if err := file.sync(); err != nil {
+		return err
+	}
+	if err := data.commit(); err != nil {
+		return err
+	}
+	return file.commit()
+}
+
+// dataFiles returns the data files that a model reads now, and how many bytes
+// of them.
+func (m *Model) dataFiles() (paths []string, bytes int64, err error) {
+	seen := make(map[string]bool)
+	err = visitTensors(m.Proto, func(t *onnxpb.TensorProto, _ place, where string) error {
+		s, err := storageOf(t)
+		if err != nil || s.kind != inFile {
+			return err
+		}
+		bytes += s.file.length
+		if !seen[s.file.location] {
+			seen[s.file.location] = true
+			paths = append(paths, filepath.Join(m.Dir, filepath.FromSlash(s.file.location)))
+		}
+		return nil
+	})
+	return paths, bytes, err
+}
+
+// isOneOf reports whether a path leads to one of some existing files.
+func isOneOf(path string, files []string) bool {
+	info, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	for _, f := range files {
+		if other, err := os.Stat(f); err == nil && os.SameFile(info, other) {
+			return true
+		}
+	}
+	return false
+}
+
+// dataName chooses the name of the data file: none of those that the model
+// reads from, nor the model file itself.
+func dataName(path, wanted string, sources []string) (string, error) {
+	dir, base := filepath.Split(path)
+	if wanted != "" {
+		if wanted != filepath.Base(wanted) || checkLocation(wanted) != nil || wanted == base {
+			return "", fmt.Errorf("data file %q: want a plain file name, not the model's own", wanted)
+		}
+		if isOneOf(filepath.Join(dir, wanted), sources) {
+			return "", fmt.Errorf("data file %q: the model reads external data from it", wanted)
+		}
+		return wanted, nil
+	}
+	name := base + ".data"
+	for i := 1; isOneOf(filepath.Join(dir, name), sources); i++ {
+		name = fmt.Sprintf("%s.%d.data", base, i)
+	}
+	return name, nil
+}
+
+// externalize writes the payloads of weights to w and makes the tensors refer
+// to them. What was external before stays external, wherever it is used.
+func (m *Model) externalize(w *atomicFile, name string, o SaveOptions) error {
+	threshold, align := o.Threshold, o.Align
+	if threshold == 0 {
+		threshold = 1024
+	}
+	if align <= 0 {
+		align = 4096
+	}
+	return visitTensors(m.Proto, func(t *onnxpb.TensorProto, at place, where string) error {
+		s, err := storageOf(t)
+		if err != nil {
+			return fmt.Errorf("%s: %w", where, err)
+		}
+		size := s.dtype.bytes(s.n)
+		movable := s.dtype.family != stringFamily && at != otherPlace && size > 0 && size >= threshold
+		if s.kind != inFile && !movable {
+			return nil
+		}
+		if err := w.pad(align); err != nil {
+			return err
+		}
+		offset := w.n
+		if err := m.copyPayload(w, t, s); err != nil {
+			return fmt.Errorf("%s: %w", where, err)
+		}
+		refer(t, name, offset, size)
+		return nil
+	})
+}
+
+// copyPayload writes the raw form of a tensor's elements.
+func (m *Model) copyPayload(w io.Writer, t *onnxpb.TensorProto, s storage) error {
+	switch s.kind {
+	case inRaw:
+		_, err := w.Write(t.RawData)
+		return err
+	case inTyped:
+		decoded, err := m.decodeTensor(t)
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(decoded.Proto().RawData)
+		return err
+	}
+	r, c, err := m.section(s.file)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	n, err := io.Copy(w, r)
+	if err == nil && n != s.file.length {
+		err = fmt.Errorf("external data at %q: %w", s.file.location, io.ErrUnexpectedEOF)
+	}
+	return err
+}
+
+// internalize reads all external payloads into raw_data.
+func (m *Model) internalize() error {
+	return visitTensors(m.Proto, func(t *onnxpb.TensorProto, _ place, where string) error {
+		s, err := storageOf(t)
+		if err == nil && s.kind == inFile {
+			var raw []byte
+			if raw, err = m.readExternal(s); err == nil {
+				clearPayload(t)
+				t.RawData = raw
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", where, err)
+		}
+		return nil
+	})
+}
+
+// clearPayload removes a tensor's elements, or the reference to them.
+func clearPayload(t *onnxpb.TensorProto) {
+	t.RawData, t.FloatData, t.Int32Data, t.StringData = nil, nil, nil, nil
+	t.Int64Data, t.DoubleData, t.Uint64Data = nil, nil, nil
+	t.ExternalData, t.DataLocation = nil, nil
+}
+
+// refer makes a tensor's payload a stretch of a data file.
+func refer(t *onnxpb.TensorProto, location string, offset, length int64) {
+	clearPayload(t)
+	t.DataLocation = onnxpb.TensorProto_EXTERNAL.Enum()
+	for _, e := range [...][2]string{
+		{"location", location},
+		{"offset", strconv.FormatInt(offset, 10)},
+		{"length", strconv.FormatInt(length, 10)},
+	} {
+		t.ExternalData = append(t.ExternalData, &onnxpb.StringStringEntryProto{Key: ptr(e[0]), Value: ptr(e[1])})
+	}
+}
