@@ -26,7 +26,7 @@ func TestPlanViews(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	check("barycentric", y.RawMatrix().Data, []float64{1, 6, 2, 2./3*3 + 8./3})
+	check("barycentric", y.RawMatrix().Data, []float64{1, 6, 2.25, 4.25})
 	if _, err := Barycentric(p, y); err == nil {
 		t.Error("barycentric map accepts two targets for three")
 	}
