@@ -1,0 +1,173 @@
+package align
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
+
+// Edit returns a copy of the subject's model in which the maps are carried out:
+// weights along every use of a mapped space, and the shapes, pads, slice
+// bounds, group counts and value_info that follow its width. Spaces without a
+// map, or whose map is the identity, are not touched: not a bit of their
+// weights changes.
+func Edit(s *Subject, maps Maps) (*onnxio.Model, error) {
+	maps = maps.changed()
+	out := s.Model.Clone()
+	if len(maps) == 0 {
+		return out, nil
+	}
+	g, err := out.Graph()
+	if err != nil {
+		return nil, err
+	}
+	t := newTransform(s.Analysis, maps)
+	for _, w := range s.Analysis.Weights {
+		if !slices.ContainsFunc(w.Axes, t.touches) {
+			continue
+		}
+		if err := t.edit(s, g, w); err != nil {
+			return nil, err
+		}
+	}
+	if err := editShapes(s, g, t.after); err != nil {
+		return nil, err
+	}
+	editValueInfo(s.Analysis, g.Proto, t.after)
+	if err := check(out, s, t.after); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// edit writes one transformed weight into the copy.
+func (t *transform) edit(s *Subject, g *onnxio.Graph, w *coupling.Weight) error {
+	data, err := s.floats(w.Name)
+	if err != nil {
+		return err
+	}
+	data, dims, err := t.weight(w, data, -1)
+	if err != nil {
+		return err
+	}
+	return setFloats(g, w.Name, dims, data)
+}
+
+// setFloats stores values under a constant's name, in the constant's type.
+func setFloats(g *onnxio.Graph, name string, dims []int, data []float64) error {
+	tp := g.Constant(name)
+	t := onnxio.NewTensor(name, onnxpb.TensorProto_DataType(tp.GetDataType()), dims, data)
+	return g.SetConstant(t)
+}
+
+// editShapes rewrites stored shapes. A node that needs a new value gets an
+// initializer of its own, since others may read the old one.
+func editShapes(s *Subject, g *onnxio.Graph, w coupling.Widths) error {
+	at := map[*onnxpb.NodeProto]*onnxpb.NodeProto{}
+	for i, n := range s.Graph.Proto.GetNode() {
+		at[n] = g.Proto.GetNode()[i]
+	}
+	for _, ref := range s.Analysis.Refs {
+		var before, after []int64
+		for _, e := range ref.Elems {
+			before = append(before, coupling.Widths(nil).Elem(e))
+			after = append(after, w.Elem(e))
+		}
+		if slices.Equal(before, after) {
+			continue
+		}
+		n := at[ref.Node]
+		if n == nil {
+			return fmt.Errorf("%s: node is gone", onnxio.Label(ref.Node))
+		}
+		if ref.Input < 0 {
+			if ref.Attr == "group" {
+				onnxio.SetAttrInt(n, ref.Attr, after[0])
+			} else {
+				onnxio.SetAttrInts(n, ref.Attr, after)
+			}
+			continue
+		}
+		name := g.Fresh("monge_shape")
+		for len(n.Input) <= ref.Input {
+			n.Input = append(n.Input, "")
+		}
+		t, err := shapeTensor(s, n.Input[ref.Input], name, after)
+		if err != nil {
+			return err
+		}
+		if err := g.AddInitializer(t); err != nil {
+			return err
+		}
+		n.Input[ref.Input] = name
+		if n.GetOpType() == "Split" {
+			onnxio.RemoveAttr(n, "num_outputs")
+		}
+	}
+	return g.Refresh()
+}
+
+// shapeTensor makes the new value in the integer type of the old one.
+func shapeTensor(s *Subject, old, name string, v []int64) (*onnxio.Tensor, error) {
+	t := onnxio.NewInts(name, []int{len(v)}, v)
+	if tp := s.Graph.Constant(old); tp != nil {
+		o, err := s.Model.Tensor(tp)
+		if err != nil {
+			return nil, err
+		}
+		t.Type = o.Type
+	}
+	return t, nil
+}
+
+// editValueInfo corrects the stored shapes of activations and drops what cannot
+// be known to hold any more.
+func editValueInfo(an *coupling.Analysis, g *onnxpb.GraphProto, w coupling.Widths) {
+	g.ValueInfo = slices.DeleteFunc(g.ValueInfo, func(vi *onnxpb.ValueInfoProto) bool {
+		axes, known := an.Activations[vi.GetName()]
+		dims, _, ok := onnxio.Dims(vi)
+		if !ok {
+			return false
+		}
+		if !known || len(axes) != len(dims) {
+			wt := an.Weights[vi.GetName()]
+			if wt == nil || len(wt.Axes) != len(dims) {
+				return true
+			}
+			axes = wt.Axes
+		}
+		shape := vi.GetType().GetTensorType().GetShape().GetDim()
+		for i, a := range axes {
+			if n := w.Size(a); n >= 0 && n != a.Size() {
+				shape[i].Value = &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: int64(n)}
+			}
+		}
+		return false
+	})
+}
+
+// check analyses the edited model and compares every tensor's shape with what
+// the maps promised, so that an inconsistent edit is an error here and not in
+// the runtime of whoever uses the file.
+func check(m *onnxio.Model, s *Subject, w coupling.Widths) error {
+	an, err := coupling.Analyze(m, coupling.Options{})
+	if err != nil {
+		return fmt.Errorf("the edited model does not hold together: %w", err)
+	}
+	for name, axes := range s.Analysis.Activations {
+		after, ok := an.Activations[name]
+		if !ok || len(after) != len(axes) {
+			continue
+		}
+		for i, a := range axes {
+			want, have := w.Size(a), after[i].Size()
+			if want >= 0 && have >= 0 && want != have {
+				return fmt.Errorf("the edited model does not hold together: axis %d of %q is %d, not %d", i, name, have, want)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,130 @@
+package align
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/ot"
+)
+
+// Scaling says how consumers recover merged channels.
+type Scaling string
+
+const (
+	// Sum makes the rows of Out sum to one: what consumers read of merged
+	// channels adds up, so splitting a channel and merging it back is exact.
+	Sum Scaling = "sum"
+	// Mean uses Out = Inᵀ, the columns of T̂ in Singh & Jaggi (2020).
+	Mean Scaling = "mean"
+)
+
+// A Map moves the n channels of a space onto k: one Transfer for each group.
+type Map struct {
+	Groups []Transfer
+	// Pieces holds the new number of channels of each piece of the space.
+	Pieces []int
+}
+
+// A Transfer holds the two matrices of one plan T (n×k).
+type Transfer struct {
+	// In is k×n with rows that sum to one: target channels made from source
+	// channels, for producers' output axes.
+	In Rows
+	// OutT is k×n, the transpose of Out: how consumers' input axes are gathered.
+	OutT Rows
+}
+
+// K is the number of channels (of each group) that the map leads to.
+func (m *Map) K() int { return len(m.Groups[0].In) }
+
+// Identity reports whether the map changes nothing of a space of n channels.
+func (m *Map) Identity(n int) bool {
+	for _, g := range m.Groups {
+		if !g.In.isIdentity(n) || !g.OutT.isIdentity(n) {
+			return false
+		}
+	}
+	return true
+}
+
+// FromPlan turns a transport plan (n×k) into the maps of DESIGN:
+// In = diag(1/Tᵀ1)·Tᵀ and Out = diag(1/T1)·T, or Out = Inᵀ for Mean. A target
+// that receives no mass would have no meaning and is an error.
+func FromPlan(p *ot.Plan, s Scaling) (Transfer, error) {
+	rows, cols := p.RowSums(), p.ColSums()
+	t := Transfer{In: make(Rows, p.K), OutT: make(Rows, p.K)}
+	for _, e := range p.Entries {
+		if cols[e.J] <= 0 || rows[e.I] <= 0 {
+			continue
+		}
+		in := share(e.Mass, cols[e.J])
+		out := in
+		if s != Mean {
+			out = share(e.Mass, rows[e.I])
+		}
+		t.In[e.J] = append(t.In[e.J], Entry{e.I, in})
+		t.OutT[e.J] = append(t.OutT[e.J], Entry{e.I, out})
+	}
+	for j, row := range t.In {
+		if len(row) == 0 {
+			return Transfer{}, fmt.Errorf("target channel %d receives no mass", j)
+		}
+	}
+	return t, nil
+}
+
+// share is m/total, exactly one where rounding alone keeps it from one, so that
+// permutations stay permutations bit for bit.
+func share(m, total float64) float64 {
+	q := m / total
+	if q > 1-1e-9 {
+		return 1
+	}
+	return q
+}
+
+// keepAll is the map that changes nothing.
+func keepAll(s *coupling.Space) *Map {
+	m := &Map{}
+	for range s.Groups {
+		m.Groups = append(m.Groups, Transfer{In: identity(s.Width), OutT: identity(s.Width)})
+	}
+	for _, p := range s.Pieces {
+		m.Pieces = append(m.Pieces, p.Size())
+	}
+	return m
+}
+
+// Maps holds a map for each space that changes; other spaces stay.
+type Maps map[*coupling.Space]*Map
+
+// Widths returns the sizes of all atoms after the maps.
+func (ms Maps) Widths() coupling.Widths {
+	w := coupling.Widths{}
+	for s, m := range ms {
+		for i, p := range s.Pieces {
+			w[p.Canonical()] = m.Pieces[i]
+		}
+	}
+	return w
+}
+
+// changed returns the maps that are not identities.
+func (ms Maps) changed() Maps {
+	out := Maps{}
+	for s, m := range ms {
+		if !m.Identity(s.Width) || slices.Compare(m.Pieces, sizesOf(s)) != 0 {
+			out[s] = m
+		}
+	}
+	return out
+}
+
+func sizesOf(s *coupling.Space) []int {
+	var out []int
+	for _, p := range s.Pieces {
+		out = append(out, p.Size())
+	}
+	return out
+}

@@ -1,0 +1,101 @@
+package align
+
+// Rows is a sparse matrix by rows: row r of the product with a matrix X is
+// Σ Val·X[Col] over its entries.
+type Rows [][]Entry
+
+// An Entry is one coefficient of a sparse row.
+type Entry struct {
+	Col int
+	Val float64
+}
+
+// identity returns the n×n identity.
+func identity(n int) Rows {
+	flat := make([]Entry, n)
+	rows := make(Rows, n)
+	for i := range rows {
+		flat[i] = Entry{i, 1}
+		rows[i] = flat[i : i+1 : i+1]
+	}
+	return rows
+}
+
+// isIdentity reports whether the matrix is the n×n identity.
+func (r Rows) isIdentity(n int) bool {
+	if len(r) != n {
+		return false
+	}
+	for i, row := range r {
+		if len(row) != 1 || row[0].Col != i || row[0].Val != 1 {
+			return false
+		}
+	}
+	return true
+}
+
+// apply multiplies along one axis of a row-major tensor. rows gives the matrix
+// for each position along axis by (all of one height); by < 0 means that there
+// is one matrix for all positions, rows(0).
+func apply(data []float64, dims []int, axis, by int, rows func(at int) Rows) ([]float64, []int) {
+	outer, inner := 1, 1
+	for _, d := range dims[:axis] {
+		outer *= d
+	}
+	for _, d := range dims[axis+1:] {
+		inner *= d
+	}
+	n, k := dims[axis], len(rows(0))
+	out := make([]float64, outer*k*inner)
+	// strides of the axis that selects the matrix
+	between := 1
+	if by >= 0 {
+		lo, hi := axis, by
+		if by < axis {
+			lo, hi = by, axis
+		}
+		if by > axis {
+			for _, d := range dims[hi+1:] {
+				between *= d
+			}
+		} else {
+			for _, d := range dims[lo+1 : hi] {
+				between *= d
+			}
+		}
+	}
+	for o := 0; o < outer; o++ {
+		if by > axis {
+			for i := 0; i < inner; i++ {
+				for r, row := range rows((i / between) % dims[by]) {
+					s := 0.0
+					for _, e := range row {
+						s += e.Val * data[(o*n+e.Col)*inner+i]
+					}
+					out[(o*k+r)*inner+i] = s
+				}
+			}
+			continue
+		}
+		at := 0
+		if by >= 0 {
+			at = (o / between) % dims[by]
+		}
+		for r, row := range rows(at) {
+			dst := out[(o*k+r)*inner:][:inner]
+			for _, e := range row {
+				src := data[(o*n+e.Col)*inner:][:inner]
+				if e.Val == 1 && len(row) == 1 {
+					copy(dst, src)
+					continue
+				}
+				for i, x := range src {
+					dst[i] += e.Val * x
+				}
+			}
+		}
+	}
+	newDims := append([]int(nil), dims...)
+	newDims[axis] = k
+	return out, newDims
+}

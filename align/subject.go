@@ -1,0 +1,49 @@
+package align
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/onnxio"
+)
+
+// A Subject is a model ready to be aligned: its graph and its spaces.
+type Subject struct {
+	Model    *onnxio.Model
+	Graph    *onnxio.Graph
+	Analysis *coupling.Analysis
+}
+
+// NewSubject analyses a model. The model is not changed.
+func NewSubject(m *onnxio.Model, o coupling.Options) (*Subject, error) {
+	an, err := coupling.Analyze(m, o)
+	if err != nil {
+		return nil, err
+	}
+	g, err := m.Graph()
+	if err != nil {
+		return nil, err
+	}
+	return &Subject{Model: m, Graph: g, Analysis: an}, nil
+}
+
+// floats returns a weight's values, row-major. A NaN is an error: the weight is
+// about to be edited or compared.
+func (s *Subject) floats(name string) ([]float64, error) {
+	tp := s.Graph.Constant(name)
+	if tp == nil {
+		return nil, fmt.Errorf("weight %q: not found", name)
+	}
+	t, err := s.Model.Tensor(tp)
+	if err != nil {
+		return nil, err
+	}
+	v := t.Float64()
+	for i, x := range v {
+		if math.IsNaN(x) {
+			return nil, fmt.Errorf("weight %q: element %d is NaN", name, i)
+		}
+	}
+	return v, nil
+}

@@ -1,0 +1,294 @@
+package align
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/monge-ml/monge/coupling"
+)
+
+// side says which of a map's matrices acts on a weight axis.
+type side uint8
+
+const (
+	sideIn  side = iota // the axis makes or carries the channels
+	sideOut             // the axis reads them
+)
+
+// A transform applies maps to weights. It knows where every piece of a space
+// stands and which widths come out.
+type transform struct {
+	an    *coupling.Analysis
+	maps  Maps
+	after coupling.Widths
+	piece map[*coupling.Axis]pieceOf
+}
+
+type pieceOf struct {
+	space *coupling.Space
+	index int
+	// before and after are the first channel of the piece within its space,
+	// before and after the map.
+	before, after int
+}
+
+func newTransform(an *coupling.Analysis, maps Maps) *transform {
+	t := &transform{an: an, maps: maps, after: maps.Widths(), piece: map[*coupling.Axis]pieceOf{}}
+	for s, m := range maps {
+		b, a := 0, 0
+		for i, p := range s.Pieces {
+			t.piece[p.Canonical()] = pieceOf{s, i, b, a}
+			b += p.Size()
+			a += m.Pieces[i]
+		}
+	}
+	return t
+}
+
+// touches reports whether a mapped space runs along the axis.
+func (t *transform) touches(a *coupling.Axis) bool {
+	for _, x := range a.Atoms() {
+		if _, ok := t.piece[x]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// sideOf says which matrix of the space's map acts on a weight axis.
+func sideOf(s *coupling.Space, tensor string, axis int) side {
+	for _, u := range s.Uses {
+		if u.Tensor == tensor && u.Axis == axis && u.Role == coupling.Consumed {
+			return sideOut
+		}
+	}
+	return sideIn
+}
+
+// weight applies the maps to every axis of a weight (values row-major, dims as
+// in the analysis) except those in skip.
+func (t *transform) weight(w *coupling.Weight, data []float64, skip int) ([]float64, []int, error) {
+	dims := make([]int, len(w.Axes))
+	for i, a := range w.Axes {
+		dims[i] = a.Size()
+	}
+	done := make([]bool, len(dims))
+	for k, a := range w.Axes {
+		if k == skip || !t.touches(a) {
+			continue
+		}
+		by, groups, err := t.selector(w, k, done)
+		if err != nil {
+			return nil, nil, err
+		}
+		matrices := map[int]Rows{}
+		for _, g := range groups {
+			if matrices[g] == nil {
+				if matrices[g], err = t.rows(w, k, g); err != nil {
+					return nil, nil, err
+				}
+			}
+		}
+		data, dims = apply(data, dims, k, by, func(at int) Rows { return matrices[groups[at]] })
+		done[k] = true
+	}
+	return data, dims, nil
+}
+
+// selector finds the other axis of the weight whose position selects the plan
+// for axis k, and the group of each of its positions; done says which axes have
+// been transformed already. by is -1, with the one group 0, when no other axis
+// selects.
+func (t *transform) selector(w *coupling.Weight, k int, done []bool) (by int, groups []int, err error) {
+	var g *coupling.Axis
+	for _, x := range w.Axes[k].Atoms() {
+		if p, ok := t.piece[x]; ok && p.space.Index != nil && !holds(w.Axes[k], p.space.Index) {
+			g = p.space.Index.Canonical()
+		}
+	}
+	if g == nil {
+		return -1, []int{0}, nil
+	}
+	for b, a := range w.Axes {
+		if b == k || !holds(a, g) {
+			continue
+		}
+		var widths coupling.Widths
+		if done[b] {
+			widths = t.after
+		}
+		for _, coord := range widths.Coordinates(a) {
+			at := 0
+			for _, c := range coord {
+				if c.Atom == g {
+					at = c.Index
+				}
+			}
+			groups = append(groups, at)
+		}
+		return b, groups, nil
+	}
+	return -1, nil, fmt.Errorf("weight %q: axis %d depends on groups that stand nowhere in it", w.Name, k)
+}
+
+func holds(a, atom *coupling.Axis) bool {
+	for _, x := range a.Atoms() {
+		if x == atom.Canonical() {
+			return true
+		}
+	}
+	return false
+}
+
+// rows builds the matrix for axis k of a weight; group is the plan to use for
+// spaces whose index is not part of the axis itself.
+func (t *transform) rows(w *coupling.Weight, k, group int) (Rows, error) {
+	axis := w.Axes[k]
+	if axis.IsAtom() {
+		p := t.piece[axis.Canonical()]
+		if len(p.space.Pieces) == 1 && (p.space.Index == nil || !holds(axis, p.space.Index)) {
+			return t.matrix(p.space, w.Name, k, group), nil
+		}
+	}
+	terms := axis.Terms()
+	keys := t.termKeys(terms)
+	where := map[string]int{}
+	pos := 0
+	for ti, term := range terms {
+		for _, c := range (coupling.Widths)(nil).Coordinates(term) {
+			where[key(keys[ti], c)] = pos
+			pos++
+		}
+	}
+	var rows Rows
+	for ti, term := range terms {
+		for _, c := range t.after.Coordinates(term) {
+			row, err := t.row(w.Name, k, group, keys[ti], c, where)
+			if err != nil {
+				return nil, err
+			}
+			rows = append(rows, row)
+		}
+	}
+	return rows, nil
+}
+
+// row expands one new position into old ones: the product over its factors of
+// the factors' own rows.
+func (t *transform) row(name string, k, group int, term termKey, c []coupling.Coord, where map[string]int) ([]Entry, error) {
+	type partial struct {
+		val    float64
+		term   termKey
+		coords []coupling.Coord
+	}
+	parts := []partial{{1, term, nil}}
+	for _, x := range c {
+		p, mapped := t.piece[x.Atom]
+		if !mapped {
+			for i := range parts {
+				parts[i].coords = append(parts[i].coords[:len(parts[i].coords):len(parts[i].coords)], x)
+			}
+			continue
+		}
+		g := group
+		if p.space.Index != nil {
+			for _, y := range c {
+				if y.Atom == p.space.Index.Canonical() {
+					g = y.Index
+				}
+			}
+		}
+		m := t.matrix(p.space, name, k, g)
+		var next []partial
+		for _, pt := range parts {
+			for _, e := range m[p.after+x.Index] {
+				atom, index, piece := locate(p.space, e.Col)
+				nt := pt.term
+				nt.piece += piece - p.index
+				coords := append(pt.coords[:len(pt.coords):len(pt.coords)], coupling.Coord{Atom: atom, Index: index})
+				next = append(next, partial{pt.val * e.Val, nt, coords})
+			}
+		}
+		parts = next
+	}
+	row := make([]Entry, 0, len(parts))
+	for _, pt := range parts {
+		at, ok := where[key(pt.term, pt.coords)]
+		if !ok {
+			return nil, fmt.Errorf("weight %q: axis %d has no counterpart for a merged channel", name, k)
+		}
+		row = append(row, Entry{at, pt.val})
+	}
+	return row, nil
+}
+
+// locate finds the piece and channel at position at of a space.
+func locate(s *coupling.Space, at int) (atom *coupling.Axis, index, piece int) {
+	for i, p := range s.Pieces {
+		if n := p.Size(); at >= n {
+			at -= n
+			continue
+		}
+		return p.Canonical(), at, i
+	}
+	return nil, 0, 0
+}
+
+// matrix is the side of a space's map that acts on a weight axis.
+func (t *transform) matrix(s *coupling.Space, tensor string, axis, group int) Rows {
+	m := t.maps[s]
+	g := m.Groups[min(group, len(m.Groups)-1)]
+	if sideOf(s, tensor, axis) == sideOut {
+		return g.OutT
+	}
+	return g.In
+}
+
+// A termKey tells the summands of an axis apart: those that hold the same
+// spaces (in different pieces) in the same places share a shape, and ordinal
+// counts repetitions.
+type termKey struct {
+	shape, ordinal, piece int
+}
+
+func (t *transform) termKeys(terms []*coupling.Axis) []termKey {
+	shapes := map[string]int{}
+	seen := map[[2]int]int{}
+	keys := make([]termKey, len(terms))
+	for i, term := range terms {
+		var b []byte
+		piece := 0
+		for _, f := range term.Factors() {
+			p, ok := t.piece[f.Canonical()]
+			if ok {
+				b = fmt.Appendf(b, "%p.", p.space)
+				piece += p.index
+			} else {
+				b = fmt.Appendf(b, "%p ", f.Canonical())
+			}
+		}
+		shape, ok := shapes[string(b)]
+		if !ok {
+			shape = len(shapes)
+			shapes[string(b)] = shape
+		}
+		ordinal := seen[[2]int{shape, piece}]
+		seen[[2]int{shape, piece}]++
+		keys[i] = termKey{shape, ordinal, piece}
+	}
+	return keys
+}
+
+// key makes a comparable name of a position. The atoms of mapped spaces enter
+// with their piece in the term key, so only indices are needed.
+func key(t termKey, c []coupling.Coord) string {
+	b := make([]byte, 0, 12+8*len(c))
+	b = binary.AppendUvarint(b, uint64(t.shape))
+	b = binary.AppendUvarint(b, uint64(t.ordinal))
+	b = binary.AppendUvarint(b, uint64(t.piece))
+	for _, x := range c {
+		b = fmt.Appendf(b, "%p", x.Atom)
+		b = binary.AppendUvarint(b, uint64(x.Index))
+	}
+	return string(b)
+}

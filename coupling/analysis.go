@@ -1,0 +1,346 @@
+package coupling
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
+
+// Options are the settings of an analysis. The zero value is useful.
+type Options struct {
+	// InputShapes gives sizes to free dimensions of graph inputs, by input
+	// name; it is used where the model leaves a dimension open. Entries that
+	// are not positive stay open.
+	InputShapes map[string][]int
+}
+
+// An Analysis says which axes of a model move together.
+type Analysis struct {
+	// Spaces lists every set of channels that some weight produces or consumes,
+	// in topological order of first production, frozen ones included.
+	Spaces []*Space
+	// Weights holds the axis structure of every constant the graph uses, by
+	// tensor name.
+	Weights map[string]*Weight
+	// Refs lists the stored shapes that follow the widths of spaces.
+	Refs []ShapeRef
+	// Ops lists the linear operators with what their cost depends on.
+	Ops []LinearOp
+	// Activations holds the axes of every activation tensor whose rank is known.
+	Activations map[string][]*Axis
+
+	spaceOf map[*Axis]*Space
+}
+
+// A Weight is a constant tensor: an initializer or the value of a Constant node.
+type Weight struct {
+	Name string
+	Type onnxpb.TensorProto_DataType
+	Axes []*Axis
+}
+
+// Len is the number of elements.
+func (w *Weight) Len() int {
+	n := 1
+	for _, a := range w.Axes {
+		n *= a.Size()
+	}
+	return n
+}
+
+// A ShapeRef is a stored shape, a list of pads, slice bounds, split sizes or an
+// attribute that follows widths: after an edit element j is Elems[j].
+type ShapeRef struct {
+	Node  *onnxpb.NodeProto
+	Input int    // input index, or -1 for an attribute
+	Attr  string // attribute name when Input is -1
+	Elems []ShapeElem
+}
+
+// A ShapeElem is Value plus the sizes of axes.
+type ShapeElem struct {
+	Value int64
+	Sizes []*Axis
+}
+
+// A LinearOp is a linear operator; its multiply-accumulates per sample are
+// Positions times the product of the sizes of Axes.
+type LinearOp struct {
+	Node      *onnxpb.NodeProto
+	Weight    string // "" when both operands are live
+	Axes      []*Axis
+	Positions int
+	// Open is set where free dimensions were counted as one.
+	Open bool
+}
+
+type analyzer struct {
+	model   *onnxio.Model
+	graph   *onnxio.Graph
+	opts    Options
+	sys     *system
+	ops     map[string][]Op
+	values  map[string]*value
+	order   []*value // every value, in order of creation
+	params  map[string]*Axis
+	records []record
+	refs    []ShapeRef
+	linear  []LinearOp
+}
+
+// Analyze finds the spaces of a model. It fails where the graph contradicts
+// itself (a weight that does not fit its input); whatever it does not
+// understand is frozen, with the reason kept in the space.
+func Analyze(m *onnxio.Model, opts Options) (*Analysis, error) {
+	g, err := m.Graph()
+	if err != nil {
+		return nil, err
+	}
+	an := &analyzer{model: m, graph: g, opts: opts, sys: &system{}, ops: map[string][]Op{}, values: map[string]*value{}, params: map[string]*Axis{}}
+	for _, op := range table() {
+		key := op.Domain + "/" + op.Name
+		an.ops[key] = append(an.ops[key], op)
+	}
+	for _, tp := range g.Proto.GetInitializer() {
+		v, err := an.constant(tp.GetName(), tp)
+		if err != nil {
+			return nil, err
+		}
+		an.define(tp.GetName(), v)
+	}
+	for _, vi := range g.Inputs() {
+		an.define(vi.GetName(), an.declared(vi, fmt.Sprintf("graph input %q", vi.GetName())))
+	}
+	for _, n := range g.Nodes {
+		if err := an.node(n); err != nil {
+			return nil, err
+		}
+	}
+	for _, vi := range g.Outputs() {
+		if v := an.values[vi.GetName()]; v != nil {
+			for _, a := range v.axes {
+				a.freeze(fmt.Sprintf("graph output %q", vi.GetName()))
+			}
+		}
+	}
+	return an.finish()
+}
+
+func (an *analyzer) define(name string, v *value) {
+	v.name = name
+	an.values[name] = v
+	an.order = append(an.order, v)
+}
+
+func (an *analyzer) node(n *onnxpb.NodeProto) error {
+	domain := n.GetDomain()
+	if domain == "ai.onnx" {
+		domain = ""
+	}
+	c := &call{an: an, node: n, opset: an.model.Opset(domain)}
+	for _, name := range n.GetInput() {
+		if name == "" {
+			c.in = append(c.in, nil)
+			continue
+		}
+		v := an.values[name]
+		if v == nil { // a sparse initializer, or captured from nowhere
+			v = &value{name: name, konst: true}
+			an.values[name] = v
+		}
+		c.in = append(c.in, v)
+	}
+	an.captured(c)
+	ops := an.ops[domain+"/"+n.GetOpType()]
+	if len(ops) == 0 {
+		an.unknown(c, "has no rule")
+		return nil
+	}
+	c.op = &ops[0]
+	inputs := slices.Clone(c.in)
+	outs, err := c.apply()
+	switch {
+	case errors.Is(err, errUnranked):
+		c.in = inputs
+		an.unknown(c, "has inputs whose shape is not known")
+		return nil
+	case err != nil:
+		return err
+	}
+	c.in = inputs
+	c.linearOp(outs)
+	for i, v := range inputs {
+		if v == nil || len(v.follows) == 0 {
+			continue
+		}
+		passOn := true
+		for _, o := range outs {
+			if !o.konst {
+				passOn = false
+				continue
+			}
+			o.follows = append(o.follows, v.follows...)
+		}
+		if !passOn && !c.claimed[i] {
+			for _, a := range v.follows {
+				c.freezeAxis(a, "computes with its size")
+			}
+		}
+	}
+	for i, name := range n.GetOutput() {
+		if name == "" {
+			continue
+		}
+		o := &value{konst: false}
+		if i < len(outs) {
+			// Tensors that pass unchanged share axes, never the value itself.
+			cp := *outs[i]
+			o = &cp
+		} else if i > 0 && len(outs) > 0 {
+			o = an.described(name)
+		}
+		an.define(name, o)
+	}
+	return nil
+}
+
+func (c *call) apply() ([]*value, error) {
+	if c.op.Apply != nil {
+		return c.op.Apply(c)
+	}
+	expr, sizes, newRest := c.op.Axes, sizeMap(nil), restMap(nil)
+	if c.op.AxesOf != nil {
+		var err error
+		if expr, sizes, newRest, err = c.op.AxesOf(c); err != nil {
+			return nil, err
+		}
+	}
+	return c.axes(expr, sizes, newRest, c.op.Acts)
+}
+
+// described makes a value from value_info, with every axis frozen.
+func (an *analyzer) described(name string) *value {
+	for _, vi := range an.graph.Proto.GetValueInfo() {
+		if vi.GetName() == name {
+			return an.declared(vi, "only its declared shape is known")
+		}
+	}
+	for _, vi := range an.graph.Outputs() {
+		if vi.GetName() == name {
+			return an.declared(vi, fmt.Sprintf("graph output %q", name))
+		}
+	}
+	return &value{name: name}
+}
+
+// unknown freezes whatever a node touches.
+func (an *analyzer) unknown(c *call, why string) {
+	for _, v := range c.in {
+		c.freeze(v, why)
+		if v != nil {
+			for _, a := range v.follows {
+				c.freezeAxis(a, "computes with its size")
+			}
+		}
+	}
+	for _, name := range c.node.GetOutput() {
+		if name != "" {
+			an.define(name, an.described(name))
+		}
+	}
+}
+
+// captured freezes outer tensors that a node's subgraphs read.
+func (an *analyzer) captured(c *call) {
+	var walk func(g *onnxpb.GraphProto)
+	walk = func(g *onnxpb.GraphProto) {
+		for _, n := range g.GetNode() {
+			for _, in := range n.GetInput() {
+				if v := an.values[in]; v != nil {
+					c.freeze(v, "reads it in a subgraph")
+				}
+			}
+			eachSubgraph(n, walk)
+		}
+		for _, o := range g.GetOutput() {
+			if v := an.values[o.GetName()]; v != nil {
+				c.freeze(v, "reads it in a subgraph")
+			}
+		}
+	}
+	eachSubgraph(c.node, walk)
+}
+
+func eachSubgraph(n *onnxpb.NodeProto, f func(*onnxpb.GraphProto)) {
+	for _, a := range n.GetAttribute() {
+		if a.GetG() != nil {
+			f(a.GetG())
+		}
+		for _, g := range a.GetGraphs() {
+			f(g)
+		}
+	}
+}
+
+// linearOp notes the cost of Conv, Gemm and MatMul.
+func (c *call) linearOp(outs []*value) {
+	op := LinearOp{Node: c.node, Positions: 1}
+	count := func(axes []*Axis) {
+		for i, a := range axes {
+			n := a.Size()
+			if n < 0 {
+				n, op.Open = 1, op.Open || i > 0
+			}
+			op.Positions *= n
+		}
+	}
+	rank := func(i int) int { return c.in[i].rank() }
+	switch c.node.GetOpType() {
+	case "Conv":
+		op.Axes = c.in[1].axes
+		if len(outs) == 1 {
+			count(outs[0].axes[2:])
+		}
+		op.Weight = rootOf(c.in[1])
+	case "Gemm":
+		op.Axes = c.in[1].axes
+		op.Weight = rootOf(c.in[1])
+		if c.in[1].live() {
+			op.Weight = ""
+		}
+	case "MatMul":
+		a, b := c.in[0], c.in[1]
+		switch {
+		case b.konst && rank(1) >= 2:
+			op.Axes, op.Weight = b.axes, rootOf(b)
+			if rank(0) > 2 {
+				count(a.axes[1 : rank(0)-1]) // the first axis is the batch
+			}
+		case a.konst && rank(0) >= 2:
+			op.Axes, op.Weight = a.axes, rootOf(a)
+			if n := rank(1); n >= 1 {
+				count(b.axes[n-1:])
+			}
+		default:
+			if len(outs) == 1 && rank(0) > 0 {
+				op.Axes = append(op.Axes, a.axes[rank(0)-1])
+				if axes := outs[0].axes; len(axes) > 1 {
+					op.Axes = append(op.Axes, axes[1:]...)
+				}
+			}
+		}
+	default:
+		return
+	}
+	c.an.linear = append(c.an.linear, op)
+}
+
+func rootOf(v *value) string {
+	if v.konst && len(v.roots) > 0 {
+		return v.roots[0]
+	}
+	return ""
+}

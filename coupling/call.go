@@ -1,0 +1,481 @@
+package coupling
+
+import (
+	"fmt"
+
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
+
+// A Role says what a weight's axis does to a space.
+type Role uint8
+
+const (
+	// Produced: the axis is the output of a linear operator's weight.
+	Produced Role = iota + 1
+	// Carried: the axis moves along with the channels (bias, scale, statistics).
+	Carried
+	// Consumed: the axis is summed over by a linear operator.
+	Consumed
+	// Private: the axis belongs to the weight alone (kernel taps).
+	Private
+)
+
+func (r Role) String() string {
+	switch r {
+	case Produced:
+		return "produced"
+	case Carried:
+		return "carried"
+	case Consumed:
+		return "consumed"
+	case Private:
+		return "private"
+	}
+	return "none"
+}
+
+// MarshalText makes roles readable in JSON.
+func (r Role) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// record notes the role of an axis of a constant at one node.
+type record struct {
+	node *onnxpb.NodeProto
+	in   *value
+	axis int // of in; -1 when the rule does not know it
+	term *Axis
+	role Role
+}
+
+// A place is one axis of one input of a call.
+type place struct{ in, axis int }
+
+// A call is one node being analysed: what a rule sees of it.
+type call struct {
+	an    *analyzer
+	node  *onnxpb.NodeProto
+	in    []*value // nil where an optional input is absent
+	op    *Op
+	opset int64
+	// claimed inputs are shape arguments that the rule follows itself.
+	claimed map[int]bool
+	// sizeRefs are attributes that hold the size of a letter (Conv's group).
+	sizeRefs map[string]string
+}
+
+func (c *call) input(i int) *value {
+	if i < len(c.in) {
+		return c.in[i]
+	}
+	return nil
+}
+
+func (c *call) attrInt(name string, def int64) int64 { return onnxio.AttrInt(c.node, name, def) }
+
+func (c *call) attrInts(name string) []int64 { return onnxio.AttrInts(c.node, name) }
+
+// claim says that the rule accounts for input i by itself: the input holds
+// shape arguments that are rewritten after an edit, or is passed on.
+func (c *call) claim(i int) {
+	if c.claimed == nil {
+		c.claimed = map[int]bool{}
+	}
+	c.claimed[i] = true
+}
+
+func (c *call) label() string { return onnxio.Label(c.node) }
+
+// freeze freezes all axes of a value on account of this node.
+func (c *call) freeze(v *value, why string) {
+	if v == nil {
+		return
+	}
+	for _, a := range v.axes {
+		a.freeze(c.label() + " " + why)
+	}
+}
+
+// freezeAxis freezes one axis on account of this node.
+func (c *call) freezeAxis(a *Axis, why string) { a.freeze(c.label() + " " + why) }
+
+// join makes two axes one, or freezes both where they have no common
+// refinement.
+func (c *call) join(a, b *Axis) {
+	if err := c.an.sys.unify(a, b); err != nil {
+		c.freezeAxis(a, "joins axes without common boundaries: "+err.Error())
+		c.freezeAxis(b, "joins axes without common boundaries: "+err.Error())
+	}
+}
+
+// binding is what the letters of one axis expression stand for.
+type binding struct {
+	axis  map[string]*Axis
+	rest  map[string][]*Axis
+	sizes map[string]int
+}
+
+// axes applies an axis expression to the call: it joins the inputs' axes as
+// the letters say, builds the outputs, and derives every letter's role. newRest
+// gives the sizes of a run of axes that only the output has.
+func (c *call) axes(expr string, sizes map[string]int, newRest map[string][]int, acts Flags) ([]*value, error) {
+	p, err := parsePattern(expr)
+	if err != nil {
+		return nil, err
+	}
+	b := binding{axis: map[string]*Axis{}, rest: map[string][]*Axis{}, sizes: sizes}
+	var indexed []axisPattern
+	for i, pat := range p.in {
+		v := c.input(i)
+		if v == nil {
+			continue
+		}
+		if !v.ranked {
+			return nil, errUnranked
+		}
+		if err := c.bindInput(&b, pat, v); err != nil {
+			return nil, err
+		}
+		for _, a := range pat {
+			indexed = append(indexed, a)
+		}
+	}
+	outs := make([]*value, 0, len(p.out))
+	for _, pat := range p.out {
+		o := &value{ranked: true, konst: true}
+		for _, a := range pat {
+			o.axes = append(o.axes, c.build(&b, a, newRest)...)
+			indexed = append(indexed, a)
+		}
+		outs = append(outs, o)
+	}
+	c.markIndexed(&b, indexed)
+	for attr, letter := range c.sizeRefs {
+		c.an.refs = append(c.an.refs, ShapeRef{Node: c.node, Input: -1, Attr: attr, Elems: []ShapeElem{{Sizes: []*Axis{b.axis[letter]}}}})
+	}
+	if !c.anyLive() { // arithmetic on weights: no activation, no roles
+		c.inherit(outs...)
+		return outs, nil
+	}
+	c.roles(p, &b, acts)
+	for _, o := range outs {
+		o.konst = false
+	}
+	return outs, nil
+}
+
+func (c *call) anyLive() bool {
+	for _, v := range c.in {
+		if v.live() {
+			return true
+		}
+	}
+	return false
+}
+
+// inherit marks outputs as constant or live after the inputs, and lets
+// constants remember what they are made of.
+func (c *call) inherit(outs ...*value) {
+	live := c.anyLive()
+	for _, o := range outs {
+		o.konst = !live
+		if live {
+			continue
+		}
+		for _, v := range c.in {
+			if v != nil {
+				o.roots = append(o.roots, v.roots...)
+			}
+		}
+	}
+}
+
+// errUnranked says that an input's rank is not known, so nothing can be said.
+var errUnranked = fmt.Errorf("the rank of an input is not known")
+
+// bindInput matches one input's axes with its pattern.
+func (c *call) bindInput(b *binding, pat []axisPattern, v *value) error {
+	fixed, rest := 0, -1
+	for i, a := range pat {
+		if a.op == patRest {
+			rest = i
+			continue
+		}
+		fixed++
+	}
+	n := v.rank() - fixed
+	if n < 0 || (rest < 0 && n != 0) {
+		return fmt.Errorf("%s: %q has %d axes, want %d", c.label(), v.name, v.rank(), fixed)
+	}
+	axes := v.axes
+	for _, a := range pat {
+		if a.op != patRest {
+			if err := c.bindAxis(b, a, axes[0], v); err != nil {
+				return err
+			}
+			axes = axes[1:]
+			continue
+		}
+		run := axes[:n]
+		axes = axes[n:]
+		if old, ok := b.rest[a.name]; ok {
+			if len(old) != len(run) {
+				return fmt.Errorf("%s: %q has %d axes, want %d", c.label(), v.name, v.rank(), fixed+len(old))
+			}
+			for i := range run {
+				c.join(old[i], run[i])
+			}
+			continue
+		}
+		b.rest[a.name] = run
+	}
+	return nil
+}
+
+func (c *call) bindAxis(b *binding, a axisPattern, x *Axis, v *value) error {
+	if a.op == patName && b.axis[a.name] == nil {
+		if want, ok := b.sizes[a.name]; ok && x.Size() >= 0 && want != x.Size() {
+			return fmt.Errorf("%s: %q has %d channels, want %d", c.label(), v.name, x.Size(), want)
+		}
+		b.axis[a.name] = x
+		return nil
+	}
+	t, err := c.term(b, a, x.Size())
+	if err != nil {
+		return fmt.Errorf("%s: %q: %w", c.label(), v.name, err)
+	}
+	if nt, nx := t.Size(), x.Size(); nt >= 0 && nx >= 0 && nt != nx {
+		return fmt.Errorf("%s: %q has %d channels, want %d", c.label(), v.name, nx, nt)
+	}
+	c.join(t, x)
+	return nil
+}
+
+// term builds the axis that a pattern describes, given the size of the whole
+// (-1 when not known): a letter seen for the first time gets an atom.
+func (c *call) term(b *binding, a axisPattern, size int) (*Axis, error) {
+	switch a.op {
+	case patName:
+		if t := b.axis[a.name]; t != nil {
+			return t, nil
+		}
+		if n, ok := b.sizes[a.name]; ok {
+			size = n
+		}
+		b.axis[a.name] = c.an.sys.atom(size)
+		return b.axis[a.name], nil
+	case patNumber:
+		return c.an.sys.frozen(a.size, "a fixed factor"), nil
+	case patProd, patIndexed, patSum:
+		missing := -1
+		known := 1
+		if a.op == patSum {
+			known = 0
+		}
+		for i, part := range a.parts {
+			n := c.sizeOf(b, part)
+			switch {
+			case n < 0 && missing >= 0:
+				return nil, fmt.Errorf("its size does not say how it is made up")
+			case n < 0:
+				missing = i
+			case a.op == patSum:
+				known += n
+			default:
+				known *= n
+			}
+		}
+		kids := make([]*Axis, len(a.parts))
+		for i, part := range a.parts {
+			n := -1
+			if i == missing && size >= 0 {
+				if a.op == patSum {
+					n = size - known
+				} else if known > 0 && size%known == 0 {
+					n = size / known
+				} else {
+					return nil, fmt.Errorf("%d channels do not divide into blocks of %d", size, known)
+				}
+			}
+			k, err := c.term(b, part, n)
+			if err != nil {
+				return nil, err
+			}
+			kids[i] = k
+		}
+		if a.op == patSum {
+			return c.an.sys.sum(kids...), nil
+		}
+		return c.an.sys.prod(kids...), nil
+	}
+	return nil, fmt.Errorf("a run of axes stands inside an axis")
+}
+
+// sizeOf is the size of a pattern as far as the binding knows it, or -1.
+func (c *call) sizeOf(b *binding, a axisPattern) int {
+	switch a.op {
+	case patNumber:
+		return a.size
+	case patName:
+		if t := b.axis[a.name]; t != nil {
+			return t.Size()
+		}
+		if n, ok := b.sizes[a.name]; ok {
+			return n
+		}
+	}
+	return -1
+}
+
+// build makes the output axes for one pattern; letters that no input has
+// become new frozen axes.
+func (c *call) build(b *binding, a axisPattern, newRest map[string][]int) []*Axis {
+	if a.op == patRest {
+		if run, ok := b.rest[a.name]; ok {
+			return run
+		}
+		run := make([]*Axis, len(newRest[a.name]))
+		for i, n := range newRest[a.name] {
+			run[i] = c.an.sys.frozen(n, "made by "+c.label())
+		}
+		b.rest[a.name] = run
+		return run
+	}
+	if a.op == patName && b.axis[a.name] == nil {
+		n, ok := b.sizes[a.name]
+		if !ok {
+			n = -1
+		}
+		b.axis[a.name] = c.an.sys.frozen(n, "made by "+c.label())
+	}
+	t, err := c.term(b, a, -1)
+	if err != nil { // only sizes can be missing here: a frozen axis stands in
+		t = c.an.sys.frozen(-1, c.label()+": "+err.Error())
+	}
+	return []*Axis{t}
+}
+
+// markIndexed notes the index factors that (g: i) names.
+func (c *call) markIndexed(b *binding, pats []axisPattern) {
+	for _, a := range pats {
+		if a.op != patIndexed || len(a.parts) != 2 {
+			continue
+		}
+		g, i := b.axis[a.parts[0].name], b.axis[a.parts[1].name]
+		if g == nil || i == nil || g.Size() <= 1 || i.Size() <= 1 {
+			continue
+		}
+		for _, x := range i.Atoms() {
+			x.atom.indexed = append(x.atom.indexed, g)
+		}
+	}
+}
+
+// roles derives every letter's role from where it stands (see DESIGN: "from
+// the letters follow the roles") and records it for the weights.
+func (c *call) roles(p *pattern, b *binding, acts Flags) {
+	type places struct {
+		live, weights []place
+		out           bool
+		mix           byte
+	}
+	at := map[string]*places{}
+	var order []string
+	visit := func(axes []axisPattern, f func(pl *places, axis int)) {
+		for k, a := range axes {
+			a.names(func(name string) {
+				pl := at[name]
+				if pl == nil {
+					pl = &places{}
+					at[name] = pl
+					order = append(order, name)
+				}
+				if a.mix != 0 {
+					pl.mix = a.mix
+				}
+				f(pl, k)
+			})
+		}
+	}
+	for i, axes := range p.in {
+		v := c.input(i)
+		if v == nil {
+			continue
+		}
+		// Axes behind a run stand further back than their pattern does.
+		shift, rest := v.rank()-len(axes), len(axes)
+		for k, a := range axes {
+			if a.op == patRest {
+				rest = k
+			}
+		}
+		visit(axes, func(pl *places, k int) {
+			switch {
+			case k == rest:
+				k = -1
+			case k > rest:
+				k += shift
+			}
+			if v.live() {
+				pl.live = append(pl.live, place{i, k})
+			} else {
+				pl.weights = append(pl.weights, place{i, k})
+			}
+		})
+	}
+	for _, axes := range p.out {
+		visit(axes, func(pl *places, _ int) { pl.out = true })
+	}
+	for _, name := range order {
+		pl := at[name]
+		terms := b.rest[name]
+		if t := b.axis[name]; t != nil {
+			terms = []*Axis{t}
+		}
+		for _, t := range terms {
+			c.letter(t, pl.live, pl.weights, pl.out, pl.mix, acts)
+		}
+	}
+}
+
+// letter applies the role of one letter to the axis it stands for.
+func (c *call) letter(t *Axis, live, weights []place, out bool, mix byte, acts Flags) {
+	note := func(p place, r Role) {
+		c.an.records = append(c.an.records, record{c.node, c.in[p.in], p.axis, t, r})
+	}
+	switch {
+	case len(live) > 0 && out: // passes, is carried, or joined
+		for _, i := range weights {
+			note(i, Carried)
+		}
+		t.flag(acts)
+	case len(live) > 1: // contracted
+		t.flag(Contracted)
+		for _, i := range weights {
+			note(i, Consumed)
+		}
+	case len(live) == 1 && len(weights) > 0:
+		for _, i := range weights {
+			note(i, Consumed)
+		}
+	case len(live) == 1: // reduced
+		c.freezeAxis(t, "reduces over it")
+	case len(weights) > 0 && out:
+		note(weights[0], Produced)
+		for _, i := range weights[1:] {
+			note(i, Carried)
+		}
+	case len(weights) > 0:
+		for _, i := range weights {
+			note(i, Private)
+		}
+		t.freeze("private to " + c.label())
+	default:
+		c.freezeAxis(t, "makes it")
+	}
+	switch mix {
+	case '[':
+		c.freezeAxis(t, "mixes its channels")
+	case '{':
+		t.flag(Symmetric)
+	}
+}

@@ -1,0 +1,60 @@
+package coupling
+
+// A Coord is one channel of one atom.
+type Coord struct {
+	Atom  *Axis
+	Index int
+}
+
+// Coordinates lists, for every position of the axis under the widths, which
+// channel of which atoms stands there, outer factor first. Factors of size one
+// are left out.
+func (w Widths) Coordinates(a *Axis) [][]Coord {
+	a = a.find()
+	switch a.kind {
+	case kindAtom:
+		n := w.Size(a)
+		out := make([][]Coord, max(n, 0))
+		if n == 1 && a.size == 1 {
+			return make([][]Coord, 1)
+		}
+		flat := make([]Coord, len(out))
+		for i := range out {
+			flat[i] = Coord{a, i}
+			out[i] = flat[i : i+1 : i+1]
+		}
+		return out
+	case kindSum:
+		var out [][]Coord
+		for _, k := range a.kids {
+			out = append(out, w.Coordinates(k)...)
+		}
+		return out
+	}
+	out := make([][]Coord, 1)
+	for _, k := range a.kids {
+		inner := w.Coordinates(k)
+		next := make([][]Coord, 0, len(out)*len(inner))
+		for _, o := range out {
+			for _, i := range inner {
+				c := make([]Coord, 0, len(o)+len(i))
+				next = append(next, append(append(c, o...), i...))
+			}
+		}
+		out = next
+	}
+	return out
+}
+
+// Same reports whether two axes are the same term after refinement.
+func Same(a, b *Axis) bool { return a.find() == b.find() }
+
+// Canonical returns the term that stands for the axis after all refinement; it
+// is comparable, so atoms may serve as map keys.
+func (a *Axis) Canonical() *Axis { return a.find() }
+
+// Kids returns the parts of a sum or product and which of both it is.
+func (a *Axis) Kids() (kids []*Axis, sum bool) {
+	a = a.find()
+	return a.kids, a.kind == kindSum
+}

@@ -1,0 +1,232 @@
+package coupling
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
+
+// constantNode: the values of Constant nodes are weights like initializers.
+func constantNode(c *call) ([]*value, error) {
+	out := c.node.GetOutput()
+	if len(out) == 0 {
+		return nil, errUnranked
+	}
+	tp := c.an.graph.Constant(out[0])
+	if tp == nil { // sparse values, strings
+		return []*value{{konst: true}}, nil
+	}
+	v, err := c.an.constant(out[0], tp)
+	if err != nil {
+		return nil, err
+	}
+	return []*value{v}, nil
+}
+
+// shapeOf: the sizes of an axis list, whether known or not.
+func shapeOf(c *call) ([]*value, error) {
+	x := c.input(0)
+	if x == nil || !x.ranked {
+		return []*value{{konst: true, ranked: true, axes: []*Axis{c.an.sys.frozen(-1, "a shape")}}}, nil
+	}
+	from, to := c.attrInt("start", 0), c.attrInt("end", int64(x.rank()))
+	lo, hi := sliceBounds(from, to, 1, int64(x.rank()))
+	o := &value{konst: true, ranked: true, ints: []elem{}}
+	for i := lo; i < hi; i++ {
+		a := x.axes[i]
+		o.ints = append(o.ints, elem{known: a.Size() >= 0, v: int64(max(a.Size(), 0)), size: a})
+		if x.live() {
+			o.follows = append(o.follows, a)
+		}
+	}
+	o.axes = []*Axis{c.an.sys.frozen(len(o.ints), "a shape")}
+	return []*value{o}, nil
+}
+
+func sizeOf(c *call) ([]*value, error) {
+	x := c.input(0)
+	o := &value{konst: true, ranked: true, ints: []elem{{}}}
+	if x == nil || !x.ranked {
+		return []*value{o}, nil
+	}
+	n := int64(1)
+	for _, a := range x.axes {
+		if a.Size() < 0 {
+			n = -1
+			break
+		}
+		n *= int64(a.Size())
+	}
+	if n >= 0 {
+		o.ints[0] = elem{known: true, v: n}
+	}
+	if x.live() {
+		o.follows = x.axes
+	}
+	return []*value{o}, nil
+}
+
+// gather takes rows of constants (embedding: the table produces the channels),
+// elements of shapes, or constant positions of activations.
+func gather(c *call) ([]*value, error) {
+	x, idx := c.input(0), c.input(1)
+	if x == nil || idx == nil || !x.ranked || !idx.ranked {
+		return nil, errUnranked
+	}
+	axis := normAxis(c.attrInt("axis", 0), x.rank())
+	if axis < 0 {
+		return nil, fmt.Errorf("%s: axis is out of range", c.label())
+	}
+	o := &value{ranked: true}
+	o.axes = append(o.axes, x.axes[:axis]...)
+	for _, a := range idx.axes {
+		o.axes = append(o.axes, a)
+	}
+	o.axes = append(o.axes, x.axes[axis+1:]...)
+	c.inherit(o)
+	c.freezeAxis(x.axes[axis], "picks positions of it")
+	c.freeze(idx, "indexes with it")
+	if x.konst && idx.live() {
+		for k, a := range x.axes {
+			if k != axis {
+				c.an.records = append(c.an.records, record{c.node, x, k, a, Produced})
+			}
+		}
+	}
+	if x.ints != nil && idx.ints != nil && x.rank() == 1 {
+		known, ok := idx.knownInts()
+		if !ok {
+			return []*value{o}, nil
+		}
+		o.ints = []elem{}
+		for _, i := range known {
+			k := normAxis(i, len(x.ints))
+			if k < 0 {
+				return nil, fmt.Errorf("%s: index %d is out of range", c.label(), i)
+			}
+			o.ints = append(o.ints, x.ints[k])
+		}
+	}
+	return []*value{o}, nil
+}
+
+// constantOfShape makes a constant whose axes are as large as its input says;
+// they may be joined to a space, and then follow it.
+func constantOfShape(c *call) ([]*value, error) {
+	v := c.input(0)
+	if v == nil || v.ints == nil {
+		return []*value{{konst: true}}, nil
+	}
+	o := &value{konst: true, ranked: true}
+	ref := ShapeRef{Node: c.node, Input: 0}
+	n := 1
+	for _, e := range v.ints {
+		a := e.size
+		switch {
+		case a == nil && e.known && e.v >= 0:
+			a = c.an.sys.atom(int(e.v))
+		case a == nil:
+			a = c.an.sys.frozen(-1, "made by "+c.label())
+		}
+		o.axes = append(o.axes, a)
+		ref.Elems = append(ref.Elems, ShapeElem{Sizes: []*Axis{a}})
+		if a.Size() >= 0 && n <= foldLimit {
+			n *= a.Size()
+		} else if a.Size() < 0 {
+			n = foldLimit + 1
+			ref.Elems = nil
+		}
+	}
+	if _, ok := v.knownInts(); ok && len(ref.Elems) == len(v.ints) {
+		c.an.refs = append(c.an.refs, ref)
+	}
+	c.claim(0)
+	fill := elem{known: true}
+	integer := false
+	if a := onnxio.Attr(c.node, "value"); a != nil && a.GetT() != nil {
+		if isInteger(onnxpb.TensorProto_DataType(a.GetT().GetDataType())) {
+			t, err := c.an.model.Tensor(a.GetT())
+			if err != nil {
+				return nil, err
+			}
+			if len(t.I64) == 1 {
+				fill.v, integer = t.I64[0], true
+			}
+		}
+	}
+	if integer && n <= foldLimit {
+		o.ints = slices.Repeat([]elem{fill}, n)
+	}
+	return []*value{o}, nil
+}
+
+func rangeOf(c *call) ([]*value, error) {
+	o := &value{konst: !c.anyLive(), ranked: true}
+	var arg [3]int64
+	for i := range arg {
+		known, ok := c.input(i).knownInts()
+		if !ok || len(known) != 1 {
+			o.axes = []*Axis{c.an.sys.frozen(-1, "made by "+c.label())}
+			return []*value{o}, nil
+		}
+		arg[i] = known[0]
+	}
+	n := int64(0)
+	if arg[2] != 0 {
+		n = sliceCount(arg[0], arg[1], arg[2])
+	}
+	if n <= foldLimit {
+		o.ints = []elem{}
+		for i := int64(0); i < n; i++ {
+			o.ints = append(o.ints, elem{known: true, v: arg[0] + i*arg[2]})
+		}
+	}
+	o.axes = []*Axis{c.an.sys.frozen(int(n), "made by "+c.label())}
+	return []*value{o}, nil
+}
+
+// foldTranspose moves the values of a small integer matrix.
+func foldTranspose(x *value, perm []int64) []elem {
+	if x.ints == nil || x.rank() > 2 {
+		return nil
+	}
+	if x.rank() < 2 || perm[0] == 0 {
+		return x.ints
+	}
+	rows, cols := x.axes[0].Size(), x.axes[1].Size()
+	if rows*cols != len(x.ints) {
+		return nil
+	}
+	out := make([]elem, 0, len(x.ints))
+	for j := 0; j < cols; j++ {
+		for i := 0; i < rows; i++ {
+			out = append(out, x.ints[i*cols+j])
+		}
+	}
+	return out
+}
+
+// foldSlice takes a range of a small integer vector or of the rows of a matrix.
+func foldSlice(x *value, axes, starts, ends, steps []int64) []elem {
+	if x.ints == nil || x.rank() == 0 || len(axes) != 1 || normAxis(axes[0], x.rank()) != 0 {
+		return nil
+	}
+	rows := x.axes[0].Size()
+	if rows <= 0 || len(x.ints)%rows != 0 {
+		return nil
+	}
+	width := len(x.ints) / rows
+	step := int64(1)
+	if steps != nil {
+		step = steps[0]
+	}
+	lo, hi := sliceBounds(starts[0], ends[0], step, int64(rows))
+	out := []elem{}
+	for k, n := int64(0), sliceCount(lo, hi, step); k < n; k++ {
+		r := int(lo + k*step)
+		out = append(out, x.ints[r*width:(r+1)*width]...)
+	}
+	return out
+}

@@ -1,0 +1,214 @@
+package coupling
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/monge-ml/monge/onnxio"
+)
+
+type (
+	sizeMap = map[string]int
+	restMap = map[string][]int
+)
+
+// convAxes: grouped convolution of any rank. With one input channel per group
+// (depthwise) the groups themselves are the channels.
+func convAxes(c *call) (string, sizeMap, restMap, error) {
+	x, w := c.input(0), c.input(1)
+	if x == nil || w == nil || !x.ranked || !w.ranked {
+		return "", nil, nil, errUnranked
+	}
+	group := int(c.attrInt("group", 1))
+	if group < 1 {
+		return "", nil, nil, fmt.Errorf("%s: group is %d", c.label(), group)
+	}
+	sizes := sizeMap{"g": group}
+	if n := w.rank() - 2; n < 0 || x.rank() != w.rank() {
+		return "", nil, nil, fmt.Errorf("%s: input has %d axes, weight %q %d", c.label(), x.rank(), w.name, w.rank())
+	}
+	if in := w.axes[1].Size(); in > 0 && group > 1 {
+		sizes["i"] = in
+	}
+	out := restMap{"t": c.windowSizes(x.sizes()[2:], w.sizes()[2:])}
+	if group == 1 {
+		return "n i s..., o i k..., o -> n o t...", nil, out, nil
+	}
+	c.sizeRefs = map[string]string{"group": "g"}
+	return "n (g: i) s..., (g: o) i k..., (g: o) -> n (g: o) t...", sizes, out, nil
+}
+
+// gemmAxes: Y = αA'B' + βC; C broadcasts to m×o.
+func gemmAxes(c *call) (string, sizeMap, restMap, error) {
+	a, b := "m i", "i o"
+	if c.attrInt("transA", 0) != 0 {
+		a = "i m"
+	}
+	if c.attrInt("transB", 0) != 0 {
+		b = "o i"
+	}
+	expr := a + ", " + b
+	if v := c.input(2); v != nil {
+		if !v.ranked || v.rank() > 2 {
+			return "", nil, nil, errUnranked
+		}
+		pat := make([]string, 0, 2)
+		for k, letter := range []string{"m", "o"}[2-v.rank():] {
+			if v.axes[k].Size() == 1 {
+				letter = "u" + letter // a broadcast axis of its own
+			}
+			pat = append(pat, letter)
+		}
+		expr += ", " + strings.Join(pat, " ")
+	}
+	return expr + " -> m o", nil, nil, nil
+}
+
+// matMulAxes: numpy matrix product, either side constant or both live.
+func matMulAxes(c *call) (string, sizeMap, restMap, error) {
+	a, b := c.input(0), c.input(1)
+	if a == nil || b == nil || !a.ranked || !b.ranked || a.rank() == 0 || b.rank() == 0 {
+		return "", nil, nil, errUnranked
+	}
+	left, right, out := "m i", "i o", "m o"
+	if a.rank() == 1 {
+		left, out = "i", strings.TrimPrefix(out, "m ")
+	}
+	if b.rank() == 1 {
+		right, out = "i", strings.TrimSuffix(strings.TrimSuffix(out, "o"), " ")
+	}
+	// Batch axes broadcast from the right; an axis of size one stands alone.
+	na, nb := max(a.rank()-2, 0), max(b.rank()-2, 0)
+	var batchA, batchB, batchOut []string
+	for k := max(na, nb); k > 0; k-- {
+		letter := fmt.Sprintf("b%d", k)
+		inA, inB := k <= na, k <= nb
+		la, lb := letter, letter
+		if inA && inB {
+			sa, sb := a.axes[na-k].Size(), b.axes[nb-k].Size()
+			if sa == 1 && sb != 1 {
+				la = "u" + letter
+			} else if sb == 1 && sa != 1 {
+				lb = "u" + letter
+			}
+		}
+		if inA {
+			batchA = append(batchA, la)
+		}
+		if inB {
+			batchB = append(batchB, lb)
+		}
+		batchOut = append(batchOut, letter)
+	}
+	join := func(batch []string, rest string) string {
+		return strings.TrimSpace(strings.Join(batch, " ") + " " + rest)
+	}
+	return join(batchA, left) + ", " + join(batchB, right) + " -> " + join(batchOut, out), nil, nil, nil
+}
+
+// layerNormAxes: normalises over the axes from `axis` on; scale and bias
+// broadcast to them from the right. The normalised axes are mixed symmetrically
+// when there is one of them.
+func layerNormAxes(c *call) (string, sizeMap, restMap, error) {
+	x := c.input(0)
+	if x == nil || !x.ranked {
+		return "", nil, nil, errUnranked
+	}
+	axis := normAxis(c.attrInt("axis", -1), x.rank())
+	if axis < 0 {
+		return "", nil, nil, fmt.Errorf("%s: axis is out of range", c.label())
+	}
+	var head, tail []string
+	open, shut := "{", "}"
+	if x.rank()-axis > 1 {
+		open, shut = "[", "]"
+	}
+	for i := 0; i < x.rank(); i++ {
+		if i < axis {
+			head = append(head, fmt.Sprintf("b%d", i))
+		} else {
+			tail = append(tail, fmt.Sprintf("c%d", i))
+		}
+	}
+	mixed := make([]string, len(tail))
+	for i, t := range tail {
+		mixed[i] = open + t + shut
+	}
+	data := strings.Join(append(head, mixed...), " ")
+	expr := data
+	for k := 1; k < 3; k++ {
+		v := c.input(k)
+		if v == nil {
+			continue
+		}
+		if !v.ranked || v.rank() > len(tail) {
+			return "", nil, nil, errUnranked
+		}
+		expr += ", " + strings.Join(tail[len(tail)-v.rank():], " ")
+	}
+	return expr + " -> " + data, nil, nil, nil
+}
+
+// normAxis maps a possibly negative axis into [0, rank), or returns -1.
+func normAxis(axis int64, rank int) int {
+	if axis < 0 {
+		axis += int64(rank)
+	}
+	if axis < 0 || axis >= int64(rank) {
+		return -1
+	}
+	return int(axis)
+}
+
+// windowSizes is the spatial output shape of a Conv or pool with the given
+// kernel; -1 where the input's size is not known.
+func (c *call) windowSizes(in, kernel []int) []int {
+	out := make([]int, len(in))
+	strides := onnxio.AttrInts(c.node, "strides")
+	dilations := onnxio.AttrInts(c.node, "dilations")
+	pads := onnxio.AttrInts(c.node, "pads")
+	auto := onnxio.AttrString(c.node, "auto_pad", "NOTSET")
+	ceil := c.attrInt("ceil_mode", 0) != 0
+	at := func(list []int64, i int, def int) int {
+		if i < len(list) {
+			return int(list[i])
+		}
+		return def
+	}
+	for i, n := range in {
+		stride, dilation := max(at(strides, i, 1), 1), max(at(dilations, i, 1), 1)
+		if n < 0 || i >= len(kernel) || kernel[i] < 0 {
+			out[i] = -1
+			continue
+		}
+		if strings.HasPrefix(auto, "SAME") {
+			out[i] = (n + stride - 1) / stride
+			continue
+		}
+		span := n - dilation*(kernel[i]-1) - 1
+		if auto != "VALID" {
+			span += at(pads, i, 0) + at(pads, i+len(in), 0)
+		}
+		if ceil {
+			out[i] = (span+stride-1)/stride + 1
+			// A window that starts in the end padding does not count.
+			if (out[i]-1)*stride >= n+at(pads, i, 0) && auto != "VALID" {
+				out[i]--
+			}
+		} else {
+			out[i] = floorDiv(span, stride) + 1
+		}
+		if out[i] < 0 {
+			out[i] = -1
+		}
+	}
+	return out
+}
+
+func floorDiv(a, b int) int {
+	q := a / b
+	if a%b != 0 && (a < 0) != (b < 0) {
+		q--
+	}
+	return q
+}

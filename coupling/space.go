@@ -1,0 +1,523 @@
+package coupling
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
+
+// A Space is a set of channels that must be changed together.
+type Space struct {
+	// Name is taken from the first weight that produces the space, with the
+	// range of channels where it holds only part of the axis.
+	Name string
+	// Width is the number of channels; with Groups > 1, of each group.
+	Width int
+	// Groups counts the values of the index factor (the groups of a grouped
+	// Conv): each has channels and a plan of its own, all of one width.
+	Groups int
+	// Frozen says that nothing may change, Reason why.
+	Frozen bool
+	Reason string
+	// Rigid says why the width must stay although channels may be permuted;
+	// "" if they may also be merged.
+	Rigid string
+	// Residual: a live Add joins two produced tensors along the space.
+	Residual bool
+	// Linear: only operators that are linear and act alike on every channel lie
+	// between producers and consumers, so any matrix may act on the space.
+	Linear bool
+	// Pieces are the atoms that make up the space; more than one where several
+	// ranges of channels have identical uses.
+	Pieces []*Axis
+	// Index is the factor that selects the plan; nil when Groups is 1.
+	Index *Axis
+	// Uses lists every weight axis the space touches.
+	Uses []Use
+}
+
+// A Use is one weight axis that a space runs along.
+type Use struct {
+	Tensor string
+	Axis   int
+	Role   Role
+	Node   *onnxpb.NodeProto
+}
+
+// Producers returns the uses in which the space is a weight's output.
+func (s *Space) Producers() []Use { return s.role(Produced) }
+
+// Consumers returns the uses in which the space is summed over.
+func (s *Space) Consumers() []Use { return s.role(Consumed) }
+
+func (s *Space) role(r Role) []Use {
+	var out []Use
+	for _, u := range s.Uses {
+		if u.Role == r {
+			out = append(out, u)
+		}
+	}
+	return out
+}
+
+// Narrowable reports whether the space may get fewer channels.
+func (s *Space) Narrowable() bool { return !s.Frozen && s.Rigid == "" }
+
+// SpaceOf returns the space an atom belongs to, or nil.
+func (a *Analysis) SpaceOf(atom *Axis) *Space { return a.spaceOf[atom.find()] }
+
+// finish resolves the axes into spaces and their uses.
+func (an *analyzer) finish() (*Analysis, error) {
+	a := &Analysis{Weights: map[string]*Weight{}, Refs: an.refs, Ops: an.linear, Activations: map[string][]*Axis{}, spaceOf: map[*Axis]*Space{}}
+	for _, v := range an.order {
+		if !v.konst {
+			if v.ranked {
+				a.Activations[v.name] = v.axes
+			}
+			continue
+		}
+		if tp := an.graph.Constant(v.name); tp != nil && v.ranked && len(v.roots) == 1 && v.roots[0] == v.name {
+			a.Weights[v.name] = &Weight{Name: v.name, Type: onnxpb.TensorProto_DataType(tp.GetDataType()), Axes: v.axes}
+		}
+	}
+	uses, order := an.uses()
+	contexts := an.contexts()
+	index := an.indexes(order)
+	bySignature := map[string]*Space{}
+	for _, atom := range order {
+		us := uses[atom]
+		if !slices.ContainsFunc(us, func(u Use) bool { return u.Role == Produced || u.Role == Consumed }) {
+			continue
+		}
+		an.judge(a, atom, us)
+		produced := slices.ContainsFunc(us, func(u Use) bool { return u.Role == Produced })
+		if !produced && (atom.size <= 1 || !a.wholly(us[0], atom)) {
+			continue // positions beside the channels: h·w of a Flatten
+		}
+		sig := fmt.Sprintf("#%d", atom.id)
+		if atom.atom.frozen == "" {
+			sig = contexts[atom]
+		}
+		s := bySignature[sig]
+		if s != nil && s.Index == nil && index[atom] == nil {
+			s.Width += atom.size
+			s.Pieces = append(s.Pieces, atom)
+			a.spaceOf[atom] = s
+			continue
+		}
+		s = &Space{
+			Width: max(atom.size, 0), Groups: 1, Pieces: []*Axis{atom}, Uses: us,
+			Frozen: atom.atom.frozen != "", Reason: atom.atom.frozen,
+			Linear: atom.atom.flags&(Nonlinear|PerChannel|Symmetric|Contracted) == 0,
+		}
+		if !s.Frozen {
+			if g := index[atom]; g != nil {
+				s.Groups, s.Index = g.Size(), g
+			}
+			if atom.atom.flags&Symmetric != 0 {
+				s.Rigid = "a normalisation takes its mean over the channels"
+			}
+		}
+		s.Residual = atom.atom.flags&Joined != 0 && len(s.Producers()) > 1
+		bySignature[sig] = s
+		a.spaceOf[atom] = s
+		a.Spaces = append(a.Spaces, s)
+	}
+	// A factor that selects plans keeps its width: its groups are not alike.
+	for _, s := range a.Spaces {
+		if s.Index == nil {
+			continue
+		}
+		for _, g := range s.Index.Atoms() {
+			if outer := a.spaceOf[g]; outer != nil && !outer.Frozen {
+				outer.Frozen, outer.Reason = true, fmt.Sprintf("its groups have channels of their own (space of %d)", s.Width)
+			}
+		}
+	}
+	a.name()
+	return a, nil
+}
+
+// wholly reports whether the used axis is this atom, or starts with it and
+// holds nothing that may change: then the atom stands for the frozen axis.
+func (a *Analysis) wholly(u Use, atom *Axis) bool {
+	w := a.Weights[u.Tensor]
+	if w == nil {
+		return true
+	}
+	axis := w.Axes[u.Axis]
+	if axis.find() == atom {
+		return true
+	}
+	return allFrozen(axis) && axis.Atoms()[0] == atom
+}
+
+// uses resolves the records to weight axes per atom, and lists the atoms in
+// the order of their first producer.
+func (an *analyzer) uses() (map[*Axis][]Use, []*Axis) {
+	uses := map[*Axis][]Use{}
+	var order []*Axis
+	seen := map[*Axis]map[Use]bool{}
+	for _, r := range an.records {
+		atoms := map[*Axis]bool{}
+		for _, x := range r.term.Atoms() {
+			atoms[x] = true
+		}
+		for _, root := range r.in.roots {
+			rv := an.values[root]
+			if rv == nil {
+				continue
+			}
+			for k, axis := range rv.axes {
+				if o := r.in.originOf(r.axis); o >= 0 && o != k && len(r.in.roots) == 1 {
+					continue
+				}
+				for _, x := range axis.Atoms() {
+					if !atoms[x] {
+						continue
+					}
+					if seen[x] == nil {
+						seen[x] = map[Use]bool{}
+						order = append(order, x)
+					}
+					u := Use{Tensor: root, Axis: k, Role: r.role, Node: r.node}
+					if !seen[x][u] {
+						seen[x][u] = true
+						uses[x] = append(uses[x], u)
+					}
+				}
+			}
+		}
+	}
+	// First produced first; a space nobody produces stands where it is first used.
+	pos := map[*onnxpb.NodeProto]int{}
+	for i, n := range an.graph.Nodes {
+		pos[n] = i
+	}
+	first := map[*Axis]int{}
+	for x, us := range uses {
+		first[x] = len(an.graph.Nodes)
+		for _, u := range us {
+			if u.Role == Produced {
+				first[x] = min(first[x], pos[u.Node])
+			}
+		}
+		if first[x] == len(an.graph.Nodes) && len(us) > 0 {
+			first[x] = pos[us[0].Node]
+		}
+	}
+	slices.SortStableFunc(order, func(x, y *Axis) int { return cmp.Compare(first[x], first[y]) })
+	return uses, order
+}
+
+// judge freezes an atom that cannot be changed on account of its uses.
+func (an *analyzer) judge(a *Analysis, atom *Axis, us []Use) {
+	if atom.atom.frozen != "" {
+		return
+	}
+	if atom.atom.flags&Contracted != 0 {
+		atom.freeze("two activations are contracted over it")
+		return
+	}
+	produced := false
+	roles := map[[2]any]Role{}
+	for _, u := range us {
+		produced = produced || u.Role == Produced
+		w := a.Weights[u.Tensor]
+		if w == nil {
+			atom.freeze(fmt.Sprintf("weight %q is not a plain constant", u.Tensor))
+			return
+		}
+		switch w.Type {
+		case onnxpb.TensorProto_FLOAT, onnxpb.TensorProto_DOUBLE, onnxpb.TensorProto_FLOAT16, onnxpb.TensorProto_BFLOAT16:
+		default:
+			atom.freeze(fmt.Sprintf("weight %q is of type %v", u.Tensor, w.Type))
+			return
+		}
+		if an.graph.IsOutput(u.Tensor) {
+			atom.freeze(fmt.Sprintf("weight %q is a graph output", u.Tensor))
+			return
+		}
+		key := [2]any{u.Tensor, u.Axis}
+		side := u.Role
+		if side == Carried {
+			side = Produced // both take In
+		}
+		if old, ok := roles[key]; ok && old != side {
+			atom.freeze(fmt.Sprintf("weight %q both makes and reads it", u.Tensor))
+			return
+		}
+		roles[key] = side
+	}
+	if !produced {
+		atom.freeze("no weight produces it")
+	}
+}
+
+// contexts gives every atom a signature: all places where it stands, with its
+// neighbours inside products. Atoms of one signature are interchangeable.
+func (an *analyzer) contexts() map[*Axis]string {
+	parts := map[*Axis][]string{}
+	for i, v := range an.order {
+		for k, axis := range v.axes {
+			for _, t := range axis.Terms() {
+				factors := t.Factors()
+				for j, f := range factors {
+					if f.kind != kindAtom {
+						// A sum inside a product: keep its atoms apart.
+						for _, x := range f.Atoms() {
+							parts[x] = append(parts[x], fmt.Sprintf("!%d", x.id))
+						}
+						continue
+					}
+					var b strings.Builder
+					fmt.Fprintf(&b, "%d.%d:", i, k)
+					for q, o := range factors {
+						if q == j {
+							b.WriteString("_ ")
+						} else {
+							fmt.Fprintf(&b, "%d ", o.find().id)
+						}
+					}
+					parts[f] = append(parts[f], b.String())
+				}
+			}
+		}
+	}
+	out := map[*Axis]string{}
+	for x, p := range parts {
+		out[x] = strings.Join(p, "|")
+	}
+	return out
+}
+
+// indexes finds, for atoms named as i in some (g: i), the index g: a factor
+// that stands in every tensor that holds i. Where some tensor holds i without
+// g, one plan must serve all copies and there is no index.
+func (an *analyzer) indexes(order []*Axis) map[*Axis]*Axis {
+	out := map[*Axis]*Axis{}
+	for _, x := range order {
+		for _, g := range x.atom.indexed {
+			g = g.find()
+			if g.kind != kindAtom || g == x || g.size <= 1 || x.size <= 1 {
+				continue
+			}
+			if an.always(x, g) {
+				out[x] = g
+				break
+			}
+		}
+	}
+	return out
+}
+
+// always reports whether every tensor that holds x also holds g.
+func (an *analyzer) always(x, g *Axis) bool {
+	for _, v := range an.order {
+		hasX, hasG := false, false
+		for _, a := range v.axes {
+			hasX = hasX || a.contains(x)
+			hasG = hasG || a.contains(g)
+		}
+		if hasX && !hasG {
+			return false
+		}
+	}
+	return true
+}
+
+// name names every space after its first producer, or first use.
+func (a *Analysis) name() {
+	for _, s := range a.Spaces {
+		u := s.Uses[0]
+		if p := s.Producers(); len(p) > 0 {
+			u = p[0]
+		}
+		name := u.Node.GetName()
+		if name == "" {
+			name = u.Tensor
+		}
+		if u.Role == Consumed {
+			name += " (in)"
+		}
+		if w := a.Weights[u.Tensor]; w != nil && !w.Axes[u.Axis].IsAtom() && w.Axes[u.Axis].Size() != s.Width*s.Groups {
+			name += ranges(w.Axes[u.Axis], s)
+		}
+		s.Name = name
+	}
+	// Names are an interface (--exclude, JSON): make them unique.
+	seen := map[string]int{}
+	for _, s := range a.Spaces {
+		seen[s.Name]++
+		if k := seen[s.Name]; k > 1 {
+			s.Name = fmt.Sprintf("%s#%d", s.Name, k)
+		}
+	}
+}
+
+// ranges prints which positions of an axis belong to a space.
+func ranges(axis *Axis, s *Space) string {
+	var parts []string
+	at := 0
+	for _, t := range axis.Terms() {
+		n := t.Size()
+		if slices.ContainsFunc(s.Pieces, func(p *Axis) bool { return t.contains(p.find()) }) {
+			parts = append(parts, fmt.Sprintf("%d:%d", at, at+n))
+		}
+		at += n
+	}
+	return "[" + strings.Join(parts, ",") + "]"
+}
+
+// Widths says how many channels each atom shall have; a missing atom keeps its
+// size.
+type Widths map[*Axis]int
+
+// Set gives a space k channels, spread over its pieces in proportion to their
+// sizes (largest remainder).
+func (w Widths) Set(s *Space, k int) {
+	left := k
+	type part struct {
+		i    int
+		rest int
+	}
+	var parts []part
+	give := make([]int, len(s.Pieces))
+	for i, p := range s.Pieces {
+		give[i] = k * p.Size() / s.Width
+		left -= give[i]
+		parts = append(parts, part{i, k * p.Size() % s.Width})
+	}
+	slices.SortStableFunc(parts, func(a, b part) int { return cmp.Compare(b.rest, a.rest) })
+	for _, p := range parts {
+		if left == 0 {
+			break
+		}
+		give[p.i]++
+		left--
+	}
+	for i, p := range s.Pieces {
+		w[p.find()] = give[i]
+	}
+}
+
+// Size is the size of an axis under the widths, or -1 if it is not known.
+func (w Widths) Size(a *Axis) int {
+	a = a.find()
+	switch a.kind {
+	case kindAtom:
+		if n, ok := w[a]; ok {
+			return n
+		}
+		return a.size
+	case kindSum:
+		n := 0
+		for _, k := range a.kids {
+			m := w.Size(k)
+			if m < 0 {
+				return -1
+			}
+			n += m
+		}
+		return n
+	}
+	n := 1
+	for _, k := range a.kids {
+		m := w.Size(k)
+		if m < 0 {
+			return -1
+		}
+		n *= m
+	}
+	return n
+}
+
+// Of is the number of channels the space has under the widths.
+func (w Widths) Of(s *Space) int {
+	n := 0
+	for _, p := range s.Pieces {
+		n += w.Size(p)
+	}
+	return n
+}
+
+// Elem is the new value of a stored shape's element.
+func (w Widths) Elem(e ShapeElem) int64 {
+	v := e.Value
+	for _, a := range e.Sizes {
+		v += int64(w.Size(a))
+	}
+	return v
+}
+
+// MACs counts multiply-accumulates per sample under the widths (nil: as the
+// model is). open is set where free dimensions were counted as one.
+func (a *Analysis) MACs(w Widths) (macs int64, open bool) {
+	for _, op := range a.Ops {
+		macs += op.MACs(w)
+		open = open || op.Open
+	}
+	return macs, open
+}
+
+// MACs counts the operator's multiply-accumulates per sample.
+func (op *LinearOp) MACs(w Widths) int64 {
+	n := int64(op.Positions)
+	for _, x := range op.Axes {
+		n *= int64(max(w.Size(x), 1))
+	}
+	return n
+}
+
+// Params counts the elements of all floating-point weights under the widths.
+func (a *Analysis) Params(w Widths) int64 {
+	total := int64(0)
+	for _, wt := range a.Weights {
+		if isInteger(wt.Type) {
+			continue
+		}
+		n := int64(1)
+		for _, x := range wt.Axes {
+			n *= int64(w.Size(x))
+		}
+		total += n
+	}
+	return total
+}
+
+// NarrowableShare is the share of the parameters of linear operators that lie
+// in weights with at least one axis in a space that is not frozen.
+func (a *Analysis) NarrowableShare() float64 {
+	total, free := 0, 0
+	seen := map[string]bool{}
+	for _, op := range a.Ops {
+		w := a.Weights[op.Weight]
+		if w == nil || seen[w.Name] {
+			continue
+		}
+		seen[w.Name] = true
+		n := w.Len()
+		total += n
+		if slices.ContainsFunc(w.Axes, func(x *Axis) bool {
+			return slices.ContainsFunc(x.Atoms(), func(at *Axis) bool {
+				s := a.spaceOf[at]
+				return s != nil && !s.Frozen
+			})
+		}) {
+			free += n
+		}
+	}
+	if total == 0 {
+		return 0
+	}
+	return float64(free) / float64(total)
+}
+
+// Producer labels of a space, for messages.
+func (u Use) String() string {
+	return fmt.Sprintf("%s of %q (%s)", u.Role, u.Tensor, onnxio.Label(u.Node))
+}

@@ -1,0 +1,103 @@
+package coupling
+
+// An Op is the whole contract of an operator's rule. Either Axes (a constant
+// axis expression), AxesOf (one computed from attributes and ranks) or Apply
+// (for operators whose mapping hangs on shapes and constants) says how the
+// operator's axes correspond.
+type Op struct {
+	Name   string // operator type
+	Domain string // "" is the standard domain
+	Axes   string
+	AxesOf func(c *call) (expr string, sizes map[string]int, newRest map[string][]int, err error)
+	Apply  func(c *call) ([]*value, error)
+	// Acts says what the operator does to channels that pass through.
+	Acts Flags
+}
+
+// table returns every rule. Adding an operator is one line here, and one test.
+func table() []Op {
+	ops := []Op{
+		// Linear operators with weights.
+		{Name: "Conv", AxesOf: convAxes},
+		{Name: "Gemm", AxesOf: gemmAxes},
+		{Name: "MatMul", AxesOf: matMulAxes},
+
+		// Per-channel followers.
+		{Name: "BatchNormalization", Axes: "n c s..., c, c, c, c -> n c s...", Acts: PerChannel},
+		{Name: "InstanceNormalization", Axes: "n c s..., c, c -> n c s...", Acts: PerChannel | Nonlinear},
+		{Name: "LRN", Axes: "n [c] s... -> n [c] s...", Acts: Nonlinear},
+		{Name: "LayerNormalization", AxesOf: layerNormAxes, Acts: Nonlinear | PerChannel},
+
+		// Elementwise over two or more tensors, with broadcasting.
+		{Name: "Add", Apply: elementwise, Acts: Joined},
+		{Name: "Sub", Apply: elementwise, Acts: Joined},
+		{Name: "Sum", Apply: elementwise, Acts: Joined},
+		{Name: "Mean", Apply: elementwise, Acts: Joined},
+		{Name: "Mul", Apply: elementwise, Acts: PerChannel | Nonlinear},
+		{Name: "Div", Apply: elementwise, Acts: PerChannel | Nonlinear},
+		{Name: "Pow", Apply: elementwise, Acts: PerChannel | Nonlinear},
+		{Name: "PRelu", Apply: elementwise, Acts: PerChannel | Nonlinear},
+		{Name: "Max", Apply: elementwise, Acts: PerChannel | Nonlinear},
+		{Name: "Min", Apply: elementwise, Acts: PerChannel | Nonlinear},
+		{Name: "Where", Apply: elementwise, Acts: PerChannel | Nonlinear},
+		{Name: "Mod", Apply: elementwise, Acts: PerChannel | Nonlinear},
+
+		// Pooling and reductions over space.
+		{Name: "MaxPool", AxesOf: poolAxes, Acts: Nonlinear},
+		{Name: "AveragePool", AxesOf: poolAxes},
+		{Name: "LpPool", AxesOf: poolAxes, Acts: Nonlinear},
+		{Name: "GlobalAveragePool", AxesOf: globalPoolAxes},
+		{Name: "GlobalMaxPool", AxesOf: globalPoolAxes, Acts: Nonlinear},
+		{Name: "ReduceMean", AxesOf: reduceAxes},
+		{Name: "ReduceSum", AxesOf: reduceAxes},
+		{Name: "ReduceMax", AxesOf: reduceAxes, Acts: Nonlinear},
+		{Name: "ReduceMin", AxesOf: reduceAxes, Acts: Nonlinear},
+		{Name: "ReduceL2", AxesOf: reduceAxes, Acts: Nonlinear},
+		{Name: "ReduceProd", AxesOf: reduceAxes, Acts: Nonlinear},
+
+		// Barriers along one axis.
+		{Name: "Softmax", AxesOf: softmaxAxes, Acts: Nonlinear},
+		{Name: "LogSoftmax", AxesOf: softmaxAxes, Acts: Nonlinear},
+		{Name: "Hardmax", AxesOf: softmaxAxes, Acts: Nonlinear},
+		{Name: "ArgMax", AxesOf: reduceAxes, Acts: Nonlinear},
+		{Name: "ArgMin", AxesOf: reduceAxes, Acts: Nonlinear},
+
+		// Bookkeeping: axes move, split and join by shape.
+		{Name: "Identity", Apply: identity},
+		{Name: "Cast", Apply: identity},
+		{Name: "Dropout", Apply: dropout},
+		{Name: "Flatten", Apply: flatten},
+		{Name: "Reshape", Apply: reshape},
+		{Name: "Transpose", Apply: transpose},
+		{Name: "Squeeze", Apply: squeeze},
+		{Name: "Unsqueeze", Apply: unsqueeze},
+		{Name: "Concat", Apply: concat},
+		{Name: "Pad", Apply: pad},
+		{Name: "Slice", Apply: slice},
+		{Name: "Split", Apply: split},
+		{Name: "Resize", Apply: resize},
+		{Name: "Upsample", Apply: resize},
+
+		// Shape arithmetic.
+		{Name: "Constant", Apply: constantNode},
+		{Name: "ConstantOfShape", Apply: constantOfShape},
+		{Name: "Shape", Apply: shapeOf},
+		{Name: "Size", Apply: sizeOf},
+		{Name: "Gather", Apply: gather},
+		{Name: "Range", Apply: rangeOf},
+	}
+	// Elementwise of one tensor: every axis passes.
+	for _, name := range []string{
+		"Relu", "LeakyRelu", "Elu", "Selu", "Celu", "ThresholdedRelu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Softplus",
+		"Softsign", "Gelu", "Mish", "Swish", "Erf", "Exp", "Log", "Sqrt", "Reciprocal", "Abs", "Sign", "Sin", "Cos", "Tan", "Asin", "Acos", "Atan",
+		"Sinh", "Cosh", "Asinh", "Acosh", "Atanh", "Ceil", "Floor", "Round", "Clip", "Shrink", "IsNaN", "IsInf", "Not", "BitwiseNot",
+	} {
+		ops = append(ops, Op{Name: name, Apply: unary, Acts: Nonlinear})
+	}
+	ops = append(ops, Op{Name: "Neg", Apply: unary})
+	// Comparisons join axes as arithmetic does.
+	for _, name := range []string{"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "Xor"} {
+		ops = append(ops, Op{Name: name, Apply: elementwise, Acts: PerChannel | Nonlinear})
+	}
+	return ops
+}

@@ -1,0 +1,136 @@
+package coupling
+
+import (
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
+
+// foldLimit bounds the integer tensors whose values are followed.
+const foldLimit = 4096
+
+// A value is what the analysis knows of one tensor.
+type value struct {
+	name   string
+	axes   []*Axis
+	ranked bool // axes are known (in number); false: rank unknown
+	konst  bool // no live input flows into it
+	// roots are the constants (initializers or Constant nodes) it is made of
+	// by reshaping, transposing and the like; set for constants only.
+	roots []string
+	// origin says, for constants, which axis of its root each axis is; -1 where
+	// that is not one axis. Nil: not known.
+	origin []int
+	// ints holds the values of small integer tensors, flat, row-major.
+	ints []elem
+	// follows lists axes of activations whose sizes flowed into this constant
+	// (Shape arithmetic): it changes at run time when they are narrowed.
+	follows []*Axis
+}
+
+// elem is one folded integer. An unknown one may still be known to be the size
+// of an axis.
+type elem struct {
+	known bool
+	v     int64
+	size  *Axis
+}
+
+func (v *value) originOf(axis int) int {
+	if axis >= 0 && axis < len(v.origin) {
+		return v.origin[axis]
+	}
+	return -1
+}
+
+func (v *value) rank() int { return len(v.axes) }
+
+// live reports whether v is an activation.
+func (v *value) live() bool { return v != nil && !v.konst }
+
+// knownInts returns the values when every one is known.
+func (v *value) knownInts() ([]int64, bool) {
+	if v == nil || v.ints == nil {
+		return nil, false
+	}
+	out := make([]int64, len(v.ints))
+	for i, e := range v.ints {
+		if !e.known {
+			return nil, false
+		}
+		out[i] = e.v
+	}
+	return out, true
+}
+
+// sizes returns the axis sizes, -1 where unknown.
+func (v *value) sizes() []int {
+	out := make([]int, len(v.axes))
+	for i, a := range v.axes {
+		out[i] = a.Size()
+	}
+	return out
+}
+
+func isInteger(t onnxpb.TensorProto_DataType) bool {
+	switch t {
+	case onnxpb.TensorProto_INT64, onnxpb.TensorProto_INT32, onnxpb.TensorProto_INT16, onnxpb.TensorProto_INT8,
+		onnxpb.TensorProto_UINT8, onnxpb.TensorProto_UINT16, onnxpb.TensorProto_UINT32, onnxpb.TensorProto_BOOL:
+		return true
+	}
+	return false
+}
+
+// constant makes the value of an initializer or Constant node. Every axis gets
+// an atom of its own.
+func (an *analyzer) constant(name string, tp *onnxpb.TensorProto) (*value, error) {
+	v := &value{name: name, ranked: true, konst: true, roots: []string{name}}
+	n := 1
+	for k, d := range tp.GetDims() {
+		v.axes = append(v.axes, an.sys.atom(int(d)))
+		v.origin = append(v.origin, k)
+		if n <= foldLimit { // no overflow on absurd dims
+			n *= int(d)
+		}
+	}
+	if n <= foldLimit && isInteger(onnxpb.TensorProto_DataType(tp.GetDataType())) {
+		t, err := an.model.Tensor(tp)
+		if err != nil {
+			return nil, err
+		}
+		v.ints = make([]elem, len(t.I64))
+		for i, x := range t.I64 {
+			v.ints[i] = elem{known: true, v: x}
+		}
+	}
+	return v, nil
+}
+
+// declared makes the value of a graph input (or of a tensor that only
+// value_info describes) from its stated shape; dims of one name share an atom.
+func (an *analyzer) declared(vi *onnxpb.ValueInfoProto, reason string) *value {
+	v := &value{name: vi.GetName()}
+	dims, params, ok := onnxio.Dims(vi)
+	if !ok {
+		return v
+	}
+	v.ranked = true
+	for i, d := range dims {
+		size := int(d)
+		if s, ok := an.opts.InputShapes[vi.GetName()]; ok && len(s) == len(dims) && s[i] > 0 {
+			size = s[i]
+		}
+		if size > 0 {
+			v.axes = append(v.axes, an.sys.frozen(size, reason))
+			continue
+		}
+		if p := params[i]; p != "" {
+			if an.params[p] == nil {
+				an.params[p] = an.sys.frozen(-1, reason)
+			}
+			v.axes = append(v.axes, an.params[p])
+			continue
+		}
+		v.axes = append(v.axes, an.sys.frozen(-1, reason))
+	}
+	return v
+}
