@@ -4,7 +4,7 @@ import "math"
 
 // bidsPerRow limits the row reduction: what is then still open goes to the
 // search of paths. Only ties come near it.
-const bidsPerRow = 16
+const bidsPerRow = 8
 
 // bidding is the augmenting row reduction of Jonker and Volgenant, for columns
 // that may hold the mass of several rows. The margin of a row in a column is what it

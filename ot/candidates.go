@@ -1,7 +1,6 @@
 package ot
 
 import (
-	"cmp"
 	"math"
 	"slices"
 )
@@ -37,58 +36,67 @@ const (
 type scanner struct {
 	row    []float64 // for Costs that must fill a buffer
 	mins   []float64 // one per block
-	order  []float64 // a copy of mins to select in
-	items  []candidate
+	order  []float64 // to select in
+	packed []uint64  // key and column of each chosen entry
 	kernel blockKernel
 }
 
 func newScanner(k int, kernel blockKernel) *scanner {
-	blocks := (k + blockSize - 1) / blockSize
 	return &scanner{
 		row:    make([]float64, k),
-		mins:   make([]float64, blocks),
-		order:  make([]float64, blocks),
+		mins:   make([]float64, (k+blockSize-1)/blockSize),
+		order:  make([]float64, 0, k),
+		packed: make([]uint64, 0, k),
 		kernel: kernel,
 	}
 }
 
 // list makes the candidates of a row anew from its k costs and the potentials v.
 func (s *scanner) list(l *candidates, costs, v []float64, g grid) {
-	want := l.want
-	l.want *= wantGrowth
-	k := len(costs)
-	s.items = s.items[:0]
-	l.bound = math.Inf(1)
-	blocks := len(s.mins)
 	s.kernel(costs, v, s.mins, g.scale)
-	if 2*want < blocks {
-		l.bound = s.selectBound(want)
+	l.bound = math.Inf(1)
+	if 4*l.want <= 3*len(s.mins) {
+		// At least want entries do not exceed the want-th least minimum of a block, and few more.
+		s.order = append(s.order[:0], s.mins...)
+		l.bound = nth(s.order, l.want-1)
 	}
-	for b := range blocks {
-		if s.mins[b] > l.bound {
+	s.choose(l.bound, math.MaxInt, costs, v, g)
+	if most := 2 * l.want; len(s.packed) > most {
+		s.order = s.order[:0]
+		for _, p := range s.packed {
+			j := uint32(p)
+			s.order = append(s.order, g.steps(costs[j])-v[j])
+		}
+		l.bound = nth(s.order, l.want-1)
+		s.choose(l.bound, l.want, costs, v, g)
+	}
+	slices.Sort(s.packed)
+	l.items = slices.Grow(l.items[:0], len(s.packed))
+	for _, p := range s.packed {
+		j := uint32(p)
+		l.items = append(l.items, candidate{cost: g.steps(costs[j]), key: math.Float32frombits(uint32(p >> 32)), col: int32(j)})
+	}
+	l.want *= wantGrowth
+}
+
+// choose packs the entries below bound, and of those equal to it the first ones as
+// long as there are fewer than most in all.
+func (s *scanner) choose(bound float64, most int, costs, v []float64, g grid) {
+	s.packed = s.packed[:0]
+	for b, m := range s.mins {
+		if m > bound {
 			continue
 		}
-		for j := b * blockSize; j < min(k, (b+1)*blockSize); j++ {
-			c := g.steps(costs[j])
-			if w := c - v[j]; w <= l.bound && !math.IsInf(w, 1) {
-				s.items = append(s.items, candidate{cost: c, key: below(w), col: int32(j)})
+		lo := b * blockSize
+		hi := min(lo+blockSize, len(costs))
+		for j := lo; j < hi; j++ {
+			w := g.steps(costs[j]) - v[j]
+			if w < bound || w == bound && len(s.packed) < most && w < math.Inf(1) {
+				// Reduced costs are not negative, so their bits sort like they do.
+				s.packed = append(s.packed, uint64(math.Float32bits(below(w)))<<32|uint64(j))
 			}
 		}
 	}
-	slices.SortFunc(s.items, func(a, b candidate) int {
-		if a.key != b.key {
-			return cmp.Compare(a.key, b.key)
-		}
-		return int(a.col - b.col)
-	})
-	l.items = append(l.items[:0], s.items...)
-}
-
-// selectBound returns a value that at least want entries of the row do not
-// exceed: the want-th least block minimum.
-func (s *scanner) selectBound(want int) float64 {
-	copy(s.order, s.mins)
-	return nth(s.order, want-1)
 }
 
 // below returns the largest float32 that does not exceed x.
