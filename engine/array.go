@@ -1,0 +1,186 @@
+package engine
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
+
+// An array is a column whose samples lie in memory, in the type in which they were stored, little-endian, row major.
+type array struct {
+	title string
+	typ   DType
+	dims  []int // of the whole array; the first axis is the sample, unless there is none
+	raw   []byte
+}
+
+func (a *array) name() string { return a.title }
+
+// width is the number of bytes of an element.
+func (a *array) width() int { return elemBytes(a.typ) }
+
+func elemBytes(t DType) int {
+	switch t {
+	case onnxpb.TensorProto_BOOL, onnxpb.TensorProto_INT8, onnxpb.TensorProto_UINT8:
+		return 1
+	case onnxpb.TensorProto_FLOAT16, onnxpb.TensorProto_BFLOAT16, onnxpb.TensorProto_INT16, onnxpb.TensorProto_UINT16:
+		return 2
+	case onnxpb.TensorProto_FLOAT, onnxpb.TensorProto_INT32, onnxpb.TensorProto_UINT32:
+		return 4
+	case onnxpb.TensorProto_DOUBLE, onnxpb.TensorProto_INT64, onnxpb.TensorProto_UINT64:
+		return 8
+	}
+	return 0
+}
+
+// gather copies the bytes of some samples, one after the other.
+func (a *array) gather(samples []int) []byte {
+	row := count(a.dims[1:]) * a.width()
+	out := make([]byte, 0, len(samples)*row)
+	for _, s := range samples {
+		out = append(out, a.raw[s*row:(s+1)*row]...)
+	}
+	return out
+}
+
+// bind matches the array with an input by its rank: the same rank is stacked samples, one more is complete inputs, none at
+// all is a constant.
+func (a *array) bind(in IOInfo, p Preprocess) (binding, error) {
+	switch rank := len(in.Dims); {
+	case len(a.dims) == 0:
+		if err := fits(in, nil, 0); err != nil {
+			return binding{}, err
+		}
+		return binding{read: func([]int) (*Value, error) { return a.value(a.raw, nil, in, p) }}, nil
+	case in.Dims != nil && len(a.dims) == rank+1:
+		if err := fits(in, a.dims[1:], 0); err != nil {
+			return binding{}, err
+		}
+		return binding{whole: true, read: func(samples []int) (*Value, error) {
+			return a.value(a.gather(samples), a.dims[1:], in, p)
+		}}, nil
+	}
+	if err := fits(in, a.dims, 1); err != nil {
+		return binding{}, err
+	}
+	return binding{read: func(samples []int) (*Value, error) {
+		dims := append([]int{len(samples)}, a.dims[1:]...)
+		return a.value(a.gather(samples), dims, in, p)
+	}}, nil
+}
+
+func (a *array) value(raw []byte, dims []int, in IOInfo, p Preprocess) (*Value, error) {
+	return decode(a.typ, raw, dims, in.Type, p)
+}
+
+// fits compares sizes with an input's, from axis on.
+func fits(in IOInfo, dims []int, axis int) error {
+	if in.Dims == nil {
+		return nil
+	}
+	ok := len(dims) == len(in.Dims)
+	for k := axis; ok && k < len(dims); k++ {
+		ok = in.Dims[k] < 0 || int(in.Dims[k]) == dims[k]
+	}
+	if !ok {
+		return fmt.Errorf("shape %s does not fit input %q %s", dimString(dims), in.Name, in.shape())
+	}
+	return nil
+}
+
+// decode makes a value of raw little-endian elements: preprocessed if the target is a floating-point type, then cast.
+func decode(typ DType, raw []byte, dims []int, target DType, p Preprocess) (*Value, error) {
+	if target == onnxpb.TensorProto_UNDEFINED {
+		target = onnxpb.TensorProto_FLOAT
+	}
+	if !isFloat(target) || !p.changes() {
+		v, err := plain(typ, raw, dims)
+		if err != nil {
+			return nil, err
+		}
+		return cast(v, target)
+	}
+	at, err := elementAt(typ, raw)
+	if err != nil {
+		return nil, err
+	}
+	axis, err := p.axis(dims)
+	if err != nil {
+		return nil, err
+	}
+	v := &Value{Type: target, Dims: dims}
+	n := count(dims)
+	if kindOf(target) == kindFloat64 {
+		v.F64 = make([]float64, n)
+		eachChannel(dims, axis, func(c, from, to int) { transform(v.F64[from:to], at, from, p.channel(c)) })
+	} else {
+		v.F32 = make([]float32, n)
+		eachChannel(dims, axis, func(c, from, to int) { transform(v.F32[from:to], at, from, p.channel(c)) })
+	}
+	return v, nil
+}
+
+// eachChannel calls f for every run of elements that share a channel.
+func eachChannel(dims []int, axis int, f func(channel, from, to int)) {
+	n := count(dims)
+	if axis == 0 {
+		f(0, 0, n)
+		return
+	}
+	inner := count(dims[axis+1:])
+	for i, from := 0, 0; from < n; i, from = i+1, from+inner {
+		f(i%dims[axis], from, from+inner)
+	}
+}
+
+func transform[T float32 | float64](dst []T, at func(int) float64, from int, a affine) {
+	for i := range dst {
+		dst[i] = T(a.apply(at(from + i)))
+	}
+}
+
+// plain makes a value of raw elements as they are. The value owns its elements.
+func plain(typ DType, raw []byte, dims []int) (*Value, error) {
+	long := make([]int64, len(dims))
+	for i, d := range dims {
+		long[i] = int64(d)
+	}
+	return (&onnxio.Model{}).Tensor(&onnxpb.TensorProto{DataType: ptr(int32(typ)), Dims: long, RawData: raw})
+}
+
+// elementAt returns a function that reads one element as a number.
+func elementAt(typ DType, raw []byte) (func(i int) float64, error) {
+	le := binary.LittleEndian
+	switch typ {
+	case onnxpb.TensorProto_UINT8, onnxpb.TensorProto_BOOL:
+		return func(i int) float64 { return float64(raw[i]) }, nil
+	case onnxpb.TensorProto_INT8:
+		return func(i int) float64 { return float64(int8(raw[i])) }, nil
+	case onnxpb.TensorProto_UINT16:
+		return func(i int) float64 { return float64(le.Uint16(raw[2*i:])) }, nil
+	case onnxpb.TensorProto_INT16:
+		return func(i int) float64 { return float64(int16(le.Uint16(raw[2*i:]))) }, nil
+	case onnxpb.TensorProto_UINT32:
+		return func(i int) float64 { return float64(le.Uint32(raw[4*i:])) }, nil
+	case onnxpb.TensorProto_INT32:
+		return func(i int) float64 { return float64(int32(le.Uint32(raw[4*i:]))) }, nil
+	case onnxpb.TensorProto_UINT64:
+		return func(i int) float64 { return float64(le.Uint64(raw[8*i:])) }, nil
+	case onnxpb.TensorProto_INT64:
+		return func(i int) float64 { return float64(int64(le.Uint64(raw[8*i:]))) }, nil
+	case onnxpb.TensorProto_FLOAT:
+		return func(i int) float64 { return float64(math.Float32frombits(le.Uint32(raw[4*i:]))) }, nil
+	case onnxpb.TensorProto_DOUBLE:
+		return func(i int) float64 { return math.Float64frombits(le.Uint64(raw[8*i:])) }, nil
+	case onnxpb.TensorProto_FLOAT16, onnxpb.TensorProto_BFLOAT16:
+		v, err := plain(typ, raw, []int{len(raw) / 2})
+		if err != nil {
+			return nil, err
+		}
+		return func(i int) float64 { return float64(v.F32[i]) }, nil
+	}
+	return nil, fmt.Errorf("elements of type %v are not supported", typ)
+}

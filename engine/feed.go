@@ -1,0 +1,119 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+)
+
+// A Feed is a data set brought together with the inputs of a model: a source of batches. It may be used by several
+// goroutines at once.
+type Feed struct {
+	data  *Data
+	slots []slot
+	batch int // the only batch size that the model takes; 0 if it takes any
+}
+
+type slot struct {
+	in IOInfo
+	binding
+}
+
+// For matches the data set with the inputs of a model, by name, or as the only array with the only input. Errors name the
+// file, the array, and both shapes.
+func (d *Data) For(inputs []IOInfo) (*Feed, error) {
+	f := &Feed{data: d}
+	if d.pre.changes() && !slices.ContainsFunc(inputs, func(in IOInfo) bool { return isFloat(in.Type) || in.Type == 0 }) {
+		return nil, fmt.Errorf("%s: scale, mean and std need an input of floating-point type, the model has none", d.name)
+	}
+	for i, in := range inputs {
+		c, err := d.column(i, in, len(inputs))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", d.name, err)
+		}
+		b, err := c.bind(in, d.pre)
+		if err != nil {
+			if c.name() != "" {
+				err = fmt.Errorf("array %q: %w", c.name(), err)
+			}
+			return nil, fmt.Errorf("%s: %w", d.name, err)
+		}
+		f.slots = append(f.slots, slot{in, b})
+	}
+	return f, f.fixBatch()
+}
+
+// column finds the column for input i of n.
+func (d *Data) column(i int, in IOInfo, n int) (column, error) {
+	for _, c := range d.columns {
+		if c.name() == in.Name {
+			return c, nil
+		}
+	}
+	switch {
+	case d.complete:
+		// Test data is matched by position, as its file names say.
+		if i < len(d.columns) {
+			return d.columns[i], nil
+		}
+		return nil, fmt.Errorf("no input_%d.pb for input %q", i, in.Name)
+	case n == 1 && len(d.columns) == 1:
+		return d.columns[0], nil
+	}
+	if reason, there := d.left[in.Name]; there {
+		return nil, fmt.Errorf("array %q: %s", in.Name, reason)
+	}
+	var names []string
+	for _, c := range d.columns {
+		names = append(names, fmt.Sprintf("%q", c.name()))
+	}
+	return nil, fmt.Errorf("no array %q for input %s (arrays: %v)", in.Name, in, names)
+}
+
+// fixBatch finds the batch size that the inputs force.
+func (f *Feed) fixBatch() error {
+	var first string
+	for _, s := range f.slots {
+		size := 0
+		switch {
+		case s.whole:
+			size = 1
+		case len(s.in.Dims) > 0 && s.in.Dims[0] > 0:
+			size = int(s.in.Dims[0])
+		}
+		if size == 0 {
+			continue
+		}
+		if f.batch != 0 && f.batch != size {
+			return fmt.Errorf("%s: input %q wants batches of %d, input %q of %d", f.data.name, first, f.batch, s.in.Name, size)
+		}
+		f.batch, first = size, s.in.Name
+	}
+	return nil
+}
+
+// BatchSize is the batch size to use where size is wanted: the model's own, if it takes no other.
+func (f *Feed) BatchSize(size int) int {
+	if f.batch != 0 {
+		return f.batch
+	}
+	return max(1, size)
+}
+
+// Batch returns the inputs for n samples from the given one on. size ≥ n is the batch size of the model: what is missing
+// is filled up by repeating the last sample.
+func (f *Feed) Batch(from, n, size int) (map[string]*Value, error) {
+	samples := make([]int, size)
+	for i := range samples {
+		samples[i] = f.data.order[from+min(i, n-1)]
+	}
+	values := make(map[string]*Value, len(f.slots))
+	for _, s := range f.slots {
+		v, err := s.read(samples)
+		if err != nil {
+			return nil, fmt.Errorf("%s: input %q: %w", f.data.name, s.in.Name, err)
+		}
+		v.Name = s.in.Name
+		values[s.in.Name] = v
+	}
+	return values, nil
+}

@@ -1,0 +1,262 @@
+package engine
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// pinnedVersion is the release that Install fetches.
+const pinnedVersion = "1.27.0"
+
+// maxLibrary bounds what is written while a library is unpacked, in bytes. The largest pinned one has 39 MB.
+const maxLibrary = 128 << 20
+
+// A pin is the library of one platform in the two packages that carry it. The hashes are SHA-256, in hexadecimal, of the
+// library itself.
+type pin struct {
+	npmFile, npmHash string // file in the npm package onnxruntime-node
+	pipTag           string // platform tag of the wheel onnxruntime; the library is the same for every Python version
+	pipFile, pipHash string // file in that wheel
+}
+
+// pins holds one entry per GOOS/GOARCH.
+var pins = map[string]pin{
+	"linux/amd64": {
+		npmFile: "package/bin/napi-v6/linux/x64/libonnxruntime.so.1",
+		npmHash: "d8aff4aa8abee8fb2abb2f2f2459ffc94461e781e41b9f7c072829dd0d470221",
+		pipTag:  "manylinux_2_28_x86_64",
+		pipFile: "onnxruntime/capi/libonnxruntime.so.1.27.0",
+		pipHash: "b5c9d4f124d24707f514dad926dc181820807178855df1c528e3addb2dd0e6f7",
+	},
+	"linux/arm64": {
+		npmFile: "package/bin/napi-v6/linux/arm64/libonnxruntime.so.1",
+		npmHash: "c36bc200e7e6c093b8abb0b34590fbdd8c52fd3fb5e33795b9523ffdde2fce0f",
+		pipTag:  "manylinux_2_28_aarch64",
+		pipFile: "onnxruntime/capi/libonnxruntime.so.1.27.0",
+		pipHash: "9275ef52956228686ae47b0219f67476a1148505084bdc5571e7bf1bf69b11f2",
+	},
+	"darwin/arm64": {
+		npmFile: "package/bin/napi-v6/darwin/arm64/libonnxruntime.1.27.0.dylib",
+		npmHash: "89f692a3a1a224e4ad0b796b0e7c0bd81113b0741bfe84211eceef14d05a9e59",
+		pipTag:  "macosx_14_0_arm64",
+		pipFile: "onnxruntime/capi/libonnxruntime.1.27.0.dylib",
+		pipHash: "49422a138fff12d7fcbd544373aefbffd510e473e08e18af28a8ecc3581029bf",
+	},
+	"windows/amd64": {
+		npmFile: "package/bin/napi-v6/win32/x64/onnxruntime.dll",
+		npmHash: "273f9ef9cf755c6a0f342226a80448156c10ceb74db2ae8c8370dc98e75af0eb",
+		pipTag:  "win_amd64",
+		pipFile: "onnxruntime/capi/onnxruntime.dll",
+		pipHash: "bbb4ff18db820c24ad6d9196ecdc7a62d6099268eaadf264813a23591d4d15cc",
+	},
+	"windows/arm64": {
+		npmFile: "package/bin/napi-v6/win32/arm64/onnxruntime.dll",
+		npmHash: "908ce63e73f375e90daabe24c52486b42392c19df3d63973a26f871cfeab5453",
+		pipTag:  "win_arm64",
+		pipFile: "onnxruntime/capi/onnxruntime.dll",
+		pipHash: "85a25defdaafc74ee540c98d8eff5f9bbfe0f1260141f369b3e0f4f7ee4261f2",
+	},
+}
+
+// Install puts onnxruntime 1.27.0 for this platform into the user's cache (os.UserCacheDir()/monge/onnxruntime/1.27.0)
+// and returns it. The library is taken out of the npm package onnxruntime-node (fetched with `npm pack`; no script of the
+// package is run) or, if npm is missing or fails, out of the Python wheel onnxruntime (`pip download`), and its SHA-256
+// must be the one written down here. Nothing is fetched if the library is there already. The file appears atomically.
+// progress, if not nil, is told in a few words what happens.
+func Install(ctx context.Context, progress func(message string)) (Library, error) {
+	if progress == nil {
+		progress = func(string) {}
+	}
+	platform := runtime.GOOS + "/" + runtime.GOARCH
+	p, ok := pins[platform]
+	if !ok {
+		return Library{}, fmt.Errorf("no prebuilt onnxruntime %s for %s: set %s to a library of version %s or later",
+			pinnedVersion, platform, EnvLibrary, MinVersion)
+	}
+	root, err := cacheRoot()
+	if err != nil {
+		return Library{}, fmt.Errorf("no user cache folder: %w", err)
+	}
+	dir := filepath.Join(root, pinnedVersion)
+	for _, have := range []struct{ file, hash string }{{p.npmFile, p.npmHash}, {p.pipFile, p.pipHash}} {
+		file := filepath.Join(dir, path.Base(have.file))
+		if sum, err := hashFile(file); err == nil && sum == have.hash {
+			return Library{Path: file, Version: pinnedVersion, Source: "user cache"}, nil
+		}
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return Library{}, err
+	}
+	file, npmErr := installNPM(ctx, p, dir, progress)
+	if npmErr == nil {
+		return Library{Path: file, Version: pinnedVersion, Source: "user cache"}, nil
+	}
+	if ctx.Err() != nil {
+		return Library{}, ctx.Err()
+	}
+	progress(npmErr.Error() + "; trying pip")
+	file, pipErr := installPip(ctx, p, dir, progress)
+	if pipErr == nil {
+		return Library{Path: file, Version: pinnedVersion, Source: "user cache"}, nil
+	}
+	if ctx.Err() != nil {
+		return Library{}, ctx.Err()
+	}
+	return Library{}, fmt.Errorf("cannot install onnxruntime %s: %w; %w", pinnedVersion, npmErr, pipErr)
+}
+
+func installNPM(ctx context.Context, p pin, dir string, progress func(string)) (string, error) {
+	archive, cleanup, err := fetch(ctx, progress, "*.tgz", "npm", "pack", "onnxruntime-node@"+pinnedVersion,
+		"--ignore-scripts", "--loglevel=error")
+	defer cleanup()
+	if err != nil {
+		return "", err
+	}
+	progress("unpacking " + path.Base(p.npmFile))
+	f, err := os.Open(archive)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	gz, err := gzip.NewReader(f)
+	if err != nil {
+		return "", fmt.Errorf("npm package: %w", err)
+	}
+	for r := tar.NewReader(gz); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return "", fmt.Errorf("npm package: no %s in it", p.npmFile)
+		}
+		if err != nil {
+			return "", fmt.Errorf("npm package: %w", err)
+		}
+		if h.Name == p.npmFile && h.Typeflag == tar.TypeReg {
+			return store(dir, path.Base(p.npmFile), p.npmHash, r)
+		}
+	}
+}
+
+func installPip(ctx context.Context, p pin, dir string, progress func(string)) (string, error) {
+	python := "python3"
+	if runtime.GOOS == "windows" {
+		python = "python"
+	}
+	// The wheel of one fixed Python version is asked for, so that it does not matter which one runs here.
+	archive, cleanup, err := fetch(ctx, progress, "*.whl", python, "-m", "pip", "download", "onnxruntime=="+pinnedVersion,
+		"--no-deps", "--only-binary=:all:", "--python-version=3.12", "--platform="+p.pipTag, "--quiet",
+		"--disable-pip-version-check")
+	defer cleanup()
+	if err != nil {
+		return "", err
+	}
+	progress("unpacking " + path.Base(p.pipFile))
+	z, err := zip.OpenReader(archive)
+	if err != nil {
+		return "", fmt.Errorf("pip package: %w", err)
+	}
+	defer z.Close()
+	f, err := z.Open(p.pipFile)
+	if err != nil {
+		return "", fmt.Errorf("pip package: %w", err)
+	}
+	defer f.Close()
+	return store(dir, path.Base(p.pipFile), p.pipHash, f)
+}
+
+// fetch runs a command that leaves one file matching pattern in its working directory, a new temporary folder, and
+// returns that file. cleanup removes the folder; it is never nil.
+func fetch(ctx context.Context, progress func(string), pattern, name string, args ...string) (file string, cleanup func(), err error) {
+	program, err := exec.LookPath(name)
+	if err != nil {
+		return "", func() {}, fmt.Errorf("%s is not installed", name)
+	}
+	dir, err := os.MkdirTemp("", "monge-install-*")
+	if err != nil {
+		return "", func() {}, err
+	}
+	cleanup = func() { os.RemoveAll(dir) }
+	progress("running " + name + " " + strings.Join(args, " "))
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Dir = dir
+	cmd.WaitDelay = 2 * time.Second
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = io.Discard, &output
+	if err := cmd.Run(); err != nil {
+		return "", cleanup, fmt.Errorf("%s failed: %s", name, lastLine(output.String(), err))
+	}
+	found, err := filepath.Glob(filepath.Join(escapeGlob(dir), pattern))
+	if err != nil || len(found) != 1 {
+		return "", cleanup, fmt.Errorf("%s left %d files that match %s, want 1", name, len(found), pattern)
+	}
+	return found[0], cleanup, nil
+}
+
+// lastLine picks the most telling line of a failed command's error output.
+func lastLine(output string, err error) string {
+	lines := strings.FieldsFunc(output, func(r rune) bool { return r == '\n' || r == '\r' })
+	for i := len(lines) - 1; i >= 0; i-- {
+		line := strings.TrimSpace(lines[i])
+		// npm ends with a pointer to its log file, which says nothing by itself.
+		if line != "" && !strings.Contains(line, "complete log of this run") && !strings.Contains(line, "_logs") {
+			return line
+		}
+	}
+	return err.Error()
+}
+
+// store writes r to dir/name if it has the expected hash: to a temporary file first, then by rename.
+func store(dir, name, hash string, r io.Reader) (string, error) {
+	tmp, err := os.CreateTemp(dir, ".install-*")
+	if err != nil {
+		return "", err
+	}
+	defer os.Remove(tmp.Name())
+	defer tmp.Close()
+	sum := sha256.New()
+	n, err := io.Copy(io.MultiWriter(tmp, sum), io.LimitReader(r, maxLibrary+1))
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); n > maxLibrary || got != hash {
+		return "", fmt.Errorf("%s: SHA-256 is %s, want %s", name, got, hash)
+	}
+	if err := tmp.Chmod(0o755); err != nil && runtime.GOOS != "windows" {
+		return "", err
+	}
+	if err := tmp.Sync(); err != nil {
+		return "", err
+	}
+	if err := tmp.Close(); err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, name)
+	return file, os.Rename(tmp.Name(), file)
+}
+
+func hashFile(file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}

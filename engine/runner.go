@@ -1,0 +1,36 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"strings"
+)
+
+// A runner is a loaded model. It is the seam between this package and onnxruntime: one file implements it with cgo, and
+// one refuses without.
+type runner interface {
+	// run feeds inputs in the order of runnerSpec.inputs and returns outputs in the order of runnerSpec.outputs.
+	// Safe for concurrent use. When ctx ends, the run ends early with ctx's error.
+	run(ctx context.Context, inputs []*Value) ([]*Value, error)
+	close() error
+}
+
+// A runnerSpec says what to load.
+type runnerSpec struct {
+	model       []byte   // the encoded model, or nil if it is in file
+	file        string   // path of the model, if model is nil
+	externalDir string   // folder of the external data of model; empty if there is none
+	inputs      []string // every one is fed
+	outputs     []string // none of them float16 or bfloat16, which the binding cannot return
+	threads     int      // at least 1
+	asWritten   bool     // no graph optimisation
+	strict      bool     // shapes stored in the model must agree with inferred ones
+}
+
+// oneLine puts an error of onnxruntime, which may have several lines, on one.
+func oneLine(err error) error {
+	if err == nil || !strings.ContainsAny(err.Error(), "\r\n") {
+		return err
+	}
+	return errors.New(strings.Join(strings.Fields(err.Error()), " "))
+}

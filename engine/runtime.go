@@ -1,0 +1,159 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// MinVersion is the oldest onnxruntime release that works: the binding asks for C API version 24, and release 1.n
+// offers API versions up to n.
+const MinVersion = "1.24"
+
+// minMinor is the n of MinVersion.
+const minMinor = 24
+
+// A Library is an onnxruntime shared library that can be used.
+type Library struct {
+	Path    string `json:"path"`    // absolute path of the file
+	Version string `json:"version"` // as the library itself reports it, for example "1.27.0"
+	Source  string `json:"source"`  // why this place was searched, for example "MONGE_ONNXRUNTIME"
+}
+
+// Status says what became of a place that was searched.
+type Status string
+
+const (
+	StatusUsed     Status = "used"      // the library that sessions run on
+	StatusUsable   Status = "usable"    // would do, but another one comes first
+	StatusTooOld   Status = "too old"   // older than MinVersion
+	StatusUnusable Status = "unusable"  // a file that cannot be opened as onnxruntime; Detail says why
+	StatusMissing  Status = "not found" // no library in this place
+)
+
+// A Candidate is one place that was searched, in order of preference.
+type Candidate struct {
+	Source  string `json:"source"`            // why this place was searched
+	Path    string `json:"path"`              // the library, or the folder in which there is none
+	Status  Status `json:"status"`            // what became of it
+	Version string `json:"version,omitempty"` // as the library reports it; empty if it could not be opened
+	Detail  string `json:"detail,omitempty"`  // the reason, where Status alone does not say it
+}
+
+// ErrNoRuntime is wrapped by every error that is due to a missing onnxruntime library.
+var ErrNoRuntime = errors.New("onnxruntime " + MinVersion + " or later not found: " +
+	"run \"monge runtime install\", or set MONGE_ONNXRUNTIME to the library or its folder")
+
+// ErrNoCgo is wrapped by every error that is due to a program built without cgo.
+var ErrNoCgo = errors.New("this monge was built without cgo and cannot run models: " +
+	"install a C compiler (gcc or clang) and rebuild with CGO_ENABLED=1")
+
+// Find searches for the onnxruntime library in these places, in this order: MONGE_ONNXRUNTIME (a file or a folder), the
+// folder of the executable, .onnxruntime in the working directory, the user's cache (see [Install]), the system's
+// library folders, and onnxruntime/capi of Python environments (VIRTUAL_ENV, CONDA_PREFIX, python3 on PATH, the usual
+// folders). It returns the one that sessions use (zero if there is none) and everything it looked at. Libraries are
+// opened to ask for their version.
+func Find() (Library, []Candidate) {
+	return search(places(), false)
+}
+
+// search probes places in order. With first it stops at the first usable library.
+func search(places []place, first bool) (Library, []Candidate) {
+	var found Library
+	var list []Candidate
+	seen := map[string]bool{}
+	for _, p := range places {
+		files := p.files()
+		if len(files) == 0 && p.listMissing {
+			list = append(list, Candidate{Source: p.source, Path: p.path, Status: StatusMissing})
+		}
+		for _, file := range files {
+			if real := realPath(file); seen[real] {
+				continue
+			} else {
+				seen[real] = true
+			}
+			c := probe(p.source, file)
+			if c.Status == StatusUsable && found.Path == "" {
+				c.Status = StatusUsed
+				found = Library{Path: c.Path, Version: c.Version, Source: c.Source}
+			}
+			list = append(list, c)
+			if first && found.Path != "" {
+				return found, list
+			}
+		}
+	}
+	return found, list
+}
+
+// probe opens one library and judges its version.
+func probe(source, file string) Candidate {
+	c := Candidate{Source: source, Path: file}
+	version, err := libraryVersion(file)
+	if err != nil {
+		c.Status, c.Detail = StatusUnusable, err.Error()
+		return c
+	}
+	c.Version = version
+	c.Status, c.Detail = judge(version)
+	return c
+}
+
+// judge says whether a library of this version offers the API that the binding asks for.
+func judge(version string) (Status, string) {
+	parts := strings.SplitN(version, ".", 3)
+	if len(parts) < 2 {
+		return StatusUnusable, fmt.Sprintf("reports version %q", version)
+	}
+	major, err1 := strconv.Atoi(parts[0])
+	minor, err2 := strconv.Atoi(parts[1])
+	switch {
+	case err1 != nil || err2 != nil:
+		return StatusUnusable, fmt.Sprintf("reports version %q", version)
+	case major != 1:
+		return StatusUnusable, fmt.Sprintf("version %s has another C API; 1.x is needed", version)
+	case minor < minMinor:
+		return StatusTooOld, fmt.Sprintf("version %s, %s or later is needed", version, MinVersion)
+	}
+	return StatusUsable, ""
+}
+
+// The binding keeps one environment for the whole process, so the library is chosen once. A failure is not kept: after
+// an Install the next call finds the library.
+var (
+	loadMu sync.Mutex
+	loaded Library
+)
+
+// load finds and opens the library, once per process, and returns it.
+func load() (Library, error) {
+	loadMu.Lock()
+	defer loadMu.Unlock()
+	if loaded.Path != "" {
+		return loaded, nil
+	}
+	if !haveCgo {
+		return Library{}, ErrNoCgo
+	}
+	lib, list := search(places(), true)
+	if lib.Path == "" {
+		for _, c := range list {
+			if c.Status == StatusTooOld || c.Status == StatusUnusable {
+				return Library{}, fmt.Errorf("%s: %s: %w", c.Path, c.Detail, ErrNoRuntime)
+			}
+		}
+		return Library{}, ErrNoRuntime
+	}
+	if err := initEnvironment(lib.Path); err != nil {
+		return Library{}, fmt.Errorf("%s: %w", lib.Path, err)
+	}
+	loaded = lib
+	return lib, nil
+}
+
+// Available returns the library that sessions run on, opening it if that has not happened yet. The error wraps
+// [ErrNoRuntime] or [ErrNoCgo] and fits on one line.
+func Available() (Library, error) { return load() }

@@ -1,0 +1,328 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
+
+// Options say how a model is run. The zero value runs all outputs on all cores, optimised.
+type Options struct {
+	// Threads is the number of threads that work on one operator. 0: one per core.
+	Threads int
+
+	// Outputs are the tensors that Run returns: any tensor of the main graph (outputs, inner tensors, initializers,
+	// inputs). The graph is cut down to what they need. nil: the model's outputs.
+	Outputs []string
+
+	// AsWritten runs the graph without onnxruntime's optimisations. false: all of them.
+	AsWritten bool
+
+	// Strict refuses a model whose stored shapes contradict the inferred ones. false: onnxruntime overlooks it.
+	Strict bool
+}
+
+// IOInfo describes an input or output of a session.
+type IOInfo struct {
+	Name   string   `json:"name"`
+	Type   DType    `json:"type"`   // UNDEFINED where the model does not say it
+	Dims   []int64  `json:"dims"`   // -1 where the size is free; nil where the model does not say the rank
+	Params []string `json:"params"` // name of each free size as the model has it, "" for fixed or unnamed ones
+}
+
+// String is the input as one writes it: "input float [N,3,32,32]".
+func (i IOInfo) String() string {
+	return fmt.Sprintf("%s %s %s", i.Name, strings.ToLower(i.Type.String()), i.shape())
+}
+
+// shape prints the sizes, with names or ? for free ones.
+func (i IOInfo) shape() string {
+	if i.Dims == nil {
+		return "[?...]"
+	}
+	parts := make([]string, len(i.Dims))
+	for k, d := range i.Dims {
+		switch {
+		case d >= 0:
+			parts[k] = fmt.Sprint(d)
+		case i.Params[k] != "":
+			parts[k] = i.Params[k]
+		default:
+			parts[k] = "?"
+		}
+	}
+	return "[" + strings.Join(parts, ",") + "]"
+}
+
+// A Session is a model loaded into onnxruntime. It may be used by several goroutines at once. Close it when done.
+type Session struct {
+	model   *onnxio.Model
+	inputs  []IOInfo
+	outputs []IOInfo
+	fetch   []string // names the runner returns, in its order
+	threads int
+	runner  runner
+	cleanup func()
+}
+
+// Open checks a model and loads it into onnxruntime (CPU). The model is not changed and not kept.
+//
+// External data is read from m.Dir. A model with bfloat16 tensors, for which the CPU has no arithmetic, is loaded as a
+// float32 copy. float16 outputs are returned as float32; so are, in a model that holds float16, inner tensors whose type
+// the model does not say. A model beyond protobuf's 2 GiB goes through a temporary folder.
+//
+// Errors are those of the search for onnxruntime (see [ErrNoRuntime], [ErrNoCgo]) and onnxruntime's own checks of the
+// model.
+func Open(m *onnxio.Model, o Options) (*Session, error) {
+	lib, err := load()
+	if err != nil {
+		return nil, err
+	}
+	s, err := open(m, o)
+	if err != nil {
+		return nil, fmt.Errorf("%s: onnxruntime %s: %w", nameOf(m), lib.Version, err)
+	}
+	return s, nil
+}
+
+func open(m *onnxio.Model, o Options) (*Session, error) {
+	m, err := withoutBFloat16(m)
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{model: m, threads: o.Threads, cleanup: func() {}}
+	if s.threads <= 0 {
+		s.threads = runtime.NumCPU()
+	}
+	g, err := m.Graph()
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range g.Inputs() {
+		s.inputs = append(s.inputs, infoOf(v.GetName(), v))
+	}
+	if len(s.inputs) == 0 {
+		return nil, fmt.Errorf("the model has no inputs")
+	}
+	names, err := outputNames(g, o.Outputs)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		s.outputs = append(s.outputs, infoOf(name, g.ValueInfo(name)))
+		// Inputs are handed through by Run: onnxruntime would need a node in between.
+		if !g.IsInput(name) {
+			s.fetch = append(s.fetch, name)
+		}
+	}
+	if len(s.fetch) == 0 {
+		return s, nil
+	}
+	if o.Outputs != nil {
+		if m, err = cut(m, s.fetch); err != nil {
+			return nil, err
+		}
+	}
+	widened, fetch, err := withoutHalfOutputs(m, s.fetch)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.start(widened, fetch, o); err != nil {
+		s.cleanup()
+		return nil, err
+	}
+	return s, nil
+}
+
+// outputNames returns the tensors to compute: the wanted ones, each once, or all outputs of the model that a Value can
+// hold.
+func outputNames(g *onnxio.Graph, wanted []string) ([]string, error) {
+	var names []string
+	if wanted != nil {
+		for _, name := range wanted {
+			if !g.Defines(name) {
+				return nil, fmt.Errorf("no tensor %q in the main graph", name)
+			}
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+		return names, nil
+	}
+	for _, v := range g.Outputs() {
+		if isTensor(v) {
+			names = append(names, v.GetName())
+		}
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("the model has no outputs that are tensors of numbers")
+	}
+	return names, nil
+}
+
+// start loads the model into onnxruntime.
+func (s *Session) start(m *onnxio.Model, fetch []string, o Options) error {
+	spec := runnerSpec{outputs: fetch, threads: s.threads, asWritten: o.AsWritten, strict: o.Strict}
+	for _, i := range s.inputs {
+		spec.inputs = append(spec.inputs, i.Name)
+	}
+	encoded, err := m.Encode()
+	if err != nil {
+		if spec.file, s.cleanup, err = saveTemp(m); err != nil {
+			return err
+		}
+	} else {
+		spec.model = encoded
+		if hasExternal(m) {
+			spec.externalDir = absolute(m.Dir)
+		}
+	}
+	s.runner, err = openRunner(spec)
+	return err
+}
+
+// saveTemp writes a model that does not fit one protobuf message to a temporary folder. cleanup is never nil.
+func saveTemp(m *onnxio.Model) (file string, cleanup func(), err error) {
+	dir, err := os.MkdirTemp("", "monge-model-*")
+	if err != nil {
+		return "", func() {}, err
+	}
+	file = filepath.Join(dir, "model.onnx")
+	return file, func() { os.RemoveAll(dir) }, onnxio.Save(file, m)
+}
+
+// Inputs lists what has to be fed, in the model's order.
+func (s *Session) Inputs() []IOInfo { return slices.Clone(s.inputs) }
+
+// Outputs lists what Run returns, in the order of Options.Outputs or of the model.
+func (s *Session) Outputs() []IOInfo { return slices.Clone(s.outputs) }
+
+// Threads is the number of threads that work on one operator.
+func (s *Session) Threads() int { return s.threads }
+
+// Close frees the model.
+func (s *Session) Close() error {
+	defer s.cleanup()
+	if s.runner == nil {
+		return nil
+	}
+	return s.runner.close()
+}
+
+// Run feeds every input by its name and returns the outputs by theirs. Values are cast to the inputs' element types.
+// When ctx ends, so does the run, with ctx's error. Errors name the input.
+func (s *Session) Run(ctx context.Context, in map[string]*Value) (map[string]*Value, error) {
+	feed := make([]*Value, len(s.inputs))
+	for i, info := range s.inputs {
+		v, err := s.fit(info, in[info.Name])
+		if err != nil {
+			return nil, fmt.Errorf("%s: input %q: %w", nameOf(s.model), info.Name, err)
+		}
+		feed[i] = v
+	}
+	for name := range in {
+		if !slices.ContainsFunc(s.inputs, func(i IOInfo) bool { return i.Name == name }) {
+			return nil, fmt.Errorf("%s: no input %q: the model has %s", nameOf(s.model), name, inputNames(s.inputs))
+		}
+	}
+	out := make(map[string]*Value, len(s.outputs))
+	if s.runner != nil {
+		values, err := s.runner.run(ctx, feed)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			return nil, fmt.Errorf("%s: %w", nameOf(s.model), err)
+		}
+		for i, name := range s.fetch {
+			values[i].Name = name
+			out[name] = values[i]
+		}
+	}
+	for _, o := range s.outputs {
+		if _, done := out[o.Name]; !done {
+			out[o.Name] = in[o.Name]
+		}
+	}
+	return out, nil
+}
+
+// fit checks a value against an input and casts it to the input's element type.
+func (s *Session) fit(info IOInfo, v *Value) (*Value, error) {
+	if v == nil {
+		return nil, fmt.Errorf("no value given")
+	}
+	if err := check(v); err != nil {
+		return nil, err
+	}
+	if info.Dims != nil {
+		ok := len(v.Dims) == len(info.Dims)
+		for k := 0; ok && k < len(v.Dims); k++ {
+			ok = info.Dims[k] < 0 || int(info.Dims[k]) == v.Dims[k]
+		}
+		if !ok {
+			return nil, fmt.Errorf("shape %s given, %s wanted", dimString(v.Dims), info.shape())
+		}
+	}
+	return cast(v, info.Type)
+}
+
+// Inputs lists the inputs of a model that have to be fed: those without an initializer of the same name.
+func Inputs(m *onnxio.Model) ([]IOInfo, error) {
+	g, err := m.Graph()
+	if err != nil {
+		return nil, err
+	}
+	var list []IOInfo
+	for _, v := range g.Inputs() {
+		list = append(list, infoOf(v.GetName(), v))
+	}
+	return list, nil
+}
+
+// infoOf describes a tensor by what the model says about it, which may be nothing (nil).
+func infoOf(name string, v *onnxpb.ValueInfoProto) IOInfo {
+	info := IOInfo{Name: name, Type: onnxio.ElemType(v)}
+	info.Dims, info.Params, _ = onnxio.Dims(v)
+	return info
+}
+
+// isTensor says whether a value is a dense tensor of numbers, or of a type that is not said.
+func isTensor(v *onnxpb.ValueInfoProto) bool {
+	if v.GetType().GetValue() == nil {
+		return true
+	}
+	t := v.GetType().GetTensorType()
+	return t != nil && kindOf(DType(t.GetElemType())) != kindNone
+}
+
+// nameOf names a model in messages.
+func nameOf(m *onnxio.Model) string {
+	switch {
+	case m.Path != "":
+		return m.Path
+	case m.Proto.GetGraph().GetName() != "":
+		return "model " + m.Proto.GetGraph().GetName()
+	}
+	return "model"
+}
+
+func inputNames(list []IOInfo) string {
+	names := make([]string, len(list))
+	for i, info := range list {
+		names[i] = fmt.Sprintf("%q", info.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// dimString prints sizes as [1,3,32,32].
+func dimString(dims []int) string {
+	return strings.ReplaceAll(fmt.Sprint(dims), " ", ",")
+}
