@@ -128,3 +128,18 @@ func sizesOf(s *coupling.Space) []int {
 	}
 	return out
 }
+
+// Moved is the share of the target's channels that are anything but the one
+// source channel in the same place.
+func (m *Map) Moved() float64 {
+	moved, total := 0, 0
+	for _, g := range m.Groups {
+		for j, row := range g.In {
+			total++
+			if len(row) != 1 || row[0].Col != j {
+				moved++
+			}
+		}
+	}
+	return float64(moved) / float64(total)
+}

@@ -32,6 +32,10 @@ type Analysis struct {
 	// Activations holds the axes of every activation tensor whose rank is known.
 	Activations map[string][]*Axis
 
+	// Roots says for every constant tensor which weights it is made of, itself
+	// included.
+	Roots map[string][]string
+
 	spaceOf map[*Axis]*Space
 }
 

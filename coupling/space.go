@@ -72,7 +72,7 @@ func (a *Analysis) SpaceOf(atom *Axis) *Space { return a.spaceOf[atom.find()] }
 
 // finish resolves the axes into spaces and their uses.
 func (an *analyzer) finish() (*Analysis, error) {
-	a := &Analysis{Weights: map[string]*Weight{}, Refs: an.refs, Ops: an.linear, Activations: map[string][]*Axis{}, spaceOf: map[*Axis]*Space{}}
+	a := &Analysis{Weights: map[string]*Weight{}, Refs: an.refs, Ops: an.linear, Activations: map[string][]*Axis{}, Roots: map[string][]string{}, spaceOf: map[*Axis]*Space{}}
 	for _, v := range an.order {
 		if !v.konst {
 			if v.ranked {
@@ -80,6 +80,7 @@ func (an *analyzer) finish() (*Analysis, error) {
 			}
 			continue
 		}
+		a.Roots[v.name] = v.roots
 		if tp := an.graph.Constant(v.name); tp != nil && v.ranked && len(v.roots) == 1 && v.roots[0] == v.name {
 			a.Weights[v.name] = &Weight{Name: v.name, Type: onnxpb.TensorProto_DataType(tp.GetDataType()), Axes: v.axes}
 		}

@@ -1,0 +1,255 @@
+package align
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+	"github.com/monge-ml/monge/ot"
+)
+
+// Taps returns the activations in which the channels of a space are seen
+// before the nonlinearity: the outputs of its producers, moved on through a
+// bias, a normalisation and the Add of a residual stream.
+func (s *Subject) Taps(sp *coupling.Space) []string {
+	var out []string
+	for _, u := range sp.Producers() {
+		t := s.tap(sp, u.Node)
+		if t != "" && !slices.Contains(out, t) {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+func (s *Subject) tap(sp *coupling.Space, n *onnxpb.NodeProto) string {
+	t := n.GetOutput()[0]
+	if _, _, ok := s.channelAxis(t, sp); !ok {
+		return ""
+	}
+	for {
+		if s.Graph.IsOutput(t) {
+			return t
+		}
+		readers := s.Graph.Consumers(t)
+		if len(readers) != 1 || readers[0].Input < 0 {
+			return t
+		}
+		r := readers[0].Node
+		switch r.GetOpType() {
+		case "BatchNormalization", "Add", "Identity":
+		default:
+			return t
+		}
+		next := r.GetOutput()[0]
+		if _, _, ok := s.channelAxis(next, sp); !ok {
+			return t
+		}
+		t = next
+		if r.GetOpType() == "Add" && s.liveInputs(r) > 1 {
+			return t // the stream's pre-activation
+		}
+	}
+}
+
+func (s *Subject) liveInputs(n *onnxpb.NodeProto) int {
+	live := 0
+	for _, in := range n.GetInput() {
+		if _, constant := s.Analysis.Roots[in]; !constant && in != "" {
+			live++
+		}
+	}
+	return live
+}
+
+// channelAxis finds the axis of an activation along which a space runs, and
+// the positions of every group's channels there.
+func (s *Subject) channelAxis(tensor string, sp *coupling.Space) (axis int, places [][][]int, ok bool) {
+	for k, a := range s.Analysis.Activations[tensor] {
+		if !slices.ContainsFunc(sp.Pieces, func(p *coupling.Axis) bool { return holds(a, p) }) {
+			continue
+		}
+		if a.Size() < 0 {
+			return 0, nil, false
+		}
+		places = placesOf(a, sp)
+		for _, g := range places {
+			for _, c := range g {
+				if len(c) == 0 {
+					return 0, nil, false // a range of the space only
+				}
+			}
+		}
+		return k, places, true
+	}
+	return 0, nil, false
+}
+
+// seen is one tapped activation of a space.
+type seen struct {
+	space  *coupling.Space
+	tensor string
+	axis   int
+	places [][][]int
+}
+
+// vectors lays the channels of a group out as rows (channels × positions).
+func (v *seen) vectors(t *engine.Value, group int) ([]float64, int, error) {
+	if v.axis >= len(t.Dims) {
+		return nil, 0, fmt.Errorf("activation %q has %d axes", v.tensor, len(t.Dims))
+	}
+	outer, inner, n := 1, 1, t.Dims[v.axis]
+	for _, d := range t.Dims[:v.axis] {
+		outer *= d
+	}
+	for _, d := range t.Dims[v.axis+1:] {
+		inner *= d
+	}
+	rows := v.places[group]
+	each := len(rows[0])
+	d := each * outer * inner
+	out := make([]float64, len(rows)*d)
+	for c, places := range rows {
+		at := c * d
+		for _, p := range places {
+			if p >= n {
+				return nil, 0, fmt.Errorf("activation %q has %d channels, expected more than %d", v.tensor, n, p)
+			}
+			for o := range outer {
+				from := (o*n + p) * inner
+				if t.F32 != nil {
+					for i, x := range t.F32[from : from+inner] {
+						out[at+i] = float64(x)
+					}
+				} else {
+					copy(out[at:at+inner], t.F64[from:from+inner])
+				}
+				at += inner
+			}
+		}
+	}
+	return out, d, nil
+}
+
+// activationCosts runs both models over the data side by side and returns, for
+// every space and group, the summed costs over its taps. Memory does not grow
+// with the number of samples.
+func activationCosts(ctx context.Context, src, dst *Subject, pair *Pairing, spaces []*coupling.Space, o Options) (map[*coupling.Space][]*ot.Cost, error) {
+	type tap struct {
+		x, y    seen
+		moments []*moments
+	}
+	var taps []*tap
+	for _, s := range spaces {
+		d := pair.Spaces[s]
+		found := false
+		for _, t := range src.Taps(s) {
+			u := pair.Tensors[through(src, t)]
+			ax, px, okx := src.channelAxis(t, s)
+			ay, py, oky := dst.channelAxis(u, d)
+			if u == "" || !okx || !oky {
+				continue
+			}
+			found = true
+			p := &tap{x: seen{s, through(src, t), ax, px}, y: seen{d, u, ay, py}}
+			for range s.Groups {
+				p.moments = append(p.moments, newMoments(s.Width, d.Width))
+			}
+			taps = append(taps, p)
+		}
+		if !found {
+			return nil, fmt.Errorf("space %q: no activation shows its channels", s.Name)
+		}
+	}
+	var tx, ty []string
+	for _, t := range taps {
+		tx, ty = append(tx, t.x.tensor), append(ty, t.y.tensor)
+	}
+	err := lockstep(ctx, src, dst, compact(tx), compact(ty), o, func(a, b map[string]*engine.Value) error {
+		for _, t := range taps {
+			for g, m := range t.moments {
+				x, dx, err := t.x.vectors(a[t.x.tensor], g)
+				if err != nil {
+					return err
+				}
+				y, dy, err := t.y.vectors(b[t.y.tensor], g)
+				if err != nil {
+					return err
+				}
+				if dx != dy {
+					return fmt.Errorf("activations %q and %q have %d and %d values a channel", t.x.tensor, t.y.tensor, dx, dy)
+				}
+				m.add(x, y, dx)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := map[*coupling.Space][]*ot.Cost{}
+	for _, t := range taps {
+		s := t.x.space
+		if out[s] == nil {
+			out[s] = newCosts(s, t.y.space)
+		}
+		for g, m := range t.moments {
+			m.addCost(out[s][g], o.Cost, nil)
+		}
+	}
+	return out, nil
+}
+
+func compact(names []string) []string {
+	names = slices.Clone(names)
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// lockstep streams the same samples through two models and hands f the tapped
+// tensors of both, batch by batch.
+func lockstep(ctx context.Context, src, dst *Subject, tx, ty []string, o Options, f func(a, b map[string]*engine.Value) error) error {
+	if src == dst {
+		so := engine.StreamOptions{Batch: o.Batch, Threads: o.Threads, Progress: o.Progress}
+		return engine.Stream(ctx, src.Model, o.Data, tx, so, func(_, _ int, values map[string]*engine.Value) error { return f(values, values) })
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type batch struct {
+		n      int
+		values map[string]*engine.Value
+	}
+	first := make(chan batch)
+	failed := make(chan error, 1)
+	so := engine.StreamOptions{Batch: o.Batch, Threads: o.Threads}
+	go func() {
+		defer close(first)
+		err := engine.Stream(ctx, src.Model, o.Data, tx, so, func(_, n int, values map[string]*engine.Value) error {
+			select {
+			case first <- batch{n, values}:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+		failed <- err
+	}()
+	so.Progress = o.Progress
+	err := engine.Stream(ctx, dst.Model, o.Data, ty, so, func(_, n int, values map[string]*engine.Value) error {
+		b, ok := <-first
+		if !ok {
+			return <-failed
+		}
+		if b.n != n {
+			return fmt.Errorf("the models take batches of %d and %d samples", b.n, n)
+		}
+		return f(b.values, values)
+	})
+	cancel()
+	for range first { // let the other side end
+	}
+	return err
+}

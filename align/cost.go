@@ -1,0 +1,102 @@
+package align
+
+import (
+	"math"
+
+	"gonum.org/v1/gonum/blas"
+	"gonum.org/v1/gonum/blas/blas64"
+
+	"github.com/monge-ml/monge/ot"
+)
+
+// moments are the inner products that every metric is made of:
+// xx[p] = ‖x_p‖², yy[q] = ‖y_q‖², xy[p·k+q] = ⟨x_p, y_q⟩.
+type moments struct {
+	n, k   int
+	xx, yy []float64
+	xy     []float64
+}
+
+func newMoments(n, k int) *moments {
+	return &moments{n, k, make([]float64, n), make([]float64, k), make([]float64, n*k)}
+}
+
+// add accumulates d further coordinates: x is n×d, y is k×d.
+func (m *moments) add(x, y []float64, d int) {
+	if d == 0 || m.n == 0 || m.k == 0 {
+		return
+	}
+	squares(m.xx, x, d)
+	squares(m.yy, y, d)
+	blas64.Gemm(blas.NoTrans, blas.Trans, 1,
+		blas64.General{Rows: m.n, Cols: d, Stride: d, Data: x},
+		blas64.General{Rows: m.k, Cols: d, Stride: d, Data: y},
+		1, blas64.General{Rows: m.n, Cols: m.k, Stride: m.k, Data: m.xy})
+}
+
+func squares(dst, x []float64, d int) {
+	for p := range dst {
+		s := 0.0
+		for _, v := range x[p*d:][:d] {
+			s += v * v
+		}
+		dst[p] += s
+	}
+}
+
+// addCost adds the metric between all pairs to c. ‖x−y‖² = ‖x‖²+‖y‖²−2⟨x,y⟩
+// cancels where x and y nearly agree; exact, if given, then recomputes a pair.
+func (m *moments) addCost(c *ot.Cost, metric Metric, exact func(p, q int) float64) {
+	for p := range m.n {
+		for q := range m.k {
+			i := p*m.k + q
+			if metric == Cosine {
+				c.Data[i] += cosine(m.xy[i], m.xx[p], m.yy[q])
+				continue
+			}
+			d := m.xx[p] + m.yy[q] - 2*m.xy[i]
+			if scale := m.xx[p] + m.yy[q]; d < 1e-6*scale {
+				switch {
+				case exact != nil:
+					d = exact(p, q)
+				case d < 1e-13*scale:
+					d = 0
+				}
+			}
+			d = max(d, 0)
+			if metric != SquaredEuclidean {
+				d = math.Sqrt(d)
+			}
+			c.Data[i] += d
+		}
+	}
+}
+
+// cosine is 1 − cos; a zero vector is at distance 1 from all but another.
+func cosine(xy, xx, yy float64) float64 {
+	switch {
+	case xx == 0 && yy == 0:
+		return 0
+	case xx == 0 || yy == 0:
+		return 1
+	}
+	d := 1 - xy/math.Sqrt(xx*yy)
+	if d < 1e-13 {
+		return 0
+	}
+	return d
+}
+
+// addFeatureCost adds the metric between the rows of two feature matrices.
+func addFeatureCost(c *ot.Cost, x, y features, metric Metric) {
+	m := newMoments(x.rows, y.rows)
+	m.add(x.data, y.data, x.cols)
+	m.addCost(c, metric, func(p, q int) float64 {
+		s := 0.0
+		for j := range x.cols {
+			d := x.data[p*x.cols+j] - y.data[q*y.cols+j]
+			s += d * d
+		}
+		return s
+	})
+}

@@ -1,0 +1,245 @@
+package align
+
+import (
+	"cmp"
+	"container/heap"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/ot"
+)
+
+// Merge finds, for every space with an entry in widths, a map onto that many of
+// its own channels. The channels that stay (representatives) are chosen
+// greedily to lower Σ_p mass_p·min_q C_pq most at each step; every channel
+// moves to its nearest representative, which keep their order. Out is Sum
+// unless Scaling says otherwise, so merging exact copies is exact.
+//
+// Spaces are planned in topological order, each seeing its inputs merged.
+func Merge(ctx context.Context, s *Subject, widths map[*coupling.Space]int, o Options) (*Result, error) {
+	if err := o.Check(); err != nil {
+		return nil, err
+	}
+	if o.Scaling == "" {
+		o.Scaling = Sum
+	}
+	res := &Result{Maps: Maps{}, Objective: map[*coupling.Space]float64{}, Sweeps: 1}
+	var spaces []*coupling.Space
+	for _, sp := range s.Analysis.Spaces {
+		if k, ok := widths[sp]; ok && k != sp.Width {
+			if k < 1 || k > sp.Width {
+				return nil, fmt.Errorf("space %q: %d of %d channels", sp.Name, k, sp.Width)
+			}
+			if !sp.Narrowable() {
+				return nil, fmt.Errorf("space %q may not be narrowed: %s%s", sp.Name, sp.Reason, sp.Rigid)
+			}
+			spaces = append(spaces, sp)
+		}
+	}
+	var measured map[*coupling.Space][]*ot.Cost
+	if o.By == Activations {
+		var err error
+		if measured, err = activationCosts(ctx, s, s, selfPairing(s), spaces, o); err != nil {
+			return nil, err
+		}
+	}
+	for _, sp := range spaces {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		rs, err := s.readings(sp, res.Maps)
+		if err != nil {
+			return nil, err
+		}
+		costs := measured[sp]
+		if costs == nil {
+			costs = newCosts(sp, sp)
+			for _, r := range rs {
+				for g, c := range costs {
+					addFeatureCost(c, r.groups[g], r.groups[g], o.Cost)
+				}
+			}
+		}
+		m := &Map{}
+		for g, c := range costs {
+			mass := slices.Repeat([]float64{1 / float64(sp.Width)}, sp.Width)
+			if o.Mass != "" && o.Mass != Uniform {
+				if w := normalise(importance(rs, g, o.Mass)); w != nil {
+					mass = w
+				}
+			}
+			keep := Representatives(c, mass, widths[sp], starts(sp))
+			plan := nearest(c, mass, keep)
+			t, err := FromPlan(plan, o.Scaling)
+			if err != nil {
+				return nil, fmt.Errorf("space %q: %w", sp.Name, err)
+			}
+			m.Groups = append(m.Groups, t)
+			m.Pieces = piecesOf(sp, keep)
+			res.Objective[sp] += plan.Cost(restrict(c, keep))
+		}
+		res.Maps[sp] = m
+	}
+	return res, nil
+}
+
+// selfPairing pairs a subject with itself.
+func selfPairing(s *Subject) *Pairing {
+	p := &Pairing{Sources: map[string]string{}, Tensors: map[string]string{}, Spaces: map[*coupling.Space]*coupling.Space{}, a: s, b: s}
+	for name := range s.Analysis.Activations {
+		p.Tensors[name] = name
+	}
+	for _, sp := range s.Analysis.Spaces {
+		p.Spaces[sp] = sp
+	}
+	return p
+}
+
+// starts lists the first channel of every piece of a space, and its width.
+func starts(s *coupling.Space) []int {
+	out := []int{0}
+	for _, p := range s.Pieces {
+		out = append(out, out[len(out)-1]+p.Size())
+	}
+	return out
+}
+
+// piecesOf counts the kept channels of each piece.
+func piecesOf(s *coupling.Space, keep []int) []int {
+	b := starts(s)
+	out := make([]int, len(s.Pieces))
+	for _, c := range keep {
+		for i := range out {
+			if c >= b[i] && c < b[i+1] {
+				out[i]++
+			}
+		}
+	}
+	return out
+}
+
+// Representatives chooses k of n channels greedily: at each step the one that
+// lowers Σ_p mass_p·min_{q kept} C_pq most, ties by index. This is facility
+// location, whose gains only shrink as more are kept, so stale gains are upper
+// bounds and most need never be recomputed (Minoux 1978). pieces lists ranges
+// of channels ([0, …, n]) of which each must keep one where k allows. The
+// result is sorted.
+func Representatives(c *ot.Cost, mass []float64, k int, pieces []int) []int {
+	n := c.N
+	near := make([]float64, n) // cost of each channel to its nearest kept one
+	far := 0.0
+	for _, x := range c.Data {
+		far = max(far, x)
+	}
+	for p := range near {
+		near[p] = 2*far + 1 // nothing kept yet: farther than anything
+	}
+	gain := func(q int) float64 {
+		s := 0.0
+		for p := range near {
+			if d := near[p] - c.Data[p*n+q]; d > 0 {
+				s += mass[p] * d
+			}
+		}
+		return s
+	}
+	var keep []int
+	take := func(q int) {
+		keep = append(keep, q)
+		for p := range near {
+			near[p] = min(near[p], c.Data[p*n+q])
+		}
+	}
+	taken := make([]bool, n)
+	if len(pieces) > 2 && k >= len(pieces)-1 {
+		for i := 0; i+1 < len(pieces); i++ {
+			best, bestGain := -1, -1.0
+			for q := pieces[i]; q < pieces[i+1]; q++ {
+				if g := gain(q); g > bestGain {
+					best, bestGain = q, g
+				}
+			}
+			if best >= 0 {
+				take(best)
+				taken[best] = true
+			}
+		}
+	}
+	h := make(gains, 0, n)
+	for q := range n {
+		if !taken[q] {
+			h = append(h, candidate{q, gain(q), len(keep)})
+		}
+	}
+	heap.Init(&h)
+	for len(keep) < k && len(h) > 0 {
+		if h[0].asOf == len(keep) {
+			take(heap.Pop(&h).(candidate).channel)
+			continue
+		}
+		h[0].gain, h[0].asOf = gain(h[0].channel), len(keep)
+		heap.Fix(&h, 0)
+	}
+	slices.Sort(keep)
+	return keep
+}
+
+type candidate struct {
+	channel int
+	gain    float64
+	asOf    int // number of channels kept when the gain was computed
+}
+
+type gains []candidate
+
+func (h gains) Len() int { return len(h) }
+func (h gains) Less(i, j int) bool {
+	if c := cmp.Compare(h[i].gain, h[j].gain); c != 0 {
+		return c > 0
+	}
+	return h[i].channel < h[j].channel
+}
+func (h gains) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *gains) Push(x any)   { *h = append(*h, x.(candidate)) }
+func (h *gains) Pop() any {
+	old := *h
+	x := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return x
+}
+
+// nearest is the optimal plan when the target marginal is free: every channel
+// sends all its mass to the nearest kept one, itself if it is kept.
+func nearest(c *ot.Cost, mass []float64, keep []int) *ot.Plan {
+	p := &ot.Plan{N: c.N, K: len(keep)}
+	index := map[int]int{}
+	for j, q := range keep {
+		index[q] = j
+	}
+	for i := range c.N {
+		best, ok := index[i]
+		if !ok {
+			best = 0
+			for j, q := range keep {
+				if c.At(i, q) < c.At(i, keep[best]) {
+					best = j
+				}
+			}
+		}
+		p.Entries = append(p.Entries, ot.Entry{I: i, J: best, Mass: mass[i]})
+	}
+	return p
+}
+
+// restrict is the cost to the kept channels alone.
+func restrict(c *ot.Cost, keep []int) *ot.Cost {
+	out := ot.NewCost(c.N, len(keep), nil)
+	for i := range c.N {
+		for j, q := range keep {
+			out.Set(i, j, c.At(i, q))
+		}
+	}
+	return out
+}

@@ -1,0 +1,277 @@
+package align
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/ot"
+)
+
+// A Result is a set of maps with what is worth telling about them.
+type Result struct {
+	Maps Maps
+	// Objective is the transport cost of each space's plan, summed over groups.
+	Objective map[*coupling.Space]float64
+	// Sweeps counts the passes over all spaces.
+	Sweeps int
+}
+
+// Onto finds one plan for each space of src that moves its channels into the
+// channels of the paired space of dst. Out is the reference's Inᵀ (Mean) unless
+// Scaling says otherwise.
+func Onto(ctx context.Context, src, dst *Subject, pair *Pairing, o Options) (*Result, error) {
+	if err := o.Check(); err != nil {
+		return nil, err
+	}
+	if o.Scaling == "" {
+		o.Scaling = Mean
+	}
+	p := planner{src: src, dst: dst, pair: pair, o: o, res: &Result{Maps: Maps{}, Objective: map[*coupling.Space]float64{}}}
+	for _, s := range src.Analysis.Spaces {
+		if pair.Spaces[s] != nil {
+			p.spaces = append(p.spaces, s)
+		}
+	}
+	if o.By == Unaligned {
+		for _, s := range p.spaces {
+			if d := pair.Spaces[s]; d.Width != s.Width {
+				return nil, fmt.Errorf("space %q: %d channels cannot stand for %d without alignment", s.Name, s.Width, d.Width)
+			}
+			p.res.Maps[s] = keepAll(s)
+		}
+		return p.res, nil
+	}
+	if o.By == Activations {
+		costs, err := activationCosts(ctx, src, dst, pair, p.spaces, o)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range p.spaces {
+			if err := p.solve(s, costs[s]); err != nil {
+				return nil, err
+			}
+		}
+		p.res.Sweeps = 1
+		return p.res, nil
+	}
+	return p.res, p.sweep(ctx)
+}
+
+type planner struct {
+	src, dst *Subject
+	pair     *Pairing
+	o        Options
+	spaces   []*coupling.Space
+	res      *Result
+}
+
+// sweep plans by weights: a topological pass, then passes in which every space
+// sees the plans of all others, until the total cost stops falling.
+func (p *planner) sweep(ctx context.Context) error {
+	limit := p.o.Sweeps
+	if limit == 0 {
+		limit = 10
+	}
+	best, bestMaps := 0.0, Maps(nil)
+	for pass := 0; pass == 0 || pass <= limit; pass++ {
+		total := 0.0
+		for _, s := range p.spaces {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			costs, err := p.weightCosts(s)
+			if err != nil {
+				return err
+			}
+			if err := p.solve(s, costs); err != nil {
+				return err
+			}
+			total += p.res.Objective[s]
+		}
+		p.res.Sweeps = pass + 1
+		// The first pass leaves out uses that depend on later spaces, so its
+		// total does not compare with the others'.
+		if pass > 1 && total >= best*(1-1e-9) {
+			p.res.Maps = bestMaps
+			break
+		}
+		best, bestMaps = total, Maps{}
+		for s, m := range p.res.Maps {
+			bestMaps[s] = m
+		}
+		if !p.cyclic() {
+			break
+		}
+	}
+	return nil
+}
+
+// cyclic reports whether some plan was made before one it depends on.
+func (p *planner) cyclic() bool {
+	seen := map[*coupling.Space]bool{}
+	for _, s := range p.spaces {
+		for _, u := range s.Producers() {
+			for _, other := range p.feeding(u) {
+				if other == s || !seen[other] {
+					return true
+				}
+			}
+		}
+		seen[s] = true
+	}
+	return false
+}
+
+// feeding lists the mapped spaces along the other axes of a producer's weight.
+func (p *planner) feeding(u coupling.Use) []*coupling.Space {
+	var out []*coupling.Space
+	for k, a := range p.src.Analysis.Weights[u.Tensor].Axes {
+		if k == u.Axis {
+			continue
+		}
+		for _, x := range a.Atoms() {
+			if s := p.src.Analysis.SpaceOf(x); s != nil && p.pair.Spaces[s] != nil {
+				out = append(out, s)
+			}
+		}
+	}
+	return out
+}
+
+// weightCosts sums the costs of all producers whose inputs have been moved.
+func (p *planner) weightCosts(s *coupling.Space) ([]*ot.Cost, error) {
+	d := p.pair.Spaces[s]
+	x, err := p.src.readings(s, p.res.Maps)
+	if err != nil {
+		return nil, err
+	}
+	y, err := p.dst.readings(d, nil)
+	if err != nil {
+		return nil, err
+	}
+	if len(x) != len(y) {
+		return nil, fmt.Errorf("space %q has %d producers, %q %d", s.Name, len(x), d.Name, len(y))
+	}
+	// Producers are paired through their tensors, since the order may differ.
+	byTensor := map[string]int{}
+	for j, u := range d.Producers() {
+		byTensor[u.Tensor] = j
+	}
+	costs := newCosts(s, d)
+	used := 0
+	for j, u := range d.Producers() {
+		i := -1
+		for k, v := range s.Producers() {
+			if v.Tensor == p.pair.Sources[u.Tensor] {
+				i = k
+			}
+		}
+		if i < 0 {
+			return nil, fmt.Errorf("weight %q has no counterpart", u.Tensor)
+		}
+		ready := true
+		for _, other := range p.feeding(s.Producers()[i]) {
+			if p.res.Maps[other] == nil {
+				ready = false
+			}
+		}
+		if !ready {
+			continue
+		}
+		for g := range costs {
+			fx, fy := x[i].groups[g], y[j].groups[g]
+			if fx.cols != fy.cols {
+				return nil, fmt.Errorf("weights %q and %q have inputs of %d and %d", s.Producers()[i].Tensor, u.Tensor, fx.cols, fy.cols)
+			}
+			addFeatureCost(costs[g], fx, fy, p.o.Cost)
+		}
+		used++
+	}
+	if used == 0 {
+		return nil, fmt.Errorf("space %q: every producer depends on a space that is planned later", s.Name)
+	}
+	return costs, nil
+}
+
+func newCosts(s, d *coupling.Space) []*ot.Cost {
+	costs := make([]*ot.Cost, s.Groups)
+	for g := range costs {
+		costs[g] = ot.NewCost(s.Width, d.Width, nil)
+	}
+	return costs
+}
+
+// solve turns the costs of a space into its map.
+func (p *planner) solve(s *coupling.Space, costs []*ot.Cost) error {
+	d := p.pair.Spaces[s]
+	m := &Map{Pieces: sizesOf(d)}
+	total := 0.0
+	for g, c := range costs {
+		a, b, err := p.masses(s, d, g)
+		if err != nil {
+			return err
+		}
+		r, err := transport(a, b, c, p.o)
+		if err != nil {
+			return fmt.Errorf("space %q: %w", s.Name, err)
+		}
+		total += r.Objective
+		t, err := FromPlan(r.Plan, p.o.Scaling)
+		if err != nil {
+			return fmt.Errorf("space %q: %w", s.Name, err)
+		}
+		m.Groups = append(m.Groups, t)
+	}
+	p.res.Maps[s] = m
+	p.res.Objective[s] = total
+	return nil
+}
+
+// masses returns the marginals of a space, nil for uniform ones.
+func (p *planner) masses(s, d *coupling.Space, group int) (a, b []float64, err error) {
+	if p.o.Mass == "" || p.o.Mass == Uniform {
+		return nil, nil, nil
+	}
+	side := func(sub *Subject, sp *coupling.Space) ([]float64, error) {
+		rs, err := sub.readings(sp, nil)
+		if err != nil {
+			return nil, err
+		}
+		return normalise(importance(rs, group, p.o.Mass)), nil
+	}
+	if a, err = side(p.src, s); err != nil {
+		return nil, nil, err
+	}
+	b, err = side(p.dst, d)
+	return a, b, err
+}
+
+// normalise scales to total one. Channels keep a sliver of mass, so that every
+// one has an image.
+func normalise(w []float64) []float64 {
+	total := 0.0
+	for _, x := range w {
+		total += x
+	}
+	if total == 0 {
+		return nil
+	}
+	floor := 1e-6 * total / float64(len(w))
+	sum := 0.0
+	for i := range w {
+		w[i] = max(w[i], floor)
+		sum += w[i]
+	}
+	for i := range w {
+		w[i] /= sum
+	}
+	return w
+}
+
+func transport(a, b []float64, c *ot.Cost, o Options) (*ot.Result, error) {
+	if o.Solver == Sinkhorn {
+		return ot.Sinkhorn(a, b, c, ot.SinkhornOptions{Epsilon: o.Epsilon})
+	}
+	return ot.EMD(a, b, c)
+}

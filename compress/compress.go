@@ -1,0 +1,301 @@
+package compress
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"path"
+
+	"github.com/monge-ml/monge/align"
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
+
+// Options are the settings of a compression. Of Keep, MACs and Params exactly
+// one is set for Model, none for Into.
+type Options struct {
+	// Keep gives every space that may change max(1, round(Keep·n)) of its n
+	// channels, in (0, 1].
+	Keep float64
+	// MACs is the share of multiply-accumulates that may remain, Params of
+	// parameters, in (0, 1]; every space keeps an equal share of its channels.
+	MACs, Params float64
+	// Exclude lists patterns (path.Match) of node or weight names: a space one
+	// of whose producers matches keeps its width.
+	Exclude []string
+	// KeepResidual leaves every residual stream whole.
+	KeepResidual bool
+	// Multiple rounds widths to multiples of it where the space is wide enough;
+	// zero means 1.
+	Multiple int
+	// Align says how channels are compared.
+	Align align.Options
+	// InputShapes gives sizes to free dimensions of inputs, by name.
+	InputShapes map[string][]int
+	// KeepBatchNorm leaves BatchNormalization nodes in place; by default they
+	// are folded exactly into the operator before them where its space changes.
+	KeepBatchNorm bool
+	// DryRun chooses widths and stops: no model is made.
+	DryRun bool
+}
+
+// A Report says what a compression did.
+type Report struct {
+	Before Size    `json:"before"`
+	After  Size    `json:"after"`
+	Folded int     `json:"folded_batchnorms"`
+	Spaces []Space `json:"spaces"`
+}
+
+// Size is what a model costs.
+type Size struct {
+	Params int64 `json:"params"`
+	MACs   int64 `json:"macs"` // per sample
+	// Open is set where free dimensions were counted as one.
+	Open bool `json:"open_dims"`
+}
+
+// A Space says what became of one space.
+type Space struct {
+	Name   string `json:"name"`
+	Before int    `json:"before"` // channels, over all groups
+	After  int    `json:"after"`
+	// Kept says why the width stayed, "" where it changed or could have.
+	Kept string `json:"kept,omitempty"`
+	// Cost is the transport cost of the plan.
+	Cost float64 `json:"cost"`
+}
+
+// Model compresses a model by merging channels of its own.
+func Model(ctx context.Context, m *onnxio.Model, o Options) (*onnxio.Model, *Report, error) {
+	if err := o.check(); err != nil {
+		return nil, nil, err
+	}
+	s, err := align.NewSubject(m, coupling.Options{InputShapes: o.InputShapes})
+	if err != nil {
+		return nil, nil, err
+	}
+	ratio, err := o.ratio(s.Analysis)
+	if err != nil {
+		return nil, nil, err
+	}
+	report := &Report{}
+	if !o.KeepBatchNorm && !o.DryRun {
+		if s, report.Folded, err = foldChanged(s, o.widths(s.Analysis, ratio), o.InputShapes); err != nil {
+			return nil, nil, err
+		}
+	}
+	widths := o.widths(s.Analysis, ratio)
+	report.Before = sizeOf(s.Analysis, nil)
+	if o.DryRun {
+		after := coupling.Widths{}
+		for sp, k := range widths {
+			after.Set(sp, k)
+		}
+		report.describe(s.Analysis, o, after, nil)
+		return nil, report, nil
+	}
+	plan, err := align.Merge(ctx, s, widths, o.Align)
+	if err != nil {
+		return nil, nil, err
+	}
+	out, err := align.Edit(s, plan.Maps)
+	if err != nil {
+		return nil, nil, err
+	}
+	report.describe(s.Analysis, o, plan.Maps.Widths(), plan.Objective)
+	return out, report, nil
+}
+
+// Into moves a wide model into the widths of a narrow one of the same
+// architecture. The narrow model serves as the target of the alignment; none
+// of its weights enter the result.
+func Into(ctx context.Context, wide, narrow *onnxio.Model, o Options) (*onnxio.Model, *Report, error) {
+	if o.Keep != 0 || o.MACs != 0 || o.Params != 0 {
+		return nil, nil, fmt.Errorf("the narrow model gives the widths: keep, macs and params have no place beside it")
+	}
+	report := &Report{}
+	var subjects [2]*align.Subject
+	for i, m := range []*onnxio.Model{wide, narrow} {
+		var folded []string
+		var err error
+		if !o.KeepBatchNorm {
+			if m, folded, err = align.FoldBatchNorm(m, nil); err != nil {
+				return nil, nil, err
+			}
+		}
+		if i == 0 {
+			report.Folded = len(folded)
+		}
+		if subjects[i], err = align.NewSubject(m, coupling.Options{InputShapes: o.InputShapes}); err != nil {
+			return nil, nil, err
+		}
+	}
+	pair, err := align.Pair(subjects[0], subjects[1])
+	if err != nil {
+		return nil, nil, err
+	}
+	report.Before = sizeOf(subjects[0].Analysis, nil)
+	if o.DryRun {
+		after := coupling.Widths{}
+		for a, b := range pair.Spaces {
+			after.Set(a, b.Width)
+		}
+		report.describe(subjects[0].Analysis, o, after, nil)
+		return nil, report, nil
+	}
+	plan, err := align.Onto(ctx, subjects[0], subjects[1], pair, o.Align)
+	if err != nil {
+		return nil, nil, err
+	}
+	out, err := align.Edit(subjects[0], plan.Maps)
+	if err != nil {
+		return nil, nil, err
+	}
+	report.describe(subjects[0].Analysis, o, plan.Maps.Widths(), plan.Objective)
+	return out, report, nil
+}
+
+func (o Options) check() error {
+	set := 0
+	for _, v := range []struct {
+		name  string
+		value float64
+	}{{"keep", o.Keep}, {"macs", o.MACs}, {"params", o.Params}} {
+		if v.value == 0 {
+			continue
+		}
+		set++
+		if !(v.value > 0 && v.value <= 1) {
+			return fmt.Errorf("%s is %g: want a share between 0 and 1", v.name, v.value)
+		}
+	}
+	if set != 1 {
+		return fmt.Errorf("give one of keep, macs and params")
+	}
+	if o.Multiple < 0 {
+		return fmt.Errorf("multiple is %d: want a positive number", o.Multiple)
+	}
+	for _, p := range o.Exclude {
+		if _, err := path.Match(p, ""); err != nil {
+			return fmt.Errorf("exclude pattern %q: %w", p, err)
+		}
+	}
+	return nil
+}
+
+// foldChanged folds normalisations into the producers of spaces that change.
+func foldChanged(s *align.Subject, widths map[*coupling.Space]int, shapes map[string][]int) (*align.Subject, int, error) {
+	outputs := map[string]bool{} // nodes are told apart by their first output
+	for sp, k := range widths {
+		if k == sp.Width {
+			continue
+		}
+		for _, u := range sp.Producers() {
+			outputs[u.Node.GetOutput()[0]] = true
+		}
+	}
+	m, folded, err := align.FoldBatchNorm(s.Model, func(n *onnxpb.NodeProto) bool { return outputs[n.GetOutput()[0]] })
+	if err != nil || len(folded) == 0 {
+		return s, 0, err
+	}
+	s, err = align.NewSubject(m, coupling.Options{InputShapes: shapes})
+	return s, len(folded), err
+}
+
+// kept says why a space keeps its width whatever the budget, or "".
+func (o Options) kept(s *coupling.Space) string {
+	switch {
+	case s.Frozen:
+		return s.Reason
+	case s.Rigid != "":
+		return s.Rigid
+	case o.KeepResidual && s.Residual:
+		return "residual stream (keep-residual)"
+	}
+	for _, u := range s.Producers() {
+		for _, p := range o.Exclude {
+			for _, name := range []string{u.Tensor, u.Node.GetName()} {
+				if ok, _ := path.Match(p, name); ok || p == name {
+					return fmt.Sprintf("excluded by %q", p)
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// widths gives every space that may change its share of channels.
+func (o Options) widths(a *coupling.Analysis, ratio float64) map[*coupling.Space]int {
+	out := map[*coupling.Space]int{}
+	for _, s := range a.Spaces {
+		if o.kept(s) != "" {
+			continue
+		}
+		out[s] = o.round(ratio, s.Width)
+	}
+	return out
+}
+
+func (o Options) round(ratio float64, n int) int {
+	m := max(o.Multiple, 1)
+	k := int(math.Round(ratio*float64(n)/float64(m))) * m
+	return min(max(k, m, 1), n)
+}
+
+// ratio finds the share of channels to keep: given, or the largest whose cost
+// is within the budget.
+func (o Options) ratio(a *coupling.Analysis) (float64, error) {
+	if o.Keep != 0 {
+		return o.Keep, nil
+	}
+	cost := func(r float64) float64 {
+		w := coupling.Widths{}
+		for s, k := range o.widths(a, r) {
+			w.Set(s, k)
+		}
+		size := sizeOf(a, w)
+		if o.MACs != 0 {
+			return float64(size.MACs)
+		}
+		return float64(size.Params)
+	}
+	budget := max(o.MACs, o.Params) * cost(1)
+	if cost(0) > budget {
+		return 0, fmt.Errorf("the budget of %.4g cannot be met: with one channel in every space that may change, %.4g remain", budget, cost(0))
+	}
+	lo, hi := 0.0, 1.0
+	if cost(hi) <= budget {
+		return 1, nil
+	}
+	for range 40 {
+		mid := (lo + hi) / 2
+		if cost(mid) <= budget {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	return lo, nil
+}
+
+func sizeOf(a *coupling.Analysis, w coupling.Widths) Size {
+	macs, open := a.MACs(w)
+	return Size{Params: a.Params(w), MACs: macs, Open: open}
+}
+
+func (r *Report) describe(a *coupling.Analysis, o Options, after coupling.Widths, cost map[*coupling.Space]float64) {
+	r.After = sizeOf(a, after)
+	for _, s := range a.Spaces {
+		row := Space{Name: s.Name, Before: s.Width * s.Groups, After: after.Of(s) * s.Groups, Cost: cost[s]}
+		if row.After == row.Before {
+			row.Kept = o.kept(s)
+		}
+		if len(s.Producers()) == 0 {
+			continue // an input, not something to narrow
+		}
+		r.Spaces = append(r.Spaces, row)
+	}
+
+}
