@@ -56,8 +56,8 @@ func libraryPatterns(goos string) []string {
 	return []string{"libonnxruntime.so", "libonnxruntime.so.[0-9]*"}
 }
 
-// places lists where the library is looked for, best first.
-func places() []place {
+// places yields where the library is looked for, best first. Python is asked only if the caller gets that far.
+func places(yield func(place) bool) {
 	var list []place
 	add := func(source string, listMissing bool, paths ...string) {
 		for _, p := range paths {
@@ -81,10 +81,16 @@ func places() []place {
 		add("user cache", false, others...)
 	}
 	add("system", false, systemFolders(runtime.GOOS)...)
-	for _, site := range pythonSites() {
-		add("python", false, filepath.Join(site, "onnxruntime", "capi"))
+	for _, p := range list {
+		if !yield(p) {
+			return
+		}
 	}
-	return list
+	for site := range pythonSites {
+		if !yield(place{source: "python", path: filepath.Join(site, "onnxruntime", "capi")}) {
+			return
+		}
+	}
 }
 
 // cacheRoot is the folder under which Install keeps one folder per version.
@@ -115,32 +121,39 @@ func systemFolders(goos string) []string {
 	return dirs
 }
 
-// pythonSites returns the site-packages folders of the Python environments that can be seen from here.
-func pythonSites() []string {
-	var sites []string
-	glob := func(parts ...string) {
+// pythonSites yields the site-packages folders of the Python environments that can be seen from here.
+func pythonSites(yield func(string) bool) {
+	glob := func(parts ...string) []string {
 		found, _ := filepath.Glob(filepath.Join(parts...))
-		sites = append(sites, found...)
+		return found
 	}
-	for _, v := range []string{"VIRTUAL_ENV", "CONDA_PREFIX"} {
-		if root := os.Getenv(v); root != "" {
-			glob(escapeGlob(root), "lib", "python3*", "site-packages")
-			glob(escapeGlob(root), "Lib", "site-packages")
+	sources := []func() []string{askPython}
+	for _, v := range []string{"CONDA_PREFIX", "VIRTUAL_ENV"} {
+		if root := escapeGlob(os.Getenv(v)); root != "" {
+			sources = slices.Insert(sources, 0,
+				func() []string { return glob(root, "lib", "python3*", "site-packages") },
+				func() []string { return glob(root, "Lib", "site-packages") })
 		}
 	}
-	sites = append(sites, askPython()...)
 	if home, err := os.UserHomeDir(); err == nil {
 		home = escapeGlob(home)
-		glob(home, ".local", "lib", "python3*", "site-packages")
-		glob(home, "Library", "Python", "3*", "lib", "python", "site-packages")
-		glob(home, ".pyenv", "versions", "*", "lib", "python3*", "site-packages")
-		for _, conda := range []string{"miniconda3", "anaconda3", "miniforge3"} {
-			glob(home, conda, "lib", "python3*", "site-packages")
+		sources = append(sources,
+			func() []string { return glob(home, ".local", "lib", "python3*", "site-packages") },
+			func() []string { return glob(home, "Library", "Python", "3*", "lib", "python", "site-packages") },
+			func() []string { return glob(home, ".pyenv", "versions", "*", "lib", "python3*", "site-packages") },
+			func() []string { return glob(home, "mini*3", "lib", "python3*", "site-packages") },
+			func() []string { return glob(home, "anaconda3", "lib", "python3*", "site-packages") })
+	}
+	sources = append(sources,
+		func() []string { return glob("/usr/local/lib", "python3*", "*-packages") },
+		func() []string { return glob("/usr/lib", "python3*", "*-packages") })
+	for _, source := range sources {
+		for _, site := range source() {
+			if !yield(site) {
+				return
+			}
 		}
 	}
-	glob("/usr/local/lib", "python3*", "*-packages")
-	glob("/usr/lib", "python3*", "*-packages")
-	return sites
 }
 
 // askPython asks the Python on PATH for its site-packages folders; nothing is imported but its standard library.

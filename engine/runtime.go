@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"strconv"
 	"strings"
 	"sync"
@@ -56,25 +57,25 @@ var ErrNoCgo = errors.New("this monge was built without cgo and cannot run model
 // folders). It returns the one that sessions use (zero if there is none) and everything it looked at. Libraries are
 // opened to ask for their version.
 func Find() (Library, []Candidate) {
-	return search(places(), false)
+	return search(places, false)
 }
 
 // search probes places in order. With first it stops at the first usable library.
-func search(places []place, first bool) (Library, []Candidate) {
+func search(places iter.Seq[place], first bool) (Library, []Candidate) {
 	var found Library
 	var list []Candidate
 	seen := map[string]bool{}
-	for _, p := range places {
+	for p := range places {
 		files := p.files()
 		if len(files) == 0 && p.listMissing {
 			list = append(list, Candidate{Source: p.source, Path: p.path, Status: StatusMissing})
 		}
 		for _, file := range files {
-			if real := realPath(file); seen[real] {
+			real := realPath(file)
+			if seen[real] {
 				continue
-			} else {
-				seen[real] = true
 			}
+			seen[real] = true
 			c := probe(p.source, file)
 			if c.Status == StatusUsable && found.Path == "" {
 				c.Status = StatusUsed
@@ -138,7 +139,7 @@ func load() (Library, error) {
 	if !haveCgo {
 		return Library{}, ErrNoCgo
 	}
-	lib, list := search(places(), true)
+	lib, list := search(places, true)
 	if lib.Path == "" {
 		for _, c := range list {
 			if c.Status == StatusTooOld || c.Status == StatusUnusable {

@@ -55,9 +55,24 @@ func (s *Session) Stream(ctx context.Context, data *Data, o StreamOptions,
 	if size <= 0 {
 		size = DefaultBatch
 	}
-	return feed.each(ctx, feed.BatchSize(size), func(b batch) error {
+	size = feed.BatchSize(size)
+	refused, err := s.stream(ctx, feed, size, o.Progress, f)
+	if refused && size > 1 && feed.batch == 0 && ctx.Err() == nil {
+		// Exporters leave the batch axis free although a Reshape inside has its size built in.
+		if stillRefused, err1 := s.stream(ctx, feed, 1, o.Progress, f); !stillRefused {
+			return err1
+		}
+	}
+	return err
+}
+
+// stream runs all batches of one size. refused says that the model could not run the first one.
+func (s *Session) stream(ctx context.Context, feed *Feed, size int, progress func(done, total int),
+	f func(batch, n int, values map[string]*Value) error) (refused bool, err error) {
+	err = feed.each(ctx, size, func(b batch) error {
 		out, err := s.Run(ctx, b.values)
 		if err != nil {
+			refused = b.index == 0
 			return err
 		}
 		for name, v := range out {
@@ -66,11 +81,12 @@ func (s *Session) Stream(ctx context.Context, data *Data, o StreamOptions,
 		if err := f(b.index, b.n, out); err != nil {
 			return err
 		}
-		if o.Progress != nil {
-			o.Progress(b.from+b.n, data.Len())
+		if progress != nil {
+			progress(b.from+b.n, feed.data.Len())
 		}
 		return nil
 	})
+	return refused, err
 }
 
 // A batch is what goes into a model at once.
