@@ -18,16 +18,7 @@ func (g *Graph) Constant(tensor string) *onnxpb.TensorProto {
 	if t := g.initializers[tensor]; t != nil {
 		return t
 	}
-	n := g.producers[tensor]
-	if !isConstant(n) {
-		return nil
-	}
-	t, ok := g.constants[tensor]
-	if !ok {
-		t = constantValue(n, tensor)
-		g.constants[tensor] = t
-	}
-	return t
+	return g.constants[tensor]
 }
 
 // constantValue returns the tensor that a Constant node makes; nil where the
@@ -79,7 +70,7 @@ func (g *Graph) SetConstant(t *Tensor) error {
 	} else {
 		n := home.producers[t.Name]
 		setConstantNode(n, t)
-		delete(home.constants, t.Name)
+		home.constants[t.Name] = constantValue(n, t.Name)
 	}
 	home.correctType(t)
 	return nil

@@ -149,6 +149,11 @@ func (g *Graph) indexNodes() error {
 				return fmt.Errorf("%s: output %q is also a graph input or initializer", Label(n), out)
 			}
 			g.producers[out] = n
+			if isConstant(n) {
+				if t := constantValue(n, out); t != nil {
+					g.constants[out] = t
+				}
+			}
 		}
 	}
 	return nil

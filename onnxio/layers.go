@@ -53,9 +53,28 @@ func (g *Graph) layer(n *onnxpb.NodeProto) (Layer, bool) {
 	}
 	l.Followers = g.followers(n)
 	if n.GetOpType() == "MatMul" && len(l.Followers) > 0 && l.Followers[0].GetOpType() == "Add" {
-		l.Bias = g.parameter(l.Followers[0], 0) + g.parameter(l.Followers[0], 1) // one of them is ""
+		l.Bias = g.addedBias(l.Followers[0])
 	}
 	return l, true
+}
+
+// addedBias returns the constant side of an Add, if it is a vector along the
+// last axis.
+func (g *Graph) addedBias(add *onnxpb.NodeProto) string {
+	for i := range add.Input {
+		name := g.parameter(add, i)
+		if name == "" {
+			continue
+		}
+		dims := g.Constant(name).GetDims()
+		for _, d := range dims[:max(len(dims)-1, 0)] {
+			if d != 1 {
+				return ""
+			}
+		}
+		return name
+	}
+	return ""
 }
 
 // parameter returns the name of the constant behind an input of a node; "" if

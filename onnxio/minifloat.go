@@ -22,7 +22,7 @@ type minifloat struct {
 	exp, man int // bits
 	bias     int
 	special  special
-	saturate bool // what is too large becomes the largest number, as ONNX Cast does by default
+	saturate bool // finite numbers that are too large become the largest, as ONNX Cast does by default
 }
 
 func minifloatOf(t onnxpb.TensorProto_DataType) (minifloat, bool) {
@@ -98,6 +98,9 @@ func (f minifloat) encode(v float64) uint32 {
 	case v == 0:
 		return f.zero(sign)
 	case math.IsInf(v, 0):
+		if f.special == ieee {
+			return sign | (f.largest() + 1)
+		}
 		return sign | f.overflow()
 	}
 	_, e := math.Frexp(v)
@@ -105,9 +108,6 @@ func (f minifloat) encode(v float64) uint32 {
 	// v in units of the last place. A carry out of the mantissa moves into the
 	// exponent by itself, since the fields are adjacent.
 	q := math.RoundToEven(math.Ldexp(math.Abs(v), f.man-e))
-	if e+f.bias-1 > 1<<f.exp {
-		return sign | f.overflow()
-	}
 	mag := uint32(e+f.bias-1)<<f.man + uint32(q)
 	switch {
 	case mag == 0:
@@ -137,7 +137,7 @@ func (f minifloat) encodeNaN(sign uint32, v float64) uint32 {
 	case negZero:
 		return f.signBit()
 	case allOnes:
-		return sign | f.signBit() - 1
+		return sign | (f.signBit() - 1)
 	case finite:
 		return f.largest() // as ONNX Cast does
 	}
