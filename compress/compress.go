@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"path"
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
@@ -21,8 +20,9 @@ type Options struct {
 	// MACs is the share of multiply-accumulates that may remain, Params of
 	// parameters, in (0, 1]; every space keeps an equal share of its channels.
 	MACs, Params float64
-	// Exclude lists patterns (path.Match) of node or weight names: a space one
-	// of whose producers matches keeps its width.
+	// Exclude lists patterns of node or weight names, in which * stands for any
+	// text and ? for any character: a space one of whose producers matches keeps
+	// its width.
 	Exclude []string
 	// KeepResidual leaves every residual stream whole.
 	KeepResidual bool
@@ -178,8 +178,8 @@ func (o Options) check() error {
 		return fmt.Errorf("multiple is %d: want a positive number", o.Multiple)
 	}
 	for _, p := range o.Exclude {
-		if _, err := path.Match(p, ""); err != nil {
-			return fmt.Errorf("exclude pattern %q: %w", p, err)
+		if _, err := compileGlob(p); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -214,12 +214,14 @@ func (o Options) kept(s *coupling.Space) string {
 	case o.KeepResidual && s.Residual:
 		return "residual stream (keep-residual)"
 	}
-	for _, u := range s.Producers() {
-		for _, p := range o.Exclude {
-			for _, name := range []string{u.Tensor, u.Node.GetName()} {
-				if ok, _ := path.Match(p, name); ok || p == name {
-					return fmt.Sprintf("excluded by %q", p)
-				}
+	for _, p := range o.Exclude {
+		re, err := compileGlob(p)
+		if err != nil {
+			continue // check has refused it already
+		}
+		for _, u := range s.Producers() {
+			if re.MatchString(u.Tensor) || re.MatchString(u.Node.GetName()) {
+				return fmt.Sprintf("excluded by %q", p)
 			}
 		}
 	}

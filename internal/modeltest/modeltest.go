@@ -1,0 +1,155 @@
+// Package modeltest holds what the tests of several packages need: the trained
+// models and data in testdata, running a model, and comparing outputs.
+package modeltest
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/engine/enginetest"
+	"github.com/monge-ml/monge/onnxio"
+)
+
+// preprocess is how the testdata networks want MNIST.
+var preprocess = engine.Preprocess{Scale: 1.0 / 255, Mean: []float64{0.1307}, Std: []float64{0.3081}}
+
+// Dir is the path of a file in testdata.
+func Dir(name string) string {
+	_, here, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(here), "..", "..", "testdata", name)
+}
+
+// Names lists all trained models of testdata, without their extension.
+func Names(t testing.TB) []string {
+	t.Helper()
+	files, err := filepath.Glob(Dir("*.onnx"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no models in testdata: %v", err)
+	}
+	var out []string
+	for _, f := range files {
+		b := filepath.Base(f)
+		out = append(out, b[:len(b)-len(".onnx")])
+	}
+	return out
+}
+
+// Load reads a model of testdata.
+func Load(t testing.TB, name string) *onnxio.Model {
+	t.Helper()
+	m, err := onnxio.Load(Dir(name + ".onnx"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// Data opens a data set of testdata; the test is skipped without onnxruntime.
+func Data(t testing.TB, name string, o engine.DataOptions) *engine.Data {
+	t.Helper()
+	enginetest.Require(t)
+	d, err := engine.OpenData(Dir(name+".npz"), preprocess, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// Outputs runs a single-output model over a data set.
+func Outputs(t testing.TB, m *onnxio.Model, d *engine.Data) []float64 {
+	t.Helper()
+	g, err := m.Graph()
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := g.Outputs()[0].GetName()
+	var out []float64
+	err = engine.Stream(context.Background(), m, d, []string{name}, engine.StreamOptions{}, func(_, _ int, v map[string]*engine.Value) error {
+		out = append(out, v[name].Float64()...)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// Correct counts the samples whose largest output is the label.
+func Correct(t testing.TB, m *onnxio.Model, d *engine.Data) int {
+	t.Helper()
+	y := Outputs(t, m, d)
+	labels := d.Labels()
+	k := len(y) / len(labels)
+	n := 0
+	for i, l := range labels {
+		best := 0
+		for j := range k {
+			if y[i*k+j] > y[i*k+best] {
+				best = j
+			}
+		}
+		if best == l {
+			n++
+		}
+	}
+	return n
+}
+
+// MaxDiff is max|a−b| / max|a|.
+func MaxDiff(t testing.TB, a, b []float64) float64 {
+	t.Helper()
+	if len(a) != len(b) || len(a) == 0 {
+		t.Fatalf("%d outputs against %d", len(a), len(b))
+	}
+	d, scale := 0.0, 0.0
+	for i := range a {
+		if math.IsNaN(a[i]) || math.IsNaN(b[i]) {
+			t.Fatalf("output %d is NaN", i)
+		}
+		d = max(d, math.Abs(a[i]-b[i]))
+		scale = max(scale, math.Abs(a[i]))
+	}
+	return d / scale
+}
+
+// Floats returns all floating-point weights of a model by name.
+func Floats(t testing.TB, m *onnxio.Model) map[string][]float64 {
+	t.Helper()
+	g, err := m.Graph()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string][]float64{}
+	add := func(name string) {
+		tp := g.Constant(name)
+		if tp == nil {
+			return
+		}
+		v, err := m.Tensor(tp)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v.F32 != nil || v.F64 != nil {
+			out[name] = v.Float64()
+		}
+	}
+	for _, tp := range g.Proto.GetInitializer() {
+		add(tp.GetName())
+	}
+	for _, n := range g.Nodes {
+		for _, o := range n.GetOutput() {
+			add(o)
+		}
+	}
+	return out
+}
+
+// Permutation is a random permutation of n elements.
+func Permutation(seed uint64, n int) []int {
+	return rand.New(rand.NewPCG(seed, 1)).Perm(n)
+}
