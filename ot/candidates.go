@@ -74,9 +74,9 @@ func (s *scanner) list(l *candidates, costs, v []float64, g grid) {
 	l.items = slices.Grow(l.items[:0], len(s.packed))
 	for _, p := range s.packed {
 		j := uint32(p)
-		l.items = append(l.items, candidate{cost: g.steps(costs[j]), key: math.Float32frombits(uint32(p >> 32)), col: int32(j)})
+		l.items = append(l.items, candidate{cost: g.steps(costs[j]), key: unsortable(uint32(p >> 32)), col: int32(j)})
 	}
-	l.want *= wantGrowth
+	l.want = min(l.want*wantGrowth, len(costs))
 }
 
 // choose packs the entries below bound, and of those equal to it the first ones as
@@ -92,8 +92,7 @@ func (s *scanner) choose(bound float64, most int, costs, v []float64, g grid) {
 		for j := lo; j < hi; j++ {
 			w := g.steps(costs[j]) - v[j]
 			if w < bound || w == bound && len(s.packed) < most && w < math.Inf(1) {
-				// Reduced costs are not negative, so their bits sort like they do.
-				s.packed = append(s.packed, uint64(math.Float32bits(below(w)))<<32|uint64(j))
+				s.packed = append(s.packed, uint64(sortable(below(w)))<<32|uint64(j))
 			}
 		}
 	}
@@ -106,6 +105,17 @@ func below(x float64) float32 {
 		f = math.Nextafter32(f, float32(math.Inf(-1)))
 	}
 	return f
+}
+
+// sortable returns bits that sort like the numbers they stand for.
+func sortable(f float32) uint32 {
+	b := math.Float32bits(f)
+	return b ^ (uint32(int32(b)>>31) | 1<<31)
+}
+
+// unsortable is the inverse of sortable.
+func unsortable(b uint32) float32 {
+	return math.Float32frombits(b ^ (uint32(int32(^b)>>31) | 1<<31))
 }
 
 // nth returns the element that has place i when x is sorted. It reorders x.

@@ -3,6 +3,7 @@ package ot
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // EMD returns an exact optimal plan between the masses a of n sources and b of
@@ -38,11 +39,7 @@ func Assignment(c Costs) (*Result, error) {
 // solve runs the exact solver on checked input.
 func solve(m *marginals, c Costs) (*Result, error) {
 	u := m.inUnits()
-	t := &transport{
-		n: m.n, k: m.k, costs: c,
-		supply: u.rows, room: u.cols,
-		scan: newScanner(m.k, blockMinsGo),
-	}
+	t := &transport{n: m.n, k: m.k, costs: c, scan: newScanner(m.k, blockMinsGo), pivotLimit: pivotsPerNode * (m.n + m.k)}
 	lo, hi, err := t.reduceColumns()
 	if err != nil {
 		return nil, err
@@ -54,21 +51,10 @@ func solve(m *marginals, c Costs) (*Result, error) {
 		lo, hi = lo*lift, hi*lift
 	}
 	t.grid = newGrid(lo, hi)
-	for j, v := range t.v {
-		if t.room[j] == 0 {
-			t.v[j] = math.Inf(-1) // takes no part
-		} else {
-			t.v[j] = t.grid.steps(v * lift)
-		}
+	for j, x := range t.low {
+		t.low[j] = t.grid.steps(x * lift)
 	}
-	t.second = make([]float64, t.n)
-	t.flows = newFlows(t.n, t.k)
-	t.search = newSearch(t.n, t.k)
-	t.listAll()
-	t.diagonal()
-	t.bidding()
-	t.paths()
-	t.breakCycles()
+	t.run(&u)
 	r := t.result(m, &u, c, lift)
 	if math.IsInf(r.Objective, 0) {
 		return nil, fmt.Errorf("ot: costs up to %g times a mass of %g overflow", hi, m.total)
@@ -76,11 +62,53 @@ func solve(m *marginals, c Costs) (*Result, error) {
 	return r, nil
 }
 
-// reduceColumns checks the costs and makes the least of each column its first potential.
+// run places all mass at least cost.
+//
+// Where rows or columns hold one or two units each, as in problems of assignment and between
+// uniform masses of which one number divides the other, shortest paths finish what the row reduction
+// leaves. Otherwise optimal plans are one big tree, and simplex steps are cheaper than paths.
+func (t *transport) run(u *units) {
+	t.start(u)
+	t.diagonal()
+	t.bidding()
+	if u.least <= fewUnits {
+		t.paths(math.MaxInt)
+		t.breakCycles()
+		return
+	}
+	t.paths(searchLimit)
+	t.fill()
+	t.breakCycles()
+	if !t.optimise() {
+		t.start(u)
+		t.paths(math.MaxInt)
+		t.breakCycles()
+	}
+}
+
+// fewUnits is the largest number of units per row or column for which shortest paths are faster.
+const fewUnits = 2
+
+// start sets out with no mass placed and the least costs of the columns as potentials.
+func (t *transport) start(u *units) {
+	t.supply, t.room = slices.Clone(u.rows), slices.Clone(u.cols)
+	t.v = slices.Clone(t.low)
+	for j, r := range t.room {
+		if r == 0 {
+			t.v[j] = math.Inf(-1) // takes no part
+		}
+	}
+	t.second = make([]float64, t.n)
+	t.flows = newFlows(t.n, t.k)
+	t.search = newSearch(t.n, t.k)
+	t.listAll()
+}
+
+// reduceColumns checks the costs and finds the least of each column.
 func (t *transport) reduceColumns() (lo, hi float64, err error) {
-	t.v = make([]float64, t.k)
-	for j := range t.v {
-		t.v[j] = math.Inf(1)
+	t.low = make([]float64, t.k)
+	for j := range t.low {
+		t.low[j] = math.Inf(1)
 	}
 	lo, hi = math.Inf(1), math.Inf(-1)
 	for i := range t.n {
@@ -91,8 +119,8 @@ func (t *transport) reduceColumns() (lo, hi float64, err error) {
 		}
 		lo, hi = min(lo, l), max(hi, h)
 		for j, x := range row {
-			if x < t.v[j] {
-				t.v[j] = x
+			if x < t.low[j] {
+				t.low[j] = x
 			}
 		}
 	}

@@ -180,3 +180,41 @@ func TestLargeEMD(t *testing.T) {
 		}
 	}
 }
+
+// TestSimplexGivesUp: the plan is as good where simplex stops early and paths start over.
+func TestSimplexGivesUp(t *testing.T) {
+	c := gaussian(60, 50, 4, 1)
+	a, b := make([]float64, 60), make([]float64, 50)
+	for i := range a {
+		a[i] = float64(5 * (i % 11))
+		b[i%50] += a[i]
+	}
+	m, err := newMarginals(a, b, 60, 50)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := solve(m, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, limit := range []int{0, 1, 10} {
+		u := m.inUnits()
+		tr := &transport{n: 60, k: 50, costs: c, scan: newScanner(50, blockMinsGo), pivotLimit: limit}
+		lo, hi, err := tr.reduceColumns()
+		if err != nil {
+			t.Fatal(err)
+		}
+		tr.grid = newGrid(lo, hi)
+		for j, x := range tr.low {
+			tr.low[j] = tr.grid.steps(x)
+		}
+		tr.run(&u)
+		r := tr.result(m, &u, c, 1)
+		if err := r.Certify(a, b, c, 0); err != nil {
+			t.Errorf("limit %d: %v", limit, err)
+		}
+		if r.Stats.Pivots != limit || r.Stats.Paths <= want.Stats.Paths {
+			t.Errorf("limit %d: %+v", limit, r.Stats)
+		}
+	}
+}

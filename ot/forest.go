@@ -8,11 +8,15 @@ func (t *transport) breakCycles() {
 		return
 	}
 	f := forest{adj: make([][]link, t.n+t.k), seen: make([]int32, t.n+t.k)}
+	g := newGroups(t.n + t.k) // nodes that are or have been connected
 	for j := range int32(t.k) {
 		for e := t.flows.head[j]; e >= 0; {
 			next := t.flows.entries[e].next
 			row, col := t.flows.entries[e].row, int32(t.n)+j
-			path := f.path(row, col)
+			var path []link
+			if !g.join(row, col) {
+				path = f.path(row, col)
+			}
 			if path == nil || t.breakCycle(&f, path, e) {
 				f.link(row, col, e)
 			}
@@ -23,10 +27,7 @@ func (t *transport) breakCycles() {
 
 // cyclic tells whether the entries of the plan form a cycle.
 func (t *transport) cyclic() bool {
-	g := make(groups, t.n+t.k)
-	for x := range g {
-		g[x] = int32(x)
-	}
+	g := newGroups(t.n + t.k)
 	for j := range int32(t.k) {
 		for e := t.flows.head[j]; e >= 0; e = t.flows.entries[e].next {
 			if !g.join(t.flows.entries[e].row, int32(t.n)+j) {
@@ -69,6 +70,15 @@ type forest struct {
 	adj   [][]link
 	seen  []int32 // stamps of the last search
 	stamp int32
+	queue []step
+	way   []link // the last path found
+}
+
+// step is a node on the way of a search, reached via a link from queue[back].
+type step struct {
+	node int32
+	via  link
+	back int
 }
 
 func (f *forest) link(row, col, entry int32) {
@@ -93,21 +103,17 @@ func (f *forest) unlink(l link) {
 // path returns the links between two nodes, those at the node to first, or nil.
 func (f *forest) path(from, to int32) []link {
 	f.stamp++
-	type step struct {
-		node int32
-		via  link
-		back int
-	}
-	queue := []step{{node: from, back: -1}}
+	queue := append(f.queue[:0], step{node: from, back: -1})
 	f.seen[from] = f.stamp
 	for head := 0; head < len(queue); head++ {
 		s := queue[head]
 		if s.node == to {
-			var path []link
+			f.queue = queue
+			f.way = f.way[:0]
 			for x := head; x > 0; x = queue[x].back {
-				path = append(path, queue[x].via)
+				f.way = append(f.way, queue[x].via)
 			}
-			return path
+			return f.way
 		}
 		for _, l := range f.adj[s.node] {
 			next := l.row + l.col - s.node
@@ -122,6 +128,14 @@ func (f *forest) path(from, to int32) []link {
 
 // groups is a union-find structure.
 type groups []int32
+
+func newGroups(n int) groups {
+	g := make(groups, n)
+	for x := range g {
+		g[x] = int32(x)
+	}
+	return g
+}
 
 func (g groups) find(x int32) int32 {
 	for g[x] != x {

@@ -76,6 +76,7 @@ type units struct {
 	rows, cols []int64
 	unit       float64
 	exp        int
+	least      int64 // units of each row or of each column, whichever is less; large where they differ
 }
 
 // mass returns what n units weigh.
@@ -95,7 +96,7 @@ func (m *marginals) inUnits() units {
 		for j := range cols {
 			cols[j] = int64(m.n / g)
 		}
-		return units{rows: rows, cols: cols, unit: m.a(0) / float64(m.k/g)}
+		return units{rows: rows, cols: cols, unit: m.a(0) / float64(m.k/g), least: int64(min(m.n, m.k) / g)}
 	}
 	_, exp := math.Frexp(m.total)
 	const bits = 60
@@ -116,7 +117,7 @@ func (m *marginals) inUnits() units {
 	} else {
 		rows[argMax(rows)] += sb - sa
 	}
-	return units{rows: rows, cols: cols, unit: 1, exp: exp - bits}
+	return units{rows: rows, cols: cols, unit: 1, exp: exp - bits, least: math.MaxInt64}
 }
 
 func allEqual(m []float64) bool {

@@ -36,6 +36,7 @@ type Stats struct {
 	Bids       int // steps of the augmenting row reduction
 	Paths      int // shortest augmenting paths
 	Settled    int // sources settled by shortest path searches
+	Pivots     int // steps of the network simplex
 	Iterations int // Sinkhorn iterations
 }
 

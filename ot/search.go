@@ -34,14 +34,20 @@ func newSearch(n, k int) search {
 	return s
 }
 
-// paths places all supply that is left, row by row, along shortest augmenting paths.
-func (t *transport) paths() {
+// paths places the supply that is left, row by row, along shortest augmenting paths.
+// Searches that settle more than limit rows are given up.
+func (t *transport) paths(limit int) {
 	for i := range int32(t.n) {
 		for t.supply[i] > 0 {
 			t.stats.Paths++
-			t.shortest(i)
-			t.augment(i)
+			found := t.shortest(i, limit)
+			if found {
+				t.augment(i)
+			}
 			t.clean()
+			if !found {
+				break
+			}
 		}
 	}
 }
@@ -49,8 +55,9 @@ func (t *transport) paths() {
 // shortest searches the nearest column with room, seen from row i in the
 // residual network, where distances are reduced costs and mass can also be taken
 // back from a column at no cost. It leaves the path in t.search and lowers the
-// potentials so that the path becomes tight.
-func (t *transport) shortest(i int32) {
+// potentials so that the path becomes tight. It returns false, and changes
+// nothing, if it would have to settle more than limit rows.
+func (t *transport) shortest(i int32, limit int) bool {
 	s := &t.search
 	s.end, s.endDist = -1, math.Inf(1)
 	first, _ := t.best(i)
@@ -65,6 +72,9 @@ func (t *transport) shortest(i int32) {
 			t.relist(row)
 			t.relax(row)
 			continue
+		}
+		if len(s.rows) >= limit {
+			return false
 		}
 		j := e.id
 		if s.settled[j] {
@@ -81,6 +91,7 @@ func (t *transport) shortest(i int32) {
 	for _, j := range s.order {
 		t.v[j] += s.dist[j] - s.endDist
 	}
+	return true
 }
 
 // settle adds row i to the tree, reached through its entry in column via.

@@ -20,6 +20,7 @@ type transport struct {
 	costs Costs
 	grid  grid
 	scan  *scanner
+	low   []float64 // least cost of each column, in steps of the grid
 
 	supply []int64 // of each row, not placed yet
 	room   []int64 // of each column, not taken yet
@@ -29,6 +30,8 @@ type transport struct {
 	flows  flows
 	search search
 	stats  Stats
+
+	pivotLimit int // steps after which simplex gives up
 }
 
 // push places as much of row i's supply in column j as has room.

@@ -1,0 +1,160 @@
+package ot
+
+import "math"
+
+const (
+	searchLimit   = 16      // rows that a search may settle before simplex takes over
+	collectSize   = 64      // entering entries to collect
+	takeShare     = 2       // of these, one in so many is taken before collecting again
+	pivotsPerNode = 200     // steps for each row and column after which simplex gives up
+	exactRange    = 1 << 51 // limit of potentials
+)
+
+// pivots runs simplex steps until no entry of the matrix has a negative
+// reduced cost. Entering entries come from the candidate lists; only when these
+// offer none, rows of the matrix are looked at. It returns false if it had to give up.
+func (s *simplex) pivots() bool {
+	for s.priceLists() {
+		if !s.priceRows() {
+			return true
+		}
+	}
+	return false
+}
+
+// entering is an entry that may enter the tree.
+type entering struct {
+	row, col int32
+	cost     float64
+}
+
+// priceLists runs steps until the lists hold no entry of negative reduced
+// cost. It collects such entries, one from each row, and takes the most negative
+// ones as long as they stay so, before it collects again.
+func (s *simplex) priceLists() bool {
+	for row := int32(0); ; {
+		row = s.collect(row)
+		if len(s.entering) == 0 {
+			return true
+		}
+		for range max(1, len(s.entering)/takeShare) {
+			at, rc := s.mostNegative()
+			if at < 0 {
+				break
+			}
+			e := s.entering[at]
+			s.entering[at] = s.entering[len(s.entering)-1]
+			s.entering = s.entering[:len(s.entering)-1]
+			if s.t.stats.Pivots >= s.t.pivotLimit || !s.pivot(e.row, e.col, e.cost, rc) {
+				return false
+			}
+		}
+	}
+}
+
+// collect gathers entries of negative reduced cost, the best of each row from
+// the given one on, until there are enough. It returns the row to go on with.
+func (s *simplex) collect(row int32) int32 {
+	t := s.t
+	n := int32(t.n)
+	v := s.pot[n:]
+	s.entering = s.entering[:0]
+	for range n {
+		least := s.pot[row]
+		at := -1
+		items := t.lists[row].items
+		for x := range items {
+			if w := items[x].cost - v[items[x].col]; w < least {
+				least, at = w, x
+			}
+		}
+		if at >= 0 {
+			s.entering = append(s.entering, entering{row, items[at].col, items[at].cost})
+		}
+		if row++; row == n {
+			row = 0
+		}
+		if len(s.entering) == collectSize {
+			break
+		}
+	}
+	return row
+}
+
+// mostNegative returns the collected entry of least reduced cost, dropping those
+// that are not negative any more; −1 if none is left.
+func (s *simplex) mostNegative() (at int, rc float64) {
+	at = -1
+	for x := 0; x < len(s.entering); {
+		e := &s.entering[x]
+		r := e.cost - s.pot[e.row] - s.pot[int32(s.t.n)+e.col]
+		if r >= 0 {
+			*e = s.entering[len(s.entering)-1]
+			s.entering = s.entering[:len(s.entering)-1]
+			continue
+		}
+		if r < rc {
+			at, rc = x, r
+		}
+		x++
+	}
+	return at, rc
+}
+
+// priceRows lists all rows anew in which an entry that is not listed may have a
+// negative reduced cost, and tells whether one has. An entry that was not listed
+// can cost less now only by as much as the potentials of columns have risen since.
+func (s *simplex) priceRows() bool {
+	t := s.t
+	n := t.n
+	var rise float64
+	for j := range t.v {
+		if s.nodes[n+j].parent != unseen {
+			rise = max(rise, s.pot[n+j]-t.v[j])
+			t.v[j] = s.pot[n+j]
+		}
+	}
+	s.rise += rise
+	found := false
+	for i := range n {
+		l := &t.lists[i]
+		if s.nodes[i].parent == unseen || l.bound-(s.rise-s.listed[i]) >= s.pot[i] {
+			continue
+		}
+		t.relist(int32(i))
+		s.listed[i] = s.rise
+		for _, c := range l.items {
+			found = found || c.cost-t.v[c.col] < s.pot[i]
+		}
+	}
+	return found
+}
+
+// fill places all supply that is left in the nearest room, whatever it costs.
+func (t *transport) fill() {
+	var free []int32
+	for j, r := range t.room {
+		if r > 0 {
+			free = append(free, int32(j))
+		}
+	}
+	for i := range int32(t.n) {
+		if t.supply[i] == 0 {
+			continue
+		}
+		costs := t.costs.Row(int(i), t.scan.row)
+		for t.supply[i] > 0 {
+			least, at, best := math.Inf(1), 0, 0.0
+			for x, j := range free {
+				if c := t.grid.steps(costs[j]); c-t.v[j] < least {
+					least, at, best = c-t.v[j], x, c
+				}
+			}
+			j := free[at]
+			t.push(i, j, best)
+			if t.room[j] == 0 {
+				free = append(free[:at], free[at+1:]...)
+			}
+		}
+	}
+}
