@@ -34,26 +34,26 @@ const (
 
 // scanner holds the scratch of whole-row scans; each goroutine needs its own.
 type scanner struct {
+	kernels
 	row    []float64 // for Costs that must fill a buffer
 	mins   []float64 // one per block
 	order  []float64 // to select in
 	packed []uint64  // key and column of each chosen entry
-	kernel blockKernel
 }
 
-func newScanner(k int, kernel blockKernel) *scanner {
+func newScanner(k int, ks kernels) *scanner {
 	return &scanner{
-		row:    make([]float64, k),
-		mins:   make([]float64, (k+blockSize-1)/blockSize),
-		order:  make([]float64, 0, k),
-		packed: make([]uint64, 0, k),
-		kernel: kernel,
+		kernels: ks,
+		row:     make([]float64, k),
+		mins:    make([]float64, (k+blockSize-1)/blockSize),
+		order:   make([]float64, 0, k),
+		packed:  make([]uint64, 0, k),
 	}
 }
 
 // list makes the candidates of a row anew from its k costs and the potentials v.
 func (s *scanner) list(l *candidates, costs, v []float64, g grid) {
-	s.kernel(costs, v, s.mins, g.scale)
+	s.blockMins(costs, v, s.mins, g.scale)
 	l.bound = math.Inf(1)
 	if 4*l.want <= 3*len(s.mins) {
 		// At least want entries do not exceed the want-th least minimum of a block, and few more.

@@ -91,22 +91,13 @@ func checkDims(c Costs) (n, k int, err error) {
 // maxCost bounds the costs so that sums of four of them are still finite.
 const maxCost = math.MaxFloat64 / 8
 
-// costRange returns the least and the largest cost, or an error that names the
-// first cost which is NaN, infinite or too large to calculate with.
-func costRange(row []float64) (lo, hi float64, bad int) {
-	lo, hi = math.Inf(1), math.Inf(-1)
-	for _, x := range row {
-		lo = min(lo, x)
-		hi = max(hi, x)
-	}
-	// min and max return NaN if either argument is.
-	if lo >= -maxCost && hi <= maxCost {
-		return lo, hi, -1
-	}
+// badCost returns an error that names the first cost of row i which is NaN, infinite
+// or too large to calculate with.
+func badCost(i int, row []float64) error {
 	for j, x := range row {
 		if !(math.Abs(x) <= maxCost) {
-			return lo, hi, j
+			return fmt.Errorf("ot: cost %g from %d to %d", x, i, j)
 		}
 	}
-	return lo, hi, -1
+	return nil
 }

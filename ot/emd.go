@@ -39,7 +39,7 @@ func Assignment(c Costs) (*Result, error) {
 // solve runs the exact solver on checked input.
 func solve(m *marginals, c Costs) (*Result, error) {
 	u := m.inUnits()
-	t := &transport{n: m.n, k: m.k, costs: c, scan: newScanner(m.k, blockMinsGo), pivotLimit: pivotsPerNode * (m.n + m.k)}
+	t := &transport{n: m.n, k: m.k, costs: c, scan: newScanner(m.k, fastest()), pivotLimit: pivotsPerNode * (m.n + m.k)}
 	lo, hi, err := t.reduceColumns()
 	if err != nil {
 		return nil, err
@@ -110,17 +110,20 @@ func (t *transport) reduceColumns() (lo, hi float64, err error) {
 	for j := range t.low {
 		t.low[j] = math.Inf(1)
 	}
-	lo, hi = math.Inf(1), math.Inf(-1)
+	hi = math.Inf(-1)
 	for i := range t.n {
 		row := t.costs.Row(i, t.scan.row)
-		l, h, bad := costRange(row)
-		if bad >= 0 {
-			return 0, 0, fmt.Errorf("ot: cost %g from %d to %d", row[bad], i, bad)
+		h, zero := t.scan.foldRow(row, t.low)
+		if zero != 0 || h > maxCost {
+			return 0, 0, badCost(i, row)
 		}
-		lo, hi = min(lo, l), max(hi, h)
-		for j, x := range row {
-			if x < t.low[j] {
-				t.low[j] = x
+		hi = max(hi, h)
+	}
+	lo = slices.Min(t.low)
+	if lo < -maxCost {
+		for i := range t.n {
+			if err := badCost(i, t.costs.Row(i, t.scan.row)); err != nil {
+				return 0, 0, err
 			}
 		}
 	}

@@ -199,7 +199,7 @@ func TestSimplexGivesUp(t *testing.T) {
 	}
 	for _, limit := range []int{0, 1, 10} {
 		u := m.inUnits()
-		tr := &transport{n: 60, k: 50, costs: c, scan: newScanner(50, blockMinsGo), pivotLimit: limit}
+		tr := &transport{n: 60, k: 50, costs: c, scan: newScanner(50, portable), pivotLimit: limit}
 		lo, hi, err := tr.reduceColumns()
 		if err != nil {
 			t.Fatal(err)

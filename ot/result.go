@@ -127,7 +127,7 @@ func (r *Result) Certify(a, b []float64, c Costs, tol float64) error {
 		dual += v * m.b(j) * m.ratio
 	}
 	primal := p.Cost(c)
-	gapTol := slackTol * m.total
+	gapTol := slackTol*m.total + float64(n+k)*math.SmallestNonzeroFloat64
 	if d := primal - dual; !(math.Abs(d) <= gapTol) {
 		return fmt.Errorf("ot: certificate: objective %g, dual objective %g (gap %g)", primal, dual, d)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // SinkhornOptions control Sinkhorn. The zero value is a good start.
@@ -126,11 +127,10 @@ func (s *sinkhorn) costSize() (mean, span float64, err error) {
 	lo, hi := math.Inf(1), math.Inf(-1)
 	for i := range s.m.n {
 		row := s.c.Row(i, s.row)
-		l, h, bad := costRange(row)
-		if bad >= 0 {
-			return 0, 0, fmt.Errorf("ot: cost %g from %d to %d", row[bad], i, bad)
+		if err := badCost(i, row); err != nil {
+			return 0, 0, err
 		}
-		lo, hi = min(lo, l), max(hi, h)
+		lo, hi = min(lo, slices.Min(row)), max(hi, slices.Max(row))
 		var sum float64
 		for _, x := range row {
 			sum += math.Abs(x) / float64(s.m.k)

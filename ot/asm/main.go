@@ -1,0 +1,113 @@
+// Command asm writes the AVX2 kernels of package ot. It is a module of its own, so
+// that the generator is no dependency of the package; run it with go generate ./ot.
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+const (
+	lanes     = 4  // float64 in a vector
+	blockSize = 16 // columns that share a minimum, as in the package
+)
+
+func main() {
+	ConstraintExpr("amd64")
+	blockMins()
+	foldRow()
+	Generate()
+}
+
+// broadcast returns a vector of four copies of a float64 with the given bits.
+func broadcast(name string, bits uint64) VecVirtual {
+	y := YMM()
+	VBROADCASTSD(ConstData(name, U64(bits)), y)
+	return y
+}
+
+// blockMins: for every block, the least of round(cost·scale) − v over its columns.
+func blockMins() {
+	TEXT("blockMinsAVX2", NOSPLIT, "func(costs, v, mins *float64, blocks int, scale float64)")
+	Doc("blockMinsAVX2 is blockMinsGo for whole blocks. It needs AVX2 and FMA.")
+	costs := Load(Param("costs"), GP64())
+	v := Load(Param("v"), GP64())
+	mins := Load(Param("mins"), GP64())
+	blocks := Load(Param("blocks"), GP64())
+	scale := YMM()
+	addr, err := Param("scale").Resolve()
+	if err != nil {
+		panic(err)
+	}
+	VBROADCASTSD(addr.Addr, scale)
+	magic := broadcast("roundMagic", 0x4338000000000000) // 1.5·2⁵²
+
+	Label("blocks")
+	TESTQ(blocks, blocks)
+	JE(LabelRef("done"))
+	var w [blockSize / lanes]VecVirtual
+	for x := range w {
+		at := x * lanes * 8
+		w[x] = YMM()
+		VMOVUPD(Mem{Base: costs}.Offset(at), w[x])
+		VFMADD213PD(magic, scale, w[x]) // cost·scale + magic, exactly rounded
+		VSUBPD(magic, w[x], w[x])
+		VSUBPD(Mem{Base: v}.Offset(at), w[x], w[x])
+	}
+	VMINPD(w[1], w[0], w[0])
+	VMINPD(w[3], w[2], w[2])
+	VMINPD(w[2], w[0], w[0])
+	high := XMM()
+	VEXTRACTF128(U8(1), w[0], high)
+	low := w[0].AsX()
+	VMINPD(high, low, low)
+	VPERMILPD(U8(1), low, high)
+	VMINSD(high, low, low)
+	VMOVSD(low, Mem{Base: mins})
+	ADDQ(U32(blockSize*8), costs)
+	ADDQ(U32(blockSize*8), v)
+	ADDQ(U8(8), mins)
+	DECQ(blocks)
+	JMP(LabelRef("blocks"))
+	Label("done")
+	VZEROUPPER()
+	RET()
+}
+
+// foldRow: takes a row into the running column minima, maximum and sum of zeros.
+func foldRow() {
+	TEXT("foldRowAVX2", NOSPLIT, "func(costs, low *float64, vectors int) (high, zero float64)")
+	Doc("foldRowAVX2 is foldRowGo for whole vectors, of which there is at least one. It needs AVX2 and FMA.")
+	costs := Load(Param("costs"), GP64())
+	low := Load(Param("low"), GP64())
+	vectors := Load(Param("vectors"), GP64())
+	high, zero, null := YMM(), YMM(), YMM()
+	VMOVUPD(Mem{Base: costs}, high)
+	VXORPD(zero, zero, zero)
+	VXORPD(null, null, null)
+	Label("vectors")
+	c, l := YMM(), YMM()
+	VMOVUPD(Mem{Base: costs}, c)
+	VMINPD(Mem{Base: low}, c, l)
+	VMOVUPD(l, Mem{Base: low})
+	VMAXPD(high, c, high)
+	VFMADD231PD(c, null, zero) // NaN once a cost is infinite or NaN
+	ADDQ(U8(lanes*8), costs)
+	ADDQ(U8(lanes*8), low)
+	DECQ(vectors)
+	JNE(LabelRef("vectors"))
+	x := XMM()
+	VEXTRACTF128(U8(1), high, x)
+	VMAXPD(x, high.AsX(), high.AsX())
+	VPERMILPD(U8(1), high.AsX(), x)
+	VMAXSD(x, high.AsX(), high.AsX())
+	VEXTRACTF128(U8(1), zero, x)
+	VADDPD(x, zero.AsX(), zero.AsX())
+	VPERMILPD(U8(1), zero.AsX(), x)
+	VADDSD(x, zero.AsX(), zero.AsX())
+	VZEROUPPER()
+	Store(high.AsX(), ReturnIndex(0))
+	Store(zero.AsX(), ReturnIndex(1))
+	RET()
+}
