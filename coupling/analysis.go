@@ -176,24 +176,8 @@ func (an *analyzer) node(n *onnxpb.NodeProto) error {
 	}
 	c.in = inputs
 	c.linearOp(outs)
-	for i, v := range inputs {
-		if v == nil || len(v.follows) == 0 {
-			continue
-		}
-		passOn := true
-		for _, o := range outs {
-			if !o.konst {
-				passOn = false
-				continue
-			}
-			o.follows = append(o.follows, v.follows...)
-		}
-		if !passOn && !c.claimed[i] {
-			for _, a := range v.follows {
-				c.freezeAxis(a, "computes with its size")
-			}
-		}
-	}
+	c.onWeights(outs)
+	c.follow(outs)
 	for i, name := range n.GetOutput() {
 		if name == "" {
 			continue
@@ -209,6 +193,62 @@ func (an *analyzer) node(n *onnxpb.NodeProto) error {
 		an.define(name, o)
 	}
 	return nil
+}
+
+// follow passes on which axes' sizes a folded value depends on. Where such a
+// value meets an activation, and the rule does not rewrite it, nothing that it
+// depends on may change.
+func (c *call) follow(outs []*value) {
+	for _, o := range outs {
+		if o.ints != nil && len(o.ints) != total(kindProd, o.sizes()) {
+			o.ints = nil // a rule lost count of a shape that contradicts itself
+		}
+	}
+	for i, v := range c.in {
+		if v == nil || len(v.follows) == 0 {
+			continue
+		}
+		passOn := true
+		for _, o := range outs {
+			if !o.konst {
+				passOn = false
+				continue
+			}
+			o.follows = appendNew(o.follows, v.follows...)
+		}
+		if !passOn && !c.claimed[i] {
+			for _, a := range v.follows {
+				c.freezeAxis(a, "computes with its size")
+			}
+		}
+	}
+}
+
+// onWeights looks at arithmetic among constants. What merely moves elements, or
+// scales all of them alike, leaves a weight that can be edited at its root;
+// everything else (a norm over the inputs, a product of two weights) does not
+// commute with an edit.
+func (c *call) onWeights(outs []*value) {
+	if c.anyLive() || c.op.Moves {
+		return
+	}
+	if c.node.GetOpType() == "Mul" || c.node.GetOpType() == "Div" {
+		scalars := 0
+		for _, v := range c.in[1:] {
+			if v != nil && v.ranked && total(kindProd, v.sizes()) == 1 {
+				scalars++
+			}
+		}
+		if scalars == len(c.in)-1 {
+			return
+		}
+	}
+	for _, v := range c.in {
+		c.freeze(v, "computes with weights")
+	}
+	for _, o := range outs {
+		c.freeze(o, "computes with weights")
+	}
 }
 
 func (c *call) apply() ([]*value, error) {
@@ -298,7 +338,7 @@ func (c *call) linearOp(outs []*value) {
 			if n < 0 {
 				n, op.Open = 1, op.Open || i > 0
 			}
-			op.Positions *= n
+			op.Positions = max(0, total(kindProd, []int{op.Positions, n}))
 		}
 	}
 	rank := func(i int) int { return c.in[i].rank() }
@@ -312,9 +352,6 @@ func (c *call) linearOp(outs []*value) {
 	case "Gemm":
 		op.Axes = c.in[1].axes
 		op.Weight = rootOf(c.in[1])
-		if c.in[1].live() {
-			op.Weight = ""
-		}
 	case "MatMul":
 		a, b := c.in[0], c.in[1]
 		switch {

@@ -1,7 +1,9 @@
 package coupling
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
@@ -101,7 +103,7 @@ func (c *call) freezeAxis(a *Axis, why string) { a.freeze(c.label() + " " + why)
 // join makes two axes one, or freezes both where they have no common
 // refinement.
 func (c *call) join(a, b *Axis) {
-	if err := c.an.sys.unify(a, b); err != nil {
+	if err := c.an.sys.join(a, b); err != nil {
 		c.freezeAxis(a, "joins axes without common boundaries: "+err.Error())
 		c.freezeAxis(b, "joins axes without common boundaries: "+err.Error())
 	}
@@ -183,14 +185,24 @@ func (c *call) inherit(outs ...*value) {
 		}
 		for _, v := range c.in {
 			if v != nil {
-				o.roots = append(o.roots, v.roots...)
+				o.roots = appendNew(o.roots, v.roots...)
 			}
 		}
 	}
 }
 
+// appendNew appends what is not there yet.
+func appendNew[T comparable](list []T, more ...T) []T {
+	for _, x := range more {
+		if !slices.Contains(list, x) {
+			list = append(list, x)
+		}
+	}
+	return list
+}
+
 // errUnranked says that an input's rank is not known, so nothing can be said.
-var errUnranked = fmt.Errorf("the rank of an input is not known")
+var errUnranked = errors.New("the rank of an input is not known")
 
 // bindInput matches one input's axes with its pattern.
 func (c *call) bindInput(b *binding, pat []axisPattern, v *value) error {

@@ -26,6 +26,9 @@ func unary(c *call) ([]*value, error) {
 // elementwise: numpy broadcasting over any number of inputs. Axes of equal
 // size are joined, axes of size one are repeated.
 func elementwise(c *call) ([]*value, error) {
+	if len(c.in) == 0 {
+		return nil, errUnranked
+	}
 	rank := 0
 	for _, v := range c.in {
 		if v == nil || !v.ranked {
@@ -136,10 +139,7 @@ func (c *call) foldElementwise(o *value) []elem {
 		shapes[i] = v.sizes()
 	}
 	outShape := o.sizes()
-	n := 1
-	for _, d := range outShape {
-		n *= d
-	}
+	n := total(kindProd, outShape)
 	if n < 0 || n > foldLimit {
 		return nil
 	}

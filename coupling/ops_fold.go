@@ -51,16 +51,8 @@ func sizeOf(c *call) ([]*value, error) {
 	if x == nil || !x.ranked {
 		return []*value{o}, nil
 	}
-	n := int64(1)
-	for _, a := range x.axes {
-		if a.Size() < 0 {
-			n = -1
-			break
-		}
-		n *= int64(a.Size())
-	}
-	if n >= 0 {
-		o.ints[0] = elem{known: true, v: n}
+	if n := total(kindProd, x.sizes()); n >= 0 {
+		o.ints[0] = elem{known: true, v: int64(n)}
 	}
 	if x.live() {
 		o.follows = x.axes
@@ -132,10 +124,7 @@ func constantOfShape(c *call) ([]*value, error) {
 		}
 		o.axes = append(o.axes, a)
 		ref.Elems = append(ref.Elems, ShapeElem{Sizes: []*Axis{a}})
-		if a.Size() >= 0 && n <= foldLimit {
-			n *= a.Size()
-		} else if a.Size() < 0 {
-			n = foldLimit + 1
+		if n = total(kindProd, []int{n, a.Size()}); n < 0 {
 			ref.Elems = nil
 		}
 	}
@@ -156,7 +145,7 @@ func constantOfShape(c *call) ([]*value, error) {
 			}
 		}
 	}
-	if integer && n <= foldLimit {
+	if integer && n >= 0 && n <= foldLimit {
 		o.ints = slices.Repeat([]elem{fill}, n)
 	}
 	return []*value{o}, nil

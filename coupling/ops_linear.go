@@ -40,6 +40,9 @@ func convAxes(c *call) (string, sizeMap, restMap, error) {
 
 // gemmAxes: Y = αA'B' + βC; C broadcasts to m×o.
 func gemmAxes(c *call) (string, sizeMap, restMap, error) {
+	if c.input(0) == nil || c.input(1) == nil {
+		return "", nil, nil, errUnranked
+	}
 	a, b := "m i", "i o"
 	if c.attrInt("transA", 0) != 0 {
 		a = "i m"

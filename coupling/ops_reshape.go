@@ -206,7 +206,7 @@ func (c *call) regroupRun(in, out []*Axis) bool {
 		return true
 	}
 	a, b := c.an.sys.prod(in...), c.an.sys.prod(out...)
-	if err := c.an.sys.unify(b, a); err != nil {
+	if err := c.an.sys.join(b, a); err != nil {
 		return false
 	}
 	return true

@@ -215,6 +215,9 @@ func concat(c *call) ([]*value, error) {
 			}
 			o.ints = append(o.ints, v.ints...)
 		}
+		if len(o.ints) > foldLimit {
+			o.ints = nil
+		}
 	}
 	return []*value{o}, nil
 }
@@ -268,7 +271,7 @@ func pad(c *call) ([]*value, error) {
 		if before == 0 && after == 0 {
 			continue
 		}
-		if before < 0 || after < 0 || !constant || n < 0 || allFrozen(a) {
+		if before < 0 || after < 0 || !constant || n < 0 || a.allFrozen() {
 			size := -1
 			if n >= 0 {
 				size = max(-1, n+int(before)+int(after))
@@ -293,15 +296,6 @@ func pad(c *call) ([]*value, error) {
 	}
 	c.an.refs = append(c.an.refs, ref)
 	return []*value{o}, nil
-}
-
-func allFrozen(a *Axis) bool {
-	for _, x := range a.Atoms() {
-		if x.atom.frozen == "" {
-			return false
-		}
-	}
-	return true
 }
 
 // slice takes ranges with constant bounds. A range of step one cuts the axis;
@@ -370,7 +364,7 @@ func slice(c *call) ([]*value, error) {
 			if ends[i] == int64(n) {
 				to[i] = ShapeElem{Sizes: []*Axis{a}}
 			}
-		case step != 1 || count == 0 || allFrozen(a):
+		case step != 1 || count == 0 || a.allFrozen():
 			c.freezeAxis(a, "slices it")
 			o.axes[k] = c.an.sys.frozen(int(count), "made by "+c.label())
 		default:
@@ -453,10 +447,13 @@ func sliceBounds(start, end, step, n int64) (lo, hi int64) {
 }
 
 func sliceCount(lo, hi, step int64) int64 {
-	if step > 0 {
-		return max(0, (hi-lo+step-1)/step)
+	switch {
+	case step > 0 && lo < hi:
+		return (hi-lo-1)/step + 1
+	case step < 0 && lo > hi:
+		return (hi-lo+1)/step + 1
 	}
-	return max(0, (lo-hi-step-1)/-step)
+	return 0
 }
 
 func split(c *call) ([]*value, error) {

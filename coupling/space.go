@@ -85,6 +85,7 @@ func (an *analyzer) finish() (*Analysis, error) {
 			a.Weights[v.name] = &Weight{Name: v.name, Type: onnxpb.TensorProto_DataType(tp.GetDataType()), Axes: v.axes}
 		}
 	}
+	an.bound()
 	uses, order := an.uses()
 	contexts := an.contexts()
 	index := an.indexes(order)
@@ -154,7 +155,7 @@ func (a *Analysis) wholly(u Use, atom *Axis) bool {
 	if axis.find() == atom {
 		return true
 	}
-	return allFrozen(axis) && axis.Atoms()[0] == atom
+	return axis.allFrozen() && axis.Holds(atom) && axis.Atoms()[0] == atom
 }
 
 // uses resolves the records to weight axes per atom, and lists the atoms in
@@ -259,12 +260,35 @@ func (an *analyzer) judge(a *Analysis, atom *Axis, us []Use) {
 	}
 }
 
+// maxParts bounds how many parts an axis, and all axes together, may be made of.
+const (
+	maxParts    = 1 << 16
+	maxAllParts = 1 << 22
+)
+
+// bound freezes axes that are made of too many parts to be looked at.
+func (an *analyzer) bound() {
+	sum := 0
+	for _, v := range an.order {
+		for _, a := range v.axes {
+			if n := a.leaves(maxParts); n > 1 {
+				if sum += n; n >= maxParts || sum > maxAllParts {
+					a.freeze(fmt.Sprintf("%q is made of too many parts", v.name))
+				}
+			}
+		}
+	}
+}
+
 // contexts gives every atom a signature: all places where it stands, with its
 // neighbours inside products. Atoms of one signature are interchangeable.
 func (an *analyzer) contexts() map[*Axis]string {
 	parts := map[*Axis][]string{}
 	for i, v := range an.order {
 		for k, axis := range v.axes {
+			if axis.allFrozen() {
+				continue
+			}
 			for _, t := range axis.Terms() {
 				factors := t.Factors()
 				for j, f := range factors {
@@ -321,8 +345,8 @@ func (an *analyzer) always(x, g *Axis) bool {
 	for _, v := range an.order {
 		hasX, hasG := false, false
 		for _, a := range v.axes {
-			hasX = hasX || a.contains(x)
-			hasG = hasG || a.contains(g)
+			hasX = hasX || a.Holds(x)
+			hasG = hasG || a.Holds(g)
 		}
 		if hasX && !hasG {
 			return false
@@ -366,7 +390,7 @@ func ranges(axis *Axis, s *Space) string {
 	at := 0
 	for _, t := range axis.Terms() {
 		n := t.Size()
-		if slices.ContainsFunc(s.Pieces, func(p *Axis) bool { return t.contains(p.find()) }) {
+		if slices.ContainsFunc(s.Pieces, func(p *Axis) bool { return t.Holds(p) }) {
 			parts = append(parts, fmt.Sprintf("%d:%d", at, at+n))
 		}
 		at += n

@@ -12,6 +12,9 @@ type Op struct {
 	Apply  func(c *call) ([]*value, error)
 	// Acts says what the operator does to channels that pass through.
 	Acts Flags
+	// Moves: the operator moves elements without computing with them, so that a
+	// weight behind it can be edited where it is stored.
+	Moves bool
 }
 
 // table returns every rule. Adding an operator is one line here, and one test.
@@ -63,28 +66,28 @@ func table() []Op {
 		{Name: "ArgMin", AxesOf: reduceAxes, Acts: Nonlinear},
 
 		// Bookkeeping: axes move, split and join by shape.
-		{Name: "Identity", Apply: identity},
-		{Name: "Cast", Apply: identity},
-		{Name: "Dropout", Apply: dropout},
-		{Name: "Flatten", Apply: flatten},
-		{Name: "Reshape", Apply: reshape},
-		{Name: "Transpose", Apply: transpose},
-		{Name: "Squeeze", Apply: squeeze},
-		{Name: "Unsqueeze", Apply: unsqueeze},
-		{Name: "Concat", Apply: concat},
-		{Name: "Pad", Apply: pad},
-		{Name: "Slice", Apply: slice},
-		{Name: "Split", Apply: split},
+		{Name: "Identity", Apply: identity, Moves: true},
+		{Name: "Cast", Apply: identity, Moves: true},
+		{Name: "Dropout", Apply: dropout, Moves: true},
+		{Name: "Flatten", Apply: flatten, Moves: true},
+		{Name: "Reshape", Apply: reshape, Moves: true},
+		{Name: "Transpose", Apply: transpose, Moves: true},
+		{Name: "Squeeze", Apply: squeeze, Moves: true},
+		{Name: "Unsqueeze", Apply: unsqueeze, Moves: true},
+		{Name: "Concat", Apply: concat, Moves: true},
+		{Name: "Pad", Apply: pad, Moves: true},
+		{Name: "Slice", Apply: slice, Moves: true},
+		{Name: "Split", Apply: split, Moves: true},
 		{Name: "Resize", Apply: resize},
 		{Name: "Upsample", Apply: resize},
 
 		// Shape arithmetic.
-		{Name: "Constant", Apply: constantNode},
-		{Name: "ConstantOfShape", Apply: constantOfShape},
-		{Name: "Shape", Apply: shapeOf},
-		{Name: "Size", Apply: sizeOf},
-		{Name: "Gather", Apply: gather},
-		{Name: "Range", Apply: rangeOf},
+		{Name: "Constant", Apply: constantNode, Moves: true},
+		{Name: "ConstantOfShape", Apply: constantOfShape, Moves: true},
+		{Name: "Shape", Apply: shapeOf, Moves: true},
+		{Name: "Size", Apply: sizeOf, Moves: true},
+		{Name: "Gather", Apply: gather, Moves: true},
+		{Name: "Range", Apply: rangeOf, Moves: true},
 	}
 	// Elementwise of one tensor: every axis passes.
 	for _, name := range []string{
@@ -94,7 +97,7 @@ func table() []Op {
 	} {
 		ops = append(ops, Op{Name: name, Apply: unary, Acts: Nonlinear})
 	}
-	ops = append(ops, Op{Name: "Neg", Apply: unary})
+	ops = append(ops, Op{Name: "Neg", Apply: unary, Moves: true})
 	// Comparisons join axes as arithmetic does.
 	for _, name := range []string{"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "Xor"} {
 		ops = append(ops, Op{Name: name, Apply: elementwise, Acts: PerChannel | Nonlinear})

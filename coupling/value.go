@@ -84,15 +84,11 @@ func isInteger(t onnxpb.TensorProto_DataType) bool {
 // an atom of its own.
 func (an *analyzer) constant(name string, tp *onnxpb.TensorProto) (*value, error) {
 	v := &value{name: name, ranked: true, konst: true, roots: []string{name}}
-	n := 1
 	for k, d := range tp.GetDims() {
-		v.axes = append(v.axes, an.sys.atom(int(d)))
+		v.axes = append(v.axes, an.sys.atom(int(max(d, -1))))
 		v.origin = append(v.origin, k)
-		if n <= foldLimit { // no overflow on absurd dims
-			n *= int(d)
-		}
 	}
-	if n <= foldLimit && isInteger(onnxpb.TensorProto_DataType(tp.GetDataType())) {
+	if n := total(kindProd, v.sizes()); n >= 0 && n <= foldLimit && isInteger(onnxpb.TensorProto_DataType(tp.GetDataType())) {
 		t, err := an.model.Tensor(tp)
 		if err != nil {
 			return nil, err

@@ -1,0 +1,476 @@
+package coupling
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// A system owns the terms of one analysis and joins them.
+type system struct {
+	next int
+	// fuel bounds the work of one join. Terms are shared, so a few hundred
+	// bytes of model can ask for a refinement with more parts than any memory
+	// holds.
+	fuel int
+}
+
+// joinFuel is the number of steps that one join may take; a Concat of
+// thousands of parts needs thousands.
+const joinFuel = 1 << 17
+
+var (
+	errParts = errors.New("too many parts")
+	errSizes = errors.New("sizes are not known")
+)
+
+func (s *system) atom(size int) *Axis {
+	s.next++
+	return &Axis{kind: kindAtom, size: size, id: s.next, atom: &atomInfo{}}
+}
+
+func (s *system) frozen(size int, reason string) *Axis {
+	a := s.atom(size)
+	a.atom.frozen = reason
+	return a
+}
+
+// prod makes a product, outer factor first. Factors of size one are left out.
+func (s *system) prod(kids ...*Axis) *Axis { return s.compound(kindProd, kids, 1) }
+
+// sum makes a concatenation. Empty parts are left out.
+func (s *system) sum(kids ...*Axis) *Axis { return s.compound(kindSum, kids, 0) }
+
+func (s *system) compound(kind axisKind, kids []*Axis, neutral int) *Axis {
+	sizes := make([]int, 0, len(kids))
+	keep := make([]*Axis, 0, len(kids))
+	for _, k := range kids {
+		if n := k.Size(); n != neutral {
+			keep, sizes = append(keep, k), append(sizes, n)
+		}
+	}
+	switch {
+	case len(keep) == 1:
+		return keep[0]
+	case len(keep) == 0 && len(kids) > 0:
+		return kids[len(kids)-1]
+	}
+	s.next++
+	return &Axis{kind: kind, size: total(kind, sizes), kids: keep, id: s.next}
+}
+
+// unit is the product of nothing: an axis of one position.
+func (s *system) unit() *Axis { return s.prod() }
+
+// join makes a and b equal by refining both to common boundaries: afterwards
+// both enumerate the same channels position by position. It returns an error
+// where they have no common refinement; the caller then freezes both, since a
+// partial refinement is still a true statement about each of them alone.
+func (s *system) join(a, b *Axis) error {
+	s.fuel = joinFuel
+	return s.unify(a, b)
+}
+
+// spend takes one unit of fuel.
+func (s *system) spend() error {
+	if s.fuel--; s.fuel < 0 {
+		return errParts
+	}
+	return nil
+}
+
+func (s *system) unify(a, b *Axis) error {
+	a, b = a.find(), b.find()
+	if a == b {
+		return nil
+	}
+	if err := s.spend(); err != nil {
+		return err
+	}
+	if na, nb := a.Size(), b.Size(); na >= 0 && nb >= 0 && na != nb {
+		return fmt.Errorf("%d channels against %d", na, nb)
+	}
+	switch {
+	case a.kind == kindAtom && b.kind == kindAtom:
+		if b.size < 0 { // keep the known size
+			a, b = b, a
+		}
+		if a.size < 0 && b.size >= 0 {
+			b.freeze(sizeNotKnown)
+		}
+		a.bind(b)
+		return nil
+	case a.kind == kindAtom:
+		return s.refine(a, b)
+	case b.kind == kindAtom:
+		return s.refine(b, a)
+	}
+	join := s.unifyProds
+	if a.kind == kindSum && b.kind == kindSum {
+		join = s.unifySums
+	}
+	if err := join(a, b); err != nil {
+		return err
+	}
+	// From now on they are one term, so that joining them again costs nothing.
+	if a, b = a.find(), b.find(); a != b && a.kind != kindAtom && !b.contains(a) && !a.contains(b) {
+		a.forward = b
+	}
+	return nil
+}
+
+const sizeNotKnown = "its size is not known everywhere (see --input-shape)"
+
+// bind makes atom forward to t and hands its marks down to t's atoms.
+func (atom *Axis) bind(t *Axis) {
+	info := atom.atom
+	atom.forward, atom.atom = t, nil
+	t.eachAtom(func(x *Axis) bool {
+		if x.atom.frozen == "" {
+			x.atom.frozen = info.frozen
+		}
+		x.atom.flags |= info.flags
+		for _, g := range info.indexed {
+			x.index(g)
+		}
+		return true
+	})
+}
+
+// index notes that the atom stands as i in some (g: i).
+func (atom *Axis) index(g *Axis) {
+	if !slices.ContainsFunc(atom.atom.indexed, func(old *Axis) bool { return old.find() == g.find() }) {
+		atom.atom.indexed = append(atom.atom.indexed, g)
+	}
+}
+
+// refine binds an atom to a compound term.
+func (s *system) refine(atom, t *Axis) error {
+	if t.contains(atom) {
+		if f := t.Factors(); len(f) == 1 && f[0] == atom {
+			return nil // the other factors have size one
+		}
+		return fmt.Errorf("%v would contain itself", atom)
+	}
+	if atom.size >= 0 && t.Size() < 0 {
+		if t = s.deduce(t, atom.size); t == nil {
+			return errSizes
+		}
+	}
+	if atom.size < 0 && t.Size() >= 0 {
+		t.freeze(sizeNotKnown)
+	}
+	atom.bind(t)
+	return nil
+}
+
+// deduce replaces the one run of unknown factors of a product by a frozen atom
+// of the size that the whole demands.
+func (s *system) deduce(t *Axis, size int) *Axis {
+	if t.kind != kindProd {
+		return nil
+	}
+	known, first, last := 1, -1, -1
+	f := t.Factors()
+	for i, x := range f {
+		if n := x.Size(); n >= 0 {
+			known = total(kindProd, []int{known, n})
+			continue
+		}
+		if first < 0 {
+			first = i
+		}
+		last = i
+	}
+	if first < 0 || known <= 0 || size%known != 0 {
+		return nil
+	}
+	for _, x := range f[first : last+1] {
+		if x.Size() >= 0 {
+			return nil
+		}
+	}
+	kids := append([]*Axis{}, f[:first]...)
+	kids = append(kids, s.frozen(size/known, "spatial size"))
+	kids = append(kids, f[last+1:]...)
+	return s.prod(kids...)
+}
+
+// A cursor walks the summands of an axis, cutting them as needed.
+type cursor struct {
+	stack []*Axis // what is still to come, last first
+}
+
+// next removes and returns the next summand, nil at the end.
+func (c *cursor) next() *Axis {
+	for len(c.stack) > 0 {
+		t := c.stack[len(c.stack)-1].find()
+		c.stack = c.stack[:len(c.stack)-1]
+		if t.kind != kindSum {
+			if t.size == 0 {
+				continue
+			}
+			return t
+		}
+		for _, k := range slices.Backward(t.kids) {
+			c.push(k)
+		}
+	}
+	return nil
+}
+
+func (c *cursor) push(t *Axis) { c.stack = append(c.stack, t) }
+
+// done reports whether no summand is left.
+func (c *cursor) done() bool {
+	t := c.next()
+	if t != nil {
+		c.push(t)
+	}
+	return t == nil
+}
+
+// unifySums joins two axes summand by summand, cutting the longer one where
+// boundaries differ.
+func (s *system) unifySums(a, b *Axis) error {
+	as, bs := cursor{[]*Axis{a}}, cursor{[]*Axis{b}}
+	for {
+		x, y := as.next(), bs.next()
+		switch {
+		case x == nil && y == nil:
+			return nil
+		case x == nil || y == nil:
+			return errors.New("concatenations of different length")
+		case x == y:
+			if err := s.spend(); err != nil {
+				return err
+			}
+			continue
+		}
+		nx, ny := x.Size(), y.Size()
+		switch {
+		case nx < 0 || ny < 0:
+			if as.done() && bs.done() {
+				return s.unify(x, y)
+			}
+			return errSizes
+		case nx == ny:
+			if err := s.unify(x, y); err != nil {
+				return err
+			}
+		case nx < ny:
+			y1, y2, err := s.cut(y, nx)
+			if err != nil {
+				return err
+			}
+			as.push(x)
+			bs.push(y2)
+			bs.push(y1)
+		default:
+			x1, x2, err := s.cut(x, ny)
+			if err != nil {
+				return err
+			}
+			bs.push(y)
+			as.push(x2)
+			as.push(x1)
+		}
+	}
+}
+
+// cut splits an axis by sum at position at (0 < at < size) into two axes that
+// together are the old one.
+func (s *system) cut(t *Axis, at int) (left, right *Axis, err error) {
+	if err := s.spend(); err != nil {
+		return nil, nil, err
+	}
+	t = t.find()
+	n := t.Size()
+	if n < 0 {
+		return nil, nil, errSizes
+	}
+	if at <= 0 || at >= n {
+		return nil, nil, fmt.Errorf("a boundary at %d lies outside %d channels", at, n)
+	}
+	switch t.kind {
+	case kindAtom:
+		l, r := s.atom(at), s.atom(n-at)
+		t.bind(s.sum(l, r))
+		return l, r, nil
+	case kindSum:
+		var l, r []*Axis
+		for _, x := range t.kids {
+			n := x.Size()
+			switch {
+			case at >= n:
+				l = append(l, x)
+				at -= n
+			case at > 0:
+				x1, x2, err := s.cut(x, at)
+				if err != nil {
+					return nil, nil, err
+				}
+				l, r, at = append(l, x1), append(r, x2), 0
+			default:
+				r = append(r, x)
+			}
+		}
+		return s.sum(l...), s.sum(r...), nil
+	}
+	f := t.Factors()
+	rest := s.prod(f[1:]...)
+	if at%rest.Size() != 0 {
+		return nil, nil, fmt.Errorf("a boundary at %d falls inside a block of %d", at, rest.Size())
+	}
+	o1, o2, err := s.cut(f[0], at/rest.Size())
+	if err != nil {
+		return nil, nil, err
+	}
+	return s.prod(o1, rest), s.prod(o2, rest), nil
+}
+
+// unifyProds joins two axes factor by factor from the inner end, dividing the
+// larger one where boundaries differ.
+func (s *system) unifyProds(a, b *Axis) error {
+	as, bs := []*Axis{a}, []*Axis{b}
+	for {
+		// Earlier steps may have refined factors. Those that are already one
+		// are no question, from either end.
+		as, bs = s.prod(as...).Factors(), s.prod(bs...).Factors()
+		if err := s.spend(); err != nil {
+			return err
+		}
+		for len(as) > 0 && len(bs) > 0 && as[0] == bs[0] {
+			as, bs = as[1:], bs[1:]
+		}
+		for len(as) > 0 && len(bs) > 0 && as[len(as)-1] == bs[len(bs)-1] {
+			as, bs = as[:len(as)-1], bs[:len(bs)-1]
+		}
+		switch {
+		case len(as) == 0 && len(bs) == 0:
+			return nil
+		case len(as) == 0 || len(bs) == 0:
+			return errors.New("products of different length")
+		case as[0].kind == kindProd || bs[0].kind == kindProd:
+			return errParts // see Factors
+		case len(as) == 1 && len(bs) == 1:
+			return s.unify(as[0], bs[0])
+		case len(as) == 1:
+			return s.unifyFactor(as[0], bs)
+		case len(bs) == 1:
+			return s.unifyFactor(bs[0], as)
+		}
+		x, y := as[len(as)-1], bs[len(bs)-1]
+		if x.Size() < 0 || y.Size() < 0 {
+			// Unknown inner factors: go on from the outer end.
+			x, y = as[0], bs[0]
+			if x.Size() < 0 || x.Size() != y.Size() {
+				return errSizes
+			}
+			if err := s.unify(x, y); err != nil {
+				return err
+			}
+			as, bs = as[1:], bs[1:]
+			continue
+		}
+		if x.Size() < y.Size() {
+			as, bs, x, y = bs, as, y, x
+		}
+		as, bs = as[:len(as)-1:len(as)-1], bs[:len(bs)-1]
+		outer, inner, err := s.divide(x, y.Size())
+		if err != nil {
+			return err
+		}
+		if err := s.unify(inner, y); err != nil {
+			return err
+		}
+		as = append(as, outer)
+	}
+}
+
+// unifyFactor joins a single factor with a product of several.
+func (s *system) unifyFactor(one *Axis, many []*Axis) error {
+	if one.kind == kindAtom {
+		return s.refine(one, s.prod(many...))
+	}
+	// one is a sum: divide it by the inner factors, one after the other.
+	for len(many) > 1 {
+		last := many[len(many)-1]
+		outer, inner, err := s.divide(one, last.Size())
+		if err != nil {
+			return s.unifySums(one, s.prod(many...))
+		}
+		if err := s.unify(inner, last); err != nil {
+			return err
+		}
+		one, many = outer, many[:len(many)-1]
+	}
+	return s.unify(one, many[0])
+}
+
+// divide splits an axis by product so that its inner factor has the given size.
+func (s *system) divide(t *Axis, inner int) (out, in *Axis, err error) {
+	if err := s.spend(); err != nil {
+		return nil, nil, err
+	}
+	t = t.find()
+	n := t.Size()
+	switch {
+	case n < 0 || inner < 0:
+		return nil, nil, errSizes
+	case inner == 0 || n == 0 || n%inner != 0:
+		return nil, nil, fmt.Errorf("%d does not divide into blocks of %d", n, inner)
+	case n == inner:
+		return s.unit(), t, nil
+	case inner == 1:
+		return t, s.unit(), nil
+	}
+	switch t.kind {
+	case kindAtom:
+		o, i := s.atom(n/inner), s.atom(inner)
+		t.bind(s.prod(o, i))
+		return o, i, nil
+	case kindProd:
+		f := t.Factors()
+		last := f[len(f)-1]
+		rest := s.prod(f[:len(f)-1]...)
+		switch m := last.Size(); {
+		case m%inner == 0:
+			o, i, err := s.divide(last, inner)
+			if err != nil {
+				return nil, nil, err
+			}
+			return s.prod(rest, o), i, nil
+		case inner%m == 0:
+			o, i, err := s.divide(rest, inner/m)
+			if err != nil {
+				return nil, nil, err
+			}
+			return o, s.prod(i, last), nil
+		default:
+			return nil, nil, fmt.Errorf("no common boundaries of blocks of %d and %d", m, inner)
+		}
+	}
+	// Every summand must divide alike, and their inner factors are then one.
+	var outs []*Axis
+	for _, x := range t.kids {
+		if x.Size() == 0 {
+			continue
+		}
+		o, i, err := s.divide(x, inner)
+		if err != nil {
+			return nil, nil, err
+		}
+		if in == nil {
+			in = i
+		} else if err := s.unify(in, i); err != nil {
+			return nil, nil, err
+		}
+		outs = append(outs, o)
+	}
+	out = s.sum(outs...)
+	if whole := s.prod(out, in); t.find() == t && !whole.contains(t) {
+		t.forward = whole
+	}
+	return out, in, nil
+}
