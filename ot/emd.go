@@ -6,11 +6,30 @@ import (
 	"slices"
 )
 
+// Solver holds the settings of the exact solvers. The zero value is what the
+// functions of the same names use.
+type Solver struct {
+	// Threads is the number of goroutines that share the passes over the whole
+	// matrix. The rest of the work runs in one. Zero means GOMAXPROCS.
+	Threads int
+	// Portable keeps to the kernels in Go where the processor could do better.
+	// Plans do not depend on it.
+	Portable bool
+}
+
 // EMD returns an exact optimal plan between the masses a of n sources and b of
 // k targets (the earth mover's distance problem), with potentials that prove it.
 // Any nonnegative masses will do if their totals agree up to rounding; nil
 // stands for uniform masses of total 1.
-func EMD(a, b []float64, c Costs) (*Result, error) {
+func EMD(a, b []float64, c Costs) (*Result, error) { return Solver{}.EMD(a, b, c) }
+
+// Assignment returns an optimal assignment of n sources to n targets: a plan
+// between uniform masses 1/n that is a permutation, also given as Perm. Its
+// Objective is thus the mean, not the sum, of the costs of the chosen pairs.
+func Assignment(c Costs) (*Result, error) { return Solver{}.Assignment(c) }
+
+// EMD is like the function EMD.
+func (s Solver) EMD(a, b []float64, c Costs) (*Result, error) {
 	n, k, err := checkDims(c)
 	if err != nil {
 		return nil, err
@@ -19,13 +38,11 @@ func EMD(a, b []float64, c Costs) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	return solve(m, c)
+	return s.solve(m, c)
 }
 
-// Assignment returns an optimal assignment of n sources to n targets: a plan
-// between uniform masses 1/n that is a permutation, also given as Perm. Its
-// Objective is thus the mean, not the sum, of the costs of the chosen pairs.
-func Assignment(c Costs) (*Result, error) {
+// Assignment is like the function Assignment.
+func (s Solver) Assignment(c Costs) (*Result, error) {
 	n, k, err := checkDims(c)
 	if err != nil {
 		return nil, err
@@ -33,33 +50,37 @@ func Assignment(c Costs) (*Result, error) {
 	if n != k {
 		return nil, fmt.Errorf("ot: assignment needs a square cost matrix, got %d×%d", n, k)
 	}
-	return solve(&marginals{n: n, k: n, total: 1, ratio: 1}, c)
+	return s.solve(&marginals{n: n, k: n, total: 1, ratio: 1}, c)
 }
 
 // solve runs the exact solver on checked input.
-func solve(m *marginals, c Costs) (*Result, error) {
+func (s Solver) solve(m *marginals, c Costs) (*Result, error) {
 	u := m.inUnits()
-	t := &transport{n: m.n, k: m.k, costs: c, scan: newScanner(m.k, fastest()), pivotLimit: pivotsPerNode * (m.n + m.k)}
-	lo, hi, err := t.reduceColumns()
+	t := s.newTransport(m.n, m.k, c)
+	lift, err := t.reduceColumns()
 	if err != nil {
 		return nil, err
-	}
-	lift := 1.0
-	if size := max(math.Abs(lo), math.Abs(hi)); size < tinyCost {
-		t.costs = lifted{c}
-		lift = liftFactor
-		lo, hi = lo*lift, hi*lift
-	}
-	t.grid = newGrid(lo, hi)
-	for j, x := range t.low {
-		t.low[j] = t.grid.steps(x * lift)
 	}
 	t.run(&u)
 	r := t.result(m, &u, c, lift)
 	if math.IsInf(r.Objective, 0) {
-		return nil, fmt.Errorf("ot: costs up to %g times a mass of %g overflow", hi, m.total)
+		return nil, fmt.Errorf("ot: these costs times a mass of %g overflow", m.total)
 	}
 	return r, nil
+}
+
+// newTransport returns an empty problem with scratch for every worker.
+func (s Solver) newTransport(n, k int, c Costs) *transport {
+	ks := fastest()
+	if s.Portable {
+		ks = portable
+	}
+	t := &transport{n: n, k: k, costs: c, pivotLimit: pivotsPerNode * (n + k)}
+	for range s.workers(n * k) {
+		t.scans = append(t.scans, newScanner(k, ks))
+	}
+	t.scan = t.scans[0]
+	return t
 }
 
 // run places all mass at least cost.
@@ -104,42 +125,67 @@ func (t *transport) start(u *units) {
 	t.listAll()
 }
 
-// reduceColumns checks the costs and finds the least of each column.
-func (t *transport) reduceColumns() (lo, hi float64, err error) {
-	t.low = make([]float64, t.k)
-	for j := range t.low {
-		t.low[j] = math.Inf(1)
-	}
-	hi = math.Inf(-1)
-	for i := range t.n {
-		row := t.costs.Row(i, t.scan.row)
-		h, zero := t.scan.foldRow(row, t.low)
-		if zero != 0 || h > maxCost {
-			return 0, 0, badCost(i, row)
+// reduceColumns checks the costs, chooses the grid and finds the least cost of each column. It
+// returns the factor by which tiny costs had to be lifted.
+func (t *transport) reduceColumns() (lift float64, err error) {
+	lows := make([][]float64, len(t.scans))
+	highs := make([]float64, len(t.scans))
+	errs := make([]error, len(t.scans))
+	share(t.n, len(t.scans), func(w, from, to int) {
+		low, high := make([]float64, t.k), math.Inf(-1)
+		for j := range low {
+			low[j] = math.Inf(1)
 		}
-		hi = max(hi, h)
-	}
-	lo = slices.Min(t.low)
-	if lo < -maxCost {
-		for i := range t.n {
-			if err := badCost(i, t.costs.Row(i, t.scan.row)); err != nil {
-				return 0, 0, err
+		for i := from; i < to; i++ {
+			row := t.costs.Row(i, t.scans[w].row)
+			h, zero := t.scans[w].foldRow(row, low)
+			if zero != 0 || h > maxCost {
+				errs[w] = badCost(i, row)
+				return
 			}
+			high = max(high, h)
+		}
+		lows[w], highs[w] = low, high
+	})
+	for _, err := range errs {
+		if err != nil {
+			return 0, err
 		}
 	}
-	return lo, hi, nil
+	t.low = lows[0]
+	for _, low := range lows[1:] {
+		for j, x := range low {
+			t.low[j] = min(t.low[j], x)
+		}
+	}
+	lo, hi := slices.Min(t.low), slices.Max(highs)
+	if lo < -maxCost {
+		return 0, fmt.Errorf("ot: a cost of %g is too large", lo)
+	}
+	lift = 1
+	if max(math.Abs(lo), math.Abs(hi)) < tinyCost {
+		t.costs = lifted{t.costs}
+		lift = liftFactor
+	}
+	t.grid = newGrid(lo*lift, hi*lift)
+	for j, x := range t.low {
+		t.low[j] = t.grid.steps(x * lift)
+	}
+	return lift, nil
 }
 
 // listAll makes the first candidate lists of all rows that have mass.
 func (t *transport) listAll() {
 	t.lists = make([]candidates, t.n)
-	for i := range t.lists {
-		if t.supply[i] > 0 {
-			l := &t.lists[i]
-			l.want = firstWant
-			t.scan.list(l, t.costs.Row(i, t.scan.row), t.v, t.grid)
+	share(t.n, len(t.scans), func(w, from, to int) {
+		for i := from; i < to; i++ {
+			if t.supply[i] > 0 {
+				l := &t.lists[i]
+				l.want = min(firstWant, t.k)
+				t.scans[w].list(l, t.costs.Row(i, t.scans[w].row), t.v, t.grid)
+			}
 		}
-	}
+	})
 }
 
 // result turns the solved state into a plan and potentials.

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 )
 
@@ -193,20 +194,16 @@ func TestSimplexGivesUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := solve(m, c)
+	want, err := Solver{}.solve(m, c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, limit := range []int{0, 1, 10} {
 		u := m.inUnits()
-		tr := &transport{n: 60, k: 50, costs: c, scan: newScanner(50, portable), pivotLimit: limit}
-		lo, hi, err := tr.reduceColumns()
-		if err != nil {
+		tr := Solver{}.newTransport(60, 50, c)
+		tr.pivotLimit = limit
+		if _, err := tr.reduceColumns(); err != nil {
 			t.Fatal(err)
-		}
-		tr.grid = newGrid(lo, hi)
-		for j, x := range tr.low {
-			tr.low[j] = tr.grid.steps(x)
 		}
 		tr.run(&u)
 		r := tr.result(m, &u, c, 1)
@@ -215,6 +212,26 @@ func TestSimplexGivesUp(t *testing.T) {
 		}
 		if r.Stats.Pivots != limit || r.Stats.Paths <= want.Stats.Paths {
 			t.Errorf("limit %d: %+v", limit, r.Stats)
+		}
+	}
+}
+
+// TestSettings: neither threads nor kernels change a plan.
+func TestSettings(t *testing.T) {
+	for _, k := range []int{400, 300} {
+		c := gaussian(400, k, 8, 5)
+		want, err := Solver{Threads: 1}.EMD(nil, nil, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range []Solver{{}, {Threads: 2}, {Threads: 7}, {Portable: true}} {
+			got, err := s.EMD(nil, nil, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(want, got); d != "" {
+				t.Errorf("%+v, k=%d: %s", s, k, d)
+			}
 		}
 	}
 }

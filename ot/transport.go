@@ -19,8 +19,9 @@ type transport struct {
 	n, k  int
 	costs Costs
 	grid  grid
-	scan  *scanner
-	low   []float64 // least cost of each column, in steps of the grid
+	scan  *scanner   // the scratch of the main goroutine
+	scans []*scanner // and of all workers
+	low   []float64  // least cost of each column, in steps of the grid
 
 	supply []int64 // of each row, not placed yet
 	room   []int64 // of each column, not taken yet
