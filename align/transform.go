@@ -292,3 +292,44 @@ func key(t termKey, c []coupling.Coord) string {
 	}
 	return string(b)
 }
+
+// TargetRows returns, for one axis of an activation, the matrix that makes the
+// mapped model's positions out of this model's (the In side of every map). It
+// is nil where no mapped space runs along the axis.
+func (s *Subject) TargetRows(tensor string, axis int, maps Maps) (Rows, error) {
+	axes, ok := s.Analysis.Activations[tensor]
+	if !ok || axis >= len(axes) {
+		return nil, fmt.Errorf("the shape of %q is not known", tensor)
+	}
+	t := newTransform(s.Analysis, maps)
+	if !t.touches(axes[axis]) {
+		return nil, nil
+	}
+	return t.rows(&coupling.Weight{Name: tensor, Axes: axes}, axis, 0)
+}
+
+// Apply multiplies a float32 tensor by the matrix along one axis.
+func (r Rows) Apply(data []float32, dims []int, axis int) ([]float32, []int) {
+	outer, inner, n := 1, 1, dims[axis]
+	for _, d := range dims[:axis] {
+		outer *= d
+	}
+	for _, d := range dims[axis+1:] {
+		inner *= d
+	}
+	out := make([]float32, outer*len(r)*inner)
+	for o := range outer {
+		for j, row := range r {
+			dst := out[(o*len(r)+j)*inner:][:inner]
+			for _, e := range row {
+				w := float32(e.Val)
+				for i, x := range data[(o*n+e.Col)*inner:][:inner] {
+					dst[i] += w * x
+				}
+			}
+		}
+	}
+	shape := append([]int(nil), dims...)
+	shape[axis] = len(r)
+	return out, shape
+}

@@ -1,0 +1,27 @@
+// Package refit fits the linear operators of an edited model in closed form, so
+// that a narrower or fused model computes, layer by layer, what its parents
+// compute. It needs calibration inputs, no labels and no gradients.
+//
+// # What is fitted
+//
+// Operators are visited in topological order. For each, let x be what it reads
+// in the child (after all operators before it have been fitted) and y what it
+// should compute: the mixture Σ share·In·Y of the parents' pre-activations Y,
+// moved into the child's channels by their maps. Then
+//
+//	min Σ‖y − W·x − b‖² + λ·(tr G/d)·‖W − W₀‖²
+//
+// where W₀ are the weights that transport gave and G is the Gram matrix of x:
+// ridge towards the transported solution. λ is chosen on held-out batches.
+//
+// At the Add of a residual stream the branch that is computed last aims at the
+// stream itself: In·(parents' Add) minus the child's other operand. Errors of
+// the stream are corrected there instead of being handed on.
+//
+// # How
+//
+// Only sums enter: Gram matrices, cross moments and means, which onnxruntime
+// computes and which add up over batches. Both models are evaluated piecewise
+// (engine.Flow), so that a whole run costs a small multiple of one forward pass
+// whatever the depth.
+package refit
