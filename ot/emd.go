@@ -1,6 +1,7 @@
 package ot
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -38,7 +39,8 @@ func (s Solver) EMD(a, b []float64, c Costs) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.solve(m, c)
+	u := m.inUnits()
+	return s.solve(&u, c)
 }
 
 // Assignment is like the function Assignment.
@@ -50,21 +52,22 @@ func (s Solver) Assignment(c Costs) (*Result, error) {
 	if n != k {
 		return nil, fmt.Errorf("ot: assignment needs a square cost matrix, got %d×%d", n, k)
 	}
-	return s.solve(&marginals{n: n, k: n, total: 1, ratio: 1}, c)
+	m := marginals{n: n, k: n, total: 1, ratio: 1}
+	u := m.inUnits()
+	return s.solve(&u, c)
 }
 
 // solve runs the exact solver on checked input.
-func (s Solver) solve(m *marginals, c Costs) (*Result, error) {
-	u := m.inUnits()
-	t := s.newTransport(m.n, m.k, c)
+func (s Solver) solve(u *units, c Costs) (*Result, error) {
+	t := s.newTransport(len(u.rows), len(u.cols), c)
 	lift, err := t.reduceColumns()
 	if err != nil {
 		return nil, err
 	}
-	t.run(&u)
-	r := t.result(m, &u, c, lift)
+	t.run(u)
+	r := t.result(u, c, lift)
 	if math.IsInf(r.Objective, 0) {
-		return nil, fmt.Errorf("ot: these costs times a mass of %g overflow", m.total)
+		return nil, errors.New("ot: costs times masses overflow")
 	}
 	return r, nil
 }
@@ -189,7 +192,7 @@ func (t *transport) listAll() {
 }
 
 // result turns the solved state into a plan and potentials.
-func (t *transport) result(m *marginals, u *units, c Costs, lift float64) *Result {
+func (t *transport) result(u *units, c Costs, lift float64) *Result {
 	r := &Result{U: make([]float64, t.n), V: make([]float64, t.k), Stats: t.stats}
 	rows := make([]bool, t.n)
 	plan := &Plan{N: t.n, K: t.k}
@@ -205,8 +208,8 @@ func (t *transport) result(m *marginals, u *units, c Costs, lift float64) *Resul
 	r.Plan = plan.Transpose().Transpose()
 	r.Objective = r.Plan.Cost(c)
 	t.idle(r, rows, c)
-	if m.n == m.k && len(plan.Entries) == m.n && allEqual(m.av) && allEqual(m.bv) {
-		r.Perm = make([]int, m.n)
+	if t.n == t.k && u.least == 1 {
+		r.Perm = make([]int, t.n)
 		for _, e := range plan.Entries {
 			r.Perm[e.I] = e.J
 		}

@@ -194,19 +194,19 @@ func TestSimplexGivesUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := Solver{}.solve(m, c)
+	u := m.inUnits()
+	want, err := Solver{}.solve(&u, c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, limit := range []int{0, 1, 10} {
-		u := m.inUnits()
 		tr := Solver{}.newTransport(60, 50, c)
 		tr.pivotLimit = limit
 		if _, err := tr.reduceColumns(); err != nil {
 			t.Fatal(err)
 		}
 		tr.run(&u)
-		r := tr.result(m, &u, c, 1)
+		r := tr.result(&u, c, 1)
 		if err := r.Certify(a, b, c, 0); err != nil {
 			t.Errorf("limit %d: %v", limit, err)
 		}

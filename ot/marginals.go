@@ -98,8 +98,20 @@ func (m *marginals) inUnits() units {
 		}
 		return units{rows: rows, cols: cols, unit: m.a(0) / float64(m.k/g), least: int64(min(m.n, m.k) / g)}
 	}
-	_, exp := math.Frexp(m.total)
+	u, sa, sb := m.round(m.total)
+	// The sums differ by what rounding lost: the largest mass of one side takes it.
+	if sa > sb {
+		u.cols[argMax(u.cols)] += sa - sb
+	} else {
+		u.rows[argMax(u.rows)] += sb - sa
+	}
+	return u
+}
+
+// round counts the masses in units of 2⁻⁶⁰ of size, and sums each side.
+func (m *marginals) round(size float64) (u units, rows, cols int64) {
 	const bits = 60
+	_, exp := math.Frexp(size)
 	count := func(n int, at func(int) float64, ratio float64) ([]int64, int64) {
 		c := make([]int64, n)
 		var sum int64
@@ -109,15 +121,10 @@ func (m *marginals) inUnits() units {
 		}
 		return c, sum
 	}
-	rows, sa := count(m.n, m.a, 1)
-	cols, sb := count(m.k, m.b, m.ratio)
-	// The sums differ by what rounding lost: the largest mass of one side takes it.
-	if sa > sb {
-		cols[argMax(cols)] += sa - sb
-	} else {
-		rows[argMax(rows)] += sb - sa
-	}
-	return units{rows: rows, cols: cols, unit: 1, exp: exp - bits, least: math.MaxInt64}
+	u = units{unit: 1, exp: exp - bits, least: math.MaxInt64}
+	u.rows, rows = count(m.n, m.a, 1)
+	u.cols, cols = count(m.k, m.b, m.ratio)
+	return u, rows, cols
 }
 
 func allEqual(m []float64) bool {
