@@ -139,15 +139,13 @@ func (t *transport) reduceColumns() (lift float64, err error) {
 		for j := range low {
 			low[j] = math.Inf(1)
 		}
-		for i := from; i < to; i++ {
-			row := t.costs.Row(i, t.scans[w].row)
+		t.eachRow(w, from, to, func(i int, row []float64) {
 			h, zero := t.scans[w].foldRow(row, low)
-			if zero != 0 || h > maxCost {
+			if (zero != 0 || h > maxCost) && errs[w] == nil {
 				errs[w] = badCost(i, row)
-				return
 			}
 			high = max(high, h)
-		}
+		})
 		lows[w], highs[w] = low, high
 	})
 	for _, err := range errs {
@@ -181,14 +179,34 @@ func (t *transport) reduceColumns() (lift float64, err error) {
 func (t *transport) listAll() {
 	t.lists = make([]candidates, t.n)
 	share(t.n, len(t.scans), func(w, from, to int) {
-		for i := from; i < to; i++ {
+		t.eachRow(w, from, to, func(i int, row []float64) {
 			if t.supply[i] > 0 {
 				l := &t.lists[i]
 				l.want = min(firstWant, t.k)
-				t.scans[w].list(l, t.costs.Row(i, t.scans[w].row), t.v, t.grid)
+				t.scans[w].list(l, row, t.v, t.grid)
 			}
-		}
+		})
 	})
+}
+
+// eachRow calls f with the rows from … to−1. Costs that come cheaper several rows at a
+// time are asked for that.
+func (t *transport) eachRow(worker, from, to int, f func(i int, row []float64)) {
+	p, ok := t.costs.(*Points)
+	if !ok {
+		for i := from; i < to; i++ {
+			f(i, t.costs.Row(i, t.scans[worker].row))
+		}
+		return
+	}
+	block := make([]float64, tileSources*t.k)
+	for i := from; i < to; i += tileSources {
+		end := min(i+tileSources, to)
+		p.rows(i, end, block)
+		for r := i; r < end; r++ {
+			f(r, block[(r-i)*t.k:(r-i+1)*t.k])
+		}
+	}
 }
 
 // result turns the solved state into a plan and potentials.

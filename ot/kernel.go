@@ -4,20 +4,24 @@ import "math"
 
 //go:generate go -C asm run . -out ../kernel_amd64.s -stubs ../kernel_stubs_amd64.go -pkg ot
 
-// kernels are the two loops that read cost rows from end to end. Both exist in
-// Go and, for amd64, in assembly; results are the same to the last bit.
+// kernels are the loops that read costs or points from end to end. They exist in
+// Go and, for amd64, in assembly.
 type kernels struct {
 	// blockMins writes to mins[b] the least of round(costs[j]·scale) − v[j] over
 	// the columns j of block b, blockSize at a time; the last block may be short.
 	// scale is a power of two and all rounded values are at most 2⁵¹ in size.
+	// Results are the same to the last bit on every machine.
 	blockMins func(costs, v, mins []float64, scale float64)
 	// foldRow lowers low[j] to costs[j] where that is less, and returns the largest
 	// of the costs and, if all are finite, zero, else NaN.
 	foldRow func(costs, low []float64) (high, zero float64)
+	// dots writes to out[r] the product of x with row r of y, each of d numbers. How it rounds
+	// depends on the machine, but not on what else is calculated in the same call.
+	dots func(x, y, out []float64, d int)
 }
 
 // portable are the kernels in Go.
-var portable = kernels{blockMinsGo, foldRowGo}
+var portable = kernels{blockMinsGo, foldRowGo, dotsGo}
 
 func blockMinsGo(costs, v, mins []float64, scale float64) {
 	blocks := len(costs) / blockSize
@@ -81,4 +85,24 @@ func foldRowGo(costs, low []float64) (high, zero float64) {
 		}
 	}
 	return max(h0, h1), z0 + z1
+}
+
+func dotsGo(x, y, out []float64, d int) {
+	x = x[:d]
+	for r := range out {
+		row := y[r*d : (r+1)*d]
+		var s0, s1, s2, s3 float64
+		f := 0
+		for ; f+4 <= d; f += 4 {
+			a, b := (*[4]float64)(x[f:]), (*[4]float64)(row[f:])
+			s0 += a[0] * b[0]
+			s1 += a[1] * b[1]
+			s2 += a[2] * b[2]
+			s3 += a[3] * b[3]
+		}
+		for ; f < d; f++ {
+			s0 += x[f] * row[f]
+		}
+		out[r] = (s0 + s1) + (s2 + s3)
+	}
 }

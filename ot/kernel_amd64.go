@@ -5,7 +5,7 @@ import "golang.org/x/sys/cpu"
 // fastest returns the best kernels for this processor.
 func fastest() kernels {
 	if cpu.X86.HasAVX2 && cpu.X86.HasFMA {
-		return kernels{blockMinsVector, foldRowVector}
+		return kernels{blockMinsVector, foldRowVector, dotsVector}
 	}
 	return portable
 }
@@ -29,4 +29,23 @@ func foldRowVector(costs, low []float64) (high, zero float64) {
 		high, zero = max(high, h), zero+z
 	}
 	return high, zero
+}
+
+func dotsVector(x, y, out []float64, d int) {
+	const lanes = 4
+	if d < lanes || len(out) == 0 {
+		dotsGo(x, y, out, d)
+		return
+	}
+	_, _ = x[d-1], y[len(out)*d-1]
+	dotsAVX2(&x[0], &y[0], &out[0], d, d/lanes, len(out))
+	whole := d / lanes * lanes
+	if whole == d {
+		return
+	}
+	for r := range out {
+		for f := whole; f < d; f++ {
+			out[r] += x[f] * y[r*d+f]
+		}
+	}
 }

@@ -86,3 +86,120 @@ vectors:
 	MOVSD        X0, high+24(FP)
 	MOVSD        X1, zero+32(FP)
 	RET
+
+// func dotsAVX2(x *float64, y *float64, out *float64, d int, vectors int, rows int)
+// Requires: AVX, FMA3
+TEXT ·dotsAVX2(SB), NOSPLIT, $0-48
+	MOVQ x+0(FP), AX
+	MOVQ y+8(FP), CX
+	MOVQ out+16(FP), DX
+	MOVQ d+24(FP), BX
+	MOVQ vectors+32(FP), SI
+	MOVQ rows+40(FP), DI
+	SHLQ $0x03, BX
+	LEAQ (BX)(BX*2), R8
+
+group:
+	CMPQ   DI, $0x08
+	JLT    single
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VXORPD Y2, Y2, Y2
+	VXORPD Y3, Y3, Y3
+	VXORPD Y4, Y4, Y4
+	VXORPD Y5, Y5, Y5
+	VXORPD Y6, Y6, Y6
+	VXORPD Y7, Y7, Y7
+	MOVQ   AX, R9
+	MOVQ   CX, R11
+	LEAQ   (CX)(BX*4), R12
+	MOVQ   SI, R10
+
+groupVectors:
+	VMOVUPD      (R9), Y8
+	VFMADD231PD  (R11), Y8, Y0
+	VFMADD231PD  (R11)(BX*1), Y8, Y1
+	VFMADD231PD  (R11)(BX*2), Y8, Y2
+	VFMADD231PD  (R11)(R8*1), Y8, Y3
+	VFMADD231PD  (R12), Y8, Y4
+	VFMADD231PD  (R12)(BX*1), Y8, Y5
+	VFMADD231PD  (R12)(BX*2), Y8, Y6
+	VFMADD231PD  (R12)(R8*1), Y8, Y7
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R11
+	ADDQ         $0x20, R12
+	DECQ         R10
+	JNE          groupVectors
+	VEXTRACTF128 $0x01, Y0, X8
+	VADDPD       X8, X0, X0
+	VPERMILPD    $0x01, X0, X8
+	VADDSD       X8, X0, X0
+	VMOVSD       X0, (DX)
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPD       X0, X1, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDSD       X0, X1, X1
+	VMOVSD       X1, 8(DX)
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPD       X0, X2, X2
+	VPERMILPD    $0x01, X2, X0
+	VADDSD       X0, X2, X2
+	VMOVSD       X2, 16(DX)
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPD       X0, X3, X3
+	VPERMILPD    $0x01, X3, X0
+	VADDSD       X0, X3, X3
+	VMOVSD       X3, 24(DX)
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPD       X0, X4, X4
+	VPERMILPD    $0x01, X4, X0
+	VADDSD       X0, X4, X4
+	VMOVSD       X4, 32(DX)
+	VEXTRACTF128 $0x01, Y5, X0
+	VADDPD       X0, X5, X5
+	VPERMILPD    $0x01, X5, X0
+	VADDSD       X0, X5, X5
+	VMOVSD       X5, 40(DX)
+	VEXTRACTF128 $0x01, Y6, X0
+	VADDPD       X0, X6, X6
+	VPERMILPD    $0x01, X6, X0
+	VADDSD       X0, X6, X6
+	VMOVSD       X6, 48(DX)
+	VEXTRACTF128 $0x01, Y7, X0
+	VADDPD       X0, X7, X7
+	VPERMILPD    $0x01, X7, X0
+	VADDSD       X0, X7, X7
+	VMOVSD       X7, 56(DX)
+	LEAQ         (CX)(BX*8), CX
+	ADDQ         $0x40, DX
+	SUBQ         $0x08, DI
+	JMP          group
+
+single:
+	TESTQ  DI, DI
+	JE     end
+	VXORPD Y0, Y0, Y0
+	MOVQ   AX, R9
+	MOVQ   CX, R11
+	MOVQ   SI, R10
+
+singleVectors:
+	VMOVUPD      (R9), Y8
+	VFMADD231PD  (R11), Y8, Y0
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R11
+	DECQ         R10
+	JNE          singleVectors
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPD       X1, X0, X0
+	VPERMILPD    $0x01, X0, X1
+	VADDSD       X1, X0, X0
+	VMOVSD       X0, (DX)
+	ADDQ         BX, CX
+	ADDQ         $0x08, DX
+	DECQ         DI
+	JMP          single
+
+end:
+	VZEROUPPER
+	RET

@@ -9,3 +9,6 @@ func blockMinsAVX2(costs *float64, v *float64, mins *float64, blocks int, scale 
 
 // foldRowAVX2 is foldRowGo for whole vectors, of which there is at least one. It needs AVX2 and FMA.
 func foldRowAVX2(costs *float64, low *float64, vectors int) (high float64, zero float64)
+
+// dotsAVX2 writes to out the products of x with rows of y, d apart, over the first vectors·4 features. It needs AVX2 and FMA.
+func dotsAVX2(x *float64, y *float64, out *float64, d int, vectors int, rows int)

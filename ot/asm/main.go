@@ -17,6 +17,7 @@ func main() {
 	ConstraintExpr("amd64")
 	blockMins()
 	foldRow()
+	dots()
 	Generate()
 }
 
@@ -110,4 +111,100 @@ func foldRow() {
 	Store(high.AsX(), ReturnIndex(0))
 	Store(zero.AsX(), ReturnIndex(1))
 	RET()
+}
+
+const dotRows = 8 // rows that share one pass over x
+
+// dots: products of one vector with many rows. Every product is summed in the
+// same order, whether it belongs to a full group of rows or not.
+func dots() {
+	TEXT("dotsAVX2", NOSPLIT, "func(x, y, out *float64, d, vectors, rows int)")
+	Doc("dotsAVX2 writes to out the products of x with rows of y, d apart, over the first vectors·4 features. It needs AVX2 and FMA.")
+	x := Load(Param("x"), GP64())
+	y := Load(Param("y"), GP64())
+	out := Load(Param("out"), GP64())
+	stride := Load(Param("d"), GP64())
+	vectors := Load(Param("vectors"), GP64())
+	rows := Load(Param("rows"), GP64())
+	SHLQ(U8(3), stride)
+	three := GP64()
+	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, three)
+
+	Label("group")
+	CMPQ(rows, U8(dotRows))
+	JLT(LabelRef("single"))
+	var acc [dotRows]VecVirtual
+	for r := range acc {
+		acc[r] = YMM()
+		VXORPD(acc[r], acc[r], acc[r])
+	}
+	px, left := GP64(), GP64()
+	low, high := GP64(), GP64() // the first rows and those from the fifth on
+	MOVQ(x, px)
+	MOVQ(y, low)
+	LEAQ(Mem{Base: y, Index: stride, Scale: 4}, high)
+	MOVQ(vectors, left)
+	Label("groupVectors")
+	xv := YMM()
+	VMOVUPD(Mem{Base: px}, xv)
+	for r := range acc {
+		base := low
+		if r >= 4 {
+			base = high
+		}
+		m := Mem{Base: base}
+		switch r % 4 {
+		case 1, 2:
+			m.Index, m.Scale = stride, uint8(r%4)
+		case 3:
+			m.Index, m.Scale = three, 1
+		}
+		VFMADD231PD(m, xv, acc[r])
+	}
+	ADDQ(U8(lanes*8), px)
+	ADDQ(U8(lanes*8), low)
+	ADDQ(U8(lanes*8), high)
+	DECQ(left)
+	JNE(LabelRef("groupVectors"))
+	for r := range acc {
+		storeSum(acc[r], Mem{Base: out}.Offset(8*r))
+	}
+	LEAQ(Mem{Base: y, Index: stride, Scale: 8}, y)
+	ADDQ(U8(dotRows*8), out)
+	SUBQ(U8(dotRows), rows)
+	JMP(LabelRef("group"))
+
+	Label("single")
+	TESTQ(rows, rows)
+	JE(LabelRef("end"))
+	one := YMM()
+	VXORPD(one, one, one)
+	MOVQ(x, px)
+	MOVQ(y, low)
+	MOVQ(vectors, left)
+	Label("singleVectors")
+	VMOVUPD(Mem{Base: px}, xv)
+	VFMADD231PD(Mem{Base: low}, xv, one)
+	ADDQ(U8(lanes*8), px)
+	ADDQ(U8(lanes*8), low)
+	DECQ(left)
+	JNE(LabelRef("singleVectors"))
+	storeSum(one, Mem{Base: out})
+	ADDQ(stride, y)
+	ADDQ(U8(8), out)
+	DECQ(rows)
+	JMP(LabelRef("single"))
+	Label("end")
+	VZEROUPPER()
+	RET()
+}
+
+// storeSum adds up the lanes of y.
+func storeSum(y VecVirtual, to Mem) {
+	high := XMM()
+	VEXTRACTF128(U8(1), y, high)
+	VADDPD(high, y.AsX(), y.AsX())
+	VPERMILPD(U8(1), y.AsX(), high)
+	VADDSD(high, y.AsX(), y.AsX())
+	VMOVSD(y.AsX(), to)
 }
