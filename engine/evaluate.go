@@ -45,6 +45,9 @@ type Eval struct {
 //
 // A model that does not fit the data, or whose outputs have other shapes than those of the first one, is an error.
 func Evaluate(ctx context.Context, models []*onnxio.Model, data *Data, o EvalOptions) ([]Eval, error) {
+	if len(models) == 0 {
+		return nil, nil
+	}
 	data = data.Sample(o.Samples, o.Seed)
 	runs := make([]*evalRun, 0, len(models))
 	defer func() {
@@ -141,7 +144,29 @@ func newEvalRun(ctx context.Context, m *onnxio.Model, data *Data, o EvalOptions)
 		r.size = DefaultBatch
 	}
 	r.size = r.feed.BatchSize(r.size)
+	if r.size > 1 && r.feed.batch == 0 && data.Len() > 1 && !r.batchable(ctx) {
+		r.size = 1
+	}
 	return r, nil
+}
+
+// batchable says whether the model can take several samples at once and gives each its row of scores: exporters leave the
+// batch axis free although a Reshape inside has its size built in.
+func (r *evalRun) batchable(ctx context.Context) bool {
+	in, err := r.feed.Batch(0, 2, 2)
+	if err != nil {
+		return true // shown by the run to come
+	}
+	out, err := r.session.Run(ctx, in)
+	if err != nil {
+		return false
+	}
+	for _, v := range out {
+		if isScores(v) && v.Dims[0] != 2 {
+			return false
+		}
+	}
+	return true
 }
 
 // A batchCache holds the inputs of models with equal inputs, so that samples are decoded once.
@@ -175,9 +200,6 @@ func (r *evalRun) run(ctx context.Context, from, n int, cache batchCache) ([]*Va
 		}
 		out, err := r.session.Run(ctx, in)
 		if err != nil {
-			if size > 1 && r.feed.batch == 0 && r.scored == 0 && ctx.Err() == nil {
-				return nil, fmt.Errorf("%w (if the model takes single samples only, use batches of 1)", err)
-			}
 			return nil, err
 		}
 		for i, info := range r.session.outputs {
@@ -220,7 +242,7 @@ func (r *evalRun) score(out []*Value, labels []int) error {
 	v := out[i]
 	n, k := v.Dims[0], v.Dims[1]
 	if n != len(labels) {
-		return fmt.Errorf("%s: output %q has %d rows for %d samples with labels (use batches of 1)", r.name, v.Name, n, len(labels))
+		return fmt.Errorf("%s: output %q has %d rows for %d samples with labels", r.name, v.Name, n, len(labels))
 	}
 	r.classes = k
 	scores := v.Float64()
@@ -240,8 +262,11 @@ func (r *evalRun) score(out []*Value, labels []int) error {
 	return nil
 }
 
-// isScores says whether an output has one row of K ≥ 2 numbers per sample.
-func isScores(v *Value) bool { return len(v.Dims) == 2 && v.Dims[1] >= 2 && isFloat(v.Type) }
+// isScores says whether an output has one row of K ≥ 2 numbers per sample. Trailing axes of size 1, as pooling leaves
+// them, do not count.
+func isScores(v *Value) bool {
+	return len(v.Dims) >= 2 && v.Dims[1] >= 2 && count(v.Dims[2:]) == 1 && isFloat(v.Type)
+}
 
 // compare adds the difference between two models' outputs to the figures.
 func (r *evalRun) compare(to *[]comparison, out, reference []*Value, name string) error {

@@ -18,7 +18,8 @@ const haveCgo = true
 // initEnvironment opens the library and makes the process-wide environment of the binding.
 func initEnvironment(path string) error {
 	ort.SetSharedLibraryPath(path)
-	if err := ort.InitializeEnvironment(); err != nil {
+	// Errors come back from the calls; onnxruntime would print them on stderr as well.
+	if err := ort.InitializeEnvironment(ort.WithLogLevelFatal()); err != nil {
 		return oneLine(err)
 	}
 	return nil

@@ -1,0 +1,344 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/engine/enginetest"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+	"github.com/monge-ml/monge/onnxio/onnxtest"
+)
+
+// scorer is y = x·W for x [batch,3] and five classes; batch is a size or a name.
+func scorer(batch any, w ...float64) *onnxio.Model {
+	if w == nil {
+		w = []float64{1, 0, 0, 1, 2, 0, 1, 0, 1, -1, 0, 0, 1, 1, 0}
+	}
+	return onnxtest.Model(
+		onnxtest.Values(onnxtest.Value("x", batch, 3)), onnxtest.Values(onnxtest.Value("y", batch, 5)),
+		onnxtest.Floats("W", []int{3, 5}, w...), onnxtest.Node("MatMul", "x W", "y"),
+	)
+}
+
+// points are n random rows with labels: what scorer says, but for every tenth.
+func points(t *testing.T, n int) (*engine.Data, []float32) {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(1, 2))
+	x := make([]float32, 3*n)
+	labels := make([]int, n)
+	for i := range n {
+		for k := range 3 {
+			x[3*i+k] = float32(rng.NormFloat64())
+		}
+		a, b, c := x[3*i], x[3*i+1], x[3*i+2]
+		y := []float32{a, b, c, a + b + c, 2*a - b}
+		for k := range y {
+			if y[k] > y[labels[i]] {
+				labels[i] = k
+			}
+		}
+		if i%10 == 0 {
+			labels[i] = (labels[i] + 1) % 5
+		}
+	}
+	d, err := engine.NewData("points", map[string]*engine.Value{"pixels": engine.Float32(x, n, 3)}, labels)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d, x
+}
+
+// TestStream: however the samples are cut into batches, each comes once, in order.
+func TestStream(t *testing.T) {
+	enginetest.Require(t)
+	const n = 50
+	d, x := points(t, n)
+	for name, c := range map[string]struct {
+		m *onnxio.Model
+		o engine.StreamOptions
+	}{
+		"free axis":        {scorer("N"), engine.StreamOptions{}},
+		"batches of 7":     {scorer("N"), engine.StreamOptions{Batch: 7, Threads: 1}},
+		"fixed axis":       {scorer(8), engine.StreamOptions{Batch: 7}},
+		"one at a time":    {scorer(1), engine.StreamOptions{}},
+		"built-in batch":   {builtIn(), engine.StreamOptions{}},
+		"larger than data": {scorer(64), engine.StreamOptions{}},
+	} {
+		var y, back []float32
+		batches, last := 0, 0
+		c.o.Progress = func(done, total int) {
+			if total != n || done <= last {
+				t.Errorf("%s: progress %d of %d after %d", name, done, total, last)
+			}
+			last = done
+		}
+		err := engine.Stream(t.Context(), c.m, d, []string{"y", "x"}, c.o, func(batch, k int, v map[string]*engine.Value) error {
+			if batch != batches || v["y"].Dims[0] != k || v["x"].Dims[0] != k {
+				t.Errorf("%s: batch %d of %d samples has shapes %v and %v", name, batch, k, v["y"].Dims, v["x"].Dims)
+			}
+			batches++
+			y, back = append(y, v["y"].F32...), append(back, v["x"].F32...)
+			return nil
+		})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if diff := cmp.Diff(x, back); diff != "" || last != n {
+			t.Errorf("%s: %d done, %s", name, last, diff)
+		}
+		var want []float32
+		for i := range n {
+			a, b, c := x[3*i], x[3*i+1], x[3*i+2]
+			want = append(want, a, b, c, a+b+c, 2*a-b)
+		}
+		if diff := cmp.Diff(want, y, cmpopts.EquateApprox(0, 1e-6)); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+// builtIn says that its batch axis is free, and has a Reshape inside that is for one sample.
+func builtIn() *onnxio.Model {
+	m := scorer("N")
+	onnxtest.Ints("shape", 1, 3)(m.Proto)
+	m.Proto.Graph.Node[0].Input[0] = "r"
+	onnxtest.Node("Reshape", "x shape", "r")(m.Proto)
+	m.Proto.Graph.Node[0], m.Proto.Graph.Node[1] = m.Proto.Graph.Node[1], m.Proto.Graph.Node[0]
+	return m
+}
+
+func TestStreamStops(t *testing.T) {
+	enginetest.Require(t)
+	d, _ := points(t, 100)
+	stop := errors.New("stop")
+	calls := 0
+	err := engine.Stream(t.Context(), scorer("N"), d, []string{"y"}, engine.StreamOptions{Batch: 10}, func(int, int, map[string]*engine.Value) error {
+		calls++
+		return stop
+	})
+	if !errors.Is(err, stop) || calls != 1 {
+		t.Errorf("%v after %d calls", err, calls)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	calls = 0
+	err = engine.Stream(ctx, scorer("N"), d, []string{"y"}, engine.StreamOptions{Batch: 10}, func(int, int, map[string]*engine.Value) error {
+		calls++
+		cancel()
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) || calls != 1 {
+		t.Errorf("%v after %d calls", err, calls)
+	}
+	if err := engine.Stream(t.Context(), mlp(), d, []string{"nope"}, engine.StreamOptions{}, nil); err == nil {
+		t.Error("unknown tensor: no error")
+	}
+}
+
+func TestConcurrentRuns(t *testing.T) {
+	enginetest.Require(t)
+	s := open(t, mlp(), engine.Options{Outputs: []string{"y", "h"}})
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			for range 50 {
+				out, err := s.Run(t.Context(), mlpInput)
+				if err != nil || !cmp.Equal(out["y"].F32, mlpY.F32) {
+					t.Errorf("%v %v", out, err)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+}
+
+func TestEvaluate(t *testing.T) {
+	enginetest.Require(t)
+	const n = 50
+	d, _ := points(t, n)
+	// b has twice the scores; c never says class 3; d only ever says class 1, in batches of 16.
+	a, b := scorer("N"), scorer("N", 2, 0, 0, 2, 4, 0, 2, 0, 2, -2, 0, 0, 2, 2, 0)
+	b.Proto.Graph.Input[0].Name, b.Proto.Graph.Node[0].Input[0] = ptr("pixels"), "pixels"
+	constant := scorer(16, make([]float64, 15)...)
+	evals, err := engine.Evaluate(t.Context(), []*onnxio.Model{a, b, builtIn(), constant}, d, engine.EvalOptions{Runs: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	approx := cmpopts.EquateApprox(0, 1e-6)
+	if diff := cmp.Diff(.9, *evals[0].Top1, approx); diff != "" {
+		t.Error(diff)
+	}
+	for i, e := range evals {
+		if e.Samples != n || e.Params != 15 || e.Bytes < 60 || e.Latency != nil || *e.Top5 != 1 {
+			t.Errorf("model %d: %+v", i, e)
+		}
+	}
+	if evals[0].Agreement != nil || evals[0].Outputs != nil {
+		t.Error("the first model is compared with itself")
+	}
+	for _, i := range []int{1, 2} {
+		if *evals[i].Top1 != *evals[0].Top1 || *evals[i].Agreement != 1 || math.Abs(*evals[i].Cosine-1) > 1e-6 {
+			t.Errorf("model %d: %+v", i, evals[i])
+		}
+	}
+	if *evals[2].MaxDiff != 0 || *evals[1].MaxDiff < 1 {
+		t.Errorf("differences %g and %g", *evals[1].MaxDiff, *evals[2].MaxDiff)
+	}
+	zero := 0. // share of samples whose label is class 0, which a constant scorer says
+	for _, l := range d.Labels() {
+		if l == 0 {
+			zero += 1. / n
+		}
+	}
+	if math.Abs(*evals[3].Top1-zero) > 1e-9 || *evals[3].Cosine != 0 {
+		t.Errorf("constant scores: top1 %g, want %g, %+v", *evals[3].Top1, zero, evals[3])
+	}
+}
+
+// TestEvaluateRegression: outputs that are no scores agree by their distance.
+func TestEvaluateRegression(t *testing.T) {
+	enginetest.Require(t)
+	model := func(scale float64) *onnxio.Model {
+		return onnxtest.Model(onnxtest.Values(onnxtest.Value("x", "N", 3)), onnxtest.Values(onnxtest.Value("y"), onnxtest.Value("z")),
+			onnxtest.Floats("s", []int{1}, scale), onnxtest.Node("Mul", "x s", "m"),
+			onnxtest.Ints("shape", -1, 3, 1, 1), onnxtest.Ints("picture", -1, 1, 3), onnxtest.Node("Reshape", "m shape", "y"), onnxtest.Node("Reshape", "m picture", "z"))
+	}
+	_, x := points(t, 40)
+	d, err := engine.NewData("points", map[string]*engine.Value{"x": engine.Float32(x, 40, 3)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	evals, err := engine.Evaluate(t.Context(), []*onnxio.Model{model(1), model(.75)}, d, engine.EvalOptions{Runs: -1, StreamOptions: engine.StreamOptions{Samples: 30, Seed: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := evals[1].Outputs
+	if len(out) != 2 || out[0].Agreement != 1 || math.Abs(out[1].Agreement-.75) > 1e-6 || *evals[1].Agreement != out[1].Agreement || evals[1].Samples != 30 {
+		t.Errorf("%+v", evals[1])
+	}
+}
+
+func TestEvaluateErrors(t *testing.T) {
+	enginetest.Require(t)
+	d, _ := points(t, 20)
+	narrow := onnxtest.Model(onnxtest.Values(onnxtest.Value("x", "N", 3)), onnxtest.Values(onnxtest.Value("y")),
+		onnxtest.Floats("W", []int{3, 2}, 1, 2, 3, 4, 5, 6), onnxtest.Node("MatMul", "x W", "y"))
+	other := onnxtest.Model(onnxtest.Values(onnxtest.Value("x", "N", 4)), onnxtest.Values(onnxtest.Value("y")), onnxtest.Node("Relu", "x", "y"))
+	for want, models := range map[string][]*onnxio.Model{
+		`output "y" has 2 classes, a label is`:                      {narrow},
+		`array "pixels": shape [20,3] does not fit input "x" [N,4]`: {scorer("N"), other},
+	} {
+		if _, err := engine.Evaluate(t.Context(), models, d, engine.EvalOptions{Runs: -1}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	unlabelled, err := engine.NewData("points", map[string]*engine.Value{"x": engine.Float32(make([]float32, 60), 20, 3)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `model test: output "y" [20,2], in model test "y" [20,5]: shapes differ`
+	if _, err := engine.Evaluate(t.Context(), []*onnxio.Model{scorer("N"), narrow}, unlabelled, engine.EvalOptions{Runs: -1}); err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
+// TestEvaluateRecorded compares with the outputs of a test_data_set folder.
+func TestEvaluateRecorded(t *testing.T) {
+	enginetest.Require(t)
+	d := openData(t, testDataFolder(t), engine.Preprocess{}, engine.DataOptions{Limit: 10})
+	evals, err := engine.Evaluate(t.Context(), []*onnxio.Model{mlp()}, d, engine.EvalOptions{Runs: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := evals[0].Recorded; len(r) != 1 || r[0].MaxDiff != 0 || r[0].Agreement != 1 {
+		t.Errorf("%+v", evals[0])
+	}
+}
+
+func TestLatency(t *testing.T) {
+	enginetest.Require(t)
+	d, _ := points(t, 20)
+	for _, c := range []struct {
+		m     *onnxio.Model
+		o     engine.LatencyOptions
+		batch int
+	}{
+		{scorer("N"), engine.LatencyOptions{}, 1},
+		{scorer("N"), engine.LatencyOptions{Threads: 1, Runs: 40, Data: d}, 1},
+		{scorer(4), engine.LatencyOptions{Data: d}, 4},
+		{scorer("N"), engine.LatencyOptions{Shapes: map[string][]int{"x": {6, 3}}}, 6},
+	} {
+		timing, err := engine.Latency(t.Context(), c.m, c.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if timing.MedianMS <= 0 || timing.Runs < max(30, c.o.Runs) || timing.Batch != c.batch || timing.Threads < 1 || c.o.Threads == 1 && timing.Threads != 1 {
+			t.Errorf("%+v for %+v", timing, c.o)
+		}
+	}
+	free := onnxtest.Model(onnxtest.Values(onnxtest.Value("x", "N", 3, "H", "W")), onnxtest.Values(onnxtest.Value("y")), onnxtest.Node("Relu", "x", "y"))
+	if _, err := engine.Latency(t.Context(), free, engine.LatencyOptions{}); err == nil || err.Error() != "model test: input x float [N,3,H,W] has free sizes: give its shape" {
+		t.Errorf("free sizes: %v", err)
+	}
+}
+
+func TestSize(t *testing.T) {
+	m := onnxtest.Model(onnxtest.Values(onnxtest.Value("x", "N", 3)), onnxtest.Values(onnxtest.Value("y")),
+		onnxtest.Floats("a", []int{2, 3}, 1, 2, 3, 4, 5, 6), onnxtest.Ints("shape", -1, 3),
+		onnxtest.Initializer(&onnxio.Tensor{Name: "q", Type: onnxpb.TensorProto_INT8, Dims: []int{5}, I64: make([]int64, 5)}),
+		onnxtest.Node("Constant", "", "c", onnxtest.Attr("value", onnxio.NewTensor("", onnxio.Float16, []int{7}, make([]float64, 7)).Proto())),
+	)
+	encoded, err := m.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if params, bytes := engine.Size(m); params != 6+5+7 || bytes != int64(len(encoded)) {
+		t.Errorf("%d parameters, %d bytes; want 18, %d", params, bytes, len(encoded))
+	}
+	file := filepath.Join(t.TempDir(), "m.onnx")
+	if err := onnxio.SaveWith(file, mlp(), onnxio.SaveOptions{External: onnxio.Always, Threshold: -1}); err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := onnxio.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if encoded, err = loaded.Encode(); err != nil {
+		t.Fatal(err)
+	}
+	if params, bytes := engine.Size(loaded); params != 10 || bytes != int64(len(encoded))+40 {
+		t.Errorf("%d parameters, %d bytes; want 10, %d", params, bytes, len(encoded)+40)
+	}
+}
+
+func TestPeakMemory(t *testing.T) {
+	before, err := engine.PeakMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := make([]byte, 1<<20+2*before)
+	for i := range block {
+		block[i] = byte(i)
+	}
+	after, err := engine.PeakMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after < int64(len(block)) {
+		t.Errorf("peak of %d bytes with a block of %d in use", after, len(block))
+	}
+}
+
+func ptr[T any](v T) *T { return &v }
