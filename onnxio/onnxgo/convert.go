@@ -1,0 +1,182 @@
+package onnxgo
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"gorgonia.org/tensor"
+
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
+
+// Graph returns what was decoded as a graph of Monge, on a model of its own:
+// weights as initializers, operators as nodes without names, in the standard
+// domain.
+func (b *Backend) Graph() (*onnxio.Graph, error) {
+	p := new(onnxpb.GraphProto)
+	for _, v := range b.sorted() {
+		switch {
+		case b.inputs[v.id]:
+			p.Input = append(p.Input, &onnxpb.ValueInfoProto{Name: &v.name})
+		case b.isWeight(v):
+			t, err := convert(v.name, v.data)
+			if err != nil {
+				return nil, err
+			}
+			p.Initializer = append(p.Initializer, t.Proto())
+		}
+	}
+	for _, id := range b.outputs {
+		if v, ok := b.values.Node(id).(*Value); ok {
+			p.Output = append(p.Output, &onnxpb.ValueInfoProto{Name: &v.name})
+		}
+	}
+	for _, o := range b.operations {
+		n, err := b.node(o)
+		if err != nil {
+			return nil, err
+		}
+		p.Node = append(p.Node, n)
+	}
+	m := &onnxio.Model{Proto: &onnxpb.ModelProto{Graph: p}}
+	return m.Graph()
+}
+
+// Layers returns the linear layers of the decoded model: [onnxio.Graph.Layers].
+func (b *Backend) Layers() ([]onnxio.Layer, error) {
+	g, err := b.Graph()
+	if err != nil {
+		return nil, err
+	}
+	return g.Layers(), nil
+}
+
+// sorted returns the values in the order of their ids, which is that in which
+// onnx-go met them.
+func (b *Backend) sorted() []*Value {
+	var all []*Value
+	for it := b.values.Nodes(); it.Next(); {
+		if v, ok := it.Node().(*Value); ok {
+			all = append(all, v)
+		}
+	}
+	slices.SortFunc(all, func(x, y *Value) int { return int(x.id - y.id) })
+	return all
+}
+
+// isWeight reports whether a value's tensor is data, not a declared shape.
+func (b *Backend) isWeight(v *Value) bool {
+	return v.data != nil && v.name != "" && !b.produced[v.id] && !b.inputs[v.id]
+}
+
+func (b *Backend) node(o operation) (*onnxpb.NodeProto, error) {
+	n := &onnxpb.NodeProto{OpType: &o.op.Name}
+	for _, v := range o.outputs {
+		n.Output = append(n.Output, v.name)
+	}
+	for _, v := range o.inputs {
+		n.Input = append(n.Input, v.name)
+	}
+	if len(o.inputs) == 1 && b.invented(o.inputs[0]) {
+		n.Input = nil
+	}
+	names := make([]string, 0, len(o.op.Attributes))
+	for name := range o.op.Attributes {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		a, err := attribute(name, o.op.Attributes[name])
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", onnxio.Label(n), err)
+		}
+		n.Attribute = append(n.Attribute, a)
+	}
+	return n, nil
+}
+
+// invented reports whether onnx-go made up a value, which it does for
+// operators without inputs: the name is that of the node followed by "/input".
+func (b *Backend) invented(v *Value) bool {
+	return v.data == nil && !b.produced[v.id] && !b.inputs[v.id] && strings.HasSuffix(v.name, "/input")
+}
+
+func attribute(name string, value any) (*onnxpb.AttributeProto, error) {
+	a := &onnxpb.AttributeProto{Name: &name}
+	switch v := value.(type) {
+	case struct{}: // onnx-go's form of an attribute without a type
+		a.Type = onnxpb.AttributeProto_UNDEFINED.Enum()
+	case int64:
+		a.Type, a.I = onnxpb.AttributeProto_INT.Enum(), &v
+	case float32:
+		a.Type, a.F = onnxpb.AttributeProto_FLOAT.Enum(), &v
+	case string:
+		a.Type, a.S = onnxpb.AttributeProto_STRING.Enum(), []byte(v)
+	case []int64:
+		a.Type, a.Ints = onnxpb.AttributeProto_INTS.Enum(), v
+	case []float32:
+		a.Type, a.Floats = onnxpb.AttributeProto_FLOATS.Enum(), v
+	case []string:
+		a.Type = onnxpb.AttributeProto_STRINGS.Enum()
+		for _, s := range v {
+			a.Strings = append(a.Strings, []byte(s))
+		}
+	case tensor.Tensor:
+		t, err := convert("", v)
+		if err != nil {
+			return nil, fmt.Errorf("attribute %q: %w", name, err)
+		}
+		a.Type, a.T = onnxpb.AttributeProto_TENSOR.Enum(), t.Proto()
+	default:
+		return nil, fmt.Errorf("attribute %q has a value of type %T", name, value)
+	}
+	return a, nil
+}
+
+// convert copies a tensor of gorgonia's. For a single element its Data is the
+// bare number.
+func convert(name string, d tensor.Tensor) (*onnxio.Tensor, error) {
+	t := &onnxio.Tensor{Name: name, Dims: slices.Clone([]int(d.Shape()))}
+	switch v := d.Data().(type) {
+	case []float32:
+		t.Type, t.F32 = onnxio.Float, slices.Clone(v)
+	case float32:
+		t.Type, t.F32 = onnxio.Float, []float32{v}
+	case []float64:
+		t.Type, t.F64 = onnxio.Double, slices.Clone(v)
+	case float64:
+		t.Type, t.F64 = onnxio.Double, []float64{v}
+	case []int64:
+		t.Type, t.I64 = onnxio.Int64, slices.Clone(v)
+	case int64:
+		t.Type, t.I64 = onnxio.Int64, []int64{v}
+	case []int32:
+		t.Type, t.I64 = onnxio.Int32, widen(v, func(x int32) int64 { return int64(x) })
+	case int32:
+		t.Type, t.I64 = onnxio.Int32, []int64{int64(v)}
+	case []bool:
+		t.Type, t.I64 = onnxio.Bool, widen(v, fromBool)
+	case bool:
+		t.Type, t.I64 = onnxio.Bool, []int64{fromBool(v)}
+	default:
+		return nil, fmt.Errorf("tensor %q: onnx-go holds its elements as %T", name, v)
+	}
+	return t, nil
+}
+
+func widen[T any](v []T, f func(T) int64) []int64 {
+	out := make([]int64, len(v))
+	for i, x := range v {
+		out[i] = f(x)
+	}
+	return out
+}
+
+func fromBool(x bool) int64 {
+	if x {
+		return 1
+	}
+	return 0
+}
