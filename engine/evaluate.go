@@ -124,18 +124,21 @@ type evalRun struct {
 }
 
 func newEvalRun(ctx context.Context, m *onnxio.Model, data *Data, o EvalOptions) (*evalRun, error) {
+	r := &evalRun{name: nameOf(m)}
+	r.params, r.bytes = Size(m)
+	if o.Runs >= 0 {
+		t, err := Latency(ctx, m, LatencyOptions{Threads: o.Threads, Runs: o.Runs, Data: data})
+		if err != nil {
+			return nil, err
+		}
+		r.timing = &t
+	}
 	s, err := Open(m, Options{Threads: o.Threads})
 	if err != nil {
 		return nil, err
 	}
-	r := &evalRun{name: nameOf(m), session: s}
-	r.params, r.bytes = Size(m)
-	if r.feed, err = data.For(s.inputs); err == nil && o.Runs >= 0 {
-		var t Timing
-		t, err = s.Latency(ctx, LatencyOptions{Runs: o.Runs, Data: data})
-		r.timing = &t
-	}
-	if err != nil {
+	r.session = s
+	if r.feed, err = data.For(s.inputs); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("%s: %w", r.name, err)
 	}

@@ -41,9 +41,9 @@ type Timing struct {
 }
 
 // Latency measures how long one run of a model takes: the median of at least 30 runs of a single sample, after warm-up.
-// Inputs and outputs are copied in that time, as any program would.
+// Threads spin, as is onnxruntime's default ([Options]). Inputs and outputs are copied in that time, as any program would.
 func Latency(ctx context.Context, m *onnxio.Model, o LatencyOptions) (Timing, error) {
-	s, err := Open(m, Options{Threads: o.Threads})
+	s, err := Open(m, Options{Threads: o.Threads, Spin: true})
 	if err != nil {
 		return Timing{}, err
 	}
@@ -86,7 +86,7 @@ func (s *Session) firstSample(o LatencyOptions) (in map[string]*Value, batch int
 	if o.Data != nil {
 		feed, err := o.Data.For(s.inputs)
 		if err != nil {
-			return nil, 0, err
+			return nil, 0, fmt.Errorf("%s: %w", nameOf(s.model), err)
 		}
 		batch = feed.BatchSize(1)
 		in, err = feed.Batch(0, min(batch, o.Data.Len()), batch)

@@ -61,6 +61,9 @@ func sessionOptions(spec runnerSpec) (*ort.SessionOptions, error) {
 	if spec.asWritten {
 		errs = append(errs, options.SetGraphOptimizationLevel(ort.GraphOptimizationLevelDisableAll))
 	}
+	if !spec.spin {
+		errs = append(errs, options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0"))
+	}
 	if spec.strict {
 		errs = append(errs, options.AddSessionConfigEntry("session.strict_shape_type_inference", "1"))
 	}

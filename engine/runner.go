@@ -24,6 +24,7 @@ type runnerSpec struct {
 	outputs     []string // none of them float16 or bfloat16, which the binding cannot return
 	threads     int      // at least 1
 	asWritten   bool     // no graph optimisation
+	spin        bool     // idle threads wait actively
 	strict      bool     // shapes stored in the model must agree with inferred ones
 }
 

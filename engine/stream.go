@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/monge-ml/monge/onnxio"
 )
@@ -49,7 +50,7 @@ func (s *Session) Stream(ctx context.Context, data *Data, o StreamOptions,
 	data = data.Sample(o.Samples, o.Seed)
 	feed, err := data.For(s.inputs)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", nameOf(s.model), err)
 	}
 	size := o.Batch
 	if size <= 0 {
