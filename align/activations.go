@@ -7,6 +7,7 @@ import (
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 	"github.com/monge-ml/monge/ot"
 )
@@ -213,43 +214,59 @@ func compact(names []string) []string {
 // tensors of both, batch by batch.
 func lockstep(ctx context.Context, src, dst *Subject, tx, ty []string, o Options, f func(a, b map[string]*engine.Value) error) error {
 	if src == dst {
-		so := engine.StreamOptions{Batch: o.Batch, Threads: o.Threads, Progress: o.Progress}
-		return engine.Stream(ctx, src.Model, o.Data, tx, so, func(_, _ int, values map[string]*engine.Value) error { return f(values, values) })
+		return sideBySide(ctx, []*onnxio.Model{src.Model}, [][]string{tx}, o, func(_ int, v []map[string]*engine.Value) error { return f(v[0], v[0]) })
 	}
+	return sideBySide(ctx, []*onnxio.Model{src.Model, dst.Model}, [][]string{tx, ty}, o, func(_ int, v []map[string]*engine.Value) error { return f(v[0], v[1]) })
+}
+
+// sideBySide streams the same samples through several models and hands f the
+// tapped tensors of all, batch by batch, with the number of samples.
+func sideBySide(ctx context.Context, models []*onnxio.Model, tensors [][]string, o Options, f func(n int, values []map[string]*engine.Value) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type batch struct {
 		n      int
 		values map[string]*engine.Value
 	}
-	first := make(chan batch)
-	failed := make(chan error, 1)
 	so := engine.StreamOptions{Batch: o.Batch, Threads: o.Threads}
-	go func() {
-		defer close(first)
-		err := engine.Stream(ctx, src.Model, o.Data, tx, so, func(_, n int, values map[string]*engine.Value) error {
-			select {
-			case first <- batch{n, values}:
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		})
-		failed <- err
-	}()
+	others := make([]chan batch, len(models)-1)
+	failed := make([]chan error, len(models)-1)
+	for i := range others {
+		others[i], failed[i] = make(chan batch), make(chan error, 1)
+		go func() {
+			defer close(others[i])
+			failed[i] <- engine.Stream(ctx, models[i+1], o.Data, tensors[i+1], so, func(_, n int, values map[string]*engine.Value) error {
+				select {
+				case others[i] <- batch{n, values}:
+					return nil
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			})
+		}()
+	}
 	so.Progress = o.Progress
-	err := engine.Stream(ctx, dst.Model, o.Data, ty, so, func(_, n int, values map[string]*engine.Value) error {
-		b, ok := <-first
-		if !ok {
-			return <-failed
+	err := engine.Stream(ctx, models[0], o.Data, tensors[0], so, func(_, n int, values map[string]*engine.Value) error {
+		all := []map[string]*engine.Value{values}
+		for i := range others {
+			b, ok := <-others[i]
+			if !ok {
+				if err := <-failed[i]; err != nil {
+					return err
+				}
+				return fmt.Errorf("the models take batches of different sizes")
+			}
+			if b.n != n {
+				return fmt.Errorf("the models take batches of %d and %d samples", n, b.n)
+			}
+			all = append(all, b.values)
 		}
-		if b.n != n {
-			return fmt.Errorf("the models take batches of %d and %d samples", b.n, n)
-		}
-		return f(b.values, values)
+		return f(n, all)
 	})
 	cancel()
-	for range first { // let the other side end
+	for i := range others { // let the other sides end
+		for range others[i] {
+		}
 	}
 	return err
 }

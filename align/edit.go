@@ -70,15 +70,25 @@ func editShapes(s *Subject, g *onnxio.Graph, w coupling.Widths) error {
 	for i, n := range s.Graph.Proto.GetNode() {
 		at[n] = g.Proto.GetNode()[i]
 	}
-	for _, ref := range s.Analysis.Refs {
-		var before, after []int64
+	elems := func(ref coupling.ShapeRef, w coupling.Widths) (v []int64) {
 		for _, e := range ref.Elems {
-			before = append(before, coupling.Widths(nil).Elem(e))
-			after = append(after, w.Elem(e))
+			v = append(v, w.Elem(e))
 		}
-		if slices.Equal(before, after) {
+		return v
+	}
+	// All of a node's shapes change together: a start counted from the end of
+	// what a Slice reads means another place once the end is rewritten.
+	changed := map[*onnxpb.NodeProto]bool{}
+	for _, ref := range s.Analysis.Refs {
+		if !slices.Equal(elems(ref, nil), elems(ref, w)) {
+			changed[ref.Node] = true
+		}
+	}
+	for _, ref := range s.Analysis.Refs {
+		if !changed[ref.Node] {
 			continue
 		}
+		after := elems(ref, w)
 		n := at[ref.Node]
 		if n == nil {
 			return fmt.Errorf("%s: node is gone", onnxio.Label(ref.Node))

@@ -13,6 +13,7 @@ import (
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
@@ -34,47 +35,113 @@ type reader struct {
 	// affine: the consumer has, or can take, a bias, so that constant parts of
 	// channels cost nothing.
 	affine bool
+	// widths are the parties' numbers of channels, energy their shares of what is
+	// to be explained.
+	widths []int
+	energy []float64
+}
+
+// balanced is the sensitivity with each party's block scaled so that the party
+// counts with its energy, whatever the scale of its activations.
+func (c *reader) balanced(cov *mat.SymDense) *mat.SymDense {
+	if len(c.widths) < 2 {
+		return c.sens
+	}
+	out := mat.NewSymDense(c.n, nil)
+	at := 0
+	for p, w := range c.widths {
+		total := 0.0
+		for i := at; i < at+w; i++ {
+			for j := at; j < at+w; j++ {
+				total += cov.At(i, j) * c.sens.At(i, j)
+			}
+		}
+		scale := c.energy[p]
+		if scale == 0 {
+			scale = 1
+		}
+		if total > 0 {
+			scale /= total
+		}
+		for i := at; i < at+w; i++ {
+			for j := i; j < at+w; j++ {
+				out.SetSym(i, j, scale*c.sens.At(i, j))
+			}
+		}
+		at += w
+	}
+	return out
 }
 
 // maxRows bounds the positions that one second-moment matrix is made from.
 const maxRows = 20000
 
-// Observe runs the data through a model and collects, for every given space,
-// the second moments of its channels at the inputs of its consumers.
-func Observe(ctx context.Context, s *Subject, spaces []*coupling.Space, o Options) (map[*coupling.Space]*Evidence, error) {
+// A Party is one of the models whose channels compete for places: alone in
+// compression, side by side in union fusion.
+type Party struct {
+	Subject *Subject
+	// Spaces names the party's counterpart of a space of the first party; nil
+	// for the first party itself.
+	Spaces map[*coupling.Space]*coupling.Space
+	// Energy is the party's share of what is to be explained; zero means one.
+	Energy float64
+}
+
+func (p *Party) space(s *coupling.Space) *coupling.Space {
+	if p.Spaces == nil {
+		return s
+	}
+	return p.Spaces[s]
+}
+
+// Observe runs the data through one or several models side by side and
+// collects, for every given space of the first, the second moments of all
+// parties' channels at the inputs of its consumers.
+func Observe(ctx context.Context, parties []Party, spaces []*coupling.Space, o Options) (map[*coupling.Space]*Evidence, error) {
 	type view struct {
-		seen
-		into []*reader // by group
+		parts []*seen   // by party
+		into  []*reader // by group
 	}
 	out := map[*coupling.Space]*Evidence{}
 	var views []*view
-	var tensors []string
+	tensors := make([][]string, len(parties))
 	for _, sp := range spaces {
 		ev := &Evidence{readers: make([][]*reader, sp.Groups)}
 		out[sp] = ev
-		done := map[string]bool{}
-		for _, u := range sp.Consumers() {
-			in := s.dataInput(u.Node)
-			axis, places, ok := s.channelAxis(in, sp)
-			if in == "" || !ok || done[in+"|"+u.Tensor] {
-				continue
+		var sides [][]*consumer
+		for i := range parties {
+			p := &parties[i]
+			c, err := p.Subject.consumersOf(p.space(sp))
+			if err != nil {
+				return nil, err
 			}
-			done[in+"|"+u.Tensor] = true
-			v := &view{seen: seen{sp, in, axis, places}}
+			sides = append(sides, c)
+			if len(c) != len(sides[0]) {
+				return nil, fmt.Errorf("space %q is read %d times in one model and %d times in another", sp.Name, len(sides[0]), len(c))
+			}
+		}
+		for k := range sides[0] {
+			v := &view{}
 			for g := range sp.Groups {
-				sens, err := s.sensitivity(sp, u, g)
-				if err != nil {
-					return nil, err
+				n := 0
+				var blocks []*mat.SymDense
+				for _, side := range sides {
+					n += side[k].seen.space.Width
+					blocks = append(blocks, side[k].sens[g])
 				}
-				c := &reader{
-					n: sp.Width, sum: make([]float64, sp.Width), gram: make([]float64, sp.Width*sp.Width),
-					sens: sens, affine: u.Node.GetOpType() != "MatMul",
+				r := &reader{n: n, sum: make([]float64, n), gram: make([]float64, n*n), sens: blockDiagonal(blocks), affine: sides[0][k].affine}
+				for i, side := range sides {
+					r.widths = append(r.widths, side[k].seen.space.Width)
+					r.energy = append(r.energy, parties[i].Energy)
 				}
-				v.into = append(v.into, c)
-				ev.readers[g] = append(ev.readers[g], c)
+				v.into = append(v.into, r)
+				ev.readers[g] = append(ev.readers[g], r)
+			}
+			for i, side := range sides {
+				v.parts = append(v.parts, &side[k].seen)
+				tensors[i] = append(tensors[i], side[k].seen.tensor)
 			}
 			views = append(views, v)
-			tensors = append(tensors, in)
 		}
 	}
 	if len(views) == 0 {
@@ -82,22 +149,87 @@ func Observe(ctx context.Context, s *Subject, spaces []*coupling.Space, o Option
 	}
 	samples := max(o.Data.Len(), 1)
 	rng := rand.New(rand.NewPCG(1, 2))
-	so := engine.StreamOptions{Batch: o.Batch, Threads: o.Threads, Progress: o.Progress}
-	err := engine.Stream(ctx, s.Model, o.Data, compact(tensors), so, func(_, n int, values map[string]*engine.Value) error {
+	models := make([]*onnxio.Model, len(parties))
+	for i := range parties {
+		models[i], tensors[i] = parties[i].Subject.Model, compact(tensors[i])
+	}
+	err := sideBySide(ctx, models, tensors, o, func(n int, values []map[string]*engine.Value) error {
 		for _, v := range views {
-			for g, c := range v.into {
-				x, d, err := v.vectors(values[v.tensor], g)
-				if err != nil {
-					return err
+			for g, r := range v.into {
+				var x []float64
+				d := -1
+				for i, part := range v.parts {
+					xi, di, err := part.vectors(values[i][part.tensor], g)
+					if err != nil {
+						return err
+					}
+					if d >= 0 && di != d {
+						return fmt.Errorf("activation %q has %d values a channel, its counterpart %d", part.tensor, di, d)
+					}
+					x, d = append(x, xi...), di
 				}
-				want := int(math.Ceil(float64(maxRows) * float64(n) / float64(samples)))
-				x, d = thin(x, c.n, d, want, rng)
-				c.add(x, d)
+				x, d = thin(x, r.n, d, int(math.Ceil(float64(maxRows)*float64(n)/float64(samples))), rng)
+				r.add(x, d)
 			}
 		}
 		return nil
 	})
 	return out, err
+}
+
+// A consumer is one activation through which a space is read, with the
+// sensitivity of each group.
+type consumer struct {
+	seen   seen
+	sens   []*mat.SymDense
+	affine bool
+}
+
+// consumersOf lists the consumers of a space that can be observed, in the order
+// of its uses.
+func (s *Subject) consumersOf(sp *coupling.Space) ([]*consumer, error) {
+	var out []*consumer
+	done := map[string]bool{}
+	for _, u := range sp.Consumers() {
+		in := s.dataInput(u.Node)
+		axis, places, ok := s.channelAxis(in, sp)
+		if in == "" || !ok || done[in+"|"+u.Tensor] {
+			continue
+		}
+		done[in+"|"+u.Tensor] = true
+		c := &consumer{seen: seen{sp, in, axis, places}, affine: u.Node.GetOpType() != "MatMul"}
+		for g := range sp.Groups {
+			sens, err := s.sensitivity(sp, u, g)
+			if err != nil {
+				return nil, err
+			}
+			c.sens = append(c.sens, sens)
+		}
+		out = append(out, c)
+	}
+	return out, nil
+}
+
+func blockDiagonal(blocks []*mat.SymDense) *mat.SymDense {
+	if len(blocks) == 1 {
+		return blocks[0]
+	}
+	n := 0
+	for _, b := range blocks {
+		n += b.SymmetricDim()
+	}
+	out := mat.NewSymDense(n, nil)
+	at := 0
+	for _, b := range blocks {
+		k := b.SymmetricDim()
+		for i := range k {
+			for j := i; j < k; j++ {
+				out.SetSym(at+i, at+j, b.At(i, j))
+			}
+		}
+		at += k
+	}
+	return out
 }
 
 // thin keeps a random choice of want columns of an n×d matrix.
@@ -179,6 +311,47 @@ func (s *Subject) sensitivity(sp *coupling.Space, u coupling.Use, group int) (*m
 // pivots). Consumers count equally, each relative to its own total. pieces are
 // ranges of which each must keep one where k allows. The result is sorted.
 func (e *Evidence) Choose(group, k int, pieces []int) []int {
+	keep, _ := e.pivot(group, k, pieces)
+	slices.Sort(keep)
+	return keep
+}
+
+// Unexplained returns, for every number k = 0…n of channels kept greedily, the
+// share of what the consumers compute that is left unexplained, averaged over
+// consumers and groups: from 1 down to 0.
+func (e *Evidence) Unexplained() []float64 {
+	var out []float64
+	for g := range e.readers {
+		n := e.readers[g][0].n
+		if out == nil {
+			out = make([]float64, n+1)
+		}
+		_, gains := e.pivot(g, n, nil)
+		left := 1.0
+		for k := range out {
+			out[k] += max(left, 0) / float64(len(e.readers))
+			if k < len(gains) {
+				left -= gains[k]
+			}
+		}
+	}
+	return out
+}
+
+// Observed reports whether every group of the space has a consumer that shows
+// its channels.
+func (e *Evidence) Observed() bool {
+	for _, r := range e.readers {
+		if len(r) == 0 {
+			return false
+		}
+	}
+	return len(e.readers) > 0
+}
+
+// pivot keeps k channels greedily and returns them in order of choice, with the
+// share of the consumers' totals that each explains.
+func (e *Evidence) pivot(group, k int, pieces []int) (keep []int, explained []float64) {
 	type state struct {
 		r, q  *mat.Dense // residual covariance; Q = A·R with S = AᵀA
 		total float64
@@ -188,18 +361,18 @@ func (e *Evidence) Choose(group, k int, pieces []int) []int {
 	for _, c := range e.readers[group] {
 		n = c.n
 		cov := c.covariance()
-		a := squareRoot(c.sens)
+		sens := c.balanced(cov)
+		a := squareRoot(sens)
 		st := &state{r: mat.DenseCopyOf(cov), q: mat.NewDense(n, n, nil)}
 		st.q.Mul(a, cov)
 		var sr mat.Dense
-		sr.Mul(c.sens, cov)
+		sr.Mul(sens, cov)
 		st.total = mat.Trace(&sr)
 		if st.total > 0 {
 			states = append(states, st)
 		}
 	}
 	taken := make([]bool, n)
-	var keep []int
 	gain := make([]float64, n)
 	norms := make([]float64, n)
 	measure := func() {
@@ -231,6 +404,7 @@ func (e *Evidence) Choose(group, k int, pieces []int) []int {
 	take := func(j int) {
 		taken[j] = true
 		keep = append(keep, j)
+		explained = append(explained, gain[j]/float64(max(len(states), 1)))
 		for _, st := range states {
 			rr := st.r.At(j, j)
 			if rr <= 0 {
@@ -256,8 +430,7 @@ func (e *Evidence) Choose(group, k int, pieces []int) []int {
 		}
 		take(j)
 	}
-	slices.Sort(keep)
-	return keep
+	return keep, explained
 }
 
 // squareRoot returns A with AᵀA = S for a positive semi-definite S.
@@ -348,7 +521,8 @@ func (e *Evidence) Recover(group int, keep []int) (Rows, error) {
 // Select finds maps that keep some of each space's own channels as they are,
 // chosen by Choose, with consumers reading the rest through Recover. It needs
 // o.Data. Spaces that no consumer can be observed for are merged by weights.
-func Select(ctx context.Context, s *Subject, widths map[*coupling.Space]int, o Options) (*Result, error) {
+// known is what Observe has found already, or nil.
+func Select(ctx context.Context, s *Subject, widths map[*coupling.Space]int, known map[*coupling.Space]*Evidence, o Options) (*Result, error) {
 	if o.Data == nil {
 		return nil, fmt.Errorf("selecting channels by what they explain needs data")
 	}
@@ -359,16 +533,19 @@ func Select(ctx context.Context, s *Subject, widths map[*coupling.Space]int, o O
 			spaces = append(spaces, sp)
 		}
 	}
-	seen, err := Observe(ctx, s, spaces, o)
-	if err != nil {
-		return nil, err
+	seen := known
+	if seen == nil {
+		var err error
+		if seen, err = Observe(ctx, []Party{{Subject: s}}, spaces, o); err != nil {
+			return nil, err
+		}
 	}
 	blind := map[*coupling.Space]int{}
 	for _, sp := range spaces {
 		ev := seen[sp]
 		m := &Map{}
 		for g := range sp.Groups {
-			if len(ev.readers[g]) == 0 {
+			if ev == nil || len(ev.readers[g]) == 0 {
 				blind[sp] = widths[sp]
 				break
 			}

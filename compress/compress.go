@@ -7,8 +7,10 @@ import (
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
+	"github.com/monge-ml/monge/refit"
 )
 
 // Options are the settings of a compression. Of Keep, MACs and Params exactly
@@ -18,8 +20,12 @@ type Options struct {
 	// channels, in (0, 1].
 	Keep float64
 	// MACs is the share of multiply-accumulates that may remain, Params of
-	// parameters, in (0, 1]; every space keeps an equal share of its channels.
+	// parameters, in (0, 1]. With data, widths are allocated by measured error
+	// for cost saved; without, or if Uniform is set, every space keeps an equal
+	// share of its channels.
 	MACs, Params float64
+	// Uniform gives every space an equal share under a budget too.
+	Uniform bool
 	// Exclude lists patterns of node or weight names, in which * stands for any
 	// text and ? for any character: a space one of whose producers matches keeps
 	// its width.
@@ -38,6 +44,42 @@ type Options struct {
 	KeepBatchNorm bool
 	// DryRun chooses widths and stops: no model is made.
 	DryRun bool
+	// Refit says whether channels are chosen by what they explain and operators
+	// refitted in closed form. Without it channels are merged by transport alone.
+	Refit Refit
+	// RefitData are the inputs for selection and refit; nil means Align.Data.
+	RefitData *engine.Data
+	// Progress, if set, is told what is being done, and how far it is.
+	Progress func(stage string, done, total int)
+}
+
+// Refit says whether operators are refitted in closed form.
+type Refit string
+
+const (
+	// RefitAuto refits where there are data.
+	RefitAuto Refit = ""
+	// RefitOff merges by transport and leaves the weights as that made them.
+	RefitOff Refit = "off"
+)
+
+// data are the inputs for selection and refit.
+func (o Options) data() *engine.Data {
+	if o.RefitData != nil {
+		return o.RefitData
+	}
+	return o.Align.Data
+}
+
+// fits reports whether operators are refitted.
+func (o Options) fits() bool { return o.Refit != RefitOff && o.data() != nil }
+
+func (o Options) progress(stage string) func(done, total int) {
+	return func(done, total int) {
+		if o.Progress != nil {
+			o.Progress(stage, done, total)
+		}
+	}
 }
 
 // A Report says what a compression did.
@@ -46,6 +88,8 @@ type Report struct {
 	After  Size    `json:"after"`
 	Folded int     `json:"folded_batchnorms"`
 	Spaces []Space `json:"spaces"`
+	// Refit tells about every refitted operator; nil without a refit.
+	Refit *refit.Report `json:"refit,omitempty"`
 }
 
 // Size is what a model costs.
@@ -82,30 +126,61 @@ func Model(ctx context.Context, m *onnxio.Model, o Options) (*onnxio.Model, *Rep
 	}
 	report := &Report{}
 	if !o.KeepBatchNorm && !o.DryRun {
+		// Folding follows the spaces that change under equal shares; those are the
+		// same that an allocation may change.
 		if s, report.Folded, err = foldChanged(s, o.widths(s.Analysis, ratio), o.InputShapes); err != nil {
 			return nil, nil, err
 		}
 	}
-	widths := o.widths(s.Analysis, ratio)
 	report.Before = sizeOf(s.Analysis, nil)
+	chosen := &allocation{widths: o.widths(s.Analysis, ratio)}
+	if o.fits() && o.Keep == 0 && !o.Uniform {
+		if chosen, err = o.allocate(ctx, s); err != nil {
+			return nil, nil, err
+		}
+	}
 	if o.DryRun {
 		after := coupling.Widths{}
-		for sp, k := range widths {
+		for sp, k := range chosen.widths {
 			after.Set(sp, k)
 		}
 		report.describe(s.Analysis, o, after, nil)
 		return nil, report, nil
 	}
-	plan, err := align.Merge(ctx, s, widths, o.Align)
+	var plan *align.Result
+	if o.fits() {
+		plan, err = align.Select(ctx, s, chosen.widths, chosen.evidence, o.selection())
+	} else {
+		plan, err = align.Merge(ctx, s, chosen.widths, o.Align)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
+	out, err := o.finish(ctx, s, plan, report)
+	return out, report, err
+}
+
+// selection are the options of align.Select.
+func (o Options) selection() align.Options {
+	a := o.Align
+	a.Data, a.Progress = o.data(), o.progress("select")
+	return a
+}
+
+// finish carries the plan out, and refits if there are data.
+func (o Options) finish(ctx context.Context, s *align.Subject, plan *align.Result, report *Report) (*onnxio.Model, error) {
 	out, err := align.Edit(s, plan.Maps)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	report.describe(s.Analysis, o, plan.Maps.Widths(), plan.Objective)
-	return out, report, nil
+	if !o.fits() || report.After == report.Before {
+		return out, nil
+	}
+	out, report.Refit, err = refit.Refit(ctx, out, []refit.Source{{Subject: s, Share: 1, Maps: plan.Maps}}, refit.Options{
+		Data: o.data(), Threads: o.Align.Threads, Batch: o.Align.Batch, Progress: o.progress("refit"),
+	})
+	return out, err
 }
 
 // Into moves a wide model into the widths of a narrow one of the same
@@ -145,16 +220,28 @@ func Into(ctx context.Context, wide, narrow *onnxio.Model, o Options) (*onnxio.M
 		report.describe(subjects[0].Analysis, o, after, nil)
 		return nil, report, nil
 	}
-	plan, err := align.Onto(ctx, subjects[0], subjects[1], pair, o.Align)
+	plan, err := o.into(ctx, subjects[0], subjects[1], pair)
 	if err != nil {
 		return nil, nil, err
 	}
-	out, err := align.Edit(subjects[0], plan.Maps)
-	if err != nil {
-		return nil, nil, err
+	out, err := o.finish(ctx, subjects[0], plan, report)
+	return out, report, err
+}
+
+// into plans the move into another shape: with a refit, and where no space has
+// to grow, by selection, since nothing of the narrow model's weights enters the
+// result and channels that explain most serve better than averages of several.
+func (o Options) into(ctx context.Context, wide, narrow *align.Subject, pair *align.Pairing) (*align.Result, error) {
+	widths := map[*coupling.Space]int{}
+	grows := false
+	for a, b := range pair.Spaces {
+		widths[a] = b.Width
+		grows = grows || b.Width > a.Width
 	}
-	report.describe(subjects[0].Analysis, o, plan.Maps.Widths(), plan.Objective)
-	return out, report, nil
+	if o.fits() && !grows {
+		return align.Select(ctx, wide, widths, nil, o.selection())
+	}
+	return align.Onto(ctx, wide, narrow, pair, o.Align)
 }
 
 func (o Options) check() error {
@@ -257,11 +344,7 @@ func (o Options) ratio(a *coupling.Analysis) (float64, error) {
 		for s, k := range o.widths(a, r) {
 			w.Set(s, k)
 		}
-		size := sizeOf(a, w)
-		if o.MACs != 0 {
-			return float64(size.MACs)
-		}
-		return float64(size.Params)
+		return o.cost(a, w)
 	}
 	budget := max(o.MACs, o.Params) * cost(1)
 	if cost(0) > budget {

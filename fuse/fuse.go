@@ -4,39 +4,97 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
+	"github.com/monge-ml/monge/refit"
+)
+
+// Method says how the child's channels come about.
+type Method string
+
+const (
+	// Auto measures both methods on held-out calibration inputs and takes the
+	// better; without data it is OT.
+	Auto Method = ""
+	// OT moves every parent's channels onto those of one of them and averages.
+	OT Method = "ot"
+	// Union lets the parents' channels compete for the child's places. Needs data.
+	Union Method = "union"
 )
 
 // Options are the settings of a fusion. The zero value averages all models
 // equally onto the last one, aligned by weights.
 type Options struct {
-	// Weights are the shares of the models; nil means equal ones. They must sum
-	// to one.
+	// Method says how the child's channels come about.
+	Method Method
+	// Weights are the shares of the models; nil means equal ones, or, where a
+	// method may be chosen by measurement, chosen with it. They must sum to one.
 	Weights []float64
-	// Onto is the model, counted from 1, whose widths and channel order the
+	// Onto is the model, counted from 1, whose structure and channel order the
 	// result has; zero means the last.
 	Onto int
-	// Align says how channels are matched.
+	// Keep makes the result's spaces that much as wide as those of Onto; it may
+	// exceed one. Zero means one. Other widths than Onto's need Union.
+	Keep float64
+	// Shape, if set, is a model whose widths the result has.
+	Shape *onnxio.Model
+	// Align says how channels are matched. Its Data also feed the refit.
 	Align align.Options
+	// Refit says whether the child's operators are refitted to the parents.
+	Refit Refit
+	// RefitData are the inputs for refit and choice; nil means Align.Data.
+	RefitData *engine.Data
 	// KeepBatchNorm leaves BatchNormalization nodes in place and averages their
 	// parameters; by default they are folded into the linear operators before
 	// them, exactly, since averaged statistics fit nothing.
 	KeepBatchNorm bool
 	// InputShapes gives sizes to free dimensions of inputs, by name.
 	InputShapes map[string][]int
+	// DryRun checks that the models fit together and stops: no model is made.
+	DryRun bool
+	// Progress, if set, is told what is being done, and how far it is.
+	Progress func(stage string, done, total int)
 }
+
+// Refit says whether operators are refitted in closed form.
+type Refit string
+
+const (
+	// RefitAuto refits where there are data.
+	RefitAuto Refit = ""
+	// RefitOff leaves the transported weights as they are.
+	RefitOff Refit = "off"
+)
 
 // A Report says what a fusion did.
 type Report struct {
-	Onto    int       `json:"onto"`    // the model whose widths the result has, from 1
+	Method  Method    `json:"method"`
+	Onto    int       `json:"onto"`    // the model whose structure the result has, from 1
 	Weights []float64 `json:"weights"` // share of each model
 	Folded  int       `json:"folded_batchnorms"`
 	Spaces  []Space   `json:"spaces"`
 	Sweeps  int       `json:"sweeps"` // passes over all spaces, the most any model needed
+	// Contribution is the share of the result's channels that each model gave
+	// (union), or its weight (ot).
+	Contribution []float64 `json:"contribution"`
+	// Divergence is that of the result from the parents' mean prediction on
+	// held-out inputs, where it was measured; Candidates lists all that was tried.
+	Divergence float64     `json:"divergence,omitempty"`
+	Candidates []Candidate `json:"candidates,omitempty"`
+	// Refit tells about every refitted operator; nil without a refit.
+	Refit *refit.Report `json:"refit,omitempty"`
+}
+
+// A Candidate is one method and balance that was measured.
+type Candidate struct {
+	Method     Method    `json:"method"`
+	Weights    []float64 `json:"weights"`
+	Divergence float64   `json:"divergence"`
 }
 
 // A Space says how one space was aligned.
@@ -50,6 +108,8 @@ type Space struct {
 	// Moved are the shares of the result's channels that are not made of the
 	// same channel of the model alone.
 	Moved []float64 `json:"moved"`
+	// From counts the channels that each model gave (union only).
+	From []int `json:"from,omitempty"`
 }
 
 // Models fuses two or more models. The error names the first nodes in which
@@ -59,69 +119,321 @@ func Models(ctx context.Context, models []*onnxio.Model, o Options) (*onnxio.Mod
 	if err != nil {
 		return nil, nil, err
 	}
-	report := &Report{Onto: onto + 1, Weights: shares}
-	subjects := make([]*align.Subject, len(models))
+	f := &fusion{o: o, onto: onto}
+	if o.Shape != nil && o.Method != Union && (o.Method == OT || !f.fits()) {
+		// Transport onto another shape: the shape is one more model, without a share.
+		o.Onto, o.Weights, o.Method = 0, append(slices.Clone(shares), 0), OT
+		models = append(slices.Clone(models), o.Shape)
+		o.Shape = nil
+		return Models(ctx, models, o)
+	}
+	if err := f.prepare(models); err != nil {
+		return nil, nil, err
+	}
+	method := o.Method
+	switch {
+	case method == Auto && !f.fits():
+		method = OT
+	case method == Union && o.data() == nil:
+		return nil, nil, fmt.Errorf("the union of models needs data")
+	case method == Auto && f.otherWidths():
+		method = Union
+	}
+	if method == OT && f.otherWidths() {
+		return nil, nil, fmt.Errorf("method ot takes the widths of model %d; other widths need data and method union", onto+1)
+	}
+	if o.DryRun {
+		report := f.report(method, shares)
+		return nil, report, nil
+	}
+	if method == Auto || (method == Union && o.Weights == nil && f.fits()) {
+		return f.choose(ctx, method, shares)
+	}
+	return f.make(ctx, method, shares, o.data())
+}
+
+// data are the inputs for refit and choice.
+func (o Options) data() *engine.Data {
+	if o.RefitData != nil {
+		return o.RefitData
+	}
+	return o.Align.Data
+}
+
+// fusion is the state of one call.
+type fusion struct {
+	o        Options
+	onto     int
+	models   []*onnxio.Model // as given
+	subjects []*align.Subject
+	pairs    []*align.Pairing // of each model with onto; nil for onto itself
+	folded   int
+	widths   map[*coupling.Space]int // of the result, by onto's spaces
+}
+
+// fits reports whether operators are refitted.
+func (f *fusion) fits() bool { return f.o.Refit != RefitOff && f.o.data() != nil }
+
+func (f *fusion) target() *align.Subject { return f.subjects[f.onto] }
+
+func (f *fusion) prepare(models []*onnxio.Model) error {
+	f.models = models
+	f.subjects = make([]*align.Subject, len(models))
+	f.pairs = make([]*align.Pairing, len(models))
+	var err error
 	for i, m := range models {
-		if !o.KeepBatchNorm {
-			var folded []string
-			if m, folded, err = align.FoldBatchNorm(m, nil); err != nil {
-				return nil, nil, named(models[i], err)
-			}
-			if i == onto {
-				report.Folded = len(folded)
-			}
-		}
-		if subjects[i], err = align.NewSubject(m, coupling.Options{InputShapes: o.InputShapes}); err != nil {
-			return nil, nil, named(models[i], err)
+		if f.subjects[i], err = f.subject(m, i == f.onto); err != nil {
+			return named(m, err)
 		}
 	}
-	target := subjects[onto]
-	sum, err := newAverage(target, shares[onto])
-	if err != nil {
-		return nil, nil, named(models[onto], err)
+	for i, s := range f.subjects {
+		if i == f.onto {
+			continue
+		}
+		if f.pairs[i], err = align.Pair(s, f.target()); err != nil {
+			return named(models[i], fmt.Errorf("does not fit %q: %w", models[f.onto].Path, err))
+		}
 	}
-	rows := map[*coupling.Space]*Space{}
-	for _, s := range target.Analysis.Spaces {
+	return f.setWidths()
+}
+
+func (f *fusion) subject(m *onnxio.Model, onto bool) (*align.Subject, error) {
+	if !f.o.KeepBatchNorm {
+		folded, names, err := align.FoldBatchNorm(m, nil)
+		if err != nil {
+			return nil, err
+		}
+		if onto {
+			f.folded = len(names)
+		}
+		m = folded
+	}
+	return align.NewSubject(m, coupling.Options{InputShapes: f.o.InputShapes})
+}
+
+// setWidths decides the result's widths.
+func (f *fusion) setWidths() error {
+	f.widths = map[*coupling.Space]int{}
+	for _, s := range f.target().Analysis.Spaces {
 		if s.Frozen {
 			continue
 		}
-		r := &Space{Name: s.Name, Width: s.Width * s.Groups, Widths: make([]int, len(models)), Costs: make([]float64, len(models)), Moved: make([]float64, len(models))}
-		r.Widths[onto] = r.Width
-		rows[s] = r
+		k := s.Width
+		if f.o.Keep != 0 && s.Rigid == "" {
+			k = max(1, int(math.Round(f.o.Keep*float64(s.Width))))
+		}
+		f.widths[s] = k
 	}
-	for i, s := range subjects {
-		if i == onto {
+	if f.o.Shape == nil {
+		return nil
+	}
+	shape, err := f.subject(f.o.Shape, false)
+	if err != nil {
+		return named(f.o.Shape, err)
+	}
+	pair, err := align.Pair(f.target(), shape)
+	if err != nil {
+		return named(f.o.Shape, err)
+	}
+	for a, b := range pair.Spaces {
+		f.widths[a] = b.Width
+	}
+	return nil
+}
+
+func (f *fusion) otherWidths() bool {
+	for s, k := range f.widths {
+		if k != s.Width {
+			return true
+		}
+	}
+	return false
+}
+
+// make fuses by one method with given shares, and refits on data if asked to.
+func (f *fusion) make(ctx context.Context, method Method, shares []float64, data *engine.Data) (*onnxio.Model, *Report, error) {
+	report := f.report(method, shares)
+	var child *onnxio.Model
+	var maps []align.Maps
+	var err error
+	if method == Union {
+		child, maps, err = f.union(ctx, shares, data, report)
+	} else {
+		child, maps, err = f.transport(ctx, shares, report)
+	}
+	if err != nil || !f.fits() {
+		return child, report, err
+	}
+	var sources []refit.Source
+	for i, s := range f.subjects {
+		if shares[i] == 0 {
 			continue
 		}
-		pair, err := align.Pair(s, target)
-		if err != nil {
-			return nil, nil, named(models[i], fmt.Errorf("does not fit %q: %w", models[onto].Path, err))
+		src := refit.Source{Subject: s, Share: shares[i], Maps: maps[i], Union: method == Union}
+		if p := f.pairs[i]; p != nil {
+			back := map[string]string{}
+			for a, b := range p.Tensors {
+				back[b] = a
+			}
+			src.Tensor = func(child string) string { return back[child] }
 		}
-		plan, err := align.Onto(ctx, s, target, pair, o.Align)
-		if err != nil {
-			return nil, nil, named(models[i], err)
+		sources = append(sources, src)
+	}
+	child, report.Refit, err = refit.Refit(ctx, child, sources, refit.Options{
+		Data: data, Threads: f.o.Align.Threads, Batch: f.o.Align.Batch,
+		Progress: func(done, total int) { f.progress("refit", done, total) },
+	})
+	return child, report, err
+}
+
+func (f *fusion) progress(stage string, done, total int) {
+	if f.o.Progress != nil {
+		f.o.Progress(stage, done, total)
+	}
+}
+
+func (f *fusion) report(method Method, shares []float64) *Report {
+	r := &Report{Method: method, Onto: f.onto + 1, Weights: shares, Folded: f.folded, Contribution: shares}
+	for _, s := range f.target().Analysis.Spaces {
+		k, ok := f.widths[s]
+		if !ok {
+			continue
 		}
+		row := Space{Name: s.Name, Width: k * s.Groups, Costs: make([]float64, len(f.models)), Moved: make([]float64, len(f.models))}
+		for i := range f.models {
+			own := f.spaceOf(i, s)
+			if own == nil {
+				row.Widths = append(row.Widths, 0)
+				continue
+			}
+			row.Widths = append(row.Widths, own.Width*own.Groups)
+		}
+		r.Spaces = append(r.Spaces, row)
+	}
+	return r
+}
+
+// spaceOf is model i's counterpart of one of onto's spaces.
+func (f *fusion) spaceOf(i int, s *coupling.Space) *coupling.Space {
+	if f.pairs[i] == nil {
+		return s
+	}
+	for a, b := range f.pairs[i].Spaces {
+		if b == s {
+			return a
+		}
+	}
+	return nil
+}
+
+// transport moves every model onto one of them and averages the weights.
+func (f *fusion) transport(ctx context.Context, shares []float64, report *Report) (*onnxio.Model, []align.Maps, error) {
+	sum, err := newAverage(f.target(), f.target().Model, shares[f.onto], nil)
+	if err != nil {
+		return nil, nil, named(f.models[f.onto], err)
+	}
+	maps := make([]align.Maps, len(f.models))
+	for i, s := range f.subjects {
+		if i == f.onto {
+			continue
+		}
+		plan, err := align.Onto(ctx, s, f.target(), f.pairs[i], f.o.Align)
+		if err != nil {
+			return nil, nil, named(f.models[i], err)
+		}
+		maps[i] = plan.Maps
 		moved, err := align.Edit(s, plan.Maps)
 		if err != nil {
-			return nil, nil, named(models[i], err)
+			return nil, nil, named(f.models[i], err)
 		}
-		if err := sum.add(moved, pair, shares[i]); err != nil {
-			return nil, nil, named(models[i], err)
+		if err := sum.add(moved, f.pairs[i], shares[i]); err != nil {
+			return nil, nil, named(f.models[i], err)
 		}
 		report.Sweeps = max(report.Sweeps, plan.Sweeps)
-		for a, b := range pair.Spaces {
-			if r := rows[b]; r != nil {
-				r.Widths[i], r.Costs[i], r.Moved[i] = a.Width*a.Groups, plan.Objective[a], plan.Maps[a].Moved()
+		for k, t := range f.spaces() {
+			if a := f.spaceOf(i, t); a != nil {
+				report.Spaces[k].Costs[i], report.Spaces[k].Moved[i] = plan.Objective[a], plan.Maps[a].Moved()
 			}
 		}
 	}
-	for _, s := range target.Analysis.Spaces {
-		if r := rows[s]; r != nil {
-			report.Spaces = append(report.Spaces, *r)
+	out, err := sum.model()
+	return out, maps, err
+}
+
+// spaces lists onto's spaces in the order of the report.
+func (f *fusion) spaces() []*coupling.Space {
+	var out []*coupling.Space
+	for _, s := range f.target().Analysis.Spaces {
+		if _, ok := f.widths[s]; ok {
+			out = append(out, s)
 		}
 	}
+	return out
+}
+
+// union lets the models' channels compete for the child's places.
+func (f *fusion) union(ctx context.Context, shares []float64, data *engine.Data, report *Report) (*onnxio.Model, []align.Maps, error) {
+	// Onto goes first: its spaces name the others'.
+	order := []int{f.onto}
+	for i := range f.models {
+		if i != f.onto {
+			order = append(order, i)
+		}
+	}
+	var parties []align.Party
+	for _, i := range order {
+		p := align.Party{Subject: f.subjects[i], Energy: max(shares[i], 1e-9)}
+		if i != f.onto {
+			p.Spaces = map[*coupling.Space]*coupling.Space{}
+			for a, b := range f.pairs[i].Spaces {
+				p.Spaces[b] = a
+			}
+		}
+		parties = append(parties, p)
+	}
+	ao := f.o.Align
+	ao.Data = data
+	byParty, from, err := align.Union(ctx, parties, f.widths, ao)
+	if err != nil {
+		return nil, nil, err
+	}
+	maps := make([]align.Maps, len(f.models))
+	for k, i := range order {
+		maps[i] = byParty[k]
+	}
+	moved, err := align.Edit(f.target(), maps[f.onto])
+	if err != nil {
+		return nil, nil, named(f.models[f.onto], err)
+	}
+	sum, err := newAverage(f.target(), moved, shares[f.onto], maps[f.onto])
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, i := range order[1:] {
+		moved, err := align.Edit(f.subjects[i], maps[i])
+		if err != nil {
+			return nil, nil, named(f.models[i], err)
+		}
+		if err := sum.add(moved, f.pairs[i], shares[i]); err != nil {
+			return nil, nil, named(f.models[i], err)
+		}
+	}
+	given, total := make([]float64, len(f.models)), 0.0
+	for k, s := range f.spaces() {
+		counts := make([]int, len(f.models))
+		for j, i := range order {
+			counts[i] = from[s][j]
+			given[i] += float64(from[s][j])
+			total += float64(from[s][j])
+		}
+		report.Spaces[k].From = counts
+	}
+	for i := range given {
+		given[i] /= total
+	}
+	report.Contribution = given
 	out, err := sum.model()
-	return out, report, err
+	return out, maps, err
 }
 
 func named(m *onnxio.Model, err error) error {
@@ -158,6 +470,12 @@ func (o Options) check(n int) (shares []float64, onto int, err error) {
 	if o.Onto == 0 {
 		onto = n - 1
 	}
+	if o.Method != Auto && o.Method != OT && o.Method != Union {
+		return nil, 0, fmt.Errorf("method %q: want ot or union", o.Method)
+	}
+	if o.Keep < 0 || (o.Keep != 0 && o.Shape != nil) {
+		return nil, 0, fmt.Errorf("keep is %g: want a positive factor, and no shape beside it", o.Keep)
+	}
 	if onto < 0 || onto >= n {
 		return nil, 0, fmt.Errorf("there is no model %d to fuse onto: models count from 1 to %d", o.Onto, n)
 	}
@@ -170,7 +488,10 @@ type average struct {
 	out    *onnxio.Model
 	graph  *onnxio.Graph
 	share  float64
-	parts  []part
+	// whole, where set, are maps of a union: along the channels they make, every
+	// model gives some and shares do not count.
+	whole align.Maps
+	parts []part
 }
 
 type part struct {
@@ -180,13 +501,13 @@ type part struct {
 	share   float64
 }
 
-func newAverage(target *align.Subject, share float64) (*average, error) {
-	out := target.Model.Clone()
+func newAverage(target *align.Subject, m *onnxio.Model, share float64, whole align.Maps) (*average, error) {
+	out := m.Clone()
 	g, err := out.Graph()
 	if err != nil {
 		return nil, err
 	}
-	return &average{target: target, out: out, graph: g, share: share}, nil
+	return &average{target: target, out: out, graph: g, share: share, whole: whole}, nil
 }
 
 func (a *average) add(m *onnxio.Model, pair *align.Pairing, share float64) error {
@@ -198,12 +519,34 @@ func (a *average) add(m *onnxio.Model, pair *align.Pairing, share float64) error
 	return nil
 }
 
+// made reports whether a union map makes channels along an axis of a weight.
+func (a *average) made(w *coupling.Weight) bool {
+	for _, axis := range w.Axes {
+		for _, atom := range axis.Atoms() {
+			s := a.target.Analysis.SpaceOf(atom)
+			if s == nil || a.whole[s] == nil {
+				continue
+			}
+			for _, u := range s.Uses {
+				if u.Tensor == w.Name && u.Role != coupling.Consumed && a.target.Analysis.Weights[w.Name].Axes[u.Axis] == axis {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
 // model carries out the sum, weight by weight. Weights without a counterpart
 // (constants that are no part of the architecture) stay the target's.
 func (a *average) model() (*onnxio.Model, error) {
-	for name := range a.target.Analysis.Weights {
+	for name, w := range a.target.Analysis.Weights {
 		if _, ok := a.parts[0].sources[name]; !ok {
 			continue
+		}
+		share := func(s float64) float64 { return s }
+		if a.made(w) {
+			share = func(float64) float64 { return 1 }
 		}
 		tp := a.graph.Constant(name)
 		t, err := a.out.Tensor(tp)
@@ -212,7 +555,7 @@ func (a *average) model() (*onnxio.Model, error) {
 		}
 		acc := t.Float64()
 		for i := range acc {
-			acc[i] *= a.share
+			acc[i] *= share(a.share)
 		}
 		for _, p := range a.parts {
 			src, ok := p.sources[name]
@@ -227,7 +570,7 @@ func (a *average) model() (*onnxio.Model, error) {
 				return nil, fmt.Errorf("weight %q: %v elements of %q against %v", name, st.Dims, src, t.Dims)
 			}
 			for i, x := range st.Float64() {
-				acc[i] += p.share * x
+				acc[i] += share(p.share) * x
 			}
 		}
 		for i, x := range acc {

@@ -1,0 +1,119 @@
+package align
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/monge-ml/monge/coupling"
+)
+
+// Union puts the channels of several models side by side and chooses, for every
+// space of the first party with an entry in widths, that many of them: those
+// that explain most of what all parties compute next (Evidence.Choose). It
+// returns one set of maps for each party: In has a row for every chosen channel,
+// empty where another party gave it, and OutT says how the party's consumers
+// read its own channels out of the chosen ones. from counts, for each space,
+// how many channels each party gave.
+func Union(ctx context.Context, parties []Party, widths map[*coupling.Space]int, o Options) (maps []Maps, from map[*coupling.Space][]int, err error) {
+	if o.Data == nil {
+		return nil, nil, fmt.Errorf("a union of models needs data")
+	}
+	first := parties[0].Subject
+	var spaces []*coupling.Space
+	for _, sp := range first.Analysis.Spaces {
+		if _, ok := widths[sp]; ok {
+			spaces = append(spaces, sp)
+		}
+	}
+	seen, err := Observe(ctx, parties, spaces, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	maps = make([]Maps, len(parties))
+	for i := range maps {
+		maps[i] = Maps{}
+	}
+	from = map[*coupling.Space][]int{}
+	for _, sp := range spaces {
+		if err := ctx.Err(); err != nil {
+			return nil, nil, err
+		}
+		ev := seen[sp]
+		from[sp] = make([]int, len(parties))
+		for g := range sp.Groups {
+			if len(ev.readers[g]) == 0 {
+				return nil, nil, fmt.Errorf("space %q: no consumer shows its channels", sp.Name)
+			}
+			chosen := unionChoice(parties, sp, ev.Choose(g, widths[sp], nil))
+			cols := make([]int, len(chosen))
+			for j, c := range chosen {
+				cols[j] = c.column
+				from[sp][c.party]++
+			}
+			out, err := ev.Recover(g, cols)
+			if err != nil {
+				return nil, nil, fmt.Errorf("space %q: %w", sp.Name, err)
+			}
+			at := 0
+			for i := range parties {
+				own := parties[i].space(sp)
+				m := maps[i][own]
+				if m == nil {
+					m = &Map{}
+					maps[i][own] = m
+				}
+				t := Transfer{In: make(Rows, len(chosen)), OutT: make(Rows, len(chosen))}
+				for j, c := range chosen {
+					if c.party == i {
+						t.In[j] = []Entry{{c.channel, 1}}
+					}
+					for _, e := range out[j] {
+						if e.Col >= at && e.Col < at+own.Width {
+							t.OutT[j] = append(t.OutT[j], Entry{e.Col - at, e.Val})
+						}
+					}
+				}
+				m.Groups = append(m.Groups, t)
+				m.Pieces = make([]int, len(own.Pieces))
+				for _, c := range chosen {
+					m.Pieces[c.piece]++
+				}
+				at += own.Width
+			}
+		}
+	}
+	return maps, from, nil
+}
+
+// A choice is one channel of a union: the column it has side by side, whose it
+// is, and where it stands there.
+type choice struct {
+	column, party, channel, piece int
+}
+
+// unionChoice resolves columns of a union to the parties' channels, ordered by
+// piece, so that pieces stay contiguous.
+func unionChoice(parties []Party, sp *coupling.Space, columns []int) []choice {
+	var out []choice
+	for _, col := range columns {
+		at := 0
+		for i := range parties {
+			own := parties[i].space(sp)
+			if c := col - at; c >= 0 && c < own.Width {
+				b := starts(own)
+				piece := 0
+				for piece+2 < len(b) && c >= b[piece+1] {
+					piece++
+				}
+				out = append(out, choice{col, i, c, piece})
+			}
+			at += own.Width
+		}
+	}
+	slices.SortStableFunc(out, func(a, b choice) int {
+		return cmp.Or(cmp.Compare(a.piece, b.piece), cmp.Compare(a.channel, b.channel), cmp.Compare(a.party, b.party))
+	})
+	return out
+}

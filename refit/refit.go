@@ -1,0 +1,367 @@
+package refit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/monge-ml/monge/align"
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
+
+// A Source is a parent that the child's layers take their targets from.
+type Source struct {
+	Subject *align.Subject
+	// Share is the parent's part in the targets.
+	Share float64
+	// Union says that the maps of all sources make up the child's channels
+	// together, each giving some of them: shares then count only where no map
+	// applies (outputs).
+	Union bool
+	// Maps say how the parent's channels become the child's; only the In side
+	// enters.
+	Maps align.Maps
+	// Tensor names the parent's activation for one of the child's, or returns "".
+	// Nil means that the names are the same.
+	Tensor func(child string) string
+}
+
+func (s *Source) tensor(child string) string {
+	if s.Tensor == nil {
+		return child
+	}
+	return s.Tensor(child)
+}
+
+// Options are the settings of a refit. Data is required; the zero value of
+// everything else is useful.
+type Options struct {
+	// Data are the calibration inputs.
+	Data *engine.Data
+	// Threads limits onnxruntime's threads; zero means all cores.
+	Threads int
+	// Batch is the number of samples run at once; zero lets the refit choose.
+	Batch int
+	// MaxInputs is the largest number of inputs (channels × kernel positions) of
+	// a layer that is fitted; wider layers get their channels' means and
+	// deviations repaired instead. Zero means 6,000.
+	MaxInputs int
+	// Progress, if set, is told how many layers of how many are done.
+	Progress func(done, total int)
+}
+
+// A Report says what was fitted.
+type Report struct {
+	Samples int     `json:"samples"`
+	Layers  []Layer `json:"layers"`
+}
+
+// A Layer is the outcome for one operator. Errors are squared errors against
+// the target on held-out samples, relative to the target's variance.
+type Layer struct {
+	Name   string  `json:"name"`
+	Inputs int     `json:"inputs"`
+	Before float64 `json:"error_before"`
+	After  float64 `json:"error_after"`
+	// Strength is the ridge strength relative to the mean of the Gram diagonal;
+	// zero where the transported weights were kept.
+	Strength float64 `json:"ridge"`
+	// Note says why a layer was not fitted, "" if it was.
+	Note string `json:"note,omitempty"`
+}
+
+// errWide says that a layer has too many inputs to be fitted.
+var errWide = errors.New("too many inputs to fit; mean and deviation repaired")
+
+// Refit returns a copy of the child in which every linear operator behind a
+// change is fitted to the sources. The child keeps its structure; biases are
+// added where operators lack them and can take one.
+func Refit(ctx context.Context, child *onnxio.Model, sources []Source, o Options) (*onnxio.Model, *Report, error) {
+	if o.Data == nil {
+		return nil, nil, fmt.Errorf("refitting needs data")
+	}
+	if len(sources) == 0 {
+		return nil, nil, fmt.Errorf("refitting needs a source")
+	}
+	if o.MaxInputs == 0 {
+		o.MaxInputs = 6000
+	}
+	r := &run{o: o, model: child.Clone(), sources: sources}
+	if err := r.open(); err != nil {
+		return nil, nil, err
+	}
+	defer r.close()
+	report := &Report{Samples: o.Data.Len()}
+	for i, l := range r.layers {
+		if err := ctx.Err(); err != nil {
+			return nil, nil, err
+		}
+		if r.dirty(l) {
+			out, err := r.layer(ctx, i, l)
+			if err != nil {
+				return nil, nil, fmt.Errorf("%s: %w", onnxio.Label(l.node), err)
+			}
+			report.Layers = append(report.Layers, *out)
+		}
+		if o.Progress != nil {
+			o.Progress(i+1, len(r.layers))
+		}
+	}
+	return r.model, report, nil
+}
+
+// run is the state of one refit.
+type run struct {
+	o       Options
+	model   *onnxio.Model
+	graph   *onnxio.Graph
+	an      *coupling.Analysis
+	layers  []*layer
+	sources []Source
+	touched map[*onnxpb.NodeProto]bool
+	child   *engine.Flow
+	parents []*engine.Flow
+}
+
+func (r *run) open() (err error) {
+	if r.graph, err = r.model.Graph(); err != nil {
+		return err
+	}
+	if r.an, err = coupling.Analyze(r.model, coupling.Options{}); err != nil {
+		return err
+	}
+	if r.layers, err = layersOf(r.graph, r.an); err != nil {
+		return err
+	}
+	r.touched = map[*onnxpb.NodeProto]bool{}
+	for _, n := range r.graph.Nodes {
+		if r.changed(n) {
+			r.touched[n] = true
+		}
+	}
+	fo := engine.FlowOptions{Batch: r.batch(), Threads: r.o.Threads}
+	if r.child, err = engine.NewFlow(r.model, r.o.Data, fo); err != nil {
+		return err
+	}
+	for _, s := range r.sources {
+		f, err := engine.NewFlow(s.Subject.Model, r.o.Data, fo)
+		if err != nil {
+			r.close()
+			return err
+		}
+		r.parents = append(r.parents, f)
+	}
+	return nil
+}
+
+// batch is the batch size: enough batches to hold some out.
+func (r *run) batch() int {
+	if r.o.Batch > 0 {
+		return r.o.Batch
+	}
+	return min(32, max(1, r.o.Data.Len()/(2*heldEvery)))
+}
+
+func (r *run) close() {
+	if r.child != nil {
+		r.child.Close()
+	}
+	for _, f := range r.parents {
+		f.Close()
+	}
+}
+
+// changed reports whether a node computes something else than in the source:
+// one of its constants is new or differs. With several sources everything does.
+func (r *run) changed(n *onnxpb.NodeProto) bool {
+	for _, in := range n.GetInput() {
+		w := r.an.Weights[in]
+		if w == nil {
+			continue
+		}
+		if len(r.sources) > 1 {
+			return true
+		}
+		src := r.sources[0].Subject.Graph.Constant(in)
+		if src == nil || !sameTensor(src, r.graph.Constant(in)) {
+			return true
+		}
+	}
+	return false
+}
+
+func sameTensor(a, b *onnxpb.TensorProto) bool {
+	if a == b {
+		return true
+	}
+	if len(a.GetDims()) != len(b.GetDims()) {
+		return false
+	}
+	for i, d := range a.GetDims() {
+		if d != b.GetDims()[i] {
+			return false
+		}
+	}
+	return string(a.GetRawData()) == string(b.GetRawData()) && len(a.GetRawData()) > 0
+}
+
+// dirty reports whether what a layer reads differs from what its counterpart
+// in the sources reads. Where it does not, transported weights are exact.
+func (r *run) dirty(l *layer) bool {
+	for n := range ancestors(r.graph, l.input) {
+		if r.touched[n] {
+			return true
+		}
+	}
+	return false
+}
+
+// layer fits one operator and writes its weights into the model.
+func (r *run) layer(ctx context.Context, i int, l *layer) (*Layer, error) {
+	out := &Layer{Name: l.node.GetName()}
+	if out.Name == "" {
+		out.Name = l.node.GetOutput()[0]
+	}
+	goal, other := l.output, ""
+	if l.add != "" && r.last(i, l) {
+		goal, other = l.add, l.other
+	}
+	t := &target{run: r, layer: l, goal: goal, other: other}
+	if note, err := t.prepare(); note != "" || err != nil {
+		out.Note = note
+		return out, err
+	}
+	if err := r.child.Compute(ctx, t.childTensors()...); err != nil {
+		return nil, err
+	}
+	for k := range r.sources {
+		if err := r.parents[k].Compute(ctx, t.parent[k]); err != nil {
+			return nil, err
+		}
+	}
+	w, err := r.read(l)
+	if err != nil {
+		return nil, err
+	}
+	out.Inputs = w.inputs
+	if w.inputs > r.o.MaxInputs {
+		out.Note = errWide.Error()
+		err = r.repair(ctx, l, t, w)
+	} else {
+		err = r.fit(ctx, l, t, w, out)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := r.write(l, w); err != nil {
+		return nil, err
+	}
+	if err := r.child.SetModel(r.model); err != nil {
+		return nil, err
+	}
+	r.forget(i)
+	return out, nil
+}
+
+// last reports whether the other side of a layer's residual Add needs no layer
+// that has yet to be fitted.
+func (r *run) last(i int, l *layer) bool {
+	behind := ancestors(r.graph, l.other)
+	for _, m := range r.layers[i:] {
+		if behind[m.node] {
+			return false
+		}
+	}
+	return true
+}
+
+// fit solves for the layer's weights, group by group.
+func (r *run) fit(ctx context.Context, l *layer, t *target, w *weights, out *Layer) error {
+	train, held, err := r.collect(ctx, l, t)
+	if err != nil {
+		return err
+	}
+	if len(train) != l.groups || len(held) != l.groups {
+		return fmt.Errorf("%d groups of moments for %d", len(train), l.groups)
+	}
+	variation, before, after, strength := 0.0, 0.0, 0.0, 0.0
+	for g := range train {
+		prior := w.group(g)
+		best, lambda, b, a, err := choose(train[g], held[g], prior)
+		if err != nil {
+			return err
+		}
+		w.setGroup(g, best)
+		v := held[g].variation()
+		variation += v
+		before += b * v
+		after += a * v
+		if !math.IsInf(lambda, 1) {
+			strength = max(strength, lambda)
+		}
+	}
+	if variation > 0 {
+		out.Before, out.After = before/variation, after/variation
+	}
+	out.Strength = strength
+	return nil
+}
+
+// forget drops the activations that no later layer needs.
+func (r *run) forget(done int) {
+	var child []string
+	parents := make([][]string, len(r.sources))
+	for i, l := range r.layers[done+1:] {
+		if !r.dirty(l) {
+			continue
+		}
+		child = append(child, l.input)
+		goal := l.output
+		if l.add != "" && r.last(done+1+i, l) {
+			goal = l.add
+			child = append(child, l.other)
+		}
+		for k := range r.sources {
+			parents[k] = append(parents[k], r.sources[k].tensor(goal))
+		}
+	}
+	prune(r.child, r.graph, child)
+	for k, f := range r.parents {
+		prune(f, r.sources[k].Subject.Graph, parents[k])
+	}
+}
+
+// prune keeps the activations that the wanted ones are computed from directly.
+func prune(f *engine.Flow, g *onnxio.Graph, wanted []string) {
+	kept := map[string]bool{}
+	for _, name := range f.Kept() {
+		kept[name] = true
+	}
+	needed := map[string]bool{}
+	seen := map[string]bool{}
+	todo := wanted
+	for len(todo) > 0 {
+		t := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if seen[t] {
+			continue
+		}
+		seen[t] = true
+		if kept[t] {
+			needed[t] = true
+			continue
+		}
+		if n := g.Producer(t); n != nil {
+			todo = append(todo, n.GetInput()...)
+		}
+	}
+	for t := range kept {
+		if !needed[t] {
+			f.Drop(t)
+		}
+	}
+}

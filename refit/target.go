@@ -1,0 +1,112 @@
+package refit
+
+import (
+	"fmt"
+
+	"github.com/monge-ml/monge/align"
+	"github.com/monge-ml/monge/engine"
+)
+
+// A target is what a layer should compute: Σ share·In·(goal in the parent),
+// less what the other side of the child's residual Add holds already.
+type target struct {
+	run    *run
+	layer  *layer
+	goal   string // the child's activation that is aimed at
+	other  string // the child's activation to be taken off, or ""
+	parent []string
+	rows   []align.Rows // nil: the channels stay
+}
+
+// prepare finds the parents' activations and the maps along their channel
+// axes. note says why there is no target.
+func (t *target) prepare() (note string, err error) {
+	t.parent, t.rows = nil, nil
+	for i := range t.run.sources {
+		s := &t.run.sources[i]
+		name := s.tensor(t.goal)
+		if name == "" {
+			return "the parents compute nothing like it", nil
+		}
+		rows, err := s.Subject.TargetRows(name, t.layer.axis, s.Maps)
+		if err != nil {
+			return "", err
+		}
+		t.parent = append(t.parent, name)
+		t.rows = append(t.rows, rows)
+	}
+	return "", nil
+}
+
+func (t *target) childTensors() []string {
+	if t.other != "" {
+		return []string{t.layer.input, t.other}
+	}
+	return []string{t.layer.input}
+}
+
+// batch computes the target for one batch.
+func (t *target) batch(i int) (*engine.Value, error) {
+	var sum []float32
+	var dims []int
+	for k, name := range t.parent {
+		vs, err := t.run.parents[k].Batch(i, name)
+		if err != nil {
+			return nil, err
+		}
+		data, shape, err := floats(vs[name])
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w", name, err)
+		}
+		if t.rows[k] != nil {
+			data, shape = t.rows[k].Apply(data, shape, t.layer.axis)
+		}
+		share := float32(t.run.sources[k].Share)
+		if t.run.sources[k].Union && t.rows[k] != nil {
+			share = 1
+		}
+		if sum == nil {
+			sum, dims = make([]float32, len(data)), shape
+		}
+		if len(sum) != len(data) {
+			return nil, fmt.Errorf("%q: the parents' shapes differ: %v and %v", name, dims, shape)
+		}
+		for j, x := range data {
+			sum[j] += share * x
+		}
+	}
+	if t.other != "" {
+		vs, err := t.run.child.Batch(i, t.other)
+		if err != nil {
+			return nil, err
+		}
+		data, _, err := floats(vs[t.other])
+		if err != nil {
+			return nil, err
+		}
+		if len(data) != len(sum) {
+			return nil, fmt.Errorf("%q has %d elements, the target %d", t.other, len(data), len(sum))
+		}
+		for j, x := range data {
+			sum[j] -= x
+		}
+	}
+	return engine.Float32(sum, dims...), nil
+}
+
+// floats returns a value's elements in single precision.
+func floats(v *engine.Value) ([]float32, []int, error) {
+	switch {
+	case v == nil:
+		return nil, nil, fmt.Errorf("was not computed")
+	case v.F32 != nil:
+		return v.F32, v.Dims, nil
+	case v.F64 != nil:
+		out := make([]float32, len(v.F64))
+		for i, x := range v.F64 {
+			out[i] = float32(x)
+		}
+		return out, v.Dims, nil
+	}
+	return nil, nil, fmt.Errorf("is of type %v, not a floating-point one", v.Type)
+}

@@ -1,0 +1,118 @@
+package refit
+
+import (
+	"fmt"
+
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
+
+// weights are a layer's parameters as a linear map: w is outputs×inputs,
+// row-major; outputs of group g are the g-th block of rows.
+type weights struct {
+	outputs, inputs, groups int
+	w, b                    []float64 // b is nil without a bias
+	typ                     onnxpb.TensorProto_DataType
+	dims                    []int
+	transposed              bool    // stored as [inputs, outputs]
+	alpha, beta             float64 // of Gemm
+}
+
+// read decodes a layer's parameters.
+func (r *run) read(l *layer) (*weights, error) {
+	t, err := r.model.Tensor(r.graph.Constant(l.weight))
+	if err != nil {
+		return nil, err
+	}
+	w := &weights{groups: l.groups, typ: t.Type, dims: t.Dims, alpha: 1, beta: 1}
+	v := t.Float64()
+	switch l.node.GetOpType() {
+	case "Gemm":
+		w.alpha, w.beta = float64(onnxio.AttrFloat(l.node, "alpha", 1)), float64(onnxio.AttrFloat(l.node, "beta", 1))
+		w.transposed = onnxio.AttrInt(l.node, "transB", 0) == 0
+	case "MatMul":
+		w.transposed = true
+	}
+	if w.alpha == 0 || (w.beta == 0 && l.bias != "") {
+		return nil, fmt.Errorf("alpha or beta is 0")
+	}
+	w.outputs = t.Dims[0]
+	if w.transposed {
+		w.outputs = t.Dims[1]
+	}
+	if w.outputs == 0 || len(v) == 0 {
+		return nil, fmt.Errorf("weight %q is empty", l.weight)
+	}
+	w.inputs = len(v) / w.outputs
+	w.w = make([]float64, len(v))
+	for o := range w.outputs {
+		for i := range w.inputs {
+			w.w[o*w.inputs+i] = v[w.at(o, i)] * w.alpha
+		}
+	}
+	if l.bias != "" {
+		b, err := r.model.Tensor(r.graph.Constant(l.bias))
+		if err != nil {
+			return nil, err
+		}
+		w.b = b.Float64()
+		for i := range w.b {
+			w.b[i] *= w.beta
+		}
+		if len(w.b) != w.outputs {
+			return nil, fmt.Errorf("bias %q has %d entries for %d outputs", l.bias, len(w.b), w.outputs)
+		}
+	}
+	return w, nil
+}
+
+// at is where weight (o, i) is stored.
+func (w *weights) at(o, i int) int {
+	if w.transposed {
+		return i*w.outputs + o
+	}
+	return o*w.inputs + i
+}
+
+// group is the map of one group.
+func (w *weights) group(g int) fit {
+	n := w.outputs / w.groups
+	f := fit{w: w.w[g*n*w.inputs : (g+1)*n*w.inputs]}
+	if w.b != nil {
+		f.b = w.b[g*n : (g+1)*n]
+	}
+	return f
+}
+
+func (w *weights) setGroup(g int, f fit) {
+	n := w.outputs / w.groups
+	copy(w.w[g*n*w.inputs:], f.w)
+	if w.b != nil {
+		copy(w.b[g*n:], f.b)
+	}
+}
+
+// write stores a layer's parameters in the model.
+func (r *run) write(l *layer, w *weights) error {
+	v := make([]float64, len(w.w))
+	for o := range w.outputs {
+		for i := range w.inputs {
+			v[w.at(o, i)] = w.w[o*w.inputs+i] / w.alpha
+		}
+	}
+	if err := r.graph.SetConstant(onnxio.NewTensor(l.weight, w.typ, w.dims, v)); err != nil {
+		return err
+	}
+	if w.b == nil {
+		return nil
+	}
+	old, err := r.model.Tensor(r.graph.Constant(l.bias))
+	if err != nil {
+		return err
+	}
+	b := make([]float64, len(w.b))
+	for i := range b {
+		b[i] = w.b[i] / w.beta
+	}
+	return r.graph.SetConstant(onnxio.NewTensor(l.bias, old.Type, old.Dims, b))
+}
