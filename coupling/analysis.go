@@ -86,7 +86,7 @@ type analyzer struct {
 	graph   *onnxio.Graph
 	opts    Options
 	sys     *system
-	ops     map[string][]Op
+	ops     map[string]Op
 	values  map[string]*value
 	order   []*value // every value, in order of creation
 	params  map[string]*Axis
@@ -99,19 +99,36 @@ type analyzer struct {
 // itself (a weight that does not fit its input); whatever it does not
 // understand is frozen, with the reason kept in the space.
 func Analyze(m *onnxio.Model, opts Options) (*Analysis, error) {
+	an, err := newAnalyzer(m, opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := an.run(); err != nil {
+		return nil, err
+	}
+	return an.finish()
+}
+
+func newAnalyzer(m *onnxio.Model, opts Options) (*analyzer, error) {
 	g, err := m.Graph()
 	if err != nil {
 		return nil, err
 	}
-	an := &analyzer{model: m, graph: g, opts: opts, sys: &system{}, ops: map[string][]Op{}, values: map[string]*value{}, params: map[string]*Axis{}}
+	an := &analyzer{model: m, graph: g, opts: opts, sys: &system{}, ops: map[string]Op{}, values: map[string]*value{}, params: map[string]*Axis{}}
 	for _, op := range table() {
 		key := op.Domain + "/" + op.Name
-		an.ops[key] = append(an.ops[key], op)
+		an.ops[key] = op
 	}
+	return an, nil
+}
+
+// run follows the axes through the whole graph.
+func (an *analyzer) run() error {
+	g := an.graph
 	for _, tp := range g.Proto.GetInitializer() {
 		v, err := an.constant(tp.GetName(), tp)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		an.define(tp.GetName(), v)
 	}
@@ -120,7 +137,7 @@ func Analyze(m *onnxio.Model, opts Options) (*Analysis, error) {
 	}
 	for _, n := range g.Nodes {
 		if err := an.node(n); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	for _, vi := range g.Outputs() {
@@ -130,7 +147,7 @@ func Analyze(m *onnxio.Model, opts Options) (*Analysis, error) {
 			}
 		}
 	}
-	return an.finish()
+	return nil
 }
 
 func (an *analyzer) define(name string, v *value) {
@@ -158,12 +175,12 @@ func (an *analyzer) node(n *onnxpb.NodeProto) error {
 		c.in = append(c.in, v)
 	}
 	an.captured(c)
-	ops := an.ops[domain+"/"+n.GetOpType()]
-	if len(ops) == 0 {
+	op, ok := an.ops[domain+"/"+n.GetOpType()]
+	if !ok {
 		an.unknown(c, "has no rule")
 		return nil
 	}
-	c.op = &ops[0]
+	c.op = &op
 	inputs := slices.Clone(c.in)
 	outs, err := c.apply()
 	switch {

@@ -156,17 +156,19 @@ func (a *Axis) eachTerm(f func(*Axis) bool) bool {
 	return true
 }
 
-// Factors returns the axis as a product, outer factor first, without factors
-// of size one. An axis that is no product is its own single factor.
+// Factors returns the axis as a product, outer factor first. A product leaves
+// out factors of size one. An axis that is no product is its own single factor.
 //
 // An axis with more than a thousand factors counts as one: sizes cannot get
 // there, but axes of unknown size can be multiplied without end.
 func (a *Axis) Factors() []*Axis {
-	out, ok := a.find().appendFactors(nil)
-	if !ok {
-		return []*Axis{a.find()}
+	a = a.find()
+	if a.kind == kindProd {
+		if out, ok := a.appendFactors(nil); ok {
+			return out
+		}
 	}
-	return out
+	return []*Axis{a}
 }
 
 const maxFactors = 1000

@@ -7,17 +7,13 @@ type Coord struct {
 }
 
 // Coordinates lists, for every position of the axis under the widths, which
-// channel of which atoms stands there, outer factor first. Factors of size one
-// are left out.
+// channel of which atoms stands there, outer factor first.
 func (w Widths) Coordinates(a *Axis) [][]Coord {
 	a = a.find()
 	switch a.kind {
 	case kindAtom:
 		n := w.Size(a)
 		out := make([][]Coord, max(n, 0))
-		if n == 1 && a.size == 1 {
-			return make([][]Coord, 1)
-		}
 		flat := make([]Coord, len(out))
 		for i := range out {
 			flat[i] = Coord{a, i}

@@ -372,10 +372,10 @@ func slice(c *call) ([]*value, error) {
 			var err error
 			mid = a
 			if lo > 0 {
-				left, mid, err = c.an.sys.cut(mid, int(lo))
+				left, mid, err = c.an.sys.cutAt(mid, int(lo))
 			}
 			if err == nil && hi < int64(n) {
-				mid, _, err = c.an.sys.cut(mid, int(hi-lo))
+				mid, _, err = c.an.sys.cutAt(mid, int(hi-lo))
 			}
 			if err != nil {
 				c.freezeAxis(a, "slices it where it has no boundary")
@@ -505,7 +505,7 @@ func split(c *call) ([]*value, error) {
 				ok = false
 			} else {
 				var err error
-				if piece, rest, err = c.an.sys.cut(rest, int(sizes[i])); err != nil {
+				if piece, rest, err = c.an.sys.cutAt(rest, int(sizes[i])); err != nil {
 					ok = false
 				}
 			}

@@ -46,6 +46,10 @@ type Use struct {
 	Axis   int
 	Role   Role
 	Node   *onnxpb.NodeProto
+	// Transposed: the weight stands on the second side of a contraction of two
+	// activations (the K of Q·Kᵀ), so that it takes Outᵀ where its role would
+	// take In, and the other way round.
+	Transposed bool
 }
 
 // Producers returns the uses in which the space is a weight's output.

@@ -71,6 +71,12 @@ func (s *system) join(a, b *Axis) error {
 	return s.unify(a, b)
 }
 
+// cutAt splits an axis by sum at a position (see cut).
+func (s *system) cutAt(t *Axis, at int) (left, right *Axis, err error) {
+	s.fuel = joinFuel
+	return s.cut(t, at)
+}
+
 // spend takes one unit of fuel.
 func (s *system) spend() error {
 	if s.fuel--; s.fuel < 0 {
@@ -336,10 +342,10 @@ func (s *system) unifyProds(a, b *Axis) error {
 	for {
 		// Earlier steps may have refined factors. Those that are already one
 		// are no question, from either end.
-		as, bs = s.prod(as...).Factors(), s.prod(bs...).Factors()
 		if err := s.spend(); err != nil {
 			return err
 		}
+		as, bs = flat(as), flat(bs)
 		for len(as) > 0 && len(bs) > 0 && as[0] == bs[0] {
 			as, bs = as[1:], bs[1:]
 		}
@@ -386,6 +392,19 @@ func (s *system) unifyProds(a, b *Axis) error {
 		}
 		as = append(as, outer)
 	}
+}
+
+// flat writes a product of axes out as the product of their factors.
+func flat(axes []*Axis) []*Axis {
+	var out []*Axis
+	for _, a := range axes {
+		for _, f := range a.Factors() {
+			if f.size != 1 {
+				out = append(out, f)
+			}
+		}
+	}
+	return out
 }
 
 // unifyFactor joins a single factor with a product of several.

@@ -1,0 +1,10 @@
+package coupling
+
+// OpNames lists the operators that have a rule.
+func OpNames() []string {
+	var out []string
+	for _, op := range table() {
+		out = append(out, op.Name)
+	}
+	return out
+}
