@@ -22,12 +22,17 @@ func payloads(t *testing.T, m *onnxio.Model) map[string]string {
 		t.Fatal(err)
 	}
 	out := make(map[string]string)
+	collect(t, g, "", out)
+	return out
+}
+
+func collect(t *testing.T, g *onnxio.Graph, prefix string, out map[string]string) {
 	add := func(p *onnxpb.TensorProto) {
-		x, err := m.Tensor(p)
+		x, err := g.Model.Tensor(p)
 		if err != nil {
 			t.Fatal(err)
 		}
-		out[x.Name] = fmt.Sprint(x.Type, x.Dims, x.Float64(), x.Strings, x.Raw)
+		out[prefix+x.Name] = fmt.Sprint(x.Type, x.Dims, x.Float64(), x.Strings, x.Raw)
 	}
 	for _, p := range g.Proto.Initializer {
 		add(p)
@@ -38,8 +43,10 @@ func payloads(t *testing.T, m *onnxio.Model) map[string]string {
 				add(p)
 			}
 		}
+		for i, s := range g.Subgraphs(n) {
+			collect(t, s, fmt.Sprintf("%s%s/%d/", prefix, n.Output[0], i), out)
+		}
 	}
-	return out
 }
 
 func samePayloads(t *testing.T, want, got *onnxio.Model) {
@@ -69,18 +76,17 @@ func reload(t *testing.T, path string, m *onnxio.Model, o onnxio.SaveOptions) *o
 
 func TestExternalRoundTrip(t *testing.T) {
 	dir, all := t.TempDir(), onnxio.SaveOptions{External: onnxio.Always, Threshold: -1}
-	for name, m := range map[string]*onnxio.Model{"small": small(), "all": allTypes()} {
+	for name, m := range map[string]*onnxio.Model{"small": small(), "all": allTypes(), "subgraph": withSubgraph()} {
 		path := filepath.Join(dir, name+".onnx")
+		before := proto.Clone(m.Proto)
 		ext := reload(t, path, m, all)
-		if m.Proto.Graph.Initializer[0].DataLocation != nil {
+		if !proto.Equal(m.Proto, before) {
 			t.Error("saving changed the model in memory")
 		}
 		for _, p := range ext.Proto.Graph.Initializer {
-			if p.GetDataType() == int32(onnxpb.TensorProto_STRING) {
-				continue
-			}
-			if p.GetDataLocation() != onnxpb.TensorProto_EXTERNAL {
-				t.Errorf("%s: %q is not external", name, p.GetName())
+			want := p.GetDataType() != int32(onnxpb.TensorProto_STRING) && len(p.Dims) > 1
+			if got := p.GetDataLocation() == onnxpb.TensorProto_EXTERNAL; got != want {
+				t.Errorf("%s: %q external: %v", name, p.GetName(), got)
 			}
 			for _, e := range p.ExternalData {
 				if n, _ := strconv.Atoi(e.GetValue()); e.GetKey() == "offset" && n%4096 != 0 {

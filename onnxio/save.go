@@ -30,8 +30,10 @@ const (
 type SaveOptions struct {
 	External External
 	// Threshold is the payload size in bytes from which on a weight goes to
-	// the data file; smaller ones stay in the model file, where runtimes can
-	// use them for shape inference. 0 means 1024; negative means every weight.
+	// the data file. 0 means 1024; negative means every weight. Scalars and
+	// vectors below 1024 bytes stay in the model file in any case: among them
+	// are shapes, pads and scales, which onnxruntime must see when it infers
+	// shapes, before it looks into data files.
 	Threshold int64
 	// Align is the multiple in bytes at which each payload begins in the data
 	// file, for memory-mapping. 0 means 4096, the usual page size.
@@ -170,12 +172,15 @@ func dataName(path, wanted string, sources []string) (string, error) {
 	return name, nil
 }
 
+// shapeLimit is the size in bytes below which vectors never become external.
+const shapeLimit = 1024
+
 // externalize writes the payloads of weights to w and makes the tensors refer
 // to them. What was external before stays external, wherever it is used.
 func (m *Model) externalize(w *atomicFile, name string, o SaveOptions) error {
 	threshold, align := o.Threshold, o.Align
 	if threshold == 0 {
-		threshold = 1024
+		threshold = shapeLimit
 	}
 	if align <= 0 {
 		align = 4096
@@ -186,7 +191,8 @@ func (m *Model) externalize(w *atomicFile, name string, o SaveOptions) error {
 			return fmt.Errorf("%s: %w", where, err)
 		}
 		size := s.dtype.bytes(s.n)
-		movable := s.dtype.family != stringFamily && at != otherPlace && size > 0 && size >= threshold
+		movable := s.dtype.family != stringFamily && at != otherPlace && size > 0 && size >= threshold &&
+			(len(t.Dims) > 1 || size >= shapeLimit)
 		if s.kind != inFile && !movable {
 			return nil
 		}

@@ -36,14 +36,14 @@ func allTypes() *onnxio.Model {
 	parts := []onnxtest.Part{onnxtest.Node("Identity", "x", "y")}
 	for code := int32(1); onnxpb.TensorProto_DataType_name[code] != ""; code++ {
 		typ := onnxpb.TensorProto_DataType(code)
-		x := onnxio.NewTensor(fmt.Sprintf("t%d", code), typ, []int{5}, []float64{0, 1, 2, 1, 0})
+		x := onnxio.NewTensor(fmt.Sprintf("t%d", code), typ, []int{5, 1}, []float64{0, 1, 2, 1, 0})
 		switch typ {
 		case onnxpb.TensorProto_STRING:
-			x.Dims, x.Strings = []int{2}, [][]byte{[]byte("a"), nil}
+			x.Dims, x.Strings = []int{2, 1}, [][]byte{[]byte("a"), nil}
 		case onnxpb.TensorProto_COMPLEX64:
-			x.Dims, x.Raw = []int{2}, make([]byte, 16)
+			x.Dims, x.Raw = []int{2, 1}, make([]byte, 16)
 		case onnxpb.TensorProto_COMPLEX128:
-			x.Dims, x.Raw = []int{2}, make([]byte, 32)
+			x.Dims, x.Raw = []int{2, 1}, make([]byte, 32)
 		}
 		parts = append(parts, onnxtest.Initializer(x))
 	}
