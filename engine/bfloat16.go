@@ -10,7 +10,12 @@ import (
 // withoutBFloat16 returns m itself, or, if m mentions bfloat16, a copy in which every such tensor, value and conversion is
 // float32. Each bfloat16 number is a float32 number, so the weights keep their values; the arithmetic is more exact.
 func withoutBFloat16(m *onnxio.Model) (*onnxio.Model, error) {
-	const from, to = onnxpb.TensorProto_BFLOAT16, onnxpb.TensorProto_FLOAT
+	return withFloat32For(m, onnxpb.TensorProto_BFLOAT16)
+}
+
+// withFloat32For does so for any narrower floating-point type.
+func withFloat32For(m *onnxio.Model, from DType) (*onnxio.Model, error) {
+	const to = onnxpb.TensorProto_FLOAT
 	if !mentions(m, from) {
 		return m, nil
 	}

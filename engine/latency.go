@@ -86,7 +86,7 @@ func (s *Session) firstSample(o LatencyOptions) (in map[string]*Value, batch int
 	if o.Data != nil {
 		feed, err := o.Data.For(s.inputs)
 		if err != nil {
-			return nil, 0, fmt.Errorf("%s: %w", nameOf(s.model), err)
+			return nil, 0, fmt.Errorf("%s: %w", s.name, err)
 		}
 		batch = feed.BatchSize(1)
 		in, err = feed.Batch(0, min(batch, o.Data.Len()), batch)
@@ -97,7 +97,7 @@ func (s *Session) firstSample(o LatencyOptions) (in map[string]*Value, batch int
 	for i, info := range s.inputs {
 		v, err := randomValue(rng, info, o.Shapes[info.Name])
 		if err != nil {
-			return nil, 0, fmt.Errorf("%s: %w", nameOf(s.model), err)
+			return nil, 0, fmt.Errorf("%s: %w", s.name, err)
 		}
 		if i == 0 && len(v.Dims) > 0 {
 			batch = v.Dims[0]

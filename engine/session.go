@@ -27,7 +27,7 @@ type Options struct {
 
 	// Spin lets idle threads wait actively for some milliseconds, as is onnxruntime's default: the next run starts
 	// sooner, but other sessions and other programs have to do without these cores. false: idle threads sleep, which was
-	// four to six times faster for three sessions in turn on two busy cores.
+	// three to five times faster for sessions that took turns on two busy cores.
 	Spin bool
 
 	// Strict refuses a model whose stored shapes contradict the inferred ones. false: onnxruntime overlooks it.
@@ -68,7 +68,7 @@ func (i IOInfo) shape() string {
 
 // A Session is a model loaded into onnxruntime. It may be used by several goroutines at once. Close it when done.
 type Session struct {
-	model   *onnxio.Model
+	name    string // of the model, for messages
 	inputs  []IOInfo
 	outputs []IOInfo
 	fetch   []string // names the runner returns, in its order
@@ -102,7 +102,7 @@ func open(m *onnxio.Model, o Options) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{model: m, threads: o.Threads, cleanup: func() {}}
+	s := &Session{name: nameOf(m), threads: o.Threads, cleanup: func() {}}
 	if s.threads <= 0 {
 		s.threads = runtime.NumCPU()
 	}
@@ -228,13 +228,13 @@ func (s *Session) Run(ctx context.Context, in map[string]*Value) (map[string]*Va
 	for i, info := range s.inputs {
 		v, err := s.fit(info, in[info.Name])
 		if err != nil {
-			return nil, fmt.Errorf("%s: input %q: %w", nameOf(s.model), info.Name, err)
+			return nil, fmt.Errorf("%s: input %q: %w", s.name, info.Name, err)
 		}
 		feed[i] = v
 	}
 	for name := range in {
 		if !slices.ContainsFunc(s.inputs, func(i IOInfo) bool { return i.Name == name }) {
-			return nil, fmt.Errorf("%s: no input %q: the model has %s", nameOf(s.model), name, inputNames(s.inputs))
+			return nil, fmt.Errorf("%s: no input %q: the model has %s", s.name, name, inputNames(s.inputs))
 		}
 	}
 	out := make(map[string]*Value, len(s.outputs))
@@ -244,7 +244,7 @@ func (s *Session) Run(ctx context.Context, in map[string]*Value) (map[string]*Va
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			return nil, fmt.Errorf("%s: %w", nameOf(s.model), err)
+			return nil, fmt.Errorf("%s: %w", s.name, err)
 		}
 		for i, name := range s.fetch {
 			values[i].Name = name

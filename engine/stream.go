@@ -50,7 +50,7 @@ func (s *Session) Stream(ctx context.Context, data *Data, o StreamOptions,
 	data = data.Sample(o.Samples, o.Seed)
 	feed, err := data.For(s.inputs)
 	if err != nil {
-		return fmt.Errorf("%s: %w", nameOf(s.model), err)
+		return fmt.Errorf("%s: %w", s.name, err)
 	}
 	size := o.Batch
 	if size <= 0 {
