@@ -88,30 +88,38 @@ func (s Solver) newTransport(n, k int, c Costs) *transport {
 
 // run places all mass at least cost.
 //
-// Where rows or columns hold one or two units each, as in problems of assignment and between
-// uniform masses of which one number divides the other, shortest paths finish what the row reduction
-// leaves. Otherwise optimal plans are one big tree, and simplex steps are cheaper than paths.
+// Where rows or columns hold one or two units each, as in problems of assignment
+// and between uniform masses of which one number divides the other, shortest paths
+// finish what the row reduction leaves. Otherwise optimal plans are one big tree,
+// and simplex steps are cheaper than paths, as they are in the few problems where
+// searches have to look at most of the matrix.
 func (t *transport) run(u *units) {
 	t.start(u)
 	t.diagonal()
 	t.bidding()
+	limit := searchLimit
 	if u.least <= fewUnits {
-		t.paths(math.MaxInt)
+		limit = math.MaxInt
+	}
+	if t.paths(limit, workPerRow*t.n) {
 		t.breakCycles()
 		return
 	}
-	t.paths(searchLimit)
+	fine := t.grid
 	t.fill()
 	t.breakCycles()
 	if !t.optimise() {
+		t.grid = fine
 		t.start(u)
-		t.paths(math.MaxInt)
+		t.paths(math.MaxInt, math.MaxInt)
 		t.breakCycles()
 	}
 }
 
-// fewUnits is the largest number of units per row or column for which shortest paths are faster.
-const fewUnits = 2
+const (
+	fewUnits   = 2    // the largest number of units per row or column for which paths are faster
+	workPerRow = 8000 // candidates per row that searches may look at
+)
 
 // start sets out with no mass placed and the least costs of the columns as potentials.
 func (t *transport) start(u *units) {

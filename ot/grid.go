@@ -30,6 +30,9 @@ func newGrid(lo, hi float64) grid {
 	return grid{math.Ldexp(1, bits-exp), math.Ldexp(1, exp-bits)}
 }
 
+// coarser returns a grid on which potentials may be 2¹¹ times as large.
+func (g grid) coarser() grid { return grid{g.scale * 0x1p-11, g.inv * 0x1p+11} }
+
 // steps rounds a cost to the grid.
 func (g grid) steps(c float64) float64 { return (c*g.scale + roundMagic) - roundMagic }
 

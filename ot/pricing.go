@@ -7,19 +7,31 @@ const (
 	collectSize   = 64      // entering entries to collect
 	takeShare     = 2       // of these, one in so many is taken before collecting again
 	pivotsPerNode = 200     // steps for each row and column after which simplex gives up
-	exactRange    = 1 << 51 // limit of potentials
+	exactRange    = 3 << 50 // limit of potentials: with a cost of 2⁵¹ two of them sum to 2⁵³
+)
+
+// ending says why simplex steps came to an end.
+type ending int
+
+const (
+	optimal    ending = iota // no entry of the matrix has a negative reduced cost
+	outOfRange               // potentials left the exact range
+	tooMany                  // the limit of steps is reached
 )
 
 // pivots runs simplex steps until no entry of the matrix has a negative
 // reduced cost. Entering entries come from the candidate lists; only when these
-// offer none, rows of the matrix are looked at. It returns false if it had to give up.
-func (s *simplex) pivots() bool {
-	for s.priceLists() {
-		if !s.priceRows() {
-			return true
+// offer none, rows of the matrix are looked at.
+func (s *simplex) pivots() ending {
+	for s.exact {
+		if !s.priceLists() {
+			return tooMany
+		}
+		if s.exact && !s.priceRows() {
+			return optimal
 		}
 	}
-	return false
+	return outOfRange
 }
 
 // entering is an entry that may enter the tree.
@@ -30,7 +42,8 @@ type entering struct {
 
 // priceLists runs steps until the lists hold no entry of negative reduced
 // cost. It collects such entries, one from each row, and takes the most negative
-// ones as long as they stay so, before it collects again.
+// ones as long as they stay so, before it collects again. It stops where potentials leave
+// the exact range, and returns false if it took too many steps.
 func (s *simplex) priceLists() bool {
 	for row := int32(0); ; {
 		row = s.collect(row)
@@ -45,8 +58,11 @@ func (s *simplex) priceLists() bool {
 			e := s.entering[at]
 			s.entering[at] = s.entering[len(s.entering)-1]
 			s.entering = s.entering[:len(s.entering)-1]
-			if s.t.stats.Pivots >= s.t.pivotLimit || !s.pivot(e.row, e.col, e.cost, rc) {
+			if s.t.stats.Pivots >= s.t.pivotLimit {
 				return false
+			}
+			if s.pivot(e.row, e.col, e.cost, rc); !s.exact {
+				return true
 			}
 		}
 	}

@@ -19,6 +19,8 @@ type search struct {
 	rows    []int32 // settled rows, to be cleaned
 	order   []int32 // settled columns
 
+	work int // candidates that may still be looked at
+
 	end     int32   // nearest column with room found so far
 	endDist float64 // its distance
 }
@@ -34,9 +36,13 @@ func newSearch(n, k int) search {
 	return s
 }
 
-// paths places the supply that is left, row by row, along shortest augmenting paths.
-// Searches that settle more than limit rows are given up.
-func (t *transport) paths(limit int) {
+// paths places the supply that is left, row by row, along shortest augmenting
+// paths. Searches that settle more than limit rows are given up, and so is the
+// whole when more than work candidates have been looked at. It tells whether all
+// supply has been placed.
+func (t *transport) paths(limit, work int) bool {
+	t.search.work = work
+	done := true
 	for i := range int32(t.n) {
 		for t.supply[i] > 0 {
 			t.stats.Paths++
@@ -46,17 +52,20 @@ func (t *transport) paths(limit int) {
 			}
 			t.clean()
 			if !found {
+				done = false
 				break
 			}
 		}
 	}
+	return done
 }
 
 // shortest searches the nearest column with room, seen from row i in the
 // residual network, where distances are reduced costs and mass can also be taken
 // back from a column at no cost. It leaves the path in t.search and lowers the
 // potentials so that the path becomes tight. It returns false, and changes
-// nothing, if it would have to settle more than limit rows.
+// nothing, if it would have to settle more than limit rows or the
+// work allowed is done.
 func (t *transport) shortest(i int32, limit int) bool {
 	s := &t.search
 	s.end, s.endDist = -1, math.Inf(1)
@@ -73,7 +82,7 @@ func (t *transport) shortest(i int32, limit int) bool {
 			t.relax(row)
 			continue
 		}
-		if len(s.rows) >= limit {
+		if len(s.rows) >= limit || s.work < 0 {
 			return false
 		}
 		j := e.id
@@ -113,6 +122,7 @@ func (t *transport) relax(i int32) {
 	for x := range l.items {
 		c := &l.items[x]
 		if base+float64(c.key) >= s.endDist {
+			s.work -= x
 			return
 		}
 		j := c.col
@@ -130,6 +140,7 @@ func (t *transport) relax(i int32) {
 			s.heap.push(event{d, j})
 		}
 	}
+	s.work -= len(l.items)
 	if d := base + l.bound; d < s.endDist {
 		s.heap.push(event{d, ^i})
 	}

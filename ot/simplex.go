@@ -17,6 +17,7 @@ type simplex struct {
 	nodes    []node
 	pot      []float64 // u of rows, v of columns: u + v = cost along the tree
 	listed   []float64 // per row: rise when its candidates were listed
+	exact    bool      // all potentials are in the exact range
 	rise     float64   // by how much potentials of columns may have risen, in all
 	stack    []int32
 	entering []entering
@@ -34,18 +35,72 @@ type node struct {
 const unseen = -2
 
 // optimise moves mass around cycles of negative cost until there are none. All
-// mass has been placed. It gives up, with t still feasible, where potentials
-// would leave the exact range or steps abound.
+// mass has been placed. Potentials of a bad tree can be large multiples of the
+// costs; where they leave the exact range a coarser grid makes room until the tree
+// is nearly optimal, when potentials are no larger than costs. It returns false if steps abound.
 func (t *transport) optimise() bool {
 	s := newSimplex(t)
 	s.span()
-	ok := s.pivots()
+	end := s.pivots()
+	if end == outOfRange {
+		fine := t.grid
+		s.regrid(fine.coarser())
+		end = s.pivots()
+		s.regrid(fine)
+		if end == optimal {
+			end = s.pivots()
+		}
+	}
 	s.store()
-	return ok
+	return end == optimal
+}
+
+// regrid moves all costs and potentials to another grid. Candidates have to be listed anew.
+func (s *simplex) regrid(g grid) {
+	t := s.t
+	t.grid = g
+	s.exact = true
+	n := int32(t.n)
+	for x := range s.nodes {
+		p := s.nodes[x].parent
+		if p == -1 {
+			s.pot[x] = 0
+			s.stack = append(s.stack[:0], int32(x))
+		} else if p >= 0 {
+			row, col := int32(x), p
+			if row >= n {
+				row, col = col, row
+			}
+			s.nodes[x].cost = g.steps(t.costs.At(int(row), int(col-n)))
+		}
+	}
+	for len(s.stack) > 0 {
+		x := s.stack[len(s.stack)-1]
+		s.stack = s.stack[:len(s.stack)-1]
+		for c := s.nodes[x].child; c >= 0; c = s.nodes[c].next {
+			s.setPot(c, s.nodes[c].cost-s.pot[x])
+			s.stack = append(s.stack, c)
+		}
+	}
+	for j := range t.v {
+		if s.nodes[t.n+j].parent != unseen {
+			t.v[j] = s.pot[t.n+j]
+		}
+	}
+	for i := range t.lists {
+		l := &t.lists[i]
+		l.items, l.bound, l.want = l.items[:0], math.Inf(-1), min(firstWant, t.k)
+	}
+}
+
+// setPot sets a potential and notes if it is too large to calculate with.
+func (s *simplex) setPot(x int32, p float64) {
+	s.pot[x] = p
+	s.exact = s.exact && p <= exactRange && p >= -exactRange
 }
 
 func newSimplex(t *transport) *simplex {
-	s := &simplex{t: t, nodes: make([]node, t.n+t.k), pot: make([]float64, t.n+t.k), listed: make([]float64, t.n)}
+	s := &simplex{t: t, nodes: make([]node, t.n+t.k), pot: make([]float64, t.n+t.k), listed: make([]float64, t.n), exact: true}
 	for x := range s.nodes {
 		s.nodes[x] = node{parent: unseen, child: -1, next: -1, prev: -1}
 	}
@@ -75,7 +130,7 @@ func (s *simplex) span() {
 			// Hang the component by a row, at its cheapest column in the tree so far.
 			j, cost := s.nearest(root)
 			s.nodes[root].cost = cost
-			s.pot[root] = cost - s.pot[n+j]
+			s.setPot(root, cost-s.pot[n+j])
 			s.attach(root, n+j)
 		}
 		first = false
@@ -90,7 +145,7 @@ func (s *simplex) span() {
 				}
 				e := &t.flows.entries[l.entry]
 				s.nodes[y].mass, s.nodes[y].cost = e.mass, e.cost
-				s.pot[y] = e.cost - s.pot[x]
+				s.setPot(y, e.cost-s.pot[x])
 				s.attach(y, x)
 				s.stack = append(s.stack, y)
 			}
@@ -139,8 +194,8 @@ func (s *simplex) detach(x int32) {
 }
 
 // pivot brings the entry of row i and column j into the tree, whose reduced
-// cost is rc < 0. It returns false if a potential left the exact range.
-func (s *simplex) pivot(i, j int32, cost, rc float64) bool {
+// cost is rc < 0.
+func (s *simplex) pivot(i, j int32, cost, rc float64) {
 	s.t.stats.Pivots++
 	row, col := i, int32(s.t.n)+j
 	// The mass that i sends to j leaves other columns of i and comes from other rows of j, and so
@@ -184,7 +239,7 @@ func (s *simplex) pivot(i, j int32, cost, rc float64) bool {
 	s.reverse(in, out)
 	s.nodes[in].mass, s.nodes[in].cost = delta, cost
 	s.attach(in, to)
-	return s.shift(in, rc)
+	s.shift(in, rc)
 }
 
 func (s *simplex) isRow(x int32) bool { return x < int32(s.t.n) }
@@ -219,13 +274,13 @@ func (s *simplex) reverse(in, out int32) {
 
 // shift adds rc to the potentials of the kind of node top in its subtree, and
 // takes it from the others, and sets the depths.
-func (s *simplex) shift(top int32, rc float64) bool {
+func (s *simplex) shift(top int32, rc float64) {
 	if !s.isRow(top) {
 		rc = -rc // so that rows gain rc in either case
 	}
 	n := int32(s.t.n)
 	s.stack = append(s.stack[:0], top)
-	exact := true
+	exact := s.exact
 	for len(s.stack) > 0 {
 		x := s.stack[len(s.stack)-1]
 		s.stack = s.stack[:len(s.stack)-1]
@@ -243,7 +298,7 @@ func (s *simplex) shift(top int32, rc float64) bool {
 			s.stack = append(s.stack, c)
 		}
 	}
-	return exact
+	s.exact = exact
 }
 
 // store writes the plan and the potentials of the tree back.
