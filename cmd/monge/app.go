@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/report"
+)
+
+// An app is the program with what it needs from outside. Every command is built
+// by a method of it.
+type app struct {
+	stdout, stderr io.Writer
+	terminal       bool // stderr is one
+	// runtime opens onnxruntime, or says why it cannot.
+	runtime func() (engine.Library, error)
+	version string
+
+	// Flags of all commands.
+	json, quiet bool
+	threads     int
+
+	args  []string // as given
+	start time.Time
+}
+
+// Exit codes.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 130 // as shells report it
+)
+
+// run executes a command line and returns the exit code.
+func (a *app) run(ctx context.Context, args []string) int {
+	a.args, a.start = args, time.Now()
+	root := a.root()
+	root.SetArgs(args)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	err := root.ExecuteContext(ctx)
+	switch {
+	case err == nil:
+		return exitOK
+	case ctx.Err() != nil:
+		fmt.Fprintln(a.stderr, "monge: interrupted; nothing was written")
+		return exitInterrupted
+	}
+	fmt.Fprintln(a.stderr, "monge: "+oneLine(err))
+	if isUsage(err) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "monge",
+		Short:         "Make ONNX models smaller, and merge them, by optimal transport",
+		Long:          rootHelp,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if a.threads < 0 {
+				return usagef("--threads is %d: want a positive number, or 0 for one per core", a.threads)
+			}
+			if a.threads > 0 {
+				runtime.GOMAXPROCS(a.threads)
+			}
+			return nil
+		},
+	}
+	f := root.PersistentFlags()
+	f.SortFlags = false
+	f.BoolVar(&a.json, "json", false, "print the result as JSON")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no notes; fuse and compress print nothing")
+	f.IntVar(&a.threads, "threads", 0, "threads to work with (0: one per core)")
+	root.AddCommand(a.inspectCommand(), a.fuseCommand(), a.compressCommand(), a.evalCommand(), a.runtimeCommand(), a.versionCommand())
+	return root
+}
+
+// note tells a person what happens; warn what they may not expect.
+func (a *app) note(format string, args ...any) {
+	if !a.quiet {
+		a.warn(format, args...)
+	}
+}
+
+func (a *app) warn(format string, args ...any) {
+	fmt.Fprintf(a.stderr, "monge: "+format+"\n", args...)
+}
+
+// A printer is a result that prints itself for a person.
+type printer interface{ Print(io.Writer) }
+
+// show prints what was asked for.
+func (a *app) show(r printer) error {
+	if a.json {
+		return report.JSON(a.stdout, r)
+	}
+	r.Print(a.stdout)
+	return nil
+}
+
+// done prints what became of a file: unlike in show, the file is the result.
+func (a *app) done(r printer) error {
+	if a.quiet && !a.json {
+		return nil
+	}
+	return a.show(r)
+}
+
+// cost is what the program has used so far.
+func (a *app) cost() report.Cost {
+	c := report.Cost{Seconds: time.Since(a.start).Seconds()}
+	if peak, err := engine.PeakMemory(); err == nil {
+		c.PeakMemory = peak
+	}
+	return c
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/report"
+)
+
+type evalFlags struct {
+	data      dataFlags
+	shapes    shapeFlags
+	runs      int
+	noLatency bool
+}
+
+func (a *app) evalCommand() *cobra.Command {
+	var f evalFlags
+	cmd := &cobra.Command{
+		Use:               "eval MODEL [MODEL...] --data D",
+		Short:             "Compare models on data: accuracy, agreement, size, latency",
+		Long:              evalHelp,
+		Example:           "  monge eval model.onnx half.onnx --data images.npz --scale 0.0039215686\n  monge eval model.onnx half.onnx --data folder/ --scale 0.0039215686 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225",
+		Args:              atLeast(1, "one model or more"),
+		ValidArgsFunction: completeModels,
+		RunE: running(func(cmd *cobra.Command, args []string) error {
+			switch {
+			case f.data.path == "":
+				return usagef("--data is missing (--data none measures size and latency alone)")
+			case f.runs < 0:
+				return usagef("--runs is %d: want a positive number, or 0 for %d", f.runs, engine.MinRuns)
+			}
+			if err := f.data.check(); err != nil {
+				return err
+			}
+			return a.eval(cmd.Context(), args, &f)
+		}),
+	}
+	f.data.add(cmd, "data set to run (none: size and latency alone); see monge --help")
+	cmd.Flags().IntVar(&f.runs, "runs", 0, "least number of timed runs (0: 30)")
+	cmd.Flags().BoolVar(&f.noLatency, "no-latency", false, "do not measure latency")
+	f.shapes.add(cmd)
+	cmd.Flags().SortFlags = false
+	return cmd
+}
+
+func (a *app) eval(ctx context.Context, paths []string, f *evalFlags) error {
+	models, shapes, err := f.shapes.load(paths)
+	if err != nil {
+		return err
+	}
+	r := &report.Evaluation{}
+	var evals []engine.Eval
+	if f.data.given() {
+		evals, err = a.evalData(ctx, models, f, r)
+	} else {
+		evals, err = a.evalLatency(ctx, models, shapes, f)
+	}
+	if err != nil {
+		return err
+	}
+	for i, e := range evals {
+		j := report.Judge(e)
+		if size, err := measure(models[i], shapes); err == nil {
+			j.MACs, j.OpenDims = &size.MACs, size.OpenDims
+		} else {
+			a.warn("MACs are not known: %s", oneLine(in(paths[i], err)))
+		}
+		if e.Latency != nil {
+			r.Threads = e.Latency.Threads
+		}
+		r.Models = append(r.Models, j)
+	}
+	r.Cost = a.cost()
+	return a.show(r)
+}
+
+func (a *app) evalData(ctx context.Context, models []*onnxio.Model, f *evalFlags, r *report.Evaluation) ([]engine.Eval, error) {
+	data, err := f.data.open()
+	if err != nil {
+		return nil, err
+	}
+	r.Data, r.Samples = f.data.path, data.Len()
+	progress, clear := a.progress("running the models")
+	defer clear()
+	o := engine.EvalOptions{Runs: f.runs, StreamOptions: engine.StreamOptions{Batch: f.data.batch, Threads: a.threads, Progress: progress}}
+	if f.noLatency {
+		o.Runs = -1
+	}
+	return engine.Evaluate(ctx, models, data, o)
+}
+
+// evalLatency measures what can be had without data.
+func (a *app) evalLatency(ctx context.Context, models []*onnxio.Model, shapes map[string][]int, f *evalFlags) ([]engine.Eval, error) {
+	var evals []engine.Eval
+	for _, m := range models {
+		e := engine.Eval{Model: m.Path}
+		e.Params, e.Bytes = engine.Size(m)
+		if !f.noLatency {
+			t, err := engine.Latency(ctx, m, engine.LatencyOptions{Threads: a.threads, Runs: f.runs, Shapes: shapes})
+			if err != nil {
+				return nil, in(m.Path, err)
+			}
+			e.Latency = &t
+		}
+		evals = append(evals, e)
+	}
+	return evals, nil
+}

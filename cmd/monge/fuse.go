@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/monge-ml/monge/fuse"
+	"github.com/monge-ml/monge/report"
+)
+
+type fuseFlags struct {
+	weights []float64
+	onto    int
+	align   alignFlags
+	output  outputFlags
+	shapes  shapeFlags
+}
+
+func (a *app) fuseCommand() *cobra.Command {
+	var f fuseFlags
+	cmd := &cobra.Command{
+		Use:               "fuse A B [C...] -o OUT",
+		Short:             "Make one model out of several of the same architecture, of equal or different widths",
+		Long:              fuseHelp,
+		Example:           "  monge fuse a.onnx b.onnx -o ab.onnx --data images.npz --scale 0.0039215686\n  monge fuse wide.onnx narrow.onnx -o fused.onnx --weights 0.3,0.7",
+		Args:              atLeast(2, "two models or more"),
+		ValidArgsFunction: completeModels,
+		RunE: running(func(cmd *cobra.Command, args []string) error {
+			if err := f.align.check(cmd); err != nil {
+				return err
+			}
+			return a.fuse(cmd.Context(), args, &f)
+		}),
+	}
+	f.output.add(cmd)
+	cmd.Flags().Float64SliceVar(&f.weights, "weights", nil, "shares of the models, summing to 1 (default: equal ones)")
+	cmd.Flags().IntVar(&f.onto, "onto", 0, "model, counted from 1, whose widths and channel order the result has (default: the last)")
+	f.align.add(cmd, []string{"weights", "activations", "none"})
+	f.shapes.add(cmd)
+	cmd.Flags().SortFlags = false
+	return cmd
+}
+
+func (a *app) fuse(ctx context.Context, paths []string, f *fuseFlags) error {
+	if err := f.output.check(append([]string{f.align.data.path}, paths...)...); err != nil {
+		return err
+	}
+	models, shapes, err := f.shapes.load(paths)
+	if err != nil {
+		return err
+	}
+	by, err := f.align.options(a, f.output.dryRun)
+	if err != nil {
+		return err
+	}
+	progress, clear := a.progress("comparing activations")
+	defer clear()
+	by.Progress = progress
+	out, done, err := fuse.Models(ctx, models, fuse.Options{
+		Weights: f.weights, Onto: f.onto, Align: by, KeepBatchNorm: f.align.keepBN, InputShapes: shapes,
+	})
+	clear()
+	if err != nil {
+		return err
+	}
+	r := &report.Fusion{DryRun: f.output.dryRun, Alignment: alignment(by), Report: done}
+	for i, m := range models {
+		size, err := measure(m, shapes)
+		if err != nil {
+			return in(paths[i], err)
+		}
+		r.Models = append(r.Models, report.Parent{Model: paths[i], Weight: done.Weights[i], Size: size})
+	}
+	if f.output.dryRun {
+		r.Result = r.Models[done.Onto-1].Size
+		r.Result.Bytes = 0
+	} else {
+		if r.Result, err = f.output.save(ctx, a, out, shapes); err != nil {
+			return err
+		}
+		r.Output = f.output.path
+	}
+	r.Cost = a.cost()
+	return a.done(r)
+}

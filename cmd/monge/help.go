@@ -1,0 +1,85 @@
+package main
+
+const rootHelp = `Monge makes ONNX models smaller and merges them by optimal transport. It reads an
+ONNX graph, finds which channels belong together (spaces), moves channels onto
+channels, and writes an ordinary ONNX model, narrower or fused. No training
+framework is needed; onnxruntime runs the models where data is used.
+
+A session, from a look at the model to the verdict:
+
+  monge inspect model.onnx
+  monge compress model.onnx -o half.onnx --keep 0.5 --data images.npz --scale 0.0039215686
+  monge eval model.onnx half.onnx --data images.npz --scale 0.0039215686
+
+and two models into one:
+
+  monge fuse a.onnx b.onnx -o ab.onnx --data images.npz --scale 0.0039215686
+
+Data (--data) is one of
+  .npz    arrays named like the model's inputs, first axis the sample; labels, if
+          any, in an integer array "labels". One unlabelled array feeds a model
+          with one input, whatever its name.
+  .npy    one array for a model with one input
+  folder  of PNG or JPEG images, sub-folders being the classes; or of onnxruntime's
+          test_data_set_* folders
+Inputs become (x·scale − mean)/std. With data channels are compared by their
+activations, without data or without onnxruntime by their weights.
+
+` + definitions + `
+Exit codes: 0 done, 1 failed, 2 mistake in the command line, 130 interrupted.
+A command that fails or is interrupted leaves no file behind.`
+
+const definitions = `Definitions
+  space             a set of channels that must be changed together: a layer's
+                    outputs, or all layers that add into a residual stream
+  frozen            a space that may not change: it reaches an input or output of
+                    the graph, or an operator without a rule
+  params            elements of all floating-point and 8-bit or narrower tensors
+  MACs              multiply-accumulates of Conv, ConvTranspose, Gemm, MatMul and
+                    recurrent layers, batch 1, at --input-shape or static dims
+  narrowable share  parameters in weights with at least one axis in a space that
+                    is not frozen, over all weights of those operators
+  top-1, top-5      share of samples whose label has the highest score, or is
+                    among the five highest
+  agreement         with the first model: share of samples with the same arg-max
+                    for outputs [N, K ≥ 2], else 1 − ‖y − y₀‖/‖y₀‖
+  cosine, max diff  ⟨y, y₀⟩/(‖y‖·‖y₀‖) and largest |y − y₀|, over all samples
+  latency           median of at least 30 runs, batch 1, after warm-up, with the
+                    number of threads printed
+  peak memory       the process's high-water mark, onnxruntime included
+`
+
+const inspectHelp = `Show what a model is made of: its layers, its spaces with their widths, what can
+be narrowed, and what is frozen and why.
+
+A space is named after the first node that makes it. Its width may be changed by
+compress unless it is frozen or can only be permuted.`
+
+const fuseHelp = `Make one model out of several of the same architecture. The channels of every
+model are moved onto those of one of them (--onto) by optimal transport, and the
+weights are averaged (Singh & Jaggi, Model Fusion via Optimal Transport, 2020).
+Widths may differ; the result has those of --onto. Names of inputs and outputs are
+those of that model.
+
+With --data channels are matched by their activations, which needs onnxruntime;
+without, by their weights.`
+
+const compressHelp = `Make a model narrower. Every space that can change keeps some of its channels, and
+the others are merged into the nearest of them.
+
+  --keep F       every space keeps max(1, round(F·n)) of its n channels
+  --macs F       widths with at most this share of the multiply-accumulates
+  --params F     widths with at most this share of the parameters
+  --into NARROW  the widths of a narrow model of the same architecture
+
+With --data channels are compared by their activations, which needs onnxruntime;
+without, by their weights.`
+
+const evalHelp = `Run models over a data set and print one table: accuracy where there are labels,
+agreement with the first model, parameters, MACs, size and latency.
+
+` + definitions
+
+const runtimeHelp = `Show which onnxruntime library models run on, and every place where one was looked
+for: MONGE_ONNXRUNTIME, beside the program, .onnxruntime, the user's cache, the
+system's library folders, and Python environments. Fails if there is none.`

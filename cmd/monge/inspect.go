@@ -1,0 +1,34 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/monge-ml/monge/align"
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/report"
+)
+
+func (a *app) inspectCommand() *cobra.Command {
+	var shapes shapeFlags
+	cmd := &cobra.Command{
+		Use:               "inspect MODEL",
+		Short:             "Show layers and spaces: what can be narrowed, what is frozen and why",
+		Long:              inspectHelp,
+		Example:           "  monge inspect model.onnx\n  monge inspect model.onnx --json | jq '.spaces[] | select(.frozen) | {name, reason}'",
+		Args:              exactly(1, "one model"),
+		ValidArgsFunction: completeModels,
+		RunE: running(func(_ *cobra.Command, args []string) error {
+			models, given, err := shapes.load(args)
+			if err != nil {
+				return err
+			}
+			s, err := align.NewSubject(models[0], coupling.Options{InputShapes: given})
+			if err != nil {
+				return in(args[0], err)
+			}
+			return a.show(report.Inspect(s.Model, s.Graph, s.Analysis, sizeOf(s.Model, s.Analysis)))
+		}),
+	}
+	shapes.add(cmd)
+	return cmd
+}

@@ -1,0 +1,40 @@
+// Monge makes ONNX models smaller and merges them by optimal transport.
+// `monge --help` says how.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"golang.org/x/term"
+
+	"github.com/monge-ml/monge/engine"
+)
+
+// version is set by the linker: -ldflags '-X main.version=v1.2.3'.
+var version string
+
+// versionOf is the version that the linker or, after `go install`, the module
+// system knows.
+func versionOf() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "devel"
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	a := &app{
+		stdout: os.Stdout, stderr: os.Stderr, terminal: term.IsTerminal(int(os.Stderr.Fd())),
+		runtime: engine.Available, version: versionOf(),
+	}
+	os.Exit(a.run(ctx, os.Args[1:]))
+}

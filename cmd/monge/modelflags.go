@@ -1,0 +1,113 @@
+package main
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/report"
+)
+
+// shapeFlags give sizes to free dimensions of inputs.
+type shapeFlags struct{ list []string }
+
+func (s *shapeFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&s.list, "input-shape", nil, "sizes for an input with free dimensions: name=1x3x320x320 (may be repeated)")
+}
+
+// parse reads the flags by themselves.
+func (s *shapeFlags) parse() (map[string][]int, error) {
+	shapes := map[string][]int{}
+	for _, text := range s.list {
+		at := strings.LastIndex(text, "=")
+		if at < 1 {
+			return nil, usagef("--input-shape %s: want name=1x3x320x320", text)
+		}
+		name := text[:at]
+		if _, twice := shapes[name]; twice {
+			return nil, usagef("--input-shape: %q is given twice", name)
+		}
+		for _, d := range strings.Split(text[at+1:], "x") {
+			n, err := strconv.Atoi(d)
+			if err != nil || n < 1 {
+				return nil, usagef("--input-shape %s: %q is not a size; want name=1x3x320x320", text, d)
+			}
+			shapes[name] = append(shapes[name], n)
+		}
+	}
+	return shapes, nil
+}
+
+// load reads the models and sees whether the shapes fit them.
+func (s *shapeFlags) load(paths []string) ([]*onnxio.Model, map[string][]int, error) {
+	shapes, err := s.parse()
+	if err != nil {
+		return nil, nil, err
+	}
+	models := make([]*onnxio.Model, len(paths))
+	used := map[string]bool{}
+	names := []string{}
+	for i, path := range paths {
+		if models[i], err = onnxio.Load(path); err != nil {
+			return nil, nil, in(path, err)
+		}
+		inputs, err := engine.Inputs(models[i])
+		if err != nil {
+			return nil, nil, in(path, err)
+		}
+		for _, input := range inputs {
+			names = append(names, input.Name)
+			shape, ok := shapes[input.Name]
+			if !ok {
+				continue
+			}
+			used[input.Name] = true
+			if !fits(shape, input.Dims) {
+				return nil, nil, usagef("%s: --input-shape %v does not fit input %s", path, shape, input)
+			}
+		}
+	}
+	for name := range shapes {
+		if !used[name] {
+			return nil, nil, usagef("%s: --input-shape: there is no input %q (inputs: %s)", paths[0], name, strings.Join(names, ", "))
+		}
+	}
+	return models, shapes, nil
+}
+
+// fits reports whether a shape agrees with what a model fixes of it. The first
+// axis may differ: it is the batch.
+func fits(shape []int, dims []int64) bool {
+	if dims == nil {
+		return true
+	}
+	if len(shape) != len(dims) {
+		return false
+	}
+	for i, d := range dims {
+		if i > 0 && d >= 0 && int(d) != shape[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// measure returns a model's size.
+func measure(m *onnxio.Model, shapes map[string][]int) (report.Size, error) {
+	an, err := coupling.Analyze(m, coupling.Options{InputShapes: shapes})
+	if err != nil {
+		return report.Size{}, err
+	}
+	return sizeOf(m, an), nil
+}
+
+func sizeOf(m *onnxio.Model, an *coupling.Analysis) report.Size {
+	var s report.Size
+	s.Params, s.Bytes = engine.Size(m)
+	s.MACs, s.OpenDims = an.MACs(nil)
+	return s
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/report"
+)
+
+// outputFlags say where the result goes.
+type outputFlags struct {
+	path          string
+	force, dryRun bool
+}
+
+func (o *outputFlags) add(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVarP(&o.path, "output", "o", "", "file to write; one that exists is replaced")
+	f.BoolVar(&o.force, "force", false, "let the output replace one of the inputs")
+	f.BoolVar(&o.dryRun, "dry-run", false, "print the widths and write nothing")
+}
+
+// check finds out, before the work begins, whether the result can be written.
+// inputs are the files that are read.
+func (o *outputFlags) check(inputs ...string) error {
+	if o.dryRun {
+		return nil
+	}
+	if o.path == "" {
+		return usagef("-o is missing: where shall the result go? (--dry-run prints the widths and writes nothing)")
+	}
+	info, err := os.Stat(o.path)
+	switch {
+	case err == nil && info.IsDir():
+		return fmt.Errorf("%s: cannot be written: it is a folder", o.path)
+	case err == nil && !o.force:
+		for _, in := range inputs {
+			if other, err := os.Stat(in); err == nil && os.SameFile(info, other) {
+				return usagef("%s: is an input; --force lets it be replaced", o.path)
+			}
+		}
+	}
+	probe, err := os.CreateTemp(filepath.Dir(o.path), ".monge-*")
+	if err != nil {
+		var path *os.PathError
+		if errors.As(err, &path) {
+			err = path.Err // the temporary name would only puzzle
+		}
+		return fmt.Errorf("%s: cannot be written: %w", o.path, err)
+	}
+	return errors.Join(probe.Close(), os.Remove(probe.Name()))
+}
+
+// save writes the result with its history, and measures it. Once ctx is done
+// nothing is written.
+func (o *outputFlags) save(ctx context.Context, a *app, m *onnxio.Model, shapes map[string][]int) (report.Size, error) {
+	m.SetMetadata("monge.version", a.version)
+	m.SetMetadata("monge.command", commandLine(a.args))
+	size, err := measure(m, shapes)
+	if err != nil {
+		return size, in(o.path, err)
+	}
+	if err := ctx.Err(); err != nil {
+		return size, err
+	}
+	return size, in(o.path, onnxio.Save(o.path, m))
+}
+
+// commandLine prints arguments as a shell would take them.
+func commandLine(args []string) string {
+	words := []string{"monge"}
+	for _, a := range args {
+		if a == "" || strings.ContainsAny(a, " \t\n'\"\\$`*?[](){}<>|&;#~!") {
+			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+		words = append(words, a)
+	}
+	return strings.Join(words, " ")
+}

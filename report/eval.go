@@ -1,0 +1,112 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+
+	"github.com/monge-ml/monge/engine"
+)
+
+// An Evaluation compares models on one data set.
+type Evaluation struct {
+	Data    string   `json:"data,omitempty"` // path; "" without data
+	Samples int      `json:"samples"`
+	Threads int      `json:"threads"` // that worked on one operator while latency was measured; 0 if it was not
+	Models  []Judged `json:"models"`
+	Cost
+}
+
+// Judged is what was measured about one model. Figures that could not be had are
+// missing from the JSON.
+type Judged struct {
+	Model string `json:"model"` // path
+	// MACs is nil where the graph could not be analysed.
+	MACs   *int64 `json:"macs,omitempty"`
+	Params int64  `json:"params"`
+	Bytes  int64  `json:"bytes"`
+	// OpenDims is set where free dimensions were counted as one in MACs.
+	OpenDims bool `json:"open_dims"`
+
+	Top1 *float64 `json:"top1,omitempty"` // share of samples
+	Top5 *float64 `json:"top5,omitempty"`
+
+	// Against the first model: the worst of the outputs.
+	Agreement *float64 `json:"agreement,omitempty"`
+	Cosine    *float64 `json:"cosine,omitempty"`
+	MaxDiff   *float64 `json:"max_diff,omitempty"`
+
+	Outputs  []engine.OutputEval `json:"outputs,omitempty"`
+	Recorded []engine.OutputEval `json:"recorded,omitempty"` // against the outputs in a test_data_set
+
+	LatencyMS    *float64 `json:"latency_ms,omitempty"` // median
+	LatencyRuns  int      `json:"latency_runs,omitempty"`
+	LatencyBatch int      `json:"latency_batch,omitempty"`
+}
+
+// Judge takes over what the engine measured.
+func Judge(e engine.Eval) Judged {
+	j := Judged{
+		Model: e.Model, Params: e.Params, Bytes: e.Bytes, Top1: e.Top1, Top5: e.Top5,
+		Agreement: e.Agreement, Cosine: e.Cosine, MaxDiff: e.MaxDiff, Outputs: e.Outputs, Recorded: e.Recorded,
+	}
+	if t := e.Latency; t != nil {
+		j.LatencyMS, j.LatencyRuns, j.LatencyBatch = &t.MedianMS, t.Runs, t.Batch
+	}
+	return j
+}
+
+// Print writes the comparison for a person.
+func (r *Evaluation) Print(w io.Writer) {
+	t := newTable("<model", "top-1", "top-5", "agreement", "cosine", "max diff", "recorded diff", "params", "MACs", "size", "latency")
+	open, compared, recorded := false, false, false
+	runs, batch := math.MaxInt, 0
+	for _, m := range r.Models {
+		macs := ""
+		if m.MACs != nil {
+			macs = Size{MACs: *m.MACs, OpenDims: m.OpenDims}.macs()
+		}
+		open, compared, recorded = open || m.OpenDims, compared || m.Agreement != nil, recorded || len(m.Recorded) > 0
+		latency := ""
+		if m.LatencyMS != nil {
+			latency = fmt.Sprintf("%.3g ms", *m.LatencyMS)
+			runs, batch = min(runs, m.LatencyRuns), max(batch, m.LatencyBatch)
+		}
+		t.add(m.Model, optional(m.Top1, percent), optional(m.Top5, percent), optional(m.Agreement, percent), optional(m.Cosine, six), optional(m.MaxDiff, three),
+			worst(m.Recorded), count(m.Params), macs, size(m.Bytes), latency)
+	}
+	t.print(w)
+	fmt.Fprintln(w)
+	if r.Data != "" {
+		fmt.Fprintf(w, "%s of %s\n", plural(r.Samples, "sample"), r.Data)
+	}
+	if compared {
+		fmt.Fprintln(w, "agreement, cosine, max diff: with the first model, the worst of the outputs")
+	}
+	if recorded {
+		fmt.Fprintln(w, "recorded diff: largest difference from the outputs in the test data")
+	}
+	if batch > 0 {
+		fmt.Fprintf(w, "latency: median of at least %s, batch %d, %s\n", plural(runs, "run"), batch, plural(r.Threads, "thread"))
+	}
+	if open {
+		fmt.Fprintln(w, openNote)
+	}
+	fmt.Fprintf(w, "done %s\n", r.Cost.text())
+}
+
+func six(x float64) string   { return strconv.FormatFloat(x, 'f', 6, 64) }
+func three(x float64) string { return strconv.FormatFloat(x, 'g', 3, 64) }
+
+// worst is the largest difference from recorded outputs.
+func worst(list []engine.OutputEval) string {
+	if len(list) == 0 {
+		return ""
+	}
+	d := 0.0
+	for _, o := range list {
+		d = max(d, o.MaxDiff)
+	}
+	return three(d)
+}

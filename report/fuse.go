@@ -1,0 +1,64 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/monge-ml/monge/fuse"
+)
+
+// A Fusion is the result of fusing models.
+type Fusion struct {
+	Models []Parent `json:"models"`
+	Output string   `json:"output,omitempty"` // path of the result; "" for a dry run
+	DryRun bool     `json:"dry_run"`
+	Alignment
+	Result Size `json:"result"`
+	*fuse.Report
+	Cost
+}
+
+// A Parent is one of the models that were fused.
+type Parent struct {
+	Model  string  `json:"model"`  // path
+	Weight float64 `json:"weight"` // its share
+	Size
+}
+
+// Print writes the result for a person.
+func (r *Fusion) Print(w io.Writer) {
+	t := newTable("<space", "<widths", "width", "<moved")
+	for _, s := range r.Spaces {
+		var widths, moved []string
+		for i, n := range s.Widths {
+			widths = append(widths, fmt.Sprint(n))
+			if i+1 != r.Onto && !r.DryRun {
+				moved = append(moved, fmt.Sprintf("%.0f%%", 100*s.Moved[i]))
+			}
+		}
+		t.add(s.Name, strings.Join(widths, " + "), fmt.Sprint(s.Width), strings.Join(moved, ", "))
+	}
+	t.print(w)
+	fmt.Fprintln(w)
+
+	t = newTable("<model", "weight", "params", "MACs", "size", "<")
+	for i, m := range r.Models {
+		note := ""
+		if i+1 == r.Onto {
+			note = "gives widths and order"
+		}
+		t.add(m.Model, fmt.Sprintf("%.4g", m.Weight), count(m.Params), m.macs(), size(m.Bytes), note)
+	}
+	row := []string{or(r.Output, "(result)"), "", count(r.Result.Params), r.Result.macs(), "", ""}
+	if r.Result.Bytes > 0 {
+		row[4] = size(r.Result.Bytes)
+	}
+	t.add(row...)
+	t.print(w)
+	if r.Result.OpenDims {
+		fmt.Fprintln(w, openNote)
+	}
+	fmt.Fprintln(w)
+	printEnd(w, r.Output, r.Alignment, r.Folded, r.Cost)
+}

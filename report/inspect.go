@@ -1,0 +1,264 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
+
+// An Inspection describes one model.
+type Inspection struct {
+	Model     string            `json:"model"` // path
+	IRVersion int64             `json:"ir_version"`
+	Opsets    map[string]int64  `json:"opsets"`   // version by domain; "" is the standard one
+	Producer  string            `json:"producer"` // name and version
+	Metadata  map[string]string `json:"metadata"`
+	Inputs    []Value           `json:"inputs"`
+	Outputs   []Value           `json:"outputs"`
+	Size
+	// NarrowableShare is the share of the parameters of linear operators that
+	// lie in weights with at least one axis in a space that is not frozen.
+	NarrowableShare float64 `json:"narrowable_share"`
+	Layers          []Layer `json:"layers"`
+	Spaces          []Space `json:"spaces"`
+}
+
+// A Value is an input or output of a model.
+type Value struct {
+	Name     string   `json:"name"`
+	Type     string   `json:"type"`
+	Dims     []int64  `json:"dims"`      // -1 where free; null where the rank is unknown
+	DimNames []string `json:"dim_names"` // names of free dims, "" for the others
+}
+
+func (v Value) String() string {
+	return fmt.Sprintf("%s %s %s", v.Name, v.Type, shape(v.Dims, v.DimNames))
+}
+
+// A Layer is a linear operator.
+type Layer struct {
+	Name      string   `json:"name"`
+	Op        string   `json:"op"`
+	Weight    string   `json:"weight"` // "" where two activations are multiplied
+	Bias      string   `json:"bias"`   // "" where there is none
+	Recurrent string   `json:"recurrent,omitempty"`
+	Dims      []int64  `json:"dims"` // of the weight
+	Params    int64    `json:"params"`
+	MACs      int64    `json:"macs"`
+	Followers []string `json:"followers"` // operators up to the next branch or layer
+}
+
+// A Space is a set of channels that change together.
+type Space struct {
+	Name   string `json:"name"`
+	Width  int    `json:"width"`  // channels, over all groups
+	Groups int    `json:"groups"` // groups with channels of their own
+	// Frozen: nothing may change. Narrowable: the width may. A space that is
+	// neither may only be permuted.
+	Frozen     bool   `json:"frozen"`
+	Narrowable bool   `json:"narrowable"`
+	Reason     string `json:"reason"` // why it is not narrowable, "" if it is
+	Residual   bool   `json:"residual"`
+	Linear     bool   `json:"linear"`
+	Producers  []Use  `json:"producers"`
+	Consumers  []Use  `json:"consumers"`
+}
+
+// A Use is a weight axis along which a space runs.
+type Use struct {
+	Node   string `json:"node"`
+	Op     string `json:"op"`
+	Weight string `json:"weight"`
+	Axis   int    `json:"axis"`
+}
+
+// Inspect describes a model by its graph and its analysis.
+func Inspect(m *onnxio.Model, g *onnxio.Graph, a *coupling.Analysis, s Size) *Inspection {
+	p := m.Proto
+	r := &Inspection{
+		Model: m.Path, IRVersion: p.GetIrVersion(), Opsets: map[string]int64{}, Metadata: map[string]string{},
+		Producer: strings.TrimSpace(p.GetProducerName() + " " + p.GetProducerVersion()),
+		Inputs:   values(g.Inputs()), Outputs: values(g.Outputs()),
+		Size: s, NarrowableShare: a.NarrowableShare(), Layers: layers(g, a), Spaces: []Space{},
+	}
+	for _, o := range p.GetOpsetImport() {
+		r.Opsets[o.GetDomain()] = o.GetVersion()
+	}
+	for _, kv := range p.GetMetadataProps() {
+		r.Metadata[kv.GetKey()] = kv.GetValue()
+	}
+	for _, s := range a.Spaces {
+		reason := s.Reason
+		if reason == "" {
+			reason = s.Rigid
+		}
+		r.Spaces = append(r.Spaces, Space{
+			Name: s.Name, Width: s.Width * s.Groups, Groups: s.Groups, Frozen: s.Frozen, Narrowable: s.Narrowable(), Reason: reason,
+			Residual: s.Residual, Linear: s.Linear, Producers: uses(s.Producers()), Consumers: uses(s.Consumers()),
+		})
+	}
+	return r
+}
+
+func values(list []*onnxpb.ValueInfoProto) []Value {
+	out := make([]Value, len(list))
+	for i, v := range list {
+		dims, names, _ := onnxio.Dims(v)
+		out[i] = Value{Name: v.GetName(), Type: strings.ToLower(onnxio.ElemType(v).String()), Dims: dims, DimNames: names}
+	}
+	return out
+}
+
+func uses(list []coupling.Use) []Use {
+	out := make([]Use, len(list))
+	for i, u := range list {
+		out[i] = Use{Node: u.Node.GetName(), Op: u.Node.GetOpType(), Weight: u.Tensor, Axis: u.Axis}
+	}
+	return out
+}
+
+// layers lists the linear operators in the graph's order: those with weights,
+// and products of two activations.
+func layers(g *onnxio.Graph, a *coupling.Analysis) []Layer {
+	withWeight := map[*onnxpb.NodeProto]onnxio.Layer{}
+	for _, l := range g.Layers() {
+		withWeight[l.Node] = l
+	}
+	macs := map[*onnxpb.NodeProto]int64{}
+	for _, op := range a.Ops {
+		macs[op.Node] += op.MACs(nil)
+	}
+	out := []Layer{}
+	for _, n := range g.Nodes {
+		l, ok := withWeight[n]
+		if _, counted := macs[n]; !ok && !counted {
+			continue
+		}
+		row := Layer{Name: nameOf(n), Op: n.GetOpType(), Weight: l.Weight, Bias: l.Bias, Recurrent: l.Recurrent, MACs: macs[n], Dims: []int64{}, Followers: []string{}}
+		for _, w := range []string{l.Weight, l.Bias, l.Recurrent} {
+			if t := g.Constant(w); t != nil {
+				row.Params += elements(t.GetDims())
+			}
+		}
+		if t := g.Constant(l.Weight); t != nil {
+			row.Dims = append(row.Dims, t.GetDims()...)
+		}
+		for _, f := range l.Followers {
+			row.Followers = append(row.Followers, f.GetOpType())
+		}
+		out = append(out, row)
+	}
+	return out
+}
+
+// nameOf is a node's name, or that of its output.
+func nameOf(n *onnxpb.NodeProto) string {
+	if n.GetName() != "" || len(n.GetOutput()) == 0 {
+		return n.GetName()
+	}
+	return n.GetOutput()[0]
+}
+
+func elements(dims []int64) int64 {
+	n := int64(1)
+	for _, d := range dims {
+		n *= d
+	}
+	return n
+}
+
+// Print writes the inspection for a person.
+func (r *Inspection) Print(w io.Writer) {
+	fmt.Fprintln(w, r.Model)
+	fmt.Fprintf(w, "  made by   %s; IR version %d, opset %s\n", or(r.Producer, "unknown"), r.IRVersion, r.opsets())
+	for i, v := range r.Inputs {
+		fmt.Fprintf(w, "  %-8s  %v\n", first(i, "inputs"), v)
+	}
+	for i, v := range r.Outputs {
+		fmt.Fprintf(w, "  %-8s  %v\n", first(i, "outputs"), v)
+	}
+	narrowable := 0
+	for _, s := range r.Spaces {
+		if s.Narrowable {
+			narrowable++
+		}
+	}
+	fmt.Fprintf(w, "  costs     %s parameters, %s MACs per sample, %s\n", grouped(r.Params), grouped(r.MACs), size(r.Bytes))
+	fmt.Fprintf(w, "  can be narrowed: %d of %s, with %s of the layers' parameters\n", narrowable, plural(len(r.Spaces), "space"), percent(r.NarrowableShare))
+
+	fmt.Fprintln(w)
+	t := newTable("<layer", "<operator", "<weight", "<shape", "params", "MACs", "<followed by")
+	for _, l := range r.Layers {
+		dims := ""
+		if l.Weight != "" {
+			dims = shape(l.Dims, nil)
+		}
+		t.add(l.Name, l.Op, or(l.Weight, "(two activations)"), dims, count(l.Params), count(l.MACs), strings.Join(l.Followers, ", "))
+	}
+	t.print(w)
+
+	fmt.Fprintln(w)
+	t = newTable("<space", "width", "<narrow?", "<made by", "<read by")
+	for _, s := range r.Spaces {
+		state := "yes"
+		switch {
+		case s.Frozen:
+			state = "no: " + s.Reason
+		case !s.Narrowable:
+			state = "permute only: " + s.Reason
+		case s.Residual:
+			state = "yes, residual stream"
+		}
+		width := fmt.Sprint(s.Width)
+		if s.Groups > 1 {
+			width = fmt.Sprintf("%d×%d", s.Groups, s.Width/s.Groups)
+		}
+		t.add(s.Name, width, state, weights(s.Producers), weights(s.Consumers))
+	}
+	t.print(w)
+	if r.OpenDims {
+		fmt.Fprintf(w, "\n%s\n", openNote)
+	}
+}
+
+func (r *Inspection) opsets() string {
+	var parts []string
+	for _, domain := range slices.Sorted(maps.Keys(r.Opsets)) {
+		parts = append(parts, strings.TrimSpace(fmt.Sprintf("%s %d", domain, r.Opsets[domain])))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// weights lists the weights of some uses, each once.
+func weights(list []Use) string {
+	var names []string
+	seen := map[string]bool{}
+	for _, u := range list {
+		if !seen[u.Weight] {
+			seen[u.Weight] = true
+			names = append(names, u.Weight)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// first labels the first line of a block.
+func first(i int, label string) string {
+	if i > 0 {
+		return ""
+	}
+	return label
+}
+
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
