@@ -230,3 +230,21 @@ func TestLargerThanMemory(t *testing.T) {
 	}
 	onlyFiles(t, dir, "d", "m.onnx")
 }
+
+// More than 2 GiB, from many tensors that share one payload.
+func TestTooLargeForOneFile(t *testing.T) {
+	m := chain()
+	shared := make([]byte, 1<<20)
+	for i := range 2049 {
+		m.Proto.Graph.Initializer = append(m.Proto.Graph.Initializer, &onnxpb.TensorProto{
+			Name: ptr(fmt.Sprint("w", i)), DataType: ptr(int32(onnxio.Float)), Dims: []int64{1 << 18}, RawData: shared})
+	}
+	if _, err := m.Encode(); err == nil {
+		t.Error("encoded beyond 2 GiB")
+	}
+	dir := t.TempDir()
+	if err := onnxio.SaveWith(filepath.Join(dir, "m.onnx"), m, onnxio.SaveOptions{External: onnxio.Never}); err == nil {
+		t.Error("saved beyond 2 GiB")
+	}
+	onlyFiles(t, dir)
+}

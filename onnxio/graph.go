@@ -249,6 +249,7 @@ func (g *Graph) Producer(tensor string) *onnxpb.NodeProto { return g.producers[t
 
 // Consumers returns the readings of a tensor by nodes of this graph, in the
 // file's order. That the graph may put it out is not among them: [Graph.IsOutput].
+// The slice belongs to the index.
 func (g *Graph) Consumers(tensor string) []Consumer { return g.consumers[tensor] }
 
 // Subgraphs returns the graphs held by a node, in the order of its attributes.
