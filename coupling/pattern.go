@@ -2,8 +2,10 @@ package coupling
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // A pattern is a parsed axis expression: the axes of every input and output of
@@ -38,13 +40,16 @@ func parsePattern(s string) (*pattern, error) {
 	if !ok {
 		return nil, fmt.Errorf("axis expression %q has no ->", s)
 	}
+	if strings.Contains(right, "->") {
+		return nil, fmt.Errorf("axis expression %q has two ->", s)
+	}
 	var p pattern
 	for i, half := range []string{left, right} {
 		for _, part := range strings.Split(half, ",") {
-			lex := lexer{toks: tokenize(part), src: s}
+			ps := parser{toks: tokenize(part), src: s}
 			var axes []axisPattern
-			for !lex.done() {
-				a, err := lex.axis()
+			for len(ps.toks) > 0 {
+				a, err := ps.axis()
 				if err != nil {
 					return nil, err
 				}
@@ -62,131 +67,190 @@ func parsePattern(s string) (*pattern, error) {
 
 func tokenize(s string) []string {
 	var toks []string
-	for i := 0; i < len(s); {
-		switch c := s[i]; {
-		case c == ' ':
-			i++
-		case strings.HasPrefix(s[i:], "..."):
-			toks = append(toks, "...")
-			i += 3
-		case strings.ContainsRune("()[]{}+:", rune(c)):
-			toks = append(toks, string(c))
-			i++
-		default:
-			j := i
-			for j < len(s) && (unicode.IsLetter(rune(s[j])) || unicode.IsDigit(rune(s[j])) || s[j] == '\'' || s[j] == '_') {
-				j++
+	for len(s) > 0 {
+		r, n := utf8.DecodeRuneInString(s)
+		switch {
+		case r == ' ':
+			s = s[1:]
+			continue
+		case strings.HasPrefix(s, "..."):
+			n = 3
+		case isWord(r):
+			n = strings.IndexFunc(s, func(r rune) bool { return !isWord(r) })
+			if n < 0 {
+				n = len(s)
 			}
-			if j == i { // no token of the grammar; let the parser name it
-				j++
-			}
-			toks = append(toks, s[i:j])
-			i = j
 		}
+		toks = append(toks, s[:n])
+		s = s[n:]
 	}
 	return toks
 }
 
-type lexer struct {
+func isWord(r rune) bool {
+	return r < unicode.MaxASCII && (unicode.IsLetter(r) || unicode.IsDigit(r) || r == '\'' || r == '_')
+}
+
+// A parser reads the tokens of one tensor's axes.
+type parser struct {
 	toks []string
 	src  string
 }
 
-func (l *lexer) done() bool { return len(l.toks) == 0 }
-
-func (l *lexer) peek() string {
-	if l.done() {
+func (p *parser) peek() string {
+	if len(p.toks) == 0 {
 		return ""
 	}
-	return l.toks[0]
+	return p.toks[0]
 }
 
-func (l *lexer) next() string {
-	t := l.peek()
-	if !l.done() {
-		l.toks = l.toks[1:]
+func (p *parser) next() string {
+	t := p.peek()
+	if t != "" {
+		p.toks = p.toks[1:]
 	}
 	return t
 }
 
-func (l *lexer) errorf(format string, args ...any) error {
-	return fmt.Errorf("axis expression %q: %s", l.src, fmt.Sprintf(format, args...))
+func (p *parser) errorf(format string, args ...any) error {
+	return fmt.Errorf("axis expression %q: %s", p.src, fmt.Sprintf(format, args...))
 }
 
-func (l *lexer) axis() (axisPattern, error) {
-	switch t := l.next(); t {
-	case "(":
-		return l.group()
-	case "[", "{":
-		a, err := l.axis()
-		if err != nil {
-			return a, err
-		}
-		a.mix = t[0]
-		if c := l.next(); c != map[string]string{"[": "]", "{": "}"}[t] {
-			return a, l.errorf("%q is not closed", t)
-		}
-		if a.op == patName && l.peek() == "..." {
-			l.next()
-			a.op = patRest
-		}
-		return a, nil
-	default:
-		return l.atom(t)
+// axis reads one axis, or one run of axes, of a tensor.
+func (p *parser) axis() (axisPattern, error) {
+	shut, bracket := map[string]string{"[": "]", "{": "}"}[p.peek()]
+	if !bracket {
+		return p.part()
 	}
+	open := p.next()
+	a, err := p.part()
+	if err != nil {
+		return a, err
+	}
+	if p.next() != shut {
+		return a, p.errorf("%q is not closed", open)
+	}
+	a.mix = open[0]
+	return a, nil
 }
 
-func (l *lexer) atom(t string) (axisPattern, error) {
-	if t == "" {
-		return axisPattern{}, l.errorf("ends early")
-	}
-	if unicode.IsDigit(rune(t[0])) {
-		n := 0
-		if _, err := fmt.Sscanf(t, "%d", &n); err != nil || n <= 0 {
-			return axisPattern{}, l.errorf("bad number %q", t)
+// part reads a name, a run, a number or a parenthesis.
+func (p *parser) part() (axisPattern, error) {
+	t := p.next()
+	switch {
+	case t == "":
+		return axisPattern{}, p.errorf("ends early")
+	case t == "(":
+		return p.group()
+	case t[0] >= '0' && t[0] <= '9':
+		n, err := strconv.Atoi(t)
+		if err != nil || n <= 0 {
+			return axisPattern{}, p.errorf("bad number %q", t)
 		}
 		return axisPattern{op: patNumber, size: n}, nil
-	}
-	if !unicode.IsLetter(rune(t[0])) {
-		return axisPattern{}, l.errorf("unexpected %q", t)
+	case !unicode.IsLetter(rune(t[0])):
+		return axisPattern{}, p.errorf("unexpected %q", t)
 	}
 	// h' is h again, on the side that consumes it; the letter's roles already
 	// say so, the prime is for the reader.
 	a := axisPattern{op: patName, name: strings.TrimRight(t, "'")}
-	if l.peek() == "..." {
-		l.next()
+	if p.peek() == "..." {
+		p.next()
 		a.op = patRest
 	}
 	return a, nil
 }
 
-// group parses what follows an opening parenthesis.
-func (l *lexer) group() (axisPattern, error) {
+// group reads what follows an opening parenthesis.
+func (p *parser) group() (axisPattern, error) {
 	g := axisPattern{op: patProd}
+	marks := 0
 	for {
-		switch l.peek() {
+		switch t := p.peek(); t {
 		case "":
-			return g, l.errorf("parenthesis is not closed")
+			return g, p.errorf("parenthesis is not closed")
 		case ")":
-			l.next()
-			return g, nil
-		case "+":
-			if g.op != patSum && len(g.parts) > 1 {
-				return g, l.errorf("put products inside a sum into parentheses")
+			p.next()
+			switch {
+			case len(g.parts) == 0:
+				return g, p.errorf("empty parentheses")
+			case g.op == patSum && len(g.parts) <= marks:
+				return g, p.errorf("a part of the sum is missing")
+			case g.op == patSum && len(g.parts) > marks+1:
+				return g, p.errorf("put products inside a sum into parentheses")
+			case g.op == patIndexed && (len(g.parts) != 2 || marks != 1):
+				return g, p.errorf("an index (g: i) has one factor on each side")
 			}
-			l.next()
-			g.op = patSum
-		case ":":
-			l.next()
-			g.op = patIndexed
+			return g, nil
+		case "+", ":":
+			p.next()
+			op := map[string]patOp{"+": patSum, ":": patIndexed}[t]
+			switch {
+			case g.op == patIndexed || op == patIndexed && (marks > 0 || len(g.parts) != 1):
+				return g, p.errorf("an index (g: i) has one factor on each side")
+			case len(g.parts) <= marks:
+				return g, p.errorf("a part of the sum is missing")
+			case len(g.parts) > marks+1:
+				return g, p.errorf("put products inside a sum into parentheses")
+			}
+			g.op = op
+			marks++
+		case "[", "{":
+			return g, p.errorf("brackets belong around a whole axis")
 		default:
-			a, err := l.axis()
+			a, err := p.part()
 			if err != nil {
 				return g, err
+			}
+			if a.op == patRest {
+				return g, p.errorf("a run of axes stands inside an axis")
 			}
 			g.parts = append(g.parts, a)
 		}
 	}
+}
+
+// String prints the expression as it is written, without primes.
+func (p *pattern) String() string {
+	side := func(tensors [][]axisPattern) string {
+		var out []string
+		for _, axes := range tensors {
+			out = append(out, join(axes, " "))
+		}
+		return strings.Join(out, ", ")
+	}
+	return strings.TrimSpace(side(p.in) + " -> " + side(p.out))
+}
+
+func (a axisPattern) String() string {
+	s := a.name
+	switch a.op {
+	case patRest:
+		s += "..."
+	case patNumber:
+		s = strconv.Itoa(a.size)
+	case patProd:
+		s = "(" + join(a.parts, " ") + ")"
+	case patIndexed:
+		s = "(" + join(a.parts, ": ") + ")"
+	case patSum:
+		s = "(" + join(a.parts, " + ") + ")"
+	}
+	switch a.mix {
+	case '[':
+		return "[" + s + "]"
+	case '{':
+		return "{" + s + "}"
+	}
+	return s
+}
+
+func join(axes []axisPattern, sep string) string {
+	parts := make([]string, len(axes))
+	for i, a := range axes {
+		parts[i] = a.String()
+	}
+	return strings.Join(parts, sep)
 }
 
 // names visits every letter of the axis.
