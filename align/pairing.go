@@ -28,8 +28,16 @@ type Pairing struct {
 }
 
 // Pair matches two models from their outputs backwards. The error names the
-// first two nodes that differ.
+// models and the first two nodes that differ.
 func Pair(a, b *Subject) (*Pairing, error) {
+	p, err := pair(a, b)
+	if err != nil && b.Model.Path != "" {
+		err = fmt.Errorf("does not fit %s: %w", b.Model.Path, err)
+	}
+	return p, a.Model.InFile(err)
+}
+
+func pair(a, b *Subject) (*Pairing, error) {
 	p := &Pairing{
 		Sources: map[string]string{}, Tensors: map[string]string{}, Spaces: map[*coupling.Space]*coupling.Space{},
 		a: a, b: b, atoms: map[*coupling.Axis]*coupling.Axis{},

@@ -19,7 +19,7 @@ type Subject struct {
 func NewSubject(m *onnxio.Model, o coupling.Options) (*Subject, error) {
 	an, err := coupling.Analyze(m, o)
 	if err != nil {
-		return nil, err
+		return nil, m.InFile(err)
 	}
 	g, err := m.Graph()
 	if err != nil {
@@ -33,7 +33,7 @@ func NewSubject(m *onnxio.Model, o coupling.Options) (*Subject, error) {
 func (s *Subject) floats(name string) ([]float64, error) {
 	tp := s.Graph.Constant(name)
 	if tp == nil {
-		return nil, fmt.Errorf("weight %q: not found", name)
+		return nil, s.Model.InFile(fmt.Errorf("weight %q: not found", name))
 	}
 	t, err := s.Model.Tensor(tp)
 	if err != nil {
@@ -42,7 +42,7 @@ func (s *Subject) floats(name string) ([]float64, error) {
 	v := t.Float64()
 	for i, x := range v {
 		if math.IsNaN(x) {
-			return nil, fmt.Errorf("weight %q: element %d is NaN", name, i)
+			return nil, s.Model.InFile(fmt.Errorf("weight %q: element %d is NaN", name, i))
 		}
 	}
 	return v, nil

@@ -183,7 +183,7 @@ func (f *fusion) prepare(models []*onnxio.Model) error {
 	var err error
 	for i, m := range models {
 		if f.subjects[i], err = f.subject(m, i == f.onto); err != nil {
-			return named(m, err)
+			return m.InFile(err)
 		}
 	}
 	for i, s := range f.subjects {
@@ -191,7 +191,7 @@ func (f *fusion) prepare(models []*onnxio.Model) error {
 			continue
 		}
 		if f.pairs[i], err = align.Pair(s, f.target()); err != nil {
-			return named(models[i], fmt.Errorf("does not fit %q: %w", models[f.onto].Path, err))
+			return err
 		}
 	}
 	return f.setWidths()
@@ -229,11 +229,11 @@ func (f *fusion) setWidths() error {
 	}
 	shape, err := f.subject(f.o.Shape, false)
 	if err != nil {
-		return named(f.o.Shape, err)
+		return f.o.Shape.InFile(err)
 	}
 	pair, err := align.Pair(f.target(), shape)
 	if err != nil {
-		return named(f.o.Shape, err)
+		return f.o.Shape.InFile(err)
 	}
 	for a, b := range pair.Spaces {
 		f.widths[a] = b.Width
@@ -330,7 +330,7 @@ func (f *fusion) spaceOf(i int, s *coupling.Space) *coupling.Space {
 func (f *fusion) transport(ctx context.Context, shares []float64, report *Report) (*onnxio.Model, []align.Maps, error) {
 	sum, err := newAverage(f.target(), f.target().Model, shares[f.onto], nil)
 	if err != nil {
-		return nil, nil, named(f.models[f.onto], err)
+		return nil, nil, f.models[f.onto].InFile(err)
 	}
 	maps := make([]align.Maps, len(f.models))
 	for i, s := range f.subjects {
@@ -339,15 +339,15 @@ func (f *fusion) transport(ctx context.Context, shares []float64, report *Report
 		}
 		plan, err := align.Onto(ctx, s, f.target(), f.pairs[i], f.o.Align)
 		if err != nil {
-			return nil, nil, named(f.models[i], err)
+			return nil, nil, f.models[i].InFile(err)
 		}
 		maps[i] = plan.Maps
 		moved, err := align.Edit(s, plan.Maps)
 		if err != nil {
-			return nil, nil, named(f.models[i], err)
+			return nil, nil, f.models[i].InFile(err)
 		}
 		if err := sum.add(moved, f.pairs[i], shares[i]); err != nil {
-			return nil, nil, named(f.models[i], err)
+			return nil, nil, f.models[i].InFile(err)
 		}
 		report.Sweeps = max(report.Sweeps, plan.Sweeps)
 		for k, t := range f.spaces() {
@@ -403,7 +403,7 @@ func (f *fusion) union(ctx context.Context, shares []float64, data *engine.Data,
 	}
 	moved, err := align.Edit(f.target(), maps[f.onto])
 	if err != nil {
-		return nil, nil, named(f.models[f.onto], err)
+		return nil, nil, f.models[f.onto].InFile(err)
 	}
 	sum, err := newAverage(f.target(), moved, shares[f.onto], maps[f.onto])
 	if err != nil {
@@ -412,10 +412,10 @@ func (f *fusion) union(ctx context.Context, shares []float64, data *engine.Data,
 	for _, i := range order[1:] {
 		moved, err := align.Edit(f.subjects[i], maps[i])
 		if err != nil {
-			return nil, nil, named(f.models[i], err)
+			return nil, nil, f.models[i].InFile(err)
 		}
 		if err := sum.add(moved, f.pairs[i], shares[i]); err != nil {
-			return nil, nil, named(f.models[i], err)
+			return nil, nil, f.models[i].InFile(err)
 		}
 	}
 	given, total := make([]float64, len(f.models)), 0.0
@@ -434,13 +434,6 @@ func (f *fusion) union(ctx context.Context, shares []float64, data *engine.Data,
 	report.Contribution = given
 	out, err := sum.model()
 	return out, maps, err
-}
-
-func named(m *onnxio.Model, err error) error {
-	if m.Path == "" {
-		return err
-	}
-	return fmt.Errorf("%s: %w", m.Path, err)
 }
 
 func (o Options) check(n int) (shares []float64, onto int, err error) {

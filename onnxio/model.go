@@ -150,9 +150,5 @@ func (m *Model) SetMetadata(key, value string) {
 
 // errorf puts the file name, where there is one, before a message.
 func (m *Model) errorf(format string, args ...any) error {
-	err := fmt.Errorf(format, args...)
-	if m.Path == "" {
-		return err
-	}
-	return fmt.Errorf("%s: %w", m.Path, err)
+	return m.InFile(fmt.Errorf(format, args...))
 }
