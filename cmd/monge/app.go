@@ -27,6 +27,7 @@ type app struct {
 	threads     int
 
 	args  []string // as given
+	notes []string
 	start time.Time
 }
 
@@ -86,13 +87,12 @@ func (a *app) root() *cobra.Command {
 	return root
 }
 
-// note tells a person what happens; warn what they may not expect.
+// note keeps a remark for the end of a run that succeeds.
 func (a *app) note(format string, args ...any) {
-	if !a.quiet {
-		a.warn(format, args...)
-	}
+	a.notes = append(a.notes, fmt.Sprintf(format, args...))
 }
 
+// warn says at once what a person may not expect, even with --quiet.
 func (a *app) warn(format string, args ...any) {
 	fmt.Fprintf(a.stderr, "monge: "+format+"\n", args...)
 }
@@ -111,6 +111,11 @@ func (a *app) show(r printer) error {
 
 // done prints what became of a file: unlike in show, the file is the result.
 func (a *app) done(r printer) error {
+	for _, n := range a.notes {
+		if !a.quiet {
+			a.warn("%s", n)
+		}
+	}
 	if a.quiet && !a.json {
 		return nil
 	}

@@ -109,12 +109,14 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	if err != nil {
 		return err
 	}
-	progress, clear := a.progress("comparing activations")
+	progress, clear := a.progress()
 	defer clear()
-	by.Progress = progress
+	by.Progress = stage(progress, "comparing activations")
 	o := compress.Options{
+		Refit: compress.RefitOff, Uniform: true, // transport alone
 		Keep: f.keep, MACs: f.macs, Params: f.params, Exclude: f.exclude, KeepResidual: f.keepResidual, Multiple: f.multiple,
 		Align: by, InputShapes: shapes, KeepBatchNorm: f.align.keepBN, DryRun: f.output.dryRun,
+		Progress: progress,
 	}
 	var out *onnxio.Model
 	var done *compress.Report

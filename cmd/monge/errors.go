@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/monge-ml/monge/onnxio"
 )
 
 // A usageError is a mistake in the command line.
@@ -39,7 +41,7 @@ func oneLine(err error) string { return strings.Join(strings.Fields(err.Error())
 
 // in names the file an error is about, unless it does so itself.
 func in(file string, err error) error {
-	if err == nil || strings.Contains(err.Error(), file) {
+	if err == nil || errors.As(err, new(*onnxio.FileError)) || strings.Contains(err.Error(), file) {
 		return err
 	}
 	return fmt.Errorf("%s: %w", file, err)

@@ -84,9 +84,9 @@ func (a *app) evalData(ctx context.Context, models []*onnxio.Model, f *evalFlags
 		return nil, err
 	}
 	r.Data, r.Samples = f.data.path, data.Len()
-	progress, clear := a.progress("running the models")
+	progress, clear := a.progress()
 	defer clear()
-	o := engine.EvalOptions{Runs: f.runs, StreamOptions: engine.StreamOptions{Batch: f.data.batch, Threads: a.threads, Progress: progress}}
+	o := engine.EvalOptions{Runs: f.runs, StreamOptions: engine.StreamOptions{Batch: f.data.batch, Threads: a.threads, Progress: stage(progress, "running the models")}}
 	if f.noLatency {
 		o.Runs = -1
 	}

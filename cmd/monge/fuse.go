@@ -54,11 +54,13 @@ func (a *app) fuse(ctx context.Context, paths []string, f *fuseFlags) error {
 	if err != nil {
 		return err
 	}
-	progress, clear := a.progress("comparing activations")
+	progress, clear := a.progress()
 	defer clear()
-	by.Progress = progress
+	by.Progress = stage(progress, "comparing activations")
 	out, done, err := fuse.Models(ctx, models, fuse.Options{
+		Method: fuse.OT, Refit: fuse.RefitOff, // transport alone
 		Weights: f.weights, Onto: f.onto, Align: by, KeepBatchNorm: f.align.keepBN, InputShapes: shapes,
+		DryRun: f.output.dryRun, Progress: progress,
 	})
 	clear()
 	if err != nil {

@@ -31,7 +31,11 @@ func (a *app) runtimeCommand() *cobra.Command {
 		Short: "Fetch onnxruntime into the user's cache with npm or pip",
 		Args:  exactly(0, "no arguments"),
 		RunE: running(func(cmd *cobra.Command, _ []string) error {
-			lib, err := engine.Install(cmd.Context(), func(message string) { a.note("%s", message) })
+			lib, err := engine.Install(cmd.Context(), func(message string) {
+				if !a.quiet {
+					a.warn("%s", message)
+				}
+			})
 			if err != nil {
 				return err
 			}
