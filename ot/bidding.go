@@ -29,8 +29,8 @@ func (t *transport) bidding() {
 			t.stats.Bids++
 			first, second := t.best(i)
 			t.second[i] = second.reduced
-			if first.reduced == second.reduced && t.room[second.col] > 0 {
-				first = second
+			if first.reduced == second.reduced && t.room[first.col] == 0 {
+				first = t.tied(i, first)
 			}
 			j := first.col
 			margin := second.reduced - first.reduced
@@ -52,6 +52,20 @@ func (t *transport) bidding() {
 			}
 		}
 	}
+}
+
+// tied returns a listed column with room that is as cheap to row i as the
+// given one, or that one.
+func (t *transport) tied(i int32, best choice) choice {
+	for _, c := range t.lists[i].items {
+		if float64(c.key) > best.reduced {
+			break
+		}
+		if t.room[c.col] > 0 && c.cost-t.v[c.col] == best.reduced {
+			return choice{best.reduced, c.cost, c.col}
+		}
+	}
+	return best
 }
 
 // weakest returns the entry of column j, not of row i, whose margin is least, if
