@@ -55,7 +55,7 @@ func TestPermuteAndFuseReturnsTheOriginal(t *testing.T) {
 			want := modeltest.Floats(t, folded)
 			y := modeltest.Outputs(t, m, d)
 			for _, by := range []align.Basis{align.Weights, align.Activations} {
-				out, _, err := fuse.Models(context.Background(), []*onnxio.Model{permuted(t, m), m}, fuse.Options{Align: align.Options{By: by, Data: d}})
+				out, _, err := fuse.Models(context.Background(), []*onnxio.Model{permuted(t, m), m}, fuse.Options{Refit: fuse.RefitOff, Align: align.Options{By: by, Data: d}})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -100,7 +100,7 @@ func TestFusingAModelWithItselfIsTheIdentity(t *testing.T) {
 func TestKeepBatchNorm(t *testing.T) {
 	m := modeltest.Load(t, "cnn_a")
 	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 64})
-	out, report, err := fuse.Models(context.Background(), []*onnxio.Model{permuted(t, m), m}, fuse.Options{KeepBatchNorm: true, Align: align.Options{By: align.Activations, Data: d}})
+	out, report, err := fuse.Models(context.Background(), []*onnxio.Model{permuted(t, m), m}, fuse.Options{KeepBatchNorm: true, Refit: fuse.RefitOff, Align: align.Options{By: align.Activations, Data: d}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -263,8 +263,7 @@ func (r *run) layer(ctx context.Context, i int, l *layer) (*Layer, error) {
 	if err := r.child.SetModel(r.model); err != nil {
 		return nil, err
 	}
-	r.forget(i)
-	return out, nil
+	return out, r.forget(i)
 }
 
 // last reports whether the other side of a layer's residual Add needs no layer
@@ -281,7 +280,7 @@ func (r *run) last(i int, l *layer) bool {
 
 // fit solves for the layer's weights, group by group.
 func (r *run) fit(ctx context.Context, l *layer, t *target, w *weights, out *Layer) error {
-	train, held, err := r.collect(ctx, l, t)
+	train, held, err := r.collect(ctx, l, t, w)
 	if err != nil {
 		return err
 	}
@@ -312,7 +311,7 @@ func (r *run) fit(ctx context.Context, l *layer, t *target, w *weights, out *Lay
 }
 
 // forget drops the activations that no later layer needs.
-func (r *run) forget(done int) {
+func (r *run) forget(done int) error {
 	var child []string
 	parents := make([][]string, len(r.sources))
 	for i, l := range r.layers[done+1:] {
@@ -329,39 +328,13 @@ func (r *run) forget(done int) {
 			parents[k] = append(parents[k], r.sources[k].tensor(goal))
 		}
 	}
-	prune(r.child, r.graph, child)
+	if err := r.child.Prune(child...); err != nil {
+		return err
+	}
 	for k, f := range r.parents {
-		prune(f, r.sources[k].Subject.Graph, parents[k])
-	}
-}
-
-// prune keeps the activations that the wanted ones are computed from directly.
-func prune(f *engine.Flow, g *onnxio.Graph, wanted []string) {
-	kept := map[string]bool{}
-	for _, name := range f.Kept() {
-		kept[name] = true
-	}
-	needed := map[string]bool{}
-	seen := map[string]bool{}
-	todo := wanted
-	for len(todo) > 0 {
-		t := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		if seen[t] {
-			continue
-		}
-		seen[t] = true
-		if kept[t] {
-			needed[t] = true
-			continue
-		}
-		if n := g.Producer(t); n != nil {
-			todo = append(todo, n.GetInput()...)
+		if err := f.Prune(parents[k]...); err != nil {
+			return err
 		}
 	}
-	for t := range kept {
-		if !needed[t] {
-			f.Drop(t)
-		}
-	}
+	return nil
 }
