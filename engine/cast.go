@@ -33,7 +33,7 @@ func cast(v *Value, t DType) (*Value, error) {
 	return out, nil
 }
 
-func convert[To, From float32 | float64 | int64](v []From) []To {
+func convert[To, From float32 | float64 | int64 | int](v []From) []To {
 	out := make([]To, len(v))
 	for i, x := range v {
 		out[i] = To(x)

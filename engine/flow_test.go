@@ -1,0 +1,259 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"os"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/engine/enginetest"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxtest"
+)
+
+// residual is a small network with a residual stream, a Split and a classifier.
+func residual() *onnxio.Model {
+	rng := rand.New(rand.NewPCG(7, 7))
+	same := onnxtest.Attr("pads", 1, 1, 1, 1)
+	return onnxtest.Model(
+		onnxtest.Values(onnxtest.Value("x", "N", 3, 6, 6)),
+		onnxtest.Values(onnxtest.Value("scores", "N", 5)),
+		onnxtest.Weights("w0", []int{8, 3, 3, 3}, rng),
+		onnxtest.Weights("w1", []int{6, 8, 3, 3}, rng),
+		onnxtest.Weights("w2", []int{8, 6, 3, 3}, rng),
+		onnxtest.Weights("w3", []int{5, 4}, rng),
+		onnxtest.Ints("axes", 2, 3),
+		onnxtest.Node("Conv", "x w0", "c0", same),
+		onnxtest.Node("Relu", "c0", "stream"),
+		onnxtest.Node("Conv", "stream w1", "c1", same),
+		onnxtest.Node("Relu", "c1", "inner"),
+		onnxtest.Node("Conv", "inner w2", "c2", same),
+		onnxtest.Node("Add", "c2 stream", "sum"),
+		onnxtest.Node("Split", "sum", "left right", onnxtest.Attr("axis", 1)),
+		onnxtest.Node("Mul", "left right", "gated"),
+		onnxtest.Node("GlobalAveragePool", "gated", "pooled"),
+		onnxtest.Node("Flatten", "pooled", "flat"),
+		onnxtest.Node("Gemm", "flat w3", "scores", onnxtest.Attr("transB", 1)),
+	)
+}
+
+func images(t *testing.T, n int, dims ...int) *engine.Data {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(3, 4))
+	v := engine.Float32(nil, append([]int{n}, dims...)...)
+	v.F32 = make([]float32, v.Len())
+	for i := range v.F32 {
+		v.F32[i] = float32(rng.NormFloat64())
+	}
+	data, err := engine.NewData("images", map[string]*engine.Value{"x": v}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func flow(t *testing.T, m *onnxio.Model, data *engine.Data, o engine.FlowOptions) *engine.Flow {
+	t.Helper()
+	f, err := engine.NewFlow(m, data, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+func compute(t *testing.T, f *engine.Flow, tensors ...string) {
+	t.Helper()
+	if err := f.Compute(t.Context(), tensors...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// whole runs a model at once and returns one tensor, batch by batch.
+func whole(t *testing.T, m *onnxio.Model, data *engine.Data, tensor string, batch int) []*engine.Value {
+	t.Helper()
+	var out []*engine.Value
+	err := engine.Stream(t.Context(), m, data, []string{tensor}, engine.StreamOptions{Batch: batch},
+		func(_, _ int, v map[string]*engine.Value) error { out = append(out, v[tensor]); return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// near says whether a kept tensor holds what a whole run gave, but for rounding: onnxruntime lays tensors out
+// differently where a graph is cut.
+func near(t *testing.T, f *engine.Flow, tensor string, want []*engine.Value) {
+	t.Helper()
+	if f.Batches() != len(want) {
+		t.Fatalf("%d batches, want %d", f.Batches(), len(want))
+	}
+	for i, w := range want {
+		out, err := f.Batch(i, tensor)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := out[tensor]
+		if diff := cmp.Diff(w.Dims, got.Dims); diff != "" {
+			t.Fatal(diff)
+		}
+		scale := 0.0
+		for _, x := range w.F32 {
+			scale = max(scale, math.Abs(float64(x)))
+		}
+		for k := range w.F32 {
+			if math.Abs(float64(got.F32[k]-w.F32[k])) > 1e-6*scale {
+				t.Fatalf("batch %d of %q: element %d is %g, want %g", i, tensor, k, got.F32[k], w.F32[k])
+			}
+		}
+	}
+}
+
+func TestFlowIsWholeRun(t *testing.T) {
+	enginetest.Require(t)
+	m, data := residual(), images(t, 11, 3, 6, 6)
+	for _, limit := range []int64{0, -1, 5000} {
+		temp := t.TempDir()
+		t.Setenv("TMPDIR", temp)
+		f := flow(t, m, data, engine.FlowOptions{Batch: 4, MemoryCap: limit})
+		if f.Samples() != 11 || f.Batches() != 3 || f.BatchLen(2) != 3 {
+			t.Errorf("%d samples in %d batches, the last of %d", f.Samples(), f.Batches(), f.BatchLen(2))
+		}
+		for _, step := range [][]string{{"stream"}, {"c1", "inner"}, {"right"}, {"left"}, {"gated"}, {"scores", "flat"}} {
+			compute(t, f, step...)
+			for _, tensor := range step {
+				near(t, f, tensor, whole(t, m, data, tensor, 4))
+			}
+			if step[0] == "right" {
+				if err := f.Drop("c1", "inner", "nothing"); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		if diff := cmp.Diff([]string{"flat", "gated", "left", "right", "scores", "stream"}, f.Keep()); diff != "" {
+			t.Error(diff)
+		}
+		if limit != 0 && isEmpty(t, temp) {
+			t.Errorf("MemoryCap %d: nothing went to files", limit)
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+		if !isEmpty(t, temp) {
+			t.Error("temporary files are left")
+		}
+	}
+}
+
+func isEmpty(t *testing.T, dir string) bool {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries) == 0
+}
+
+func TestFlowSetModel(t *testing.T) {
+	enginetest.Require(t)
+	m, data := residual(), images(t, 5, 3, 6, 6)
+	f := flow(t, m, data, engine.FlowOptions{Batch: 2})
+	compute(t, f, "stream")
+
+	// The branch gets two inner channels fewer; what is kept stays.
+	edited := m.Clone()
+	g, err := edited.Graph()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(9, 9))
+	for name, dims := range map[string][]int{"w0": {8, 3, 3, 3}, "w1": {4, 8, 3, 3}, "w2": {8, 4, 3, 3}} {
+		w := make([]float64, dims[0]*dims[1]*9)
+		for i := range w {
+			w[i] = rng.NormFloat64()
+		}
+		if err := g.SetConstant(onnxio.NewTensor(name, onnxio.Float, dims, w)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.SetModel(edited); err != nil {
+		t.Fatal(err)
+	}
+	compute(t, f, "inner", "sum")
+	out, err := f.Batch(0, "inner")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]int{2, 4, 6, 6}, out["inner"].Dims); diff != "" {
+		t.Error(diff)
+	}
+	near(t, f, "stream", whole(t, m, data, "stream", 2)) // w0 of old
+
+	// What follows from the kept stream is not what the edited model gives as a whole, until the stream is new too.
+	if err := f.Drop("stream", "inner", "sum"); err != nil {
+		t.Fatal(err)
+	}
+	compute(t, f, "sum")
+	near(t, f, "sum", whole(t, edited, data, "sum", 2))
+
+	other := onnxtest.Model(onnxtest.Values(onnxtest.Value("z", "N", 3)), onnxtest.Values(onnxtest.Value("y")),
+		onnxtest.Node("Relu", "z", "y"))
+	if err := f.SetModel(other); err == nil {
+		t.Error("a model with another input was accepted")
+	}
+}
+
+func TestFlowPrune(t *testing.T) {
+	enginetest.Require(t)
+	f := flow(t, residual(), images(t, 3, 3, 6, 6), engine.FlowOptions{})
+	compute(t, f, "c0", "stream", "c1", "inner")
+	if err := f.Prune("sum"); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"inner", "stream"}, f.Keep()); diff != "" {
+		t.Error(diff)
+	}
+	if err := f.Prune("scores", "c1"); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"inner", "stream"}, f.Keep()); diff != "" {
+		t.Error(diff)
+	}
+	if err := f.Prune(); err != nil {
+		t.Fatal(err)
+	}
+	if len(f.Keep()) != 0 {
+		t.Errorf("kept: %v", f.Keep())
+	}
+}
+
+func TestFlowErrors(t *testing.T) {
+	enginetest.Require(t)
+	f := flow(t, residual(), images(t, 3, 3, 6, 6), engine.FlowOptions{})
+	if err := f.Compute(t.Context(), "missing"); err == nil {
+		t.Error("a tensor that is not there was computed")
+	}
+	if _, err := f.Batch(0, "stream"); err == nil {
+		t.Error("a tensor that is not kept was returned")
+	}
+	if _, err := f.Batch(1, "x"); err == nil {
+		t.Error("a batch that is not there was returned")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := f.Compute(ctx, "stream"); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v after cancellation", err)
+	}
+	if len(f.Keep()) != 0 {
+		t.Errorf("kept after cancellation: %v", f.Keep())
+	}
+	_, err := engine.CollectMoments(ctx, f, engine.Reading{Tensor: "x", Axis: 1}, nil, engine.MomentOptions{})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v after cancellation", err)
+	}
+}
