@@ -27,10 +27,14 @@ type candidates struct {
 }
 
 const (
-	firstWant  = 24 // candidates listed at first
+	leastWant  = 8  // candidates listed at first: a 32nd of the columns,
+	mostWant   = 24 // between these
 	blockSize  = 16 // columns to which the row scan gives one minimum
 	wantGrowth = 2  // how much longer a list becomes each time it ran out
 )
+
+// firstWant returns how many of k columns to list at first.
+func firstWant(k int) int { return min(max(leastWant, min(k/32, mostWant)), k) }
 
 // scanner holds the scratch of whole-row scans; each goroutine needs its own.
 type scanner struct {
@@ -51,8 +55,8 @@ func newScanner(k int, ks kernels) *scanner {
 	}
 }
 
-// list makes the candidates of a row anew from its k costs and the potentials v.
-func (s *scanner) list(l *candidates, costs, v []float64, g grid) {
+// list makes the candidates of row i anew from its k costs and the potentials v.
+func (s *scanner) list(l *candidates, i int, costs, v []float64, g grid) {
 	s.blockMins(costs, v, s.mins, g.scale)
 	l.bound = math.Inf(1)
 	if 4*l.want <= 3*len(s.mins) {
@@ -60,7 +64,7 @@ func (s *scanner) list(l *candidates, costs, v []float64, g grid) {
 		s.order = append(s.order[:0], s.mins...)
 		l.bound = nth(s.order, l.want-1)
 	}
-	s.choose(l.bound, math.MaxInt, costs, v, g)
+	s.choose(l.bound, math.MaxInt, i, costs, v, g)
 	if most := 2 * l.want; len(s.packed) > most {
 		s.order = s.order[:0]
 		for _, p := range s.packed {
@@ -68,7 +72,7 @@ func (s *scanner) list(l *candidates, costs, v []float64, g grid) {
 			s.order = append(s.order, g.steps(costs[j])-v[j])
 		}
 		l.bound = nth(s.order, l.want-1)
-		s.choose(l.bound, l.want, costs, v, g)
+		s.choose(l.bound, l.want, i, costs, v, g)
 	}
 	slices.Sort(s.packed)
 	l.items = slices.Grow(l.items[:0], len(s.packed))
@@ -79,12 +83,15 @@ func (s *scanner) list(l *candidates, costs, v []float64, g grid) {
 	l.want = min(l.want*wantGrowth, len(costs))
 }
 
-// choose packs the entries below bound, and of those equal to it the first ones as
-// long as there are fewer than most in all.
-func (s *scanner) choose(bound float64, most int, costs, v []float64, g grid) {
+// choose packs the entries of row i below bound, and of those equal to it the
+// first ones as long as there are fewer than most in all. It starts at the
+// block of column i and wraps around, so that where much is tied not all rows list the same columns.
+func (s *scanner) choose(bound float64, most, i int, costs, v []float64, g grid) {
 	s.packed = s.packed[:0]
-	for b, m := range s.mins {
-		if m > bound {
+	blocks := len(s.mins)
+	for x := range blocks {
+		b := (i/blockSize + x) % blocks
+		if s.mins[b] > bound {
 			continue
 		}
 		lo := b * blockSize

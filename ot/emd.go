@@ -94,6 +94,10 @@ func (s Solver) newTransport(n, k int, c Costs) *transport {
 // and simplex steps are cheaper than paths, as they are in the few problems where
 // searches have to look at most of the matrix.
 func (t *transport) run(u *units) {
+	if t.n == 1 || t.k == 1 {
+		t.only(u)
+		return
+	}
 	t.start(u)
 	t.diagonal()
 	t.bidding()
@@ -113,6 +117,17 @@ func (t *transport) run(u *units) {
 		t.start(u)
 		t.paths(math.MaxInt, math.MaxInt)
 		t.breakCycles()
+	}
+}
+
+// only places the mass of a problem with one row or one column, which has one plan.
+func (t *transport) only(u *units) {
+	t.supply, t.room, t.v = u.rows, u.cols, t.low
+	t.flows = newFlows(t.n, t.k)
+	for i := range int32(t.n) {
+		for j := range int32(t.k) {
+			t.push(i, j, t.grid.steps(t.costs.At(int(i), int(j))))
+		}
 	}
 }
 
@@ -190,8 +205,8 @@ func (t *transport) listAll() {
 		t.eachRow(w, from, to, func(i int, row []float64) {
 			if t.supply[i] > 0 {
 				l := &t.lists[i]
-				l.want = min(firstWant, t.k)
-				t.scans[w].list(l, row, t.v, t.grid)
+				l.want = firstWant(t.k)
+				t.scans[w].list(l, i, row, t.v, t.grid)
 			}
 		})
 	})

@@ -89,7 +89,7 @@ func (s *simplex) regrid(g grid) {
 	}
 	for i := range t.lists {
 		l := &t.lists[i]
-		l.items, l.bound, l.want = l.items[:0], math.Inf(-1), min(firstWant, t.k)
+		l.items, l.bound, l.want = l.items[:0], math.Inf(-1), firstWant(t.k)
 	}
 }
 

@@ -80,7 +80,7 @@ func (t *transport) best(i int32) (first, second choice) {
 // relist reads the whole row i again.
 func (t *transport) relist(i int32) {
 	t.stats.Scans++
-	t.scan.list(&t.lists[i], t.costs.Row(int(i), t.scan.row), t.v, t.grid)
+	t.scan.list(&t.lists[i], int(i), t.costs.Row(int(i), t.scan.row), t.v, t.grid)
 }
 
 // diagonal places mass from i to i wherever that is cheapest for both row and
