@@ -24,7 +24,7 @@ func FuzzAnalyze(f *testing.F) {
 		f.Fatal(err)
 	}
 	for _, name := range files {
-		if data, err := os.ReadFile(name); err == nil && len(data) < 128<<10 {
+		if data, err := os.ReadFile(name); err == nil && len(data) < 32<<10 {
 			f.Add(data)
 		}
 	}
