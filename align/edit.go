@@ -94,7 +94,7 @@ func editShapes(s *Subject, g *onnxio.Graph, w coupling.Widths) error {
 			return fmt.Errorf("%s: node is gone", onnxio.Label(ref.Node))
 		}
 		if ref.Input < 0 {
-			if ref.Attr == "group" {
+			if onnxio.Attr(n, ref.Attr).GetType() == onnxpb.AttributeProto_INT {
 				onnxio.SetAttrInt(n, ref.Attr, after[0])
 			} else {
 				onnxio.SetAttrInts(n, ref.Attr, after)

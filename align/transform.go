@@ -3,6 +3,7 @@ package align
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/monge-ml/monge/coupling"
 )
@@ -58,7 +59,7 @@ func (t *transform) touches(a *coupling.Axis) bool {
 // sideOf says which matrix of the space's map acts on a weight axis.
 func sideOf(s *coupling.Space, tensor string, axis int) side {
 	for _, u := range s.Uses {
-		if u.Tensor == tensor && u.Axis == axis && u.Role == coupling.Consumed {
+		if u.Tensor == tensor && u.Axis == axis && !u.TakesIn() {
 			return sideOut
 		}
 	}
@@ -72,12 +73,21 @@ func (t *transform) weight(w *coupling.Weight, data []float64, skip int) ([]floa
 	for i, a := range w.Axes {
 		dims[i] = a.Size()
 	}
-	done := make([]bool, len(dims))
+	// Plans are selected by the source's groups: axes whose plan another axis
+	// selects come before that axis is changed.
+	var selected, rest []int
 	for k, a := range w.Axes {
 		if k == skip || !t.touches(a) {
 			continue
 		}
-		by, groups, err := t.selector(w, k, done)
+		if by, _, _ := t.selector(w, k); by >= 0 {
+			selected = append(selected, k)
+		} else {
+			rest = append(rest, k)
+		}
+	}
+	for _, k := range append(selected, rest...) {
+		by, groups, err := t.selector(w, k)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -90,16 +100,14 @@ func (t *transform) weight(w *coupling.Weight, data []float64, skip int) ([]floa
 			}
 		}
 		data, dims = apply(data, dims, k, by, func(at int) Rows { return matrices[groups[at]] })
-		done[k] = true
 	}
 	return data, dims, nil
 }
 
 // selector finds the other axis of the weight whose position selects the plan
-// for axis k, and the group of each of its positions; done says which axes have
-// been transformed already. by is -1, with the one group 0, when no other axis
-// selects.
-func (t *transform) selector(w *coupling.Weight, k int, done []bool) (by int, groups []int, err error) {
+// for axis k, and the group of each of its positions. by is -1, with the one
+// group 0, when no other axis selects.
+func (t *transform) selector(w *coupling.Weight, k int) (by int, groups []int, err error) {
 	var g *coupling.Axis
 	for _, x := range w.Axes[k].Atoms() {
 		if p, ok := t.piece[x]; ok && p.space.Index != nil && !holds(w.Axes[k], p.space.Index) {
@@ -113,11 +121,7 @@ func (t *transform) selector(w *coupling.Weight, k int, done []bool) (by int, gr
 		if b == k || !holds(a, g) {
 			continue
 		}
-		var widths coupling.Widths
-		if done[b] {
-			widths = t.after
-		}
-		for _, coord := range widths.Coordinates(a) {
+		for _, coord := range coupling.Widths(nil).Coordinates(a) {
 			at := 0
 			for _, c := range coord {
 				if c.Atom == g {
@@ -181,35 +185,42 @@ func (t *transform) row(name string, k, group int, term termKey, c []coupling.Co
 		term   termKey
 		coords []coupling.Coord
 	}
-	parts := []partial{{1, term, nil}}
-	for _, x := range c {
+	parts := []partial{{1, term, c}}
+	expand := func(i int) {
+		x := c[i]
 		p, mapped := t.piece[x.Atom]
 		if !mapped {
-			for i := range parts {
-				parts[i].coords = append(parts[i].coords[:len(parts[i].coords):len(parts[i].coords)], x)
-			}
-			continue
+			return
 		}
-		g := group
-		if p.space.Index != nil {
-			for _, y := range c {
-				if y.Atom == p.space.Index.Canonical() {
-					g = y.Index
-				}
-			}
-		}
-		m := t.matrix(p.space, name, k, g)
 		var next []partial
 		for _, pt := range parts {
-			for _, e := range m[p.after+x.Index] {
+			g := group
+			if p.space.Index != nil {
+				for _, y := range pt.coords {
+					if y.Atom == p.space.Index.Canonical() {
+						g = y.Index
+					}
+				}
+			}
+			for _, e := range t.matrix(p.space, name, k, g)[p.after+x.Index] {
 				atom, index, piece := locate(p.space, e.Col)
 				nt := pt.term
 				nt.piece += piece - p.index
-				coords := append(pt.coords[:len(pt.coords):len(pt.coords)], coupling.Coord{Atom: atom, Index: index})
+				coords := slices.Clone(pt.coords)
+				coords[i] = coupling.Coord{Atom: atom, Index: index}
 				next = append(next, partial{pt.val * e.Val, nt, coords})
 			}
 		}
 		parts = next
+	}
+	// First what selects no plan but may be an index, so that the others find
+	// the source's group.
+	for _, indexed := range []bool{false, true} {
+		for i, x := range c {
+			if p, mapped := t.piece[x.Atom]; mapped && (p.space.Index != nil) == indexed {
+				expand(i)
+			}
+		}
 	}
 	row := make([]Entry, 0, len(parts))
 	for _, pt := range parts {

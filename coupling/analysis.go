@@ -93,6 +93,8 @@ type analyzer struct {
 	records []record
 	refs    []ShapeRef
 	linear  []LinearOp
+
+	contractions []contraction
 }
 
 // Analyze finds the spaces of a model. It fails where the graph contradicts

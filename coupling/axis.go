@@ -38,6 +38,7 @@ const (
 // atomInfo is what is known of an atom besides its size.
 type atomInfo struct {
 	frozen  string // why the atom may not change; "" while it may
+	rigid   string // why its size must stay; "" while it need not
 	flags   Flags
 	indexed []*Axis // factors that may select a plan of their own, from (g: i)
 }
@@ -58,6 +59,9 @@ const (
 	Symmetric
 	// Contracted: two live tensors are contracted along the space (Q·Kᵀ).
 	Contracted
+
+	// heads: the axis counts attention heads.
+	heads
 )
 
 // find follows forwarding to the term that now stands for a.
@@ -291,6 +295,16 @@ func (a *Axis) freeze(reason string) {
 	a.eachAtom(func(x *Axis) bool {
 		if x.atom.frozen == "" {
 			x.atom.frozen = reason
+		}
+		return true
+	})
+}
+
+// stiffen says that the atoms must keep their sizes; the first reason stays.
+func (a *Axis) stiffen(reason string) {
+	a.eachAtom(func(x *Axis) bool {
+		if x.atom.rigid == "" {
+			x.atom.rigid = reason
 		}
 		return true
 	})

@@ -3,7 +3,10 @@ package coupling
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
+	"unicode"
 
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
@@ -61,8 +64,14 @@ type call struct {
 	opset int64
 	// claimed inputs are shape arguments that the rule follows itself.
 	claimed map[int]bool
-	// sizeRefs are attributes that hold the size of a letter (Conv's group).
-	sizeRefs map[string]string
+	// sizeRefs are attributes that hold sizes: for each element the letters
+	// whose product it is (Conv's group: "g").
+	sizeRefs map[string][]string
+	// indexed lists pairs of letters (g, i), on axes of their own, of which the
+	// first selects the plan of the second, as in (g: i).
+	indexed [][2]string
+	// heads are letters that count attention heads.
+	heads []string
 }
 
 func (c *call) input(i int) *value {
@@ -151,9 +160,7 @@ func (c *call) axes(expr string, sizes map[string]int, newRest map[string][]int,
 		outs = append(outs, o)
 	}
 	c.markIndexed(&b, indexed)
-	for attr, letter := range c.sizeRefs {
-		c.an.refs = append(c.an.refs, ShapeRef{Node: c.node, Input: -1, Attr: attr, Elems: []ShapeElem{{Sizes: []*Axis{b.axis[letter]}}}})
-	}
+	c.noteSizes(&b)
 	if !c.anyLive() { // arithmetic on weights: no activation, no roles
 		c.inherit(outs...)
 		return outs, nil
@@ -163,6 +170,24 @@ func (c *call) axes(expr string, sizes map[string]int, newRest map[string][]int,
 		o.konst = false
 	}
 	return outs, nil
+}
+
+// noteSizes notes the attributes that follow the sizes of letters.
+func (c *call) noteSizes(b *binding) {
+	for _, attr := range slices.Sorted(maps.Keys(c.sizeRefs)) {
+		if onnxio.Attr(c.node, attr) == nil {
+			continue // left to its default
+		}
+		ref := ShapeRef{Node: c.node, Input: -1, Attr: attr}
+		for _, letters := range c.sizeRefs[attr] {
+			var factors []*Axis
+			for _, l := range strings.Fields(letters) {
+				factors = append(factors, b.axis[l])
+			}
+			ref.Elems = append(ref.Elems, ShapeElem{Sizes: []*Axis{c.an.sys.prod(factors...)}})
+		}
+		c.an.refs = append(c.an.refs, ref)
+	}
 }
 
 func (c *call) anyLive() bool {
@@ -249,6 +274,9 @@ func (c *call) bindAxis(b *binding, a axisPattern, x *Axis, v *value) error {
 			return fmt.Errorf("%s: %q has %d channels, want %d", c.label(), v.name, x.Size(), want)
 		}
 		b.axis[a.name] = x
+		if isFixed(a.name) {
+			x.freeze("a fixed factor")
+		}
 		return nil
 	}
 	t, err := c.term(b, a, x.Size())
@@ -274,6 +302,9 @@ func (c *call) term(b *binding, a axisPattern, size int) (*Axis, error) {
 			size = n
 		}
 		b.axis[a.name] = c.an.sys.atom(size)
+		if isFixed(a.name) {
+			b.axis[a.name].freeze("a fixed factor")
+		}
 		return b.axis[a.name], nil
 	case patNumber:
 		return c.an.sys.frozen(a.size, "a fixed factor"), nil
@@ -321,6 +352,10 @@ func (c *call) term(b *binding, a axisPattern, size int) (*Axis, error) {
 	}
 	return nil, fmt.Errorf("a run of axes stands inside an axis")
 }
+
+// isFixed reports whether a letter is a capital: a size bound to an attribute
+// (directions, blocks), never a space.
+func isFixed(name string) bool { return unicode.IsUpper(rune(name[0])) }
 
 // sizeOf is the size of a pattern as far as the binding knows it, or -1.
 func (c *call) sizeOf(b *binding, a axisPattern) int {
@@ -372,39 +407,45 @@ func (c *call) markIndexed(b *binding, pats []axisPattern) {
 		if a.op != patIndexed || len(a.parts) != 2 {
 			continue
 		}
-		g, i := b.axis[a.parts[0].name], b.axis[a.parts[1].name]
-		if g == nil || i == nil || g.Size() <= 1 || i.Size() <= 1 {
-			continue
-		}
-		for _, x := range i.Atoms() {
-			x.atom.indexed = append(x.atom.indexed, g)
-		}
+		c.markIndex(b.axis[a.parts[0].name], b.axis[a.parts[1].name])
 	}
+	for _, p := range c.indexed {
+		c.markIndex(b.axis[p[0]], b.axis[p[1]])
+	}
+	for _, h := range c.heads {
+		b.axis[h].flag(heads)
+	}
+}
+
+// markIndex notes that g selects the plan of i.
+func (c *call) markIndex(g, i *Axis) {
+	if g == nil || i == nil || g.Size() <= 1 || i.Size() <= 1 {
+		return
+	}
+	i.eachAtom(func(x *Axis) bool {
+		x.index(g)
+		return true
+	})
 }
 
 // roles derives every letter's role from where it stands (see DESIGN: "from
 // the letters follow the roles") and records it for the weights.
 func (c *call) roles(p *pattern, b *binding, acts Flags) {
-	type places struct {
-		live, weights []place
-		out           bool
-		mix           byte
-	}
 	at := map[string]*places{}
 	var order []string
-	visit := func(axes []axisPattern, f func(pl *places, axis int)) {
+	visit := func(axes []axisPattern, f func(pl *places, letter axisPattern, axis int)) {
 		for k, a := range axes {
-			a.names(func(name string) {
-				pl := at[name]
+			a.names(func(letter axisPattern) {
+				pl := at[letter.name]
 				if pl == nil {
 					pl = &places{}
-					at[name] = pl
-					order = append(order, name)
+					at[letter.name] = pl
+					order = append(order, letter.name)
 				}
-				if a.mix != 0 {
-					pl.mix = a.mix
+				if letter.mix != 0 {
+					pl.mix = letter.mix
 				}
-				f(pl, k)
+				f(pl, letter, k)
 			})
 		}
 	}
@@ -420,22 +461,25 @@ func (c *call) roles(p *pattern, b *binding, acts Flags) {
 				rest = k
 			}
 		}
-		visit(axes, func(pl *places, k int) {
+		visit(axes, func(pl *places, letter axisPattern, k int) {
 			switch {
 			case k == rest:
 				k = -1
 			case k > rest:
 				k += shift
 			}
-			if v.live() {
+			switch {
+			case v.live():
 				pl.live = append(pl.live, place{i, k})
-			} else {
+			case letter.prime:
+				pl.primed = append(pl.primed, place{i, k})
+			default:
 				pl.weights = append(pl.weights, place{i, k})
 			}
 		})
 	}
 	for _, axes := range p.out {
-		visit(axes, func(pl *places, _ int) { pl.out = true })
+		visit(axes, func(pl *places, _ axisPattern, _ int) { pl.out = true })
 	}
 	for _, name := range order {
 		pl := at[name]
@@ -445,8 +489,19 @@ func (c *call) roles(p *pattern, b *binding, acts Flags) {
 		}
 		for _, t := range terms {
 			c.letter(t, pl.live, pl.weights, pl.out, pl.mix, acts)
+			for _, i := range pl.primed {
+				c.an.records = append(c.an.records, record{c.node, c.in[i.in], i.axis, t, Consumed})
+			}
 		}
 	}
+}
+
+// places says where a letter stands.
+type places struct {
+	live, weights []place
+	primed        []place // weights that consume what they make elsewhere
+	out           bool
+	mix           byte
 }
 
 // letter applies the role of one letter to the axis it stands for.
@@ -460,16 +515,17 @@ func (c *call) letter(t *Axis, live, weights []place, out bool, mix byte, acts F
 			note(i, Carried)
 		}
 		t.flag(acts)
-	case len(live) > 1: // contracted
+	case len(live) == 2 && len(weights) == 0:
+		c.an.contractions = append(c.an.contractions, contraction{c.node, c.in[live[0].in].name, c.in[live[1].in].name, t})
 		t.flag(Contracted)
-		for _, i := range weights {
-			note(i, Consumed)
-		}
+	case len(live) > 1:
+		c.freezeAxis(t, "contracts several tensors over it")
 	case len(live) == 1 && len(weights) > 0:
 		for _, i := range weights {
 			note(i, Consumed)
 		}
-	case len(live) == 1: // reduced
+	case len(live) == 1 && mix == '{': // reduced, in any order
+	case len(live) == 1:
 		c.freezeAxis(t, "reduces over it")
 	case len(weights) > 0 && out:
 		note(weights[0], Produced)
@@ -489,5 +545,6 @@ func (c *call) letter(t *Axis, live, weights []place, out bool, mix byte, acts F
 		c.freezeAxis(t, "mixes its channels")
 	case '{':
 		t.flag(Symmetric)
+		t.stiffen(c.label() + " takes all channels together")
 	}
 }

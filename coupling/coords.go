@@ -54,3 +54,12 @@ func (a *Axis) Kids() (kids []*Axis, sum bool) {
 	a = a.find()
 	return a.kids, a.kind == kindSum
 }
+
+// Starts lists the first channel of every piece of a space, and its width.
+func (s *Space) Starts() []int {
+	out := []int{0}
+	for _, p := range s.Pieces {
+		out = append(out, out[len(out)-1]+p.Size())
+	}
+	return out
+}

@@ -209,7 +209,7 @@ func zeroed(t *testing.T, s *align.Subject, sp *coupling.Space, keep [][]int) *o
 	}
 	done := map[string]bool{}
 	for _, u := range sp.Uses {
-		if (u.Role == coupling.Consumed) == u.Transposed || done[u.Tensor] {
+		if u.TakesIn() || done[u.Tensor] {
 			continue
 		}
 		done[u.Tensor] = true

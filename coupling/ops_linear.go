@@ -2,6 +2,7 @@ package coupling
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/monge-ml/monge/onnxio"
@@ -34,7 +35,7 @@ func convAxes(c *call) (string, sizeMap, restMap, error) {
 	if group == 1 {
 		return "n i s..., o i k..., o -> n o t...", nil, out, nil
 	}
-	c.sizeRefs = map[string]string{"group": "g"}
+	c.sizeRefs = map[string][]string{"group": {"g"}}
 	return "n (g: i) s..., (g: o) i k..., (g: o) -> n (g: o) t...", sizes, out, nil
 }
 
@@ -105,6 +106,17 @@ func matMulAxes(c *call) (string, sizeMap, restMap, error) {
 	}
 	join := func(batch []string, rest string) string {
 		return strings.TrimSpace(strings.Join(batch, " ") + " " + rest)
+	}
+	if a.live() && b.live() {
+		// Attention: every head has dimensions of its own.
+		for _, h := range batchA {
+			if slices.Contains(batchB, h) {
+				c.heads = append(c.heads, h)
+				for _, d := range []string{"m", "i", "o"} {
+					c.indexed = append(c.indexed, [2]string{h, d})
+				}
+			}
+		}
 	}
 	return join(batchA, left) + ", " + join(batchB, right) + " -> " + join(batchOut, out), nil, nil, nil
 }

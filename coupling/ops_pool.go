@@ -37,7 +37,8 @@ func globalPoolAxes(c *call) (string, sizeMap, restMap, error) {
 }
 
 // reduceAxes: axes as an attribute (older opsets) or as an input; ArgMax and
-// ArgMin have a single `axis`. A reduced axis may not change.
+// ArgMin have a single `axis`. A reduced axis may be permuted, for sums, means
+// and norms do not see the order; the index that ArgMax gives does.
 func reduceAxes(c *call) (string, sizeMap, restMap, error) {
 	x := c.input(0)
 	if x == nil || !x.ranked {
@@ -45,9 +46,11 @@ func reduceAxes(c *call) (string, sizeMap, restMap, error) {
 	}
 	var axes []int64
 	all := false
+	open, shut := "{", "}"
 	switch {
 	case strings.HasPrefix(c.node.GetOpType(), "Arg"):
 		axes = []int64{c.attrInt("axis", 0)}
+		open, shut = "[", "]"
 	case c.input(1) != nil:
 		known, ok := c.input(1).knownInts()
 		if !ok {
@@ -75,11 +78,13 @@ func reduceAxes(c *call) (string, sizeMap, restMap, error) {
 	var in, out []string
 	sizes := sizeMap{}
 	for i := range x.axes {
-		in = append(in, fmt.Sprintf("a%d", i))
-		switch {
-		case !all && !reduced[i]:
-			out = append(out, fmt.Sprintf("a%d", i))
-		case keep:
+		name := fmt.Sprintf("a%d", i)
+		if !all && !reduced[i] {
+			in, out = append(in, name), append(out, name)
+			continue
+		}
+		in = append(in, open+name+shut)
+		if keep {
 			u := fmt.Sprintf("u%d", i)
 			sizes[u] = 1
 			out = append(out, u)

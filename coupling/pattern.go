@@ -20,8 +20,9 @@ type axisPattern struct {
 	op    patOp
 	name  string        // patName, patRest
 	size  int           // patNumber
-	parts []axisPattern // patProd, patSum
+	parts []axisPattern // patProd, patIndexed, patSum
 	mix   byte          // '[': nothing may change; '{': mixed symmetrically; 0: not mixed
+	prime bool          // h': the weight consumes the channels that it makes elsewhere
 }
 
 type patOp uint8
@@ -151,9 +152,8 @@ func (p *parser) part() (axisPattern, error) {
 	case !unicode.IsLetter(rune(t[0])):
 		return axisPattern{}, p.errorf("unexpected %q", t)
 	}
-	// h' is h again, on the side that consumes it; the letter's roles already
-	// say so, the prime is for the reader.
 	a := axisPattern{op: patName, name: strings.TrimRight(t, "'")}
+	a.prime = a.name != t
 	if p.peek() == "..." {
 		p.next()
 		a.op = patRest
@@ -195,10 +195,8 @@ func (p *parser) group() (axisPattern, error) {
 			}
 			g.op = op
 			marks++
-		case "[", "{":
-			return g, p.errorf("brackets belong around a whole axis")
 		default:
-			a, err := p.part()
+			a, err := p.axis()
 			if err != nil {
 				return g, err
 			}
@@ -210,7 +208,7 @@ func (p *parser) group() (axisPattern, error) {
 	}
 }
 
-// String prints the expression as it is written, without primes.
+// String prints the expression as it is written.
 func (p *pattern) String() string {
 	side := func(tensors [][]axisPattern) string {
 		var out []string
@@ -224,6 +222,9 @@ func (p *pattern) String() string {
 
 func (a axisPattern) String() string {
 	s := a.name
+	if a.prime {
+		s += "'"
+	}
 	switch a.op {
 	case patRest:
 		s += "..."
@@ -253,12 +254,16 @@ func join(axes []axisPattern, sep string) string {
 	return strings.Join(parts, sep)
 }
 
-// names visits every letter of the axis.
-func (a axisPattern) names(f func(name string)) {
+// names visits every letter of the axis; a bracket around a compound holds for
+// all letters in it.
+func (a axisPattern) names(f func(letter axisPattern)) {
 	if a.op == patName || a.op == patRest {
-		f(a.name)
+		f(a)
 	}
 	for _, p := range a.parts {
+		if p.mix == 0 {
+			p.mix = a.mix
+		}
 		p.names(f)
 	}
 }

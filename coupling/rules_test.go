@@ -120,7 +120,7 @@ var rules = []struct {
 		n = LayerNormalization(a, scale[8], shift[8])
 		y = MatMul(n, w2[8 3])`, `
 		MatMul_a (in): 5, frozen: graph input "x"
-		MatMul_a: 8, rigid: a normalisation takes its mean over the channels
+		MatMul_a: 8, rigid: LayerNormalization "LayerNormalization_n" takes all channels together
 		MatMul_y: 3, frozen: graph output "y"`},
 	{"LayerNormalization over two axes", `
 		x: N 4 5
@@ -240,7 +240,7 @@ var rules = []struct {
 		d = Conv(a, w2[2 1 1 1])
 		-> d f g`, `
 		Conv_c (in): 3, frozen: graph input "x"
-		Conv_c: 6, frozen: ReduceMean "ReduceMean_a" reduces over it
+		Conv_c: 6, frozen: ArgMax "ArgMax_m" reduces over it
 		Conv_d: 2, frozen: graph output "d"`},
 	{"Softmax over channels", `
 		x: N 3 4 4
@@ -696,7 +696,7 @@ var rules = []struct {
 		d = Add(a, c)
 		t = Transpose(table)
 		y = MatMul(d, t)`, `
-		Gather_a: 6, residual, frozen: weight "table" both makes and reads it
+		Gather_a: 6, residual, linear, rigid: weight "table" both makes and reads it
 		MatMul_b: 5
 		MatMul_y: 7, frozen: Gather "Gather_a" picks positions of it`},
 	{"a contraction of two activations", `
@@ -706,7 +706,7 @@ var rules = []struct {
 		t = Transpose(k) perm=0,2,1
 		y = MatMul(q, t)`, `
 		MatMul_q (in): 5, frozen: graph input "x"
-		MatMul_q: 8, frozen: two activations are contracted over it`},
+		MatMul_q: 8`},
 	{"tensors that broadcast along the channels", `
 		x: N 3 4 4
 		a = Conv(x, w1[8 3 1 1])

@@ -91,6 +91,7 @@ func (an *analyzer) finish() (*Analysis, error) {
 	}
 	an.bound()
 	uses, order := an.uses()
+	beside := an.beside()
 	contexts := an.contexts()
 	index := an.indexes(order)
 	bySignature := map[string]*Space{}
@@ -99,9 +100,12 @@ func (an *analyzer) finish() (*Analysis, error) {
 		if !slices.ContainsFunc(us, func(u Use) bool { return u.Role == Produced || u.Role == Consumed }) {
 			continue
 		}
+		if atom.atom.frozen == "" && atom.atom.flags&Contracted != 0 {
+			an.transpose(atom, us)
+		}
 		an.judge(a, atom, us)
 		produced := slices.ContainsFunc(us, func(u Use) bool { return u.Role == Produced })
-		if !produced && (atom.size <= 1 || !a.wholly(us[0], atom)) {
+		if !produced && (atom.size <= 1 || beside[atom] || !a.wholly(us[0], atom)) {
 			continue // positions beside the channels: h·w of a Flatten
 		}
 		sig := fmt.Sprintf("#%d", atom.id)
@@ -124,28 +128,44 @@ func (an *analyzer) finish() (*Analysis, error) {
 			if g := index[atom]; g != nil {
 				s.Groups, s.Index = g.Size(), g
 			}
-			if atom.atom.flags&Symmetric != 0 {
-				s.Rigid = "a normalisation takes its mean over the channels"
-			}
+			s.Rigid = atom.atom.rigid
 		}
 		s.Residual = atom.atom.flags&Joined != 0 && len(s.Producers()) > 1
 		bySignature[sig] = s
 		a.spaceOf[atom] = s
 		a.Spaces = append(a.Spaces, s)
 	}
-	// A factor that selects plans keeps its width: its groups are not alike.
+	a.settle()
+	a.name()
+	return a, nil
+}
+
+// settle decides between a factor that selects plans and the channels that each
+// of its positions has: both could be narrowed, but a ratio is meant once.
+// Groups of a Conv stay and their channels are narrowed. Attention heads are
+// removed whole, and so are groups whose channels may not be narrowed.
+func (a *Analysis) settle() {
 	for _, s := range a.Spaces {
-		if s.Index == nil {
-			continue
-		}
-		for _, g := range s.Index.Atoms() {
-			if outer := a.spaceOf[g]; outer != nil && !outer.Frozen {
-				outer.Frozen, outer.Reason = true, fmt.Sprintf("its groups have channels of their own (space of %d)", s.Width)
+		for _, x := range s.Pieces {
+			for _, g := range x.find().atom.indexed {
+				g.eachAtom(func(g *Axis) bool {
+					outer := a.spaceOf[g]
+					if outer != nil && outer != s && !outer.Frozen && !s.Frozen && s.Rigid == "" && g.atom.flags&heads != 0 {
+						s.Rigid = "the dimensions of an attention head stay together"
+					}
+					return true
+				})
 			}
 		}
 	}
-	a.name()
-	return a, nil
+	for _, s := range a.Spaces {
+		if s.Index == nil || s.Frozen || s.Rigid != "" {
+			continue
+		}
+		if outer := a.spaceOf[s.Index]; outer != nil && !outer.Frozen {
+			outer.Frozen, outer.Reason = true, fmt.Sprintf("its groups have channels of their own (space of %d)", s.Width)
+		}
+	}
 }
 
 // wholly reports whether the used axis is this atom, or starts with it and
@@ -160,6 +180,32 @@ func (a *Analysis) wholly(u Use, atom *Axis) bool {
 		return true
 	}
 	return axis.allFrozen() && axis.Holds(atom) && axis.Atoms()[0] == atom
+}
+
+// beside finds the atoms that are only ever consumed together with channels
+// that some weight produces: the positions of a Flatten, whose weight may keep
+// them on axes of their own.
+func (an *analyzer) beside() map[*Axis]bool {
+	produced := map[*Axis]bool{}
+	for _, r := range an.records {
+		if r.role == Produced {
+			r.term.eachAtom(func(x *Axis) bool { produced[x] = true; return true })
+		}
+	}
+	out := map[*Axis]bool{}
+	for _, r := range an.records {
+		if r.role != Consumed {
+			continue
+		}
+		atoms := r.term.Atoms()
+		with := slices.ContainsFunc(atoms, func(x *Axis) bool { return produced[x] })
+		for _, x := range atoms {
+			if old, ok := out[x]; !ok || old {
+				out[x] = with
+			}
+		}
+	}
+	return out
 }
 
 // uses resolves the records to weight axes per atom, and lists the atoms in
@@ -220,17 +266,14 @@ func (an *analyzer) uses() (map[*Axis][]Use, []*Axis) {
 	return uses, order
 }
 
-// judge freezes an atom that cannot be changed on account of its uses.
+// judge freezes an atom that cannot be changed on account of its uses, or
+// stiffens it where only permuting is exact.
 func (an *analyzer) judge(a *Analysis, atom *Axis, us []Use) {
 	if atom.atom.frozen != "" {
 		return
 	}
-	if atom.atom.flags&Contracted != 0 {
-		atom.freeze("two activations are contracted over it")
-		return
-	}
 	produced := false
-	roles := map[[2]any]Role{}
+	takesIn := map[[2]any]bool{}
 	for _, u := range us {
 		produced = produced || u.Role == Produced
 		w := a.Weights[u.Tensor]
@@ -238,8 +281,10 @@ func (an *analyzer) judge(a *Analysis, atom *Axis, us []Use) {
 			atom.freeze(fmt.Sprintf("weight %q is not a plain constant", u.Tensor))
 			return
 		}
-		switch w.Type {
-		case onnxpb.TensorProto_FLOAT, onnxpb.TensorProto_DOUBLE, onnxpb.TensorProto_FLOAT16, onnxpb.TensorProto_BFLOAT16:
+		switch {
+		case w.Type == onnxpb.TensorProto_FLOAT, w.Type == onnxpb.TensorProto_DOUBLE, w.Type == onnxpb.TensorProto_FLOAT16, w.Type == onnxpb.TensorProto_BFLOAT16:
+		case isInteger(w.Type):
+			atom.stiffen(fmt.Sprintf("weight %q is quantised (%v)", u.Tensor, w.Type))
 		default:
 			atom.freeze(fmt.Sprintf("weight %q is of type %v", u.Tensor, w.Type))
 			return
@@ -249,20 +294,19 @@ func (an *analyzer) judge(a *Analysis, atom *Axis, us []Use) {
 			return
 		}
 		key := [2]any{u.Tensor, u.Axis}
-		side := u.Role
-		if side == Carried {
-			side = Produced // both take In
+		if old, ok := takesIn[key]; ok && old != u.TakesIn() {
+			atom.stiffen(fmt.Sprintf("weight %q both makes and reads it", u.Tensor))
 		}
-		if old, ok := roles[key]; ok && old != side {
-			atom.freeze(fmt.Sprintf("weight %q both makes and reads it", u.Tensor))
-			return
-		}
-		roles[key] = side
+		takesIn[key] = u.TakesIn()
 	}
 	if !produced {
 		atom.freeze("no weight produces it")
 	}
 }
+
+// TakesIn reports whether a map of the space acts on the weight's axis by In,
+// how channels are made; the others take Outᵀ, how they are read.
+func (u Use) TakesIn() bool { return (u.Role != Consumed) != u.Transposed }
 
 // maxParts bounds how many parts an axis, and all axes together, may be made of.
 const (
@@ -331,14 +375,12 @@ func (an *analyzer) indexes(order []*Axis) map[*Axis]*Axis {
 	out := map[*Axis]*Axis{}
 	for _, x := range order {
 		for _, g := range x.atom.indexed {
-			g = g.find()
-			if g.kind != kindAtom || g == x || g.size <= 1 || x.size <= 1 {
-				continue
-			}
-			if an.always(x, g) {
-				out[x] = g
-				break
-			}
+			g.eachAtom(func(g *Axis) bool {
+				if out[x] == nil && g != x && g.size > 1 && x.size > 1 && an.always(x, g) {
+					out[x] = g
+				}
+				return true
+			})
 		}
 	}
 	return out

@@ -27,7 +27,7 @@ func table() []Op {
 
 		// Per-channel followers.
 		{Name: "BatchNormalization", Axes: "n c s..., c, c, c, c -> n c s...", Acts: PerChannel},
-		{Name: "InstanceNormalization", Axes: "n c s..., c, c -> n c s...", Acts: PerChannel | Nonlinear},
+		{Name: "InstanceNormalization", Axes: "n c {s...}, c, c -> n c {s...}", Acts: PerChannel | Nonlinear},
 		{Name: "LRN", Axes: "n [c] s... -> n [c] s...", Acts: Nonlinear},
 		{Name: "LayerNormalization", AxesOf: layerNormAxes, Acts: Nonlinear | PerChannel},
 

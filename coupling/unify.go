@@ -135,6 +135,9 @@ func (atom *Axis) bind(t *Axis) {
 		if x.atom.frozen == "" {
 			x.atom.frozen = info.frozen
 		}
+		if x.atom.rigid == "" {
+			x.atom.rigid = info.rigid
+		}
 		x.atom.flags |= info.flags
 		for _, g := range info.indexed {
 			x.index(g)
