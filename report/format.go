@@ -2,7 +2,6 @@ package report
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -26,7 +25,14 @@ func count(n int64) string {
 
 // digits prints a number below 1000 with three digits.
 func digits(x float64) string {
-	return strconv.FormatFloat(x, 'f', max(0, 2-int(math.Floor(math.Log10(max(x, 1))))), 64)
+	decimals := 0
+	switch { // by what the number is once rounded
+	case x < 9.995:
+		decimals = 2
+	case x < 99.95:
+		decimals = 1
+	}
+	return strconv.FormatFloat(x, 'f', decimals, 64)
 }
 
 // size prints a number of bytes with a decimal prefix.

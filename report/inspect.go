@@ -189,7 +189,11 @@ func (r *Inspection) Print(w io.Writer) {
 			narrowable++
 		}
 	}
-	fmt.Fprintf(w, "  costs     %s parameters, %s MACs per sample, %s\n", grouped(r.Params), grouped(r.MACs), size(r.Bytes))
+	atLeast := ""
+	if r.OpenDims {
+		atLeast = "at least "
+	}
+	fmt.Fprintf(w, "  costs     %s parameters, %s%s MACs per sample, %s\n", grouped(r.Params), atLeast, grouped(r.MACs), size(r.Bytes))
 	fmt.Fprintf(w, "  can be narrowed: %d of %s, with %s of the layers' parameters\n", narrowable, plural(len(r.Spaces), "space"), percent(r.NarrowableShare))
 
 	fmt.Fprintln(w)

@@ -26,7 +26,7 @@ func (f *alignFlags) add(cmd *cobra.Command, bases []string) {
 	cmd.Flags().Float64Var(&f.epsilon, "epsilon", 0, "strength of sinkhorn's entropy relative to the mean cost (default 0.05)")
 	addChoice(cmd, &f.scaling, "scaling", scalingHelp, "sum", "mean")
 	cmd.Flags().BoolVar(&f.keepBN, "keep-bn", false, "leave BatchNormalization in place (default: fold it into the layer before)")
-	f.data.add(cmd, "data set to compare activations on (none: work without data); see monge --help")
+	f.data.add(cmd, "`PATH` of a data set to compare activations on (none: work without data); see monge --help")
 	cmd.Flags().IntVar(&f.samples, "samples", 200, "samples of the data set to use (0: all)")
 }
 

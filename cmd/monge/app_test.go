@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -64,10 +65,9 @@ func data(t *testing.T, name string) []string {
 	return []string{"--data", modeltest.Dir(name + ".npz"), "--scale", "0.00392156862745098", "--mean", "0.1307", "--std", "0.3081"}
 }
 
-// with puts arguments together.
-func with(args []string, more ...string) []string {
-	return append(append([]string(nil), args...), more...)
-}
+// with puts the arguments of a command before the flags that it shares with
+// others.
+func with(shared []string, args ...string) []string { return slices.Concat(args, shared) }
 
 // out is a path in a new folder.
 func out(t *testing.T) string { return filepath.Join(t.TempDir(), "out.onnx") }

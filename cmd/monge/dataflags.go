@@ -30,17 +30,19 @@ func (d *dataFlags) add(cmd *cobra.Command, use string) {
 	f := cmd.Flags()
 	f.StringVar(&d.path, "data", "", use)
 	f.Float64Var(&d.scale, "scale", 1, "preprocessing is (x·scale − mean)/std")
-	f.Float64SliceVar(&d.mean, "mean", nil, "one number, or one per channel: 0.485,0.456,0.406")
-	f.Float64SliceVar(&d.std, "std", nil, "one number, or one per channel: 0.229,0.224,0.225")
+	f.Float64SliceVar(&d.mean, "mean", nil, "`LIST`: one number, or one per channel, as in 0.485,0.456,0.406")
+	f.Float64SliceVar(&d.std, "std", nil, "`LIST`: one number, or one per channel, as in 0.229,0.224,0.225")
 	addChoice(cmd, &d.layout, "layout", "axis of the channels in images and for --mean, --std (default: told from the sizes)", "nchw", "nhwc")
 	f.IntVar(&d.resize, "resize", 0, "scale images until the shorter side has this many pixels (0: as the crop needs)")
 	f.IntVar(&d.crop, "crop", 0, "cut this many pixels, square, out of an image's middle (0: the model's input size)")
 	f.BoolVar(&d.bgr, "bgr", false, "images as blue, green, red (default: red, green, blue)")
-	f.StringVar(&d.classes, "classes", "", "folders of an image set in the order of their labels: a,b,c or a text file, one per line (default: sorted)")
+	f.StringVar(&d.classes, "classes", "", "`LIST` of the folders of an image set in the order of their labels: a,b,c or a text file, one per line (default: sorted)")
 	f.IntVar(&d.limit, "limit", 0, "use at most this many samples of the data set (0: all)")
 	f.Int64Var(&d.seed, "seed", 0, "of the shuffle before --limit and --samples take the first ones (-1: file order)")
 	f.IntVar(&d.batch, "batch", 0, "samples that are run at once (0: 32)")
-	f.Lookup("scale").DefValue = "0" // a zero is not printed as default
+	for _, name := range []string{"scale", "mean", "std"} {
+		f.Lookup(name).DefValue = "0" // help need not print that nothing is changed
+	}
 }
 
 // given reports whether there is a data set; "none" asks for no data.

@@ -39,7 +39,7 @@ func (a *app) evalCommand() *cobra.Command {
 			return a.eval(cmd.Context(), args, &f)
 		}),
 	}
-	f.data.add(cmd, "data set to run (none: size and latency alone); see monge --help")
+	f.data.add(cmd, "`PATH` of a data set to run (none: size and latency alone); see monge --help")
 	cmd.Flags().IntVar(&f.runs, "runs", 0, "least number of timed runs (0: 30)")
 	cmd.Flags().BoolVar(&f.noLatency, "no-latency", false, "do not measure latency")
 	f.shapes.add(cmd)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"math"
 
 	"github.com/spf13/cobra"
 
@@ -27,19 +28,43 @@ func (a *app) fuseCommand() *cobra.Command {
 		Args:              atLeast(2, "two models or more"),
 		ValidArgsFunction: completeModels,
 		RunE: running(func(cmd *cobra.Command, args []string) error {
-			if err := f.align.check(cmd); err != nil {
+			if err := f.check(cmd, len(args)); err != nil {
 				return err
 			}
 			return a.fuse(cmd.Context(), args, &f)
 		}),
 	}
 	f.output.add(cmd)
-	cmd.Flags().Float64SliceVar(&f.weights, "weights", nil, "shares of the models, summing to 1 (default: equal ones)")
-	cmd.Flags().IntVar(&f.onto, "onto", 0, "model, counted from 1, whose widths and channel order the result has (default: the last)")
+	cmd.Flags().Float64SliceVar(&f.weights, "weights", nil, "`LIST` of the models' shares, summing to 1 (default: equal ones)")
+	cmd.Flags().IntVar(&f.onto, "onto", 0, "model `N`, counted from 1, whose widths and channel order the result has (default: the last)")
+	cmd.Flags().Lookup("weights").DefValue = "0" // help prints its own
 	f.align.add(cmd, []string{"weights", "activations", "none"})
 	f.shapes.add(cmd)
 	cmd.Flags().SortFlags = false
 	return cmd
+}
+
+// check finds mistakes that need no file to be seen. models is their number.
+func (f *fuseFlags) check(cmd *cobra.Command, models int) error {
+	if cmd.Flags().Changed("onto") && (f.onto < 1 || f.onto > models) {
+		return usagef("--onto is %d: models count from 1 to %d", f.onto, models)
+	}
+	if f.weights != nil {
+		if len(f.weights) != models {
+			return usagef("--weights: %d weights for %d models", len(f.weights), models)
+		}
+		sum := 0.0
+		for _, w := range f.weights {
+			if !(w >= 0) {
+				return usagef("--weights: %g is not a share", w)
+			}
+			sum += w
+		}
+		if !(math.Abs(sum-1) <= 1e-6) {
+			return usagef("--weights: the %d weights sum to %.6g, not 1", models, sum)
+		}
+	}
+	return f.align.check(cmd)
 }
 
 func (a *app) fuse(ctx context.Context, paths []string, f *fuseFlags) error {

@@ -16,7 +16,7 @@ import (
 type shapeFlags struct{ list []string }
 
 func (s *shapeFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&s.list, "input-shape", nil, "sizes for an input with free dimensions: name=1x3x320x320 (may be repeated)")
+	cmd.Flags().StringArrayVar(&s.list, "input-shape", nil, "sizes for an input with free dimensions, as in `name=1x3x320x320` (may be repeated)")
 }
 
 // parse reads the flags by themselves.

@@ -22,7 +22,7 @@ type outputFlags struct {
 
 func (o *outputFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVarP(&o.path, "output", "o", "", "file to write; one that exists is replaced")
+	f.StringVarP(&o.path, "output", "o", "", "`FILE` to write; one that exists is replaced")
 	f.BoolVar(&o.force, "force", false, "let the output replace one of the inputs")
 	f.BoolVar(&o.dryRun, "dry-run", false, "print the widths and write nothing")
 }
