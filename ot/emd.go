@@ -64,12 +64,16 @@ func (s Solver) solve(u *units, c Costs) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.run(u)
-	r := t.result(u, c, lift)
-	if math.IsInf(r.Objective, 0) {
+	var total float64
+	for _, m := range u.rows {
+		total += u.mass(m)
+	}
+	// U and V are at most twice the costs.
+	if t.largest > math.MaxFloat64/8/max(total, 1) {
 		return nil, errors.New("ot: costs times masses overflow")
 	}
-	return r, nil
+	t.run(u)
+	return t.result(u, c, lift), nil
 }
 
 // newTransport returns an empty problem with scratch for every worker.
@@ -186,8 +190,9 @@ func (t *transport) reduceColumns() (lift float64, err error) {
 	if lo < -maxCost {
 		return 0, fmt.Errorf("ot: a cost of %g is too large", lo)
 	}
+	t.largest = max(math.Abs(lo), math.Abs(hi))
 	lift = 1
-	if max(math.Abs(lo), math.Abs(hi)) < tinyCost {
+	if t.largest < tinyCost {
 		t.costs = lifted{t.costs}
 		lift = liftFactor
 	}

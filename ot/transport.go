@@ -32,7 +32,8 @@ type transport struct {
 	search search
 	stats  Stats
 
-	pivotLimit int // steps after which simplex gives up
+	largest    float64 // absolute cost
+	pivotLimit int     // steps after which simplex gives up
 }
 
 // push places as much of row i's supply in column j as has room.
