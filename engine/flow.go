@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 
 	"github.com/monge-ml/monge/onnxio"
@@ -13,6 +14,17 @@ import (
 
 // DefaultFlowMemory is the cap on kept activations where FlowOptions.MemoryCap is 0: 2 GiB.
 const DefaultFlowMemory = 2 << 30
+
+// maxFlowWorkers bounds the batches that are run at a time, and with them the memory that operators need.
+const maxFlowWorkers = 4
+
+// threadsOf resolves an option of which 0 means one per core.
+func threadsOf(option int) int {
+	if option > 0 {
+		return option
+	}
+	return runtime.NumCPU()
+}
 
 // FlowOptions say how a [Flow] runs. The zero value uses all samples.
 type FlowOptions struct {
@@ -62,7 +74,7 @@ type Flow struct {
 // more than one: exporters leave the batch axis free although a Reshape inside has its size built in.
 func NewFlow(m *onnxio.Model, data *Data, o FlowOptions) (*Flow, error) {
 	data = data.Sample(o.Samples, o.Seed)
-	f := &Flow{threads: o.Threads, kept: map[string]*keptTensor{}, samples: data.Len()}
+	f := &Flow{threads: threadsOf(o.Threads), kept: map[string]*keptTensor{}, samples: data.Len()}
 	switch {
 	case o.MemoryCap == 0:
 		f.store.cap = DefaultFlowMemory
@@ -227,7 +239,9 @@ func (f *Flow) Compute(ctx context.Context, tensors ...string) error {
 	if err != nil {
 		return err
 	}
-	s, err := Open(part, Options{Threads: f.threads, Outputs: want})
+	// Several batches at a time keep all cores busy where operators are small, and while values are copied.
+	workers := min(f.threads, f.Batches(), maxFlowWorkers)
+	s, err := Open(part, Options{Threads: f.threads / workers, Outputs: want})
 	if err != nil {
 		return err
 	}
@@ -236,7 +250,7 @@ func (f *Flow) Compute(ctx context.Context, tensors ...string) error {
 	for _, name := range want {
 		made[name] = &keptTensor{}
 	}
-	if err := f.run(ctx, s, made); err != nil {
+	if err := f.run(ctx, s, workers, made); err != nil {
 		for _, t := range made {
 			err = errors.Join(err, f.store.remove(t))
 		}
@@ -275,27 +289,33 @@ func (t *keptTensor) declare(name string) *onnxpb.ValueInfoProto {
 	return onnxio.NewValueInfo(name, t.typ, dims...)
 }
 
-// run fills the tensors that a session computes.
-func (f *Flow) run(ctx context.Context, s *Session, made map[string]*keptTensor) error {
-	for i := range f.Batches() {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		in, err := f.inputsOf(s, i)
-		if err != nil {
-			return err
-		}
-		out, err := s.Run(ctx, in)
-		if err != nil {
-			return err
-		}
+// run fills the tensors that a session computes, some batches at a time.
+func (f *Flow) run(ctx context.Context, s *Session, workers int, made map[string]*keptTensor) error {
+	batches := ordered[map[string]*Value]{limit: workers, take: func(out map[string]*Value) error {
 		for name, t := range made {
 			if err := f.store.add(t, out[name]); err != nil {
 				return err
 			}
 		}
+		return nil
+	}}
+	defer batches.abandon()
+	for i := range f.Batches() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		err := batches.start(func() (map[string]*Value, error) {
+			in, err := f.inputsOf(s, i)
+			if err != nil {
+				return nil, err
+			}
+			return s.Run(ctx, in)
+		})
+		if err != nil {
+			return err
+		}
 	}
-	return nil
+	return batches.finish(0)
 }
 
 // inputsOf returns what a part of the model reads for one batch.

@@ -105,38 +105,49 @@ type collector struct {
 	reading Reading
 	targets []Target
 	options MomentOptions
+	batches []int
 	sums    map[string]*summation // by shape: batches of other spatial sizes need another plan
+	order   []*summation          // in the order of their making, so that results do not depend on a map's order
+	held    [][]*Value            // batches that wait to be run together
+	heldBy  *summation
 }
 
 func (c *collector) close() {
-	for _, s := range c.sums {
-		s.session.Close()
+	for _, s := range c.order {
+		s.close()
 	}
 }
 
 func (c *collector) collect(ctx context.Context) error {
-	var batches []int
 	for i := range c.flow.Batches() {
 		if c.options.Batches == nil || c.options.Batches(i) {
-			batches = append(batches, i)
+			c.batches = append(c.batches, i)
 		}
 	}
-	if len(batches) == 0 {
+	if len(c.batches) == 0 {
 		return errors.New("no batches")
 	}
-	for done, i := range batches {
-		if err := c.batch(ctx, i, len(batches)); err != nil {
+	for done, i := range c.batches {
+		if err := c.batch(ctx, i); err != nil {
 			return err
 		}
 		if c.options.Progress != nil {
-			c.options.Progress(done+1, len(batches))
+			c.options.Progress(done+1, len(c.batches))
+		}
+	}
+	if err := c.release(ctx); err != nil {
+		return err
+	}
+	for _, s := range c.order {
+		if err := s.runs.finish(0); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
 // batch adds one batch of the flow.
-func (c *collector) batch(ctx context.Context, i, batches int) error {
+func (c *collector) batch(ctx context.Context, i int) error {
 	in, err := c.flow.Batch(i, c.reading.Tensor)
 	if err != nil {
 		return err
@@ -156,12 +167,43 @@ func (c *collector) batch(ctx context.Context, i, batches int) error {
 	key := fmt.Sprint(*shape)
 	s := c.sums[key]
 	if s == nil {
-		if s, err = newSummation(shape, c.options, batches, values[0].Dims[0]); err != nil {
+		if s, err = newSummation(shape, c.options, len(c.batches), values[0].Dims[0]); err != nil {
 			return err
 		}
 		c.sums[key] = s
+		c.order = append(c.order, s)
 	}
-	return c.add(ctx, s, values)
+	if s != c.heldBy {
+		if err := c.release(ctx); err != nil {
+			return err
+		}
+	}
+	c.held, c.heldBy = append(c.held, values), s
+	rows := 0
+	for _, v := range c.held {
+		rows += v[0].Dims[0] * shape.perCut
+	}
+	if s.shape.samples && rows < chunkRows {
+		return nil
+	}
+	return c.release(ctx)
+}
+
+// release runs the batches that wait.
+func (c *collector) release(ctx context.Context) error {
+	if len(c.held) == 0 {
+		return nil
+	}
+	values := make([]*Value, len(c.held[0]))
+	for k := range values {
+		var pieces []*Value
+		for _, v := range c.held {
+			pieces = append(pieces, v[k])
+		}
+		values[k] = join(pieces)
+	}
+	c.held = nil
+	return c.add(ctx, c.heldBy, values)
 }
 
 func (t Target) batch(i int) (*Value, error) {
@@ -197,7 +239,7 @@ func (c *collector) add(ctx context.Context, s *summation, values []*Value) erro
 // result assembles the moments.
 func (c *collector) result() ([]*Moments, error) {
 	var total []*Moments
-	for _, s := range c.sums {
+	for _, s := range c.order {
 		part := s.moments()
 		if total == nil {
 			total = part

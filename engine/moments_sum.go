@@ -15,6 +15,8 @@ const (
 	chunkRows = 1024
 	// ... and not larger than this, for the sums of a run are float32.
 	chunkMaxRows = 1 << 16
+	// Runs at a time may make sums of this many bytes.
+	runBytes = 512 << 20
 	// More products than this cost more than they save.
 	maxProducts = 64
 )
@@ -27,10 +29,11 @@ type summation struct {
 	session *Session
 	chunk   int     // samples per run
 	share   float64 // of the rows that are taken
-	seen    int     // rows so far
-	runs    uint64
+	seen    int     // rows that there were so far
+	chosen  uint64  // subsets so far
+	runs    ordered[map[string]*Value]
 
-	rows     int64
+	rows     int64       // taken
 	products [][]float64 // as onnxruntime returns them, [groups, left, right]
 	sumY, yy []float64   // [groups, O+1]; with FullYY yy is [groups, O+1, O+1]
 }
@@ -56,9 +59,32 @@ func newSummation(s *momentShape, o MomentOptions, batches, samples int) (*summa
 	}
 	sum.plan.simplify(s)
 	sum.chunk = s.chunk(sum.plan)
+	runs := float64(batches)
+	if s.samples {
+		runs = max(1, rows/float64(max(chunkRows, sum.chunk*s.perCut)))
+	}
+	threads := threadsOf(o.Threads)
+	// Several runs of one thread each are faster than one run of several: the products are small.
+	workers := max(1, min(threads, int(runs), runBytes/s.sumBytes(sum.plan)))
+	sum.runs = ordered[map[string]*Value]{limit: workers, take: sum.take}
 	var err error
-	sum.session, err = Open(buildMoments(s, sum.plan, sum.share < 1, o.FullYY), Options{Threads: o.Threads})
+	sum.session, err = Open(buildMoments(s, sum.plan, sum.share < 1, o.FullYY), Options{Threads: threads / workers})
 	return sum, err
+}
+
+// sumBytes is the size of the sums that a run returns.
+func (s *momentShape) sumBytes(p *plan) int {
+	n := 0
+	for _, q := range p.products {
+		n += 4 * s.groups * q.left.shifts * s.width(q.left) * q.right.shifts * s.width(q.right)
+	}
+	return n
+}
+
+// close ends the runs under way, and frees the session.
+func (sum *summation) close() {
+	sum.runs.abandon()
+	sum.session.Close()
 }
 
 // cost is the number of multiply-adds per sample, or per row without a window.
@@ -128,7 +154,7 @@ func (s *momentShape) chunk(p *plan) int {
 	return max(1, min(n, chunkMaxRows/s.perCut))
 }
 
-// run adds the sums of some samples.
+// run begins to add the sums of some samples.
 func (sum *summation) run(ctx context.Context, values []*Value) error {
 	s := sum.shape
 	n, positions := values[0].Dims[0], s.positions()
@@ -161,12 +187,15 @@ func (sum *summation) run(ctx context.Context, values []*Value) error {
 		}
 		in[momentOnes] = Float32(ones, n, all, s.groups)
 	}
-	out, err := sum.session.Run(ctx, in)
-	if err != nil {
-		return err
-	}
 	sum.rows += int64(n) * int64(positions)
-	sum.products = slices.Grow(sum.products, len(sum.plan.products))[:len(sum.plan.products)]
+	return sum.runs.start(func() (map[string]*Value, error) { return sum.session.Run(ctx, in) })
+}
+
+// take adds what a run returned.
+func (sum *summation) take(out map[string]*Value) error {
+	if sum.products == nil {
+		sum.products = make([][]float64, len(sum.plan.products))
+	}
 	for i := range sum.products {
 		addTo(&sum.products[i], out[momentProduct(i)])
 	}
@@ -184,8 +213,8 @@ func (sum *summation) choose(n, positions int) (places []int, samples int) {
 		return nil, 0
 	}
 	k := max(1, min(positions, (want+n/2)/n))
-	rng := rand.New(rand.NewPCG(uint64(sum.options.Seed), sum.runs))
-	sum.runs++
+	rng := rand.New(rand.NewPCG(uint64(sum.options.Seed), sum.chosen))
+	sum.chosen++
 	places = firstShuffled(positions, k, rng.Int64())
 	slices.Sort(places)
 	return places, min(n, max(1, want/k))
