@@ -451,3 +451,31 @@ func TestVersionAndRuntime(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// A model with weights in a second file is read, written, and may be replaced by
+// its own result.
+func TestExternalData(t *testing.T) {
+	dir := t.TempDir()
+	mine, half := filepath.Join(dir, "mine.onnx"), filepath.Join(dir, "half.onnx")
+	if err := onnxio.SaveWith(mine, modeltest.Load(t, "mlp_a"), onnxio.SaveOptions{External: onnxio.Always}); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{half, mine} {
+		var r report.Compression
+		mustJSON(t, &r, "compress", mine, "-o", path, "--keep", "0.5", "--force")
+		if r.After.Params >= r.Before.Params {
+			t.Errorf("%s: from %+v to %+v", path, r.Before, r.After)
+		}
+		var i report.Inspection
+		mustJSON(t, &i, "inspect", path)
+		if i.Params != r.After.Params || i.Spaces[len(i.Spaces)-1].Width != 10 {
+			t.Errorf("%s: %+v after %+v", path, i, r.After)
+		}
+	}
+	if diff := cmp.Diff(correct(t, half), correct(t, mine)); diff != "" {
+		t.Error(diff)
+	}
+	if r := run(t, "compress", mine, "-o", modeltest.Dir("mnist_calib.npz"), "--keep", "0.5", "--data", modeltest.Dir("mnist_calib.npz")); r.code != exitUsage {
+		t.Errorf("exit code %d for an output that is the data set: %s", r.code, r.stderr)
+	}
+}

@@ -100,6 +100,9 @@ func (a *app) evalLatency(ctx context.Context, models []*onnxio.Model, shapes ma
 		e := engine.Eval{Model: m.Path}
 		e.Params, e.Bytes = engine.Size(m)
 		if !f.noLatency {
+			if err := needShapes(m, shapes); err != nil {
+				return nil, err
+			}
 			t, err := engine.Latency(ctx, m, engine.LatencyOptions{Threads: a.threads, Runs: f.runs, Shapes: shapes})
 			if err != nil {
 				return nil, in(m.Path, err)

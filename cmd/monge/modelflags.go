@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -60,7 +61,9 @@ func (s *shapeFlags) load(paths []string) ([]*onnxio.Model, map[string][]int, er
 			return nil, nil, in(path, err)
 		}
 		for _, input := range inputs {
-			names = append(names, input.Name)
+			if !slices.Contains(names, input.Name) {
+				names = append(names, input.Name)
+			}
 			shape, ok := shapes[input.Name]
 			if !ok {
 				continue
@@ -94,6 +97,22 @@ func fits(shape []int, dims []int64) bool {
 		}
 	}
 	return true
+}
+
+// needShapes sees to it that all sizes of a model's inputs are known, but for the
+// batch: without data nothing else tells them.
+func needShapes(m *onnxio.Model, shapes map[string][]int) error {
+	inputs, err := engine.Inputs(m)
+	if err != nil {
+		return err
+	}
+	for _, in := range inputs {
+		free := in.Dims == nil || slices.ContainsFunc(in.Dims[min(1, len(in.Dims)):], func(d int64) bool { return d < 0 })
+		if shapes[in.Name] == nil && free {
+			return usagef("%s: input %s has free sizes: --input-shape %s=1x... gives them", m.Path, in, in.Name)
+		}
+	}
+	return nil
 }
 
 // measure returns a model's size.
