@@ -45,7 +45,7 @@ func (a *app) compressCommand() *cobra.Command {
 	fs.StringVar(&f.into, "into", "", "narrow `MODEL` that gives the widths and is what channels are moved onto; none of its weights are used")
 	fs.StringArrayVar(&f.exclude, "exclude", nil, "keep the width of spaces made by nodes or weights whose name matches the `GLOB`, as in 'layer4*' (may be repeated)")
 	fs.BoolVar(&f.keepResidual, "keep-residual", false, "leave every residual stream whole")
-	fs.IntVar(&f.multiple, "multiple", 1, "round widths to multiples of this")
+	fs.IntVar(&f.multiple, "multiple", 1, "round widths to multiples of this; onnxruntime is often faster with 4 or 8")
 	f.align.add(cmd, []string{"weights", "activations"})
 	f.shapes.add(cmd)
 	fs.SortFlags = false
