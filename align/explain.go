@@ -20,7 +20,8 @@ import (
 // Evidence is what calibration data say about the channels of a space, as its
 // consumers see them: one reader for each group and consumer.
 type Evidence struct {
-	readers [][]*reader // by group
+	readers [][]*reader    // by group
+	order   []*elimination // by group, once it has been made
 }
 
 // A reader is one consumer's view of a space of n channels.
@@ -39,6 +40,23 @@ type reader struct {
 	// to be explained.
 	widths []int
 	energy []float64
+	// exact is the consumer's own least-squares problem, kernel taps told apart;
+	// nil where only channels were observed.
+	exact *lens
+}
+
+// lens is the consumer's problem as far as it was observed: exact, or with S
+// standing for its weights.
+func (c *reader) lens() *lens {
+	if c.exact != nil {
+		return c.exact
+	}
+	cov := c.covariance()
+	l := &lens{gram: cov, w: squareRoot(c.balanced(cov))}
+	for i := range c.n {
+		l.blocks = append(l.blocks, []int{i})
+	}
+	return l
 }
 
 // balanced is the sensitivity with each party's block scaled so that the party
@@ -104,6 +122,7 @@ func Observe(ctx context.Context, parties []Party, spaces []*coupling.Space, o O
 	}
 	out := map[*coupling.Space]*Evidence{}
 	var views []*view
+	var sidesOf []observation
 	tensors := make([][]string, len(parties))
 	for _, sp := range spaces {
 		ev := &Evidence{readers: make([][]*reader, sp.Groups)}
@@ -142,6 +161,24 @@ func Observe(ctx context.Context, parties []Party, spaces []*coupling.Space, o O
 				tensors[i] = append(tensors[i], side[k].seen.tensor)
 			}
 			views = append(views, v)
+			sidesOf = append(sidesOf, observation{sides[0][k], v.into})
+		}
+	}
+	if len(parties) == 1 {
+		var rest []*view
+		exact, err := parties[0].Subject.observeExactly(ctx, sidesOf, o)
+		if err != nil {
+			return nil, err
+		}
+		for k, v := range views {
+			if !exact[k] {
+				rest = append(rest, v)
+			}
+		}
+		views = rest
+		tensors[0] = nil
+		for _, v := range views {
+			tensors[0] = append(tensors[0], v.parts[0].tensor)
 		}
 	}
 	if len(views) == 0 {
@@ -180,6 +217,7 @@ func Observe(ctx context.Context, parties []Party, spaces []*coupling.Space, o O
 // A consumer is one activation through which a space is read, with the
 // sensitivity of each group.
 type consumer struct {
+	use    coupling.Use
 	seen   seen
 	sens   []*mat.SymDense
 	affine bool
@@ -197,7 +235,7 @@ func (s *Subject) consumersOf(sp *coupling.Space) ([]*consumer, error) {
 			continue
 		}
 		done[in+"|"+u.Tensor] = true
-		c := &consumer{seen: seen{sp, in, axis, places}, affine: u.Node.GetOpType() != "MatMul"}
+		c := &consumer{use: u, seen: seen{sp, in, axis, places}, affine: u.Node.GetOpType() != "MatMul"}
 		for g := range sp.Groups {
 			sens, err := s.sensitivity(sp, u, g)
 			if err != nil {
@@ -303,36 +341,46 @@ func (s *Subject) sensitivity(sp *coupling.Space, u coupling.Use, group int) (*m
 	return out, nil
 }
 
-// Choose keeps k of the channels of a group: greedily, each time the one that
-// explains most of what the consumers compute from the channels not yet
-// explained. With R the covariance left unexplained and S the sensitivity, the
-// gain of channel j is R_j·S·R_j / R_jj; after a choice R is reduced by the
-// rank-one part that j explains (a pivoted Cholesky factorisation with S-weighted
-// pivots). Consumers count equally, each relative to its own total. pieces are
-// ranges of which each must keep one where k allows. The result is sorted.
+// Choose keeps k of the n channels of a group: the others are removed one by
+// one, each time the one that the consumers, refitted, miss least. pieces are
+// ranges of which each keeps one where k allows. The result is sorted.
 func (e *Evidence) Choose(group, k int, pieces []int) []int {
-	keep, _ := e.pivot(group, k, pieces)
-	slices.Sort(keep)
-	return keep
+	n := e.readers[group][0].n
+	return e.eliminate(group, pieces).kept(n, k)
 }
 
-// Unexplained returns, for every number k = 0…n of channels kept greedily, the
-// share of what the consumers compute that is left unexplained, averaged over
-// consumers and groups: from 1 down to 0.
-func (e *Evidence) Unexplained() []float64 {
-	var out []float64
-	for g := range e.readers {
-		n := e.readers[g][0].n
-		if out == nil {
-			out = make([]float64, n+1)
+// eliminate orders the channels of a group; the order does not depend on how
+// many are to stay, so it is made once.
+func (e *Evidence) eliminate(group int, pieces []int) *elimination {
+	if e.order == nil {
+		e.order = make([]*elimination, len(e.readers))
+	}
+	if e.order[group] == nil {
+		var lenses []*lens
+		for _, r := range e.readers[group] {
+			lenses = append(lenses, r.lens())
 		}
-		_, gains := e.pivot(g, n, nil)
-		left := 1.0
+		e.order[group] = eliminate(lenses, e.readers[group][0].n, max(len(pieces)-1, 1), pieces)
+	}
+	return e.order[group]
+}
+
+// Unexplained returns, for every number k = 0…n of channels kept, the share of
+// what the consumers compute that is lost, averaged over consumers and groups.
+func (e *Evidence) Unexplained(pieces []int) []float64 {
+	n := e.readers[0][0].n
+	out := make([]float64, n+1)
+	for g := range e.readers {
+		lost := e.eliminate(g, pieces).error
 		for k := range out {
-			out[k] += max(left, 0) / float64(len(e.readers))
-			if k < len(gains) {
-				left -= gains[k]
+			v := 1.0
+			switch {
+			case k == n:
+				v = 0
+			case n-k <= len(lost):
+				v = min(lost[n-k-1], 1)
 			}
+			out[k] += v / float64(len(e.readers))
 		}
 	}
 	return out
@@ -347,90 +395,6 @@ func (e *Evidence) Observed() bool {
 		}
 	}
 	return len(e.readers) > 0
-}
-
-// pivot keeps k channels greedily and returns them in order of choice, with the
-// share of the consumers' totals that each explains.
-func (e *Evidence) pivot(group, k int, pieces []int) (keep []int, explained []float64) {
-	type state struct {
-		r, q  *mat.Dense // residual covariance; Q = A·R with S = AᵀA
-		total float64
-	}
-	var states []*state
-	n := 0
-	for _, c := range e.readers[group] {
-		n = c.n
-		cov := c.covariance()
-		sens := c.balanced(cov)
-		a := squareRoot(sens)
-		st := &state{r: mat.DenseCopyOf(cov), q: mat.NewDense(n, n, nil)}
-		st.q.Mul(a, cov)
-		var sr mat.Dense
-		sr.Mul(sens, cov)
-		st.total = mat.Trace(&sr)
-		if st.total > 0 {
-			states = append(states, st)
-		}
-	}
-	taken := make([]bool, n)
-	gain := make([]float64, n)
-	norms := make([]float64, n)
-	measure := func() {
-		clear(gain)
-		for _, st := range states {
-			clear(norms)
-			for i := range n { // by rows: this is the inner loop of the whole choice
-				for c, v := range st.q.RawRowView(i) {
-					norms[c] += v * v
-				}
-			}
-			for c := range n {
-				if rr := st.r.At(c, c); rr > 1e-12*st.total/float64(n) {
-					gain[c] += norms[c] / rr / st.total
-				}
-			}
-		}
-	}
-	best := func(from, to int) int {
-		measure()
-		j := -1
-		for c := from; c < to; c++ {
-			if !taken[c] && (j < 0 || gain[c] > gain[j]) {
-				j = c
-			}
-		}
-		return j
-	}
-	take := func(j int) {
-		taken[j] = true
-		keep = append(keep, j)
-		explained = append(explained, gain[j]/float64(max(len(states), 1)))
-		for _, st := range states {
-			rr := st.r.At(j, j)
-			if rr <= 0 {
-				continue
-			}
-			rj := mat.VecDenseCopyOf(st.r.ColView(j))
-			qj := mat.VecDenseCopyOf(st.q.ColView(j))
-			st.q.RankOne(st.q, -1/rr, qj, rj)
-			st.r.RankOne(st.r, -1/rr, rj, rj)
-		}
-	}
-	if len(pieces) > 2 && k >= len(pieces)-1 {
-		for i := 0; i+1 < len(pieces); i++ {
-			if j := best(pieces[i], pieces[i+1]); j >= 0 {
-				take(j)
-			}
-		}
-	}
-	for len(keep) < k {
-		j := best(0, n)
-		if j < 0 {
-			break
-		}
-		take(j)
-	}
-	return keep, explained
 }
 
 // squareRoot returns A with AᵀA = S for a positive semi-definite S.
@@ -549,7 +513,7 @@ func Select(ctx context.Context, s *Subject, widths map[*coupling.Space]int, kno
 				blind[sp] = widths[sp]
 				break
 			}
-			keep := ev.Choose(g, widths[sp], starts(sp))
+			keep := ev.Choose(g, widths[sp], sp.Starts())
 			out, err := ev.Recover(g, keep)
 			if err != nil {
 				return nil, fmt.Errorf("space %q: %w", sp.Name, err)

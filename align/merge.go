@@ -70,7 +70,7 @@ func Merge(ctx context.Context, s *Subject, widths map[*coupling.Space]int, o Op
 					mass = w
 				}
 			}
-			keep := Representatives(c, mass, widths[sp], starts(sp))
+			keep := Representatives(c, mass, widths[sp], sp.Starts())
 			plan := nearest(c, mass, keep)
 			t, err := FromPlan(plan, o.Scaling)
 			if err != nil {
@@ -97,18 +97,9 @@ func selfPairing(s *Subject) *Pairing {
 	return p
 }
 
-// starts lists the first channel of every piece of a space, and its width.
-func starts(s *coupling.Space) []int {
-	out := []int{0}
-	for _, p := range s.Pieces {
-		out = append(out, out[len(out)-1]+p.Size())
-	}
-	return out
-}
-
 // piecesOf counts the kept channels of each piece.
 func piecesOf(s *coupling.Space, keep []int) []int {
-	b := starts(s)
+	b := s.Starts()
 	out := make([]int, len(s.Pieces))
 	for _, c := range keep {
 		for i := range out {

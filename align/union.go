@@ -102,7 +102,7 @@ func unionChoice(parties []Party, sp *coupling.Space, columns []int) []choice {
 		for i := range parties {
 			own := parties[i].space(sp)
 			if c := col - at; c >= 0 && c < own.Width {
-				b := starts(own)
+				b := own.Starts()
 				piece := 0
 				for piece+2 < len(b) && c >= b[piece+1] {
 					piece++

@@ -39,7 +39,7 @@ func (o Options) allocate(ctx context.Context, s *align.Subject) (*allocation, e
 			return nil, err
 		}
 		if ev := a.evidence[sp]; ev.Observed() {
-			left[sp] = ev.Unexplained()
+			left[sp] = ev.Unexplained(sp.Starts())
 		} else {
 			ratio, err := o.ratio(s.Analysis)
 			if err != nil {
@@ -68,9 +68,7 @@ func (o Options) allocate(ctx context.Context, s *align.Subject) (*allocation, e
 			if saved <= 0 {
 				continue
 			}
-			// The loss counts against what would remain to be lost: the last
-			// channels of a space are never cheap.
-			price := (math.Sqrt(curve[to]) - math.Sqrt(curve[a.widths[sp]])) / saved
+			price := (curve[to] - curve[a.widths[sp]]) / saved
 			if price < bestPrice {
 				best, bestTo, bestPrice = sp, to, price
 			}

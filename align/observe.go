@@ -1,0 +1,202 @@
+package align
+
+import (
+	"context"
+	"slices"
+
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/onnxio"
+)
+
+// maxExact is the largest number of inputs (channels × kernel positions) of a
+// consumer whose Gram matrix is inverted to choose channels; wider consumers
+// are observed channel by channel.
+const maxExact = 2400
+
+// An observation is a consumer and the readers, by group, to be filled.
+type observation struct {
+	consumer *consumer
+	into     []*reader
+}
+
+// observeExactly collects, for every consumer that allows it, the second
+// moments of all its inputs, kernel positions told apart, with onnxruntime
+// doing the sums. It reports which observations are done.
+func (s *Subject) observeExactly(ctx context.Context, all []observation, o Options) (map[int]bool, error) {
+	done := map[int]bool{}
+	var todo []int
+	for i, ob := range all {
+		if _, _, ok := s.inputsOf(ob.consumer); ok && len(ob.into) == 1 {
+			todo = append(todo, i)
+		}
+	}
+	if len(todo) == 0 {
+		return done, nil
+	}
+	// The walk goes with the graph, so that no node runs twice.
+	place := map[string]int{}
+	for i, n := range s.Graph.Nodes {
+		for _, t := range n.GetOutput() {
+			place[t] = i
+		}
+	}
+	slices.SortStableFunc(todo, func(a, b int) int {
+		return place[all[a].consumer.seen.tensor] - place[all[b].consumer.seen.tensor]
+	})
+	flow, err := engine.NewFlow(s.Model, o.Data, engine.FlowOptions{Batch: o.Batch, Threads: o.Threads})
+	if err != nil {
+		return nil, err
+	}
+	defer flow.Close()
+	sums := map[string]*engine.Moments{} // by node: a node that reads several spaces is summed once
+	for step, i := range todo {
+		ob := all[i]
+		node := ob.consumer.use.Node.GetOutput()[0]
+		if sums[node] == nil {
+			var rest []string
+			for _, j := range todo[step:] {
+				rest = append(rest, all[j].consumer.seen.tensor)
+			}
+			if err := flow.Prune(rest...); err != nil {
+				return nil, err
+			}
+			if err := flow.Compute(ctx, ob.consumer.seen.tensor); err != nil {
+				return nil, err
+			}
+			clear(sums)
+			m, err := s.momentsOf(ctx, flow, ob.consumer, o)
+			if err != nil {
+				return nil, err
+			}
+			sums[node] = m
+		}
+		if err := s.look(ob, sums[node]); err != nil {
+			return nil, err
+		}
+		done[i] = true
+		if o.Progress != nil {
+			o.Progress(step+1, len(todo))
+		}
+	}
+	return done, nil
+}
+
+// inputsOf returns the number of channels along the axis a consumer contracts
+// and the kernel positions of each, if its problem is a plain one of bearable
+// size: a Conv without groups, a Gemm or a MatMul by a constant.
+func (s *Subject) inputsOf(c *consumer) (channels, taps int, ok bool) {
+	n := c.use.Node
+	w := s.Analysis.Weights[c.use.Tensor]
+	if w == nil || len(n.GetInput()) < 2 || n.GetInput()[1] != c.use.Tensor || n.GetInput()[0] != c.seen.tensor {
+		return 0, 0, false
+	}
+	taps = 1
+	switch n.GetOpType() {
+	case "Conv":
+		if c.use.Axis != 1 {
+			return 0, 0, false
+		}
+		for _, a := range w.Axes[2:] {
+			taps *= a.Size()
+		}
+		if onnxio.AttrInt(n, "group", 1) != 1 {
+			return 0, 0, false
+		}
+	case "Gemm":
+		if onnxio.AttrInt(n, "transA", 0) != 0 {
+			return 0, 0, false
+		}
+	case "MatMul":
+		if len(w.Axes) != 2 || c.use.Axis != 0 {
+			return 0, 0, false
+		}
+	default:
+		return 0, 0, false
+	}
+	channels = w.Axes[c.use.Axis].Size()
+	return channels, taps, channels*taps <= maxExact
+}
+
+func (s *Subject) momentsOf(ctx context.Context, flow *engine.Flow, c *consumer, o Options) (*engine.Moments, error) {
+	r := engine.Reading{Tensor: c.seen.tensor, Axis: -1}
+	if c.use.Node.GetOpType() == "Conv" {
+		var dims []int
+		for _, a := range s.Analysis.Weights[c.use.Tensor].Axes {
+			dims = append(dims, a.Size())
+		}
+		var err error
+		if r.Conv, err = engine.WindowOf(c.use.Node, dims); err != nil {
+			return nil, err
+		}
+	}
+	ms, err := engine.CollectMoments(ctx, flow, r, nil, engine.MomentOptions{Threads: o.Threads, MaxMACs: 60e9, Seed: 1})
+	if err != nil {
+		return nil, err
+	}
+	return ms[0], nil
+}
+
+// look turns a consumer's moments into its lens on the space, and into the
+// channels' own moments, positions summed.
+func (s *Subject) look(ob observation, m *engine.Moments) error {
+	c := ob.consumer
+	_, taps, _ := s.inputsOf(c)
+	r := ob.into[0]
+	places := placesOf(s.Analysis.Weights[c.use.Tensor].Axes[c.use.Axis], c.seen.space)[0]
+	l := &lens{gram: mat.NewSymDense(m.D, nil)}
+	n := float64(m.Rows)
+	for i := range m.D {
+		for j := i; j < m.D; j++ {
+			v := m.XX[i*m.D+j] / n
+			if r.affine {
+				v -= m.SumX[i] / n * m.SumX[j] / n
+			}
+			l.gram.SetSym(i, j, v)
+		}
+	}
+	for _, p := range places {
+		var block []int
+		for _, at := range p {
+			for t := range taps {
+				block = append(block, at*taps+t)
+			}
+		}
+		l.blocks = append(l.blocks, block)
+	}
+	each := len(l.blocks[0])
+	for p, bp := range l.blocks {
+		for q, bq := range l.blocks {
+			if q < p || len(bq) != each || len(bp) != each {
+				continue
+			}
+			for t := range each {
+				r.gram[p*r.n+q] += m.XX[bp[t]*m.D+bq[t]]
+			}
+		}
+		for _, i := range bp {
+			r.sum[p] += m.SumX[i]
+		}
+	}
+	r.rows = n * float64(each)
+	data, err := s.floats(c.use.Tensor)
+	if err != nil {
+		return err
+	}
+	l.w = asMatrix(s.Analysis.Weights[c.use.Tensor], c.use.Axis, data)
+	r.exact = l
+	return nil
+}
+
+// asMatrix lays a weight out as outputs × (channels × taps), where axis holds
+// the channels that are contracted and, of the others, the first the outputs.
+func asMatrix(w *coupling.Weight, axis int, data []float64) *mat.Dense {
+	if axis == 0 { // [in, out]
+		in, out := w.Axes[0].Size(), w.Axes[1].Size()
+		return mat.DenseCopyOf(mat.NewDense(in, out, data).T())
+	}
+	out := w.Axes[0].Size()
+	return mat.NewDense(out, len(data)/out, data)
+}
