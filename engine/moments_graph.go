@@ -35,7 +35,7 @@ const (
 func momentY(i int) string       { return fmt.Sprintf("y%d", i) }
 func momentProduct(i int) string { return fmt.Sprintf("p%d", i) }
 
-// build returns the graph. sampled makes the places of the plan's operands inputs. fullYY asks for yy as a matrix.
+// buildMoments returns the graph. sampled makes the places of the plan's operands inputs. fullYY asks for yy as a matrix.
 func buildMoments(s *momentShape, p *plan, sampled, fullYY bool) *onnxio.Model {
 	b := &momentGraph{
 		shape: s, plan: p, graph: &onnxpb.GraphProto{Name: ptr("moments")},
@@ -51,18 +51,22 @@ func buildMoments(s *momentShape, p *plan, sampled, fullYY bool) *onnxio.Model {
 	for i, q := range p.products {
 		b.product(q, momentProduct(i))
 	}
-	switch y := ""; {
+	switch {
 	case len(s.o) == 0:
 	case fullYY:
 		b.product(product{p.y, p.y}, momentYY)
 	default:
-		y = b.operand(p.y)
+		y := b.operand(p.y)
 		axes := b.ints("row_axis", int64(b.rowAxis()))
 		b.node("ReduceSum", []string{y, axes}, momentSumY, attrInt("keepdims", 0))
 		b.node("ReduceSum", []string{b.node("Mul", []string{y, y}, "y_squared"), axes}, momentYY, attrInt("keepdims", 0))
 		b.output(momentSumY)
 		b.output(momentYY)
 	}
+	return b.model()
+}
+
+func (b *momentGraph) model() *onnxio.Model {
 	return &onnxio.Model{Proto: &onnxpb.ModelProto{
 		IrVersion:   ptr(int64(8)),
 		OpsetImport: []*onnxpb.OperatorSetIdProto{{Domain: ptr(""), Version: ptr(int64(17))}},
@@ -171,7 +175,7 @@ func (b *momentGraph) operand(op *operand) string {
 // index makes an operand whose places are an input.
 func (b *momentGraph) index(op *operand, input string) {
 	b.graph.Input = append(b.graph.Input, onnxio.NewValueInfo(input, onnxpb.TensorProto_INT64, nil, op.shifts))
-	b.made[op] = b.matrix(op, b.gather(op, input, input), input)
+	b.made[op] = b.matrix(op, b.gather(op, input, input), input+"_operand")
 }
 
 // gather picks [N, rows, shifts, C] from the places.

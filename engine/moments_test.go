@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/engine/enginetest"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
@@ -257,5 +259,292 @@ func TestMomentsConv(t *testing.T) {
 				t.Errorf("without targets: %d results with O = %d", len(bare), bare[0].O)
 			}
 		})
+	}
+}
+
+// batches reads all batches of a flow.
+func batches(t *testing.T, f *engine.Flow, tensors ...string) []map[string]*engine.Value {
+	t.Helper()
+	var out []map[string]*engine.Value
+	for i := range f.Batches() {
+		v, err := f.Batch(i, tensors...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+func collect(t *testing.T, f *engine.Flow, r engine.Reading, targets []engine.Target, o engine.MomentOptions) []*engine.Moments {
+	t.Helper()
+	m, err := engine.CollectMoments(t.Context(), f, r, targets, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestMomentsConv1D(t *testing.T) {
+	enginetest.Require(t)
+	for _, stride := range []int{1, 2} {
+		// A 1-D convolution is one whose second axis has length 1.
+		w := naive{k: [2]int{4, 1}, stride: [2]int{stride, 1}, dilation: [2]int{2, 1}, begin: [2]int{3, 0}, end: [2]int{2, 0}}
+		out := w.out([2]int{11, 1})
+		f := passThrough(t, 5, 2, []int{3, 11}, []int{4, out[0]})
+		got := collect(t, f, engine.Reading{Tensor: "x", Conv: &engine.Window{
+			Kernel: []int{4}, Strides: []int{stride}, Dilations: []int{2}, Pads: []int{3, 2},
+		}}, []engine.Target{{Flow: f, Tensor: "y", Axis: 1}}, engine.MomentOptions{})
+		var x, y [][]float64
+		for _, v := range batches(t, f, "x", "y") {
+			v["x"].Dims = append(v["x"].Dims, 1)
+			x = append(x, w.patches(v["x"], 0, 3)...)
+			y = append(y, rowsOf(v["y"], 1)...)
+		}
+		same(t, got[0], sums(x, y))
+	}
+}
+
+func TestMomentsConv3D(t *testing.T) {
+	enginetest.Require(t)
+	// With kernel 1 along the last axis, it is a 2-D convolution of the slices.
+	w := naive{k: [2]int{2, 3}, stride: [2]int{1, 1}, dilation: [2]int{1, 1}, begin: [2]int{0, 1}, end: [2]int{1, 1}}
+	f := passThrough(t, 3, 3, []int{2, 4, 5, 2}, []int{3, 4, 5, 2})
+	got := collect(t, f, engine.Reading{Tensor: "x", Conv: &engine.Window{Kernel: []int{2, 3, 1}, Pads: []int{0, 1, 0, 1, 1, 0}}},
+		[]engine.Target{{Flow: f, Tensor: "y", Axis: 1}}, engine.MomentOptions{})
+	v := batches(t, f, "x", "y")[0]
+	var x, y [][]float64
+	for slice := range 2 {
+		part := func(v *engine.Value) *engine.Value {
+			p := engine.Float32(nil, v.Dims[:4]...)
+			for i := slice; i < len(v.F32); i += 2 {
+				p.F32 = append(p.F32, v.F32[i])
+			}
+			return p
+		}
+		x = append(x, w.patches(part(v["x"]), 0, 2)...)
+		y = append(y, rowsOf(part(v["y"]), 1)...)
+	}
+	same(t, got[0], sums(x, y))
+}
+
+func TestMomentsLinear(t *testing.T) {
+	enginetest.Require(t)
+	for _, c := range []struct {
+		name  string
+		x, y  []int
+		xAxis int
+		yAxis int
+	}{
+		{"Gemm", []int{6}, []int{4}, -1, -1},
+		{"MatMul of 3 axes", []int{5, 6}, []int{5, 4}, -1, 2},
+		{"MatMul of 4 axes", []int{2, 5, 3}, []int{2, 5, 4}, 3, -1},
+		{"matrix from the left", []int{6, 5}, []int{4, 5}, 1, 1},
+		{"channels of images", []int{3, 4, 4}, []int{2, 4, 4}, 1, 1},
+		{"channels last in the target", []int{3, 4, 5}, []int{4, 5, 2}, 1, -1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := passThrough(t, 7, 3, c.x, c.y)
+			got := collect(t, f, engine.Reading{Tensor: "x", Axis: c.xAxis},
+				[]engine.Target{{Flow: f, Tensor: "y", Axis: c.yAxis}}, engine.MomentOptions{})
+			var x, y [][]float64
+			for _, v := range batches(t, f, "x", "y") {
+				x, y = append(x, rowsOf(v["x"], c.xAxis)...), append(y, rowsOf(v["y"], c.yAxis)...)
+			}
+			same(t, got[0], sums(x, y))
+		})
+	}
+}
+
+// A Gemm with transA reads columns.
+func TestMomentsTransA(t *testing.T) {
+	enginetest.Require(t)
+	f := passThrough(t, 6, 3, []int{5}, []int{4})
+	columns := func(batch int) (*engine.Value, error) { // [5, 4]: one row for each of x's columns
+		v, err := f.Batch(batch, "x")
+		if err != nil {
+			return nil, err
+		}
+		y := engine.Float32(make([]float32, 20), 5, 4)
+		for i := range y.F32 {
+			y.F32[i] = float32(i) + v["x"].F32[0]
+		}
+		return y, nil
+	}
+	got := collect(t, f, engine.Reading{Tensor: "x", Axis: 0}, []engine.Target{{Values: columns, Axis: -1}}, engine.MomentOptions{})
+	var x, y [][]float64
+	for i, v := range batches(t, f, "x") {
+		x = append(x, rowsOf(v["x"], 0)...)
+		c, err := columns(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		y = append(y, rowsOf(c, -1)...)
+	}
+	same(t, got[0], sums(x, y))
+}
+
+// Several targets stand side by side, and moments of disjoint batches add up.
+func TestMomentsTargetsAndBatches(t *testing.T) {
+	enginetest.Require(t)
+	f := passThrough(t, 8, 2, []int{4, 5, 5}, []int{2, 5, 5})
+	r := engine.Reading{Tensor: "x", Conv: &engine.Window{Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}, Group: 2}}
+	targets := []engine.Target{{Flow: f, Tensor: "y", Axis: 1}, {Flow: f, Tensor: "x", Axis: 1}}
+	got := collect(t, f, r, targets, engine.MomentOptions{})
+	w := naive{k: [2]int{3, 3}, stride: [2]int{1, 1}, dilation: [2]int{1, 1}, begin: [2]int{1, 1}, end: [2]int{1, 1}}
+	for g, m := range got {
+		var x, y [][]float64
+		for _, v := range batches(t, f, "x", "y") {
+			x = append(x, w.patches(v["x"], 2*g, 2*g+2)...)
+			second := rowsOf(v["x"], 1)
+			for i, row := range rowsOf(v["y"], 1) {
+				y = append(y, append([]float64{row[g]}, second[i][2*g:2*g+2]...))
+			}
+		}
+		same(t, m, sums(x, y))
+	}
+	some := collect(t, f, r, targets, engine.MomentOptions{Batches: func(i int) bool { return i%3 == 0 }})
+	rest := collect(t, f, r, targets, engine.MomentOptions{Batches: func(i int) bool { return i%3 != 0 }})
+	for g := range got {
+		some[g].Add(rest[g])
+		closeTo(t, "XX", some[g].XX, got[g].XX)
+		closeTo(t, "XY", some[g].XY, got[g].XY)
+		if some[g].Rows != got[g].Rows {
+			t.Errorf("%d rows, want %d", some[g].Rows, got[g].Rows)
+		}
+	}
+}
+
+// flat is a flow whose samples are the same at every position.
+func flat(t *testing.T, n, batch, channels, side int) *engine.Flow {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(5, 6))
+	v := engine.Float32(nil, n, channels, side, side)
+	for range n * channels {
+		x := float32(rng.NormFloat64())
+		for range side * side {
+			v.F32 = append(v.F32, x)
+		}
+	}
+	m := onnxtest.Model(onnxtest.Values(onnxtest.Value("x", "N", channels, side, side)), onnxtest.Values(onnxtest.Value("u")),
+		onnxtest.Node("Identity", "x", "u"))
+	data, err := engine.NewData("flat", map[string]*engine.Value{"x": v}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return flow(t, m, data, engine.FlowOptions{Batch: batch})
+}
+
+// A subset of positions has the right size, treats all samples alike and depends on the seed only. Where all positions are
+// equal, so are the means over subsets and over everything.
+func TestMomentsSubset(t *testing.T) {
+	enginetest.Require(t)
+	const n, c, side = 24, 3, 10
+	f := flat(t, n, 8, c, side)
+	for name, r := range map[string]engine.Reading{
+		"3x3 valid": {Tensor: "x", Conv: &engine.Window{Kernel: []int{3, 3}}},
+		"1x1":       {Tensor: "x", Conv: &engine.Window{Kernel: []int{1, 1}}},
+		"grouped":   {Tensor: "x", Conv: &engine.Window{Kernel: []int{2, 2}, Strides: []int{2, 2}, Group: 3}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all := collect(t, f, r, nil, engine.MomentOptions{})
+			for g, m := range collect(t, f, r, nil, engine.MomentOptions{MaxRows: 6 * n}) {
+				if m.Rows != 6*n {
+					t.Errorf("%d rows, want %d", m.Rows, 6*n)
+				}
+				scale := float64(m.Rows) / float64(all[g].Rows)
+				for i := range m.XX {
+					all[g].XX[i] *= scale
+				}
+				for i := range m.SumX {
+					all[g].SumX[i] *= scale
+				}
+				closeTo(t, "XX", m.XX, all[g].XX)
+				closeTo(t, "SumX", m.SumX, all[g].SumX)
+			}
+		})
+	}
+	padded := engine.Reading{Tensor: "x", Conv: &engine.Window{Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}}}
+	o := engine.MomentOptions{MaxMACs: 81 * c * c * 500}
+	first, second := collect(t, f, padded, nil, o), collect(t, f, padded, nil, o)
+	if first[0].Rows > 500 || first[0].Rows < 400 {
+		t.Errorf("%d rows for a budget of less than 500", first[0].Rows)
+	}
+	if diff := cmp.Diff(first, second); diff != "" {
+		t.Error(diff)
+	}
+	o.Seed = 1
+	if cmp.Equal(first, collect(t, f, padded, nil, o)) {
+		t.Error("the seed makes no difference")
+	}
+	few := collect(t, f, padded, nil, engine.MomentOptions{MaxRows: 5})
+	if few[0].Rows < 1 || few[0].Rows > 5 {
+		t.Errorf("%d rows, want at most 5", few[0].Rows)
+	}
+	linear := collect(t, f, engine.Reading{Tensor: "x", Axis: 1}, []engine.Target{{Flow: f, Tensor: "x", Axis: 1}},
+		engine.MomentOptions{MaxRows: 700})
+	if m := linear[0]; m.Rows > 700 || m.Rows < 600 {
+		t.Errorf("%d rows, want at most 700", m.Rows)
+	} else {
+		closeTo(t, "XY", m.XY, m.XX)
+		closeTo(t, "SumY", m.SumY, m.SumX)
+	}
+}
+
+func TestGramChannels(t *testing.T) {
+	enginetest.Require(t)
+	f := passThrough(t, 9, 4, []int{3, 4, 5}, []int{6})
+	for tensor, axis := range map[string]int{"x": 1, "y": -1} {
+		var rows [][]float64
+		for _, v := range batches(t, f, tensor) {
+			rows = append(rows, rowsOf(v[tensor], axis)...)
+		}
+		got, err := engine.GramChannels(t.Context(), f, tensor, axis, engine.MomentOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, got, sums(rows, nil))
+	}
+}
+
+// Variances are right although the mean is a thousand deviations away.
+func TestChannelMoments(t *testing.T) {
+	enginetest.Require(t)
+	rng := rand.New(rand.NewPCG(8, 8))
+	v := engine.Float32(nil, 9, 3, 4, 5)
+	for range v.Len() {
+		v.F32 = append(v.F32, float32(1000+rng.NormFloat64()))
+	}
+	data, err := engine.NewData("far", map[string]*engine.Value{"x": v}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := onnxtest.Model(onnxtest.Values(onnxtest.Value("x", "N", 3, 4, 5)), onnxtest.Values(onnxtest.Value("u")),
+		onnxtest.Node("Identity", "x", "u"))
+	f := flow(t, m, data, engine.FlowOptions{Batch: 4})
+	for _, axis := range []int{1, -1} {
+		stats, err := engine.ChannelMoments(t.Context(), f, "x", axis, engine.MomentOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows := rowsOf(v, axis)
+		mean, variance := make([]float64, len(rows[0])), make([]float64, len(rows[0]))
+		for c := range mean {
+			for _, r := range rows {
+				mean[c] += r[c] / float64(len(rows))
+			}
+			for _, r := range rows {
+				variance[c] += (r[c] - mean[c]) * (r[c] - mean[c]) / float64(len(rows))
+			}
+		}
+		closeTo(t, "Mean", stats.Mean, mean)
+		for c := range variance {
+			if math.Abs(stats.Var[c]-variance[c]) > 1e-4*variance[c] {
+				t.Errorf("axis %d: variance of channel %d is %g, want %g", axis, c, stats.Var[c], variance[c])
+			}
+		}
+		if stats.Rows != int64(len(rows)) {
+			t.Errorf("%d rows, want %d", stats.Rows, len(rows))
+		}
 	}
 }
