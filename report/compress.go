@@ -6,12 +6,16 @@ import (
 	"strings"
 
 	"github.com/monge-ml/monge/compress"
+	"github.com/monge-ml/monge/refit"
 )
 
 // Alignment says how channels were compared.
 type Alignment struct {
 	By      string `json:"align"`   // weights, activations or none
 	Samples int    `json:"samples"` // on which activations were compared; 0 without data
+	// RefitSamples counts the samples that layers were refitted on; 0 without a
+	// refit.
+	RefitSamples int `json:"refit_samples"`
 }
 
 func (a Alignment) text() string {
@@ -45,6 +49,7 @@ func (r *Compression) Print(w io.Writer) {
 	}
 	t.print(w)
 	fmt.Fprintln(w)
+	printRefit(w, r.Refit)
 	printChange(w, r.Before, r.After)
 	if r.Before.OpenDims {
 		fmt.Fprintln(w, openNote)
@@ -60,9 +65,26 @@ func printEnd(w io.Writer, output string, a Alignment, folded int, c Cost) {
 		return
 	}
 	parts := []string{a.text()}
+	if a.RefitSamples > 0 {
+		parts[0] = "refitted on " + plural(a.RefitSamples, "sample")
+	}
 	if folded > 0 {
 		parts = append(parts, plural(folded, "BatchNormalization")+" folded into the layers before")
 	}
 	fmt.Fprintln(w, strings.Join(parts, "; "))
 	fmt.Fprintf(w, "%s written %s\n", output, c.text())
+}
+
+// printRefit says how near the refitted layers come to what they should compute.
+func printRefit(w io.Writer, r *refit.Report) {
+	if r == nil || len(r.Layers) == 0 {
+		return
+	}
+	t := newTable("<layer", "inputs", "error", "refitted", "<")
+	for _, l := range r.Layers {
+		t.add(l.Name, grouped(int64(l.Inputs)), fmt.Sprintf("%.4f", l.Before), fmt.Sprintf("%.4f", l.After), l.Note)
+	}
+	t.print(w)
+	fmt.Fprintln(w, "error: squared, against the target on held-out samples, relative to its variance")
+	fmt.Fprintln(w)
 }

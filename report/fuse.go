@@ -42,6 +42,7 @@ func (r *Fusion) Print(w io.Writer) {
 	t.print(w)
 	fmt.Fprintln(w)
 
+	r.printMethod(w)
 	t = newTable("<model", "weight", "params", "MACs", "size", "<")
 	for i, m := range r.Models {
 		note := ""
@@ -61,4 +62,32 @@ func (r *Fusion) Print(w io.Writer) {
 	}
 	fmt.Fprintln(w)
 	printEnd(w, r.Output, r.Alignment, r.Folded, r.Cost)
+}
+
+// printMethod says what was tried and how much came from each model.
+func (r *Fusion) printMethod(w io.Writer) {
+	if len(r.Candidates) > 0 {
+		t := newTable("<method", "<weights", "divergence", "<")
+		for _, c := range r.Candidates {
+			note := ""
+			if c.Method == r.Method && c.Divergence == r.Divergence {
+				note = "taken"
+			}
+			t.add(string(c.Method), shares(c.Weights), fmt.Sprintf("%.4f", c.Divergence), note)
+		}
+		t.print(w)
+		fmt.Fprintln(w, "divergence: from the models' mean prediction on held-out samples, in nats")
+		fmt.Fprintln(w)
+	}
+	if r.Method == fuse.Union && !r.DryRun {
+		fmt.Fprintf(w, "channels from each model: %s\n\n", shares(r.Contribution))
+	}
+}
+
+func shares(v []float64) string {
+	var parts []string
+	for _, x := range v {
+		parts = append(parts, fmt.Sprintf("%.2f", x))
+	}
+	return strings.Join(parts, " : ")
 }

@@ -16,6 +16,7 @@ type compressFlags struct {
 	exclude            []string
 	keepResidual       bool
 	multiple           int
+	uniform            bool
 	align              alignFlags
 	output             outputFlags
 	shapes             shapeFlags
@@ -46,6 +47,7 @@ func (a *app) compressCommand() *cobra.Command {
 	fs.StringArrayVar(&f.exclude, "exclude", nil, "keep the width of spaces made by nodes or weights whose name matches the `GLOB`, as in 'layer4*' (may be repeated)")
 	fs.BoolVar(&f.keepResidual, "keep-residual", false, "leave every residual stream whole")
 	fs.IntVar(&f.multiple, "multiple", 1, "round widths to multiples of this; onnxruntime is often faster with 4 or 8")
+	fs.BoolVar(&f.uniform, "uniform", false, "under --macs and --params, keep an equal share of every space (default: with a refit, widths by measured error for cost saved)")
 	f.align.add(cmd, []string{"weights", "activations"})
 	f.shapes.add(cmd)
 	fs.SortFlags = false
@@ -105,7 +107,7 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	if err != nil {
 		return in(path, err)
 	}
-	by, err := f.align.options(a, f.output.dryRun)
+	by, fit, err := f.align.options(a, f.output.dryRun)
 	if err != nil {
 		return err
 	}
@@ -113,10 +115,13 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	defer clear()
 	by.Progress = stage(progress, "comparing activations")
 	o := compress.Options{
-		Refit: compress.RefitOff, Uniform: true, // transport alone
+		RefitData: fit, Uniform: f.uniform,
 		Keep: f.keep, MACs: f.macs, Params: f.params, Exclude: f.exclude, KeepResidual: f.keepResidual, Multiple: f.multiple,
 		Align: by, InputShapes: shapes, KeepBatchNorm: f.align.keepBN, DryRun: f.output.dryRun,
 		Progress: progress,
+	}
+	if fit == nil {
+		o.Refit = compress.RefitOff
 	}
 	var out *onnxio.Model
 	var done *compress.Report
@@ -129,7 +134,7 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	if err != nil {
 		return in(path, err)
 	}
-	r := &report.Compression{Model: path, Into: f.into, DryRun: f.output.dryRun, Alignment: alignment(by), Before: before, Report: done}
+	r := &report.Compression{Model: path, Into: f.into, DryRun: f.output.dryRun, Alignment: alignment(by, fit), Before: before, Report: done}
 	if f.output.dryRun {
 		r.After = report.Size{Params: done.After.Params, MACs: done.After.MACs, OpenDims: done.After.Open}
 	} else {

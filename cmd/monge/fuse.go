@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"math"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -13,6 +14,9 @@ import (
 type fuseFlags struct {
 	weights []float64
 	onto    int
+	method  choice
+	keep    float64
+	into    string
 	align   alignFlags
 	output  outputFlags
 	shapes  shapeFlags
@@ -38,6 +42,9 @@ func (a *app) fuseCommand() *cobra.Command {
 	cmd.Flags().Float64SliceVar(&f.weights, "weights", nil, "`LIST` of the models' shares, summing to 1 (default: equal ones)")
 	cmd.Flags().IntVar(&f.onto, "onto", 0, "model `N`, counted from 1, whose widths and channel order the result has (default: the last)")
 	cmd.Flags().Lookup("weights").DefValue = "0" // help prints its own
+	addChoice(cmd, &f.method, "method", "ot moves the models onto one of them, union lets their channels compete for places (default: with a refit whichever is measured to be better, else ot)", "ot", "union")
+	cmd.Flags().Float64Var(&f.keep, "keep", 0, "make the result `F` times as wide as the --onto model, also more than 1 (union)")
+	cmd.Flags().StringVar(&f.into, "into", "", "a `MODEL` whose widths the result has; none of its weights are used")
 	f.align.add(cmd, []string{"weights", "activations", "none"})
 	f.shapes.add(cmd)
 	cmd.Flags().SortFlags = false
@@ -64,34 +71,55 @@ func (f *fuseFlags) check(cmd *cobra.Command, models int) error {
 			return usagef("--weights: the %d weights sum to %.6g, not 1", models, sum)
 		}
 	}
+	switch {
+	case cmd.Flags().Changed("keep") && !(f.keep > 0):
+		return usagef("--keep is %g: want a positive factor", f.keep)
+	case cmd.Flags().Changed("keep") && f.into != "":
+		return usagef("give one of --keep and --into")
+	case f.method.value == string(fuse.Union) && !f.align.refits():
+		return usagef("--method union needs --data and a refit")
+	case f.keep != 0 && f.keep != 1 && !f.align.refits():
+		return usagef("--keep needs --data and a refit: transport alone takes the widths of a given model")
+	}
 	return f.align.check(cmd)
 }
 
 func (a *app) fuse(ctx context.Context, paths []string, f *fuseFlags) error {
-	if err := f.output.check(append([]string{f.align.data.path}, paths...)...); err != nil {
+	all := paths
+	if f.into != "" {
+		all = append(slices.Clone(paths), f.into)
+	}
+	if err := f.output.check(append([]string{f.align.data.path}, all...)...); err != nil {
 		return err
 	}
-	models, shapes, err := f.shapes.load(paths)
+	models, shapes, err := f.shapes.load(all)
 	if err != nil {
 		return err
 	}
-	by, err := f.align.options(a, f.output.dryRun)
+	by, fit, err := f.align.options(a, f.output.dryRun)
 	if err != nil {
 		return err
 	}
 	progress, clear := a.progress()
 	defer clear()
 	by.Progress = stage(progress, "comparing activations")
-	out, done, err := fuse.Models(ctx, models, fuse.Options{
-		Method: fuse.OT, Refit: fuse.RefitOff, // transport alone
+	o := fuse.Options{
+		Method: fuse.Method(f.method.value), RefitData: fit, Keep: f.keep,
 		Weights: f.weights, Onto: f.onto, Align: by, KeepBatchNorm: f.align.keepBN, InputShapes: shapes,
 		DryRun: f.output.dryRun, Progress: progress,
-	})
+	}
+	if fit == nil {
+		o.Refit = fuse.RefitOff
+	}
+	if f.into != "" {
+		o.Shape, models = models[len(paths)], models[:len(paths)]
+	}
+	out, done, err := fuse.Models(ctx, models, o)
 	clear()
 	if err != nil {
 		return err
 	}
-	r := &report.Fusion{DryRun: f.output.dryRun, Alignment: alignment(by), Report: done}
+	r := &report.Fusion{DryRun: f.output.dryRun, Alignment: alignment(by, fit), Report: done}
 	for i, m := range models {
 		size, err := measure(m, shapes)
 		if err != nil {
