@@ -137,7 +137,7 @@ func (t *transport) only(u *units) {
 
 const (
 	fewUnits   = 2    // the largest number of units per row or column for which paths are faster
-	workPerRow = 8000 // candidates per row that searches may look at
+	workPerRow = 2500 // candidates per row that searches may look at
 )
 
 // start sets out with no mass placed and the least costs of the columns as potentials.
