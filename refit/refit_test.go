@@ -1,0 +1,170 @@
+package refit_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/monge-ml/monge/align"
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/refit"
+)
+
+// narrow keeps a share of the channels of every space of a model, merged by
+// weights, and returns the child with the source that a refit needs.
+func narrow(t *testing.T, name string, keep float64) (*onnxio.Model, refit.Source) {
+	t.Helper()
+	m, _, err := align.FoldBatchNorm(modeltest.Load(t, name), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := align.NewSubject(m, coupling.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	widths := map[*coupling.Space]int{}
+	for _, sp := range s.Analysis.Spaces {
+		if sp.Narrowable() {
+			widths[sp] = max(1, int(keep*float64(sp.Width)))
+		}
+	}
+	r, err := align.Merge(context.Background(), s, widths, align.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, err := align.Edit(s, r.Maps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return child, refit.Source{Subject: s, Share: 1, Maps: r.Maps}
+}
+
+func TestRefitBringsAccuracyBack(t *testing.T) {
+	calib := modeltest.Data(t, "mnist_calib", engine.DataOptions{})
+	test := modeltest.Data(t, "mnist_test", engine.DataOptions{})
+	for _, name := range modeltest.Names(t) {
+		t.Run(name, func(t *testing.T) {
+			child, src := narrow(t, name, 0.5)
+			before := modeltest.Correct(t, child, test)
+			out, report, err := refit.Refit(context.Background(), child, []refit.Source{src}, refit.Options{Data: calib})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(report.Layers) == 0 {
+				t.Fatal("nothing was refitted")
+			}
+			for _, l := range report.Layers {
+				if l.After > l.Before {
+					t.Errorf("%s: the error on held-out samples rose from %g to %g", l.Name, l.Before, l.After)
+				}
+			}
+			// Chance is 100; every one of these nets loses hundreds to merging alone.
+			if after := modeltest.Correct(t, out, test); after < before || after < 700 {
+				t.Errorf("%d correct before, %d after", before, after)
+			}
+		})
+	}
+}
+
+// Where nothing was lost nothing may be changed for the worse.
+func TestRefitOfAnExactChildStaysExact(t *testing.T) {
+	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 200})
+	for _, name := range []string{"mlp_a", "cnn_a", "resnet_a"} {
+		t.Run(name, func(t *testing.T) {
+			child, src := narrow(t, name, 1)
+			out, _, err := refit.Refit(context.Background(), child, []refit.Source{src}, refit.Options{Data: d})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := modeltest.MaxDiff(t, modeltest.Outputs(t, src.Subject.Model, d), modeltest.Outputs(t, out, d)); diff > 1e-5 {
+				t.Errorf("outputs differ by %g", diff)
+			}
+		})
+	}
+}
+
+func TestRefitIsDeterministicAndLeavesItsInputsAlone(t *testing.T) {
+	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 100})
+	child, src := narrow(t, "resnet_optiona", 0.5)
+	before := [][]byte{encode(t, child), encode(t, src.Subject.Model)}
+	var first []byte
+	for range 2 {
+		out, _, err := refit.Refit(context.Background(), child, []refit.Source{src}, refit.Options{Data: d, Threads: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := encode(t, out)
+		if first != nil && string(first) != string(b) {
+			t.Error("two runs differ")
+		}
+		first = b
+	}
+	for i, m := range []*onnxio.Model{child, src.Subject.Model} {
+		if string(encode(t, m)) != string(before[i]) {
+			t.Errorf("input %d was changed", i)
+		}
+	}
+}
+
+func TestWideLayersAreRepairedInstead(t *testing.T) {
+	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 200})
+	child, src := narrow(t, "cnn_a", 0.5)
+	_, report, err := refit.Refit(context.Background(), child, []refit.Source{src}, refit.Options{Data: d, MaxInputs: 50})
+	if err != nil {
+		t.Fatal(err)
+	}
+	repaired := 0
+	for _, l := range report.Layers {
+		if (l.Note != "") != (l.Inputs > 50) {
+			t.Errorf("%s has %d inputs and the note %q", l.Name, l.Inputs, l.Note)
+		}
+		if l.Note != "" {
+			repaired++
+		}
+	}
+	if repaired == 0 {
+		t.Error("no layer was wide enough for the test")
+	}
+}
+
+func TestJudge(t *testing.T) {
+	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 100})
+	a, b := modeltest.Load(t, "mlp_a"), modeltest.Load(t, "mlp_b")
+	ctx := context.Background()
+	alone, err := refit.NewJudge(ctx, []*onnxio.Model{a}, []float64{1}, d, refit.JudgeOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x, err := alone.Divergence(ctx, a); err != nil || x > 1e-9 || x < -1e-9 {
+		t.Errorf("a model diverges from itself by %g (%v)", x, err)
+	}
+	both, err := refit.NewJudge(ctx, []*onnxio.Model{a, b}, []float64{0.5, 0.5}, d, refit.JudgeOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	da, err := both.Divergence(ctx, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := both.Divergence(ctx, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if da <= 0 || db <= 0 {
+		t.Errorf("the parents diverge from their mean by %g and %g", da, db)
+	}
+	if o := both.Order(); (o[0] == 0) != (da <= db) {
+		t.Errorf("order %v for divergences %g and %g", o, da, db)
+	}
+}
+
+func encode(t *testing.T, m *onnxio.Model) []byte {
+	t.Helper()
+	b, err := m.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}

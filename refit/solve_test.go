@@ -1,0 +1,162 @@
+package refit
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"gonum.org/v1/gonum/mat"
+)
+
+// rows makes n rows of x (d values) and y = W·x + b + noise, and their moments.
+func rows(seed uint64, n, d, o int, noise float64) (x, y *mat.Dense, truth fit, m *moments) {
+	rng := rand.New(rand.NewPCG(seed, 5))
+	x, y = mat.NewDense(n, d, nil), mat.NewDense(n, o, nil)
+	truth = fit{w: make([]float64, o*d), b: make([]float64, o)}
+	for i := range truth.w {
+		truth.w[i] = rng.NormFloat64()
+	}
+	for i := range truth.b {
+		truth.b[i] = 3 * rng.NormFloat64()
+	}
+	m = &moments{n: float64(n), d: d, o: o, sumX: make([]float64, d), sumY: make([]float64, o), xx: make([]float64, d*d), xy: make([]float64, d*o), yy: make([]float64, o)}
+	for r := range n {
+		for i := range d {
+			x.Set(r, i, rng.NormFloat64()+float64(i%3))
+		}
+		for k := range o {
+			v := truth.b[k] + noise*rng.NormFloat64()
+			for i := range d {
+				v += truth.w[k*d+i] * x.At(r, i)
+			}
+			y.Set(r, k, v)
+			m.sumY[k] += v
+			m.yy[k] += v * v
+			for i := range d {
+				m.xy[i*o+k] += x.At(r, i) * v
+			}
+		}
+		for i := range d {
+			m.sumX[i] += x.At(r, i)
+			for j := range d {
+				m.xx[i*d+j] += x.At(r, i) * x.At(r, j)
+			}
+		}
+	}
+	return x, y, truth, m
+}
+
+func zero(f fit) fit { return fit{w: make([]float64, len(f.w)), b: make([]float64, len(f.b))} }
+
+func TestRidgeFindsTheTruth(t *testing.T) {
+	_, _, truth, m := rows(1, 400, 7, 3, 0)
+	got, err := m.ridge(1e-10, zero(truth))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range truth.w {
+		if math.Abs(got.w[i]-truth.w[i]) > 1e-6 {
+			t.Errorf("weight %d is %g, want %g", i, got.w[i], truth.w[i])
+		}
+	}
+	for k := range truth.b {
+		if math.Abs(got.b[k]-truth.b[k]) > 1e-5 {
+			t.Errorf("bias %d is %g, want %g", k, got.b[k], truth.b[k])
+		}
+	}
+}
+
+func TestStrongRidgeKeepsThePrior(t *testing.T) {
+	_, _, truth, m := rows(2, 200, 5, 2, 0.01)
+	got, err := m.ridge(1e9, truth)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range truth.w {
+		if math.Abs(got.w[i]-truth.w[i]) > 1e-2*math.Abs(truth.w[i]) {
+			t.Errorf("weight %d went from %g to %g", i, truth.w[i], got.w[i])
+		}
+	}
+}
+
+func TestSquaredErrorFromSums(t *testing.T) {
+	x, y, truth, m := rows(3, 150, 6, 4, 0.5)
+	for _, f := range []fit{truth, zero(truth), {w: truth.w}} {
+		want := 0.0
+		for r := range 150 {
+			for k := range 4 {
+				e := y.At(r, k)
+				if f.b != nil {
+					e -= f.b[k]
+				}
+				for i := range 6 {
+					e -= f.w[k*6+i] * x.At(r, i)
+				}
+				want += e * e
+			}
+		}
+		if got := m.squaredError(f); math.Abs(got-want) > 1e-9*want {
+			t.Errorf("error %g, summed over rows %g", got, want)
+		}
+	}
+}
+
+func TestMomentsAddUp(t *testing.T) {
+	_, _, truth, a := rows(4, 80, 4, 2, 0.1)
+	_, _, _, b := rows(5, 60, 4, 2, 0.1)
+	if got, want := a.add(b).squaredError(truth), a.squaredError(truth)+b.squaredError(truth); math.Abs(got-want) > 1e-9*want {
+		t.Errorf("error %g of the sum, %g of the parts", got, want)
+	}
+}
+
+// Outputs of a fit vary as much as their targets, also where inputs explain
+// only part of them.
+func TestFitKeepsDeviations(t *testing.T) {
+	x, _, truth, m := rows(6, 3000, 5, 2, 1.0)
+	f, err := m.ridge(1e-6, zero(truth))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k := range 2 {
+		sum, squares := 0.0, 0.0
+		for r := range 3000 {
+			v := f.b[k]
+			for i := range 5 {
+				v += f.w[k*5+i] * x.At(r, i)
+			}
+			sum += v
+			squares += v * v
+		}
+		have := squares/3000 - sum/3000*sum/3000
+		want := m.yy[k]/3000 - m.sumY[k]/3000*m.sumY[k]/3000
+		if math.Abs(have-want) > 1e-6*want {
+			t.Errorf("output %d varies by %g, its target by %g", k, have, want)
+		}
+	}
+}
+
+func TestChooseTakesThePriorWhereNothingIsBetter(t *testing.T) {
+	_, _, truth, train := rows(7, 30, 20, 2, 0.5)
+	// Held-out rows that the prior predicts exactly.
+	held := &moments{n: train.n, d: 20, o: 2, sumX: train.sumX, xx: train.xx, sumY: make([]float64, 2), xy: make([]float64, 40), yy: make([]float64, 2)}
+	for k := range 2 {
+		held.sumY[k] = held.n * truth.b[k]
+		held.yy[k] = held.n * truth.b[k] * truth.b[k]
+		for i := range 20 {
+			held.sumY[k] += truth.w[k*20+i] * held.sumX[i]
+			held.yy[k] += 2 * truth.b[k] * truth.w[k*20+i] * held.sumX[i]
+			held.xy[i*2+k] = truth.b[k] * held.sumX[i]
+			for j := range 20 {
+				held.xy[i*2+k] += truth.w[k*20+j] * held.xx[i*20+j]
+				held.yy[k] += truth.w[k*20+i] * truth.w[k*20+j] * held.xx[i*20+j]
+			}
+		}
+	}
+	best, lambda, before, after, err := choose(train, held, truth)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !math.IsInf(lambda, 1) || before != after || &best.w[0] != &truth.w[0] {
+		t.Errorf("strength %g, error %g → %g", lambda, before, after)
+	}
+}
