@@ -13,6 +13,7 @@ import (
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/engine/enginetest"
 	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
@@ -255,5 +256,157 @@ func TestFlowErrors(t *testing.T) {
 	_, err := engine.CollectMoments(ctx, f, engine.Reading{Tensor: "x", Axis: 1}, nil, engine.MomentOptions{})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v after cancellation", err)
+	}
+}
+
+// A model with a fixed batch axis runs on whole batches; what is left over is left out.
+func TestFlowFixedBatch(t *testing.T) {
+	enginetest.Require(t)
+	m := onnxtest.Model(
+		onnxtest.Values(onnxtest.Value("x", 4, 3)), onnxtest.Values(onnxtest.Value("y")),
+		onnxtest.Ints("shape", 2, 6), // has the batch size built in
+		onnxtest.Node("Relu", "x", "r"), onnxtest.Node("Reshape", "r shape", "y"),
+	)
+	for samples, want := range map[int]int{11: 8, 4: 4, 3: 3} {
+		data := images(t, samples, 3)
+		f := flow(t, m, data, engine.FlowOptions{Batch: 32})
+		if f.Samples() != want || f.Batches() != (want+3)/4 {
+			t.Errorf("%d samples in %d batches of %d", f.Samples(), f.Batches(), samples)
+		}
+		compute(t, f, "r")
+		compute(t, f, "y")
+		near(t, f, "r", whole(t, m, data, "r", 4)[:f.Batches()])
+	}
+}
+
+// Exporters leave the batch axis free although a Reshape inside has its size built in.
+func TestFlowBatchOfOne(t *testing.T) {
+	enginetest.Require(t)
+	m := onnxtest.Model(
+		onnxtest.Values(onnxtest.Value("x", "N", 4)), onnxtest.Values(onnxtest.Value("y")),
+		onnxtest.Ints("shape", 1, 2, 2),
+		onnxtest.Node("Relu", "x", "r"), onnxtest.Node("Reshape", "r shape", "y"),
+	)
+	data := images(t, 5, 4)
+	f := flow(t, m, data, engine.FlowOptions{})
+	if f.Batches() != 5 {
+		t.Errorf("%d batches", f.Batches())
+	}
+	compute(t, f, "r")
+	compute(t, f, "y")
+	near(t, f, "y", whole(t, m, data, "y", 1))
+}
+
+// Half precision is evaluated in float32, across cuts too.
+func TestFlowHalf(t *testing.T) {
+	enginetest.Require(t)
+	for _, typ := range []engine.DType{onnxio.Float16, onnxio.BFloat16} {
+		m := onnxtest.Model(
+			onnxtest.Values(onnxtest.TypedValue("x", typ, "N", 3)), onnxtest.Values(onnxtest.TypedValue("y", typ, "N", 2)),
+			onnxtest.Initializer(onnxio.NewTensor("w", typ, []int{3, 2}, []float64{1, 2, -3, 0.5, 0.25, 4})),
+			onnxtest.Node("MatMul", "x w", "h"), onnxtest.Node("Relu", "h", "y"),
+		)
+		f := flow(t, m, images(t, 4, 3), engine.FlowOptions{})
+		compute(t, f, "h")
+		compute(t, f, "y")
+		out, err := f.Batch(0, "x", "h", "y")
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, y := out["x"].F32, out["y"]
+		want := make([]float32, 8)
+		for i := range want {
+			w := [][3]float32{{1, -3, 0.25}, {2, 0.5, 4}}[i%2]
+			want[i] = max(0, x[i/2*3]*w[0]+x[i/2*3+1]*w[1]+x[i/2*3+2]*w[2])
+		}
+		for i := range want {
+			if y.Type != onnxio.Float || math.Abs(float64(y.F32[i]-want[i])) > 1e-5 {
+				t.Errorf("%v: element %d is %g, want %g", typ, i, y.F32[i], want[i])
+			}
+		}
+	}
+}
+
+func TestExtract(t *testing.T) {
+	m := residual()
+	// Old files list the weights as inputs.
+	onnxtest.IR(3)(m.Proto)
+	for name, dims := range map[string][]any{"w1": {6, 8, 3, 3}, "w2": {8, 6, 3, 3}, "w3": {5, 4}, "w0": {8, 3, 3, 3}} {
+		m.Proto.Graph.Input = append(m.Proto.Graph.Input, onnxtest.Value(name, dims...))
+	}
+	part, err := engine.Extract(m, []string{"stream", "left"}, []string{"c1", "gated"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := part.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	g, err := part.Graph()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var in, out, ops []string
+	for _, v := range g.Inputs() {
+		in = append(in, v.GetName())
+	}
+	for _, v := range g.Outputs() {
+		out = append(out, v.GetName())
+	}
+	for _, n := range g.Nodes {
+		ops = append(ops, n.GetOpType())
+	}
+	if diff := cmp.Diff([]string{"stream", "left"}, in); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"c1", "gated"}, out); diff != "" {
+		t.Error(diff)
+	}
+	// The Split stays for its other half.
+	if diff := cmp.Diff([]string{"Conv", "Relu", "Conv", "Add", "Split", "Mul"}, ops); diff != "" {
+		t.Error(diff)
+	}
+	if len(part.Proto.Graph.Initializer) != 2 {
+		t.Errorf("%d initializers", len(part.Proto.Graph.Initializer))
+	}
+	if g, err := m.Graph(); err != nil || g.Producer("left") == nil {
+		t.Error("the model was changed")
+	}
+	for _, from := range []string{"nothing", ""} {
+		if _, err := engine.Extract(m, []string{from}, []string{"c1"}); err == nil {
+			t.Errorf("a part from %q", from)
+		}
+	}
+}
+
+// A part that starts nowhere, and a part that reads a tensor only inside an If.
+func TestFlowConstantsAndSubgraphs(t *testing.T) {
+	enginetest.Require(t)
+	body := func(op string) *onnxpb.GraphProto {
+		return onnxtest.Graph(nil, onnxtest.Values(onnxtest.Value("inner_"+op)), onnxtest.Node(op, "r", "inner_"+op))
+	}
+	m := onnxtest.Model(
+		onnxtest.Values(onnxtest.Value("x", "N", 3)), onnxtest.Values(onnxtest.Value("y")),
+		onnxtest.Floats("c", []int{3}, 1, 2, 3),
+		onnxtest.Initializer(&onnxio.Tensor{Name: "yes", Type: onnxio.Bool, I64: []int64{1}}),
+		onnxtest.Node("Neg", "c", "negative"),
+		onnxtest.Node("Relu", "x", "r"),
+		onnxtest.Node("If", "yes", "chosen", onnxtest.Attr("then_branch", body("Neg")), onnxtest.Attr("else_branch", body("Abs"))),
+		onnxtest.Node("Mul", "chosen negative", "y"),
+	)
+	data := images(t, 3, 3)
+	f := flow(t, m, data, engine.FlowOptions{})
+	compute(t, f, "negative")
+	compute(t, f, "r")
+	compute(t, f, "y", "x", "c")
+	near(t, f, "y", whole(t, m, data, "y", 3))
+	out, err := f.Batch(0, "negative", "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]float32{-1, -2, -3}, out["negative"].F32); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]float32{1, 2, 3}, out["c"].F32); diff != "" {
+		t.Error(diff)
 	}
 }

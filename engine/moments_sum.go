@@ -14,7 +14,7 @@ const (
 	// ... but not smaller than this many rows, for each run costs an addition to all sums, ...
 	chunkRows = 1024
 	// ... and not larger than this, for the sums of a run are float32.
-	chunkMaxRows = 1 << 16
+	chunkMaxRows = 1 << 14
 	// Runs at a time may make sums of this many bytes.
 	runBytes = 512 << 20
 	// More products than this cost more than they save.

@@ -1,11 +1,15 @@
 package engine_test
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/engine/enginetest"
@@ -546,5 +550,73 @@ func TestChannelMoments(t *testing.T) {
 		if stats.Rows != int64(len(rows)) {
 			t.Errorf("%d rows, want %d", stats.Rows, len(rows))
 		}
+	}
+}
+
+// Samples of several sizes add up.
+func TestMomentsOfManySizes(t *testing.T) {
+	enginetest.Require(t)
+	rng := rand.New(rand.NewPCG(4, 4))
+	dir := t.TempDir()
+	w := naive{k: [2]int{3, 3}, stride: [2]int{1, 1}, dilation: [2]int{1, 1}, begin: [2]int{1, 0}, end: [2]int{1, 0}}
+	var x [][]float64
+	for i, size := range [][2]int{{5, 4}, {3, 6}, {5, 4}, {1, 3}} {
+		v := engine.Float32(nil, 1, 2, size[0], size[1])
+		for range v.Len() {
+			v.F32 = append(v.F32, float32(rng.NormFloat64()))
+		}
+		raw, err := proto.Marshal(v.Proto())
+		if err != nil {
+			t.Fatal(err)
+		}
+		set := filepath.Join(dir, fmt.Sprintf("test_data_set_%d", i))
+		if err := os.Mkdir(set, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(set, "input_0.pb"), raw, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		x = append(x, w.patches(v, 0, 2)...)
+	}
+	data, err := engine.OpenData(dir, engine.Preprocess{}, engine.DataOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := onnxtest.Model(onnxtest.Values(onnxtest.Value("x", "N", 2, "H", "W")), onnxtest.Values(onnxtest.Value("u")),
+		onnxtest.Node("Identity", "x", "u"))
+	f := flow(t, m, data, engine.FlowOptions{})
+	compute(t, f, "u")
+	r := engine.Reading{Tensor: "u", Conv: &engine.Window{Kernel: []int{3, 3}, Pads: []int{1, 0, 1, 0}}}
+	same(t, collect(t, f, r, nil, engine.MomentOptions{})[0], sums(x, nil))
+}
+
+func TestMomentsErrors(t *testing.T) {
+	enginetest.Require(t)
+	f := passThrough(t, 4, 2, []int{3, 5, 5}, []int{4, 5, 5})
+	same := &engine.Window{Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}}
+	y := engine.Target{Flow: f, Tensor: "y", Axis: 1}
+	for name, c := range map[string]struct {
+		r       engine.Reading
+		targets []engine.Target
+		o       engine.MomentOptions
+	}{
+		"not kept":            {engine.Reading{Tensor: "u", Axis: 1}, nil, engine.MomentOptions{}},
+		"no such axis":        {engine.Reading{Tensor: "x", Axis: 4}, nil, engine.MomentOptions{}},
+		"kernel of one axis":  {engine.Reading{Tensor: "x", Conv: &engine.Window{Kernel: []int{3}}}, nil, engine.MomentOptions{}},
+		"kernel too large":    {engine.Reading{Tensor: "x", Conv: &engine.Window{Kernel: []int{7, 7}}}, nil, engine.MomentOptions{}},
+		"stride 0":            {engine.Reading{Tensor: "x", Conv: &engine.Window{Kernel: []int{1, 1}, Strides: []int{0, 1}}}, nil, engine.MomentOptions{}},
+		"three pads":          {engine.Reading{Tensor: "x", Conv: &engine.Window{Kernel: []int{1, 1}, Pads: []int{1, 1, 1}}}, nil, engine.MomentOptions{}},
+		"groups":              {engine.Reading{Tensor: "x", Conv: &engine.Window{Kernel: []int{1, 1}, Group: 2}}, nil, engine.MomentOptions{}},
+		"groups of target":    {engine.Reading{Tensor: "x", Conv: &engine.Window{Kernel: []int{1, 1}, Group: 3}}, []engine.Target{y}, engine.MomentOptions{}},
+		"positions of target": {engine.Reading{Tensor: "x", Conv: &engine.Window{Kernel: []int{3, 3}}}, []engine.Target{y}, engine.MomentOptions{}},
+		"axis of target":      {engine.Reading{Tensor: "x", Conv: same}, []engine.Target{{Flow: f, Tensor: "y", Axis: 0}}, engine.MomentOptions{}},
+		"no batches":          {engine.Reading{Tensor: "x", Axis: 1}, nil, engine.MomentOptions{Batches: func(int) bool { return false }}},
+	} {
+		if _, err := engine.CollectMoments(t.Context(), f, c.r, c.targets, c.o); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	if _, err := engine.ChannelMoments(t.Context(), f, "u", 1, engine.MomentOptions{}); err == nil {
+		t.Error("statistics of a tensor that is not kept")
 	}
 }
