@@ -119,8 +119,14 @@ func (an *analyzer) finish() (*Analysis, error) {
 			a.spaceOf[atom] = s
 			continue
 		}
+		width := max(atom.size, 0)
+		if !produced { // the atom stands for the whole axis that is read
+			if w := a.Weights[us[0].Tensor]; w != nil {
+				width = w.Axes[us[0].Axis].Size()
+			}
+		}
 		s = &Space{
-			Width: max(atom.size, 0), Groups: 1, Pieces: []*Axis{atom}, Uses: us,
+			Width: width, Groups: 1, Pieces: []*Axis{atom}, Uses: us,
 			Frozen: atom.atom.frozen != "", Reason: atom.atom.frozen,
 			Linear: atom.atom.flags&(Nonlinear|PerChannel|Symmetric|Contracted) == 0,
 		}
