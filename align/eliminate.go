@@ -38,7 +38,6 @@ func eliminate(lenses []*lens, n, least int, pieces []int) *elimination {
 		blocks [][]int
 		total  float64
 		cost   []float64 // of removing each channel now
-		gone   []bool
 	}
 	var states []*state
 	for _, l := range lenses {

@@ -146,9 +146,7 @@ func (c *call) axes(expr string, sizes map[string]int, newRest map[string][]int,
 		if err := c.bindInput(&b, pat, v); err != nil {
 			return nil, err
 		}
-		for _, a := range pat {
-			indexed = append(indexed, a)
-		}
+		indexed = append(indexed, pat...)
 	}
 	outs := make([]*value, 0, len(p.out))
 	for _, pat := range p.out {

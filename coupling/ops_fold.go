@@ -73,9 +73,7 @@ func gather(c *call) ([]*value, error) {
 	}
 	o := &value{ranked: true}
 	o.axes = append(o.axes, x.axes[:axis]...)
-	for _, a := range idx.axes {
-		o.axes = append(o.axes, a)
-	}
+	o.axes = append(o.axes, idx.axes...)
 	o.axes = append(o.axes, x.axes[axis+1:]...)
 	c.inherit(o)
 	c.freezeAxis(x.axes[axis], "picks positions of it")

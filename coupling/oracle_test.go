@@ -174,7 +174,7 @@ func (m *mover) step() {
 		}
 		m.attr("perm", at...)
 	case 2: // Concat with itself, another tensor of the same sizes, or a new one
-		other := x
+		var other *tracked
 		if same := slices.DeleteFunc(slices.Clone(m.pool), func(y *tracked) bool {
 			return len(y.dims) != len(x.dims) || !slices.Equal(y.dims[:axis], x.dims[:axis]) || !slices.Equal(y.dims[axis+1:], x.dims[axis+1:])
 		}); rapid.Bool().Draw(t, "known") {

@@ -16,5 +16,6 @@
 //     operator reads and should compute; [ChannelMoments] gives means and variances.
 //
 // Memory does not grow with the number of samples that are streamed: a data set keeps its arrays as they are stored
-// (uint8 stays uint8, images stay files) and at most two batches exist at a time.
+// (uint8 stays uint8, images stay files) and at most two batches exist at a time. A Flow keeps whole activations, in memory up
+// to a cap and in temporary files beyond it.
 package engine
