@@ -81,9 +81,9 @@ func (a *app) root() *cobra.Command {
 	f := root.PersistentFlags()
 	f.SortFlags = false
 	f.BoolVar(&a.json, "json", false, "print the result as JSON")
-	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no notes; fuse and compress print nothing")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no notes; fuse, compress and convert print nothing")
 	f.IntVar(&a.threads, "threads", 0, "threads to work with (0: one per core)")
-	root.AddCommand(a.inspectCommand(), a.fuseCommand(), a.compressCommand(), a.evalCommand(), a.runtimeCommand(), a.versionCommand())
+	root.AddCommand(a.inspectCommand(), a.fuseCommand(), a.compressCommand(), a.evalCommand(), a.convertCommand(), a.runtimeCommand(), a.versionCommand())
 	return root
 }
 

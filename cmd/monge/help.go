@@ -80,6 +80,18 @@ agreement with the first model, parameters, MACs, size and latency.
 
 ` + definitions
 
+const convertHelp = `Rewrite a model file without changing what it means: nodes, names, weights, types,
+metadata and what Monge does not know stay as they are, and nothing is added. Large
+models keep their weights in a data file beside the model file.
+
+  --external-data  weights of 1 KiB and more go to OUT.data; small ones, among them
+                   shapes that onnxruntime needs when it loads the graph, stay
+  --inline         all weights go into the model file, which can hold 2 GiB
+  neither          weights stay where they are, inside or outside
+
+With --force OUT may be the input itself; its old data file then stays, for other
+models may read it.`
+
 const runtimeHelp = `Show which onnxruntime library models run on, and every place where one was looked
 for: MONGE_ONNXRUNTIME, beside the program, .onnxruntime, the user's cache, the
 system's library folders, and Python environments. Fails if there is none.`

@@ -82,6 +82,7 @@ func jsonCommands(t *testing.T) map[string][]string {
 		"compress": with(calib, "compress", model("resnet_a"), "-o", out(t), "--keep", "0.5"),
 		"into":     with(calib, "compress", model("mlp_wide"), "-o", out(t), "--into", model("mlp_a")),
 		"eval":     with(test, "eval", model("mlp_a"), model("mlp_b"), "--limit", "10"),
+		"convert":  {"convert", model("mlp_a"), "-o", out(t), "--external-data"},
 		"runtime":  {"runtime"},
 		"version":  {"version"},
 	}

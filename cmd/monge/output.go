@@ -18,13 +18,21 @@ import (
 type outputFlags struct {
 	path          string
 	force, dryRun bool
+	widths        bool // there is a --dry-run, which prints widths
 }
 
-func (o *outputFlags) add(cmd *cobra.Command) {
+// addFile adds the flags about the file.
+func (o *outputFlags) addFile(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVarP(&o.path, "output", "o", "", "`FILE` to write; one that exists is replaced")
 	f.BoolVar(&o.force, "force", false, "let the output replace one of the inputs")
-	f.BoolVar(&o.dryRun, "dry-run", false, "print the widths and write nothing")
+}
+
+// add adds the flags of a command that changes widths.
+func (o *outputFlags) add(cmd *cobra.Command) {
+	o.addFile(cmd)
+	o.widths = true
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "print the widths and write nothing")
 }
 
 // check finds out, before the work begins, whether the result can be written.
@@ -34,7 +42,11 @@ func (o *outputFlags) check(inputs ...string) error {
 		return nil
 	}
 	if o.path == "" {
-		return usagef("-o is missing: where shall the result go? (--dry-run prints the widths and writes nothing)")
+		hint := ""
+		if o.widths {
+			hint = " (--dry-run prints the widths and writes nothing)"
+		}
+		return usagef("-o is missing: where shall the result go?%s", hint)
 	}
 	info, err := os.Stat(o.path)
 	switch {
