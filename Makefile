@@ -8,10 +8,10 @@ TESTFLAGS ?=
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help build runtime test demo bench bench-models bench-ot lint fuzz clean
+.PHONY: help build runtime test demo bench bench-models bench-ot bench-conformance lint fuzz clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## bin/monge
 	$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/monge ./cmd/monge
@@ -33,6 +33,9 @@ bench-models: ## large random networks in bench/out (needs Debian's python3-torc
 
 bench-ot: ## optimal transport solvers against other implementations
 	bench/ot/run.sh
+
+bench-conformance: runtime ## the codec on about a thousand models of Debian's libonnx-testdata
+	bench/conformance/run.sh
 
 lint: ## gofmt, go vet, staticcheck
 	@unformatted=$$(gofmt -l .) && if [ -n "$$unformatted" ]; then echo "gofmt -w is needed for:" $$unformatted; exit 1; fi
