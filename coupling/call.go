@@ -417,8 +417,8 @@ func (c *call) markIndexed(b *binding, pats []axisPattern) {
 
 // markIndex notes that g selects the plan of i.
 func (c *call) markIndex(g, i *Axis) {
-	if g == nil || i == nil || g.Size() <= 1 || i.Size() <= 1 {
-		return
+	if g == nil || i == nil || g.Size() == 1 || i.Size() <= 1 {
+		return // g may be an unknown batch with heads inside
 	}
 	i.eachAtom(func(x *Axis) bool {
 		x.index(g)

@@ -163,7 +163,7 @@ func (c *call) foldElementwise(o *value) []elem {
 			}
 			args[i] = v.ints[q]
 		}
-		e, ok := evalInts(c.node.GetOpType(), args)
+		e, ok := c.an.sys.evalInts(c.node.GetOpType(), args)
 		if !ok {
 			return nil
 		}
@@ -172,9 +172,9 @@ func (c *call) foldElementwise(o *value) []elem {
 	return out
 }
 
-// evalInts evaluates one element. Where the answer is one of the arguments,
-// the axis whose size it is stays known.
-func evalInts(op string, a []elem) (elem, bool) {
+// evalInts evaluates one element. Where the answer is one of the arguments, or
+// a product of sizes, the axis whose size it is stays known.
+func (s *system) evalInts(op string, a []elem) (elem, bool) {
 	if op == "Where" {
 		if len(a) != 3 || !a[0].known {
 			return elem{}, true
@@ -194,7 +194,7 @@ func evalInts(op string, a []elem) (elem, bool) {
 			continue
 		}
 		if !acc.known || !b.known {
-			acc = elem{}
+			acc = s.product(op, acc, b)
 			continue
 		}
 		x, y := acc.v, b.v
@@ -243,6 +243,22 @@ func evalInts(op string, a []elem) (elem, bool) {
 		acc = elem{known: true, v: r}
 	}
 	return acc, true
+}
+
+// product is the size of a composed axis, such as the batch·heads of PyTorch's
+// MultiheadAttention, where the batch is not known.
+func (s *system) product(op string, a, b elem) elem {
+	factor := func(e elem) *Axis {
+		if e.size == nil && e.known && e.v > 0 {
+			return s.atom(int(min(e.v, maxSize+1)))
+		}
+		return e.size
+	}
+	fa, fb := factor(a), factor(b)
+	if op != "Mul" || fa == nil || fb == nil {
+		return elem{}
+	}
+	return elem{size: s.prod(fa, fb)}
 }
 
 func truth(b bool) int64 {

@@ -40,7 +40,7 @@ func reshape(c *call) ([]*value, error) {
 	infer := -1
 	for j, e := range target {
 		switch {
-		case e.size != nil:
+		case e.size != nil && !(e.known && e.v > 0 && !x.hasAxis(e.size)):
 			o.axes[j] = e.size
 		case !e.known:
 			infer = -2
@@ -58,6 +58,8 @@ func reshape(c *call) ([]*value, error) {
 		case e.v < 0:
 			return nil, fmt.Errorf("%s: shape holds %d", c.label(), e.v)
 		default:
+			// Also the size of an axis of some other tensor: a number like any
+			// other, such as the model's width where (heads size) is meant.
 			o.axes[j] = c.an.sys.atom(int(e.v))
 		}
 	}
@@ -207,7 +209,9 @@ func (c *call) regroupRun(in, out []*Axis) bool {
 	}
 	a, b := c.an.sys.prod(in...), c.an.sys.prod(out...)
 	if err := c.an.sys.join(b, a); err != nil {
-		return false
+		// Where nothing may change (a batch and positions, in some order) it does
+		// not matter how the two are made up.
+		return a.allFrozen() && b.allFrozen()
 	}
 	return true
 }

@@ -1,6 +1,8 @@
 package coupling
 
 import (
+	"slices"
+
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -60,6 +62,11 @@ func (v *value) knownInts() ([]int64, bool) {
 		out[i] = e.v
 	}
 	return out, true
+}
+
+// hasAxis reports whether a is one of the value's axes.
+func (v *value) hasAxis(a *Axis) bool {
+	return slices.ContainsFunc(v.axes, func(b *Axis) bool { return b.find() == a.find() })
 }
 
 // sizes returns the axis sizes, -1 where unknown.
