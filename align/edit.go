@@ -70,17 +70,11 @@ func editShapes(s *Subject, g *onnxio.Graph, w coupling.Widths) error {
 	for i, n := range s.Graph.Proto.GetNode() {
 		at[n] = g.Proto.GetNode()[i]
 	}
-	elems := func(ref coupling.ShapeRef, w coupling.Widths) (v []int64) {
-		for _, e := range ref.Elems {
-			v = append(v, w.Elem(e))
-		}
-		return v
-	}
 	// All of a node's shapes change together: a start counted from the end of
 	// what a Slice reads means another place once the end is rewritten.
 	changed := map[*onnxpb.NodeProto]bool{}
 	for _, ref := range s.Analysis.Refs {
-		if !slices.Equal(elems(ref, nil), elems(ref, w)) {
+		if w.Changes(ref) {
 			changed[ref.Node] = true
 		}
 	}
@@ -88,7 +82,10 @@ func editShapes(s *Subject, g *onnxio.Graph, w coupling.Widths) error {
 		if !changed[ref.Node] {
 			continue
 		}
-		after := elems(ref, w)
+		var after []int64
+		for _, e := range ref.Elems {
+			after = append(after, w.Elem(e))
+		}
 		n := at[ref.Node]
 		if n == nil {
 			return fmt.Errorf("%s: node is gone", onnxio.Label(ref.Node))

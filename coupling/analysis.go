@@ -68,6 +68,10 @@ type ShapeRef struct {
 type ShapeElem struct {
 	Value int64
 	Sizes []*Axis
+	// Open is the axis whose size, not known before run time, the element is: a
+	// batch times heads. Value stands for it, as -1, once the shape has to be
+	// written anew, which is when some factor of the axis changes.
+	Open *Axis
 }
 
 // A LinearOp is a linear operator; its multiply-accumulates per sample are
@@ -360,6 +364,24 @@ func (c *call) linearOp(outs []*value) {
 			op.Positions = max(0, total(kindProd, []int{op.Positions, n}))
 		}
 	}
+	// perSample are the factors of leading axes that count for one sample: all
+	// but the batch, which is what is not known, or else the first axis. Behind
+	// a Reshape, batch and positions or heads may share an axis.
+	perSample := func(axes []*Axis) (out []*Axis) {
+		for _, a := range axes {
+			out = append(out, a.Factors()...)
+		}
+		n := len(out)
+		out = slices.DeleteFunc(out, func(a *Axis) bool { return a.Size() < 0 })
+		op.Open = op.Open || n-len(out) > 1
+		if n > 0 && n == len(out) {
+			out = nil
+			for _, a := range axes[1:] {
+				out = append(out, a.Factors()...)
+			}
+		}
+		return out
+	}
 	rank := func(i int) int { return c.in[i].rank() }
 	switch c.node.GetOpType() {
 	case "Conv":
@@ -371,13 +393,16 @@ func (c *call) linearOp(outs []*value) {
 	case "Gemm":
 		op.Axes = c.in[1].axes
 		op.Weight = rootOf(c.in[1])
+		if c.attrInt("transA", 0) == 0 && rank(0) == 2 {
+			count(perSample(c.in[0].axes[:1]))
+		}
 	case "MatMul":
 		a, b := c.in[0], c.in[1]
 		switch {
 		case b.konst && rank(1) >= 2:
 			op.Axes, op.Weight = b.axes, rootOf(b)
-			if rank(0) > 2 {
-				count(a.axes[1 : rank(0)-1]) // the first axis is the batch
+			if rank(0) > 1 {
+				count(perSample(a.axes[:rank(0)-1]))
 			}
 		case a.konst && rank(0) >= 2:
 			op.Axes, op.Weight = a.axes, rootOf(a)
@@ -387,9 +412,7 @@ func (c *call) linearOp(outs []*value) {
 		default:
 			if len(outs) == 1 && rank(0) > 0 {
 				op.Axes = append(op.Axes, a.axes[rank(0)-1])
-				if axes := outs[0].axes; len(axes) > 1 {
-					op.Axes = append(op.Axes, axes[1:]...)
-				}
+				op.Axes = append(op.Axes, perSample(outs[0].axes)...)
 			}
 		}
 	default:

@@ -233,7 +233,7 @@ func (c *call) reshapeRef(ref ShapeRef, target []elem, x, o *value) {
 		case j < x.rank() && x.axes[j].find() == o.axes[j].find():
 			ref.Elems = append(ref.Elems, ShapeElem{Value: 0})
 		default:
-			ref.Elems = append(ref.Elems, ShapeElem{Value: -1})
+			ref.Elems = append(ref.Elems, ShapeElem{Value: -1, Open: o.axes[j]})
 			free++
 		}
 	}

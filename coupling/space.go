@@ -531,6 +531,16 @@ func (w Widths) Elem(e ShapeElem) int64 {
 	return v
 }
 
+// Changes reports whether a stored shape must be written anew.
+func (w Widths) Changes(ref ShapeRef) bool {
+	return slices.ContainsFunc(ref.Elems, func(e ShapeElem) bool {
+		if e.Open != nil && slices.ContainsFunc(e.Open.Atoms(), func(a *Axis) bool { return w.Size(a) != a.size }) {
+			return true
+		}
+		return w.Elem(e) != Widths(nil).Elem(e)
+	})
+}
+
 // MACs counts multiply-accumulates per sample under the widths (nil: as the
 // model is). open is set where free dimensions were counted as one.
 func (a *Analysis) MACs(w Widths) (macs int64, open bool) {
