@@ -99,6 +99,7 @@ type analyzer struct {
 	linear  []LinearOp
 
 	contractions []contraction
+	bends        []bend
 }
 
 // Analyze finds the spaces of a model. It fails where the graph contradicts

@@ -485,6 +485,17 @@ func (c *call) roles(p *pattern, b *binding, acts Flags) {
 		if t := b.axis[name]; t != nil {
 			terms = []*Axis{t}
 		}
+		if isFixed(name) {
+			continue // never a space
+		}
+		if len(pl.primed) > 0 {
+			// What enters as a state is made anew by the weights.
+			pl.live = nil
+		}
+		acts := acts
+		if len(pl.live) > 0 && len(pl.weights) > 0 && pl.out {
+			acts |= PerChannel
+		}
 		for _, t := range terms {
 			c.letter(t, pl.live, pl.weights, pl.out, pl.mix, acts)
 			for _, i := range pl.primed {
@@ -502,6 +513,14 @@ type places struct {
 	mix           byte
 }
 
+// flag notes what the node does to channels that pass along an axis.
+func (c *call) flag(t *Axis, acts Flags) {
+	t.flag(acts)
+	if acts&Nonlinear != 0 {
+		c.an.bends = append(c.an.bends, bend{c.node, t})
+	}
+}
+
 // letter applies the role of one letter to the axis it stands for.
 func (c *call) letter(t *Axis, live, weights []place, out bool, mix byte, acts Flags) {
 	note := func(p place, r Role) {
@@ -512,7 +531,7 @@ func (c *call) letter(t *Axis, live, weights []place, out bool, mix byte, acts F
 		for _, i := range weights {
 			note(i, Carried)
 		}
-		t.flag(acts)
+		c.flag(t, acts)
 	case len(live) == 2 && len(weights) == 0:
 		c.an.contractions = append(c.an.contractions, contraction{c.node, c.in[live[0].in].name, c.in[live[1].in].name, t})
 		t.flag(Contracted)
@@ -526,6 +545,7 @@ func (c *call) letter(t *Axis, live, weights []place, out bool, mix byte, acts F
 	case len(live) == 1:
 		c.freezeAxis(t, "reduces over it")
 	case len(weights) > 0 && out:
+		c.flag(t, acts)
 		note(weights[0], Produced)
 		for _, i := range weights[1:] {
 			note(i, Carried)

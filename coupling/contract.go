@@ -1,6 +1,7 @@
 package coupling
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/monge-ml/monge/onnxio/onnxpb"
@@ -16,11 +17,17 @@ type contraction struct {
 	term        *Axis
 }
 
-// sides colours the live tensors that hold a contracted atom: false for those
-// on the side of the first producer, true for those on the other. ok is false
-// where a tensor lies on both sides (x·xᵀ, or a residual stream contracted with
-// what was added to it).
-func (an *analyzer) sides(atom *Axis) (side map[string]bool, ok bool) {
+// A bend is an axis along which a node acts in a way that is not linear.
+type bend struct {
+	node *onnxpb.NodeProto
+	term *Axis
+}
+
+// sides colours the live tensors that hold a contracted atom: true for those on
+// the side that takes the place of weights, which must be linear; false for the
+// others. It is an error if a tensor lies on both sides (x·xᵀ, or a residual
+// stream contracted with what was added to it) or if neither side is linear.
+func (an *analyzer) sides(atom *Axis) (side map[string]bool, err error) {
 	var holders []string
 	holds := map[string]bool{}
 	for _, v := range an.order {
@@ -60,38 +67,83 @@ func (an *analyzer) sides(atom *Axis) (side map[string]bool, ok bool) {
 			}
 		}
 	}
+	bent := an.bent(atom)
 	side = map[string]bool{}
 	for _, start := range holders {
 		if _, done := side[start]; done {
 			continue
 		}
 		side[start] = false
-		for queue := []string{start}; len(queue) > 0; queue = queue[1:] {
-			for _, e := range edges[queue[0]] {
-				want := side[queue[0]] != e.odd
+		queue := []string{start}
+		var bends [2]bool // which sides hold a nonlinear operator
+		for i := 0; i < len(queue); i++ {
+			at := side[queue[i]]
+			if bent[queue[i]] {
+				bends[truth(at)] = true
+			}
+			for _, e := range edges[queue[i]] {
+				want := at != e.odd
 				old, done := side[e.to]
 				if !done {
 					side[e.to] = want
 					queue = append(queue, e.to)
 				} else if old != want {
-					return nil, false
+					return nil, errors.New("a tensor is contracted with itself over it")
 				}
 			}
 		}
+		if bends[1] && bends[0] {
+			return nil, errors.New("both tensors contracted over it pass a nonlinear operator")
+		}
+		if bends[1] { // sums and halves do not pass there
+			for _, name := range queue {
+				side[name] = !side[name]
+			}
+		}
 	}
-	return side, true
+	return side, nil
+}
+
+// bent lists the tensors that a nonlinear operator makes channel by channel of
+// an atom's.
+func (an *analyzer) bent(atom *Axis) map[string]bool {
+	out := map[string]bool{}
+	for _, b := range an.bends {
+		if b.term.Holds(atom) {
+			for _, name := range b.node.GetOutput() {
+				out[name] = true
+			}
+		}
+	}
+	return out
+}
+
+// additive reports whether a carried weight is added to the channels, so that a
+// share of a channel takes a share of it. Factors, slopes and deviations are not.
+func additive(u Use) bool {
+	switch u.Node.GetOpType() {
+	case "Conv", "ConvTranspose", "Gemm", "Add", "Sub", "Sum":
+		return true
+	case "BatchNormalization": // x, scale, shift, mean, variance
+		in := u.Node.GetInput()
+		return len(in) == 5 && (in[2] == u.Tensor || in[3] == u.Tensor)
+	}
+	return false
 }
 
 // transpose marks the uses on the second side of a contracted atom. Where the
 // sides cannot be told apart only permutations are exact: for them both
 // matrices are one.
 func (an *analyzer) transpose(atom *Axis, us []Use) {
-	side, ok := an.sides(atom)
-	if !ok {
-		atom.stiffen("a tensor is contracted with itself over it")
+	side, err := an.sides(atom)
+	if err != nil {
+		atom.stiffen(err.Error())
 		return
 	}
 	for i, u := range us {
+		if u.Role == Carried && !additive(u) {
+			continue // a factor is the same for a channel and for its share
+		}
 		tensors := slices.Concat(u.Node.GetOutput(), u.Node.GetInput())
 		if u.Role == Consumed {
 			tensors = slices.Concat(u.Node.GetInput(), u.Node.GetOutput())

@@ -1,6 +1,9 @@
 package coupling
 
-// A Coord is one channel of one atom.
+// A Coord is one channel of one atom. Where a concatenation is a factor of a
+// product, a position also says which part of it is meant, for the parts may
+// hold the same channels (two halves shuffled into one another): then Atom is
+// nil and Index counts the parts.
 type Coord struct {
 	Atom  *Axis
 	Index int
@@ -8,7 +11,9 @@ type Coord struct {
 
 // Coordinates lists, for every position of the axis under the widths, which
 // channel of which atoms stands there, outer factor first.
-func (w Widths) Coordinates(a *Axis) [][]Coord {
+func (w Widths) Coordinates(a *Axis) [][]Coord { return w.coordinates(a, false) }
+
+func (w Widths) coordinates(a *Axis, factor bool) [][]Coord {
 	a = a.find()
 	switch a.kind {
 	case kindAtom:
@@ -22,14 +27,20 @@ func (w Widths) Coordinates(a *Axis) [][]Coord {
 		return out
 	case kindSum:
 		var out [][]Coord
-		for _, k := range a.kids {
-			out = append(out, w.Coordinates(k)...)
+		for i, k := range a.kids {
+			part := w.coordinates(k, factor)
+			if factor {
+				for j, c := range part {
+					part[j] = append([]Coord{{Index: i}}, c...)
+				}
+			}
+			out = append(out, part...)
 		}
 		return out
 	}
 	out := make([][]Coord, 1)
 	for _, k := range a.kids {
-		inner := w.Coordinates(k)
+		inner := w.coordinates(k, true)
 		next := make([][]Coord, 0, len(out)*len(inner))
 		for _, o := range out {
 			for _, i := range inner {

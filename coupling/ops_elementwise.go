@@ -18,7 +18,7 @@ func unary(c *call) ([]*value, error) {
 		return []*value{o}, nil
 	}
 	for _, a := range o.axes {
-		a.flag(c.op.Acts)
+		c.flag(a, c.op.Acts)
 	}
 	return []*value{o}, nil
 }

@@ -39,6 +39,36 @@ func convAxes(c *call) (string, sizeMap, restMap, error) {
 	return "n (g: i) s..., (g: o) i k..., (g: o) -> n (g: o) t...", sizes, out, nil
 }
 
+// convTransposeAxes: the transpose of a grouped convolution; its weight holds the
+// input channels of all groups and the output channels of one.
+func convTransposeAxes(c *call) (string, sizeMap, restMap, error) {
+	x, w := c.input(0), c.input(1)
+	if x == nil || w == nil || !x.ranked || !w.ranked {
+		return "", nil, nil, errUnranked
+	}
+	group := int(c.attrInt("group", 1))
+	if group < 1 {
+		return "", nil, nil, fmt.Errorf("%s: group is %d", c.label(), group)
+	}
+	if w.rank() < 2 || x.rank() != w.rank() {
+		return "", nil, nil, fmt.Errorf("%s: input has %d axes, weight %q %d", c.label(), x.rank(), w.name, w.rank())
+	}
+	out := restMap{"t": c.transposedSizes(x.sizes()[2:], w.sizes()[2:])}
+	if group == 1 {
+		return "n i s..., i o k..., o -> n o t...", nil, out, nil
+	}
+	sizes := sizeMap{"g": group}
+	c.sizeRefs = map[string][]string{"group": {"g"}}
+	n := w.axes[1].Size()
+	if n == 1 { // the groups themselves are the channels
+		return "n (g: i) s..., (g: i) 1 k..., g -> n g t...", sizes, out, nil
+	}
+	if n >= 0 {
+		sizes["o"] = n
+	}
+	return "n (g: i) s..., (g: i) o k..., (g: o) -> n (g: o) t...", sizes, out, nil
+}
+
 // gemmAxes: Y = αA'B' + βC; C broadcasts to m×o.
 func gemmAxes(c *call) (string, sizeMap, restMap, error) {
 	if c.input(0) == nil || c.input(1) == nil {
@@ -215,6 +245,36 @@ func (c *call) windowSizes(in, kernel []int) []int {
 		}
 		if out[i] < 0 {
 			out[i] = -1
+		}
+	}
+	return out
+}
+
+// transposedSizes is the spatial output shape of a ConvTranspose; -1 where it is
+// not known.
+func (c *call) transposedSizes(in, kernel []int) []int {
+	list := func(name string, i int, def int) int {
+		if v := onnxio.AttrInts(c.node, name); i < len(v) && v[i] >= 0 && v[i] <= maxSize {
+			return int(v[i])
+		}
+		return def
+	}
+	same := strings.HasPrefix(onnxio.AttrString(c.node, "auto_pad", "NOTSET"), "SAME")
+	out := make([]int, len(in))
+	for i, n := range in {
+		stride := max(list("strides", i, 1), 1)
+		switch fixed := list("output_shape", i, -1); {
+		case fixed >= 0:
+			out[i] = fixed
+		case n < 0 || n > maxSize/stride || kernel[i] < 0:
+			out[i] = -1
+		case same:
+			out[i] = n * stride
+		default:
+			span := total(kindProd, []int{list("dilations", i, 1), max(kernel[i]-1, 0)})
+			if out[i] = -1; span >= 0 {
+				out[i] = max(-1, stride*(n-1)+list("output_padding", i, 0)+span+1-list("pads", i, 0)-list("pads", i+len(in), 0))
+			}
 		}
 	}
 	return out

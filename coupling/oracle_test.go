@@ -300,7 +300,7 @@ func TestIntegerIDs(t *testing.T) {
 				var at []string
 				for k, p := range pos {
 					for _, c := range axes[k][p] {
-						if c.Atom.size > 1 && c.Atom.atom.frozen == "" {
+						if c.Atom != nil && c.Atom.size > 1 && c.Atom.atom.frozen == "" {
 							at = append(at, fmt.Sprintf("%d:%d", c.Atom.id, c.Index))
 							checked++
 						}

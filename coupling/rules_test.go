@@ -793,6 +793,460 @@ var rules = []struct {
 		Conv_a (in): 3, frozen: graph input "x"
 		Conv_a: 8
 		Conv_y: 5, frozen: graph output "y"`},
+	{"a contraction after elementwise operators", `
+		x: N 4 5
+		q = MatMul(x, w1[5 8])
+		p = Add(q, b1[8])
+		r = Mul(p, scale<0.35>)
+		k = MatMul(x, w2[5 8])
+		l = Add(k, b2[8])
+		m = Mul(l, g[8])
+		t = Transpose(m) perm=0,2,1
+		a = MatMul(r, t)
+		s = Softmax(a)
+		v = MatMul(x, w3[5 6])
+		o = MatMul(s, v)
+		y = MatMul(o, w4[6 3])`, `
+		MatMul_q (in): 5, frozen: graph input "x"
+		MatMul_q: 8
+		MatMul_v: 6, linear
+		MatMul_y: 3, frozen: graph output "y"`},
+	{"a contraction after nonlinear operators", `
+		x: N 4 5
+		q = MatMul(x, w1[5 8])
+		k = MatMul(x, w2[5 8])
+		r = Tanh(k)
+		t = Transpose(r) perm=0,2,1
+		a = MatMul(q, t)
+		u = MatMul(x, w3[5 6])
+		f = Tanh(u)
+		v = MatMul(x, w4[5 6])
+		g = Tanh(v)
+		s = Transpose(g) perm=0,2,1
+		b = MatMul(f, s)
+		y = Add(a, b)`, `
+		MatMul_q (in): 5, frozen: graph input "x"
+		MatMul_q: 8
+		MatMul_u: 6, rigid: both tensors contracted over it pass a nonlinear operator`},
+	{"a tensor contracted with itself", `
+		x: N 4 5
+		q = MatMul(x, w1[5 8])
+		t = Transpose(q) perm=0,2,1
+		y = MatMul(q, t)`, `
+		MatMul_q (in): 5, frozen: graph input "x"
+		MatMul_q: 8, rigid: a tensor is contracted with itself over it`},
+	{"a residual stream contracted", `
+		x: N 4 5
+		q = MatMul(x, w1[5 8])
+		k = MatMul(q, w2[8 8])
+		r = Add(k, q)
+		t = Transpose(r) perm=0,2,1
+		a = MatMul(q, t)
+		y = MatMul(a, w3[4 3])`, `
+		MatMul_q (in): 5, frozen: graph input "x"
+		MatMul_q: 8, residual, rigid: a tensor is contracted with itself over it
+		MatMul_y (in): 4, frozen: graph input "x"
+		MatMul_y: 3, frozen: graph output "y"`},
+	{"attention with heads", `
+		x: N 5 12
+		q = MatMul(x, w1[12 12])
+		p = Add(q, b1[12])
+		k = MatMul(x, w2[12 12])
+		l = Add(k, b2[12])
+		v = MatMul(x, w3[12 12])
+		qr = Reshape(p, s1{0 0 3 4})
+		kr = Reshape(l, s2{0 -1 3 4})
+		vr = Reshape(v, s3{0 5 3 -1})
+		qt = Transpose(qr) perm=0,2,1,3
+		kt = Transpose(kr) perm=0,2,3,1
+		vt = Transpose(vr) perm=0,2,1,3
+		qk = MatMul(qt, kt)
+		qs = Mul(qk, scale<0.5>)
+		a = Softmax(qs)
+		av = MatMul(a, vt)
+		at = Transpose(av) perm=0,2,1,3
+		o = Reshape(at, s4{0 0 -1})
+		y = MatMul(o, w4[12 7])`, `
+		MatMul_q (in): 12, frozen: graph input "x"
+		MatMul_q[0:12]: 3
+		MatMul_q: 4 in 3 groups, rigid: the dimensions of an attention head stay together
+		MatMul_v: 4 in 3 groups, linear, rigid: the dimensions of an attention head stay together
+		MatMul_y: 7, frozen: graph output "y"`},
+	{"attention with packed queries, keys and values", `
+		x: N 5 12
+		h = MatMul(x, w0[12 10])
+		n = LayerNormalization(h, g0[10], e0[10])
+		q = MatMul(n, w1[10 36])
+		p = Add(q, b1[36])
+		r = Reshape(p, s1{0 5 3 3 4})
+		t = Transpose(r) perm=2,0,3,1,4
+		q1 k1 v1 = Split(t, s2{1 1 1})
+		qs = Squeeze(q1, ax0{0})
+		ks = Squeeze(k1, ax1{0})
+		vs = Squeeze(v1, ax2{0})
+		kt = Transpose(ks) perm=0,1,3,2
+		qk = MatMul(qs, kt)
+		a = Softmax(qk)
+		av = MatMul(a, vs)
+		at = Transpose(av) perm=0,2,1,3
+		o = Reshape(at, s4{0 0 12})
+		z = MatMul(o, w4[12 10])
+		u = Add(z, h)
+		y = MatMul(u, w5[10 3])`, `
+		MatMul_h (in): 12, frozen: graph input "x"
+		MatMul_h: 10, residual, rigid: LayerNormalization "LayerNormalization_n" takes all channels together
+		MatMul_q[0:36]: 1, frozen: Squeeze "Squeeze_qs" drops it
+		MatMul_q[0:36]#2: 1, frozen: Squeeze "Squeeze_ks" drops it
+		MatMul_q[0:36]#3: 1, frozen: Squeeze "Squeeze_vs" drops it
+		MatMul_q[0:36]#4: 3
+		MatMul_q[0:36]#5: 4 in 3 groups, rigid: a tensor is contracted with itself over it
+		MatMul_y: 3, frozen: graph output "y"`},
+	{"attention with packed queries, split before the heads", `
+		x: N 5 12
+		q = MatMul(x, w1[12 36])
+		q1 k1 v1 = Split(q, s{12 12 12}) axis=-1
+		qr = Reshape(q1, s1{0 0 3 4})
+		kr = Reshape(k1, s2{0 0 3 4})
+		vr = Reshape(v1, s3{0 0 3 4})
+		qt = Transpose(qr) perm=0,2,1,3
+		kt = Transpose(kr) perm=0,2,3,1
+		vt = Transpose(vr) perm=0,2,1,3
+		qk = MatMul(qt, kt)
+		a = Softmax(qk)
+		av = MatMul(a, vt)
+		at = Transpose(av) perm=0,2,1,3
+		o = Reshape(at, s4{0 0 -1})
+		y = MatMul(o, w4[12 7])`, `
+		MatMul_q (in): 12, frozen: graph input "x"
+		MatMul_q[0:12,12:24,24:36]: 3
+		MatMul_q[0:12,12:24]: 4 in 3 groups, rigid: a tensor is contracted with itself over it
+		MatMul_q[24:36]: 4 in 3 groups, linear, rigid: the dimensions of an attention head stay together
+		MatMul_y: 7, frozen: graph output "y"`},
+	{"attention with grouped queries", `
+		x: 2 5 12
+		q = MatMul(x, w1[12 24])
+		k = MatMul(x, w2[12 12])
+		v = MatMul(x, w3[12 12])
+		qr = Reshape(q, s1{0 0 6 4})
+		kr = Reshape(k, s2{0 0 3 4})
+		vr = Reshape(v, s3{0 0 3 4})
+		qt = Transpose(qr) perm=0,2,1,3
+		kt = Transpose(kr) perm=0,2,3,1
+		vt = Transpose(vr) perm=0,2,1,3
+		ku = Unsqueeze(kt, ax1{2})
+		vu = Unsqueeze(vt, ax2{2})
+		ke = Expand(ku, e1{2 3 2 4 5})
+		ve = Expand(vu, e2{1 1 2 1 1})
+		kf = Reshape(ke, s5{2 6 4 5})
+		vf = Reshape(ve, s6{2 6 5 4})
+		qk = MatMul(qt, kf)
+		a = Softmax(qk)
+		av = MatMul(a, vf)
+		at = Transpose(av) perm=0,2,1,3
+		o = Reshape(at, s4{0 0 24})
+		y = MatMul(o, w4[24 7])`, `
+		MatMul_q (in): 12, frozen: graph input "x"
+		MatMul_q[0:24]: 3
+		MatMul_q[0:24]#2: 2
+		MatMul_q[0:24]#3: 4 in 3 groups, rigid: the dimensions of an attention head stay together
+		MatMul_v: 4 in 3 groups, linear, rigid: the dimensions of an attention head stay together
+		MatMul_y: 7, frozen: graph output "y"`},
+	{"attention by Einsum", `
+		x: N 5 12
+		q = MatMul(x, w1[12 12])
+		k = MatMul(x, w2[12 12])
+		qr = Reshape(q, s1{0 0 3 4})
+		kr = Reshape(k, s2{0 0 3 4})
+		a = Einsum(qr, kr) equation=bqhd,bkhd->bhqk
+		s = Softmax(a)
+		v = Einsum(x, w3[12 3 4]) equation=bki,ihd->bkhd
+		o = Einsum(s, v) equation=bhqk,bkhd->bqhd
+		y = Einsum(o, w4[3 4 7]) equation=bqhd,hdo->bqo`, `
+		MatMul_q (in): 12, frozen: graph input "x"
+		MatMul_q[0:12]: 3
+		MatMul_q: 4 in 3 groups, rigid: the dimensions of an attention head stay together
+		Einsum_v: 4 in 3 groups, linear, rigid: the dimensions of an attention head stay together
+		Einsum_y: 7, frozen: graph output "y"`},
+	{"LayerNormalization written out", `
+		x: N 4 5
+		a = MatMul(x, w1[5 8])
+		m = ReduceMean(a) axes=[-1]
+		d = Sub(a, m)
+		p = Pow(d, two<2>)
+		v = ReduceMean(p) axes=[-1]
+		e = Add(v, eps<0.00001>)
+		s = Sqrt(e)
+		n = Div(d, s)
+		g = Mul(n, scale[8])
+		h = Add(g, shift[8])
+		f = MatMul(h, w2[8 6])
+		r = Relu(f)
+		z = MatMul(r, w3[6 8])
+		u = Add(z, a)
+		y = MatMul(u, w4[8 3])`, `
+		MatMul_a (in): 5, frozen: graph input "x"
+		MatMul_a: 8, residual, rigid: ReduceMean "ReduceMean_m" takes all channels together
+		MatMul_f: 6
+		MatMul_y: 3, frozen: graph output "y"`},
+	{"GroupNormalization by InstanceNormalization", `
+		x: N 3 4 4
+		a = Conv(x, w1[8 3 1 1])
+		r = Reshape(a, s1{0 2 -1})
+		n = InstanceNormalization(r, one[2], zero[2])
+		s = Shape(a)
+		u = Reshape(n, s)
+		m = Mul(u, k1[8 1 1])
+		b = Add(m, k2[8 1 1])
+		y = Conv(b, w2[5 8 1 1])`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a[0:8]: 2
+		Conv_a[0:8]#2: 4, rigid: InstanceNormalization "InstanceNormalization_n" takes all channels together
+		Conv_y: 5, frozen: graph output "y"`},
+	{"GroupNormalization", `
+		opset 21
+		x: N 3 4 4
+		a = Conv(x, w1[12 3 1 1])
+		n = GroupNormalization(a, k1[12], k2[12]) num_groups=3
+		b = Conv(n, w2[8 12 1 1])
+		y = Conv(b, w3[5 8 1 1])`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a[0:12]: 3
+		Conv_a: 4 in 3 groups, rigid: GroupNormalization "GroupNormalization_n" takes all channels together
+		Conv_b: 8, linear
+		Conv_y: 5, frozen: graph output "y"`},
+	{"GroupNormalization with a scale per group", `
+		opset 18
+		x: N 3 4 4
+		a = Conv(x, w1[12 3 1 1])
+		n = GroupNormalization(a, k1[3], k2[3]) num_groups=3
+		y = Conv(n, w2[5 12 1 1])`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a[0:12]: 3
+		Conv_a: 4 in 3 groups, rigid: GroupNormalization "GroupNormalization_n" takes all channels together
+		Conv_y: 5, frozen: graph output "y"`},
+	{"RMSNormalization", `
+		opset 23
+		x: N 4 5
+		a = MatMul(x, w1[5 8])
+		n = RMSNormalization(a, scale[8])
+		y = MatMul(n, w2[8 3])`, `
+		MatMul_a (in): 5, frozen: graph input "x"
+		MatMul_a: 8, rigid: RMSNormalization "RMSNormalization_n" takes all channels together
+		MatMul_y: 3, frozen: graph output "y"`},
+	{"norms over channels", `
+		x: N 3 4 4
+		a = Conv(x, w1[6 3 1 1])
+		b = LpNormalization(a) axis=1
+		c = MeanVarianceNormalization(b) axes=0,2,3
+		d = Conv(c, w2[7 6 1 1])
+		e = ReduceL1(d) axes=[1]
+		f = ReduceSumSquare(d) axes=[1]
+		g = ReduceLogSumExp(d) axes=[1]
+		h = ReduceLogSum(f) axes=[1]
+		i = Concat(e, f, g, h) axis=1
+		y = Conv(i, w3[2 4 1 1])`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a: 6, rigid: LpNormalization "LpNormalization_b" takes all channels together
+		Conv_d: 7, rigid: ReduceL1 "ReduceL1_e" takes all channels together
+		Conv_y: 2, frozen: graph output "y"`},
+	{"ConvTranspose", `
+		x: N 3 4 4
+		a = Conv(x, w1[6 3 1 1])
+		b = ConvTranspose(a, w2[6 8 3 3], b2[8]) strides=2,2 pads=1,1,1,1 output_padding=1,1
+		r = Relu(b)
+		y = ConvTranspose(r, w3[8 5 2 2]) strides=2,2`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a: 6, linear
+		ConvTranspose_b: 8
+		ConvTranspose_y: 5, frozen: graph output "y"`},
+	{"ConvTranspose grouped", `
+		x: N 3 4 4
+		a = Conv(x, w1[6 3 1 1])
+		b = ConvTranspose(a, w2[6 4 3 3], b2[8]) group=2
+		c = ConvTranspose(b, w3[8 1 2 2], b3[8]) group=8
+		y = Conv(c, w4[5 8 1 1])`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a[0:6]: 2, frozen: its groups have channels of their own (space of 3)
+		Conv_a: 3 in 2 groups, linear
+		ConvTranspose_b: 4 in 2 groups
+		Conv_y: 5, frozen: graph output "y"`},
+	{"LSTM", `
+		t: 4 N 5
+		a b c = LSTM(t, w1[1 24 5], r1[1 24 6], b1[1 48]) hidden_size=6
+		s = Squeeze(a, ax{1})
+		y = MatMul(s, w2[6 3])`, `
+		LSTM_a (in): 5, frozen: graph input "t"
+		LSTM_a[0:24]: 6
+		MatMul_y: 3, frozen: graph output "y"`},
+	{"LSTM in both directions", `
+		t: 4 N 5
+		a = LSTM(t, w1[2 24 5], r1[2 24 6], b1[2 48], _, h0[2 2 6], c0[2 2 6], p[2 18]) hidden_size=6 direction=bidirectional
+		u = Transpose(a) perm=0,2,1,3
+		v = Reshape(u, s{0 0 -1})
+		d _ g = LSTM(v, w2[2 16 12], r2[2 16 4], b2[2 32]) hidden_size=4 direction=bidirectional
+		k = Transpose(g) perm=1,0,2
+		f = Reshape(k, s2{0 -1})
+		y = MatMul(f, w3[8 3])`, `
+		LSTM_a (in): 5, frozen: graph input "t"
+		LSTM_a[0:24]: 6 in 2 groups
+		LSTM_d[0:16]: 4 in 2 groups
+		MatMul_y: 3, frozen: graph output "y"`},
+	{"GRU and RNN", `
+		t: 4 N 5
+		a = GRU(t, w1[1 18 5], r1[1 18 6], b1[1 36]) hidden_size=6 linear_before_reset=1
+		s = Squeeze(a, ax{1})
+		b c = RNN(s, w2[1 7 6], r2[1 7 7]) hidden_size=7
+		f = Squeeze(c, ax2{0})
+		y = MatMul(f, w3[7 3])`, `
+		GRU_a (in): 5, frozen: graph input "t"
+		GRU_a[0:18]: 6
+		RNN_b: 7
+		MatMul_y: 3, frozen: graph output "y"`},
+	{"Expand and Tile", `
+		x: 2 3 4 4
+		a = Conv(x, w1[6 3 1 1])
+		g = GlobalAveragePool(a)
+		e = Expand(g, s1{2 6 4 4})
+		b = Add(a, e)
+		t = Tile(b, s2{1 2 1 1})
+		c = Conv(t, w2[5 12 1 1])
+		s = Shape(c)
+		p = GlobalMaxPool(c)
+		q = Expand(p, s)
+		y = Conv(q, w3[2 5 1 1])`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a: 6, linear
+		Conv_c: 5
+		Conv_y: 2, frozen: graph output "y"`},
+	{"DepthToSpace and SpaceToDepth", `
+		x: N 3 4 4
+		a = Conv(x, w1[12 3 1 1])
+		b = DepthToSpace(a) blocksize=2
+		c = Conv(b, w2[8 3 1 1])
+		d = DepthToSpace(c) blocksize=2 mode=CRD
+		e = Conv(d, w3[5 2 1 1])
+		f = SpaceToDepth(e) blocksize=4
+		y = Conv(f, w4[2 80 1 1])`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a[0:12]: 2, frozen: a fixed factor
+		Conv_a[0:12]#2: 2, frozen: a fixed factor
+		Conv_a[0:12]#3: 3, linear
+		Conv_c[0:8]: 2, linear
+		Conv_c[0:8]#2: 2, frozen: a fixed factor
+		Conv_c[0:8]#3: 2, frozen: a fixed factor
+		Conv_e: 5, linear
+		Conv_y: 2, frozen: graph output "y"`},
+	{"channel shuffle", `
+		x: N 3 4 4
+		a = Conv(x, w1[12 3 1 1])
+		b = Conv(a, w2[12 4 1 1], b2[12]) group=3
+		r = Reshape(b, s1{0 3 4 4 4})
+		t = Transpose(r) perm=0,2,1,3,4
+		u = Reshape(t, s2{0 12 4 4})
+		c = Conv(u, w3[12 1 3 3]) group=12 pads=1,1,1,1
+		d = Conv(c, w4[8 3 1 1]) group=4
+		y = Conv(d, w5[5 8 1 1])`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a[0:12]: 3, frozen: its groups have channels of their own (space of 4)
+		Conv_a: 4 in 3 groups, linear
+		Conv_b[0:12]: 4, frozen: its groups have channels of their own (space of 2)
+		Conv_d: 2 in 4 groups, linear
+		Conv_y: 5, frozen: graph output "y"`},
+	{"channel shuffle of two halves", `
+		x: N 3 4 4
+		a = Conv(x, w1[12 3 1 1])
+		b c = Split(a, s{6 6}) axis=1
+		d = Conv(c, w2[6 6 1 1])
+		e = Concat(b, d) axis=1
+		r = Reshape(e, s1{-1 2 6 4 4})
+		t = Transpose(r) perm=0,2,1,3,4
+		u = Reshape(t, s2{-1 12 4 4})
+		f g = Split(u, s3{6 6}) axis=1
+		h = Conv(g, w3[6 6 1 1])
+		i = Concat(f, h) axis=1
+		y = Conv(i, w4[5 12 1 1])`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a[0:3]: 3, linear
+		Conv_a[3:6]: 3, linear
+		Conv_a[6:12]: 6, linear
+		Conv_h: 6, linear
+		Conv_y: 5, frozen: graph output "y"`},
+	{"Clip by attributes", `
+		opset 9
+		x: N 3 4 4
+		a = Conv(x, w1[6 3 1 1])
+		b = Clip(a) min=0.0 max=6.0
+		y = Conv(b, w2[5 6 1 1])`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a: 6
+		Conv_y: 5, frozen: graph output "y"`},
+	{"TopK, CumSum, Trilu, CastLike", `
+		x: N 3 4 4
+		a = Conv(x, w1[6 3 1 1])
+		b i = TopK(a, k{2}) axis=3
+		c = CumSum(b, ax{=2})
+		d = Trilu(c)
+		e = CastLike(d, x)
+		f = Conv(e, w2[7 6 1 1])
+		g j = TopK(f, k2{3}) axis=1
+		-> g`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a: 6
+		Conv_f: 7, frozen: TopK "TopK_g" reduces over it`},
+	{"Einsum without an arrow and with an ellipsis", `
+		x: N 4 5
+		a = Einsum(x, w1[5 6]) equation=...i,ij->...j
+		b = Einsum(a, k1[6]) equation=nsc,c->nsc
+		c = Einsum(b, w2[3 6]) equation=bsc,dc
+		y = Relu(c)`, `
+		Einsum_a (in): 5, frozen: graph input "x"
+		Einsum_a: 6
+		Einsum_c: 3, frozen: graph output "y"`},
+	{"states of an LSTM that another one continues", `
+		t: 4 N 5
+		a b c = LSTM(t, w1[1 24 5], r1[1 24 6]) hidden_size=6
+		d e f = LSTM(t, w2[1 24 5], r2[1 24 6], b2[1 48], _, b, c) hidden_size=6
+		s = Squeeze(d, ax{1})
+		y = MatMul(s, w3[6 3])`, `
+		LSTM_a (in): 5, frozen: graph input "t"
+		LSTM_a[0:24]: 6
+		MatMul_y: 3, frozen: graph output "y"`},
+	{"Expand by arithmetic as PyTorch writes it", `
+		x: N 3 4 4
+		a = Conv(x, w1[6 3 1 1])
+		g = GlobalAveragePool(a)
+		r = Relu(g)
+		n = Shape(a)
+		m = Slice(n, s0{0}, e0{2})
+		t = Concat(m, hw{4 4}) axis=0
+		z = Shape(t)
+		o = ConstantOfShape(z)
+		c = Cast(o) to=7
+		p = Add(c, one{1})
+		k = Mul(p, minus{-1})
+		q = Equal(t, k)
+		w = Where(q, p, t)
+		e = Expand(r, w)
+		b = Add(a, e)
+		y = Conv(b, w2[5 6 1 1])`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a: 6, frozen: Expand "Expand_e" has inputs whose shape is not known`},
+	{"GatherElements freezes", `
+		x: N 5
+		j: int N 2
+		a = MatMul(x, w1[5 6])
+		b = GatherElements(a, j) axis=1
+		y = Relu(b)`, `
+		MatMul_a (in): 5, frozen: graph input "x"
+		MatMul_a: 6, frozen: GatherElements "GatherElements_b" has no rule`},
+	{"quantised activations", `
+		x: N 5
+		a = MatMul(x, w2[5 8])
+		b = QuantizeLinear(a, s2<0.05>)
+		d = DequantizeLinear(b, s3<0.05>)
+		y = MatMul(d, w3[8 3])`, `
+		MatMul_a (in): 5, frozen: graph input "x"
+		MatMul_a: 8, frozen: QuantizeLinear "QuantizeLinear_b" has no rule`},
 }
 
 func TestRules(t *testing.T) {
@@ -811,6 +1265,23 @@ func TestRules(t *testing.T) {
 			}
 			identities(t, m)
 		})
+	}
+}
+
+// The engine refuses recurrent layers with the batch first, so that only the
+// spaces are looked at.
+func TestRecurrentBatchFirst(t *testing.T) {
+	a, err := coupling.Analyze(graph(t, `
+		x: N 4 5
+		a b = GRU(x, w1[1 18 5], r1[1 18 6]) hidden_size=6 layout=1
+		s = Squeeze(b, ax{1})
+		y = MatMul(s, w2[6 3])`), coupling.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{`GRU_a (in): 5, frozen: graph input "x"`, "GRU_a[0:18]: 6", `MatMul_y: 3, frozen: graph output "y"`}
+	if d := cmp.Diff(want, describe(a)); d != "" {
+		t.Errorf("spaces (-want +got):\n%s", d)
 	}
 }
 

@@ -22,12 +22,21 @@ func table() []Op {
 	ops := []Op{
 		// Linear operators with weights.
 		{Name: "Conv", AxesOf: convAxes},
+		{Name: "ConvTranspose", AxesOf: convTransposeAxes},
 		{Name: "Gemm", AxesOf: gemmAxes},
 		{Name: "MatMul", AxesOf: matMulAxes},
+		{Name: "Einsum", AxesOf: einsumAxes},
+		{Name: "RNN", AxesOf: recurrentAxes, Acts: Nonlinear},
+		{Name: "GRU", AxesOf: recurrentAxes, Acts: Nonlinear},
+		{Name: "LSTM", AxesOf: recurrentAxes, Acts: Nonlinear},
 
 		// Per-channel followers.
 		{Name: "BatchNormalization", Axes: "n c s..., c, c, c, c -> n c s...", Acts: PerChannel},
 		{Name: "InstanceNormalization", Axes: "n c {s...}, c, c -> n c {s...}", Acts: PerChannel | Nonlinear},
+		{Name: "GroupNormalization", AxesOf: groupNormAxes, Acts: Nonlinear | PerChannel},
+		{Name: "RMSNormalization", AxesOf: layerNormAxes, Acts: Nonlinear | PerChannel},
+		{Name: "LpNormalization", AxesOf: lpNormalizationAxes, Acts: Nonlinear | PerChannel},
+		{Name: "MeanVarianceNormalization", AxesOf: meanVarianceAxes, Acts: Nonlinear | PerChannel},
 		{Name: "LRN", Axes: "n [c] s... -> n [c] s...", Acts: Nonlinear},
 		{Name: "LayerNormalization", AxesOf: layerNormAxes, Acts: Nonlinear | PerChannel},
 
@@ -57,6 +66,10 @@ func table() []Op {
 		{Name: "ReduceMin", AxesOf: reduceAxes, Acts: Nonlinear},
 		{Name: "ReduceL2", AxesOf: reduceAxes, Acts: Nonlinear},
 		{Name: "ReduceProd", AxesOf: reduceAxes, Acts: Nonlinear},
+		{Name: "ReduceL1", AxesOf: reduceAxes, Acts: Nonlinear},
+		{Name: "ReduceLogSum", AxesOf: reduceAxes, Acts: Nonlinear},
+		{Name: "ReduceLogSumExp", AxesOf: reduceAxes, Acts: Nonlinear},
+		{Name: "ReduceSumSquare", AxesOf: reduceAxes, Acts: Nonlinear},
 
 		// Barriers along one axis.
 		{Name: "Softmax", AxesOf: softmaxAxes, Acts: Nonlinear},
@@ -65,15 +78,24 @@ func table() []Op {
 		{Name: "ArgMax", AxesOf: reduceAxes, Acts: Nonlinear},
 		{Name: "ArgMin", AxesOf: reduceAxes, Acts: Nonlinear},
 
+		{Name: "TopK", AxesOf: topKAxes, Acts: Nonlinear},
+		{Name: "CumSum", AxesOf: cumSumAxes},
+		{Name: "Trilu", AxesOf: triluAxes},
+
 		// Bookkeeping: axes move, split and join by shape.
 		{Name: "Identity", Apply: identity, Moves: true},
 		{Name: "Cast", Apply: identity, Moves: true},
+		{Name: "CastLike", Apply: identity, Moves: true},
 		{Name: "Dropout", Apply: dropout, Moves: true},
 		{Name: "Flatten", Apply: flatten, Moves: true},
 		{Name: "Reshape", Apply: reshape, Moves: true},
 		{Name: "Transpose", Apply: transpose, Moves: true},
 		{Name: "Squeeze", Apply: squeeze, Moves: true},
 		{Name: "Unsqueeze", Apply: unsqueeze, Moves: true},
+		{Name: "Expand", Apply: expand, Moves: true},
+		{Name: "Tile", Apply: tile, Moves: true},
+		{Name: "DepthToSpace", AxesOf: blockAxes, Moves: true},
+		{Name: "SpaceToDepth", AxesOf: blockAxes, Moves: true},
 		{Name: "Concat", Apply: concat, Moves: true},
 		{Name: "Pad", Apply: pad, Moves: true},
 		{Name: "Slice", Apply: slice, Moves: true},

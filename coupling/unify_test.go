@@ -59,6 +59,16 @@ func TestJoinMakesEqual(t *testing.T) {
 		if d := cmp.Diff(describe(ca), describe(cb)); d != "" {
 			t.Fatalf("%s: became %v and %v: %s", text, a, b, d)
 		}
+		for _, term := range a.Terms() { // no two positions of a product look the same
+			seen := map[string]bool{}
+			for _, c := range (Widths(nil)).Coordinates(term) {
+				at := fmt.Sprint(c)
+				if seen[at] {
+					t.Fatalf("%s: %v names two positions alike", text, a)
+				}
+				seen[at] = true
+			}
+		}
 		if err := s.join(a, b); err != nil {
 			t.Fatalf("%s: joined once, not twice: %v", text, err)
 		}
@@ -113,7 +123,7 @@ func describe(c [][]Coord) []string {
 	out := make([]string, len(c))
 	for i, x := range c {
 		for _, y := range x {
-			if y.Atom.size == 1 { // a factor of size one says nothing
+			if y.Atom == nil || y.Atom.size == 1 { // parts, and factors of size one, say nothing
 				continue
 			}
 			out[i] += fmt.Sprintf("%d:%d ", y.Atom.find().id, y.Index)
