@@ -2,6 +2,7 @@ package align
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/monge-ml/monge/coupling"
@@ -25,7 +26,7 @@ func Edit(s *Subject, maps Maps) (*onnxio.Model, error) {
 		return nil, err
 	}
 	t := newTransform(s.Analysis, maps)
-	for _, w := range s.Analysis.Weights {
+	for _, w := range editOrder(s.Analysis) {
 		if !slices.ContainsFunc(w.Axes, t.touches) {
 			continue
 		}
@@ -43,6 +44,20 @@ func Edit(s *Subject, maps Maps) (*onnxio.Model, error) {
 	return out, nil
 }
 
+// editOrder lists the weights by name, scales and zero points before the
+// integers that need them.
+func editOrder(an *coupling.Analysis) []*coupling.Weight {
+	var plain, quantised []*coupling.Weight
+	for _, name := range slices.Sorted(maps.Keys(an.Weights)) {
+		if w := an.Weights[name]; w.Quant != nil {
+			quantised = append(quantised, w)
+		} else {
+			plain = append(plain, w)
+		}
+	}
+	return append(plain, quantised...)
+}
+
 // edit writes one transformed weight into the copy.
 func (t *transform) edit(s *Subject, g *onnxio.Graph, w *coupling.Weight) error {
 	data, err := s.floats(w.Name)
@@ -52,6 +67,9 @@ func (t *transform) edit(s *Subject, g *onnxio.Graph, w *coupling.Weight) error 
 	data, dims, err := t.weight(w, data, -1)
 	if err != nil {
 		return err
+	}
+	if w.Quant != nil {
+		return requantize(g, w, dims, data)
 	}
 	return setFloats(g, w.Name, dims, data)
 }

@@ -28,7 +28,8 @@ func NewSubject(m *onnxio.Model, o coupling.Options) (*Subject, error) {
 	return &Subject{Model: m, Graph: g, Analysis: an}, nil
 }
 
-// floats returns a weight's values, row-major. A NaN is an error: the weight is
+// floats returns a weight's values, row-major; of a quantised weight the real
+// numbers that its integers stand for. A NaN is an error: the weight is
 // about to be edited or compared.
 func (s *Subject) floats(name string) ([]float64, error) {
 	tp := s.Graph.Constant(name)
@@ -40,6 +41,11 @@ func (s *Subject) floats(name string) ([]float64, error) {
 		return nil, err
 	}
 	v := t.Float64()
+	if w := s.Analysis.Weights[name]; w != nil && w.Quant != nil {
+		if v, err = dequantized(s.Graph, w.Quant, v, t.Dims); err != nil {
+			return nil, s.Model.InFile(fmt.Errorf("weight %q: %w", name, err))
+		}
+	}
 	for i, x := range v {
 		if math.IsNaN(x) {
 			return nil, s.Model.InFile(fmt.Errorf("weight %q: element %d is NaN", name, i))

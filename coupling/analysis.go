@@ -44,6 +44,8 @@ type Weight struct {
 	Name string
 	Type onnxpb.TensorProto_DataType
 	Axes []*Axis
+	// Quant says how integers stand for real numbers; nil for other weights.
+	Quant *Quantization
 }
 
 // Len is the number of elements.
@@ -351,80 +353,4 @@ func eachSubgraph(n *onnxpb.NodeProto, f func(*onnxpb.GraphProto)) {
 			f(g)
 		}
 	}
-}
-
-// linearOp notes the cost of Conv, Gemm and MatMul.
-func (c *call) linearOp(outs []*value) {
-	op := LinearOp{Node: c.node, Positions: 1}
-	count := func(axes []*Axis) {
-		for i, a := range axes {
-			n := a.Size()
-			if n < 0 {
-				n, op.Open = 1, op.Open || i > 0
-			}
-			op.Positions = max(0, total(kindProd, []int{op.Positions, n}))
-		}
-	}
-	// perSample are the factors of leading axes that count for one sample: all
-	// but the batch, which is what is not known, or else the first axis. Behind
-	// a Reshape, batch and positions or heads may share an axis.
-	perSample := func(axes []*Axis) (out []*Axis) {
-		for _, a := range axes {
-			out = append(out, a.Factors()...)
-		}
-		n := len(out)
-		out = slices.DeleteFunc(out, func(a *Axis) bool { return a.Size() < 0 })
-		op.Open = op.Open || n-len(out) > 1
-		if n > 0 && n == len(out) {
-			out = nil
-			for _, a := range axes[1:] {
-				out = append(out, a.Factors()...)
-			}
-		}
-		return out
-	}
-	rank := func(i int) int { return c.in[i].rank() }
-	switch c.node.GetOpType() {
-	case "Conv":
-		op.Axes = c.in[1].axes
-		if len(outs) == 1 {
-			count(outs[0].axes[2:])
-		}
-		op.Weight = rootOf(c.in[1])
-	case "Gemm":
-		op.Axes = c.in[1].axes
-		op.Weight = rootOf(c.in[1])
-		if c.attrInt("transA", 0) == 0 && rank(0) == 2 {
-			count(perSample(c.in[0].axes[:1]))
-		}
-	case "MatMul":
-		a, b := c.in[0], c.in[1]
-		switch {
-		case b.konst && rank(1) >= 2:
-			op.Axes, op.Weight = b.axes, rootOf(b)
-			if rank(0) > 1 {
-				count(perSample(a.axes[:rank(0)-1]))
-			}
-		case a.konst && rank(0) >= 2:
-			op.Axes, op.Weight = a.axes, rootOf(a)
-			if n := rank(1); n >= 1 {
-				count(b.axes[n-1:])
-			}
-		default:
-			if len(outs) == 1 && rank(0) > 0 {
-				op.Axes = append(op.Axes, a.axes[rank(0)-1])
-				op.Axes = append(op.Axes, perSample(outs[0].axes)...)
-			}
-		}
-	default:
-		return
-	}
-	c.an.linear = append(c.an.linear, op)
-}
-
-func rootOf(v *value) string {
-	if v.konst && len(v.roots) > 0 {
-		return v.roots[0]
-	}
-	return ""
 }

@@ -1239,6 +1239,68 @@ var rules = []struct {
 		y = Relu(b)`, `
 		MatMul_a (in): 5, frozen: graph input "x"
 		MatMul_a: 6, frozen: GatherElements "GatherElements_b" has no rule`},
+	{"quantised weights", `
+		x: N 5
+		wa = DequantizeLinear(uint8_a[5 8], var_a[8], uint8_zero[8]) axis=1
+		a = MatMul(x, wa)
+		b = Relu(a)
+		wc = DequantizeLinear(int8_c[6 8], step<0.013>)
+		bc = DequantizeLinear(int32_c[6], step2<0.002>)
+		c = Gemm(b, wc, bc) transB=1
+		d = Relu(c)
+		t = Transpose(int8_e[7 6]) perm=1,0
+		we = DequantizeLinear(t, var_e[7]) axis=-1
+		e = MatMul(d, we)
+		f = Relu(e)
+		wy = DequantizeLinear(int8_y[7 3], step3<0.01>)
+		y = MatMul(f, wy)`, `
+		MatMul_a (in): 5, frozen: graph input "x"
+		MatMul_a: 8
+		Gemm_c: 6
+		MatMul_e: 7
+		MatMul_y: 3, frozen: graph output "y"`},
+	{"quantised activations with a scale per channel", `
+		x: N 5
+		a = MatMul(x, w2[5 8])
+		b = QuantizeLinear(a, var_s[8], uint8_zero[8]) axis=-1
+		d = DequantizeLinear(b, var_s, uint8_zero) axis=-1
+		y = MatMul(d, w3[8 3])`, `
+		MatMul_a (in): 5, frozen: graph input "x"
+		MatMul_a: 8, rigid: weight "uint8_zero" holds integers (UINT8)
+		MatMul_y: 3, frozen: graph output "y"`},
+	{"operators of onnxruntime's optimiser", `
+		x: N 5 12
+		a = com.microsoft.FusedMatMul(x, w1[12 8]) alpha=0.5
+		b = com.microsoft.BiasGelu(a, b1[8])
+		c = com.microsoft.FusedMatMul(b, w2[6 8]) transB=1
+		d = com.microsoft.FastGelu(c, b2[6])
+		e = com.microsoft.FusedMatMul(d, w3[6 8])
+		f = com.microsoft.QuickGelu(e) alpha=1.702
+		g = com.microsoft.Gelu(f)
+		h = com.microsoft.FastGelu(g)
+		i = MatMul(h, w4[8 6])
+		j = com.microsoft.SkipLayerNormalization(i, d, k1[6], k2[6], k3[6])
+		k = com.microsoft.SkipSimplifiedLayerNormalization(j, i, k4[6])
+		y = MatMul(k, w5[6 3])`, `
+		FusedMatMul_a (in): 12, frozen: graph input "x"
+		FusedMatMul_a: 8
+		FusedMatMul_c: 6, residual, rigid: SkipLayerNormalization "SkipLayerNormalization_j" takes all channels together
+		FusedMatMul_e: 8
+		MatMul_y: 3, frozen: graph output "y"`},
+	{"convolutions of onnxruntime's optimiser", `
+		x: N 3 4 4
+		a = com.microsoft.FusedConv(x, w1[6 3 1 1], b1[6]) activation=Relu
+		b = com.microsoft.FusedConv(a, w2[8 6 3 3], b2[8]) activation=LeakyRelu activation_params=[0.1] pads=1,1,1,1
+		c = com.microsoft.FusedConv(b, w3[6 8 1 1], b3[6], a) activation=Relu
+		p = GlobalAveragePool(c)
+		f = Flatten(p)
+		g = com.microsoft.FusedGemm(f, w4[6 7], b4[7]) activation=Tanh
+		y = Gemm(g, w5[7 3])`, `
+		FusedConv_a (in): 3, frozen: graph input "x"
+		FusedConv_a: 6
+		FusedConv_b: 8
+		FusedGemm_g: 7
+		Gemm_y: 3, frozen: graph output "y"`},
 	{"quantised activations", `
 		x: N 5
 		a = MatMul(x, w2[5 8])
@@ -1246,7 +1308,8 @@ var rules = []struct {
 		d = DequantizeLinear(b, s3<0.05>)
 		y = MatMul(d, w3[8 3])`, `
 		MatMul_a (in): 5, frozen: graph input "x"
-		MatMul_a: 8, frozen: QuantizeLinear "QuantizeLinear_b" has no rule`},
+		MatMul_a: 8
+		MatMul_y: 3, frozen: graph output "y"`},
 }
 
 func TestRules(t *testing.T) {

@@ -86,7 +86,7 @@ func (an *analyzer) finish() (*Analysis, error) {
 		}
 		a.Roots[v.name] = v.roots
 		if tp := an.graph.Constant(v.name); tp != nil && v.ranked && len(v.roots) == 1 && v.roots[0] == v.name {
-			a.Weights[v.name] = &Weight{Name: v.name, Type: onnxpb.TensorProto_DataType(tp.GetDataType()), Axes: v.axes}
+			a.Weights[v.name] = &Weight{Name: v.name, Type: onnxpb.TensorProto_DataType(tp.GetDataType()), Axes: v.axes, Quant: v.quant}
 		}
 	}
 	an.bound()
@@ -289,8 +289,13 @@ func (an *analyzer) judge(a *Analysis, atom *Axis, us []Use) {
 		}
 		switch {
 		case w.Type == onnxpb.TensorProto_FLOAT, w.Type == onnxpb.TensorProto_DOUBLE, w.Type == onnxpb.TensorProto_FLOAT16, w.Type == onnxpb.TensorProto_BFLOAT16:
+		case isInteger(w.Type) && w.Quant != nil:
+			if s := a.Weights[w.Quant.Scale]; s == nil || isInteger(s.Type) || w.Quant.Zero != "" && a.Weights[w.Quant.Zero] == nil {
+				atom.freeze(fmt.Sprintf("weight %q has scales that are no plain constants", u.Tensor))
+				return
+			}
 		case isInteger(w.Type):
-			atom.stiffen(fmt.Sprintf("weight %q is quantised (%v)", u.Tensor, w.Type))
+			atom.stiffen(fmt.Sprintf("weight %q holds integers (%v)", u.Tensor, w.Type))
 		default:
 			atom.freeze(fmt.Sprintf("weight %q is of type %v", u.Tensor, w.Type))
 			return
@@ -560,11 +565,12 @@ func (op *LinearOp) MACs(w Widths) int64 {
 	return n
 }
 
-// Params counts the elements of all floating-point weights under the widths.
+// Params counts the elements of all weights that stand for real numbers under
+// the widths.
 func (a *Analysis) Params(w Widths) int64 {
 	total := int64(0)
 	for _, wt := range a.Weights {
-		if isInteger(wt.Type) {
+		if isInteger(wt.Type) && wt.Quant == nil {
 			continue
 		}
 		n := int64(1)

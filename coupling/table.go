@@ -103,6 +103,21 @@ func table() []Op {
 		{Name: "Resize", Apply: resize},
 		{Name: "Upsample", Apply: resize},
 
+		// Integers that stand for real numbers.
+		{Name: "QuantizeLinear", AxesOf: quantizeAxes, Acts: Nonlinear | PerChannel},
+		{Name: "DequantizeLinear", Apply: dequantize, Acts: PerChannel, Moves: true},
+
+		// What onnxruntime's optimiser writes.
+		{Name: "FusedConv", Domain: "com.microsoft", AxesOf: fusedConvAxes, Acts: Nonlinear},
+		{Name: "FusedGemm", Domain: "com.microsoft", AxesOf: fusedGemmAxes, Acts: Nonlinear},
+		{Name: "FusedMatMul", Domain: "com.microsoft", AxesOf: fusedMatMulAxes},
+		{Name: "Gelu", Domain: "com.microsoft", Apply: unary, Acts: Nonlinear},
+		{Name: "QuickGelu", Domain: "com.microsoft", Apply: unary, Acts: Nonlinear},
+		{Name: "BiasGelu", Domain: "com.microsoft", Apply: biased, Acts: Nonlinear},
+		{Name: "FastGelu", Domain: "com.microsoft", Apply: biased, Acts: Nonlinear},
+		{Name: "SkipLayerNormalization", Domain: "com.microsoft", AxesOf: skipNormAxes, Acts: Joined | Nonlinear | PerChannel},
+		{Name: "SkipSimplifiedLayerNormalization", Domain: "com.microsoft", AxesOf: skipNormAxes, Acts: Joined | Nonlinear | PerChannel},
+
 		// Shape arithmetic.
 		{Name: "Constant", Apply: constantNode, Moves: true},
 		{Name: "ConstantOfShape", Apply: constantOfShape, Moves: true},

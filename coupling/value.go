@@ -22,6 +22,8 @@ type value struct {
 	// origin says, for constants, which axis of its root each axis is; -1 where
 	// that is not one axis. Nil: not known.
 	origin []int
+	// quant says how stored integers are read, where DequantizeLinear reads them.
+	quant *Quantization
 	// ints holds the values of small integer tensors, flat, row-major.
 	ints []elem
 	// follows lists axes of activations whose sizes flowed into this constant

@@ -21,7 +21,8 @@ import (
 //	h = Add(a, k<0.5>)                   <…>: a float constant of one element
 //	-> a h                               outputs; the last node's if not given
 //
-// Numbers in [] are the shape of a random weight, defined where it first stands
+// Numbers in [] are the shape of a random weight (of integers where the name
+// starts with int8, uint8 or int32), defined where it first stands
 // and read by name after that. _ leaves an optional input out.
 func Parse(text string) (*onnxio.Model, error) {
 	b := builder{rng: rand.New(rand.NewPCG(7, 11)), seen: map[string]bool{}}
@@ -176,6 +177,20 @@ func (b *builder) weights(name string, dims []int) Part {
 		if strings.HasPrefix(name, "var") {
 			v[i] = 0.5 + math.Abs(v[i])
 		}
+	}
+	for prefix, typ := range map[string]onnxpb.TensorProto_DataType{
+		"int8": onnxpb.TensorProto_INT8, "uint8": onnxpb.TensorProto_UINT8, "int32": onnxpb.TensorProto_INT32,
+	} {
+		if !strings.HasPrefix(name, prefix) {
+			continue
+		}
+		for i := range v {
+			v[i] = math.Round(40 * v[i] * math.Sqrt(float64(fan)))
+			if prefix == "uint8" {
+				v[i] += 128
+			}
+		}
+		return Initializer(onnxio.NewTensor(name, typ, dims, v))
 	}
 	return Floats(name, dims, v...)
 }

@@ -1,0 +1,129 @@
+package coupling
+
+import "slices"
+
+// linearOp notes what the multiply-accumulates of a linear operator depend on.
+func (c *call) linearOp(outs []*value) {
+	if len(c.in) < 2 || c.in[0] == nil || c.in[1] == nil || !c.anyLive() {
+		return
+	}
+	x, w := c.in[0], c.in[1]
+	switch c.node.GetOpType() {
+	case "Conv", "FusedConv":
+		if len(outs) > 0 && outs[0].rank() > 2 {
+			c.weighted(w, outs[0].axes[2:])
+			return
+		}
+		c.weighted(w, nil)
+	case "ConvTranspose":
+		c.weighted(w, x.axes[2:])
+	case "Gemm", "FusedGemm":
+		if c.attrInt("transA", 0) == 0 && x.rank() == 2 {
+			c.weightedPerSample(w, x.axes[:1])
+			return
+		}
+		c.weighted(w, nil)
+	case "RNN", "GRU", "LSTM":
+		steps := x.axes[:1]
+		if c.attrInt("layout", 0) != 0 {
+			steps = x.axes[1:2]
+		}
+		c.weighted(w, steps)
+		if len(c.in) > 2 && c.in[2] != nil {
+			c.weighted(c.in[2], steps)
+		}
+	case "MatMul", "FusedMatMul":
+		switch {
+		case w.konst && w.rank() >= 2:
+			c.weightedPerSample(w, x.axes[:max(x.rank()-1, 0)])
+		case x.konst && x.rank() >= 2 && w.rank() > 0:
+			c.weighted(x, w.axes[w.rank()-1:])
+			if w.rank() == 2 { // columns are samples
+				c.an.linear[len(c.an.linear)-1].Open = false
+			}
+		case len(outs) == 1 && x.rank() > 0 && x.live() && w.live():
+			axes, open := perSample(outs[0].axes)
+			c.an.linear = append(c.an.linear, LinearOp{Node: c.node, Positions: 1, Axes: append(axes, x.axes[x.rank()-1]), Open: open})
+		}
+	case "Einsum":
+		c.einsumCost(outs)
+	}
+}
+
+// weighted notes an operator that uses every element of a weight once for each
+// position of the given axes.
+func (c *call) weighted(w *value, positions []*Axis) {
+	op := LinearOp{Node: c.node, Weight: rootOf(w), Axes: w.axes, Positions: 1}
+	for _, a := range positions {
+		n := a.Size()
+		if n < 0 {
+			n, op.Open = 1, true
+		}
+		op.Positions = max(0, total(kindProd, []int{op.Positions, n}))
+	}
+	c.an.linear = append(c.an.linear, op)
+}
+
+// weightedPerSample is weighted for positions among which is the batch.
+func (c *call) weightedPerSample(w *value, axes []*Axis) {
+	positions, open := perSample(axes)
+	c.weighted(w, positions)
+	op := &c.an.linear[len(c.an.linear)-1]
+	op.Open = op.Open || open
+}
+
+// perSample are the factors of leading axes that count for one sample: all but
+// the batch, which is what is not known, or else the first axis. Behind a
+// Reshape, batch and positions or heads may share an axis. open says that more
+// than the batch is not known.
+func perSample(axes []*Axis) (out []*Axis, open bool) {
+	for _, a := range axes {
+		out = append(out, a.Factors()...)
+	}
+	n := len(out)
+	out = slices.DeleteFunc(out, func(a *Axis) bool { return a.Size() < 0 })
+	open = n-len(out) > 1
+	if n > 0 && n == len(out) {
+		out = nil
+		for _, a := range axes[1:] {
+			out = append(out, a.Factors()...)
+		}
+	}
+	return out, open
+}
+
+// einsumCost counts a product of two operands: the sizes of all their axes, of
+// shared ones once, but for the batch, which comes first in the output.
+func (c *call) einsumCost(outs []*value) {
+	if len(c.in) != 2 || len(outs) != 1 || outs[0].rank() == 0 {
+		return
+	}
+	seen := outs[0].axes[:1:1]
+	var weight *value
+	for _, v := range c.in {
+		if v.konst {
+			weight = v
+			seen = append(seen, v.axes...)
+		}
+	}
+	var rest []*Axis
+	for _, v := range c.in {
+		for _, a := range v.axes {
+			if !slices.ContainsFunc(seen, func(b *Axis) bool { return Same(a, b) }) {
+				seen, rest = append(seen, a), append(rest, a)
+			}
+		}
+	}
+	if weight != nil {
+		c.weighted(weight, rest)
+		return
+	}
+	c.an.linear = append(c.an.linear, LinearOp{Node: c.node, Positions: 1, Axes: rest})
+}
+
+func rootOf(v *value) string {
+	if v.konst && len(v.roots) > 0 {
+		return v.roots[0]
+	}
+	return ""
+}
