@@ -15,27 +15,38 @@ import (
 // returns one set of maps for each party: In has a row for every chosen channel,
 // empty where another party gave it, and OutT says how the party's consumers
 // read its own channels out of the chosen ones. from counts, for each space,
-// how many channels each party gave.
+// how many channels each party gave. Spaces whose channels belong to the channels
+// of another space (the dimensions of attention heads) follow that and have no
+// entry in from.
 func Union(ctx context.Context, parties []Party, widths map[*coupling.Space]int, o Options) (maps []Maps, from map[*coupling.Space][]int, err error) {
 	if o.Data == nil {
 		return nil, nil, fmt.Errorf("a union of models needs data")
 	}
 	first := parties[0].Subject
+	maps = make([]Maps, len(parties))
+	for i := range maps {
+		maps[i] = Maps{}
+	}
+	from = map[*coupling.Space][]int{}
 	var spaces []*coupling.Space
 	for _, sp := range first.Analysis.Spaces {
-		if _, ok := widths[sp]; ok {
+		if _, ok := widths[sp]; !ok {
+			continue
+		}
+		if _, ok := widths[first.indexOf(sp)]; !ok {
 			spaces = append(spaces, sp)
+			continue
+		}
+		// The dimensions of an attention head come with the head.
+		for i := range parties {
+			own := parties[i].space(sp)
+			maps[i][own] = keepAll(own)
 		}
 	}
 	seen, err := Observe(ctx, parties, spaces, o)
 	if err != nil {
 		return nil, nil, err
 	}
-	maps = make([]Maps, len(parties))
-	for i := range maps {
-		maps[i] = Maps{}
-	}
-	from = map[*coupling.Space][]int{}
 	for _, sp := range spaces {
 		if err := ctx.Err(); err != nil {
 			return nil, nil, err
@@ -85,6 +96,14 @@ func Union(ctx context.Context, parties []Party, widths map[*coupling.Space]int,
 		}
 	}
 	return maps, from, nil
+}
+
+// indexOf is the space whose channels each have channels of this one, or nil.
+func (s *Subject) indexOf(sp *coupling.Space) *coupling.Space {
+	if sp.Index == nil {
+		return nil
+	}
+	return s.Analysis.SpaceOf(sp.Index)
 }
 
 // A choice is one channel of a union: the column it has side by side, whose it

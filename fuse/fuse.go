@@ -420,6 +420,9 @@ func (f *fusion) union(ctx context.Context, shares []float64, data *engine.Data,
 	}
 	given, total := make([]float64, len(f.models)), 0.0
 	for k, s := range f.spaces() {
+		if from[s] == nil {
+			continue
+		}
 		counts := make([]int, len(f.models))
 		for j, i := range order {
 			counts[i] = from[s][j]

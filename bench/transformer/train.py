@@ -15,8 +15,7 @@ import torch
 import torch.nn.functional as F
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "..", "testdata", "train"))
-sys.path.insert(0, HERE)
+sys.path.append(os.path.join(HERE, "..", "..", "testdata", "train"))
 import mnist  # noqa: E402
 from vit import Transformer  # noqa: E402
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 
 import mnist
 import nets
+import vit
 
 # name: (constructor, seed, epochs, peak learning rate)
 RECIPES = {
@@ -27,6 +28,8 @@ RECIPES = {
     "resnet_a": (nets.ResNet, 9, 3, 1e-2),
     "resnet_b": (nets.ResNet, 10, 3, 1e-2),
     "resnet_optiona": (lambda: nets.ResNet("option-a"), 11, 3, 1e-2),
+    "vit_a": (lambda: vit.Transformer(32, 4, 64, 2, form="separate"), 12, 4, 4e-3),
+    "vit_b": (lambda: vit.Transformer(32, 4, 64, 2, form="separate"), 13, 4, 4e-3),
 }
 BATCH = 128
 
