@@ -138,10 +138,10 @@ func (v *seen) vectors(t *engine.Value, group int) ([]float64, int, error) {
 // activationCosts runs both models over the data side by side and returns, for
 // every space and group, the summed costs over its taps. Memory does not grow
 // with the number of samples.
-func activationCosts(ctx context.Context, src, dst *Subject, pair *Pairing, spaces []*coupling.Space, o Options) (map[*coupling.Space][]*ot.Cost, error) {
+func activationCosts(ctx context.Context, src, dst *Subject, pair *Pairing, spaces []*coupling.Space, o Options) (map[*coupling.Space]costs, error) {
 	type tap struct {
 		x, y    seen
-		moments []*moments
+		moments [][]*moments // by groups of x and y; nil where they cannot be matched
 	}
 	var taps []*tap
 	for _, s := range spaces {
@@ -156,8 +156,13 @@ func activationCosts(ctx context.Context, src, dst *Subject, pair *Pairing, spac
 			}
 			found = true
 			p := &tap{x: seen{s, through(src, t), ax, px}, y: seen{d, u, ay, py}}
-			for range s.Groups {
-				p.moments = append(p.moments, newMoments(s.Width, d.Width))
+			for g := range s.Groups {
+				p.moments = append(p.moments, make([]*moments, d.Groups))
+				for h := range d.Groups {
+					if g == h || pair.pairedGroups(s) {
+						p.moments[g][h] = newMoments(s.Width, d.Width)
+					}
+				}
 			}
 			taps = append(taps, p)
 		}
@@ -171,19 +176,26 @@ func activationCosts(ctx context.Context, src, dst *Subject, pair *Pairing, spac
 	}
 	err := lockstep(ctx, src, dst, compact(tx), compact(ty), o, func(a, b map[string]*engine.Value) error {
 		for _, t := range taps {
-			for g, m := range t.moments {
-				x, dx, err := t.x.vectors(a[t.x.tensor], g)
-				if err != nil {
+			ys, dy := make([][]float64, t.y.space.Groups), 0
+			for h := range ys {
+				var err error
+				if ys[h], dy, err = t.y.vectors(b[t.y.tensor], h); err != nil {
 					return err
 				}
-				y, dy, err := t.y.vectors(b[t.y.tensor], g)
+			}
+			for g, row := range t.moments {
+				x, dx, err := t.x.vectors(a[t.x.tensor], g)
 				if err != nil {
 					return err
 				}
 				if dx != dy {
 					return fmt.Errorf("activations %q and %q have %d and %d values a channel", t.x.tensor, t.y.tensor, dx, dy)
 				}
-				m.add(x, y, dx)
+				for h, m := range row {
+					if m != nil {
+						m.add(x, ys[h], dx)
+					}
+				}
 			}
 		}
 		return nil
@@ -191,15 +203,13 @@ func activationCosts(ctx context.Context, src, dst *Subject, pair *Pairing, spac
 	if err != nil {
 		return nil, err
 	}
-	out := map[*coupling.Space][]*ot.Cost{}
+	out := map[*coupling.Space]costs{}
 	for _, t := range taps {
 		s := t.x.space
 		if out[s] == nil {
-			out[s] = newCosts(s, t.y.space)
+			out[s] = newCosts(s, t.y.space, pair.pairedGroups(s))
 		}
-		for g, m := range t.moments {
-			m.addCost(out[s][g], o.Cost, nil)
-		}
+		out[s].each(func(g, h int, c *ot.Cost) { t.moments[g][h].addCost(c, o.Cost, nil) })
 	}
 	return out, nil
 }

@@ -38,7 +38,7 @@ func Merge(ctx context.Context, s *Subject, widths map[*coupling.Space]int, o Op
 			spaces = append(spaces, sp)
 		}
 	}
-	var measured map[*coupling.Space][]*ot.Cost
+	var measured map[*coupling.Space]costs
 	if o.By == Activations {
 		var err error
 		if measured, err = activationCosts(ctx, s, s, selfPairing(s), spaces, o); err != nil {
@@ -53,17 +53,16 @@ func Merge(ctx context.Context, s *Subject, widths map[*coupling.Space]int, o Op
 		if err != nil {
 			return nil, err
 		}
-		costs := measured[sp]
-		if costs == nil {
-			costs = newCosts(sp, sp)
+		table := measured[sp]
+		if table == nil {
+			table = newCosts(sp, sp, false)
 			for _, r := range rs {
-				for g, c := range costs {
-					addFeatureCost(c, r.groups[g], r.groups[g], o.Cost)
-				}
+				table.each(func(g, h int, c *ot.Cost) { addFeatureCost(c, r.groups[g], r.groups[h], o.Cost) })
 			}
 		}
 		m := &Map{}
-		for g, c := range costs {
+		for g := range table {
+			c := table[g][g]
 			mass := slices.Repeat([]float64{1 / float64(sp.Width)}, sp.Width)
 			if o.Mass != "" && o.Mass != Uniform {
 				if w := normalise(importance(rs, g, o.Mass)); w != nil {

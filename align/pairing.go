@@ -357,7 +357,7 @@ func (p *Pairing) spaces() error {
 		if old, ok := p.Spaces[sa]; ok && old != sb {
 			return fmt.Errorf("space %q stands for two, %q and %q", sa.Name, old.Name, sb.Name)
 		}
-		if len(sa.Pieces) != len(sb.Pieces) || sa.Groups != sb.Groups {
+		if len(sa.Pieces) != len(sb.Pieces) || (sa.Groups != sb.Groups && !p.sameIndex(sa, sb)) {
 			return fmt.Errorf("space %q is made up differently from %q", sa.Name, sb.Name)
 		}
 		if sa.Width != sb.Width && (sa.Rigid != "" || sb.Rigid != "") {
@@ -366,4 +366,20 @@ func (p *Pairing) spaces() error {
 		p.Spaces[sa] = sb
 	}
 	return nil
+}
+
+// sameIndex reports whether the groups of two spaces are channels themselves
+// (attention heads), which correspond and may be moved.
+func (p *Pairing) sameIndex(sa, sb *coupling.Space) bool {
+	if sa.Index == nil || sb.Index == nil || p.atoms[sa.Index.Canonical()] != sb.Index.Canonical() {
+		return false
+	}
+	ia, ib := p.a.indexOf(sa), p.b.indexOf(sb)
+	return ia != nil && ib != nil && !ia.Frozen && !ib.Frozen && len(ia.Pieces) == 1 && len(ib.Pieces) == 1
+}
+
+// pairedGroups reports whether the groups of a space of the first model are
+// channels that are moved themselves.
+func (p *Pairing) pairedGroups(s *coupling.Space) bool {
+	return p.Spaces[s] != nil && p.sameIndex(s, p.Spaces[s])
 }

@@ -43,12 +43,12 @@ func Onto(ctx context.Context, src, dst *Subject, pair *Pairing, o Options) (*Re
 		return p.res, nil
 	}
 	if o.By == Activations {
-		costs, err := activationCosts(ctx, src, dst, pair, p.spaces, o)
+		measured, err := activationCosts(ctx, src, dst, pair, p.spaces, o)
 		if err != nil {
 			return nil, err
 		}
 		for _, s := range p.spaces {
-			if err := p.solve(s, costs[s]); err != nil {
+			if err := p.plan(s, func(s *coupling.Space) (costs, error) { return measured[s], nil }); err != nil {
 				return nil, err
 			}
 		}
@@ -56,6 +56,103 @@ func Onto(ctx context.Context, src, dst *Subject, pair *Pairing, o Options) (*Re
 		return p.res, nil
 	}
 	return p.res, p.sweep(ctx)
+}
+
+// costs holds the cost matrix between the channels of every group of a source
+// space and those of every group of its target that it may be matched with.
+type costs [][]*ot.Cost
+
+// newCosts makes costs of zero: of groups in the same place, or, where groups
+// are themselves channels that have a plan, of all pairs of groups.
+func newCosts(s, d *coupling.Space, all bool) costs {
+	c := make(costs, s.Groups)
+	for g := range c {
+		c[g] = make([]*ot.Cost, d.Groups)
+		for h := range c[g] {
+			if all || g == h {
+				c[g][h] = ot.NewCost(s.Width, d.Width, nil)
+			}
+		}
+	}
+	return c
+}
+
+// each visits the pairs of groups that may be matched.
+func (c costs) each(f func(g, h int, c *ot.Cost)) {
+	for g := range c {
+		for h := range c[g] {
+			if c[g][h] != nil {
+				f(g, h, c[g][h])
+			}
+		}
+	}
+}
+
+// plan makes the map of one space. Attention heads have channels of their own,
+// in any order: what it costs to move one head onto another is the cost of the
+// best plan between their channels, which is a transport problem itself, and
+// then the channels follow their head.
+func (p *planner) plan(s *coupling.Space, costsOf func(*coupling.Space) (costs, error)) error {
+	var inner []*coupling.Space
+	for _, in := range p.spaces {
+		if p.src.indexOf(in) == s && p.pair.pairedGroups(in) {
+			inner = append(inner, in)
+		}
+	}
+	if len(inner) == 0 {
+		table, err := costsOf(s)
+		if err != nil {
+			return err
+		}
+		mine := make([]*ot.Cost, s.Groups)
+		for g := range mine {
+			mine[g] = table[g][p.partner(s, g)]
+		}
+		return p.solve(s, mine)
+	}
+	heads := ot.NewCost(s.Width, p.pair.Spaces[s].Width, nil)
+	for _, in := range inner {
+		table, err := costsOf(in)
+		if err != nil {
+			return err
+		}
+		var failed error
+		table.each(func(g, h int, c *ot.Cost) {
+			a, b, err := p.masses(in, p.pair.Spaces[in], g, h)
+			if err == nil {
+				var r *ot.Result
+				if r, err = transport(a, b, c, p.o); err == nil {
+					heads.Set(g, h, heads.At(g, h)+r.Objective)
+				}
+			}
+			if err != nil {
+				failed = fmt.Errorf("space %q: %w", in.Name, err)
+			}
+		})
+		if failed != nil {
+			return failed
+		}
+	}
+	return p.solve(s, []*ot.Cost{heads})
+}
+
+// partner is the group of the target whose channels those of a source group
+// move onto: where the groups are channels that have a map, the one that most
+// of the group goes to.
+func (p *planner) partner(s *coupling.Space, group int) int {
+	m := p.res.Maps[p.src.indexOf(s)]
+	if m == nil || !p.pair.pairedGroups(s) {
+		return group
+	}
+	best, most := 0, 0.0
+	for h, row := range m.Groups[0].In {
+		for _, e := range row {
+			if e.Col == group && e.Val > most {
+				best, most = h, e.Val
+			}
+		}
+	}
+	return best
 }
 
 type planner struct {
@@ -80,11 +177,7 @@ func (p *planner) sweep(ctx context.Context) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			costs, err := p.weightCosts(s)
-			if err != nil {
-				return err
-			}
-			if err := p.solve(s, costs); err != nil {
+			if err := p.plan(s, p.weightCosts); err != nil {
 				return err
 			}
 			total += p.res.Objective[s]
@@ -140,7 +233,7 @@ func (p *planner) feeding(u coupling.Use) []*coupling.Space {
 }
 
 // weightCosts sums the costs of all producers whose inputs have been moved.
-func (p *planner) weightCosts(s *coupling.Space) ([]*ot.Cost, error) {
+func (p *planner) weightCosts(s *coupling.Space) (costs, error) {
 	d := p.pair.Spaces[s]
 	x, err := p.src.readings(s, p.res.Maps)
 	if err != nil {
@@ -158,7 +251,7 @@ func (p *planner) weightCosts(s *coupling.Space) ([]*ot.Cost, error) {
 	for j, u := range d.Producers() {
 		byTensor[u.Tensor] = j
 	}
-	costs := newCosts(s, d)
+	out := newCosts(s, d, p.pair.pairedGroups(s))
 	used := 0
 	for j, u := range d.Producers() {
 		i := -1
@@ -179,27 +272,18 @@ func (p *planner) weightCosts(s *coupling.Space) ([]*ot.Cost, error) {
 		if !ready {
 			continue
 		}
-		for g := range costs {
-			fx, fy := x[i].groups[g], y[j].groups[g]
-			if fx.cols != fy.cols {
-				return nil, fmt.Errorf("weights %q and %q have inputs of %d and %d", s.Producers()[i].Tensor, u.Tensor, fx.cols, fy.cols)
-			}
-			addFeatureCost(costs[g], fx, fy, p.o.Cost)
+		if fx, fy := x[i].groups[0], y[j].groups[0]; fx.cols != fy.cols {
+			return nil, fmt.Errorf("weights %q and %q have inputs of %d and %d", s.Producers()[i].Tensor, u.Tensor, fx.cols, fy.cols)
 		}
+		out.each(func(g, h int, c *ot.Cost) {
+			addFeatureCost(c, x[i].groups[g], y[j].groups[h], p.o.Cost)
+		})
 		used++
 	}
 	if used == 0 {
 		return nil, fmt.Errorf("space %q: every producer depends on a space that is planned later", s.Name)
 	}
-	return costs, nil
-}
-
-func newCosts(s, d *coupling.Space) []*ot.Cost {
-	costs := make([]*ot.Cost, s.Groups)
-	for g := range costs {
-		costs[g] = ot.NewCost(s.Width, d.Width, nil)
-	}
-	return costs
+	return out, nil
 }
 
 // solve turns the costs of a space into its map.
@@ -208,7 +292,7 @@ func (p *planner) solve(s *coupling.Space, costs []*ot.Cost) error {
 	m := &Map{Pieces: sizesOf(d)}
 	total := 0.0
 	for g, c := range costs {
-		a, b, err := p.masses(s, d, g)
+		a, b, err := p.masses(s, d, g, p.partner(s, g))
 		if err != nil {
 			return err
 		}
@@ -228,22 +312,23 @@ func (p *planner) solve(s *coupling.Space, costs []*ot.Cost) error {
 	return nil
 }
 
-// masses returns the marginals of a space, nil for uniform ones.
-func (p *planner) masses(s, d *coupling.Space, group int) (a, b []float64, err error) {
+// masses returns the marginals of a group of a space and of a group of its
+// target, nil for uniform ones.
+func (p *planner) masses(s, d *coupling.Space, group, partner int) (a, b []float64, err error) {
 	if p.o.Mass == "" || p.o.Mass == Uniform {
 		return nil, nil, nil
 	}
-	side := func(sub *Subject, sp *coupling.Space) ([]float64, error) {
+	side := func(sub *Subject, sp *coupling.Space, group int) ([]float64, error) {
 		rs, err := sub.readings(sp, nil)
 		if err != nil {
 			return nil, err
 		}
 		return normalise(importance(rs, group, p.o.Mass)), nil
 	}
-	if a, err = side(p.src, s); err != nil {
+	if a, err = side(p.src, s, group); err != nil {
 		return nil, nil, err
 	}
-	b, err = side(p.dst, d)
+	b, err = side(p.dst, d, partner)
 	return a, b, err
 }
 

@@ -26,11 +26,14 @@ func permuted(t *testing.T, m *onnxio.Model) *onnxio.Model {
 		if sp.Frozen {
 			continue
 		}
-		rows := make(align.Rows, sp.Width)
-		for j, p := range modeltest.Permutation(uint64(i+7), sp.Width) {
-			rows[j] = []align.Entry{{Col: p, Val: 1}}
+		mp := &align.Map{}
+		for g := range sp.Groups {
+			rows := make(align.Rows, sp.Width)
+			for j, p := range modeltest.Permutation(uint64(i+7+100*g), sp.Width) {
+				rows[j] = []align.Entry{{Col: p, Val: 1}}
+			}
+			mp.Groups = append(mp.Groups, align.Transfer{In: rows, OutT: rows})
 		}
-		mp := &align.Map{Groups: []align.Transfer{{In: rows, OutT: rows}}}
 		for _, p := range sp.Pieces {
 			mp.Pieces = append(mp.Pieces, p.Size())
 		}
