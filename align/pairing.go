@@ -1,6 +1,7 @@
 package align
 
 import (
+	"cmp"
 	"fmt"
 	"hash/fnv"
 	"slices"
@@ -360,8 +361,8 @@ func (p *Pairing) spaces() error {
 		if len(sa.Pieces) != len(sb.Pieces) || (sa.Groups != sb.Groups && !p.sameIndex(sa, sb)) {
 			return fmt.Errorf("space %q is made up differently from %q", sa.Name, sb.Name)
 		}
-		if sa.Width != sb.Width && (sa.Rigid != "" || sb.Rigid != "") {
-			return fmt.Errorf("space %q is %d wide, %q %d, and the width must stay: %s", sa.Name, sa.Width, sb.Name, sb.Width, sa.Rigid)
+		if sa.Width != sb.Width && !(sa.Resizable() && sb.Resizable()) {
+			return fmt.Errorf("space %q is %d wide, %q %d, and the width must stay: %s", sa.Name, sa.Width, sb.Name, sb.Width, cmp.Or(sa.Rigid, sb.Rigid))
 		}
 		p.Spaces[sa] = sb
 	}

@@ -39,6 +39,7 @@ const (
 type atomInfo struct {
 	frozen  string // why the atom may not change; "" while it may
 	rigid   string // why its size must stay; "" while it need not
+	mixed   string // which operator takes statistics over it; "" while none does
 	flags   Flags
 	indexed []*Axis // factors that may select a plan of their own, from (g: i)
 }
@@ -305,6 +306,17 @@ func (a *Axis) stiffen(reason string) {
 	a.eachAtom(func(x *Axis) bool {
 		if x.atom.rigid == "" {
 			x.atom.rigid = reason
+		}
+		return true
+	})
+}
+
+// blend says that an operator takes statistics over all positions of the atoms,
+// so that their sizes had better stay; the first reason stays.
+func (a *Axis) blend(reason string) {
+	a.eachAtom(func(x *Axis) bool {
+		if x.atom.mixed == "" {
+			x.atom.mixed = reason
 		}
 		return true
 	})

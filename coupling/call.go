@@ -563,6 +563,6 @@ func (c *call) letter(t *Axis, live, weights []place, out bool, mix byte, acts F
 		c.freezeAxis(t, "mixes its channels")
 	case '{':
 		t.flag(Symmetric)
-		t.stiffen(c.label() + " takes all channels together")
+		t.blend(c.label() + " takes all channels together")
 	}
 }

@@ -26,6 +26,11 @@ type Space struct {
 	// Rigid says why the width must stay although channels may be permuted;
 	// "" if they may also be merged.
 	Rigid string
+	// Normalised: the space is Rigid for no other reason than that a
+	// normalisation takes statistics over all its channels (LayerNormalization).
+	// Fewer channels have other statistics, so the width is left alone unless it
+	// is given by another model, and then the normalisation has to be refitted.
+	Normalised bool
 	// Residual: a live Add joins two produced tensors along the space.
 	Residual bool
 	// Linear: only operators that are linear and act alike on every channel lie
@@ -70,6 +75,10 @@ func (s *Space) role(r Role) []Use {
 
 // Narrowable reports whether the space may get fewer channels.
 func (s *Space) Narrowable() bool { return !s.Frozen && s.Rigid == "" }
+
+// Resizable reports whether the space may take the width that another model
+// has.
+func (s *Space) Resizable() bool { return !s.Frozen && (s.Rigid == "" || s.Normalised) }
 
 // SpaceOf returns the space an atom belongs to, or nil.
 func (a *Analysis) SpaceOf(atom *Axis) *Space { return a.spaceOf[atom.find()] }
@@ -135,6 +144,9 @@ func (an *analyzer) finish() (*Analysis, error) {
 				s.Groups, s.Index = g.Size(), g
 			}
 			s.Rigid = atom.atom.rigid
+			if s.Rigid == "" && atom.atom.mixed != "" {
+				s.Rigid, s.Normalised = atom.atom.mixed, true
+			}
 		}
 		s.Residual = atom.atom.flags&Joined != 0 && len(s.Producers()) > 1
 		bySignature[sig] = s

@@ -138,6 +138,9 @@ func (atom *Axis) bind(t *Axis) {
 		if x.atom.rigid == "" {
 			x.atom.rigid = info.rigid
 		}
+		if x.atom.mixed == "" {
+			x.atom.mixed = info.mixed
+		}
 		x.atom.flags |= info.flags
 		for _, g := range info.indexed {
 			x.index(g)
