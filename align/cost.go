@@ -3,9 +3,7 @@ package align
 import (
 	"math"
 
-	"gonum.org/v1/gonum/blas"
-	"gonum.org/v1/gonum/blas/blas64"
-
+	"github.com/monge-ml/monge/internal/dense"
 	"github.com/monge-ml/monge/ot"
 )
 
@@ -28,10 +26,7 @@ func (m *moments) add(x, y []float64, d int) {
 	}
 	squares(m.xx, x, d)
 	squares(m.yy, y, d)
-	blas64.Gemm(blas.NoTrans, blas.Trans, 1,
-		blas64.General{Rows: m.n, Cols: d, Stride: d, Data: x},
-		blas64.General{Rows: m.k, Cols: d, Stride: d, Data: y},
-		1, blas64.General{Rows: m.n, Cols: m.k, Stride: m.k, Data: m.xy})
+	dense.AddMul(dense.New(m.n, m.k, m.xy), 1, dense.New(m.n, d, x), dense.New(m.k, d, y).T())
 }
 
 func squares(dst, x []float64, d int) {

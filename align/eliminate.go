@@ -4,7 +4,10 @@ import (
 	"math"
 	"slices"
 
+	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
+
+	"github.com/monge-ml/monge/internal/dense"
 )
 
 // A lens is one consumer's linear problem: y = W·x with x of d values, of which
@@ -33,42 +36,11 @@ type elimination struct {
 // n−least channels go; of every range of pieces one stays where that is
 // possible.
 func eliminate(lenses []*lens, n, least int, pieces []int) *elimination {
-	type state struct {
-		h, w   *mat.Dense
-		blocks [][]int
-		total  float64
-		cost   []float64 // of removing each channel now
-	}
-	var states []*state
+	var problems []*problem
 	for _, l := range lenses {
-		d := l.gram.SymmetricDim()
-		trace := mat.Trace(l.gram)
-		var wg mat.Dense
-		wg.Mul(l.w, l.gram)
-		total := 0.0
-		rows, _ := l.w.Dims()
-		for i := range rows {
-			total += mat.Dot(wg.RowView(i), l.w.RowView(i))
+		if p := newProblem(l); p != nil {
+			problems = append(problems, p)
 		}
-		if !(trace > 0) || !(total > 0) {
-			continue // nothing varies, or nothing is read
-		}
-		g := mat.NewSymDense(d, nil)
-		g.CopySym(l.gram)
-		for i := range d {
-			g.SetSym(i, i, g.At(i, i)+1e-4*trace/float64(d))
-		}
-		var chol mat.Cholesky
-		if !chol.Factorize(g) {
-			continue
-		}
-		var inv mat.SymDense
-		if err := chol.InverseTo(&inv); err != nil {
-			if _, poor := err.(mat.Condition); !poor {
-				continue
-			}
-		}
-		states = append(states, &state{h: mat.DenseCopyOf(&inv), w: mat.DenseCopyOf(l.w), blocks: l.blocks, total: total, cost: make([]float64, n)})
 	}
 	left := make([]int, max(len(pieces)-1, 0)) // channels left in each piece
 	for i := range left {
@@ -86,13 +58,6 @@ func eliminate(lenses []*lens, n, least int, pieces []int) *elimination {
 	e := &elimination{}
 	spent := 0.0
 	for len(e.removed) < n-least {
-		for _, st := range states {
-			for c := range n {
-				if !gone[c] {
-					st.cost[c] = removalCost(st.h, st.w, st.blocks[c]) / st.total
-				}
-			}
-		}
 		best, price := -1, math.Inf(1)
 		for c := range n {
 			if gone[c] {
@@ -102,8 +67,8 @@ func eliminate(lenses []*lens, n, least int, pieces []int) *elimination {
 				continue
 			}
 			sum := 0.0
-			for _, st := range states {
-				sum += st.cost[c]
+			for _, p := range problems {
+				sum += p.removalCost(c)
 			}
 			if sum < price {
 				best, price = c, sum
@@ -116,106 +81,167 @@ func eliminate(lenses []*lens, n, least int, pieces []int) *elimination {
 		if p := pieceOf(best); p >= 0 {
 			left[p]--
 		}
-		for _, st := range states {
-			remove(st.h, st.w, st.blocks[best])
+		for _, p := range problems {
+			p.remove(best)
 		}
-		spent += price / float64(max(len(states), 1))
+		spent += price / float64(max(len(problems), 1))
 		e.removed = append(e.removed, best)
 		e.error = append(e.error, spent)
 	}
 	return e
 }
 
-// removalCost is tr(W_J·(H_JJ)⁻¹·W_Jᵀ).
-func removalCost(h, w *mat.Dense, block []int) float64 {
-	o, _ := w.Dims()
-	if len(block) == 1 {
-		j := block[0]
-		d := h.At(j, j)
-		if d <= 0 {
-			return 0
+// A problem is the state of one consumer while channels are taken from it.
+type problem struct {
+	h      dense.Matrix[float64] // G⁻¹: d×d
+	w      dense.Matrix[float64] // Wᵀ: d×o
+	blocks [][]int               // by channel: its places; nil once it is gone
+	total  float64               // what the consumer computes, squared
+	out    []bool                // by place: its channel is gone, though not yet taken out of h and w
+	gone   int                   // of these places
+
+	l, v, y dense.Matrix[float64] // scratch of factored
+}
+
+// newProblem returns nil where nothing varies or nothing is read.
+func newProblem(l *lens) *problem {
+	d, o := l.gram.SymmetricDim(), l.w.RawMatrix().Rows
+	g := dense.New[float64](d, d, nil)
+	for i := range d {
+		for j := range d {
+			g.Data[i*d+j] = l.gram.At(i, j)
 		}
-		s := 0.0
-		for i := range o {
-			v := w.At(i, j)
-			s += v * v
-		}
-		return s / d
 	}
-	var chol mat.Cholesky
-	if !chol.Factorize(submatrix(h, block)) {
+	w := dense.New(o, d, l.w.RawMatrix().Data)
+	w.Row = l.w.RawMatrix().Stride
+	wg := dense.New[float64](o, d, nil)
+	dense.AddMul(wg, 1, w, g)
+	p := &problem{blocks: slices.Clone(l.blocks), w: dense.New[float64](d, o, nil), h: dense.New[float64](d, d, nil), out: make([]bool, d)}
+	for k := range o {
+		for i := range d {
+			x := w.Data[k*w.Row+i]
+			p.total += x * wg.Data[k*d+i]
+			p.w.Data[i*o+k] = x
+		}
+	}
+	trace := mat.Trace(l.gram)
+	if !(trace > 0) || !(p.total > 0) {
+		return nil
+	}
+	for i := range d {
+		g.Data[i*d+i] += 1e-4 * trace / float64(d)
+		p.h.Data[i*d+i] = 1
+	}
+	if !dense.Cholesky(g) {
+		return nil
+	}
+	dense.SolveCholesky(g, p.h)
+	return p
+}
+
+// factored returns V = L⁻¹·W_Jᵀ, with H_JJ = L·Lᵀ for the block J of a channel;
+// ok is false if rounding has left no positive H_JJ.
+func (p *problem) factored(c int) (v dense.Matrix[float64], ok bool) {
+	block := p.blocks[c]
+	t, o := len(block), p.w.Cols
+	if p.l.Rows != t {
+		p.l, p.v = dense.New[float64](t, t, nil), dense.New[float64](t, o, nil)
+	}
+	for a, i := range block {
+		for b, j := range block[:a+1] {
+			p.l.Data[a*t+b] = p.h.Data[i*p.h.Row+j]
+		}
+	}
+	if !dense.Cholesky(p.l) {
+		return p.v, false
+	}
+	for a, i := range block {
+		copy(p.v.Data[a*o:][:o], p.w.Data[i*p.w.Row:])
+	}
+	substitute(p.l, p.v)
+	return p.v, true
+}
+
+// substitute solves L·X = B, with B given and X returned in b.
+func substitute(l, b dense.Matrix[float64]) {
+	for i := range b.Rows {
+		row := b.Data[i*b.Row:][:b.Cols]
+		for j := range i {
+			floats.AddScaled(row, -l.Data[i*l.Row+j], b.Data[j*b.Row:][:b.Cols])
+		}
+		floats.Scale(1/l.Data[i*l.Row+i], row)
+	}
+}
+
+// removalCost is tr(W_J·(H_JJ)⁻¹·W_Jᵀ) as a share of what the consumer computes.
+func (p *problem) removalCost(c int) float64 {
+	v, ok := p.factored(c)
+	if !ok {
 		return 0
 	}
-	// WᵀW of the block, then tr((H_JJ)⁻¹·W_JᵀW_J).
-	t := len(block)
-	ww := mat.NewDense(t, t, nil)
-	for i := range o {
-		row := w.RawRowView(i)
-		for a := range t {
-			va := row[block[a]]
-			dst := ww.RawRowView(a)
-			for b := range t {
-				dst[b] += va * row[block[b]]
+	return floats.Dot(v.Data, v.Data) / p.total
+}
+
+// remove takes a channel out of the inverse and refits the weights: with
+// Y = L⁻¹·H_J, H ← H − Yᵀ·Y and Wᵀ ← Wᵀ − Yᵀ·V.
+func (p *problem) remove(c int) {
+	block := p.blocks[c]
+	if v, ok := p.factored(c); ok {
+		d := p.h.Rows
+		if p.y.Rows != len(block) || p.y.Cols != d {
+			p.y = dense.New[float64](len(block), d, nil)
+		}
+		for a, i := range block {
+			copy(p.y.Data[a*d:][:d], p.h.Data[i*p.h.Row:])
+		}
+		substitute(p.l, p.y)
+		dense.AddMul(p.h, -1, p.y.T(), p.y)
+		dense.AddMul(p.w, -1, p.y.T(), v)
+	}
+	p.blocks[c] = nil
+	for _, i := range block {
+		p.out[i] = true
+	}
+	p.gone += len(block)
+	if 8*p.gone > p.h.Rows {
+		p.shrink()
+	}
+}
+
+// shrink takes the places out of h and w that belong to channels that are gone.
+func (p *problem) shrink() {
+	places := make([]int, p.h.Rows) // new ones by old
+	n := 0
+	for i := range places {
+		places[i] = n
+		if !p.out[i] {
+			n++
+		}
+	}
+	d, o := p.h.Rows, p.w.Cols
+	h, w := dense.New[float64](n, n, nil), dense.New[float64](n, o, nil)
+	for i := range d {
+		if p.out[i] {
+			continue
+		}
+		copy(w.Data[places[i]*o:][:o], p.w.Data[i*o:])
+		row := h.Data[places[i]*n:]
+		for j, x := range p.h.Data[i*d:][:d] {
+			if !p.out[j] {
+				row[places[j]] = x
 			}
 		}
 	}
-	var x mat.Dense
-	if err := chol.SolveTo(&x, ww); err != nil {
-		if _, poor := err.(mat.Condition); !poor {
-			return 0
+	for c, block := range p.blocks {
+		if block != nil {
+			moved := make([]int, len(block))
+			for a, i := range block {
+				moved[a] = places[i]
+			}
+			p.blocks[c] = moved
 		}
 	}
-	return max(mat.Trace(&x), 0)
-}
-
-func submatrix(h *mat.Dense, block []int) *mat.SymDense {
-	s := mat.NewSymDense(len(block), nil)
-	for a, i := range block {
-		for b := a; b < len(block); b++ {
-			s.SetSym(a, b, (h.At(i, block[b])+h.At(block[b], i))/2)
-		}
-	}
-	return s
-}
-
-// remove takes a block out of the inverse and refits the weights.
-func remove(h, w *mat.Dense, block []int) {
-	d, _ := h.Dims()
-	o, _ := w.Dims()
-	t := len(block)
-	hj := mat.NewDense(t, d, nil)
-	wj := mat.NewDense(o, t, nil)
-	for a, j := range block {
-		copy(hj.RawRowView(a), h.RawRowView(j))
-		for i := range o {
-			wj.Set(i, a, w.At(i, j))
-		}
-	}
-	var chol mat.Cholesky
-	if chol.Factorize(submatrix(h, block)) {
-		var x mat.Dense // (H_JJ)⁻¹·H_J
-		if err := chol.SolveTo(&x, hj); err == nil || isCondition(err) {
-			var dw, dh mat.Dense
-			dw.Mul(wj, &x)
-			w.Sub(w, &dw)
-			dh.Mul(hj.T(), &x)
-			h.Sub(h, &dh)
-		}
-	}
-	for _, j := range block {
-		for i := range d {
-			h.Set(i, j, 0)
-			h.Set(j, i, 0)
-		}
-		for i := range o {
-			w.Set(i, j, 0)
-		}
-	}
-}
-
-func isCondition(err error) bool {
-	_, ok := err.(mat.Condition)
-	return ok
+	p.h, p.w, p.out, p.gone = h, w, make([]bool, n), 0
 }
 
 // kept lists the channels that remain when only k shall, in order.

@@ -7,12 +7,11 @@ import (
 	"math/rand/v2"
 	"slices"
 
-	"gonum.org/v1/gonum/blas"
-	"gonum.org/v1/gonum/blas/blas64"
 	"gonum.org/v1/gonum/mat"
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/dense"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -29,7 +28,7 @@ type reader struct {
 	n    int
 	rows float64
 	sum  []float64 // Σ h
-	gram []float64 // Σ h hᵀ, n×n, upper triangle
+	gram []float64 // Σ h hᵀ, n×n, lower triangle
 	// sens is S = Σ w wᵀ over the consumer's outputs and taps: how errors of the
 	// channels add up in what it computes.
 	sens *mat.SymDense
@@ -296,8 +295,7 @@ func (c *reader) add(x []float64, d int) {
 		}
 	}
 	c.rows += float64(d)
-	blas64.Syrk(blas.NoTrans, 1, blas64.General{Rows: c.n, Cols: d, Stride: d, Data: x},
-		1, blas64.Symmetric{N: c.n, Stride: c.n, Uplo: blas.Upper, Data: c.gram})
+	dense.AddGram(dense.New(c.n, c.n, c.gram), 1, dense.New(c.n, d, x))
 }
 
 // covariance is the mean of h hᵀ, centred if the consumer can absorb means.
@@ -305,7 +303,7 @@ func (c *reader) covariance() *mat.SymDense {
 	out := mat.NewSymDense(c.n, nil)
 	for p := range c.n {
 		for q := p; q < c.n; q++ {
-			v := c.gram[p*c.n+q] / c.rows
+			v := c.gram[q*c.n+p] / c.rows
 			if c.affine {
 				v -= c.sum[p] / c.rows * c.sum[q] / c.rows
 			}
@@ -397,21 +395,29 @@ func (e *Evidence) Observed() bool {
 	return len(e.readers) > 0
 }
 
-// squareRoot returns A with AᵀA = S for a positive semi-definite S.
+// squareRoot returns A with AᵀA = S, up to rounding, for a positive
+// semi-definite S.
 func squareRoot(s *mat.SymDense) *mat.Dense {
 	n := s.SymmetricDim()
-	var eig mat.EigenSym
-	if !eig.Factorize(s, true) {
-		return mat.DenseCopyOf(s) // S itself orders channels nearly as well
+	l := dense.New[float64](n, n, nil)
+	for ridge := 1e-12; ; ridge *= 10 {
+		for i := range n {
+			for j := range i + 1 {
+				l.Data[i*n+j] = s.At(i, j)
+			}
+			l.Data[i*n+i] += ridge*mat.Trace(s)/float64(n) + math.SmallestNonzeroFloat64
+		}
+		if dense.Cholesky(l) {
+			break
+		}
+		if ridge > 1 {
+			return mat.DenseCopyOf(s) // S itself orders channels nearly as well
+		}
 	}
-	var v mat.Dense
-	eig.VectorsTo(&v)
-	values := eig.Values(nil)
 	a := mat.NewDense(n, n, nil)
 	for i := range n {
-		w := math.Sqrt(max(values[i], 0))
-		for j := range n {
-			a.Set(i, j, w*v.At(j, i))
+		for j := i; j < n; j++ {
+			a.Set(i, j, l.Data[j*n+i])
 		}
 	}
 	return a
@@ -436,30 +442,31 @@ func (e *Evidence) Recover(group int, keep []int) (Rows, error) {
 		}
 	}
 	k := len(keep)
-	kk := mat.NewSymDense(k, nil)
-	kn := mat.NewDense(k, n, nil)
+	kk := dense.New[float64](k, k, nil)
+	kn := dense.New[float64](k, n, nil)
+	trace := 0.0
 	for i, p := range keep {
-		for j, q := range keep {
-			if j >= i {
-				kk.SetSym(i, j, g.At(p, q))
-			}
-		}
 		for q := range n {
-			kn.Set(i, q, g.At(p, q))
+			kn.Data[i*n+q] = g.At(p, q)
+		}
+		trace += g.At(p, p)
+	}
+	// The sums are single precision: what channels with large means share may have lost its sign.
+	for ridge := 1e-6; ; ridge *= 10 {
+		for i, p := range keep {
+			for j, q := range keep[:i+1] {
+				kk.Data[i*k+j] = g.At(p, q)
+			}
+			kk.Data[i*k+i] += ridge*trace/float64(k) + 1e-300
+		}
+		if dense.Cholesky(kk) {
+			break
+		}
+		if ridge > 1 {
+			return nil, fmt.Errorf("the covariance of the kept channels is not positive")
 		}
 	}
-	ridge := 1e-6*mat.Trace(kk)/float64(k) + 1e-300
-	for i := range k {
-		kk.SetSym(i, i, kk.At(i, i)+ridge)
-	}
-	var chol mat.Cholesky
-	if !chol.Factorize(kk) {
-		return nil, fmt.Errorf("the covariance of the kept channels is not positive")
-	}
-	var b mat.Dense
-	if err := chol.SolveTo(&b, kn); err != nil {
-		return nil, err
-	}
+	dense.SolveCholesky(kk, kn)
 	kept := map[int]int{}
 	for i, p := range keep {
 		kept[p] = i
@@ -467,7 +474,7 @@ func (e *Evidence) Recover(group int, keep []int) (Rows, error) {
 	rows := make(Rows, k)
 	for i := range k {
 		for q := range n {
-			v := b.At(i, q)
+			v := kn.Data[i*n+q]
 			if j, ok := kept[q]; ok {
 				v = 0
 				if j == i {

@@ -173,7 +173,7 @@ func (s *Subject) look(ob observation, m *engine.Moments) error {
 				continue
 			}
 			for t := range each {
-				r.gram[p*r.n+q] += m.XX[bp[t]*m.D+bq[t]]
+				r.gram[q*r.n+p] += m.XX[bp[t]*m.D+bq[t]]
 			}
 		}
 		for _, i := range bp {

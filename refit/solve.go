@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"math"
 
-	"gonum.org/v1/gonum/mat"
+	"github.com/monge-ml/monge/internal/dense"
 )
 
 // moments are the sums that a least-squares fit of y ≈ W·x + b needs, over n
@@ -18,20 +18,14 @@ type moments struct {
 	yy         []float64 // o: Σ y²
 }
 
-func (m *moments) add(x *moments) *moments {
-	if m == nil {
-		return x
-	}
-	out := &moments{n: m.n + x.n, d: m.d, o: m.o}
-	sum := func(a, b []float64) []float64 {
-		c := make([]float64, len(a))
-		for i := range a {
-			c[i] = a[i] + b[i]
+// add takes in the sums of other rows.
+func (m *moments) add(x *moments) {
+	m.n += x.n
+	for _, p := range [][2][]float64{{m.sumX, x.sumX}, {m.sumY, x.sumY}, {m.xx, x.xx}, {m.xy, x.xy}, {m.yy, x.yy}} {
+		for i, v := range p[1] {
+			p[0][i] += v
 		}
-		return c
 	}
-	out.sumX, out.sumY, out.xx, out.xy, out.yy = sum(m.sumX, x.sumX), sum(m.sumY, x.sumY), sum(m.xx, x.xx), sum(m.xy, x.xy), sum(m.yy, x.yy)
-	return out
 }
 
 // fit is a linear map: w is o×d row-major, b has o entries (nil: no bias).
@@ -39,59 +33,74 @@ type fit struct {
 	w, b []float64
 }
 
+// normal are the normal equations of a fit, of which only the ridge changes
+// from one strength to the next.
+type normal struct {
+	m      *moments
+	affine bool
+	g      dense.Matrix[float64] // d×d: second moments of x, centred where there is a bias
+	r      dense.Matrix[float64] // d×o: those of x and y
+	trace  float64               // of g
+	// chol and x are scratch of the sizes of g and r.
+	chol, x dense.Matrix[float64]
+}
+
+func (m *moments) normal(affine bool) *normal {
+	q := &normal{m: m, affine: affine, g: dense.New[float64](m.d, m.d, nil), r: dense.New[float64](m.d, m.o, nil)}
+	for i := range m.d {
+		mean := 0.0
+		if affine {
+			mean = m.sumX[i] / m.n
+		}
+		g, r := q.g.Data[i*m.d:][:m.d], q.r.Data[i*m.o:][:m.o]
+		for j, v := range m.xx[i*m.d:][:m.d] {
+			g[j] = v/m.n - mean*m.sumX[j]/m.n
+		}
+		for k, v := range m.xy[i*m.o:][:m.o] {
+			r[k] = v/m.n - mean*m.sumY[k]/m.n
+		}
+		q.trace += g[i]
+	}
+	return q
+}
+
 // ridge minimises Σ‖y − W·x − b‖²/n + λ·(tr G/d)·‖W − W₀‖² with G the second
 // moments of x, centred where there is a bias (which is not penalised). It is
 // the closed form of DESIGN "Consumer re-fit", solved by Cholesky.
 func (m *moments) ridge(lambda float64, prior fit) (fit, error) {
-	g := mat.NewSymDense(m.d, nil)
-	trace := 0.0
-	affine := prior.b != nil
-	for i := range m.d {
-		for j := i; j < m.d; j++ {
-			v := m.xx[i*m.d+j] / m.n
-			if affine {
-				v -= m.sumX[i] / m.n * m.sumX[j] / m.n
-			}
-			g.SetSym(i, j, v)
-		}
-		trace += g.At(i, i)
-	}
-	if !(trace > 0) || math.IsInf(trace, 0) {
+	return m.normal(prior.b != nil).ridge(lambda, prior)
+}
+
+func (q *normal) ridge(lambda float64, prior fit) (fit, error) {
+	m := q.m
+	if !(q.trace > 0) || math.IsInf(q.trace, 0) {
 		return prior, nil // nothing varies: nothing can be learnt
 	}
-	l := lambda * trace / float64(m.d)
-	rhs := mat.NewDense(m.d, m.o, nil)
-	for i := range m.d {
-		for k := range m.o {
-			v := m.xy[i*m.o+k] / m.n
-			if affine {
-				v -= m.sumX[i] / m.n * m.sumY[k] / m.n
-			}
-			rhs.Set(i, k, v+l*prior.w[k*m.d+i])
-		}
-		g.SetSym(i, i, g.At(i, i)+l)
+	l := lambda * q.trace / float64(m.d)
+	if q.chol.Data == nil {
+		q.chol, q.x = dense.New[float64](m.d, m.d, nil), dense.New[float64](m.d, m.o, nil)
 	}
-	var chol mat.Cholesky
-	if !chol.Factorize(g) {
+	copy(q.chol.Data, q.g.Data)
+	copy(q.x.Data, q.r.Data)
+	for i := range m.d {
+		q.chol.Data[i*m.d+i] += l
+		x := q.x.Data[i*m.o:][:m.o]
+		for k := range x {
+			x[k] += l * prior.w[k*m.d+i]
+		}
+	}
+	if !dense.Cholesky(q.chol) {
 		return fit{}, fmt.Errorf("the Gram matrix of %d inputs is not positive at λ = %g", m.d, lambda)
 	}
-	var sol mat.Dense
-	if err := chol.SolveTo(&sol, rhs); err != nil {
-		if _, poor := err.(mat.Condition); !poor {
-			return fit{}, err
-		}
-	}
+	dense.SolveCholesky(q.chol, q.x)
 	out := fit{w: make([]float64, m.o*m.d)}
 	for i := range m.d {
-		for k, v := range sol.RawRowView(i) {
+		for k, v := range q.x.Data[i*m.o:][:m.o] {
 			out.w[k*m.d+i] = v
 		}
 	}
-	for i := range m.d {
-		g.SetSym(i, i, g.At(i, i)-l)
-	}
-	m.restoreSpread(g, out.w)
-	if affine {
+	q.restoreSpread(out.w)
+	if q.affine {
 		out.b = m.bias(out.w)
 	}
 	return out, nil
@@ -101,14 +110,15 @@ func (m *moments) ridge(lambda float64, prior fit) (fit, error) {
 // Least squares predicts the part of the target that the inputs explain, so
 // its outputs vary less than the target's; over many layers that starves the
 // nonlinearities. A little squared error buys the right statistics (the idea of
-// REPAIR, Jordan et al. 2022). g are the second moments of x.
-func (m *moments) restoreSpread(g *mat.SymDense, w []float64) {
-	var wg mat.Dense
-	wg.Mul(mat.NewDense(m.o, m.d, w), g)
+// REPAIR, Jordan et al. 2022).
+func (q *normal) restoreSpread(w []float64) {
+	m := q.m
+	wg := dense.New[float64](m.o, m.d, nil)
+	dense.AddMul(wg, 1, dense.New(m.o, m.d, w), q.g)
 	for k := range m.o {
 		row := w[k*m.d:][:m.d]
 		have := 0.0
-		for i, v := range wg.RawRowView(k) {
+		for i, v := range wg.Data[k*m.d:][:m.d] {
 			have += v * row[i]
 		}
 		want := m.yy[k]/m.n - m.sumY[k]/m.n*m.sumY[k]/m.n
@@ -142,15 +152,14 @@ func (m *moments) bias(w []float64) []float64 {
 // squaredError is Σ‖y − W·x − b‖² over the rows, from the sums alone.
 func (m *moments) squaredError(f fit) float64 {
 	total := 0.0
-	w := mat.NewDense(m.o, m.d, f.w)
-	var wg mat.Dense
-	wg.Mul(w, mat.NewDense(m.d, m.d, m.xx))
+	wg := dense.New[float64](m.o, m.d, nil)
+	dense.AddMul(wg, 1, dense.New(m.o, m.d, f.w), dense.New(m.d, m.d, m.xx))
 	for k := range m.o {
 		e := m.yy[k]
 		row := f.w[k*m.d:][:m.d]
 		wx := 0.0
 		for i, v := range row {
-			e += v * (wg.At(k, i) - 2*m.xy[i*m.o+k])
+			e += v * (wg.Data[k*m.d+i] - 2*m.xy[i*m.o+k])
 			wx += v * m.sumX[i]
 		}
 		if f.b != nil {
@@ -175,13 +184,14 @@ func (m *moments) variation() float64 {
 var strengths = []float64{1e-5, 1e-4, 1e-3, 1e-2, 1e-1}
 
 // choose fits on train, picks the strength with the least error on held-out
-// rows, and fits again on all rows with it. The prior itself is a candidate.
+// rows, and fits again on all rows with it, which train takes in. The prior itself is a candidate.
 func choose(train, held *moments, prior fit) (best fit, lambda, before, after float64, err error) {
 	variation := max(held.variation(), math.SmallestNonzeroFloat64)
 	before = held.squaredError(prior) / variation
 	after, lambda = before, math.Inf(1)
+	equations := train.normal(prior.b != nil)
 	for _, l := range strengths {
-		f, err := train.ridge(l, prior)
+		f, err := equations.ridge(l, prior)
 		if err != nil {
 			continue // too little ridge for this Gram matrix; a stronger one follows
 		}
@@ -192,6 +202,8 @@ func choose(train, held *moments, prior fit) (best fit, lambda, before, after fl
 	if math.IsInf(lambda, 1) {
 		return prior, lambda, before, before, nil
 	}
-	best, err = train.add(held).ridge(lambda, prior)
+	equations = nil // gives its memory back
+	train.add(held)
+	best, err = train.ridge(lambda, prior)
 	return best, lambda, before, after, err
 }

@@ -104,7 +104,9 @@ func TestSquaredErrorFromSums(t *testing.T) {
 func TestMomentsAddUp(t *testing.T) {
 	_, _, truth, a := rows(4, 80, 4, 2, 0.1)
 	_, _, _, b := rows(5, 60, 4, 2, 0.1)
-	if got, want := a.add(b).squaredError(truth), a.squaredError(truth)+b.squaredError(truth); math.Abs(got-want) > 1e-9*want {
+	want := a.squaredError(truth) + b.squaredError(truth)
+	a.add(b)
+	if got := a.squaredError(truth); math.Abs(got-want) > 1e-9*want {
 		t.Errorf("error %g of the sum, %g of the parts", got, want)
 	}
 }
