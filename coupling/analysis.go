@@ -154,6 +154,9 @@ func (an *analyzer) run() error {
 			for _, a := range v.axes {
 				a.freeze(fmt.Sprintf("graph output %q", vi.GetName()))
 			}
+			for _, a := range v.follows {
+				a.freeze(fmt.Sprintf("graph output %q is made of its size", vi.GetName()))
+			}
 		}
 	}
 	return nil

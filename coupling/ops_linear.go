@@ -151,6 +151,15 @@ func matMulAxes(c *call) (string, sizeMap, restMap, error) {
 	return join(batchA, left) + ", " + join(batchB, right) + " -> " + join(batchOut, out), nil, nil, nil
 }
 
+// batchNormAxes: statistics of each channel, stored ones or (in training, which
+// before opset 14 is told by further outputs) those of the batch.
+func batchNormAxes(c *call) (string, sizeMap, restMap, error) {
+	if c.attrInt("training_mode", 0) != 0 || c.opset < 14 && len(c.node.GetOutput()) > 1 {
+		return "{n} c {s...}, c, c, c, c -> {n} c {s...}, c, c, c, c", nil, nil, nil
+	}
+	return "n c s..., c, c, c, c -> n c s...", nil, nil, nil
+}
+
 // layerNormAxes: normalises over the axes from `axis` on; scale and bias
 // broadcast to them from the right. The normalised axes are mixed symmetrically
 // when there is one of them.

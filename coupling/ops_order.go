@@ -67,6 +67,16 @@ func cumSumAxes(c *call) (string, sizeMap, restMap, error) {
 	return expr, sizes, nil, err
 }
 
+// reverseSequenceAxes: steps of a sample change places.
+func reverseSequenceAxes(c *call) (string, sizeMap, restMap, error) {
+	lengths := c.input(1)
+	if lengths == nil || lengths.live() {
+		return "", nil, nil, errUnranked
+	}
+	expr, sizes, err := c.along([]int64{c.attrInt("time_axis", 0), c.attrInt("batch_axis", 1)}, "[]", nil)
+	return expr, sizes, nil, err
+}
+
 // triluAxes: a triangle of the last two axes.
 func triluAxes(c *call) (string, sizeMap, restMap, error) {
 	expr, sizes, err := c.along([]int64{-2, -1}, "[]", nil)

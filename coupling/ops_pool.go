@@ -125,3 +125,12 @@ func softmaxAxes(c *call) (string, sizeMap, restMap, error) {
 	side := strings.Join(parts, " ")
 	return side + " -> " + side, nil, nil, nil
 }
+
+// roiAlignAxes: windows of the space of chosen samples.
+func roiAlignAxes(c *call) (string, sizeMap, restMap, error) {
+	height, width := c.attrInt("output_height", 1), c.attrInt("output_width", 1)
+	if height < 1 || width < 1 || height > maxSize || width > maxSize {
+		return "", nil, nil, fmt.Errorf("%s: output is %d×%d", c.label(), height, width)
+	}
+	return "n c h w, r U, r -> r c P Q", sizeMap{"P": int(height), "Q": int(width)}, nil, nil
+}

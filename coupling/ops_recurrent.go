@@ -4,7 +4,7 @@ import "fmt"
 
 // recurrentAxes: RNN, GRU and LSTM with 1, 3 and 4 gates. The hidden units h
 // are a space that the recurrent weights read again (h'); every direction D has
-// units of its own.
+// units of its own. Steps t come one after the other.
 func recurrentAxes(c *call) (string, sizeMap, restMap, error) {
 	x, w := c.input(0), c.input(1)
 	if x == nil || w == nil || !x.ranked || !w.ranked {
@@ -17,9 +17,9 @@ func recurrentAxes(c *call) (string, sizeMap, restMap, error) {
 	}
 	c.sizeRefs = map[string][]string{"hidden_size": {"h"}}
 	c.indexed = append(c.indexed, [2]string{"D", "h"})
-	data, state, seq := "t n i", "D n h", "t D n h"
+	data, state, seq := "[t] n i", "D n h", "[t] D n h"
 	if c.attrInt("layout", 0) != 0 {
-		data, state, seq = "n t i", "n D h", "n t D h"
+		data, state, seq = "n [t] i", "n D h", "n [t] D h"
 	}
 	expr := fmt.Sprintf("%s, D (%d h) i, D (%d h) h', D (%d h), n, %s", data, gates, gates, 2*gates, state)
 	out := fmt.Sprintf("%s, %s", seq, state)

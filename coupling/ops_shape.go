@@ -17,7 +17,12 @@ func identity(c *call) ([]*value, error) {
 	o := &value{axes: x.axes, ranked: x.ranked, ints: x.ints, konst: x.konst, roots: x.roots, origin: x.origin}
 	if c.node.GetOpType() == "Cast" && x.ints != nil {
 		switch onnxpb.TensorProto_DataType(c.attrInt("to", 0)) {
-		case onnxpb.TensorProto_BOOL, onnxpb.TensorProto_STRING:
+		case onnxpb.TensorProto_BOOL:
+			o.ints = slices.Clone(x.ints)
+			for i, e := range o.ints {
+				o.ints[i] = elem{known: e.known, v: truth(e.v != 0)}
+			}
+		case onnxpb.TensorProto_STRING:
 			o.ints = nil
 		}
 	}
@@ -33,6 +38,12 @@ func dropout(c *call) ([]*value, error) {
 		return nil, errUnranked
 	}
 	o := &value{axes: x.axes, ranked: x.ranked, konst: x.konst, roots: x.roots, origin: x.origin}
+	if mode := c.input(2); mode != nil {
+		if known, ok := mode.knownInts(); !ok || len(known) != 1 || known[0] != 0 {
+			c.freeze(x, "may drop elements at random")
+			c.freeze(mode, "depends on it")
+		}
+	}
 	mask := &value{axes: x.axes, ranked: x.ranked, konst: x.konst}
 	return []*value{o, mask}[:min(2, len(c.node.GetOutput()))], nil
 }
@@ -544,6 +555,11 @@ func resize(c *call) ([]*value, error) {
 	}
 	o := &value{ranked: true, axes: slices.Clone(x.axes)}
 	c.inherit(o)
+	for _, v := range c.in[1:] {
+		if v.live() {
+			c.freeze(v, "resizes by it")
+		}
+	}
 	scales, sizes := c.input(2), c.input(3)
 	if c.node.GetOpType() == "Upsample" || c.opset < 11 {
 		scales, sizes = c.input(1), nil

@@ -1231,6 +1231,50 @@ var rules = []struct {
 		y = Conv(b, w2[5 6 1 1])`, `
 		Conv_a (in): 3, frozen: graph input "x"
 		Conv_a: 6, frozen: Expand "Expand_e" has inputs whose shape is not known`},
+	{"sampling from space", `
+		x: 1 3 4 4
+		a = Conv(x, w1[6 3 1 1])
+		b = GridSample(a, grid[1 3 5 2]) padding_mode=border
+		c = Tanh(b)
+		q = Cast(corners{0 0 2 2 1 1 3 3}) to=1
+		r = Reshape(q, rs{2 4})
+		d = RoiAlign(c, r, at{0 0}) output_height=2 output_width=3
+		y = Conv(d, w2[5 6 1 1])`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a: 6
+		GridSample_b: 3, frozen: RoiAlign "RoiAlign_d" reduces over it
+		GridSample_b#2: 5, frozen: RoiAlign "RoiAlign_d" reduces over it
+		RoiAlign_d[0:8]: 2, frozen: graph output "y"
+		Conv_y: 5, frozen: graph output "y"`},
+	{"ReverseSequence", `
+		x: 4 2 5
+		a = MatMul(x, w1[5 6])
+		b = ReverseSequence(a, len{1 3})
+		y = MatMul(b, w2[6 3])`, `
+		MatMul_a (in): 5, frozen: graph input "x"
+		MatMul_a: 6, linear
+		MatMul_y: 3, frozen: graph output "y"`},
+	{"statistics of the batch", `
+		opset 15
+		x: 4 3
+		a = Gemm(x, w1[3 6])
+		b p q = BatchNormalization(a, k1[6], k2[6], mean[6], var[6]) training_mode=1
+		no = Cast(zero{=0}) to=9
+		m = Dropout(b, r<0.5>, no)
+		y = Gemm(m, w2[6 2])`, `
+		Gemm_a (in): 3, frozen: graph input "x"
+		Gemm_a: 6
+		Gemm_y: 2, frozen: graph output "y"`},
+	{"a size that becomes an output", `
+		x: N 3 4 4
+		a = Conv(x, w1[6 3 1 1])
+		s = Shape(a)
+		c = Cast(s) to=1
+		y = Conv(a, w2[5 6 1 1])
+		-> y c`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a: 6, frozen: graph output "c" is made of its size
+		Conv_y: 5, frozen: graph output "y"`},
 	{"GatherElements freezes", `
 		x: N 5
 		j: int N 2

@@ -31,7 +31,7 @@ func table() []Op {
 		{Name: "LSTM", AxesOf: recurrentAxes, Acts: Nonlinear},
 
 		// Per-channel followers.
-		{Name: "BatchNormalization", Axes: "n c s..., c, c, c, c -> n c s...", Acts: PerChannel},
+		{Name: "BatchNormalization", AxesOf: batchNormAxes, Acts: PerChannel},
 		{Name: "InstanceNormalization", Axes: "n c {s...}, c, c -> n c {s...}", Acts: PerChannel | Nonlinear},
 		{Name: "GroupNormalization", AxesOf: groupNormAxes, Acts: Nonlinear | PerChannel},
 		{Name: "RMSNormalization", AxesOf: layerNormAxes, Acts: Nonlinear | PerChannel},
@@ -60,6 +60,8 @@ func table() []Op {
 		{Name: "LpPool", AxesOf: poolAxes, Acts: Nonlinear},
 		{Name: "GlobalAveragePool", AxesOf: globalPoolAxes},
 		{Name: "GlobalMaxPool", AxesOf: globalPoolAxes, Acts: Nonlinear},
+		{Name: "GridSample", Axes: "n c s..., n t... U -> n c t..."},
+		{Name: "RoiAlign", AxesOf: roiAlignAxes, Acts: Nonlinear},
 		{Name: "ReduceMean", AxesOf: reduceAxes},
 		{Name: "ReduceSum", AxesOf: reduceAxes},
 		{Name: "ReduceMax", AxesOf: reduceAxes, Acts: Nonlinear},
@@ -80,6 +82,7 @@ func table() []Op {
 
 		{Name: "TopK", AxesOf: topKAxes, Acts: Nonlinear},
 		{Name: "CumSum", AxesOf: cumSumAxes},
+		{Name: "ReverseSequence", AxesOf: reverseSequenceAxes},
 		{Name: "Trilu", AxesOf: triluAxes},
 
 		// Bookkeeping: axes move, split and join by shape.
