@@ -1,0 +1,538 @@
+package lossless
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/monge-ml/monge/align"
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
+
+// A fateKind says what becomes of a channel.
+type fateKind uint8
+
+const (
+	kept      fateKind = iota
+	unread             // every consumer's weights for it are zero, or there is no consumer
+	constant           // it does not depend on the input
+	duplicate          // another channel is made by the same numbers
+)
+
+// A fate is what becomes of one channel; of is the channel (of the same group)
+// that a duplicate is merged onto.
+type fate struct {
+	kind fateKind
+	of   int
+}
+
+// A verdict holds the fates of all channels of a space. Channels are numbered
+// group·Width + channel throughout the lossless pass.
+type verdict struct {
+	space *coupling.Space
+	fate  []fate
+	left  map[string]int // reasons why channels that carry nothing stay
+	// made and read are the weight axes that make or carry the space, and those
+	// that consume it.
+	made, read []*strip
+	// whole: only all channels together can be judged (see classify).
+	whole bool
+}
+
+func (v *verdict) keep(id int, why string) {
+	v.fate[id] = fate{}
+	if why != "" {
+		v.left[why]++
+	}
+}
+
+// Reasons why channels stay.
+const (
+	leftOnAxis   = "one channel must stay on the axis"
+	leftGroups   = "all groups keep one width"
+	leftPadding  = "constant across zero padding"
+	leftNoBias   = "constant, and its reader takes no bias"
+	leftComputed = "constant, and its reader's weight or bias is computed"
+	leftHalf     = "constant, and its reader's bias is of too low a precision"
+	leftHalfSum  = "duplicate, and its readers' weights are of too low a precision to be added"
+)
+
+// A pass is one look at all spaces of a model.
+type pass struct {
+	s        *align.Subject
+	o        Options
+	verdicts []*verdict
+	of       map[*coupling.Space]*verdict
+	values   map[string][]float64
+	state    map[string]map[*coupling.Space][]level
+	notes    []string
+}
+
+func newPass(s *align.Subject, o Options) (*pass, error) {
+	p := &pass{s: s, o: o, of: map[*coupling.Space]*verdict{}, values: map[string][]float64{}, state: map[string]map[*coupling.Space][]level{}}
+	for _, sp := range s.Analysis.Spaces {
+		transposed := slices.ContainsFunc(sp.Uses, func(u coupling.Use) bool { return u.Transposed })
+		if transposed || !sp.Narrowable() || o.Keep != nil && o.Keep(sp) {
+			continue
+		}
+		v := &verdict{space: sp, fate: make([]fate, sp.Groups*sp.Width), left: map[string]int{}}
+		v.whole = slices.ContainsFunc(sp.Pieces, func(a *coupling.Axis) bool { return a.Size() == 1 })
+		p.of[sp] = v
+	}
+	p.guard()
+	if err := p.touch(); err != nil {
+		return nil, err
+	}
+	for _, sp := range s.Analysis.Spaces {
+		if v := p.of[sp]; v != nil {
+			p.verdicts = append(p.verdicts, v)
+		}
+	}
+	return p, nil
+}
+
+// guard takes out spaces that end, or are mixed, in an operator in a way that
+// is neither a weight nor a cut: their channels may matter without any weight
+// that says so.
+func (p *pass) guard() {
+	for _, n := range p.s.Graph.Nodes {
+		out := map[*coupling.Space]bool{}
+		known := true
+		for _, name := range n.GetOutput() {
+			if !p.live(name) {
+				continue
+			}
+			if _, ok := p.s.Analysis.Activations[name]; !ok {
+				known = false
+			}
+			for _, sp := range p.spacesIn(name) {
+				out[sp] = true
+			}
+		}
+		cuts := false
+		switch n.GetOpType() {
+		case "Slice", "Split", "Gather", "Shape", "Size":
+			cuts = true
+		}
+		for _, name := range n.GetInput() {
+			if !p.live(name) {
+				continue
+			}
+			for _, sp := range p.spacesIn(name) {
+				consumed := slices.ContainsFunc(sp.Uses, func(u coupling.Use) bool { return u.Node == n && u.Role == coupling.Consumed })
+				if !known || !(out[sp] || consumed || cuts) {
+					delete(p.of, sp)
+				}
+			}
+			if n.GetOpType() == "InstanceNormalization" {
+				for _, a := range p.s.Analysis.Activations[name][2:] {
+					for _, sp := range p.spacesOn(a) {
+						delete(p.of, sp)
+					}
+				}
+			}
+		}
+	}
+}
+
+// live reports whether a tensor is an activation.
+func (p *pass) live(name string) bool {
+	_, constant := p.s.Analysis.Roots[name]
+	return name != "" && !constant
+}
+
+// spacesIn lists the judged spaces that run along an activation.
+func (p *pass) spacesIn(tensor string) []*coupling.Space {
+	var out []*coupling.Space
+	for _, a := range p.s.Analysis.Activations[tensor] {
+		for _, sp := range p.spacesOn(a) {
+			if !slices.Contains(out, sp) {
+				out = append(out, sp)
+			}
+		}
+	}
+	return out
+}
+
+func (p *pass) spacesOn(a *coupling.Axis) []*coupling.Space {
+	var out []*coupling.Space
+	for _, x := range a.Atoms() {
+		if sp := p.s.Analysis.SpaceOf(x); sp != nil && p.of[sp] != nil && !slices.Contains(out, sp) {
+			out = append(out, sp)
+		}
+	}
+	return out
+}
+
+// touch finds every weight axis along which a judged space runs. A space whose
+// channels cannot be told apart in some weight, or with a weight that holds a
+// NaN or an infinity, is not judged.
+func (p *pass) touch() error {
+	an := p.s.Analysis
+	for _, name := range sortedKeys(an.Weights) {
+		w := an.Weights[name]
+		for k, a := range w.Axes {
+			for _, sp := range p.spacesOn(a) {
+				v := p.of[sp]
+				data, err := p.floats(name)
+				if err != nil {
+					return err
+				}
+				st, ok := newStrip(w, k, sp)
+				ok = ok && isFloat(w.Type)
+				if !ok && !v.whole || slices.ContainsFunc(data, func(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) }) {
+					delete(p.of, sp)
+					continue
+				}
+				consumed := slices.ContainsFunc(sp.Uses, func(u coupling.Use) bool {
+					return u.Tensor == name && u.Axis == k && u.Role == coupling.Consumed
+				})
+				if consumed {
+					v.read = append(v.read, st)
+				} else {
+					v.made = append(v.made, st)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// floats returns a constant's values.
+func (p *pass) floats(name string) ([]float64, error) {
+	if v, ok := p.values[name]; ok {
+		return v, nil
+	}
+	t, err := p.s.Model.Tensor(p.s.Graph.Constant(name))
+	if err != nil {
+		return nil, err
+	}
+	p.values[name] = t.Float64()
+	return p.values[name], nil
+}
+
+// classify decides the fate of every channel.
+func (p *pass) classify() error {
+	if err := p.propagate(); err != nil {
+		return err
+	}
+	for _, v := range p.verdicts {
+		p.findUnread(v)
+	}
+	p.findConstants()
+	for _, v := range p.verdicts {
+		if !v.whole && !p.opaque(v.space) {
+			p.findDuplicates(v)
+		}
+		v.equalise()
+	}
+	p.keepAxes()
+	return nil
+}
+
+func (p *pass) findUnread(v *verdict) {
+	if v.whole && len(v.read) > 0 {
+		return
+	}
+	read := make([]bool, len(v.fate))
+	for _, st := range v.read {
+		for id, zero := range st.zeros(p.values[st.weight.Name]) {
+			read[id] = read[id] || !zero
+		}
+	}
+	for id := range v.fate {
+		if !read[id] {
+			v.fate[id].kind = unread
+		}
+	}
+}
+
+// findDuplicates compares all numbers that make or carry each channel, bit by
+// bit. Channels of different pieces may differ in what no weight says (a pad of
+// zeros), so they are not compared.
+func (p *pass) findDuplicates(v *verdict) {
+	if slices.ContainsFunc(v.space.Uses, func(u coupling.Use) bool { return u.Role == coupling.Produced && p.s.Analysis.Weights[u.Tensor] == nil }) {
+		return
+	}
+	half := slices.ContainsFunc(v.read, func(st *strip) bool { return !precise(st.weight.Type) })
+	// A hash sorts out what cannot be equal; the rest is compared in full.
+	hash := make([]uint64, len(v.fate))
+	for _, st := range v.made {
+		data := p.values[st.weight.Name]
+		st.each(func(e, id int) { hash[id] = (hash[id] ^ math.Float64bits(data[e])) * 0x9E3779B97F4A7C15 })
+	}
+	type class struct {
+		group, piece int
+		hash         uint64
+	}
+	classes := map[class][]int{}
+	for id, f := range v.fate {
+		if f.kind == kept {
+			c := class{id / v.space.Width, v.pieceOf(id), hash[id]}
+			classes[c] = append(classes[c], id)
+		}
+	}
+	numbers := map[int][]uint64{}
+	for _, ids := range classes {
+		if len(ids) > 1 {
+			for _, id := range ids {
+				numbers[id] = nil
+			}
+		}
+	}
+	if len(numbers) == 0 {
+		return
+	}
+	for _, st := range v.made {
+		data := p.values[st.weight.Name]
+		st.each(func(e, id int) {
+			if _, ok := numbers[id]; ok {
+				numbers[id] = append(numbers[id], math.Float64bits(data[e]))
+			}
+		})
+	}
+	for _, ids := range classes {
+		for i, id := range ids[1:] {
+			for _, first := range ids[:i+1] {
+				if v.fate[first].kind != kept || !slices.Equal(numbers[first], numbers[id]) {
+					continue
+				}
+				if half {
+					v.keep(id, leftHalfSum)
+				} else {
+					v.fate[id] = fate{duplicate, first}
+				}
+				break
+			}
+		}
+	}
+}
+
+// isFloat: the zero of a quantised weight is elsewhere.
+func isFloat(t onnxpb.TensorProto_DataType) bool {
+	return precise(t) || t == onnxio.Float16 || t == onnxio.BFloat16
+}
+
+// precise reports whether sums stored in a type keep seven digits.
+func precise(t onnxpb.TensorProto_DataType) bool { return t == onnxio.Float || t == onnxio.Double }
+
+func (v *verdict) pieceOf(id int) int {
+	c := id % v.space.Width
+	for i, a := range v.space.Pieces {
+		if c < a.Size() {
+			return i
+		}
+		c -= a.Size()
+	}
+	return -1
+}
+
+// opaque reports whether an operator combines the space with a constant whose
+// values this package does not see, such as a Range: channels that look equal
+// may then differ.
+func (p *pass) opaque(sp *coupling.Space) bool {
+	for _, n := range p.s.Graph.Nodes {
+		if !combines[n.GetOpType()] || !slices.ContainsFunc(n.GetOutput(), func(o string) bool { return slices.Contains(p.spacesIn(o), sp) }) {
+			continue
+		}
+		for _, in := range n.GetInput() {
+			roots, isConstant := p.s.Analysis.Roots[in]
+			if !isConstant || p.s.Analysis.Weights[in] != nil {
+				continue
+			}
+			seen := slices.ContainsFunc(roots, func(r string) bool {
+				w := p.s.Analysis.Weights[r]
+				return w != nil && slices.ContainsFunc(w.Axes, func(a *coupling.Axis) bool { return slices.Contains(p.spacesOn(a), sp) })
+			})
+			if !seen && !(n.GetOpType() == "MatMul" || n.GetOpType() == "Gemm" || n.GetOpType() == "Conv") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// combines lists the operators that compute with constants along the channels.
+var combines = setOf("Add Sub Mul Div Pow PRelu Max Min Sum Mean Mod Where Equal Less LessOrEqual Greater GreaterOrEqual And Or Xor " +
+	"Concat BatchNormalization InstanceNormalization LayerNormalization Conv Gemm MatMul")
+
+func setOf(words string) map[string]bool {
+	out := map[string]bool{}
+	for _, w := range strings.Fields(words) {
+		out[w] = true
+	}
+	return out
+}
+
+// equalise gives all groups the width of the widest.
+func (v *verdict) equalise() {
+	most := 0
+	removed := make([]int, v.space.Groups)
+	for id, f := range v.fate {
+		if f.kind != kept {
+			removed[id/v.space.Width]++
+		}
+	}
+	for _, r := range removed {
+		most = max(most, v.space.Width-r)
+	}
+	for g, r := range removed {
+		for id := (g+1)*v.space.Width - 1; v.space.Width-r < most; id-- {
+			if v.fate[id].kind != kept {
+				v.keep(id, leftGroups)
+				r--
+			}
+		}
+	}
+}
+
+// keepAxes gives channels back where an axis of some tensor would vanish.
+func (p *pass) keepAxes() {
+	an := p.s.Analysis
+	w := coupling.Widths{}
+	for _, v := range p.verdicts {
+		v.widths(w)
+	}
+	check := func(a *coupling.Axis) {
+		for a.Size() > 0 && w.Size(a) == 0 {
+			for _, x := range a.Atoms() {
+				v := p.of[an.SpaceOf(x)]
+				if n, ok := w[x]; v == nil || !ok || n > 0 {
+					continue
+				}
+				v.giveBack(x)
+				v.widths(w)
+				break
+			}
+		}
+	}
+	for _, name := range sortedKeys(an.Weights) {
+		for _, a := range an.Weights[name].Axes {
+			check(a)
+		}
+	}
+	for _, name := range sortedKeys(an.Activations) {
+		for _, a := range an.Activations[name] {
+			check(a)
+		}
+	}
+}
+
+// giveBack keeps the first channel of a piece in every group.
+func (v *verdict) giveBack(piece *coupling.Axis) {
+	at := 0
+	for _, a := range v.space.Pieces {
+		if coupling.Same(a, piece) {
+			break
+		}
+		at += a.Size()
+	}
+	for g := range v.space.Groups {
+		v.keep(g*v.space.Width+at, leftOnAxis)
+	}
+}
+
+// widths enters the new sizes of the space's pieces, which all groups share.
+func (v *verdict) widths(w coupling.Widths) {
+	for i, n := range v.pieces() {
+		w[v.space.Pieces[i].Canonical()] = n
+	}
+}
+
+func (v *verdict) pieces() []int {
+	out := make([]int, len(v.space.Pieces))
+	for id, f := range v.fate[:v.space.Width] {
+		if f.kind == kept {
+			out[v.pieceOf(id)]++
+		}
+	}
+	return out
+}
+
+// newMap is the map that carries the fates out; nil where nothing changes.
+// Dropped channels have no place in it, and consumers add up what they read of
+// duplicates.
+func (v *verdict) newMap() *align.Map {
+	m := &align.Map{Pieces: v.pieces()}
+	changed := false
+	for g := range v.space.Groups {
+		var t align.Transfer
+		row := make([]int, v.space.Width)
+		from := g * v.space.Width
+		for c, f := range v.fate[from:][:v.space.Width] {
+			switch f.kind {
+			case kept:
+				row[c] = len(t.In)
+				t.In = append(t.In, []align.Entry{{Col: c, Val: 1}})
+				t.OutT = append(t.OutT, []align.Entry{{Col: c, Val: 1}})
+				continue
+			case duplicate:
+				r := row[f.of-from]
+				t.OutT[r] = append(t.OutT[r], align.Entry{Col: c, Val: 1})
+			}
+			changed = true
+		}
+		m.Groups = append(m.Groups, t)
+	}
+	if !changed {
+		return nil
+	}
+	return m
+}
+
+// edit carries the fates out. Where all spaces together cannot be edited, those
+// that can are, and the others are reported.
+func (p *pass) edit() (align.Maps, *onnxio.Model, error) {
+	maps := align.Maps{}
+	for _, v := range p.verdicts {
+		if m := v.newMap(); m != nil {
+			maps[v.space] = m
+		}
+	}
+	if len(maps) == 0 {
+		return nil, nil, nil
+	}
+	out, err := align.Edit(p.s, maps)
+	if err == nil {
+		return maps, out, nil
+	}
+	some := align.Maps{}
+	var model *onnxio.Model
+	for _, v := range p.verdicts {
+		if maps[v.space] == nil {
+			continue
+		}
+		some[v.space] = maps[v.space]
+		next, err := align.Edit(p.s, some)
+		if err == nil {
+			model = next
+			continue
+		}
+		delete(some, v.space)
+		p.notes = append(p.notes, fmt.Sprintf("space %q stays: %v", v.space.Name, err))
+	}
+	return some, model, nil
+}
+
+// left lists what could not be removed.
+func (p *pass) left() []Left {
+	var out []Left
+	for _, v := range p.verdicts {
+		for _, why := range sortedKeys(v.left) {
+			out = append(out, Left{Space: v.space.Name, Channels: v.left[why], Reason: why})
+		}
+	}
+	return out
+}

@@ -1,0 +1,532 @@
+package lossless
+
+import (
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
+
+// A level says what is known of one channel of an activation: its value at all
+// positions of all samples, where it has one.
+type level struct {
+	known bool
+	v     float64
+}
+
+// propagate finds out, in the order of the graph, which channels do not depend
+// on the input nor on the position. It is abstract interpretation over the
+// levels; an operator that is not listed here makes channels of which nothing is
+// known.
+func (p *pass) propagate() error {
+	for _, n := range p.s.Graph.Nodes {
+		for i, out := range n.GetOutput() {
+			if out == "" || (i > 0 && n.GetOpType() != "Split") {
+				continue
+			}
+			for _, sp := range p.spacesIn(out) {
+				if p.of[sp].whole {
+					continue
+				}
+				levels, err := p.transfer(n, sp)
+				if err != nil {
+					return err
+				}
+				if levels == nil {
+					levels = make([]level, sp.Groups*sp.Width)
+				}
+				if p.state[out] == nil {
+					p.state[out] = map[*coupling.Space][]level{}
+				}
+				p.state[out][sp] = levels
+			}
+		}
+	}
+	return nil
+}
+
+// transfer computes the levels of a node's output along a space; nil: nothing is known.
+func (p *pass) transfer(n *onnxpb.NodeProto, sp *coupling.Space) ([]level, error) {
+	if n.GetDomain() != "" && n.GetDomain() != "ai.onnx" {
+		return nil, nil
+	}
+	switch op := n.GetOpType(); op {
+	case "Conv", "Gemm", "MatMul":
+		return p.linear(n, sp)
+	case "BatchNormalization":
+		return p.batchNorm(n, sp)
+	case "Pad":
+		return p.pad(n, sp)
+	case "Clip":
+		lo, hi, ok := p.clipBounds(n)
+		if !ok {
+			return nil, nil
+		}
+		return p.combine(n, sp, 1, func(v []float64) float64 { return min(max(v[0], lo), hi) }), nil
+	case "Add", "Sub", "Mul", "Div", "Sum", "Max", "Min", "PRelu":
+		return p.combine(n, sp, -1, arithmetic[op]), nil
+	case "Concat", "Identity", "Dropout", "Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Split",
+		"MaxPool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceMax", "ReduceMin":
+		return p.passOn(n, sp, false), nil
+	case "AveragePool":
+		return p.passOn(n, sp, padded(n, nil) && onnxio.AttrInt(n, "count_include_pad", 0) != 0), nil
+	case "Resize", "Upsample":
+		mode := onnxio.AttrString(n, "mode", "nearest")
+		return p.passOn(n, sp, mode != "nearest" || onnxio.AttrString(n, "coordinate_transformation_mode", "") == "tf_crop_and_resize"), nil
+	case "Cast":
+		to := onnxpb.TensorProto_DataType(onnxio.AttrInt(n, "to", 0))
+		return p.passOn(n, sp, to != onnxio.Float && to != onnxio.Double), nil
+	default:
+		if f := p.unary(n); f != nil {
+			return p.combine(n, sp, 1, f), nil
+		}
+	}
+	return nil, nil
+}
+
+// unary is the function of an elementwise operator of one input, nil if it is
+// not computed here.
+func (p *pass) unary(n *onnxpb.NodeProto) func([]float64) float64 {
+	attr := func(name string, def float32) float64 { return float64(onnxio.AttrFloat(n, name, def)) }
+	var f func(float64) float64
+	switch n.GetOpType() {
+	case "Relu":
+		f = func(x float64) float64 { return max(x, 0) }
+	case "LeakyRelu":
+		a := attr("alpha", 0.01)
+		f = func(x float64) float64 {
+			if x < 0 {
+				return a * x
+			}
+			return x
+		}
+	case "Sigmoid":
+		f = func(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
+	case "HardSigmoid":
+		a, b := attr("alpha", 0.2), attr("beta", 0.5)
+		f = func(x float64) float64 { return min(max(a*x+b, 0), 1) }
+	case "HardSwish":
+		f = func(x float64) float64 { return x * min(max(x/6+0.5, 0), 1) }
+	case "Elu", "Celu":
+		a := attr("alpha", 1)
+		scale := 1.0
+		if n.GetOpType() == "Celu" {
+			scale = a
+		}
+		f = func(x float64) float64 {
+			if x < 0 {
+				return a * math.Expm1(x/scale)
+			}
+			return x
+		}
+	case "Selu":
+		a, gamma := attr("alpha", 1.67326319217681884765625), attr("gamma", 1.05070102214813232421875)
+		f = func(x float64) float64 {
+			if x < 0 {
+				return gamma * a * math.Expm1(x)
+			}
+			return gamma * x
+		}
+	case "Softplus":
+		f = func(x float64) float64 { return max(x, 0) + math.Log1p(math.Exp(-math.Abs(x))) }
+	case "Softsign":
+		f = func(x float64) float64 { return x / (1 + math.Abs(x)) }
+	case "Mish":
+		f = func(x float64) float64 { return x * math.Tanh(max(x, 0)+math.Log1p(math.Exp(-math.Abs(x)))) }
+	case "Erf":
+		f = math.Erf
+	case "Tanh":
+		f = math.Tanh
+	case "Exp":
+		f = math.Exp
+	case "Log":
+		f = math.Log
+	case "Sqrt":
+		f = math.Sqrt
+	case "Reciprocal":
+		f = func(x float64) float64 { return 1 / x }
+	case "Abs":
+		f = math.Abs
+	case "Neg":
+		f = func(x float64) float64 { return -x }
+	case "Sign":
+		f = func(x float64) float64 {
+			switch {
+			case x > 0:
+				return 1
+			case x < 0:
+				return -1
+			}
+			return 0
+		}
+	case "Ceil":
+		f = math.Ceil
+	case "Floor":
+		f = math.Floor
+	default:
+		return nil
+	}
+	return func(v []float64) float64 { return f(v[0]) }
+}
+
+// arithmetic holds the elementwise operators of several inputs.
+var arithmetic = map[string]func([]float64) float64{
+	"Add": func(v []float64) float64 { return v[0] + v[1] },
+	"Sub": func(v []float64) float64 { return v[0] - v[1] },
+	"Mul": func(v []float64) float64 { return v[0] * v[1] },
+	"Div": func(v []float64) float64 { return v[0] / v[1] },
+	"Sum": func(v []float64) float64 {
+		s := 0.0
+		for _, x := range v {
+			s += x
+		}
+		return s
+	},
+	"Max": func(v []float64) float64 { return slices.Max(v) },
+	"Min": func(v []float64) float64 { return slices.Min(v) },
+	"PRelu": func(v []float64) float64 {
+		if v[0] < 0 {
+			return v[0] * v[1]
+		}
+		return v[0]
+	},
+}
+
+// operand gives the levels of one input along a space.
+func (p *pass) operand(name string, sp *coupling.Space) []level {
+	out := make([]level, sp.Groups*sp.Width)
+	if p.live(name) {
+		if s := p.state[name][sp]; s != nil {
+			return s
+		}
+		return out // it does not run along the space: any value, anywhere
+	}
+	for n := p.s.Graph.Producer(name); n != nil && n.GetOpType() == "Identity"; n = p.s.Graph.Producer(name) {
+		name = n.GetInput()[0] // equal weights are often stored once
+	}
+	w := p.s.Analysis.Weights[name]
+	if w == nil {
+		return out
+	}
+	for _, v := range [][]*strip{p.of[sp].made, p.of[sp].read} {
+		for _, st := range v {
+			if st.weight != w {
+				continue
+			}
+			values, ok := st.uniform(p.values[name])
+			for i := range out {
+				if ok[i] {
+					out[i] = level{true, values[i]}
+				}
+			}
+			return out
+		}
+	}
+	if w.Len() == 1 {
+		if data, err := p.floats(name); err == nil && len(data) == 1 {
+			for i := range out {
+				out[i] = level{true, data[0]}
+			}
+		}
+	}
+	return out
+}
+
+// combine applies an elementwise function to a node's first k inputs (negative:
+// all).
+func (p *pass) combine(n *onnxpb.NodeProto, sp *coupling.Space, k int, f func([]float64) float64) []level {
+	in := n.GetInput()
+	if k >= 0 {
+		in = in[:min(k, len(in))]
+	}
+	operands := make([][]level, len(in))
+	for i, name := range in {
+		operands[i] = p.operand(name, sp)
+	}
+	out := make([]level, sp.Groups*sp.Width)
+	args := make([]float64, len(in))
+	for id := range out {
+		all := true
+		for i, o := range operands {
+			all = all && o[id].known
+			args[i] = o[id].v
+			if n.GetOpType() == "Mul" && o[id] == zero {
+				out[id] = zero
+			}
+		}
+		if all {
+			out[id] = finite(f(args))
+		}
+	}
+	return out
+}
+
+var zero = level{known: true}
+
+// finite is the level of a value; what is no number is left alone.
+func finite(v float64) level {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return level{}
+	}
+	return level{true, v}
+}
+
+// passOn hands on the levels of the inputs that run along the space, which must
+// agree. blurred: only a zero keeps its value.
+func (p *pass) passOn(n *onnxpb.NodeProto, sp *coupling.Space, blurred bool) []level {
+	var out []level
+	for _, in := range n.GetInput() {
+		if !p.runsAlong(in, sp) {
+			continue
+		}
+		o := p.operand(in, sp)
+		if out == nil {
+			out = slices.Clone(o)
+			continue
+		}
+		for id := range out {
+			if out[id] != o[id] {
+				out[id] = level{}
+			}
+		}
+	}
+	// A computed constant may stand beside them in a Concat.
+	hidden := n.GetOpType() == "Concat" && slices.ContainsFunc(n.GetInput(), func(in string) bool {
+		return !p.live(in) && p.s.Analysis.Weights[in] == nil && !p.runsAlong(in, sp)
+	})
+	for id, l := range out {
+		if hidden || blurred && l != zero {
+			out[id] = level{}
+		}
+	}
+	return out
+}
+
+func (p *pass) runsAlong(tensor string, sp *coupling.Space) bool {
+	if p.live(tensor) {
+		return slices.Contains(p.spacesIn(tensor), sp)
+	}
+	for _, r := range p.s.Analysis.Roots[tensor] {
+		w := p.s.Analysis.Weights[r]
+		if w != nil && slices.ContainsFunc(w.Axes, func(a *coupling.Axis) bool { return slices.Contains(p.spacesOn(a), sp) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// padded reports whether a Conv or pool may see padding at the border. w is the
+// weight of a Conv.
+func padded(n *onnxpb.NodeProto, w *coupling.Weight) bool {
+	auto := onnxio.AttrString(n, "auto_pad", "NOTSET")
+	if auto == "VALID" {
+		return false
+	}
+	if !strings.HasPrefix(auto, "SAME") {
+		return slices.ContainsFunc(onnxio.AttrInts(n, "pads"), func(x int64) bool { return x != 0 })
+	}
+	if w != nil {
+		return slices.ContainsFunc(w.Axes[2:], func(a *coupling.Axis) bool { return a.Size() != 1 })
+	}
+	return slices.ContainsFunc(onnxio.AttrInts(n, "kernel_shape"), func(k int64) bool { return k != 1 })
+}
+
+// use finds what a node's weight does to a space.
+func (p *pass) use(n *onnxpb.NodeProto, sp *coupling.Space, tensor string) (coupling.Use, bool) {
+	for _, u := range sp.Uses {
+		if u.Node == n && u.Tensor == tensor && u.Role != coupling.Consumed {
+			return u, true
+		}
+	}
+	return coupling.Use{}, false
+}
+
+func (p *pass) stripOf(v *verdict, tensor string, axis int) *strip {
+	for _, list := range [][]*strip{v.made, v.read} {
+		for _, st := range list {
+			if st.weight.Name == tensor && st.axis == axis {
+				return st
+			}
+		}
+	}
+	return nil
+}
+
+// Weight decay drives filters that a Relu has silenced towards zero without ever
+// reaching it: published models hold filters of 1e-30 beside a bias of -1. What
+// such weights add is lost in the rounding of the sum they are part of.
+const (
+	besideBias   = 1e-13 // of the filter's own bias: with |x| up to 6e5 the sum does not change in float32
+	besideOthers = 1e-16 // of the largest filter of the operator
+)
+
+// negligible says which channels' weights, given by the sums of their absolute
+// values, change nothing beside what is added to them.
+func negligible(sums []float64, bias []level) []bool {
+	largest := 0.0
+	for _, s := range sums {
+		largest = max(largest, s)
+	}
+	out := make([]bool, len(sums))
+	for i, s := range sums {
+		out[i] = s == 0 || s <= besideOthers*largest || bias[i].known && s <= besideBias*math.Abs(bias[i].v)
+	}
+	return out
+}
+
+// linear: a channel whose weights are zero is its bias; a depthwise Conv scales
+// a constant where no padding comes in.
+func (p *pass) linear(n *onnxpb.NodeProto, sp *coupling.Space) ([]level, error) {
+	in := n.GetInput()
+	if len(in) < 2 {
+		return nil, nil
+	}
+	bias := make([]level, sp.Groups*sp.Width)
+	for i := range bias {
+		bias[i] = zero
+	}
+	if len(in) > 2 && in[2] != "" {
+		bias = slices.Clone(p.operand(in[2], sp))
+		if beta := float64(onnxio.AttrFloat(n, "beta", 1)); n.GetOpType() == "Gemm" {
+			for i := range bias {
+				bias[i].v *= beta
+			}
+		}
+	}
+	for i, name := range in[:2] {
+		roots := p.s.Analysis.Roots[name]
+		if p.live(name) || len(roots) != 1 {
+			continue
+		}
+		u, ok := p.use(n, sp, roots[0])
+		if !ok {
+			continue
+		}
+		st := p.stripOf(p.of[sp], u.Tensor, u.Axis)
+		if st == nil {
+			return nil, nil
+		}
+		data := p.values[u.Tensor]
+		silent := negligible(st.magnitudes(data), bias)
+		x := p.operand(in[1-i], sp)
+		if u.Role == coupling.Produced {
+			x = make([]level, len(bias)) // the input has channels of its own
+		}
+		sums := st.sums(data)
+		clear := name == u.Tensor && n.GetOpType() == "Conv" && !padded(n, st.weight)
+		for id, l := range x {
+			switch {
+			case silent[id], l == zero:
+			case l.known && clear && bias[id].known:
+				bias[id] = finite(bias[id].v + l.v*sums[id])
+			default:
+				bias[id] = level{}
+			}
+		}
+		return bias, nil
+	}
+	if len(in) > 2 { // neither made nor carried: rows of a Gemm
+		return nil, nil
+	}
+	// The space passes beside the contraction: a zero row stays zero.
+	out := make([]level, sp.Groups*sp.Width)
+	for _, name := range in {
+		if !p.runsAlong(name, sp) {
+			continue
+		}
+		for id, l := range p.operand(name, sp) {
+			if l == zero {
+				out[id] = l
+			}
+		}
+	}
+	return out, nil
+}
+
+// batchNorm: y = (x − mean)/√(var + ε)·scale + B.
+func (p *pass) batchNorm(n *onnxpb.NodeProto, sp *coupling.Space) ([]level, error) {
+	in := n.GetInput()
+	if len(in) < 5 || onnxio.AttrInt(n, "training_mode", 0) != 0 {
+		return nil, nil
+	}
+	eps := float64(onnxio.AttrFloat(n, "epsilon", 1e-5))
+	out := p.combine(n, sp, 5, func(v []float64) float64 { return (v[0]-v[3])/math.Sqrt(v[4]+eps)*v[1] + v[2] })
+	scale, shift := p.operand(in[1], sp), p.operand(in[2], sp)
+	gain := make([]float64, len(scale))
+	for id, l := range scale {
+		if gain[id] = math.Abs(l.v); !l.known {
+			gain[id] = math.Inf(1)
+		}
+	}
+	for id, silent := range negligible(gain, shift) {
+		if silent && !math.IsInf(gain[id], 1) {
+			out[id] = shift[id]
+		}
+	}
+	return out, nil
+}
+
+// pad: channels that are padded in are constants; others keep their value where
+// the padding has the same one.
+func (p *pass) pad(n *onnxpb.NodeProto, sp *coupling.Space) ([]level, error) {
+	in := n.GetInput()
+	if onnxio.AttrString(n, "mode", "constant") != "constant" {
+		return p.passOn(n, sp, false), nil
+	}
+	value, ok := float64(onnxio.AttrFloat(n, "value", 0)), true
+	if len(in) > 2 && in[2] != "" {
+		value, ok = p.scalar(in[2])
+	}
+	if p.runsAlong(in[0], sp) {
+		out := slices.Clone(p.operand(in[0], sp))
+		for id, l := range out {
+			if !ok || l.v != value {
+				out[id] = level{}
+			}
+		}
+		return out, nil
+	}
+	out := make([]level, sp.Groups*sp.Width)
+	for id := range out {
+		if ok {
+			out[id] = finite(value)
+		}
+	}
+	return out, nil
+}
+
+// scalar reads a constant of one element.
+func (p *pass) scalar(name string) (float64, bool) {
+	if p.s.Graph.Constant(name) == nil {
+		return 0, false
+	}
+	v, err := p.floats(name)
+	if err != nil || len(v) != 1 {
+		return 0, false
+	}
+	return v[0], true
+}
+
+// clipBounds reads the bounds of a Clip: inputs since opset 11, attributes before.
+func (p *pass) clipBounds(n *onnxpb.NodeProto) (lo, hi float64, ok bool) {
+	lo, hi, ok = math.Inf(-1), math.Inf(1), true
+	if a := onnxio.Attr(n, "min"); a != nil {
+		lo = float64(a.GetF())
+	}
+	if a := onnxio.Attr(n, "max"); a != nil {
+		hi = float64(a.GetF())
+	}
+	for i, bound := range []*float64{&lo, &hi} {
+		if in := n.GetInput(); len(in) > i+1 && in[i+1] != "" {
+			v, known := p.scalar(in[i+1])
+			if !known {
+				ok = false
+			}
+			*bound = v
+		}
+	}
+	return lo, hi, ok
+}

@@ -1,0 +1,219 @@
+package lossless
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/monge-ml/monge/align"
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/onnxio"
+)
+
+// Options are the settings of a lossless pass. The zero value does all that can
+// be proven, and checks the result with onnxruntime where there is one.
+type Options struct {
+	// InputShapes gives sizes to free dimensions of inputs, by name.
+	InputShapes map[string][]int
+	// Keep, if set, says of a space that may change whether all its channels
+	// shall stay.
+	Keep func(s *coupling.Space) bool
+	// Runs is the number of random inputs on which the result is compared with
+	// the original; zero means 3, negative none.
+	Runs int
+	// Seed makes the random inputs.
+	Seed uint64
+	// Threads limits onnxruntime's threads; zero means all cores.
+	Threads int
+}
+
+// A Report says what a lossless pass did. Counts are sums over spaces,
+// groups and rounds.
+type Report struct {
+	// Unread channels had only zero weights, or nothing, behind them.
+	Unread int `json:"unread_channels"`
+	// Constant channels did not depend on the input; what they added is in the
+	// biases of their readers now.
+	Constant int `json:"constant_channels"`
+	// Duplicate channels were made by the same numbers as an earlier one.
+	Duplicate int `json:"duplicate_channels"`
+	// Spaces lists the spaces that lost channels, by name.
+	Spaces []Space `json:"spaces"`
+	// UnusedNodes and UnusedInitializers name what no output depended on.
+	UnusedNodes        []string `json:"unused_nodes"`
+	UnusedInitializers []string `json:"unused_initializers"`
+	// Flushed lists the weights that held subnormal numbers.
+	Flushed []Flushed `json:"flushed"`
+	// Left lists the channels that carry nothing and stay all the same.
+	Left []Left `json:"left"`
+	// Rounds counts the passes over all spaces, the last of which found nothing.
+	Rounds int `json:"rounds"`
+
+	ParamsBefore int64 `json:"params_before"`
+	ParamsAfter  int64 `json:"params_after"`
+	BytesBefore  int64 `json:"bytes_before"`
+	BytesAfter   int64 `json:"bytes_after"`
+
+	// Check compares the outputs; nil where nothing was run.
+	Check *Check `json:"check,omitempty"`
+	// Reverted: the check failed, and the model is returned as it came.
+	Reverted bool `json:"reverted"`
+	// Notes say what was not done or not checked, and why.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// A Space counts the channels that a space lost.
+type Space struct {
+	Name      string `json:"name"`
+	Before    int    `json:"before"` // channels, over all groups
+	After     int    `json:"after"`
+	Unread    int    `json:"unread"`
+	Constant  int    `json:"constant"`
+	Duplicate int    `json:"duplicate"`
+}
+
+// Flushed is a weight whose subnormal numbers became zeros.
+type Flushed struct {
+	Tensor string `json:"tensor"`
+	Values int    `json:"values"`
+}
+
+// Left are channels of a space that could not be removed, and why.
+type Left struct {
+	Space    string `json:"space"`
+	Channels int    `json:"channels"`
+	Reason   string `json:"reason"`
+}
+
+// Changed reports whether the pass did anything.
+func (r *Report) Changed() bool {
+	return !r.Reverted && (r.Unread+r.Constant+r.Duplicate+len(r.UnusedNodes)+len(r.UnusedInitializers)+len(r.Flushed) > 0)
+}
+
+// Strip returns a smaller model that computes the same function, within
+// 1e-5·max|y|: without channels that nobody reads, that do not depend on the
+// input, or that repeat another one; without unused nodes and initializers; and
+// with subnormal weights flushed to zero, on which CPUs are slow. Frozen spaces,
+// and all numbers beside those named, stay as they are bit by bit. Applied to
+// its own result it finds nothing more.
+//
+// A channel that is constant is folded into the biases of its readers, which
+// cannot be done where a Conv pads its input with zeros unless the constant is
+// zero itself; then it stays. onnxruntime, where there is one, checks the result
+// and decides nothing else.
+func Strip(ctx context.Context, m *onnxio.Model, o Options) (*onnxio.Model, *Report, error) {
+	r := &Report{}
+	r.ParamsBefore, r.BytesBefore = engine.Size(m)
+	out := m.Clone()
+	if err := r.flush(out); err != nil {
+		return nil, nil, err
+	}
+	if err := r.dropUnused(out); err != nil {
+		return nil, nil, err
+	}
+	for {
+		next, removed, err := o.round(ctx, out, r)
+		if err != nil {
+			return nil, nil, err
+		}
+		r.Rounds++
+		if !removed {
+			break
+		}
+		out = next
+		// Shapes that edits replaced were not unused in the original.
+		if err := new(Report).dropUnused(out); err != nil {
+			return nil, nil, err
+		}
+	}
+	r.tidy()
+	if r.Changed() {
+		if err := o.verify(ctx, m, out, r); err != nil {
+			return nil, nil, err
+		}
+	}
+	if !r.Changed() {
+		out = m.Clone()
+	}
+	r.ParamsAfter, r.BytesAfter = engine.Size(out)
+	return out, r, nil
+}
+
+// round removes what one look at all spaces finds.
+func (o Options) round(ctx context.Context, m *onnxio.Model, r *Report) (*onnxio.Model, bool, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, false, err
+	}
+	s, err := align.NewSubject(m, coupling.Options{InputShapes: o.InputShapes})
+	if err != nil {
+		return nil, false, err
+	}
+	p, err := newPass(s, o)
+	if err != nil {
+		return nil, false, err
+	}
+	if err := p.classify(); err != nil {
+		return nil, false, err
+	}
+	r.Left, r.Notes = p.left(), p.notes
+	maps, out, err := p.edit()
+	if err != nil {
+		return nil, false, err
+	}
+	if len(maps) == 0 {
+		return m, false, nil
+	}
+	if err := p.foldConstants(out, maps); err != nil {
+		return nil, false, err
+	}
+	for _, v := range p.verdicts {
+		if maps[v.space] != nil {
+			r.count(v)
+		}
+	}
+	return out, true, nil
+}
+
+// count enters what a space lost.
+func (r *Report) count(v *verdict) {
+	i := slices.IndexFunc(r.Spaces, func(x Space) bool { return x.Name == v.space.Name })
+	if i < 0 {
+		i = len(r.Spaces)
+		r.Spaces = append(r.Spaces, Space{Name: v.space.Name, Before: len(v.fate)})
+	}
+	row := &r.Spaces[i]
+	row.After = len(v.fate)
+	for _, f := range v.fate {
+		switch f.kind {
+		case kept:
+			continue
+		case unread:
+			row.Unread++
+			r.Unread++
+		case constant:
+			row.Constant++
+			r.Constant++
+		case duplicate:
+			row.Duplicate++
+			r.Duplicate++
+		}
+		row.After--
+	}
+}
+
+// tidy makes empty lists of nil ones, for JSON.
+func (r *Report) tidy() {
+	r.Spaces = append([]Space{}, r.Spaces...)
+	r.UnusedNodes = append([]string{}, r.UnusedNodes...)
+	r.UnusedInitializers = append([]string{}, r.UnusedInitializers...)
+	r.Flushed = append([]Flushed{}, r.Flushed...)
+	r.Left = append([]Left{}, r.Left...)
+}
+
+// revert takes everything back.
+func (r *Report) revert(why string) {
+	*r = Report{ParamsBefore: r.ParamsBefore, BytesBefore: r.BytesBefore, Rounds: r.Rounds, Check: r.Check,
+		Reverted: true, Notes: append(r.Notes, fmt.Sprintf("nothing was changed: %s", why))}
+	r.tidy()
+}

@@ -1,0 +1,157 @@
+package lossless
+
+import (
+	"math"
+
+	"github.com/monge-ml/monge/coupling"
+)
+
+// A strip tells which channel of a space each element of a weight belongs to,
+// along one axis of the weight.
+type strip struct {
+	weight *coupling.Weight
+	axis   int
+	space  *coupling.Space
+
+	dims    []int
+	channel []int // by position on the axis, -1 beside the space
+	group   []int // by position on the axis by
+	by      int   // the axis that selects the group; -1: all of group 0
+}
+
+// newStrip looks at axis k of a weight. ok is false where the channels cannot
+// be told apart there.
+func newStrip(w *coupling.Weight, k int, s *coupling.Space) (t *strip, ok bool) {
+	t = &strip{weight: w, axis: k, space: s, by: -1}
+	for _, a := range w.Axes {
+		t.dims = append(t.dims, a.Size())
+	}
+	t.channel, ok = channelsOn(w.Axes[k], s)
+	if s.Index == nil {
+		return t, ok
+	}
+	for b, a := range w.Axes {
+		if !holdsAny(a, s.Index) {
+			continue
+		}
+		if t.by >= 0 {
+			return t, false
+		}
+		t.by = b
+		for _, coord := range coupling.Widths(nil).Coordinates(a) {
+			g := -1
+			for _, c := range coord {
+				if c.Atom == s.Index.Canonical() {
+					g = c.Index
+				}
+			}
+			ok = ok && g >= 0
+			t.group = append(t.group, g)
+		}
+	}
+	return t, ok && t.by >= 0
+}
+
+func holdsAny(a, atom *coupling.Axis) bool {
+	for _, x := range a.Atoms() {
+		if x == atom.Canonical() {
+			return true
+		}
+	}
+	return false
+}
+
+// channelsOn gives the channel of a space at every position of an axis, -1
+// beside the space. ok is false where a position holds two of them.
+func channelsOn(a *coupling.Axis, s *coupling.Space) (channel []int, ok bool) {
+	first := map[*coupling.Axis]int{}
+	at := 0
+	for _, p := range s.Pieces {
+		first[p.Canonical()] = at
+		at += p.Size()
+	}
+	ok = true
+	for _, coord := range coupling.Widths(nil).Coordinates(a) {
+		ch := -1
+		for _, c := range coord {
+			if f, in := first[c.Atom]; in {
+				ok = ok && ch < 0
+				ch = f + c.Index
+			}
+		}
+		channel = append(channel, ch)
+	}
+	return channel, ok
+}
+
+// each calls f for every element of the space's channels, in the order of
+// storage, with its number and the channel's.
+func (t *strip) each(f func(element, id int)) {
+	inner, stride := 1, 1
+	for _, d := range t.dims[t.axis+1:] {
+		inner *= d
+	}
+	if t.by >= 0 {
+		for _, d := range t.dims[t.by+1:] {
+			stride *= d
+		}
+	}
+	n := t.dims[t.axis]
+	for e, total := 0, t.weight.Len(); e < total; {
+		ch := t.channel[e/inner%n]
+		for end := e + inner; e < end; e++ {
+			switch {
+			case ch < 0:
+			case t.by < 0:
+				f(e, ch)
+			default:
+				f(e, t.group[e/stride%t.dims[t.by]]*t.space.Width+ch)
+			}
+		}
+	}
+}
+
+func (t *strip) size() int { return t.space.Groups * t.space.Width }
+
+// zeros says of every channel whether all its elements are zero.
+func (t *strip) zeros(data []float64) []bool {
+	out := make([]bool, t.size())
+	for i := range out {
+		out[i] = true
+	}
+	t.each(func(e, id int) {
+		if data[e] != 0 {
+			out[id] = false
+		}
+	})
+	return out
+}
+
+// magnitudes adds up the absolute values of every channel.
+func (t *strip) magnitudes(data []float64) []float64 {
+	out := make([]float64, t.size())
+	t.each(func(e, id int) { out[id] += math.Abs(data[e]) })
+	return out
+}
+
+// sums adds up the elements of every channel.
+func (t *strip) sums(data []float64) []float64 {
+	out := make([]float64, t.size())
+	t.each(func(e, id int) { out[id] += data[e] })
+	return out
+}
+
+// uniform gives the one value that all elements of each channel have; ok is
+// false for channels with several.
+func (t *strip) uniform(data []float64) (values []float64, ok []bool) {
+	values, ok = make([]float64, t.size()), make([]bool, t.size())
+	seen := make([]bool, t.size())
+	t.each(func(e, id int) {
+		if !seen[id] {
+			seen[id], ok[id], values[id] = true, true, data[e]
+		} else if data[e] != values[id] {
+			ok[id] = false
+		}
+	})
+	return values, ok
+}
