@@ -1,0 +1,187 @@
+package engine
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	"gonum.org/v1/gonum/dsp/fourier"
+
+	"github.com/monge-ml/monge/onnxio"
+)
+
+// SyntheticOptions say what made-up inputs are like. The zero value makes 500 samples of mean 0 and variance 1.
+type SyntheticOptions struct {
+	// Samples is their number. 0: 500.
+	Samples int
+
+	// Seed makes them.
+	Seed int64
+
+	// Shapes are the shapes of inputs whose sizes, but for the first, are free, by input name.
+	Shapes map[string][]int
+
+	// Preprocess says how pixels become inputs. Where it changes anything, samples are pixels of mean 127.5 and standard
+	// deviation 64, cut off at 0 and 255, and go through it; otherwise they are inputs of mean 0 and variance 1.
+	Preprocess Preprocess
+}
+
+// Synthetic makes inputs for a model out of noise, for calibration where there are no data. Inputs with two spatial axes
+// get noise whose amplitude falls as 1/f, like that of natural images (Field 1987), mostly shared by the channels; all
+// other inputs independent Gaussian numbers. A model with an input of integers is an error: their meaning cannot be
+// guessed.
+//
+// Samples are made when a batch asks for them, each from the seed and its number.
+func Synthetic(m *onnxio.Model, o SyntheticOptions) (*Data, error) {
+	if err := o.Preprocess.check(); err != nil {
+		return nil, err
+	}
+	inputs, err := Inputs(m)
+	if err != nil {
+		return nil, err
+	}
+	n := o.Samples
+	if n <= 0 {
+		n = 500
+	}
+	d := &Data{name: "synthetic inputs", pre: o.Preprocess, order: firstShuffled(n, n, FileOrder)}
+	for i, in := range inputs {
+		shape := o.Shapes[in.Name]
+		if shape == nil && in.Dims != nil {
+			for _, size := range in.Dims {
+				shape = append(shape, int(size))
+			}
+		}
+		switch {
+		case in.Type != 0 && !isFloat(in.Type):
+			return nil, fmt.Errorf("input %s: only floating-point inputs can be made up", in)
+		case len(shape) == 0:
+			return nil, fmt.Errorf("input %s has no batch axis that is known", in)
+		}
+		for k, size := range shape[1:] {
+			if size < 1 {
+				return nil, fmt.Errorf("input %s: axis %d has no size: give its shape", in, k+1)
+			}
+		}
+		d.columns = append(d.columns, &noise{title: in.Name, dims: shape[1:], seed: uint64(o.Seed), column: uint64(i)})
+	}
+	if len(d.columns) == 0 {
+		return nil, fmt.Errorf("the model has no inputs")
+	}
+	return d, nil
+}
+
+// A noise is a column of made-up samples.
+type noise struct {
+	title        string
+	dims         []int // of one sample
+	seed, column uint64
+}
+
+func (c *noise) name() string { return c.title }
+
+func (c *noise) bind(in IOInfo, p Preprocess) (binding, error) {
+	axis, err := p.axis(append([]int{0}, c.dims...))
+	if err != nil {
+		return binding{}, err
+	}
+	return binding{read: func(samples []int) (*Value, error) {
+		size := count(c.dims)
+		v := &Value{Type: onnxio.Float, Dims: append([]int{len(samples)}, c.dims...), F32: make([]float32, size*len(samples))}
+		for i, s := range samples {
+			c.fill(v.F32[i*size:][:size], s)
+		}
+		if p.changes() {
+			inner, channels := 1, 1
+			if axis > 0 {
+				inner, channels = count(v.Dims[axis+1:]), v.Dims[axis]
+			}
+			for e, x := range v.F32 {
+				pixel := min(max(127.5+64*float64(x), 0), 255)
+				v.F32[e] = float32(p.channel(e / inner % channels).apply(pixel))
+			}
+		}
+		if in.Type == 0 {
+			return v, nil
+		}
+		return cast(v, in.Type)
+	}}, nil
+}
+
+// fill makes a sample.
+func (c *noise) fill(out []float32, sample int) {
+	rng := rand.New(rand.NewPCG(c.seed<<8|c.column, uint64(sample)))
+	channels, h, w, last := c.image()
+	if channels == 0 {
+		for i := range out {
+			out[i] = float32(rng.NormFloat64())
+		}
+		return
+	}
+	// Natural colours are mostly grey: channels share what has nine tenths of the variance.
+	const shared = 0.9
+	grey := pink(rng, h, w)
+	for ch := range channels {
+		own := pink(rng, h, w)
+		for i, x := range grey {
+			at := ch*h*w + i
+			if last {
+				at = i*channels + ch
+			}
+			out[at] = float32(math.Sqrt(shared)*x + math.Sqrt(1-shared)*own[i])
+		}
+	}
+}
+
+// image tells images from other samples: three axes, with the channels first unless only the last axis is short enough
+// for colours. channels is 0 for all else.
+func (c *noise) image() (channels, h, w int, last bool) {
+	const colours = 4
+	if len(c.dims) != 3 {
+		return 0, 0, 0, false
+	}
+	d := c.dims
+	if d[2] <= colours && d[0] > colours {
+		return d[2], d[0], d[1], true
+	}
+	return d[0], d[1], d[2], false
+}
+
+// pink makes an h×w field whose amplitude falls as 1/f, of variance 1 over all fields. The lowest frequency, a whole
+// image darker or lighter, counts as half of the next.
+func pink(rng *rand.Rand, h, w int) []float64 {
+	spectrum := make([]complex128, h*w)
+	total := 0.0
+	for y := range h {
+		for x := range w {
+			fy, fx := float64(min(y, h-y))/float64(h), float64(min(x, w-x))/float64(w)
+			f := math.Hypot(fy, fx)
+			if f == 0 {
+				f = 0.5 / float64(max(h, w))
+			}
+			a := 1 / f
+			total += a * a
+			spectrum[y*w+x] = complex(a*rng.NormFloat64(), a*rng.NormFloat64())
+		}
+	}
+	// The real part of the transform is a real field with the wanted spectrum.
+	rows := fourier.NewCmplxFFT(w)
+	for y := range h {
+		row := spectrum[y*w:][:w]
+		rows.Coefficients(row, row)
+	}
+	columns := fourier.NewCmplxFFT(h)
+	column := make([]complex128, h)
+	out := make([]float64, h*w)
+	norm := 1 / math.Sqrt(total)
+	for x := range w {
+		for y := range h {
+			column[y] = spectrum[y*w+x]
+		}
+		columns.Coefficients(column, column)
+		for y, v := range column {
+			out[y*w+x] = real(v) * norm
+		}
+	}
+	return out
+}

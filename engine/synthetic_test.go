@@ -1,0 +1,155 @@
+package engine_test
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/onnxio/onnxtest"
+)
+
+func synthetic(t *testing.T, text string, o engine.SyntheticOptions) (*engine.Data, []engine.IOInfo, error) {
+	t.Helper()
+	m, err := onnxtest.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := engine.Inputs(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := engine.Synthetic(m, o)
+	return d, in, err
+}
+
+func batch(t *testing.T, d *engine.Data, in []engine.IOInfo, n int) map[string]*engine.Value {
+	t.Helper()
+	f, err := d.For(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := f.Batch(0, n, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// moments are the mean, the variance, and the correlation of neighbours step apart.
+func moments(x []float32, step int) (mean, variance, neighbours float64) {
+	for _, v := range x {
+		mean += float64(v) / float64(len(x))
+	}
+	for i, v := range x {
+		variance += (float64(v) - mean) * (float64(v) - mean) / float64(len(x))
+		if i >= step {
+			neighbours += (float64(v) - mean) * (float64(x[i-step]) - mean) / float64(len(x)-step)
+		}
+	}
+	return mean, variance, neighbours / variance
+}
+
+func TestSyntheticImagesAreSmooth(t *testing.T) {
+	for _, c := range []struct {
+		name, graph string
+		step        int // between neighbouring columns
+	}{
+		{"channels first", "x: N 3 32 32\ny = Relu(x)", 1},
+		{"channels last", "x: N 32 32 3\ny = Relu(x)", 3},
+	} {
+		d, in, err := synthetic(t, c.graph, engine.SyntheticOptions{Samples: 200, Seed: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Len() != 200 {
+			t.Errorf("%s: %d samples", c.name, d.Len())
+		}
+		x := batch(t, d, in, 200)["x"].F32
+		mean, variance, near := moments(x, c.step)
+		if math.Abs(mean) > 0.1 || math.Abs(variance-1) > 0.2 {
+			t.Errorf("%s: mean %.3f, variance %.3f", c.name, mean, variance)
+		}
+		if near < 0.6 {
+			t.Errorf("%s: neighbouring pixels correlate by %.3f", c.name, near)
+		}
+	}
+}
+
+func TestSyntheticOtherInputsAreWhite(t *testing.T) {
+	d, in, err := synthetic(t, "x: N 20\nz: N 5 7\ny = Relu(x)\nw = Relu(z)\n-> y w", engine.SyntheticOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := batch(t, d, in, 500)
+	for name := range v {
+		mean, variance, near := moments(v[name].F32, 1)
+		if math.Abs(mean) > 0.05 || math.Abs(variance-1) > 0.05 || math.Abs(near) > 0.05 {
+			t.Errorf("%s: mean %.3f, variance %.3f, neighbours %.3f", name, mean, variance, near)
+		}
+	}
+}
+
+func TestSyntheticIsDeterministic(t *testing.T) {
+	const graph = "x: N 3 8 8\ny = Relu(x)"
+	first, in, err := synthetic(t, graph, engine.SyntheticOptions{Samples: 9, Seed: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, _, _ := synthetic(t, graph, engine.SyntheticOptions{Samples: 9, Seed: 5})
+	other, _, _ := synthetic(t, graph, engine.SyntheticOptions{Samples: 9, Seed: 6})
+	a, b, c := batch(t, first, in, 9)["x"].F32, batch(t, again, in, 9)["x"].F32, batch(t, other, in, 9)["x"].F32
+	same, equal := 0, 0
+	for i := range a {
+		if a[i] == b[i] {
+			same++
+		}
+		if a[i] == c[i] {
+			equal++
+		}
+	}
+	if same != len(a) || equal > len(a)/10 {
+		t.Errorf("of %d numbers %d repeat with the same seed, %d with another", len(a), same, equal)
+	}
+	_, held := first.Split(3)
+	if x := batch(t, held, in, 3)["x"].F32; x[0] != a[2*3*8*8] {
+		t.Error("a sample changes with the subset it is in")
+	}
+}
+
+func TestSyntheticPixels(t *testing.T) {
+	d, in, err := synthetic(t, "x: N 3 16 16\ny = Relu(x)", engine.SyntheticOptions{Samples: 300,
+		Preprocess: engine.Preprocess{Scale: 1.0 / 255, Mean: []float64{0.5, 0.5, 0.5}, Std: []float64{0.25, 0.25, 0.5}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := batch(t, d, in, 300)["x"].F32
+	lo, hi := float32(math.Inf(1)), float32(math.Inf(-1))
+	for i, v := range x {
+		if i/256%3 == 2 && (v < -1.001 || v > 1.001) {
+			t.Fatalf("third channel holds %g", v)
+		}
+		lo, hi = min(lo, v), max(hi, v)
+	}
+	if lo < -2.001 || hi > 2.001 || lo > -1.9 || hi < 1.9 {
+		t.Errorf("pixels run from %g to %g", lo, hi)
+	}
+}
+
+func TestSyntheticRefuses(t *testing.T) {
+	for _, c := range []struct{ graph, want string }{
+		{"x: int N 4\ny = Cast(x) to=1", "floating-point"},
+		{"x: N 3 H W\ny = Relu(x)", "axis 2 has no size"},
+	} {
+		if _, _, err := synthetic(t, c.graph, engine.SyntheticOptions{}); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want %q", c.graph, err, c.want)
+		}
+	}
+	d, in, err := synthetic(t, "x: N 3 H W\ny = Relu(x)", engine.SyntheticOptions{Shapes: map[string][]int{"x": {1, 3, 5, 6}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := batch(t, d, in, 2)["x"].Dims; len(got) != 4 || got[3] != 6 {
+		t.Errorf("dims %v", got)
+	}
+}
