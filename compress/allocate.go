@@ -45,14 +45,14 @@ func (o Options) allocate(ctx context.Context, s *align.Subject) (*allocation, e
 			if err != nil {
 				return nil, err
 			}
-			a.widths[sp] = o.round(ratio, sp.Width)
+			a.widths[sp] = o.share(ratio, sp)
 		}
 	}
 	w := coupling.Widths{}
 	for sp, k := range a.widths {
 		w.Set(sp, k)
 	}
-	budget := max(o.MACs, o.Params) * o.cost(s.Analysis, nil)
+	budget := o.budget()
 	for now := o.cost(s.Analysis, w); now > budget; now = o.cost(s.Analysis, w) {
 		var best *coupling.Space
 		bestTo, bestPrice := 0, math.Inf(1)
@@ -74,7 +74,7 @@ func (o Options) allocate(ctx context.Context, s *align.Subject) (*allocation, e
 			}
 		}
 		if best == nil {
-			return nil, fmt.Errorf("the budget cannot be met: %.4g of %.4g remain", now, o.cost(s.Analysis, nil))
+			return nil, fmt.Errorf("the budget cannot be met: %.4g of %.4g remain", now, o.cost(o.base.analysis, nil))
 		}
 		a.widths[best] = bestTo
 		w.Set(best, bestTo)
@@ -88,13 +88,4 @@ func (o Options) step(s *coupling.Space, k int) int {
 	m := max(o.Multiple, 1)
 	d := max(1, s.Width/16/m) * m
 	return max(k-d, min(m, s.Width), len(s.Pieces))
-}
-
-// cost is what the budget is about.
-func (o Options) cost(a *coupling.Analysis, w coupling.Widths) float64 {
-	size := sizeOf(a, w)
-	if o.MACs != 0 {
-		return float64(size.MACs)
-	}
-	return float64(size.Params)
 }

@@ -3,18 +3,18 @@ package compress
 import (
 	"context"
 	"fmt"
-	"math"
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/lossless"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 	"github.com/monge-ml/monge/refit"
 )
 
-// Options are the settings of a compression. Of Keep, MACs and Params exactly
-// one is set for Model, none for Into.
+// Options are the settings of a compression. Of Keep, MACs, Params, Size and
+// MaxDrop exactly one is set for Model, none for Into.
 type Options struct {
 	// Keep gives every space that may change max(1, round(Keep·n)) of its n
 	// channels, in (0, 1].
@@ -24,6 +24,16 @@ type Options struct {
 	// for cost saved; without, or if Uniform is set, every space keeps an equal
 	// share of its channels.
 	MACs, Params float64
+	// Size is the most bytes that the model may occupy in its file and external
+	// data. Widths are allocated as for Params.
+	Size int64
+	// MaxDrop asks for the fewest multiply-accumulates with which accuracy falls
+	// by at most this share of the samples, in (0, 1); where there are no labels,
+	// agreement with the original. It needs data.
+	MaxDrop float64
+	// EvalData are the inputs that MaxDrop is measured on. Nil means every fifth
+	// sample of the data, which is then not used for anything else.
+	EvalData *engine.Data
 	// Uniform gives every space an equal share under a budget too.
 	Uniform bool
 	// Exclude lists patterns of node or weight names, in which * stands for any
@@ -42,6 +52,10 @@ type Options struct {
 	// KeepBatchNorm leaves BatchNormalization nodes in place; by default they
 	// are folded exactly into the operator before them where its space changes.
 	KeepBatchNorm bool
+	// Lossless says whether channels that do not matter are removed first, where
+	// no narrow model gives the widths. Shares and budgets are still those of the
+	// model as it came.
+	Lossless Lossless
 	// DryRun chooses widths and stops: no model is made.
 	DryRun bool
 	// Refit says whether channels are chosen by what they explain and operators
@@ -51,6 +65,8 @@ type Options struct {
 	RefitData *engine.Data
 	// Progress, if set, is told what is being done, and how far it is.
 	Progress func(stage string, done, total int)
+
+	base *baseline
 }
 
 // Refit says whether operators are refitted in closed form.
@@ -88,6 +104,10 @@ type Report struct {
 	After  Size    `json:"after"`
 	Folded int     `json:"folded_batchnorms"`
 	Spaces []Space `json:"spaces"`
+	// Lossless tells what was removed first; nil where that was off.
+	Lossless *lossless.Report `json:"lossless,omitempty"`
+	// Search tells how MaxDrop was met; nil under other budgets.
+	Search *Search `json:"search,omitempty"`
 	// Refit tells about every refitted operator; nil without a refit.
 	Refit *refit.Report `json:"refit,omitempty"`
 }
@@ -116,23 +136,39 @@ func Model(ctx context.Context, m *onnxio.Model, o Options) (*onnxio.Model, *Rep
 	if err := o.check(); err != nil {
 		return nil, nil, err
 	}
+	m, err := o.strip(ctx, m, func(s *coupling.Space) bool { return o.kept(s) != "" })
+	if err != nil {
+		return nil, nil, err
+	}
+	switch {
+	case o.MaxDrop > 0:
+		return o.search(ctx, m)
+	case o.Size > 0:
+		return o.toSize(ctx, m)
+	}
+	return o.model(ctx, m)
+}
+
+// model compresses a model that was stripped already, to a share.
+func (o Options) model(ctx context.Context, m *onnxio.Model) (*onnxio.Model, *Report, error) {
 	s, err := align.NewSubject(m, coupling.Options{InputShapes: o.InputShapes})
 	if err != nil {
 		return nil, nil, err
 	}
+	o.base.see(s.Analysis)
 	ratio, err := o.ratio(s.Analysis)
 	if err != nil {
 		return nil, nil, err
 	}
-	report := &Report{}
+	report := o.base.report()
 	if !o.KeepBatchNorm && !o.DryRun {
 		// Folding follows the spaces that change under equal shares; those are the
 		// same that an allocation may change.
 		if s, report.Folded, err = foldChanged(s, o.widths(s.Analysis, ratio), o.InputShapes); err != nil {
 			return nil, nil, err
 		}
+		o.base.see(s.Analysis)
 	}
-	report.Before = sizeOf(s.Analysis, nil)
 	chosen := &allocation{widths: o.widths(s.Analysis, ratio)}
 	if o.fits() && o.Keep == 0 && !o.Uniform {
 		if chosen, err = o.allocate(ctx, s); err != nil {
@@ -174,7 +210,7 @@ func (o Options) finish(ctx context.Context, s *align.Subject, plan *align.Resul
 		return nil, err
 	}
 	report.describe(s.Analysis, o, plan.Maps.Widths(), plan.Objective)
-	if !o.fits() || report.After == report.Before {
+	if !o.fits() || report.After == sizeOf(s.Analysis, nil) {
 		return out, nil
 	}
 	out, report.Refit, err = refit.Refit(ctx, out, []refit.Source{{Subject: s, Share: 1, Maps: plan.Maps}}, refit.Options{
@@ -187,10 +223,14 @@ func (o Options) finish(ctx context.Context, s *align.Subject, plan *align.Resul
 // architecture. The narrow model serves as the target of the alignment; none
 // of its weights enter the result.
 func Into(ctx context.Context, wide, narrow *onnxio.Model, o Options) (*onnxio.Model, *Report, error) {
-	if o.Keep != 0 || o.MACs != 0 || o.Params != 0 {
-		return nil, nil, fmt.Errorf("the narrow model gives the widths: keep, macs and params have no place beside it")
+	if o.Keep != 0 || o.MACs != 0 || o.Params != 0 || o.Size != 0 || o.MaxDrop != 0 {
+		return nil, nil, fmt.Errorf("the narrow model gives the widths: keep, macs, params, size and max-drop have no place beside it")
 	}
-	report := &Report{}
+	wide, err := o.strip(ctx, wide, func(*coupling.Space) bool { return true })
+	if err != nil {
+		return nil, nil, err
+	}
+	report := o.base.report()
 	var subjects [2]*align.Subject
 	for i, m := range []*onnxio.Model{wide, narrow} {
 		var folded []string
@@ -211,7 +251,6 @@ func Into(ctx context.Context, wide, narrow *onnxio.Model, o Options) (*onnxio.M
 	if err != nil {
 		return nil, nil, err
 	}
-	report.Before = sizeOf(subjects[0].Analysis, nil)
 	if o.DryRun {
 		after := coupling.Widths{}
 		for a, b := range pair.Spaces {
@@ -242,34 +281,6 @@ func (o Options) into(ctx context.Context, wide, narrow *align.Subject, pair *al
 		return align.Select(ctx, wide, widths, nil, o.selection())
 	}
 	return align.Onto(ctx, wide, narrow, pair, o.Align)
-}
-
-func (o Options) check() error {
-	set := 0
-	for _, v := range []struct {
-		name  string
-		value float64
-	}{{"keep", o.Keep}, {"macs", o.MACs}, {"params", o.Params}} {
-		if v.value == 0 {
-			continue
-		}
-		set++
-		if !(v.value > 0 && v.value <= 1) {
-			return fmt.Errorf("%s is %g: want a share between 0 and 1", v.name, v.value)
-		}
-	}
-	if set != 1 {
-		return fmt.Errorf("give one of keep, macs and params")
-	}
-	if o.Multiple < 0 {
-		return fmt.Errorf("multiple is %d: want a positive number", o.Multiple)
-	}
-	for _, p := range o.Exclude {
-		if _, err := compileGlob(p); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // foldChanged folds normalisations into the producers of spaces that change.
@@ -313,74 +324,4 @@ func (o Options) kept(s *coupling.Space) string {
 		}
 	}
 	return ""
-}
-
-// widths gives every space that may change its share of channels.
-func (o Options) widths(a *coupling.Analysis, ratio float64) map[*coupling.Space]int {
-	out := map[*coupling.Space]int{}
-	for _, s := range a.Spaces {
-		if o.kept(s) != "" {
-			continue
-		}
-		out[s] = o.round(ratio, s.Width)
-	}
-	return out
-}
-
-func (o Options) round(ratio float64, n int) int {
-	m := max(o.Multiple, 1)
-	k := int(math.Round(ratio*float64(n)/float64(m))) * m
-	return min(max(k, m, 1), n)
-}
-
-// ratio finds the share of channels to keep: given, or the largest whose cost
-// is within the budget.
-func (o Options) ratio(a *coupling.Analysis) (float64, error) {
-	if o.Keep != 0 {
-		return o.Keep, nil
-	}
-	cost := func(r float64) float64 {
-		w := coupling.Widths{}
-		for s, k := range o.widths(a, r) {
-			w.Set(s, k)
-		}
-		return o.cost(a, w)
-	}
-	budget := max(o.MACs, o.Params) * cost(1)
-	if cost(0) > budget {
-		return 0, fmt.Errorf("the budget of %.4g cannot be met: with one channel in every space that may change, %.4g remain", budget, cost(0))
-	}
-	lo, hi := 0.0, 1.0
-	if cost(hi) <= budget {
-		return 1, nil
-	}
-	for range 40 {
-		mid := (lo + hi) / 2
-		if cost(mid) <= budget {
-			lo = mid
-		} else {
-			hi = mid
-		}
-	}
-	return lo, nil
-}
-
-func sizeOf(a *coupling.Analysis, w coupling.Widths) Size {
-	macs, open := a.MACs(w)
-	return Size{Params: a.Params(w), MACs: macs, Open: open}
-}
-
-func (r *Report) describe(a *coupling.Analysis, o Options, after coupling.Widths, cost map[*coupling.Space]float64) {
-	r.After = sizeOf(a, after)
-	for _, s := range a.Spaces {
-		row := Space{Name: s.Name, Before: s.Width * s.Groups, After: after.Of(s) * s.Groups, Cost: cost[s]}
-		if row.After == row.Before {
-			row.Kept = o.kept(s)
-		}
-		if len(s.Producers()) == 0 {
-			continue // an input, not something to narrow
-		}
-		r.Spaces = append(r.Spaces, row)
-	}
-
 }

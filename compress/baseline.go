@@ -1,0 +1,124 @@
+package compress
+
+import (
+	"context"
+
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/lossless"
+	"github.com/monge-ml/monge/onnxio"
+)
+
+// Lossless says whether a lossless pass runs before anything else.
+type Lossless string
+
+const (
+	// LosslessAuto removes channels that do not matter, unused nodes and
+	// subnormal weights.
+	LosslessAuto Lossless = ""
+	// LosslessOff leaves them.
+	LosslessOff Lossless = "off"
+)
+
+// A baseline is the model as it came: what shares and budgets refer to.
+type baseline struct {
+	analysis *coupling.Analysis
+	size     Size
+	lossless *lossless.Report
+	// frame is what the stripped model's file holds beside weights, in bytes.
+	frame int64
+	// was finds what spaces of later analyses were at first.
+	was map[*coupling.Space]*coupling.Space
+}
+
+// A place is a weight axis on which spaces are first made. Spaces that share one
+// keep their order through all edits.
+type place struct {
+	tensor string
+	axis   int
+}
+
+func placeOf(s *coupling.Space) place {
+	u := s.Uses[0]
+	if p := s.Producers(); len(p) > 0 {
+		u = p[0]
+	}
+	return place{u.Tensor, u.Axis}
+}
+
+// strip takes the baseline of a model and removes what does not matter; keep
+// says which spaces stay whole.
+func (o *Options) strip(ctx context.Context, m *onnxio.Model, keep func(*coupling.Space) bool) (*onnxio.Model, error) {
+	a, err := coupling.Analyze(m, coupling.Options{InputShapes: o.InputShapes})
+	if err != nil {
+		return nil, m.InFile(err)
+	}
+	b := &baseline{analysis: a, size: sizeOf(a, nil), was: map[*coupling.Space]*coupling.Space{}}
+	o.base = b
+	if o.Lossless != LosslessOff {
+		lo := lossless.Options{InputShapes: o.InputShapes, Keep: keep, Runs: 1, Threads: o.Align.Threads}
+		if o.DryRun {
+			lo.Runs = -1
+		}
+		o.progress("lossless")(0, 0)
+		if m, b.lossless, err = lossless.Strip(ctx, m, lo); err != nil {
+			return nil, err
+		}
+		if b.lossless.Changed() {
+			if a, err = coupling.Analyze(m, coupling.Options{InputShapes: o.InputShapes}); err != nil {
+				return nil, err
+			}
+		}
+	}
+	_, bytes := engine.Size(m)
+	b.frame = bytes - weightBytes(a, nil)
+	return m, nil
+}
+
+func spacesByPlace(a *coupling.Analysis) map[place][]*coupling.Space {
+	out := map[place][]*coupling.Space{}
+	for _, s := range a.Spaces {
+		out[placeOf(s)] = append(out[placeOf(s)], s)
+	}
+	return out
+}
+
+// see matches the spaces of an edited model with those of the baseline, where it
+// is clear which is which.
+func (b *baseline) see(a *coupling.Analysis) {
+	first := spacesByPlace(b.analysis)
+	for p, now := range spacesByPlace(a) {
+		if len(first[p]) != len(now) {
+			continue // some are gone
+		}
+		for i, s := range now {
+			b.was[s] = first[p][i]
+		}
+	}
+}
+
+// width is the number of channels that a space had at first.
+func (b *baseline) width(s *coupling.Space) int {
+	if was := b.was[s]; was != nil {
+		return was.Width
+	}
+	return s.Width
+}
+
+// report starts a report.
+func (b *baseline) report() *Report { return &Report{Before: b.size, Lossless: b.lossless} }
+
+// describe enters what became of the spaces.
+func (r *Report) describe(a *coupling.Analysis, o Options, after coupling.Widths, cost map[*coupling.Space]float64) {
+	r.After = sizeOf(a, after)
+	for _, s := range a.Spaces {
+		if len(s.Producers()) == 0 {
+			continue // an input, not something to narrow
+		}
+		row := Space{Name: s.Name, Before: o.base.width(s) * s.Groups, After: after.Of(s) * s.Groups, Cost: cost[s]}
+		if row.After == row.Before {
+			row.Kept = o.kept(s)
+		}
+		r.Spaces = append(r.Spaces, row)
+	}
+}

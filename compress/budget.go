@@ -1,0 +1,187 @@
+package compress
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
+
+func (o Options) check() error {
+	set := 0
+	for _, v := range []struct {
+		name  string
+		value float64
+	}{{"keep", o.Keep}, {"macs", o.MACs}, {"params", o.Params}, {"max-drop", o.MaxDrop}} {
+		if v.value == 0 {
+			continue
+		}
+		set++
+		if !(v.value > 0 && v.value <= 1) {
+			return fmt.Errorf("%s is %g: want a share between 0 and 1", v.name, v.value)
+		}
+	}
+	if o.Size != 0 {
+		set++
+	}
+	switch {
+	case set != 1:
+		return fmt.Errorf("give one of keep, macs, params, size and max-drop")
+	case o.Size < 0:
+		return fmt.Errorf("size is %d: want a number of bytes", o.Size)
+	case o.Multiple < 0:
+		return fmt.Errorf("multiple is %d: want a positive number", o.Multiple)
+	case o.MaxDrop > 0 && o.EvalData == nil && o.data() == nil:
+		return fmt.Errorf("max-drop needs data to measure the drop on")
+	case o.MaxDrop > 0 && o.DryRun:
+		return fmt.Errorf("max-drop needs models to measure: a dry run makes none")
+	}
+	for _, p := range o.Exclude {
+		if _, err := compileGlob(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// widths gives every space that may change its share of channels.
+func (o Options) widths(a *coupling.Analysis, ratio float64) map[*coupling.Space]int {
+	out := map[*coupling.Space]int{}
+	for _, s := range a.Spaces {
+		if o.kept(s) == "" {
+			out[s] = o.share(ratio, s)
+		}
+	}
+	return out
+}
+
+// share is a share of the channels that a space had at first.
+func (o Options) share(ratio float64, s *coupling.Space) int {
+	return min(o.round(ratio, o.base.width(s)), s.Width)
+}
+
+func (o Options) round(ratio float64, n int) int {
+	m := max(o.Multiple, 1)
+	k := int(math.Round(ratio*float64(n)/float64(m))) * m
+	return min(max(k, m, 1), n)
+}
+
+// ratio finds the share of channels to keep: given, or the largest whose cost
+// is within the budget.
+func (o Options) ratio(a *coupling.Analysis) (float64, error) {
+	if o.Keep != 0 {
+		return o.Keep, nil
+	}
+	cost := func(r float64) float64 {
+		w := coupling.Widths{}
+		for s, k := range o.widths(a, r) {
+			w.Set(s, k)
+		}
+		return o.cost(a, w)
+	}
+	budget := o.budget()
+	if cost(0) > budget {
+		return 0, fmt.Errorf("the budget of %.4g %s cannot be met: with one channel in every space that may change, %.4g remain", budget, o.unit(), cost(0))
+	}
+	lo, hi := 0.0, 1.0
+	if cost(hi) <= budget {
+		return 1, nil
+	}
+	for range 40 {
+		mid := (lo + hi) / 2
+		if cost(mid) <= budget {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	return lo, nil
+}
+
+// budget is what cost may be.
+func (o Options) budget() float64 {
+	if o.Size > 0 {
+		return float64(o.Size)
+	}
+	return max(o.MACs, o.Params) * o.cost(o.base.analysis, nil)
+}
+
+// cost is what the budget is about, for a model and widths.
+func (o Options) cost(a *coupling.Analysis, w coupling.Widths) float64 {
+	if o.Size > 0 {
+		return float64(o.base.frame + weightBytes(a, w))
+	}
+	size := sizeOf(a, w)
+	if o.MACs != 0 {
+		return float64(size.MACs)
+	}
+	return float64(size.Params)
+}
+
+func (o Options) unit() string {
+	switch {
+	case o.Size > 0:
+		return "bytes"
+	case o.MACs != 0:
+		return "MACs"
+	}
+	return "parameters"
+}
+
+// weightBytes is what all weights occupy under the widths.
+func weightBytes(a *coupling.Analysis, w coupling.Widths) int64 {
+	total := int64(0)
+	for _, wt := range a.Weights {
+		n := itemBytes(wt.Type)
+		for _, x := range wt.Axes {
+			n *= int64(max(w.Size(x), 0))
+		}
+		total += n
+	}
+	return total
+}
+
+// itemBytes is the size of one stored element.
+func itemBytes(t onnxpb.TensorProto_DataType) int64 {
+	switch t {
+	case onnxio.Double, onnxpb.TensorProto_INT64, onnxpb.TensorProto_UINT64:
+		return 8
+	case onnxio.Float16, onnxio.BFloat16, onnxpb.TensorProto_INT16, onnxpb.TensorProto_UINT16:
+		return 2
+	case onnxpb.TensorProto_INT8, onnxpb.TensorProto_UINT8, onnxpb.TensorProto_BOOL:
+		return 1
+	}
+	return 4
+}
+
+// toSize compresses until the file is small enough. What the weights take is
+// known beforehand; biases that a refit adds and stored shapes are not, so a
+// result that is too large is made again with as much less.
+func (o Options) toSize(ctx context.Context, m *onnxio.Model) (*onnxio.Model, *Report, error) {
+	limit, over := o.Size, int64(0)
+	const attempts = 4
+	for range attempts {
+		out, report, err := o.model(ctx, m)
+		if err != nil || o.DryRun {
+			return out, report, err
+		}
+		_, bytes := engine.Size(out)
+		if bytes <= limit {
+			return out, report, nil
+		}
+		over = bytes - limit
+		if o.Size -= over; o.Size <= 0 {
+			break
+		}
+	}
+	return nil, nil, fmt.Errorf("the budget of %d bytes cannot be met: %d too many remain", limit, over)
+}
+
+func sizeOf(a *coupling.Analysis, w coupling.Widths) Size {
+	macs, open := a.MACs(w)
+	return Size{Params: a.Params(w), MACs: macs, Open: open}
+}

@@ -1,0 +1,189 @@
+package compress_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/monge-ml/monge/compress"
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/onnxio"
+)
+
+// kill makes channels 0 to n−1 of every hidden space constant zeros, and returns
+// the widths by name.
+func kill(t *testing.T, m *onnxio.Model, n int) map[string]int {
+	t.Helper()
+	a, err := coupling.Analyze(m, coupling.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := m.Graph()
+	if err != nil {
+		t.Fatal(err)
+	}
+	widths := map[string]int{}
+	for _, s := range a.Spaces {
+		if !s.Narrowable() {
+			continue
+		}
+		widths[s.Name] = s.Width
+		for _, u := range s.Uses {
+			if u.Role == coupling.Consumed {
+				continue
+			}
+			w, err := m.Tensor(g.Constant(u.Tensor))
+			if err != nil {
+				t.Fatal(err)
+			}
+			data, inner := w.Float64(), 1
+			for _, d := range w.Dims[u.Axis+1:] {
+				inner *= d
+			}
+			for e := range data {
+				if e/inner%w.Dims[u.Axis] < n {
+					data[e] = 0
+				}
+			}
+			w.Name = u.Tensor
+			w.SetFloat64(w.Dims, data)
+			if err := g.SetConstant(w); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return widths
+}
+
+// Channels that do not matter go first, and a share is one of the channels that
+// the model came with: with a quarter dead, keeping three quarters loses nothing.
+func TestLosslessComesFirst(t *testing.T) {
+	m := modeltest.Load(t, "cnn_a").Clone()
+	widths := kill(t, m, 3)
+	d := modeltest.Data(t, "mnist_test", engine.DataOptions{Limit: 64})
+	for _, keep := range []float64{0.5, 1} {
+		out, r, err := compress.Model(context.Background(), m, compress.Options{Keep: keep})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range r.Spaces {
+			n, ok := widths[s.Name]
+			if !ok {
+				continue
+			}
+			if want := min(int(keep*float64(n)+0.5), n-3); s.Before != n || s.After > want || keep == 0.5 && s.After != want {
+				t.Errorf("keep %g: %s: %d → %d, want %d → %d", keep, s.Name, s.Before, s.After, n, want)
+			}
+		}
+		if r.Lossless == nil || r.Lossless.Constant < 3*len(widths) {
+			t.Errorf("keep %g: report %+v", keep, r.Lossless)
+		}
+		if r.Before.Params <= r.After.Params {
+			t.Errorf("keep %g: %d parameters of %d", keep, r.After.Params, r.Before.Params)
+		}
+		if keep == 1 {
+			if diff := modeltest.MaxDiff(t, modeltest.Outputs(t, m, d), modeltest.Outputs(t, out, d)); diff > 1e-5 {
+				t.Errorf("outputs differ by %g", diff)
+			}
+		}
+	}
+	out, r, err := compress.Model(context.Background(), m, compress.Options{Keep: 1, Lossless: compress.LosslessOff})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Lossless != nil || encode(t, out) != encode(t, m) {
+		t.Error("with the lossless pass off the model changed")
+	}
+}
+
+func encode(t *testing.T, m *onnxio.Model) string {
+	t.Helper()
+	b, err := m.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestSizeBudget(t *testing.T) {
+	m := modeltest.Load(t, "resnet_a")
+	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 64})
+	_, whole := engine.Size(m)
+	for _, share := range []float64{0.7, 0.3} {
+		for _, o := range []compress.Options{{}, {RefitData: d}, {RefitData: d, Uniform: true}} {
+			o.Size = int64(share * float64(whole))
+			out, r, err := compress.Model(context.Background(), m, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, bytes := engine.Size(out)
+			if bytes > o.Size || float64(bytes) < 0.85*float64(o.Size) {
+				t.Errorf("%d bytes for a budget of %d (%d parameters)", bytes, o.Size, r.After.Params)
+			}
+		}
+	}
+	if _, _, err := compress.Model(context.Background(), m, compress.Options{Size: 1000}); err == nil || !strings.Contains(err.Error(), "1000 bytes cannot be met") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestMaxDrop(t *testing.T) {
+	m := modeltest.Load(t, "cnn_a")
+	calib := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 100})
+	test := modeltest.Data(t, "mnist_test", engine.DataOptions{Limit: 200})
+	for _, c := range []struct {
+		name    string
+		eval    *engine.Data
+		limit   float64
+		measure string
+		samples int
+	}{
+		{"held out", nil, 0.04, "agreement", 20},
+		{"labelled", test, 0.02, "top1", 200},
+	} {
+		out, r, err := compress.Model(context.Background(), m, compress.Options{MaxDrop: c.limit, RefitData: calib, EvalData: c.eval})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := r.Search
+		if s == nil || s.Measure != c.measure || s.Samples != c.samples || s.HeldOut != (c.eval == nil) || s.Drop > c.limit || s.Limit != c.limit {
+			t.Fatalf("%s: %+v", c.name, s)
+		}
+		if c.eval == nil && r.Refit.Samples > 80 {
+			t.Errorf("%s: refitted on %d samples, 20 of 100 are for measuring", c.name, r.Refit.Samples)
+		}
+		if r.After.MACs >= r.Before.MACs {
+			t.Errorf("%s: nothing was saved: %+v", c.name, s.Trials)
+		}
+		// The result is the smallest within the limit of all that were tried.
+		for _, x := range s.Trials {
+			if x.Within != (x.Drop <= c.limit) || x.Within && x.Size.MACs < r.After.MACs {
+				t.Errorf("%s: trial %+v, result %+v", c.name, x, r.After)
+			}
+		}
+		if !slices.ContainsFunc(s.Trials, func(x compress.Trial) bool { return !x.Within }) {
+			t.Errorf("%s: no trial went too far: %+v", c.name, s.Trials)
+		}
+		if c.eval != nil {
+			if lost := modeltest.Correct(t, m, test) - modeltest.Correct(t, out, test); float64(lost)/200 > c.limit+1e-9 {
+				t.Errorf("%s: %d of 200 lost", c.name, lost)
+			}
+		}
+	}
+	for _, c := range []struct {
+		o    compress.Options
+		want string
+	}{
+		{compress.Options{MaxDrop: 0.1}, "max-drop needs data"},
+		{compress.Options{MaxDrop: 0.1, RefitData: calib.Sample(3, 0)}, "too few"},
+		{compress.Options{MaxDrop: 1.5, RefitData: calib}, "max-drop is 1.5"},
+		{compress.Options{MaxDrop: 0.1, Keep: 0.5, RefitData: calib}, "give one of"},
+	} {
+		if _, _, err := compress.Model(context.Background(), m, c.o); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("error %v, want %q", err, c.want)
+		}
+	}
+}
