@@ -64,6 +64,10 @@ type ShapeRef struct {
 	Input int    // input index, or -1 for an attribute
 	Attr  string // attribute name when Input is -1
 	Elems []ShapeElem
+	// Follows lists axes from whose sizes the shape is computed at run time. They
+	// need not be those that the elements mean: where one changes the shape has
+	// to be written anew.
+	Follows []*Axis
 }
 
 // A ShapeElem is Value plus the sizes of axes.
@@ -194,8 +198,13 @@ func (an *analyzer) node(n *onnxpb.NodeProto) error {
 	}
 	c.op = &op
 	inputs := slices.Clone(c.in)
+	var refused refusal
 	outs, err := c.apply()
 	switch {
+	case errors.As(err, &refused):
+		c.in = inputs
+		an.unknown(c, string(refused))
+		return nil
 	case errors.Is(err, errUnranked):
 		c.in = inputs
 		an.unknown(c, "has inputs whose shape is not known")

@@ -72,6 +72,8 @@ type call struct {
 	indexed [][2]string
 	// heads are letters that count attention heads.
 	heads []string
+	// stiff says of letters why their sizes must stay.
+	stiff map[string]string
 }
 
 func (c *call) input(i int) *value {
@@ -224,6 +226,12 @@ func appendNew[T comparable](list []T, more ...T) []T {
 	return list
 }
 
+// A refusal is a rule's reason not to follow a node, in words that go behind
+// its name: whatever the node touches is frozen.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
 // errUnranked says that an input's rank is not known, so nothing can be said.
 var errUnranked = errors.New("the rank of an input is not known")
 
@@ -367,6 +375,15 @@ func (c *call) sizeOf(b *binding, a axisPattern) int {
 		if n, ok := b.sizes[a.name]; ok {
 			return n
 		}
+	case patProd, patIndexed, patSum:
+		sizes := make([]int, len(a.parts))
+		for i, part := range a.parts {
+			sizes[i] = c.sizeOf(b, part)
+		}
+		if a.op == patSum {
+			return total(kindSum, sizes)
+		}
+		return total(kindProd, sizes)
 	}
 	return -1
 }
@@ -412,6 +429,9 @@ func (c *call) markIndexed(b *binding, pats []axisPattern) {
 	}
 	for _, h := range c.heads {
 		b.axis[h].flag(heads)
+	}
+	for letter, why := range c.stiff {
+		b.axis[letter].stiffen(c.label() + " " + why)
 	}
 }
 
@@ -466,13 +486,14 @@ func (c *call) roles(p *pattern, b *binding, acts Flags) {
 			case k > rest:
 				k += shift
 			}
+			here := place{i, k}
 			switch {
 			case v.live():
-				pl.live = append(pl.live, place{i, k})
+				pl.live = appendNew(pl.live, here)
 			case letter.prime:
-				pl.primed = append(pl.primed, place{i, k})
+				pl.primed = appendNew(pl.primed, here)
 			default:
-				pl.weights = append(pl.weights, place{i, k})
+				pl.weights = appendNew(pl.weights, here)
 			}
 		})
 	}
@@ -532,9 +553,13 @@ func (c *call) letter(t *Axis, live, weights []place, out bool, mix byte, acts F
 			note(i, Carried)
 		}
 		c.flag(t, acts)
-	case len(live) == 2 && len(weights) == 0:
+	case len(live) == 2:
 		c.an.contractions = append(c.an.contractions, contraction{c.node, c.in[live[0].in].name, c.in[live[1].in].name, t})
 		t.flag(Contracted)
+		for _, i := range weights { // of both sides in one, such as a packed bias
+			note(i, Carried)
+			t.stiffen(c.label() + " contracts it with a weight in between")
+		}
 	case len(live) > 1:
 		c.freezeAxis(t, "contracts several tensors over it")
 	case len(live) == 1 && len(weights) > 0:

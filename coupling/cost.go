@@ -45,6 +45,17 @@ func (c *call) linearOp(outs []*value) {
 			axes, open := perSample(outs[0].axes)
 			c.an.linear = append(c.an.linear, LinearOp{Node: c.node, Positions: 1, Axes: append(axes, x.axes[x.rank()-1]), Open: open})
 		}
+	case "Attention", "MultiHeadAttention":
+		if c.node.GetOpType() == "Attention" && c.node.GetDomain() != "" {
+			c.weightedPerSample(w, x.axes[:2])
+			return
+		}
+		if len(c.in) > 2 && len(outs) == 1 && w.rank() > 2 { // Q·Kᵀ, then A·V
+			for _, axes := range [][]*Axis{x.axes, outs[0].axes} {
+				per, open := perSample(axes)
+				c.an.linear = append(c.an.linear, LinearOp{Node: c.node, Positions: 1, Axes: append(per, w.axes[w.rank()-2]), Open: open})
+			}
+		}
 	case "Einsum":
 		c.einsumCost(outs)
 	}

@@ -180,7 +180,7 @@ func merged(t *testing.T, wide *onnxio.Model, sp *coupling.Space) *onnxio.Model 
 			return edit(t, s, r.Maps)
 		}
 	}
-	t.Fatalf("space %q is gone from the widened model", sp.Name)
+	t.Fatalf("space %q is gone from the widened model:\n%s", sp.Name, strings.Join(describe(s.Analysis), "\n"))
 	return nil
 }
 

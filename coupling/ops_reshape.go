@@ -90,6 +90,7 @@ func (c *call) reshapeTarget() ([]elem, ShapeRef, error) {
 			return nil, ref, errUnranked
 		}
 		c.claim(1)
+		ref.Follows = v.follows
 		return v.ints, ref, nil
 	}
 	ref.Input, ref.Attr = -1, "shape"
@@ -103,24 +104,33 @@ func (c *call) reshapeTarget() ([]elem, ShapeRef, error) {
 // inferAxis finds what a -1 stands for: what remains of the input's axes after
 // the other output axes are taken away.
 func (c *call) inferAxis(x, o *value, at int) *Axis {
-	rest := slices.Clone(x.axes)
+	// Axes of one size in one place, from either end, are taken to be the same.
+	rest, front, back := flat(x.axes), 0, len(o.axes)
+	same := func(a, b *Axis) bool { return b != nil && a.Size() >= 0 && a.Size() == b.Size() }
+	for ; front < at && len(rest) > 0 && same(rest[0], o.axes[front]); front++ {
+		rest = rest[1:]
+	}
+	for ; back-1 > at && len(rest) > 0 && same(rest[len(rest)-1], o.axes[back-1]); back-- {
+		rest = rest[:len(rest)-1]
+	}
 	n := 1
 	for j, a := range o.axes {
-		if j == at {
+		if j == at || j < front || j >= back {
 			continue
 		}
 		if a == nil {
 			return nil
 		}
-		if a.Size() < 0 || slices.ContainsFunc(x.axes, func(b *Axis) bool { return b.find() == a.find() }) {
-			k := slices.IndexFunc(rest, func(b *Axis) bool { return b.find() == a.find() })
-			if k < 0 {
+		for _, f := range a.Factors() {
+			if k := slices.IndexFunc(rest, func(b *Axis) bool { return b.find() == f.find() }); k >= 0 {
+				rest = slices.Delete(rest, k, k+1)
+				continue
+			}
+			if f.Size() < 0 {
 				return nil
 			}
-			rest = slices.Delete(rest, k, k+1)
-			continue
+			n *= f.Size()
 		}
-		n *= a.Size()
 	}
 	var unknown []*Axis
 	m := 1
@@ -151,6 +161,9 @@ func (c *call) inferAxis(x, o *value, at int) *Axis {
 				} else if s > 1 && left%s == 0 {
 					kids = append(kids, a)
 					left /= s
+				} else if left > 1 && s%left == 0 { // its outer factor, such as heads
+					kids = append(kids, c.an.sys.atom(left))
+					left = 1
 				}
 			}
 			if left != 1 {

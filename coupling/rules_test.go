@@ -9,13 +9,13 @@ import (
 	"github.com/monge-ml/monge/coupling"
 )
 
+type rule struct {
+	name, graph, want string
+}
+
 // rules holds a small graph for each operator's rule: what spaces it must give,
 // in the notation of describe. Each graph must also pass the identities.
-var rules = []struct {
-	name  string
-	graph string
-	want  string
-}{
+var rules = []rule{
 	{"Conv", `
 		x: N 3 6 6
 		c = Conv(x, w1[6 3 3 3], b1[6]) pads=1,1,1,1 strides=2,2

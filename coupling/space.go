@@ -550,11 +550,11 @@ func (w Widths) Elem(e ShapeElem) int64 {
 
 // Changes reports whether a stored shape must be written anew.
 func (w Widths) Changes(ref ShapeRef) bool {
-	return slices.ContainsFunc(ref.Elems, func(e ShapeElem) bool {
-		if e.Open != nil && slices.ContainsFunc(e.Open.Atoms(), func(a *Axis) bool { return w.Size(a) != a.size }) {
-			return true
-		}
-		return w.Elem(e) != Widths(nil).Elem(e)
+	changes := func(a *Axis) bool {
+		return a != nil && slices.ContainsFunc(a.Atoms(), func(x *Axis) bool { return w.Size(x) != x.size })
+	}
+	return slices.ContainsFunc(ref.Follows, changes) || slices.ContainsFunc(ref.Elems, func(e ShapeElem) bool {
+		return changes(e.Open) || w.Elem(e) != Widths(nil).Elem(e)
 	})
 }
 

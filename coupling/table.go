@@ -110,6 +110,13 @@ func table() []Op {
 		{Name: "QuantizeLinear", AxesOf: quantizeAxes, Acts: Nonlinear | PerChannel},
 		{Name: "DequantizeLinear", Apply: dequantize, Acts: PerChannel, Moves: true},
 
+		// Attention in one operator.
+		{Name: "Attention", AxesOf: attentionAxes, Acts: Nonlinear},
+		{Name: "Attention", Domain: "com.microsoft", AxesOf: packedAttentionAxes, Acts: Nonlinear},
+		{Name: "MultiHeadAttention", Domain: "com.microsoft", AxesOf: multiHeadAttentionAxes, Acts: Nonlinear},
+		{Name: "RotaryEmbedding", Apply: rotary},
+		{Name: "RotaryEmbedding", Domain: "com.microsoft", Apply: rotary},
+
 		// What onnxruntime's optimiser writes.
 		{Name: "FusedConv", Domain: "com.microsoft", AxesOf: fusedConvAxes, Acts: Nonlinear},
 		{Name: "FusedGemm", Domain: "com.microsoft", AxesOf: fusedGemmAxes, Acts: Nonlinear},
