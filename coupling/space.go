@@ -147,6 +147,9 @@ func (an *analyzer) finish() (*Analysis, error) {
 			if s.Rigid == "" && atom.atom.mixed != "" {
 				s.Rigid, s.Normalised = atom.atom.mixed, true
 			}
+			if s.Width < 1 || s.Groups < 1 {
+				s.Frozen, s.Reason, s.Rigid, s.Groups, s.Index = true, "it has no channels", "", 1, nil
+			}
 		}
 		s.Residual = atom.atom.flags&Joined != 0 && len(s.Producers()) > 1
 		bySignature[sig] = s
