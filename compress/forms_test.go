@@ -77,11 +77,8 @@ func runs(t *testing.T, m *onnxio.Model, d *engine.Data) map[string]*engine.Valu
 // unruled are forms with operators that may have no rule, so that all spaces
 // around them may be frozen.
 var unruled = map[string]bool{
-	"GroupNormalization with a scale per group, opset 18":   true,
-	"GroupNormalization with a scale per channel, opset 21": true,
-	"recurrent and convolutional, opset 22":                 true,
-	"Attention, opset 23":                                   true,
-	"RMSNormalization and RotaryEmbedding, opset 23":        true,
+	"Attention, opset 23":                            true,
+	"RMSNormalization and RotaryEmbedding, opset 23": true,
 }
 
 // Graphs in the forms of operator sets 7 to 24 are narrowed with and without
