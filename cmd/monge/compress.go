@@ -17,6 +17,8 @@ type compressFlags struct {
 	keepResidual       bool
 	multiple           int
 	uniform            bool
+	lossless           bool
+	noLossless         bool
 	align              alignFlags
 	output             outputFlags
 	shapes             shapeFlags
@@ -48,6 +50,8 @@ func (a *app) compressCommand() *cobra.Command {
 	fs.BoolVar(&f.keepResidual, "keep-residual", false, "leave every residual stream whole")
 	fs.IntVar(&f.multiple, "multiple", 1, "round widths to multiples of this; onnxruntime is often faster with 4 or 8")
 	fs.BoolVar(&f.uniform, "uniform", false, "under --macs and --params, keep an equal share of every space (default: with a refit, widths by measured error for cost saved)")
+	fs.BoolVar(&f.lossless, "lossless", true, "first remove channels that are constant, repeated or unread, unused nodes, and subnormal weights; without a budget do nothing else")
+	fs.BoolVar(&f.noLossless, "no-lossless", false, "the same as --lossless=false")
 	f.align.add(cmd, []string{"weights", "activations"})
 	f.shapes.add(cmd)
 	fs.SortFlags = false
@@ -122,6 +126,9 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	}
 	if fit == nil {
 		o.Refit = compress.RefitOff
+	}
+	if f.noLossless || !f.lossless {
+		o.Lossless = compress.LosslessOff
 	}
 	var out *onnxio.Model
 	var done *compress.Report
