@@ -7,6 +7,8 @@ import (
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/refit"
 )
 
 // A plan of widths with what was learnt on the way.
@@ -16,10 +18,9 @@ type allocation struct {
 }
 
 // allocate chooses widths that meet the budget: every space loses channels in
-// steps, each time the space whose consumers lose least of what they compute
-// for each unit of cost saved. How much they lose is read off the greedy choice
-// of channels itself (align.Evidence.Unexplained); spaces that cannot be
-// observed keep an equal share.
+// steps, each time the space whose narrowing changes the model's predictions
+// least for each unit of cost saved. Spaces that cannot be observed keep an
+// equal share.
 func (o Options) allocate(ctx context.Context, s *align.Subject) (*allocation, error) {
 	a := &allocation{widths: map[*coupling.Space]int{}}
 	var free []*coupling.Space
@@ -33,14 +34,12 @@ func (o Options) allocate(ctx context.Context, s *align.Subject) (*allocation, e
 	if a.evidence, err = align.Observe(ctx, []align.Party{{Subject: s}}, free, o.selection()); err != nil {
 		return nil, err
 	}
-	left := map[*coupling.Space][]float64{}
+	curves, err := o.curves(ctx, s, free, a.evidence)
+	if err != nil {
+		return nil, err
+	}
 	for _, sp := range free {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		if ev := a.evidence[sp]; ev.Observed() {
-			left[sp] = ev.Unexplained(sp.Starts())
-		} else {
+		if curves[sp] == nil {
 			ratio, err := o.ratio(s.Analysis)
 			if err != nil {
 				return nil, err
@@ -57,7 +56,7 @@ func (o Options) allocate(ctx context.Context, s *align.Subject) (*allocation, e
 		var best *coupling.Space
 		bestTo, bestPrice := 0, math.Inf(1)
 		for _, sp := range free {
-			curve := left[sp]
+			curve := curves[sp]
 			to := o.step(sp, a.widths[sp])
 			if curve == nil || to >= a.widths[sp] {
 				continue
@@ -80,6 +79,77 @@ func (o Options) allocate(ctx context.Context, s *align.Subject) (*allocation, e
 		w.Set(best, bestTo)
 	}
 	return a, nil
+}
+
+const (
+	// judgeSamples is the number of inputs on which predictions are compared.
+	judgeSamples = 200
+)
+
+// probes are the shares of its channels at which a space is tried.
+var probes = []float64{0.75, 0.5}
+
+// curves estimates, for every space that can be observed and every number of
+// channels it may keep, how far the model's predictions move (refit.Judge).
+// How much of what consumers compute is lost is known for every number
+// (align.Evidence.Unexplained); what that does to the predictions is measured
+// for some, by narrowing the space alone, and interpolated.
+func (o Options) curves(ctx context.Context, s *align.Subject, free []*coupling.Space, evidence map[*coupling.Space]*align.Evidence) (map[*coupling.Space][]float64, error) {
+	some := o.data().Sample(judgeSamples, 0)
+	judge, err := refit.NewJudge(ctx, []*onnxio.Model{s.Model}, []float64{1}, some, refit.JudgeOptions{Threads: o.Align.Threads, Batch: o.Align.Batch})
+	if err != nil {
+		return nil, err
+	}
+	out := map[*coupling.Space][]float64{}
+	progress := o.progress("allocate")
+	for i, sp := range free {
+		ev := evidence[sp]
+		if !ev.Observed() {
+			continue
+		}
+		lost := ev.Unexplained(sp.Starts())
+		known := [][2]float64{{0, 0}} // what is lost, how far predictions move
+		for _, share := range probes {
+			k := max(1, int(math.Round(share*float64(sp.Width))))
+			if k == sp.Width || lost[k] <= known[len(known)-1][0] {
+				continue
+			}
+			plan, err := align.Select(ctx, s, map[*coupling.Space]int{sp: k}, evidence, o.selection())
+			if err != nil {
+				return nil, err
+			}
+			m, err := align.Edit(s, plan.Maps)
+			if err != nil {
+				return nil, err
+			}
+			moved, err := judge.Divergence(ctx, m)
+			if err != nil {
+				return nil, err
+			}
+			known = append(known, [2]float64{lost[k], max(moved, known[len(known)-1][1])})
+		}
+		curve := make([]float64, len(lost))
+		for k, x := range lost {
+			curve[k] = interpolate(known, x)
+		}
+		out[sp] = curve
+		progress(i+1, len(free))
+	}
+	return out, nil
+}
+
+// interpolate is the piecewise linear function through points with growing
+// abscissae, continued beyond the last.
+func interpolate(points [][2]float64, x float64) float64 {
+	if len(points) == 1 {
+		return 0
+	}
+	i := 1
+	for i+1 < len(points) && x > points[i][0] {
+		i++
+	}
+	a, b := points[i-1], points[i]
+	return a[1] + (x-a[0])*(b[1]-a[1])/(b[0]-a[0])
 }
 
 // step is the next smaller width that is tried: a sixteenth of the space less,
