@@ -1,6 +1,7 @@
 package lossless
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -66,7 +67,9 @@ type pass struct {
 	o        Options
 	verdicts []*verdict
 	of       map[*coupling.Space]*verdict
-	values   map[string][]float64
+	values   map[string][]float64 // of weights, as far as they are kept
+	held     int                  // numbers in values
+	err      error                // of value
 	state    map[string]map[*coupling.Space][]level
 	notes    []string
 }
@@ -210,6 +213,10 @@ func sortedKeys[V any](m map[string]V) []string {
 	return keys
 }
 
+// cached is how many numbers of weights are kept between one look and the next;
+// a model may be larger than memory, and its weights are read again then.
+const cached = 8 << 20
+
 // floats returns a constant's values.
 func (p *pass) floats(name string) ([]float64, error) {
 	if v, ok := p.values[name]; ok {
@@ -219,8 +226,28 @@ func (p *pass) floats(name string) ([]float64, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.values[name] = t.Float64()
-	return p.values[name], nil
+	v := t.Float64()
+	if p.held += len(v); p.held <= cached {
+		p.values[name] = v
+	} else {
+		p.held -= len(v)
+	}
+	return v, nil
+}
+
+// value returns the values of a weight that touch has read once. Should its file
+// have gone since, they are zeros, and p.err says why.
+func (p *pass) value(name string) []float64 {
+	v, err := p.floats(name)
+	if err != nil {
+		p.err = errors.Join(p.err, err)
+		n := 1
+		for _, d := range p.s.Graph.Constant(name).GetDims() {
+			n *= int(d)
+		}
+		return make([]float64, n)
+	}
+	return v
 }
 
 // classify decides the fate of every channel.
@@ -248,7 +275,7 @@ func (p *pass) findUnread(v *verdict) {
 	}
 	read := make([]bool, len(v.fate))
 	for _, st := range v.read {
-		for id, zero := range st.zeros(p.values[st.weight.Name]) {
+		for id, zero := range st.zeros(p.value(st.weight.Name)) {
 			read[id] = read[id] || !zero
 		}
 	}
@@ -270,7 +297,7 @@ func (p *pass) findDuplicates(v *verdict) {
 	// A hash sorts out what cannot be equal; the rest is compared in full.
 	hash := make([]uint64, len(v.fate))
 	for _, st := range v.made {
-		data := p.values[st.weight.Name]
+		data := p.value(st.weight.Name)
 		st.each(func(e, id int) { hash[id] = (hash[id] ^ math.Float64bits(data[e])) * 0x9E3779B97F4A7C15 })
 	}
 	type class struct {
@@ -296,7 +323,7 @@ func (p *pass) findDuplicates(v *verdict) {
 		return
 	}
 	for _, st := range v.made {
-		data := p.values[st.weight.Name]
+		data := p.value(st.weight.Name)
 		st.each(func(e, id int) {
 			if _, ok := numbers[id]; ok {
 				numbers[id] = append(numbers[id], math.Float64bits(data[e]))

@@ -216,7 +216,7 @@ func (p *pass) operand(name string, sp *coupling.Space) []level {
 			if st.weight != w {
 				continue
 			}
-			values, ok := st.uniform(p.values[name])
+			values, ok := st.uniform(p.value(name))
 			for i := range out {
 				if ok[i] {
 					out[i] = level{true, values[i]}
@@ -409,7 +409,7 @@ func (p *pass) linear(n *onnxpb.NodeProto, sp *coupling.Space) ([]level, error) 
 		if st == nil {
 			return nil, nil
 		}
-		data := p.values[u.Tensor]
+		data := p.value(u.Tensor)
 		silent := negligible(st.magnitudes(data), bias)
 		x := p.operand(in[1-i], sp)
 		if u.Role == coupling.Produced {

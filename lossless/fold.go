@@ -27,7 +27,7 @@ func (p *pass) readers(v *verdict) []reader {
 		if st == nil {
 			return nil
 		}
-		r := reader{use: u, strip: st, zero: st.zeros(p.values[st.weight.Name])}
+		r := reader{use: u, strip: st, zero: st.zeros(p.value(st.weight.Name))}
 		along := 0
 		for _, in := range u.Node.GetInput() {
 			if p.live(in) && slices.Contains(p.spacesIn(in), v.space) {
@@ -214,7 +214,7 @@ func (p *pass) foldConstants(out *onnxio.Model, maps align.Maps) error {
 			for _, d := range r.strip.dims[b.out+1:] {
 				stride *= d
 			}
-			add, data := sums[b.node].add, p.values[r.use.Tensor]
+			add, data := sums[b.node].add, p.value(r.use.Tensor)
 			r.strip.each(func(e, id int) { add[e/stride%n] += b.gain / b.scale * value[id] * data[e] })
 		}
 	}

@@ -1,6 +1,7 @@
 package lossless
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -158,13 +159,13 @@ func (o Options) round(ctx context.Context, m *onnxio.Model, r *Report) (*onnxio
 	}
 	r.Left, r.Notes = p.left(), p.notes
 	maps, out, err := p.edit()
-	if err != nil {
+	if err = cmp.Or(err, p.err); err != nil {
 		return nil, false, err
 	}
 	if len(maps) == 0 {
 		return m, false, nil
 	}
-	if err := p.foldConstants(out, maps); err != nil {
+	if err := cmp.Or(p.foldConstants(out, maps), p.err); err != nil {
 		return nil, false, err
 	}
 	for _, v := range p.verdicts {

@@ -56,7 +56,9 @@ func constantValue(n *onnxpb.NodeProto, name string) *onnxpb.TensorProto {
 // SetConstant replaces the payload, shape and type of the initializer or
 // Constant node that t.Name names, seen from this graph, and corrects what
 // graph inputs, outputs and value_info say about that tensor. The old
-// TensorProto is left as it was, for clones and for whoever holds it.
+// TensorProto is left as it was, for clones and for whoever holds it. The new
+// payload of a large external initializer waits in a temporary file, in
+// [os.TempDir], until the model is saved.
 func (g *Graph) SetConstant(t *Tensor) error {
 	if err := t.check(); err != nil {
 		return g.Model.errorf("tensor %q: %w", t.Name, err)
@@ -66,7 +68,9 @@ func (g *Graph) SetConstant(t *Tensor) error {
 		return g.Model.errorf("tensor %q is no constant", t.Name)
 	}
 	if home.initializers[t.Name] != nil {
-		home.replaceInitializer(t)
+		if err := home.replaceInitializer(t); err != nil {
+			return g.Model.errorf("tensor %q: %w", t.Name, err)
+		}
 	} else {
 		n := home.producers[t.Name]
 		setConstantNode(n, t)
@@ -76,8 +80,13 @@ func (g *Graph) SetConstant(t *Tensor) error {
 	return nil
 }
 
-func (g *Graph) replaceInitializer(t *Tensor) {
+func (g *Graph) replaceInitializer(t *Tensor) error {
 	p := t.Proto()
+	if g.initializers[t.Name].GetDataLocation() == onnxpb.TensorProto_EXTERNAL && len(p.RawData) >= scratchLimit {
+		if err := g.Model.spill(p); err != nil {
+			return err
+		}
+	}
 	for i, old := range g.Proto.Initializer {
 		if old.GetName() == t.Name {
 			keepNotes(p, old)
@@ -85,6 +94,7 @@ func (g *Graph) replaceInitializer(t *Tensor) {
 		}
 	}
 	g.initializers[t.Name] = p
+	return nil
 }
 
 // keepNotes moves over what a tensor carries beside its value.

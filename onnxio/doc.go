@@ -21,6 +21,6 @@
 // Files are not trusted. A damaged or hostile one gives an error that names
 // the node or tensor; it cannot cause a panic, an allocation larger than the
 // file, or a read outside the model's folder. Weights in external data files
-// are read one tensor at a time, so that a model may be larger than memory;
-// changed tensors are held in memory until the model is saved.
+// are read one tensor at a time, so that a model may be larger than memory; what
+// they are changed to waits in a temporary file until the model is saved.
 package onnxio

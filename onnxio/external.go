@@ -100,6 +100,9 @@ func (x external) check(size int64) error {
 
 // section opens the stretch for reading.
 func (m *Model) section(x external) (*io.SectionReader, io.Closer, error) {
+	if m.scratch.holds(x.location) {
+		return io.NewSectionReader(m.scratch.file, x.offset, x.length), io.NopCloser(nil), nil
+	}
 	f, size, err := m.openExternal(x.location)
 	if err != nil {
 		return nil, nil, err

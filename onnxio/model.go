@@ -26,6 +26,8 @@ type Model struct {
 	// Dir is the folder against which external-data locations resolve. With ""
 	// external data is an error.
 	Dir string
+
+	scratch *scratch // changed weights that were external; nil while there are none
 }
 
 // Load reads and validates a model file. It does not read external data, but
@@ -99,9 +101,14 @@ func unmarshal(data []byte) (*Model, error) {
 
 // Encode returns the model's protobuf bytes, the same for equal models.
 // External data is not pulled in: its locations are written as they stand.
+// A model with changed external weights has to be saved instead, for they lie in
+// no file of their own yet.
 func (m *Model) Encode() ([]byte, error) {
 	if m.Proto == nil {
 		return nil, errors.New("model is empty")
+	}
+	if m.inScratch() {
+		return nil, m.errorf("changed external weights are in no file: save the model")
 	}
 	if size := proto.Size(m.Proto); size > maxProtoSize {
 		return nil, m.errorf("%d bytes are too many for one protobuf file (2 GiB): save with external data", size)

@@ -75,7 +75,7 @@ func save(path string, m *Model, o SaveOptions) error {
 	}
 	out := m.Clone() // takes the new locations; shares the payloads
 	var data *atomicFile
-	if o.External == Always || o.External == Auto && (len(sources) > 0 || int64(proto.Size(m.Proto)) > maxProtoSize) {
+	if o.External == Always || o.External == Auto && (externalBytes > 0 || int64(proto.Size(m.Proto)) > maxProtoSize) {
 		name, err := dataName(path, o.DataFile, sources)
 		if err != nil {
 			return err
@@ -119,8 +119,8 @@ func save(path string, m *Model, o SaveOptions) error {
 	return file.commit()
 }
 
-// dataFiles returns the data files that a model reads now, and how many bytes
-// of them.
+// dataFiles returns the data files that a model reads now, and how many bytes are
+// external.
 func (m *Model) dataFiles() (paths []string, bytes int64, err error) {
 	seen := make(map[string]bool)
 	err = visitTensors(m.Proto, func(t *onnxpb.TensorProto, _ place, where string) error {
@@ -129,6 +129,9 @@ func (m *Model) dataFiles() (paths []string, bytes int64, err error) {
 			return err
 		}
 		bytes += s.file.length
+		if m.scratch.holds(s.file.location) {
+			return nil
+		}
 		if !seen[s.file.location] {
 			seen[s.file.location] = true
 			paths = append(paths, filepath.Join(m.Dir, filepath.FromSlash(s.file.location)))

@@ -89,6 +89,9 @@ func (m *Model) validateTensor(t *onnxpb.TensorProto, sizes map[string]int64) er
 	if err != nil || s.kind != inFile {
 		return err
 	}
+	if m.scratch.holds(s.file.location) {
+		return nil
+	}
 	size, ok := sizes[s.file.location]
 	if !ok {
 		f, n, err := m.openExternal(s.file.location)

@@ -22,23 +22,25 @@ import (
 )
 
 func main() {
-	width := flag.Int("width", 2048, "hidden `CHANNELS`")
-	layers := flag.Int("layers", 140, "hidden `LAYERS`, each a matrix of width × width")
+	width := flag.Int("width", 8192, "`CHANNELS` of every second layer")
+	neck := flag.Int("neck", 512, "`CHANNELS` of the others")
+	layers := flag.Int("layers", 140, "`LAYERS` between the first and the last, each a matrix of width × neck")
 	flag.Parse()
-	if flag.NArg() != 1 || *width < 1 || *layers < 1 {
-		fmt.Fprintln(os.Stderr, "usage: large [--width N] [--layers N] OUT.onnx")
+	if flag.NArg() != 1 || *width < 1 || *neck < 1 || *layers < 1 {
+		fmt.Fprintln(os.Stderr, "usage: large [--width N] [--neck N] [--layers N] OUT.onnx")
 		os.Exit(2)
 	}
-	bytes, err := write(flag.Arg(0), *width, *layers)
+	bytes, err := write(flag.Arg(0), *width, *neck, *layers)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "large: "+err.Error())
 		os.Exit(1)
 	}
-	fmt.Printf("%s: %d layers of %d × %d, %d bytes of weights\n", flag.Arg(0), *layers, *width, *width, bytes)
+	fmt.Printf("%s: %d layers of %d × %d, %d bytes of weights\n", flag.Arg(0), *layers, *width, *neck, bytes)
 }
 
-// write makes the model: x [N,64] → Gemm, Relu, ... → y [N,10].
-func write(path string, width, layers int) (int64, error) {
+// write makes the model: x [N,64] → Gemm "wide0", Relu, Gemm "neck1", Relu, ... →
+// y [N,10].
+func write(path string, width, neck, layers int) (int64, error) {
 	data := path + ".data"
 	f, err := os.Create(data)
 	if err != nil {
@@ -50,24 +52,27 @@ func write(path string, width, layers int) (int64, error) {
 	var parts []onnxtest.Part
 	x, n := "x", 64
 	for i := range layers + 2 {
-		out := width
-		y := fmt.Sprint("h", i)
-		if i == layers+1 {
-			out, y = 10, "y"
+		name, out := fmt.Sprint("wide", i), width
+		if i%2 == 1 {
+			name, out = fmt.Sprint("neck", i), neck
 		}
-		name, bias := fmt.Sprint("w", i), fmt.Sprint("b", i)
+		if i == layers+1 {
+			name, out = "last", 10
+		}
 		t, err := w.add(name, out, n)
 		if err != nil {
 			return 0, err
 		}
-		parts = append(parts, onnxtest.RawInitializer(t), onnxtest.Floats(bias, []int{out}, make([]float64, out)...))
-		if i == layers+1 {
-			parts = append(parts, onnxtest.Node("Gemm", x+" "+name+" "+bias, y, onnxtest.Attr("transB", 1)))
-			break
+		parts = append(parts, onnxtest.RawInitializer(t), onnxtest.Floats(name+".bias", []int{out}, make([]float64, out)...))
+		y := "y"
+		if i <= layers {
+			y = name + ".gemm"
 		}
-		parts = append(parts, onnxtest.Node("Gemm", x+" "+name+" "+bias, "g"+y, onnxtest.Attr("transB", 1)),
-			onnxtest.Node("Relu", "g"+y, y))
-		x, n = y, out
+		parts = append(parts, onnxtest.Node("Gemm", x+" "+name+" "+name+".bias", y, onnxtest.Attr("transB", 1)))
+		if i <= layers {
+			parts = append(parts, onnxtest.Node("Relu", y, name+".relu"))
+		}
+		x, n = name+".relu", out
 	}
 	if err := w.out.Flush(); err != nil {
 		return 0, err
