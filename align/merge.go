@@ -18,6 +18,8 @@ import (
 // unless Scaling says otherwise, so merging exact copies is exact.
 //
 // Spaces are planned in topological order, each seeing its inputs merged.
+// Attention heads are compared, and merged, after the best plan between their
+// dimensions, which are permuted for it.
 func Merge(ctx context.Context, s *Subject, widths map[*coupling.Space]int, o Options) (*Result, error) {
 	if err := o.Check(); err != nil {
 		return nil, err
@@ -32,16 +34,20 @@ func Merge(ctx context.Context, s *Subject, widths map[*coupling.Space]int, o Op
 			if k < 1 || k > sp.Width {
 				return nil, fmt.Errorf("space %q: %d of %d channels", sp.Name, k, sp.Width)
 			}
-			if !sp.Narrowable() {
+			if !sp.Resizable() {
 				return nil, fmt.Errorf("space %q may not be narrowed: %s%s", sp.Name, sp.Reason, sp.Rigid)
 			}
 			spaces = append(spaces, sp)
 		}
 	}
-	var measured map[*coupling.Space]costs
+	mg := &merger{s: s, o: o, pair: selfPairing(s), res: res}
 	if o.By == Activations {
+		tapped := slices.Clone(spaces)
+		for _, sp := range spaces {
+			tapped = append(tapped, mg.inside(sp)...)
+		}
 		var err error
-		if measured, err = activationCosts(ctx, s, s, selfPairing(s), spaces, o); err != nil {
+		if mg.measured, err = activationCosts(ctx, s, s, mg.pair, tapped, o); err != nil {
 			return nil, err
 		}
 	}
@@ -49,49 +55,150 @@ func Merge(ctx context.Context, s *Subject, widths map[*coupling.Space]int, o Op
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		rs, err := s.readings(sp, res.Maps)
-		if err != nil {
-			return nil, err
+		if err := mg.merge(sp, widths[sp]); err != nil {
+			return nil, fmt.Errorf("space %q: %w", sp.Name, err)
 		}
-		table := measured[sp]
-		if table == nil {
-			table = newCosts(sp, sp, false)
-			for _, r := range rs {
-				table.each(func(g, h int, c *ot.Cost) { addFeatureCost(c, r.groups[g], r.groups[h], o.Cost) })
-			}
-		}
-		m := &Map{}
-		for g := range table {
-			c := table[g][g]
-			mass := slices.Repeat([]float64{1 / float64(sp.Width)}, sp.Width)
-			if o.Mass != "" && o.Mass != Uniform {
-				if w := normalise(importance(rs, g, o.Mass)); w != nil {
-					mass = w
-				}
-			}
-			keep := Representatives(c, mass, widths[sp], sp.Starts())
-			plan := nearest(c, mass, keep)
-			t, err := FromPlan(plan, o.Scaling)
-			if err != nil {
-				return nil, fmt.Errorf("space %q: %w", sp.Name, err)
-			}
-			m.Groups = append(m.Groups, t)
-			m.Pieces = piecesOf(sp, keep)
-			res.Objective[sp] += plan.Cost(restrict(c, keep))
-		}
-		res.Maps[sp] = m
 	}
 	return res, nil
 }
 
+// merger is the state of one call of Merge.
+type merger struct {
+	s        *Subject
+	o        Options
+	pair     *Pairing
+	measured map[*coupling.Space]costs // by activations
+	res      *Result
+}
+
+// inside lists the spaces whose groups are the channels of sp: the dimensions
+// of attention heads.
+func (m *merger) inside(sp *coupling.Space) []*coupling.Space {
+	var out []*coupling.Space
+	for _, in := range m.s.Analysis.Spaces {
+		if m.s.indexOf(in) == sp && m.pair.pairedGroups(in) && !in.Frozen {
+			out = append(out, in)
+		}
+	}
+	return out
+}
+
+// costs compares the channels of a space among each other.
+func (m *merger) costs(sp *coupling.Space) (costs, error) {
+	if c := m.measured[sp]; c != nil {
+		return c, nil
+	}
+	rs, err := m.s.readings(sp, m.res.Maps)
+	if err != nil {
+		return nil, err
+	}
+	out := newCosts(sp, sp, m.pair.pairedGroups(sp))
+	for _, r := range rs {
+		out.each(func(g, h int, c *ot.Cost) { addFeatureCost(c, r.groups[g], r.groups[h], m.o.Cost) })
+	}
+	return out, nil
+}
+
+// merge makes the map of one space, and of the spaces inside it.
+func (m *merger) merge(sp *coupling.Space, k int) error {
+	inside := m.inside(sp)
+	if len(inside) > 0 {
+		return m.mergeHeads(sp, inside, k)
+	}
+	table, err := m.costs(sp)
+	if err != nil {
+		return err
+	}
+	mp := &Map{}
+	for g := range table {
+		if _, err := m.group(sp, mp, table[g][g], g, k); err != nil {
+			return err
+		}
+	}
+	m.res.Maps[sp] = mp
+	return nil
+}
+
+// group plans one group of a space. The plan that is returned names the
+// channels that stay by their old places.
+func (m *merger) group(sp *coupling.Space, mp *Map, c *ot.Cost, g, k int) (plan *ot.Plan, err error) {
+	mass := slices.Repeat([]float64{1 / float64(sp.Width)}, sp.Width)
+	if m.o.Mass != "" && m.o.Mass != Uniform {
+		rs, err := m.s.readings(sp, m.res.Maps)
+		if err != nil {
+			return nil, err
+		}
+		if w := normalise(importance(rs, g, m.o.Mass)); w != nil {
+			mass = w
+		}
+	}
+	keep := Representatives(c, mass, k, sp.Starts())
+	plan = nearest(c, mass, keep)
+	t, err := FromPlan(plan, m.o.Scaling)
+	if err != nil {
+		return nil, err
+	}
+	mp.Groups = append(mp.Groups, t)
+	mp.Pieces = piecesOf(sp, keep)
+	m.res.Objective[sp] += plan.Cost(restrict(c, keep))
+	for i, e := range plan.Entries {
+		plan.Entries[i].J = keep[e.J]
+	}
+	return plan, nil
+}
+
+// mergeHeads merges attention heads, each after its dimensions have been moved
+// onto those of the head that it joins.
+func (m *merger) mergeHeads(sp *coupling.Space, inside []*coupling.Space, k int) error {
+	heads := ot.NewCost(sp.Width, sp.Width, nil)
+	plans := make([][][]*ot.Plan, len(inside)) // by space, head and head
+	for i, in := range inside {
+		table, err := m.costs(in)
+		if err != nil {
+			return err
+		}
+		plans[i] = make([][]*ot.Plan, in.Groups)
+		for g := range plans[i] {
+			plans[i][g] = make([]*ot.Plan, in.Groups)
+			for h := range plans[i][g] {
+				r, err := transport(nil, nil, table[g][h], m.o)
+				if err != nil {
+					return err
+				}
+				plans[i][g][h] = r.Plan
+				heads.Set(g, h, heads.At(g, h)+r.Objective)
+			}
+		}
+	}
+	mp := &Map{}
+	joined, err := m.group(sp, mp, heads, 0, k)
+	if err != nil {
+		return err
+	}
+	m.res.Maps[sp] = mp
+	for i, in := range inside {
+		dims := &Map{Pieces: sizesOf(in), Groups: make([]Transfer, in.Groups)}
+		for _, e := range joined.Entries {
+			if dims.Groups[e.I], err = FromPlan(plans[i][e.I][e.J], m.o.Scaling); err != nil {
+				return err
+			}
+		}
+		m.res.Maps[in] = dims
+	}
+	return nil
+}
+
 // selfPairing pairs a subject with itself.
 func selfPairing(s *Subject) *Pairing {
-	p := &Pairing{Sources: map[string]string{}, Tensors: map[string]string{}, Spaces: map[*coupling.Space]*coupling.Space{}, a: s, b: s}
+	p := &Pairing{Sources: map[string]string{}, Tensors: map[string]string{}, Spaces: map[*coupling.Space]*coupling.Space{}, a: s, b: s, atoms: map[*coupling.Axis]*coupling.Axis{}}
 	for name := range s.Analysis.Activations {
 		p.Tensors[name] = name
 	}
 	for _, sp := range s.Analysis.Spaces {
 		p.Spaces[sp] = sp
+		if sp.Index != nil {
+			p.atoms[sp.Index.Canonical()] = sp.Index.Canonical()
+		}
 	}
 	return p
 }
