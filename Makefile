@@ -8,7 +8,7 @@ TESTFLAGS ?=
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help build runtime test demo bench bench-models bench-ot bench-conformance lint fuzz clean
+.PHONY: help build runtime test demo bench bench-models bench-ot bench-transformer bench-conformance lint fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ bench-models: ## large random networks in bench/out (needs Debian's python3-torc
 
 bench-ot: ## optimal transport solvers against other implementations
 	bench/ot/run.sh
+
+bench-transformer: build ## train small transformers (needs Debian's python3-torch), fuse and compress them
+	[ -e bench/out/transformer/post_b.onnx ] || /usr/bin/python3 bench/transformer/train.py bench/out/transformer
+	/usr/bin/python3 bench/transformer/table.py bench/out/transformer
 
 bench-conformance: runtime ## the codec on about a thousand models of Debian's libonnx-testdata
 	bench/conformance/run.sh
