@@ -105,6 +105,21 @@ func (s *scanner) choose(bound float64, most, i int, costs, v []float64, g grid)
 	}
 }
 
+// least returns the column of least cost − v, the first of several, and that number.
+func (s *scanner) least(costs, v []float64, g grid) (col int, reduced float64) {
+	s.blockMins(costs, v, s.mins, g.scale)
+	block := 0
+	for b, m := range s.mins {
+		if m < s.mins[block] {
+			block = b
+		}
+	}
+	for col = block * blockSize; g.steps(costs[col])-v[col] != s.mins[block]; {
+		col++
+	}
+	return col, s.mins[block]
+}
+
 // below returns the largest float32 that does not exceed x.
 func below(x float64) float32 {
 	f := float32(x)

@@ -82,7 +82,7 @@ func (s Solver) newTransport(n, k int, c Costs) *transport {
 	if s.Portable {
 		ks = portable
 	}
-	t := &transport{n: n, k: k, costs: c, pivotLimit: pivotsPerNode * (n + k)}
+	t := &transport{n: n, k: k, costs: c, listLimit: listsPerNode * (n + k), pivotLimit: pivotsPerNode * (n + k)}
 	for range s.workers(n * k) {
 		t.scans = append(t.scans, newScanner(k, ks))
 	}
@@ -96,7 +96,8 @@ func (s Solver) newTransport(n, k int, c Costs) *transport {
 // and between uniform masses of which one number divides the other, shortest paths
 // finish what the row reduction leaves. Otherwise optimal plans are one big tree,
 // and simplex steps are cheaper than paths, as they are in the few problems where
-// searches have to look at most of the matrix.
+// searches have to look at most of the matrix. Where the row reduction places
+// little, because all rows are after the same columns, simplex begins with nothing.
 func (t *transport) run(u *units) {
 	if t.n == 1 || t.k == 1 {
 		t.only(u)
@@ -109,19 +110,36 @@ func (t *transport) run(u *units) {
 	if u.least <= fewUnits {
 		limit = math.MaxInt
 	}
-	if t.paths(limit, workPerRow*t.n) {
+	if t.open()*2 > t.n {
+		// Rows have hardly any columns for themselves.
+		if t.afresh(u) {
+			return
+		}
+	} else {
+		if t.paths(limit, workPerRow*t.n) {
+			t.breakCycles()
+			return
+		}
+		t.fill()
 		t.breakCycles()
-		return
+		if t.improve() || t.afresh(u) {
+			return
+		}
 	}
-	fine := t.grid
-	t.fill()
+	t.start(u)
+	t.paths(math.MaxInt, math.MaxInt)
 	t.breakCycles()
-	if !t.optimise() {
-		t.grid = fine
-		t.start(u)
-		t.paths(math.MaxInt, math.MaxInt)
-		t.breakCycles()
+}
+
+// open returns the number of rows with supply.
+func (t *transport) open() int {
+	n := 0
+	for _, m := range t.supply {
+		if m > 0 {
+			n++
+		}
 	}
+	return n
 }
 
 // only places the mass of a problem with one row or one column, which has one plan.

@@ -1,12 +1,18 @@
 package ot
 
-import "math"
+import (
+	"cmp"
+	"math"
+	"slices"
+)
 
 const (
 	searchLimit   = 16      // rows that a search may settle before simplex takes over
 	collectSize   = 64      // entering entries to collect
 	takeShare     = 2       // of these, one in so many is taken before collecting again
-	pivotsPerNode = 200     // steps for each row and column after which simplex gives up
+	listsPerNode  = 6       // steps for each row and column after which whole rows are priced
+	stayPerNode   = 4       // in which the pricing of whole rows stays with a row while it can
+	pivotsPerNode = 200     // and after which simplex gives up
 	exactRange    = 3 << 50 // limit of potentials: with a cost of 2⁵¹ two of them sum to 2⁵³
 )
 
@@ -24,14 +30,72 @@ const (
 // offer none, rows of the matrix are looked at.
 func (s *simplex) pivots() ending {
 	for s.exact {
-		if !s.priceLists() {
-			return tooMany
+		if end := s.priceLists(); end != optimal {
+			return end
 		}
-		if s.exact && !s.priceRows() {
+		if !s.priceRows() {
 			return optimal
 		}
 	}
 	return outOfRange
+}
+
+// priceAll runs steps with the best entry of one row after the other. In the beginning it
+// stays with a row until that offers nothing more. With the rows first that have most
+// to lose, those of many ordered matrices (functions of sorted numbers, such as products,
+// differences, Monge arrays) then find their final places one after the other.
+func (s *simplex) priceAll() ending {
+	t := s.t
+	v := s.pot[t.n:s.hub]
+	stay := t.stats.Pivots + stayPerNode*(t.n+t.k)
+	rows := s.bySpread()
+	for x, idle := 0, 0; idle < len(rows); {
+		i := rows[x]
+		costs := t.costs.Row(int(i), t.scan.row)
+		if j, reduced := t.scan.least(costs, v, t.grid); reduced < s.pot[i] {
+			if t.stats.Pivots >= t.pivotLimit {
+				return tooMany
+			}
+			s.pivot(i, int32(j), t.grid.steps(costs[j]), reduced-s.pot[i])
+			if !s.exact {
+				return outOfRange
+			}
+			if idle = -1; t.stats.Pivots < stay {
+				idle = 0
+				continue
+			}
+		}
+		if x++; x == len(rows) {
+			x = 0
+		}
+		idle++
+	}
+	return optimal
+}
+
+// bySpread lists the rows that take part by the difference of their largest and least cost, the largest first.
+func (s *simplex) bySpread() []int32 {
+	t := s.t
+	spread := make([]float64, t.n)
+	var rows []int32
+	for i := range int32(t.n) {
+		if s.nodes[i].parent == unseen {
+			continue
+		}
+		lo, hi := math.Inf(1), math.Inf(-1)
+		for _, x := range t.costs.Row(int(i), t.scan.row) {
+			if x < lo {
+				lo = x
+			}
+			if x > hi {
+				hi = x
+			}
+		}
+		spread[i] = hi - lo
+		rows = append(rows, i)
+	}
+	slices.SortStableFunc(rows, func(a, b int32) int { return cmp.Compare(spread[b], spread[a]) })
+	return rows
 }
 
 // entering is an entry that may enter the tree.
@@ -43,12 +107,12 @@ type entering struct {
 // priceLists runs steps until the lists hold no entry of negative reduced
 // cost. It collects such entries, one from each row, and takes the most negative
 // ones as long as they stay so, before it collects again. It stops where potentials leave
-// the exact range, and returns false if it took too many steps.
-func (s *simplex) priceLists() bool {
+// the exact range or the number of steps its limit.
+func (s *simplex) priceLists() ending {
 	for row := int32(0); ; {
 		row = s.collect(row)
 		if len(s.entering) == 0 {
-			return true
+			return optimal
 		}
 		for range max(1, len(s.entering)/takeShare) {
 			at, rc := s.mostNegative()
@@ -58,11 +122,11 @@ func (s *simplex) priceLists() bool {
 			e := s.entering[at]
 			s.entering[at] = s.entering[len(s.entering)-1]
 			s.entering = s.entering[:len(s.entering)-1]
-			if s.t.stats.Pivots >= s.t.pivotLimit {
-				return false
+			if s.t.stats.Pivots >= min(s.t.listLimit, s.t.pivotLimit) {
+				return tooMany
 			}
 			if s.pivot(e.row, e.col, e.cost, rc); !s.exact {
-				return true
+				return outOfRange
 			}
 		}
 	}

@@ -19,7 +19,7 @@ type search struct {
 	rows    []int32 // settled rows, to be cleaned
 	order   []int32 // settled columns
 
-	work int // candidates that may still be looked at
+	work int // candidates and other columns that may still be looked at
 
 	end     int32   // nearest column with room found so far
 	endDist float64 // its distance
@@ -79,6 +79,7 @@ func (t *transport) shortest(i int32, limit int) bool {
 		if e.id < 0 {
 			row := ^e.id
 			t.relist(row)
+			s.work -= t.k
 			t.relax(row)
 			continue
 		}

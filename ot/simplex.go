@@ -17,6 +17,9 @@ type simplex struct {
 	nodes    []node
 	pot      []float64 // u of rows, v of columns: u + v = cost along the tree
 	listed   []float64 // per row: rise when its candidates were listed
+	hub      int32     // node between all rows and columns
+	far      float64   // cost of an entry to it: no less than any other
+	mirrored bool      // entries without mass hang columns, never rows
 	exact    bool      // all potentials are in the exact range
 	rise     float64   // by how much potentials of columns may have risen, in all
 	stack    []int32
@@ -34,24 +37,52 @@ type node struct {
 
 const unseen = -2
 
-// optimise moves mass around cycles of negative cost until there are none. All
-// mass has been placed. Potentials of a bad tree can be large multiples of the
-// costs; where they leave the exact range a coarser grid makes room until the tree
-// is nearly optimal, when potentials are no larger than costs. It returns false if steps abound.
-func (t *transport) optimise() bool {
+// improve moves mass around cycles of negative cost until there are none,
+// beginning with the plan so far, which has placed all mass. It returns false if
+// steps abound: then costs are of a kind (those of sorted points on a line, say) for which the
+// nearest columns are no good candidates.
+func (t *transport) improve() bool {
 	s := newSimplex(t)
 	s.span()
-	end := s.pivots()
+	return s.finish(s.pivots)
+}
+
+// afresh is improve without a plan to begin with and without candidates: whole
+// rows are priced.
+func (t *transport) afresh(u *units) bool {
+	s := newSimplex(t)
+	s.star(u)
+	if !s.finish(s.priceAll) {
+		return false
+	}
+	// Potentials count from the hub, which is far: let them count from the costs.
+	shift := math.Inf(-1)
+	for j, v := range t.v {
+		shift = max(shift, v-t.low[j])
+	}
+	for j := range t.v {
+		t.v[j] -= shift
+	}
+	return true
+}
+
+// finish prices until the tree is optimal. Potentials of a bad tree can be large multiples of the
+// costs; where they leave the exact range a coarser grid makes room until the tree
+// is nearly optimal, when potentials are no larger than costs.
+func (s *simplex) finish(price func() ending) bool {
+	end := price()
 	if end == outOfRange {
-		fine := t.grid
+		fine := s.t.grid
 		s.regrid(fine.coarser())
-		end = s.pivots()
+		end = price()
 		s.regrid(fine)
 		if end == optimal {
-			end = s.pivots()
+			end = price()
 		}
 	}
-	s.store()
+	if end == optimal {
+		s.store()
+	}
 	return end == optimal
 }
 
@@ -66,6 +97,8 @@ func (s *simplex) regrid(g grid) {
 		if p == -1 {
 			s.pot[x] = 0
 			s.stack = append(s.stack[:0], int32(x))
+		} else if p == s.hub {
+			s.nodes[x].cost = g.steps(s.far)
 		} else if p >= 0 {
 			row, col := int32(x), p
 			if row >= n {
@@ -100,9 +133,14 @@ func (s *simplex) setPot(x int32, p float64) {
 }
 
 func newSimplex(t *transport) *simplex {
-	s := &simplex{t: t, nodes: make([]node, t.n+t.k), pot: make([]float64, t.n+t.k), listed: make([]float64, t.n), exact: true}
+	s := &simplex{t: t, nodes: make([]node, t.n+t.k+1), pot: make([]float64, t.n+t.k+1), hub: int32(t.n + t.k), far: t.grid.cost(1 << 51), listed: make([]float64, t.n), exact: true}
 	for x := range s.nodes {
 		s.nodes[x] = node{parent: unseen, child: -1, next: -1, prev: -1}
+	}
+	for j, r := range t.v {
+		if math.IsInf(r, -1) {
+			s.pot[t.n+j] = r // takes no part, so is never priced
+		}
 	}
 	return s
 }
@@ -150,6 +188,28 @@ func (s *simplex) span() {
 				s.stack = append(s.stack, y)
 			}
 		}
+	}
+}
+
+// star makes a tree in which every row sends its mass to the hub, and every column
+// receives its own from there. Between them all entries are cheaper than two of
+// these, so that no mass is left there in the end.
+func (s *simplex) star(u *units) {
+	s.nodes[s.hub].parent = -1
+	s.mirrored = true
+	far := s.t.grid.steps(s.far)
+	hang := func(x int32, mass int64) {
+		if mass > 0 {
+			s.nodes[x].mass, s.nodes[x].cost = mass, far
+			s.setPot(x, far)
+			s.attach(x, s.hub)
+		}
+	}
+	for i, m := range u.rows {
+		hang(int32(i), m)
+	}
+	for j, m := range u.cols {
+		hang(int32(s.t.n+j), m)
 	}
 }
 
@@ -206,12 +266,12 @@ func (s *simplex) pivot(i, j int32, cost, rc float64) {
 	x, y := row, col
 	join := s.join(row, col)
 	for ; x != join; x = s.nodes[x].parent {
-		if s.isRow(x) && s.nodes[x].mass < delta {
+		if m := s.nodes[x].mass; s.isRow(x) && (m < delta || m == delta && s.mirrored) {
 			delta, out, onRowSide = s.nodes[x].mass, x, true
 		}
 	}
 	for ; y != join; y = s.nodes[y].parent {
-		if !s.isRow(y) && s.nodes[y].mass <= delta {
+		if m := s.nodes[y].mass; !s.isRow(y) && (m < delta || m == delta && !s.mirrored) {
 			delta, out, onRowSide = s.nodes[y].mass, y, false
 		}
 	}
@@ -307,7 +367,7 @@ func (s *simplex) store() {
 	t.flows = newFlows(t.n, t.k)
 	for x := range s.nodes {
 		p := s.nodes[x].parent
-		if p < 0 || s.nodes[x].mass == 0 {
+		if p < 0 || p == s.hub || s.nodes[x].mass == 0 {
 			continue
 		}
 		row, col := int32(x), p

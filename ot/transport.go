@@ -33,7 +33,8 @@ type transport struct {
 	stats  Stats
 
 	largest    float64 // absolute cost
-	pivotLimit int     // steps after which simplex gives up
+	listLimit  int     // steps after which simplex prices whole rows
+	pivotLimit int     // and after which it gives up
 }
 
 // push places as much of row i's supply in column j as has room.

@@ -73,6 +73,11 @@ def synthetic():
     yield "gaussian 512 * 1e9", lambda: (gaussian(512, 512) * 1e9, None, None)
     yield "points on a line 1024", lambda: (
         np.abs(np.arange(1024.0)[:, None] - 1.7 * np.arange(1024.0)[None]), None, None)
+    i, j = np.arange(1024.0)[:, None], np.arange(1024.0)[None]
+    yield "squares on a line 1024", lambda: ((i - 2 * j) ** 2, None, None)
+    yield "logarithms 1024", lambda: (np.log(1 + i + j), None, None)
+    yield "minima 1024", lambda: (np.minimum(i, j), None, None)
+    yield "products 1024 masses", lambda: ((1 + i) * (1 + j), masses(1024, 1), masses(1024, 2))
     yield "products 512 (Machol-Wien)", lambda: (np.outer(np.arange(1.0, 513), np.arange(1.0, 513)), None, None)
 
 
