@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -279,5 +280,19 @@ func TestOpenErrors(t *testing.T) {
 	}
 	if _, err := engine.Open(mlp(), engine.Options{Outputs: []string{"nope"}}); err == nil {
 		t.Error("unknown tensor: no error")
+	}
+}
+
+// A convolution without channels would end the program inside onnxruntime.
+func TestEmptyKernelIsRefused(t *testing.T) {
+	enginetest.Require(t)
+	m, err := onnxtest.Parse(`
+		x: N 3 4 4
+		y = Conv(x, w[0 3 1 1])`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := engine.Open(m, engine.Options{}); err == nil || !strings.Contains(err.Error(), `weight "w" is empty`) {
+		t.Errorf("error is %v", err)
 	}
 }
