@@ -13,6 +13,7 @@ import (
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/engine/enginetest"
 	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
 // preprocess is how the testdata networks want MNIST.
@@ -152,4 +153,53 @@ func Floats(t testing.TB, m *onnxio.Model) map[string][]float64 {
 // Permutation is a random permutation of n elements.
 func Permutation(seed uint64, n int) []int {
 	return rand.New(rand.NewPCG(seed, 1)).Perm(n)
+}
+
+// AsType returns a copy of a float32 model in another floating-point type: its
+// weights are rounded, its inputs, outputs and inner tensors declared anew.
+func AsType(t testing.TB, m *onnxio.Model, typ onnxpb.TensorProto_DataType) *onnxio.Model {
+	t.Helper()
+	m = m.Clone()
+	g := m.Proto.Graph
+	for i, tp := range g.Initializer {
+		if tp.GetDataType() != int32(onnxio.Float) {
+			continue
+		}
+		w, err := m.Tensor(tp)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.Initializer[i] = onnxio.NewTensor(w.Name, typ, w.Dims, w.Float64()).Proto()
+	}
+	for _, list := range [][]*onnxpb.ValueInfoProto{g.Input, g.Output, g.ValueInfo} {
+		for _, v := range list {
+			if tt := v.GetType().GetTensorType(); tt.GetElemType() == int32(onnxio.Float) {
+				e := int32(typ)
+				tt.ElemType = &e
+			}
+		}
+	}
+	return m
+}
+
+// OnlyType fails if a model stores or declares a tensor of float32.
+func OnlyType(t testing.TB, m *onnxio.Model, typ onnxpb.TensorProto_DataType) {
+	t.Helper()
+	seen := 0
+	for _, tp := range m.Proto.Graph.Initializer {
+		switch tp.GetDataType() {
+		case int32(typ):
+			seen++
+		case int32(onnxio.Float), int32(onnxio.Double):
+			t.Errorf("weight %q is of type %v", tp.GetName(), onnxpb.TensorProto_DataType(tp.GetDataType()))
+		}
+	}
+	for _, v := range append(append(m.Proto.Graph.GetInput(), m.Proto.Graph.GetOutput()...), m.Proto.Graph.GetValueInfo()...) {
+		if onnxio.ElemType(v) == onnxio.Float {
+			t.Errorf("value %q is declared as float32", v.GetName())
+		}
+	}
+	if seen == 0 {
+		t.Errorf("no weight is of type %v", typ)
+	}
 }
