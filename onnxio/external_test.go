@@ -2,6 +2,8 @@ package onnxio_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -229,6 +231,42 @@ func TestLargerThanMemory(t *testing.T) {
 		t.Error("16 GiB were saved as one protobuf file")
 	}
 	onlyFiles(t, dir, "d", "m.onnx")
+}
+
+// tooLate is a context that ends after it was asked a few times.
+type tooLate struct {
+	context.Context
+	left int
+}
+
+func (c *tooLate) Err() error {
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// Whenever the context ends, nothing is left behind.
+func TestSaveContext(t *testing.T) {
+	m := small()
+	source := reload(t, filepath.Join(t.TempDir(), "m.onnx"), m, onnxio.SaveOptions{External: onnxio.Always, Threshold: -1})
+	for _, o := range []onnxio.SaveOptions{{External: onnxio.Always, Threshold: -1}, {External: onnxio.Never}} {
+		saved := false
+		for left := 0; !saved; left++ {
+			dir := t.TempDir()
+			err := onnxio.SaveContext(&tooLate{context.Background(), left}, filepath.Join(dir, "m.onnx"), source, o)
+			if saved = err == nil; saved {
+				if left == 0 {
+					t.Error("the context was not asked")
+				}
+				break
+			}
+			if !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+			onlyFiles(t, dir)
+		}
+	}
 }
 
 // More than 2 GiB, from many tensors that share one payload.

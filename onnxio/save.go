@@ -1,6 +1,7 @@
 package onnxio
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -56,16 +57,22 @@ func Save(path string, m *Model) error { return SaveWith(path, m, SaveOptions{})
 // stays. The model in memory is not changed: it keeps its Path and Dir, and
 // the places of its external data.
 func SaveWith(path string, m *Model, o SaveOptions) error {
+	return SaveContext(context.Background(), path, m, o)
+}
+
+// SaveContext is [SaveWith], but gives up, and leaves nothing behind, when ctx
+// ends before everything is written.
+func SaveContext(ctx context.Context, path string, m *Model, o SaveOptions) error {
 	if err := m.Validate(); err != nil {
 		return err
 	}
-	if err := save(path, m, o); err != nil {
+	if err := save(ctx, path, m, o); err != nil {
 		return fmt.Errorf("saving %s: %w", path, err)
 	}
 	return nil
 }
 
-func save(path string, m *Model, o SaveOptions) error {
+func save(ctx context.Context, path string, m *Model, o SaveOptions) error {
 	sources, externalBytes, err := m.dataFiles()
 	if err != nil {
 		return err
@@ -84,14 +91,14 @@ func save(path string, m *Model, o SaveOptions) error {
 			return err
 		}
 		defer data.abort()
-		if err := out.externalize(data, name, o); err != nil {
+		if err := out.externalize(ctx, data, name, o); err != nil {
 			return err
 		}
 	} else {
 		if int64(proto.Size(m.Proto))+externalBytes > maxProtoSize {
 			return errors.New("the model is too large for one protobuf file (2 GiB)")
 		}
-		if err := out.internalize(); err != nil {
+		if err := out.internalize(ctx); err != nil {
 			return err
 		}
 	}
@@ -105,6 +112,9 @@ func save(path string, m *Model, o SaveOptions) error {
 	}
 	defer file.abort()
 	if _, err := file.Write(bytes); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if data == nil || data.n == 0 {
@@ -180,7 +190,7 @@ const shapeLimit = 1024
 
 // externalize writes the payloads of weights to w and makes the tensors refer
 // to them. What was external before stays external, wherever it is used.
-func (m *Model) externalize(w *atomicFile, name string, o SaveOptions) error {
+func (m *Model) externalize(ctx context.Context, w *atomicFile, name string, o SaveOptions) error {
 	threshold, align := o.Threshold, o.Align
 	if threshold == 0 {
 		threshold = shapeLimit
@@ -189,6 +199,9 @@ func (m *Model) externalize(w *atomicFile, name string, o SaveOptions) error {
 		align = 4096
 	}
 	return visitTensors(m.Proto, func(t *onnxpb.TensorProto, at place, where string) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		s, err := storageOf(t)
 		if err != nil {
 			return fmt.Errorf("%s: %w", where, err)
@@ -238,8 +251,11 @@ func (m *Model) copyPayload(w io.Writer, t *onnxpb.TensorProto, s storage) error
 }
 
 // internalize reads all external payloads into raw_data.
-func (m *Model) internalize() error {
+func (m *Model) internalize(ctx context.Context) error {
 	return visitTensors(m.Proto, func(t *onnxpb.TensorProto, _ place, where string) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		s, err := storageOf(t)
 		if err == nil && s.kind == inFile {
 			var raw []byte

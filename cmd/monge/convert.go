@@ -50,9 +50,6 @@ func (a *app) convert(ctx context.Context, path string, f *convertFlags) error {
 	if r.Before, err = report.StorageOf(m); err != nil {
 		return in(path, err)
 	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
 	o := onnxio.SaveOptions{External: onnxio.Auto}
 	switch {
 	case f.external:
@@ -60,7 +57,7 @@ func (a *app) convert(ctx context.Context, path string, f *convertFlags) error {
 	case f.inline:
 		o.External = onnxio.Never
 	}
-	if err := onnxio.SaveWith(f.output.path, m, o); err != nil {
+	if err := onnxio.SaveContext(ctx, f.output.path, m, o); err != nil {
 		return in(f.output.path, err)
 	}
 	// Reading the result back is a check as well: what was written is a model.

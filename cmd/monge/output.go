@@ -79,10 +79,7 @@ func (o *outputFlags) save(ctx context.Context, a *app, m *onnxio.Model, shapes 
 	if err != nil {
 		return size, in(o.path, err)
 	}
-	if err := ctx.Err(); err != nil {
-		return size, err
-	}
-	return size, in(o.path, onnxio.Save(o.path, m))
+	return size, in(o.path, onnxio.SaveContext(ctx, o.path, m, onnxio.SaveOptions{}))
 }
 
 // commandLine prints arguments as a shell would take them.
