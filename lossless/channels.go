@@ -131,7 +131,8 @@ func (p *pass) guard() {
 				}
 			}
 			if n.GetOpType() == "InstanceNormalization" {
-				for _, a := range p.s.Analysis.Activations[name][2:] {
+				axes := p.s.Analysis.Activations[name]
+				for _, a := range axes[min(2, len(axes)):] {
 					for _, sp := range p.spacesOn(a) {
 						delete(p.of, sp)
 					}
