@@ -21,7 +21,7 @@ func Edit(s *Subject, maps Maps) (*onnxio.Model, error) {
 	if len(maps) == 0 {
 		return out, nil
 	}
-	g, err := out.Graph()
+	g, err := s.GraphOf(out)
 	if err != nil {
 		return nil, err
 	}
@@ -38,6 +38,7 @@ func Edit(s *Subject, maps Maps) (*onnxio.Model, error) {
 		return nil, err
 	}
 	editValueInfo(s.Analysis, g.Proto, t.after)
+	g.Commit()
 	if err := check(out, s, t.after); err != nil {
 		return nil, err
 	}

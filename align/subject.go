@@ -13,6 +13,8 @@ type Subject struct {
 	Model    *onnxio.Model
 	Graph    *onnxio.Graph
 	Analysis *coupling.Analysis
+
+	opaque bool
 }
 
 // NewSubject analyses a model. The model is not changed.
@@ -21,11 +23,16 @@ func NewSubject(m *onnxio.Model, o coupling.Options) (*Subject, error) {
 	if err != nil {
 		return nil, m.InFile(err)
 	}
-	g, err := m.Graph()
-	if err != nil {
-		return nil, err
+	return &Subject{Model: m, Graph: an.Graph, Analysis: an, opaque: o.Opaque}, nil
+}
+
+// GraphOf returns the graph of a copy of the subject's model in the form in
+// which the subject was analysed.
+func (s *Subject) GraphOf(m *onnxio.Model) (*onnxio.Graph, error) {
+	if s.opaque {
+		return m.Graph()
 	}
-	return &Subject{Model: m, Graph: g, Analysis: an}, nil
+	return m.FlatGraph()
 }
 
 // floats returns a weight's values, row-major; of a quantised weight the real

@@ -49,7 +49,7 @@ func placeOf(s *coupling.Space) place {
 // strip takes the baseline of a model and removes what does not matter; keep
 // says which spaces stay whole.
 func (o *Options) strip(ctx context.Context, m *onnxio.Model, keep func(*coupling.Space) bool) (*onnxio.Model, error) {
-	a, err := coupling.Analyze(m, coupling.Options{InputShapes: o.InputShapes})
+	a, err := coupling.Analyze(m, o.coupling())
 	if err != nil {
 		return nil, m.InFile(err)
 	}
@@ -65,7 +65,7 @@ func (o *Options) strip(ctx context.Context, m *onnxio.Model, keep func(*couplin
 			return nil, err
 		}
 		if b.lossless.Changed() {
-			if a, err = coupling.Analyze(m, coupling.Options{InputShapes: o.InputShapes}); err != nil {
+			if a, err = coupling.Analyze(m, o.coupling()); err != nil {
 				return nil, err
 			}
 		}

@@ -87,6 +87,12 @@ func (o Options) data() *engine.Data {
 	return o.Align.Data
 }
 
+// coupling are the settings of the analysis. What is computed in the branches of
+// an If cannot be measured, so that with data they stay as they are.
+func (o Options) coupling() coupling.Options {
+	return coupling.Options{InputShapes: o.InputShapes, Opaque: o.data() != nil}
+}
+
 // fits reports whether operators are refitted.
 func (o Options) fits() bool { return o.Refit != RefitOff && o.data() != nil }
 
@@ -151,7 +157,7 @@ func Model(ctx context.Context, m *onnxio.Model, o Options) (*onnxio.Model, *Rep
 
 // model compresses a model that was stripped already, to a share.
 func (o Options) model(ctx context.Context, m *onnxio.Model) (*onnxio.Model, *Report, error) {
-	s, err := align.NewSubject(m, coupling.Options{InputShapes: o.InputShapes})
+	s, err := align.NewSubject(m, o.coupling())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -164,7 +170,7 @@ func (o Options) model(ctx context.Context, m *onnxio.Model) (*onnxio.Model, *Re
 	if !o.KeepBatchNorm && !o.DryRun {
 		// Folding follows the spaces that change under equal shares; those are the
 		// same that an allocation may change.
-		if s, report.Folded, err = foldChanged(s, o.widths(s.Analysis, ratio), o.InputShapes); err != nil {
+		if s, report.Folded, err = foldChanged(s, o.widths(s.Analysis, ratio), o.coupling()); err != nil {
 			return nil, nil, err
 		}
 		o.base.see(s.Analysis)
@@ -243,7 +249,7 @@ func Into(ctx context.Context, wide, narrow *onnxio.Model, o Options) (*onnxio.M
 		if i == 0 {
 			report.Folded = len(folded)
 		}
-		if subjects[i], err = align.NewSubject(m, coupling.Options{InputShapes: o.InputShapes}); err != nil {
+		if subjects[i], err = align.NewSubject(m, o.coupling()); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -284,7 +290,7 @@ func (o Options) into(ctx context.Context, wide, narrow *align.Subject, pair *al
 }
 
 // foldChanged folds normalisations into the producers of spaces that change.
-func foldChanged(s *align.Subject, widths map[*coupling.Space]int, shapes map[string][]int) (*align.Subject, int, error) {
+func foldChanged(s *align.Subject, widths map[*coupling.Space]int, o coupling.Options) (*align.Subject, int, error) {
 	outputs := map[string]bool{} // nodes are told apart by their first output
 	for sp, k := range widths {
 		if k == sp.Width {
@@ -298,7 +304,7 @@ func foldChanged(s *align.Subject, widths map[*coupling.Space]int, shapes map[st
 	if err != nil || len(folded) == 0 {
 		return s, 0, err
 	}
-	s, err = align.NewSubject(m, coupling.Options{InputShapes: shapes})
+	s, err = align.NewSubject(m, o)
 	return s, len(folded), err
 }
 

@@ -55,7 +55,7 @@ func (o Options) search(ctx context.Context, m *onnxio.Model) (*onnxio.Model, *R
 	out.Data, out.Samples = held.Name(), held.Len()
 	o.MaxDrop, o.EvalData = 0, nil
 
-	s, err := align.NewSubject(m, coupling.Options{InputShapes: o.InputShapes})
+	s, err := align.NewSubject(m, o.coupling())
 	if err != nil {
 		return nil, nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
@@ -15,6 +16,9 @@ type Options struct {
 	// name; it is used where the model leaves a dimension open. Entries that
 	// are not positive stay open.
 	InputShapes map[string][]int
+	// Opaque leaves the branches of If nodes alone: what they read is frozen,
+	// and their weights are not looked at.
+	Opaque bool
 }
 
 // An Analysis says which axes of a model move together.
@@ -22,6 +26,9 @@ type Analysis struct {
 	// Spaces lists every set of channels that some weight produces or consumes,
 	// in topological order of first production, frozen ones included.
 	Spaces []*Space
+	// Graph is what was analysed: [onnxio.Model.FlatGraph], so that nodes and
+	// weights in the branches of If nodes are among those that Uses name.
+	Graph *onnxio.Graph
 	// Weights holds the axis structure of every constant the graph uses, by
 	// tensor name.
 	Weights map[string]*Weight
@@ -123,7 +130,11 @@ func Analyze(m *onnxio.Model, opts Options) (*Analysis, error) {
 }
 
 func newAnalyzer(m *onnxio.Model, opts Options) (*analyzer, error) {
-	g, err := m.Graph()
+	graph := m.FlatGraph
+	if opts.Opaque {
+		graph = m.Graph
+	}
+	g, err := graph()
 	if err != nil {
 		return nil, err
 	}
@@ -209,6 +220,10 @@ func (an *analyzer) node(n *onnxpb.NodeProto) error {
 		c.in = inputs
 		an.unknown(c, "has inputs whose shape is not known")
 		return nil
+	case err != nil && an.graph.InBranch(n): // perhaps it is not meant for these inputs
+		c.in = inputs
+		an.unknown(c, strings.TrimPrefix(err.Error(), c.label()+": "))
+		return nil
 	case err != nil:
 		return err
 	}
@@ -252,6 +267,13 @@ func (c *call) follow(outs []*value) {
 				passOn = false
 				continue
 			}
+			if c.node.GetOpType() == "Shape" || c.node.GetOpType() == "Size" {
+				continue // of a shape: its rank
+			}
+			if sizes := sizesIn(o.ints); sizes != nil {
+				o.follows = sizes
+				continue
+			}
 			o.follows = appendNew(o.follows, v.follows...)
 		}
 		if !passOn && !c.claimed[i] {
@@ -260,6 +282,19 @@ func (c *call) follow(outs []*value) {
 			}
 		}
 	}
+}
+
+// sizesIn lists the axes whose sizes the integers are; nil where one is anything
+// else.
+func sizesIn(ints []elem) []*Axis {
+	var out []*Axis
+	for _, e := range ints {
+		if e.size == nil {
+			return nil
+		}
+		out = appendNew(out, e.size)
+	}
+	return out
 }
 
 // onWeights looks at arithmetic among constants. What merely moves elements, or

@@ -190,7 +190,7 @@ func merged(t *testing.T, wide *onnxio.Model, sp *coupling.Space) *onnxio.Model 
 func zeroed(t *testing.T, s *align.Subject, sp *coupling.Space, keep [][]int) *onnxio.Model {
 	t.Helper()
 	out := s.Model.Clone()
-	g, err := out.Graph()
+	g, err := s.GraphOf(out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,6 +254,7 @@ func zeroed(t *testing.T, s *align.Subject, sp *coupling.Space, keep [][]int) *o
 			t.Fatal(err)
 		}
 	}
+	g.Commit()
 	return out
 }
 

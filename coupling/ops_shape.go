@@ -187,6 +187,9 @@ func concat(c *call) ([]*value, error) {
 	}
 	o := &value{ranked: true, axes: slices.Clone(c.in[0].axes)}
 	c.inherit(o)
+	if len(o.roots) == 1 && !slices.ContainsFunc(c.in, func(v *value) bool { return !slices.Equal(v.origin, c.in[0].origin) }) {
+		o.origin = c.in[0].origin // parts of one weight, put together again
+	}
 	var parts []*Axis
 	var live, weights []place
 	for i, v := range c.in {
@@ -342,7 +345,7 @@ func slice(c *call) ([]*value, error) {
 	if len(starts) != len(ends) || len(axes) != len(starts) || (steps != nil && len(steps) != len(starts)) {
 		return nil, fmt.Errorf("%s: starts, ends, axes and steps differ in length", c.label())
 	}
-	o := &value{ranked: true, axes: slices.Clone(x.axes)}
+	o := &value{ranked: true, axes: slices.Clone(x.axes), origin: x.origin}
 	c.inherit(o)
 	from, to := constElems(starts), constElems(ends)
 	for i, ax := range axes {
@@ -508,7 +511,7 @@ func split(c *call) ([]*value, error) {
 	rest := a
 	outs := make([]*value, parts)
 	for i := range outs {
-		o := &value{ranked: true, axes: slices.Clone(x.axes)}
+		o := &value{ranked: true, axes: slices.Clone(x.axes), origin: x.origin}
 		outs[i] = o
 		piece := rest
 		if ok && i+1 < parts {

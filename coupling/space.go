@@ -85,7 +85,7 @@ func (a *Analysis) SpaceOf(atom *Axis) *Space { return a.spaceOf[atom.find()] }
 
 // finish resolves the axes into spaces and their uses.
 func (an *analyzer) finish() (*Analysis, error) {
-	a := &Analysis{Weights: map[string]*Weight{}, Refs: an.refs, Ops: an.linear, Activations: map[string][]*Axis{}, Roots: map[string][]string{}, spaceOf: map[*Axis]*Space{}}
+	a := &Analysis{Graph: an.graph, Weights: map[string]*Weight{}, Refs: an.refs, Ops: an.linear, Activations: map[string][]*Axis{}, Roots: map[string][]string{}, spaceOf: map[*Axis]*Space{}}
 	for _, v := range an.order {
 		if !v.konst {
 			if v.ranked {

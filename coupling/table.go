@@ -1,5 +1,7 @@
 package coupling
 
+import "github.com/monge-ml/monge/onnxio"
+
 // An Op is the whole contract of an operator's rule. Either Axes (a constant
 // axis expression), AxesOf (one computed from attributes and ranks) or Apply
 // (for operators whose mapping hangs on shapes and constants) says how the
@@ -127,6 +129,9 @@ func table() []Op {
 		{Name: "FastGelu", Domain: "com.microsoft", Apply: biased, Acts: Nonlinear},
 		{Name: "SkipLayerNormalization", Domain: "com.microsoft", AxesOf: skipNormAxes, Acts: Joined | Nonlinear | PerChannel},
 		{Name: "SkipSimplifiedLayerNormalization", Domain: "com.microsoft", AxesOf: skipNormAxes, Acts: Joined | Nonlinear | PerChannel},
+
+		// Branches.
+		{Name: onnxio.Either, Domain: onnxio.EitherDomain, Apply: either},
 
 		// Shape arithmetic.
 		{Name: "Constant", Apply: constantNode, Moves: true},

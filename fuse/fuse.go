@@ -208,7 +208,7 @@ func (f *fusion) subject(m *onnxio.Model, onto bool) (*align.Subject, error) {
 		}
 		m = folded
 	}
-	return align.NewSubject(m, coupling.Options{InputShapes: f.o.InputShapes})
+	return align.NewSubject(m, coupling.Options{InputShapes: f.o.InputShapes, Opaque: f.o.data() != nil})
 }
 
 // setWidths decides the result's widths.
@@ -499,7 +499,7 @@ type part struct {
 
 func newAverage(target *align.Subject, m *onnxio.Model, share float64, whole align.Maps) (*average, error) {
 	out := m.Clone()
-	g, err := out.Graph()
+	g, err := target.GraphOf(out)
 	if err != nil {
 		return nil, err
 	}
@@ -507,7 +507,7 @@ func newAverage(target *align.Subject, m *onnxio.Model, share float64, whole ali
 }
 
 func (a *average) add(m *onnxio.Model, pair *align.Pairing, share float64) error {
-	g, err := m.Graph()
+	g, err := a.target.GraphOf(m)
 	if err != nil {
 		return err
 	}
@@ -578,5 +578,6 @@ func (a *average) model() (*onnxio.Model, error) {
 			return nil, err
 		}
 	}
+	a.graph.Commit()
 	return a.out, nil
 }

@@ -85,13 +85,17 @@ func RemoveAttr(n *onnxpb.NodeProto, name string) {
 // Label names a node in messages: Conv "layer1.0/conv1" or, where the node has
 // no name, Conv -> "its first output".
 func Label(n *onnxpb.NodeProto) string {
+	op := n.GetOpType()
+	if op == Either && n.GetDomain() == EitherDomain {
+		op = "If"
+	}
 	if n.GetName() != "" {
-		return fmt.Sprintf("%s %q", n.GetOpType(), n.GetName())
+		return fmt.Sprintf("%s %q", op, n.GetName())
 	}
 	for _, o := range n.GetOutput() {
 		if o != "" {
-			return fmt.Sprintf("%s -> %q", n.GetOpType(), o)
+			return fmt.Sprintf("%s -> %q", op, o)
 		}
 	}
-	return n.GetOpType()
+	return op
 }

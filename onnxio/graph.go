@@ -33,6 +33,7 @@ type Graph struct {
 	constants    map[string]*onnxpb.TensorProto // values of Constant nodes
 	subgraphs    map[*onnxpb.NodeProto][]*Graph
 	captures     []string // names that this graph reads from the graphs around it
+	flat         *flattening
 }
 
 // Consumer is one reading of a tensor.
@@ -59,6 +60,7 @@ func (g *Graph) Refresh() error {
 	if err != nil {
 		return g.Model.errorf("%w", err)
 	}
+	fresh.flat = g.flat
 	*g = *fresh
 	for _, subs := range g.subgraphs {
 		for _, s := range subs {
@@ -301,7 +303,7 @@ func (g *Graph) Fresh(prefix string) string {
 	used := make(map[string]bool)
 	visitNames(g.Model.Proto, used)
 	name := prefix
-	for i := 1; name == "" || used[name]; i++ {
+	for i := 1; name == "" || used[name] || g.scope(name) != nil; i++ {
 		name = fmt.Sprintf("%s_%d", prefix, i)
 	}
 	return name

@@ -131,7 +131,7 @@ func (r *run) open() (err error) {
 	if r.graph, err = r.model.Graph(); err != nil {
 		return err
 	}
-	if r.an, err = coupling.Analyze(r.model, coupling.Options{}); err != nil {
+	if r.an, err = coupling.Analyze(r.model, coupling.Options{Opaque: true}); err != nil {
 		return err
 	}
 	if r.layers, err = layersOf(r.graph, r.an); err != nil {
