@@ -9,6 +9,7 @@ import (
 
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
@@ -33,6 +34,16 @@ func FuzzModel(f *testing.F) {
 		f.Add(uint8(i), uint8(2), []byte{})
 		for step := range byte(16) {
 			f.Add(uint8(i), uint8(step), []byte{step, byte(i), step + 3, 7, 1})
+		}
+	}
+	for i, name := range []string{"cnn_a", "resnet_optiona", "vit_a"} {
+		data, err := modeltest.Load(f, name).Encode()
+		if err != nil {
+			f.Fatal(err)
+		}
+		bases = append(bases, data)
+		for step := range byte(16) {
+			f.Add(uint8(len(forms)+i), uint8(step), []byte{step, 3, step + 3, 7, 1})
 		}
 	}
 	f.Fuzz(func(t *testing.T, base, how uint8, program []byte) {
