@@ -14,6 +14,10 @@
 // where W₀ are the weights that transport gave and G is the Gram matrix of x:
 // ridge towards the transported solution. λ is chosen on held-out batches.
 //
+// Normalisations over channels (LayerNormalization, as an operator or written
+// out) have a scale and a shift for each channel, which are fitted likewise: with
+// other channels around it, a channel is divided by another deviation.
+//
 // At the Add of a residual stream the branch that is computed last aims at the
 // stream itself: In·(parents' Add) minus the child's other operand. Errors of
 // the stream are corrected there instead of being handed on.

@@ -23,6 +23,9 @@ type layer struct {
 	axis int
 	// groups of a grouped Conv; 1 otherwise.
 	groups int
+	// scales: the layer scales and shifts every channel by itself; weight is its
+	// scale.
+	scales bool
 	// add, if set, is the residual Add behind the operator, and other the
 	// activation on its other side.
 	add, other string
@@ -39,6 +42,11 @@ func layersOf(g *onnxio.Graph, an *coupling.Analysis) ([]*layer, error) {
 		if n.GetDomain() != "" || len(in) < 2 {
 			continue
 		}
+		if scaleOf(g, an, l) {
+			out = append(out, l)
+			continue
+		}
+		l.bias, l.adder = "", n
 		switch n.GetOpType() {
 		case "Conv":
 			l.groups = int(onnxio.AttrInt(n, "group", 1))

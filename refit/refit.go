@@ -243,9 +243,25 @@ func (r *run) layer(ctx context.Context, i int, l *layer) (*Layer, error) {
 			return nil, err
 		}
 	}
+	fit := r.fitWeights
+	if l.scales {
+		fit = r.fitScale
+	}
+	if err := fit(ctx, l, t, out); err != nil {
+		return nil, err
+	}
+	if err := r.child.SetModel(r.model); err != nil {
+		return nil, err
+	}
+	return out, r.forget(i)
+}
+
+// fitWeights fits a linear operator, or repairs the statistics of its outputs
+// where it has too many inputs.
+func (r *run) fitWeights(ctx context.Context, l *layer, t *target, out *Layer) error {
 	w, err := r.read(l)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	out.Inputs = w.inputs
 	if w.inputs > r.o.MaxInputs {
@@ -255,15 +271,9 @@ func (r *run) layer(ctx context.Context, i int, l *layer) (*Layer, error) {
 		err = r.fit(ctx, l, t, w, out)
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := r.write(l, w); err != nil {
-		return nil, err
-	}
-	if err := r.child.SetModel(r.model); err != nil {
-		return nil, err
-	}
-	return out, r.forget(i)
+	return r.write(l, w)
 }
 
 // last reports whether the other side of a layer's residual Add needs no layer
