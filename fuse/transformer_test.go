@@ -30,8 +30,8 @@ func TestTransformersFuse(t *testing.T) {
 	}
 	plain := correct(fuse.Options{Refit: fuse.RefitOff, Align: align.Options{By: align.Unaligned}})
 	transport := correct(fuse.Options{Refit: fuse.RefitOff, Align: align.Options{By: align.Activations}})
-	refitted := correct(fuse.Options{Method: fuse.OT, Align: align.Options{By: align.Activations}})
-	union := correct(fuse.Options{Method: fuse.Union})
+	refitted := correct(fuse.Options{Method: fuse.OT, Weights: []float64{0.5, 0.5}, Align: align.Options{By: align.Activations}})
+	union := correct(fuse.Options{Method: fuse.Union, Weights: []float64{0.5, 0.5}})
 	t.Logf("of 1000: plain average %d, transport %d, refitted %d, union %d; parents %d and %d",
 		plain, transport, refitted, union, modeltest.Correct(t, a, test), modeltest.Correct(t, b, test))
 	if !(plain < transport && transport < refitted) || refitted < 900 || union < 900 {
@@ -63,8 +63,8 @@ func TestTransformersOfDifferentWidthsFuse(t *testing.T) {
 	}
 	for _, o := range []fuse.Options{
 		{Refit: fuse.RefitOff, Align: align.Options{By: align.Weights}},
-		{Method: fuse.OT, Align: align.Options{By: align.Activations, Data: calib}},
-		{Method: fuse.Union, Align: align.Options{Data: calib}},
+		{Method: fuse.OT, Weights: []float64{0.5, 0.5}, Align: align.Options{By: align.Activations, Data: calib}},
+		{Method: fuse.Union, Weights: []float64{0.5, 0.5}, Align: align.Options{Data: calib}},
 	} {
 		m, _, err := fuse.Models(ctx, []*onnxio.Model{a, narrow}, o)
 		if err != nil {
