@@ -32,8 +32,8 @@ const (
 type Options struct {
 	// Method says how the child's channels come about.
 	Method Method
-	// Weights are the shares of the models; nil means equal ones, or, where a
-	// method may be chosen by measurement, chosen with it. They must sum to one.
+	// Weights are the shares of the models; nil means shares chosen by measurement
+	// with a refit, else equal ones. They must sum to one.
 	Weights []float64
 	// Onto is the model, counted from 1, whose structure and channel order the
 	// result has; zero means the last.
@@ -146,7 +146,7 @@ func Models(ctx context.Context, models []*onnxio.Model, o Options) (*onnxio.Mod
 		report := f.report(method, shares)
 		return nil, report, nil
 	}
-	if method == Auto || (method == Union && o.Weights == nil && f.fits()) {
+	if method == Auto || (o.Weights == nil && f.fits()) {
 		return f.choose(ctx, method, shares)
 	}
 	return f.make(ctx, method, shares, o.data())

@@ -1,11 +1,9 @@
 package refit
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/onnxio"
@@ -26,14 +24,12 @@ type Judge struct {
 	data    *engine.Data
 	mean    [][]float64 // by output: samples × classes probabilities, or raw values
 	columns []int       // by output: number of classes; 0 where it is no classifier's
-	own     []float64   // divergence of each parent
 }
 
 // NewJudge runs the parents. Outputs [N, K ≥ 2] count as classifiers': logits,
 // or probabilities where every row is one already.
 func NewJudge(ctx context.Context, parents []*onnxio.Model, shares []float64, data *engine.Data, o JudgeOptions) (*Judge, error) {
 	j := &Judge{o: o, data: data}
-	var all [][][]float64
 	for i, m := range parents {
 		out, columns, err := j.predict(ctx, m)
 		if err != nil {
@@ -56,23 +52,8 @@ func NewJudge(ctx context.Context, parents []*onnxio.Model, shares []float64, da
 				j.mean[k][t] += shares[i] * x
 			}
 		}
-		all = append(all, out)
-	}
-	for _, out := range all {
-		j.own = append(j.own, j.distance(out))
 	}
 	return j, nil
-}
-
-// Order lists the parents, the one whose predictions are nearest to the mean
-// first.
-func (j *Judge) Order() []int {
-	out := make([]int, len(j.own))
-	for i := range out {
-		out[i] = i
-	}
-	slices.SortStableFunc(out, func(a, b int) int { return cmp.Compare(j.own[a], j.own[b]) })
-	return out
 }
 
 // Divergence is the mean over samples and outputs of KL(mean ‖ model) in nats,

@@ -8,7 +8,8 @@ import (
 )
 
 // A target is what a layer should compute: Σ share·In·(goal in the parent),
-// less what the other side of the child's residual Add holds already.
+// less what the other side of the child's residual Add holds already; of a
+// classifier's scores it is the mixture of probabilities.
 type target struct {
 	run    *run
 	layer  *layer
@@ -16,12 +17,14 @@ type target struct {
 	other  string // the child's activation to be taken off, or ""
 	parent []string
 	rows   []align.Rows // nil: the channels stay
+	// classifier says that the goal holds the scores of classes.
+	classifier bool
 }
 
 // prepare finds the parents' activations and the maps along their channel
 // axes. note says why there is no target.
 func (t *target) prepare() (note string, err error) {
-	t.parent, t.rows = nil, nil
+	t.parent, t.rows, t.classifier = nil, nil, t.classes()
 	for i := range t.run.sources {
 		s := &t.run.sources[i]
 		name := s.tensor(t.goal)
@@ -49,6 +52,8 @@ func (t *target) childTensors() []string {
 func (t *target) batch(i int) (*engine.Value, error) {
 	var sum []float32
 	var dims []int
+	var scores [][]float32
+	var shares []float64
 	for k, name := range t.parent {
 		vs, err := t.run.parents[k].Batch(i, name)
 		if err != nil {
@@ -61,6 +66,7 @@ func (t *target) batch(i int) (*engine.Value, error) {
 		if t.rows[k] != nil {
 			data, shape = t.rows[k].Apply(data, shape, t.layer.axis)
 		}
+		scores, shares = append(scores, data), append(shares, t.run.sources[k].Share)
 		share := float32(t.run.sources[k].Share)
 		if t.run.sources[k].Union && t.rows[k] != nil {
 			share = 1
@@ -74,6 +80,9 @@ func (t *target) batch(i int) (*engine.Value, error) {
 		for j, x := range data {
 			sum[j] += share * x
 		}
+	}
+	if t.classifier {
+		sum = mixture(scores, shares, dims[1])
 	}
 	if t.other != "" {
 		vs, err := t.run.child.Batch(i, t.other)

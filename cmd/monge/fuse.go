@@ -39,7 +39,7 @@ func (a *app) fuseCommand() *cobra.Command {
 		}),
 	}
 	f.output.add(cmd)
-	cmd.Flags().Float64SliceVar(&f.weights, "weights", nil, "`LIST` of the models' shares, summing to 1 (default: equal ones)")
+	cmd.Flags().Float64SliceVar(&f.weights, "weights", nil, "`LIST` of the models' shares, summing to 1 (default: with a refit chosen by measurement, else equal ones)")
 	cmd.Flags().IntVar(&f.onto, "onto", 0, "model `N`, counted from 1, whose widths and channel order the result has (default: the last)")
 	cmd.Flags().Lookup("weights").DefValue = "0" // help prints its own
 	addChoice(cmd, &f.method, "method", "ot moves the models onto one of them, union lets their channels compete for places (default: with a refit whichever is measured to be better, else ot)", "ot", "union")
