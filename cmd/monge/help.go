@@ -62,7 +62,14 @@ Widths may differ; the result has those of --onto. Names of inputs and outputs a
 those of that model.
 
 With --data channels are matched by their activations, which needs onnxruntime;
-without, by their weights.`
+without, by their weights. Every layer is then refitted so that the result computes
+what the models compute, in the mean; no labels are needed. Without --weights their
+shares are chosen so that the predictions come nearest to the models' mean
+prediction on inputs that were not used for fitting.
+
+  ot     layers aim at the mean of matched channels
+  union  all models' channels compete for the places, also of other widths
+         (--keep, --into)`
 
 const compressHelp = `Make a model narrower. Every space that can change keeps some of its channels, and
 the others are merged into the nearest of them.

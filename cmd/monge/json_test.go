@@ -78,7 +78,7 @@ func jsonCommands(t *testing.T) map[string][]string {
 	calib, test := data(t, "mnist_calib"), data(t, "mnist_test")
 	return map[string][]string{
 		"inspect":  {"inspect", model("resnet_a")},
-		"fuse":     with(calib, "fuse", model("mlp_a"), model("mlp_b"), "-o", out(t)),
+		"fuse":     with(calib, "fuse", model("mlp_a"), model("mlp_b"), "--method", "union", "-o", out(t)),
 		"compress": with(calib, "compress", model("resnet_a"), "-o", out(t), "--keep", "0.5"),
 		"into":     with(calib, "compress", model("mlp_wide"), "-o", out(t), "--into", model("mlp_a")),
 		"eval":     with(test, "eval", model("mlp_a"), model("mlp_b"), "--limit", "10"),
