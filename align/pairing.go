@@ -266,6 +266,9 @@ func (p *Pairing) constants(na, nb *onnxpb.NodeProto, ca, cb map[int]string) err
 		return w
 	}
 	for i, name := range ca {
+		if q := p.quantized(name); q != "" {
+			return fmt.Errorf("weight %q is quantised: models are fused before that", q)
+		}
 		j := i
 		if commutative(na) && cb[i] == "" {
 			j = 1 - i
@@ -292,6 +295,17 @@ func (p *Pairing) constants(na, nb *onnxpb.NodeProto, ca, cb map[int]string) err
 		}
 	}
 	return nil
+}
+
+// quantized returns the weight of the first model that a constant is made of,
+// where that holds integers that stand for real numbers.
+func (p *Pairing) quantized(name string) string {
+	for _, root := range p.a.Analysis.Roots[name] {
+		if w := p.a.Analysis.Weights[root]; w != nil && w.Quant != nil {
+			return root
+		}
+	}
+	return ""
 }
 
 func isFloat(t onnxpb.TensorProto_DataType) bool {

@@ -88,7 +88,8 @@ type ShapeElem struct {
 }
 
 // A LinearOp is a linear operator; its multiply-accumulates per sample are
-// Positions times the product of the sizes of Axes.
+// Positions times the product of the sizes of Axes. Those of all branches of an
+// If are listed, though only one runs.
 type LinearOp struct {
 	Node      *onnxpb.NodeProto
 	Weight    string // "" when both operands are live

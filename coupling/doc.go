@@ -96,6 +96,13 @@
 // that is not understood. What is not frozen may be permuted exactly, and
 // (unless Rigid) narrowed.
 //
+// The branches of If nodes are walked as parts of the graph, each If being an
+// operator that passes on what either branch puts out ([onnxio.Model.FlatGraph]).
+// What a Loop, a Scan or a function of the model reads is frozen.
+//
+// Weights that a DequantizeLinear makes of stored integers are weights like
+// others; [Quantization] says how they are stored.
+//
 // Models are not trusted: sizes are numbers to compute with and never to
 // allocate, the work of each join is bounded, and no model causes a panic.
 //

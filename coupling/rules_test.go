@@ -1365,9 +1365,6 @@ func TestRules(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, l := range describe(a) {
-				t.Logf("SPACES %s|%s", c.name, l)
-			}
 			if d := cmp.Diff(lines(c.want), describe(a)); d != "" {
 				t.Errorf("spaces (-want +got):\n%s", d)
 			}

@@ -12,6 +12,7 @@ import (
 	"github.com/monge-ml/monge/fuse"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
 // permuted is a copy of a model with all hidden channels in another order.
@@ -159,5 +160,21 @@ func TestErrors(t *testing.T) {
 				t.Errorf("error %v, want one with %q", err, c.want)
 			}
 		})
+	}
+}
+
+// Integers are not averaged: the error says so, and names the weight.
+func TestQuantizedModels(t *testing.T) {
+	m, err := onnxtest.Parse(`
+		x: N 5
+		w = DequantizeLinear(int8_w[5 8], step<0.01>)
+		a = MatMul(x, w)
+		y = MatMul(a, w2[8 3])`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = fuse.Models(context.Background(), []*onnxio.Model{m, m}, fuse.Options{})
+	if err == nil || !strings.Contains(err.Error(), `weight "int8_w" is quantised`) {
+		t.Errorf("error %v", err)
 	}
 }

@@ -131,14 +131,21 @@ func layers(g *onnxio.Graph, a *coupling.Analysis) []Layer {
 		withWeight[l.Node] = l
 	}
 	macs := map[*onnxpb.NodeProto]int64{}
+	stored := map[*onnxpb.NodeProto]string{} // behind other nodes
 	for _, op := range a.Ops {
 		macs[op.Node] += op.MACs(nil)
+		if stored[op.Node] == "" {
+			stored[op.Node] = op.Weight
+		}
 	}
 	out := []Layer{}
 	for _, n := range g.Nodes {
 		l, ok := withWeight[n]
 		if _, counted := macs[n]; !ok && !counted {
 			continue
+		}
+		if l.Weight == "" {
+			l.Weight = stored[n]
 		}
 		row := Layer{Name: nameOf(n), Op: n.GetOpType(), Weight: l.Weight, Bias: l.Bias, Recurrent: l.Recurrent, MACs: macs[n], Dims: []int64{}, Followers: []string{}}
 		for _, w := range []string{l.Weight, l.Bias, l.Recurrent} {
