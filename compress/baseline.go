@@ -56,7 +56,7 @@ func (o *Options) strip(ctx context.Context, m *onnxio.Model, keep func(*couplin
 	b := &baseline{analysis: a, size: sizeOf(a, nil), was: map[*coupling.Space]*coupling.Space{}}
 	o.base = b
 	if o.Lossless != LosslessOff {
-		lo := lossless.Options{InputShapes: o.InputShapes, Keep: keep, Runs: 1, Threads: o.Align.Threads}
+		lo := lossless.Options{InputShapes: o.InputShapes, Keep: keep, Threads: o.Align.Threads}
 		if o.DryRun {
 			lo.Runs = -1
 		}

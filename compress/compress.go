@@ -189,6 +189,10 @@ func (o Options) model(ctx context.Context, m *onnxio.Model) (*onnxio.Model, *Re
 		report.describe(s.Analysis, o, after, nil)
 		return nil, report, nil
 	}
+	if !changes(chosen.widths) {
+		report.describe(s.Analysis, o, nil, nil)
+		return s.Model.Clone(), report, nil
+	}
 	var plan *align.Result
 	if o.fits() {
 		plan, err = align.Select(ctx, s, chosen.widths, chosen.evidence, o.selection())
@@ -200,6 +204,16 @@ func (o Options) model(ctx context.Context, m *onnxio.Model) (*onnxio.Model, *Re
 	}
 	out, err := o.finish(ctx, s, plan, report)
 	return out, report, err
+}
+
+// changes reports whether any space gets another width.
+func changes(widths map[*coupling.Space]int) bool {
+	for s, k := range widths {
+		if k != s.Width {
+			return true
+		}
+	}
+	return false
 }
 
 // selection are the options of align.Select.

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
 
 	"gonum.org/v1/gonum/dsp/fourier"
 
@@ -21,8 +24,9 @@ type SyntheticOptions struct {
 	// Shapes are the shapes of inputs whose sizes, but for the first, are free, by input name.
 	Shapes map[string][]int
 
-	// Preprocess says how pixels become inputs. Where it changes anything, samples are pixels of mean 127.5 and standard
-	// deviation 64, cut off at 0 and 255, and go through it; otherwise they are inputs of mean 0 and variance 1.
+	// Preprocess says how pixels become inputs, and so where inputs lie. With a mean or a deviation they have mean 0 and
+	// variance 1, as after any normalisation, cut off where pixels are below 0 or above 255. With a scale alone they are
+	// scaled pixels of mean 127.5 and standard deviation 64. The zero value: mean 0 and variance 1.
 	Preprocess Preprocess
 }
 
@@ -97,8 +101,13 @@ func (c *noise) bind(in IOInfo, p Preprocess) (binding, error) {
 				inner, channels = count(v.Dims[axis+1:]), v.Dims[axis]
 			}
 			for e, x := range v.F32 {
-				pixel := min(max(127.5+64*float64(x), 0), 255)
-				v.F32[e] = float32(p.channel(e / inner % channels).apply(pixel))
+				to := p.channel(e / inner % channels)
+				lo, hi := to.apply(0), to.apply(255)
+				y := float64(x)
+				if len(p.Mean)+len(p.Std) == 0 {
+					y = to.apply(127.5 + 64*y)
+				}
+				v.F32[e] = float32(min(max(y, min(lo, hi)), max(lo, hi)))
 			}
 		}
 		if in.Type == 0 {
@@ -118,17 +127,75 @@ func (c *noise) fill(out []float32, sample int) {
 		}
 		return
 	}
-	// Natural colours are mostly grey: channels share what has nine tenths of the variance.
+	// Natural colours are mostly grey: channels share what has nine tenths of the
+	// variance.
 	const shared = 0.9
+	var mix func(x, own float64) float64 = func(x, own float64) float64 { return math.Sqrt(shared)*x + math.Sqrt(1-shared)*own }
+	fields := make([][]float64, channels)
 	grey := pink(rng, h, w)
-	for ch := range channels {
-		own := pink(rng, h, w)
+	for ch := range fields {
+		fields[ch] = pink(rng, h, w)
 		for i, x := range grey {
+			fields[ch][i] = mix(x, fields[ch][i])
+		}
+	}
+	mode := os.Getenv("SYN")
+	if mode == "leaves" || mode == "half" && sample%2 == 1 {
+		leaves(rng, fields, h, w, mix)
+	}
+	for ch, field := range fields {
+		for i, x := range field {
 			at := ch*h*w + i
 			if last {
 				at = i*channels + ch
 			}
-			out[at] = float32(math.Sqrt(shared)*x + math.Sqrt(1-shared)*own[i])
+			out[at] = float32(min(max(x, -bound), bound))
+		}
+	}
+}
+
+// bound cuts off synthetic numbers, as pixels are bounded.
+const bound = 2
+
+// leaves covers fields with discs of random sizes and colours, from back to
+// front: the dead leaves model, which has the edges and the even patches of
+// natural images beside their spectrum (Ruderman 1997; Baradad et al. 2021).
+func leaves(rng *rand.Rand, fields [][]float64, h, w int, mix func(x, own float64) float64) {
+	size := float64(max(h, w))
+	const small, large, texture = 1.0 / 24, 0.6, 0.3
+	colour := make([]float64, len(fields))
+	for ch := range fields {
+		for i := range fields[ch] {
+			fields[ch][i] *= texture
+		}
+	}
+	base := make([][]float64, len(fields))
+	for ch := range fields {
+		base[ch] = slices.Clone(fields[ch])
+	}
+	n := 40
+	if v, err := strconv.Atoi(os.Getenv("SYNN")); err == nil {
+		n = v
+	}
+	for range n {
+		// Density of the radius falls as r⁻³.
+		u := rng.Float64()
+		r := 1 / math.Sqrt(u/(small*small)+(1-u)/(large*large)) * size
+		cy, cx := rng.Float64()*float64(h), rng.Float64()*float64(w)
+		g := rng.NormFloat64()
+		for ch := range colour {
+			colour[ch] = math.Sqrt(1-texture*texture) * mix(g, rng.NormFloat64())
+		}
+		for y := max(int(cy-r), 0); y < min(int(cy+r)+1, h); y++ {
+			for x := max(int(cx-r), 0); x < min(int(cx+r)+1, w); x++ {
+				dy, dx := float64(y)-cy, float64(x)-cx
+				if dy*dy+dx*dx > r*r {
+					continue
+				}
+				for ch := range fields {
+					fields[ch][y*w+x] = colour[ch] + base[ch][y*w+x]
+				}
+			}
 		}
 	}
 }

@@ -117,22 +117,33 @@ func TestSyntheticIsDeterministic(t *testing.T) {
 	}
 }
 
+// Normalised inputs stay where pixels can be; scaled ones are pixels.
 func TestSyntheticPixels(t *testing.T) {
-	d, in, err := synthetic(t, "x: N 3 16 16\ny = Relu(x)", engine.SyntheticOptions{Samples: 300,
-		Preprocess: engine.Preprocess{Scale: 1.0 / 255, Mean: []float64{0.5, 0.5, 0.5}, Std: []float64{0.25, 0.25, 0.5}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	x := batch(t, d, in, 300)["x"].F32
-	lo, hi := float32(math.Inf(1)), float32(math.Inf(-1))
-	for i, v := range x {
-		if i/256%3 == 2 && (v < -1.001 || v > 1.001) {
-			t.Fatalf("third channel holds %g", v)
+	for _, c := range []struct {
+		pre            engine.Preprocess
+		lo, hi         float32 // of the third channel
+		mean, variance float64 // of all
+	}{
+		{engine.Preprocess{Scale: 1.0 / 255, Mean: []float64{0.5, 0.5, 0.5}, Std: []float64{0.25, 0.25, 0.5}}, -1, 1, 0, 0.75},
+		{engine.Preprocess{Scale: 1.0 / 255}, 0, 1, 0.5, 0.06},
+	} {
+		d, in, err := synthetic(t, "x: N 3 16 16\ny = Relu(x)", engine.SyntheticOptions{Samples: 300, Preprocess: c.pre})
+		if err != nil {
+			t.Fatal(err)
 		}
-		lo, hi = min(lo, v), max(hi, v)
-	}
-	if lo < -2.001 || hi > 2.001 || lo > -1.9 || hi < 1.9 {
-		t.Errorf("pixels run from %g to %g", lo, hi)
+		x := batch(t, d, in, 300)["x"].F32
+		lo, hi := c.hi, c.lo
+		for i, v := range x {
+			if i/256%3 == 2 {
+				lo, hi = min(lo, v), max(hi, v)
+			}
+		}
+		if lo < c.lo-1e-6 || hi > c.hi+1e-6 || hi-lo < 0.9*(c.hi-c.lo) {
+			t.Errorf("%+v: inputs from %g to %g, want %g to %g", c.pre, lo, hi, c.lo, c.hi)
+		}
+		if mean, variance, _ := moments(x, 1); math.Abs(mean-c.mean) > 0.1 || math.Abs(variance-c.variance) > 0.25*c.variance {
+			t.Errorf("%+v: mean %.3f, variance %.3f, want %.3g and %.3g", c.pre, mean, variance, c.mean, c.variance)
+		}
 	}
 }
 

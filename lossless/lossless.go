@@ -141,6 +141,15 @@ func Strip(ctx context.Context, m *onnxio.Model, o Options) (*onnxio.Model, *Rep
 	return out, r, nil
 }
 
+// FlushedValues is the number of subnormal numbers that became zeros.
+func (r *Report) FlushedValues() int {
+	n := 0
+	for _, f := range r.Flushed {
+		n += f.Values
+	}
+	return n
+}
+
 // round removes what one look at all spaces finds.
 func (o Options) round(ctx context.Context, m *onnxio.Model, r *Report) (*onnxio.Model, bool, error) {
 	if err := ctx.Err(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/monge-ml/monge/compress"
+	"github.com/monge-ml/monge/lossless"
 	"github.com/monge-ml/monge/refit"
 )
 
@@ -13,6 +14,8 @@ import (
 type Alignment struct {
 	By      string `json:"align"`   // weights, activations or none
 	Samples int    `json:"samples"` // on which activations were compared; 0 without data
+	// Synthetic says that samples were made up.
+	Synthetic bool `json:"synthetic"`
 	// RefitSamples counts the samples that layers were refitted on; 0 without a
 	// refit.
 	RefitSamples int `json:"refit_samples"`
@@ -20,12 +23,21 @@ type Alignment struct {
 
 func (a Alignment) text() string {
 	switch {
+	case a.RefitSamples > 0:
+		return "refitted on " + a.samples(a.RefitSamples)
 	case a.Samples > 0:
-		return fmt.Sprintf("aligned by %s on %s", a.By, plural(a.Samples, "sample"))
+		return fmt.Sprintf("aligned by %s on %s", a.By, a.samples(a.Samples))
 	case a.By == "none":
 		return "not aligned"
 	}
 	return fmt.Sprintf("aligned by %s, without data", a.By)
+}
+
+func (a Alignment) samples(n int) string {
+	if a.Synthetic {
+		return plural(n, "made-up sample") + " (noise: there were no data)"
+	}
+	return plural(n, "sample")
 }
 
 // A Compression is the result of narrowing one model.
@@ -34,28 +46,167 @@ type Compression struct {
 	Into   string `json:"into,omitempty"`   // path of the narrow model that gave the widths
 	Output string `json:"output,omitempty"` // path of the result; "" for a dry run
 	DryRun bool   `json:"dry_run"`
+	Alone  bool   `json:"-"` // the lossless pass and nothing else
 	Alignment
 	Before Size `json:"before"`
 	After  Size `json:"after"`
 	*compress.Report
+	// Evaluation compares the two models; nil where nothing was measured.
+	Evaluation *Comparison `json:"evaluation,omitempty"`
 	Cost
+}
+
+// A Comparison judges a result beside its original.
+type Comparison struct {
+	Data    string  `json:"data,omitempty"` // path; "" without data
+	Samples int     `json:"samples"`
+	HeldOut bool    `json:"held_out"` // the samples are those of --data that nothing else was done with
+	Threads int     `json:"threads"`  // that worked on one operator while latency was measured; 0 if it was not
+	Before  Quality `json:"before"`
+	After   Quality `json:"after"`
 }
 
 // Print writes the result for a person.
 func (r *Compression) Print(w io.Writer) {
-	t := newTable("<space", "before", "after", "<why kept")
-	for _, s := range r.Spaces {
-		t.add(s.Name, grouped(int64(s.Before)), grouped(int64(s.After)), s.Kept)
+	printLossless(w, r.Lossless, r.Alone)
+	if !r.Alone {
+		t := newTable("<space", "before", "after", "<why kept")
+		for _, s := range r.Spaces {
+			t.add(s.Name, grouped(int64(s.Before)), grouped(int64(s.After)), s.Kept)
+		}
+		t.print(w)
+		fmt.Fprintln(w)
+	}
+	printSearch(w, r.Search)
+	printRefit(w, r.Refit)
+	r.printVerdict(w)
+	fmt.Fprintln(w)
+	if r.Alone && r.Output != "" {
+		fmt.Fprintf(w, "%s written %s\n", r.Output, r.Cost.text())
+		return
+	}
+	printEnd(w, r.Output, r.Alignment, r.Folded, r.Cost)
+}
+
+// printVerdict prints both models side by side.
+func (r *Compression) printVerdict(w io.Writer) {
+	t := newTable("<", "before", "after", "left")
+	t.add("params", count(r.Before.Params), count(r.After.Params), ofWhole(r.After.Params, r.Before.Params))
+	t.add("MACs", r.Before.macs(), r.After.macs(), ofWhole(r.After.MACs, r.Before.MACs))
+	if r.Before.Bytes > 0 && r.After.Bytes > 0 {
+		t.add("size", size(r.Before.Bytes), size(r.After.Bytes), ofWhole(r.After.Bytes, r.Before.Bytes))
+	}
+	e := r.Evaluation
+	if e == nil {
+		e = &Comparison{}
+	}
+	if a, b := e.Before.LatencyMS, e.After.LatencyMS; a != nil && b != nil {
+		t.add("latency", ms(*a), ms(*b), percent1(*b / *a))
+	}
+	if a, b := e.Before.Top1, e.After.Top1; a != nil && b != nil {
+		t.add("top-1", percent(*a), percent(*b), fmt.Sprintf("%+.2f", 100*(*b-*a)))
+	}
+	if a := e.After.Agreement; a != nil {
+		t.add("agreement", "", percent(*a), "")
 	}
 	t.print(w)
-	fmt.Fprintln(w)
-	printRefit(w, r.Refit)
-	printChange(w, r.Before, r.After)
+	switch {
+	case e.HeldOut:
+		fmt.Fprintf(w, "judged on %s of %s that nothing else was done with\n", plural(e.Samples, "sample"), e.Data)
+	case e.Data != "":
+		fmt.Fprintf(w, "judged on %s of %s\n", plural(e.Samples, "sample"), e.Data)
+	case r.Output != "" && !r.Alone:
+		fmt.Fprintln(w, "what it costs in accuracy was not measured: --eval-data takes samples for that")
+	}
 	if r.Before.OpenDims {
 		fmt.Fprintln(w, openNote)
 	}
+}
+
+func ms(x float64) string       { return fmt.Sprintf("%.3g ms", x) }
+func percent1(x float64) string { return fmt.Sprintf("%.1f%%", 100*x) }
+
+// printLossless says what was removed without a loss.
+func printLossless(w io.Writer, r *lossless.Report, alone bool) {
+	if r == nil {
+		return
+	}
+	for _, n := range r.Notes {
+		fmt.Fprintln(w, "lossless: "+n)
+	}
+	if !r.Changed() {
+		if alone && !r.Reverted {
+			fmt.Fprintln(w, "lossless: there is nothing to remove")
+		}
+		if alone || r.Reverted {
+			fmt.Fprintln(w)
+		}
+		return
+	}
+	if alone && len(r.Spaces) > 0 {
+		t := newTable("<space", "before", "after", "unread", "constant", "duplicate")
+		for _, s := range r.Spaces {
+			t.add(s.Name, grouped(int64(s.Before)), grouped(int64(s.After)), some(s.Unread), some(s.Constant), some(s.Duplicate))
+		}
+		t.print(w)
+		fmt.Fprintln(w)
+	}
+	var parts []string
+	for _, p := range []struct {
+		n    int
+		noun string
+	}{
+		{r.Unread, "unread channel"}, {r.Constant, "constant channel"}, {r.Duplicate, "duplicate channel"},
+		{len(r.UnusedNodes), "unused node"}, {len(r.UnusedInitializers), "unused initializer"},
+	} {
+		if p.n > 0 {
+			parts = append(parts, plural(p.n, p.noun))
+		}
+	}
+	if len(parts) > 0 {
+		fmt.Fprintf(w, "removed without loss: %s\n", strings.Join(parts, ", "))
+	}
+	if n := r.FlushedValues(); n > 0 {
+		fmt.Fprintf(w, "set to zero: %s in %s\n", plural(n, "subnormal number"), plural(len(r.Flushed), "weight"))
+	}
+	if c := r.Check; c != nil {
+		fmt.Fprintf(w, "checked on %s: outputs differ by %.2g of their largest value (tolerance %.2g)\n", plural(c.Runs, "random input"), c.Diff, c.Tolerance)
+	}
+	if alone {
+		for _, l := range r.Left {
+			fmt.Fprintf(w, "left in %s: %s, %s\n", l.Space, plural(l.Channels, "channel"), l.Reason)
+		}
+	}
 	fmt.Fprintln(w)
-	printEnd(w, r.Output, r.Alignment, r.Folded, r.Cost)
+}
+
+// some prints a number unless it is 0.
+func some(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return grouped(int64(n))
+}
+
+// printSearch says what was tried to find the cheapest model.
+func printSearch(w io.Writer, s *compress.Search) {
+	if s == nil {
+		return
+	}
+	t := newTable("MACs asked", "MACs", "params", "drop", "<")
+	for _, x := range s.Trials {
+		note := "too much"
+		if x.Within {
+			note = "within the limit"
+		}
+		t.add("×"+digits(x.MACs), count(x.Size.MACs), count(x.Size.Params), percent(x.Drop), note)
+	}
+	t.print(w)
+	what := "agreement with the original"
+	if s.Measure == "top1" {
+		what = "top-1"
+	}
+	fmt.Fprintf(w, "drop: in %s, on %s of %s; at most %s\n\n", what, plural(s.Samples, "sample"), s.Data, percent(s.Limit))
 }
 
 // printEnd says how a result was made and where it is.
@@ -65,9 +216,6 @@ func printEnd(w io.Writer, output string, a Alignment, folded int, c Cost) {
 		return
 	}
 	parts := []string{a.text()}
-	if a.RefitSamples > 0 {
-		parts[0] = "refitted on " + plural(a.RefitSamples, "sample")
-	}
 	if folded > 0 {
 		parts = append(parts, plural(folded, "BatchNormalization")+" folded into the layers before")
 	}

@@ -29,6 +29,17 @@ type Judged struct {
 	// OpenDims is set where free dimensions were counted as one in MACs.
 	OpenDims bool `json:"open_dims"`
 
+	Quality
+
+	Outputs  []engine.OutputEval `json:"outputs,omitempty"`
+	Recorded []engine.OutputEval `json:"recorded,omitempty"` // against the outputs in a test_data_set
+
+	LatencyRuns  int `json:"latency_runs,omitempty"`
+	LatencyBatch int `json:"latency_batch,omitempty"`
+}
+
+// Quality is how good a model is, and how fast.
+type Quality struct {
 	Top1 *float64 `json:"top1,omitempty"` // share of samples
 	Top5 *float64 `json:"top5,omitempty"`
 
@@ -37,19 +48,14 @@ type Judged struct {
 	Cosine    *float64 `json:"cosine,omitempty"`
 	MaxDiff   *float64 `json:"max_diff,omitempty"`
 
-	Outputs  []engine.OutputEval `json:"outputs,omitempty"`
-	Recorded []engine.OutputEval `json:"recorded,omitempty"` // against the outputs in a test_data_set
-
-	LatencyMS    *float64 `json:"latency_ms,omitempty"` // median
-	LatencyRuns  int      `json:"latency_runs,omitempty"`
-	LatencyBatch int      `json:"latency_batch,omitempty"`
+	LatencyMS *float64 `json:"latency_ms,omitempty"` // median
 }
 
 // Judge takes over what the engine measured.
 func Judge(e engine.Eval) Judged {
 	j := Judged{
-		Model: e.Model, Params: e.Params, Bytes: e.Bytes, Top1: e.Top1, Top5: e.Top5,
-		Agreement: e.Agreement, Cosine: e.Cosine, MaxDiff: e.MaxDiff, Outputs: e.Outputs, Recorded: e.Recorded,
+		Model: e.Model, Params: e.Params, Bytes: e.Bytes, Outputs: e.Outputs, Recorded: e.Recorded,
+		Quality: Quality{Top1: e.Top1, Top5: e.Top5, Agreement: e.Agreement, Cosine: e.Cosine, MaxDiff: e.MaxDiff},
 	}
 	if t := e.Latency; t != nil {
 		j.LatencyMS, j.LatencyRuns, j.LatencyBatch = &t.MedianMS, t.Runs, t.Batch
@@ -68,9 +74,8 @@ func (r *Evaluation) Print(w io.Writer) {
 			macs = Size{MACs: *m.MACs, OpenDims: m.OpenDims}.macs()
 		}
 		open, compared, recorded = open || m.OpenDims, compared || m.Agreement != nil, recorded || len(m.Recorded) > 0
-		latency := ""
+		latency := optional(m.LatencyMS, ms)
 		if m.LatencyMS != nil {
-			latency = fmt.Sprintf("%.3g ms", *m.LatencyMS)
 			runs, batch = min(runs, m.LatencyRuns), max(batch, m.LatencyBatch)
 		}
 		t.add(m.Model, optional(m.Top1, percent), optional(m.Top5, percent), optional(m.Agreement, percent), optional(m.Cosine, six), optional(m.MaxDiff, three),

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/monge-ml/monge/fuse"
+	"github.com/monge-ml/monge/lossless"
 )
 
 // A Fusion is the result of fusing models.
@@ -24,10 +25,18 @@ type Parent struct {
 	Model  string  `json:"model"`  // path
 	Weight float64 `json:"weight"` // its share
 	Size
+	// Lossless tells what was removed first; nil where that was off.
+	Lossless *lossless.Report `json:"lossless,omitempty"`
 }
 
 // Print writes the result for a person.
 func (r *Fusion) Print(w io.Writer) {
+	for _, m := range r.Models {
+		if m.Lossless != nil && m.Lossless.Changed() {
+			fmt.Fprintln(w, m.Model)
+		}
+		printLossless(w, m.Lossless, false)
+	}
 	t := newTable("<space", "<widths", "width", "<moved")
 	for _, s := range r.Spaces {
 		var widths, moved []string

@@ -1,7 +1,5 @@
 package report
 
-import "io"
-
 // Size is what a model costs.
 type Size struct {
 	// Params is the number of parameters: the elements of all floating-point
@@ -38,17 +36,6 @@ func (s Size) macs() string {
 		return "≥" + count(s.MACs)
 	}
 	return count(s.MACs)
-}
-
-// printChange prints sizes before and after.
-func printChange(w io.Writer, before, after Size) {
-	t := newTable("<", "before", "after", "left")
-	t.add("params", count(before.Params), count(after.Params), ofWhole(after.Params, before.Params))
-	t.add("MACs", before.macs(), after.macs(), ofWhole(after.MACs, before.MACs))
-	if before.Bytes > 0 && after.Bytes > 0 {
-		t.add("size", size(before.Bytes), size(after.Bytes), ofWhole(after.Bytes, before.Bytes))
-	}
-	t.print(w)
 }
 
 const openNote = "MACs: free dimensions were counted as one; --input-shape gives them sizes"

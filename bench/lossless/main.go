@@ -73,16 +73,12 @@ func one(w *tabwriter.Writer, path string, shapes map[string][]int, threads int,
 			ms[i] = min(ms[i], t.MedianMS)
 		}
 	}
-	flushed := 0
-	for _, f := range r.Flushed {
-		flushed += f.Values
-	}
 	diff, tolerance := "", ""
 	if r.Check != nil {
 		diff, tolerance = fmt.Sprintf("%.2g", r.Check.Diff), fmt.Sprintf("%.2g", r.Check.Tolerance)
 	}
 	fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%.3g ms\t%.3g ms\n", filepath.Base(path), r.Unread, r.Constant, r.Duplicate,
-		len(r.UnusedNodes), len(r.UnusedInitializers), flushed, r.ParamsBefore, r.ParamsAfter, diff, tolerance, ms[0], ms[1])
+		len(r.UnusedNodes), len(r.UnusedInitializers), r.FlushedValues(), r.ParamsBefore, r.ParamsAfter, diff, tolerance, ms[0], ms[1])
 	if verbose {
 		for _, l := range r.Left {
 			fmt.Fprintf(os.Stderr, "%s: %s: %d left: %s\n", filepath.Base(path), l.Space, l.Channels, l.Reason)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/report"
 )
 
@@ -19,15 +20,23 @@ type alignFlags struct {
 	refitSamples                    int
 	keepBN                          bool
 	data                            dataFlags
+	// invent lets inputs be made up where no data set is given.
+	invent bool
 }
 
-// refits reports whether operators shall be refitted: with data, unless a way
-// of alignment is named, which asks for transport alone.
+// invents reports whether inputs are to be made up: unless the user says that
+// there are none, or asks for transport alone.
+func (f *alignFlags) invents() bool {
+	return f.invent && f.data.path == "" && f.by.value == "" && f.refit.value != "off"
+}
+
+// refits reports whether operators shall be refitted: with data, made up or not,
+// unless a way of alignment is named, which asks for transport alone.
 func (f *alignFlags) refits() bool {
 	if f.refit.value != "" {
 		return f.refit.value == "on"
 	}
-	return f.data.given() && f.by.value == ""
+	return (f.data.given() || f.invents()) && f.by.value == ""
 }
 
 func (f *alignFlags) add(cmd *cobra.Command, bases []string) {
@@ -58,72 +67,113 @@ func (f *alignFlags) check(cmd *cobra.Command) error {
 		return usagef("--refit-samples is %d: want a positive number, or 0 for all", f.refitSamples)
 	case f.by.value == string(align.Activations) && !f.data.given():
 		return usagef("--align activations needs --data")
-	case f.refit.value == "on" && !f.data.given():
+	case f.refit.value == "on" && !f.data.given() && !f.invents():
 		return usagef("--refit on needs --data")
 	}
 	return f.data.check()
 }
 
-// options opens the data and onnxruntime, where they are asked for: o says how
-// channels are compared, fit holds the samples for the refit, nil without one.
-// Without onnxruntime, or without data, channels are compared by weights, and
-// the user is told so; unless what needs data was asked for by name.
-func (f *alignFlags) options(a *app, dryRun bool) (o align.Options, fit *engine.Data, err error) {
-	o = align.Options{
+// A basis is what channels are compared by and layers refitted on.
+type basis struct {
+	align align.Options
+	fit   *engine.Data // nil without a refit
+	// held are samples that are neither, nil if there are none; synthetic says
+	// that the others are made up.
+	held      *engine.Data
+	synthetic bool
+}
+
+// options opens the data and onnxruntime, where they are asked for. hold, which
+// may be nil, takes samples aside. Without onnxruntime, or without data,
+// channels are compared by weights, and the user is told so; unless what needs
+// data was asked for by name.
+func (f *alignFlags) options(a *app, dryRun bool, m *onnxio.Model, shapes map[string][]int, hold func(d *engine.Data) (fit, held *engine.Data)) (b basis, err error) {
+	b.align = align.Options{
 		By: align.Basis(f.by.value), Cost: align.Metric(f.cost.value), Mass: align.Mass(f.mass.value),
 		Scaling: align.Scaling(f.scaling.value), Solver: align.Solver(f.solver.value), Epsilon: f.epsilon,
 		Threads: a.threads, Batch: f.data.batch,
 	}
-	if o.By == "" {
-		o.By = align.Weights
+	by := b.align.By
+	if by == "" {
+		by = align.Weights
 		if f.data.given() {
-			o.By = align.Activations
+			by = align.Activations
 		}
 	}
+	b.align.By = align.Weights
 	switch {
 	case dryRun && !f.refits():
-		o.By = align.Weights // nothing is compared
-		return o, nil, nil
-	case o.By != align.Activations && !f.refits():
+		return b, nil // nothing is compared
+	case by != align.Activations && !f.refits():
+		b.align.By = by
 		if f.data.given() {
-			a.note("--data is not used: --align %s", o.By)
+			a.note("--data is not used: --align %s", by)
 		} else if f.by.value == "" {
 			a.note("without --data: channels are compared by their weights")
 		}
-		return o, nil, nil
+		return b, nil
+	case !f.data.given():
+		return f.madeUp(a, b, m, shapes)
 	}
 	data, err := f.data.open()
 	if err != nil {
-		return o, nil, err
+		return b, err
 	}
 	if _, err := a.runtime(); err != nil {
 		switch {
 		case f.by.value == string(align.Activations):
-			return o, nil, fmt.Errorf("--align activations: %w", err)
+			return b, fmt.Errorf("--align activations: %w", err)
 		case f.refit.value == "on":
-			return o, nil, fmt.Errorf("--refit on: %w", err)
+			return b, fmt.Errorf("--refit on: %w", err)
 		}
 		a.warn("%s: --data is not used, channels are compared by their weights: %s", f.data.path, oneLine(err))
-		o.By = align.Weights
-		return o, nil, nil
+		return b, nil
 	}
-	if o.By == align.Activations {
-		o.Data = data.Sample(f.samples, f.data.seed)
+	if hold != nil {
+		data, b.held = hold(data)
+	}
+	if b.align.By = by; by == align.Activations {
+		b.align.Data = data.Sample(f.samples, f.data.seed)
 	}
 	if f.refits() {
-		fit = data.Sample(f.refitSamples, f.data.seed)
+		b.fit = data.Sample(f.refitSamples, f.data.seed)
 	}
-	return o, fit, nil
+	return b, nil
 }
 
-// alignment says what options does.
-func alignment(o align.Options, fit *engine.Data) report.Alignment {
-	r := report.Alignment{By: string(o.By)}
-	if fit != nil {
-		r.RefitSamples = fit.Len()
+// madeUp makes inputs out of noise. Where that cannot be, channels are compared
+// by their weights.
+func (f *alignFlags) madeUp(a *app, b basis, m *onnxio.Model, shapes map[string][]int) (basis, error) {
+	_, err := a.runtime()
+	if err == nil {
+		b.fit, err = engine.Synthetic(m, engine.SyntheticOptions{
+			Samples: min(f.refitSamples, syntheticSamples), Seed: max(f.data.seed, 0), Shapes: shapes, Preprocess: f.data.preprocess(nil),
+		})
 	}
-	if o.Data != nil {
-		r.Samples = o.Data.Len()
+	if err != nil {
+		if f.refit.value == "on" {
+			return b, fmt.Errorf("--refit on, without --data: %w", err)
+		}
+		a.note("without --data, and no inputs could be made up (%s): channels are compared by their weights", oneLine(err))
+		return b, nil
+	}
+	b.synthetic = true
+	b.align.By, b.align.Data = align.Activations, b.fit.Sample(f.samples, engine.FileOrder)
+	a.note("without --data: layers are refitted on %d made-up inputs (noise); a few hundred real ones make a better model, --data none does without", b.fit.Len())
+	return b, nil
+}
+
+// syntheticSamples are enough: more noise says nothing new.
+const syntheticSamples = 500
+
+// report says what options did.
+func (b basis) report() report.Alignment {
+	r := report.Alignment{By: string(b.align.By), Synthetic: b.synthetic}
+	if b.fit != nil {
+		r.RefitSamples = b.fit.Len()
+	}
+	if b.align.Data != nil {
+		r.Samples = b.align.Data.Len()
 	}
 	return r
 }

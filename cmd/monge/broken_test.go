@@ -126,7 +126,7 @@ func TestBrokenInputs(t *testing.T) {
 		{"wrong dims, turned", []string{"compress", turned, "-o", result, "--keep", "0.5"}, []string{turned, "/fc2/Gemm"}},
 		{"wrong dims, fuse", []string{"fuse", turned, a, "-o", result}, []string{turned, "/fc2/Gemm"}},
 		{"NaN weights", []string{"compress", nan, "-o", result, "--keep", "0.5"}, []string{nan, "fc2.weight", "NaN"}},
-		{"NaN weights, into", []string{"compress", model("mlp_wide"), "-o", result, "--into", nan}, []string{nan, "fc2.weight", "NaN"}},
+		{"NaN weights, into", []string{"compress", model("mlp_wide"), "-o", result, "--into", nan, "--data", "none"}, []string{nan, "fc2.weight", "NaN"}},
 		{"NaN weights, fuse", []string{"fuse", a, nan, "-o", result}, []string{nan, "fc2.weight", "NaN"}},
 		{"mismatched architectures", []string{"fuse", a, model("cnn_a"), "-o", result}, []string{a, model("cnn_a")}},
 		{"mismatched architectures, into", []string{"compress", model("cnn_a"), "-o", result, "--into", a}, []string{model("cnn_a"), a}},

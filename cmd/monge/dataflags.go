@@ -68,10 +68,14 @@ func (d *dataFlags) open() (*engine.Data, error) {
 	if err != nil {
 		return nil, err
 	}
-	return engine.OpenData(d.path, engine.Preprocess{
+	return engine.OpenData(d.path, d.preprocess(classes), engine.DataOptions{Limit: d.limit, Seed: d.seed})
+}
+
+func (d *dataFlags) preprocess(classes []string) engine.Preprocess {
+	return engine.Preprocess{
 		Scale: d.scale, Mean: d.mean, Std: d.std, Layout: engine.Layout(d.layout.value),
 		Resize: d.resize, Crop: d.crop, BGR: d.bgr, Classes: classes,
-	}, engine.DataOptions{Limit: d.limit, Seed: d.seed})
+	}
 }
 
 func (d *dataFlags) classList() ([]string, error) {

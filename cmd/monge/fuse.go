@@ -7,7 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/fuse"
+	"github.com/monge-ml/monge/lossless"
 	"github.com/monge-ml/monge/report"
 )
 
@@ -17,6 +19,7 @@ type fuseFlags struct {
 	method  choice
 	keep    float64
 	into    string
+	clean   losslessFlags
 	align   alignFlags
 	output  outputFlags
 	shapes  shapeFlags
@@ -45,6 +48,7 @@ func (a *app) fuseCommand() *cobra.Command {
 	addChoice(cmd, &f.method, "method", "ot moves the models onto one of them, union lets their channels compete for places (default: with a refit whichever is measured to be better, else ot)", "ot", "union")
 	cmd.Flags().Float64Var(&f.keep, "keep", 0, "make the result `F` times as wide as the --onto model, also more than 1 (union)")
 	cmd.Flags().StringVar(&f.into, "into", "", "a `MODEL` whose widths the result has; none of its weights are used")
+	f.clean.add(cmd, "first remove unused nodes and initializers of the models and set subnormal weights to zero; channels stay, since widths are those of a model")
 	f.align.add(cmd, []string{"weights", "activations", "none"})
 	f.shapes.add(cmd)
 	cmd.Flags().SortFlags = false
@@ -72,6 +76,8 @@ func (f *fuseFlags) check(cmd *cobra.Command, models int) error {
 		}
 	}
 	switch {
+	case f.clean.contradict(cmd):
+		return usagef("give one of --lossless and --no-lossless")
 	case cmd.Flags().Changed("keep") && !(f.keep > 0):
 		return usagef("--keep is %g: want a positive factor", f.keep)
 	case cmd.Flags().Changed("keep") && f.into != "":
@@ -96,19 +102,31 @@ func (a *app) fuse(ctx context.Context, paths []string, f *fuseFlags) error {
 	if err != nil {
 		return err
 	}
-	by, fit, err := f.align.options(a, f.output.dryRun)
+	b, err := f.align.options(a, f.output.dryRun, models[0], shapes, nil)
 	if err != nil {
 		return err
 	}
 	progress, clear := a.progress()
 	defer clear()
-	by.Progress = stage(progress, "comparing activations")
+	cleaned := make([]*lossless.Report, len(models))
+	for i, m := range models {
+		if f.clean.on() {
+			o := lossless.Options{InputShapes: shapes, Threads: a.threads, Keep: func(*coupling.Space) bool { return true }}
+			if f.output.dryRun {
+				o.Runs = -1
+			}
+			if models[i], cleaned[i], err = lossless.Strip(ctx, m, o); err != nil {
+				return in(all[i], err)
+			}
+		}
+	}
+	b.align.Progress = stage(progress, "comparing activations")
 	o := fuse.Options{
-		Method: fuse.Method(f.method.value), RefitData: fit, Keep: f.keep,
-		Weights: f.weights, Onto: f.onto, Align: by, KeepBatchNorm: f.align.keepBN, InputShapes: shapes,
+		Method: fuse.Method(f.method.value), RefitData: b.fit, Keep: f.keep,
+		Weights: f.weights, Onto: f.onto, Align: b.align, KeepBatchNorm: f.align.keepBN, InputShapes: shapes,
 		DryRun: f.output.dryRun, Progress: progress,
 	}
-	if fit == nil {
+	if b.fit == nil {
 		o.Refit = fuse.RefitOff
 	}
 	if f.into != "" {
@@ -119,13 +137,13 @@ func (a *app) fuse(ctx context.Context, paths []string, f *fuseFlags) error {
 	if err != nil {
 		return err
 	}
-	r := &report.Fusion{DryRun: f.output.dryRun, Alignment: alignment(by, fit), Report: done}
+	r := &report.Fusion{DryRun: f.output.dryRun, Alignment: b.report(), Report: done}
 	for i, m := range models {
 		size, err := measure(m, shapes)
 		if err != nil {
 			return in(paths[i], err)
 		}
-		r.Models = append(r.Models, report.Parent{Model: paths[i], Weight: done.Weights[i], Size: size})
+		r.Models = append(r.Models, report.Parent{Model: paths[i], Weight: done.Weights[i], Size: size, Lossless: cleaned[i]})
 	}
 	if f.output.dryRun {
 		r.Result = r.Models[done.Onto-1].Size

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/report"
 )
 
@@ -80,6 +81,8 @@ func jsonCommands(t *testing.T) map[string][]string {
 		"inspect":  {"inspect", model("resnet_a")},
 		"fuse":     with(calib, "fuse", model("mlp_a"), model("mlp_b"), "--method", "union", "-o", out(t)),
 		"compress": with(calib, "compress", model("resnet_a"), "-o", out(t), "--keep", "0.5"),
+		"search":   with(calib, "compress", model("cnn_a"), "-o", out(t), "--max-drop", "0.05", "--limit", "100", "--eval-data", modeltest.Dir("mnist_test.npz")),
+		"lossless": {"compress", model("mlp_wide"), "-o", out(t), "--lossless"},
 		"into":     with(calib, "compress", model("mlp_wide"), "-o", out(t), "--into", model("mlp_a")),
 		"eval":     with(test, "eval", model("mlp_a"), model("mlp_b"), "--limit", "10"),
 		"convert":  {"convert", model("mlp_a"), "-o", out(t), "--external-data"},

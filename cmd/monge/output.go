@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -73,13 +75,29 @@ func (o *outputFlags) check(inputs ...string) error {
 // save writes the result with its history, and measures it. Once ctx is done
 // nothing is written.
 func (o *outputFlags) save(ctx context.Context, a *app, m *onnxio.Model, shapes map[string][]int) (report.Size, error) {
-	m.SetMetadata("monge.version", a.version)
-	m.SetMetadata("monge.command", commandLine(a.args))
+	for _, key := range slices.Sorted(maps.Keys(metadata(a))) {
+		m.SetMetadata(key, metadata(a)[key])
+	}
 	size, err := measure(m, shapes)
 	if err != nil {
 		return size, in(o.path, err)
 	}
 	return size, in(o.path, onnxio.SaveContext(ctx, o.path, m, onnxio.SaveOptions{}))
+}
+
+// metadata is what a result says about its history.
+func metadata(a *app) map[string]string {
+	return map[string]string{"monge.command": commandLine(a.args), "monge.version": a.version}
+}
+
+// metadataBytes is at least what that takes in the file.
+func (o *outputFlags) metadataBytes(a *app) int64 {
+	const framing = 24 // of a key and a value: tags and lengths
+	n := int64(0)
+	for k, v := range metadata(a) {
+		n += int64(len(k) + len(v) + framing)
+	}
+	return n
 }
 
 // commandLine prints arguments as a shell would take them.

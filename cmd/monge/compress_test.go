@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/report"
+)
+
+// labelled is a data set for --eval-data.
+var labelled = []string{"--eval-data", modeltest.Dir("mnist_test.npz")}
+
+func TestLosslessAlone(t *testing.T) {
+	path := out(t)
+	var r report.Compression
+	mustJSON(t, &r, "compress", model("mlp_wide"), "-o", path, "--lossless", "--no-latency")
+	l := r.Lossless
+	if l == nil || !l.Changed() || l.Check == nil || l.Check.Diff > 1e-5 {
+		t.Fatalf("lossless: %+v", l)
+	}
+	if r.Refit != nil || r.RefitSamples != 0 || r.Synthetic {
+		t.Errorf("more was done than asked: %+v", r.Alignment)
+	}
+	text := must(t, "compress", model("mlp_wide"), "-o", path, "--lossless", "--no-latency")
+	for _, want := range []string{"checked on 3 random inputs", "set to zero: 1 subnormal number", path + " written"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing in\n%s", want, text)
+		}
+	}
+	again := must(t, "compress", path, "-o", out(t), "--lossless", "--no-latency")
+	if !strings.Contains(again, "there is nothing to remove") {
+		t.Errorf("a second pass:\n%s", again)
+	}
+	var off report.Compression
+	mustJSON(t, &off, "compress", model("mlp_wide"), "-o", out(t), "--keep", "1", "--lossless=false", "--no-latency")
+	if off.Lossless != nil {
+		t.Errorf("with --lossless=false: %+v", off.Lossless)
+	}
+}
+
+func TestFuseCleansItsParents(t *testing.T) {
+	var r report.Fusion
+	mustJSON(t, &r, "fuse", model("mlp_wide"), model("mlp_a"), "-o", out(t))
+	if l := r.Models[0].Lossless; l == nil || l.FlushedValues() == 0 || len(l.Spaces) > 0 {
+		t.Errorf("the first model: %+v", l)
+	}
+	var off report.Fusion
+	mustJSON(t, &off, "fuse", model("mlp_wide"), model("mlp_a"), "-o", out(t), "--no-lossless")
+	if off.Models[0].Lossless != nil {
+		t.Errorf("with --no-lossless: %+v", off.Models[0].Lossless)
+	}
+}
+
+func TestSizeFlag(t *testing.T) {
+	for text, want := range map[string]int64{
+		"5MB": 5e6, "5mb": 5e6, "500kB": 500e3, "1.5GiB": 3 << 29, "2 MiB": 2 << 20, "10KiB": 10 << 10, "200000": 200000, "7B": 7, "1e3kB": 1e6,
+	} {
+		var s sizeFlag
+		if err := s.Set(text); err != nil || s.bytes != want {
+			t.Errorf("%s: %d bytes, %v; want %d", text, s.bytes, err, want)
+		}
+	}
+	for _, text := range []string{"", "MB", "-5MB", "5MG", "0", "5 M B", "NaN", "1e30GB", "five", "5iB"} {
+		var s sizeFlag
+		if err := s.Set(text); err == nil {
+			t.Errorf("%q: %d bytes, want an error", text, s.bytes)
+		}
+	}
+}
+
+func TestSize(t *testing.T) {
+	calib := data(t, "mnist_calib")
+	for _, more := range [][]string{{"--data", "none"}, calib} {
+		path := out(t)
+		must(t, with(more, "compress", model("resnet_a"), "-o", path, "--size", "80kB", "--no-latency")...)
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Size() > 80e3 || info.Size() < 70e3 {
+			t.Errorf("%d bytes, want at most 80,000 and not much less", info.Size())
+		}
+	}
+	r := run(t, "compress", model("resnet_a"), "-o", out(t), "--size", "2kB", "--data", "none")
+	if r.code != exitFailed || !strings.Contains(r.stderr, "cannot be met") || strings.Count(r.stderr, "\n") != 1 {
+		t.Errorf("exit code %d, %q", r.code, r.stderr)
+	}
+}
+
+func TestMaxDrop(t *testing.T) {
+	calib := data(t, "mnist_calib")
+	var r report.Compression
+	mustJSON(t, &r, with(calib, "compress", model("cnn_a"), "-o", out(t), "--max-drop", "0.05", "--no-latency", "--limit", "100")...)
+	s := r.Search
+	if s == nil || s.Measure != "agreement" || !s.HeldOut || s.Samples != 20 || s.Drop > 0.05 || r.RefitSamples != 80 {
+		t.Fatalf("search %+v, refit on %d", s, r.RefitSamples)
+	}
+	if r.Evaluation == nil || !r.Evaluation.HeldOut || r.Evaluation.Samples != 20 || *r.Evaluation.After.Agreement < 0.95 {
+		t.Errorf("evaluation %+v", r.Evaluation)
+	}
+	// Labels elsewhere, and no data to fit.
+	text := must(t, with(with(labelled, "compress", model("cnn_a"), "-o", out(t), "--max-drop", "0.03", "--no-latency"), calib[2:]...)...)
+	for _, want := range []string{"MACs asked", "within the limit", "drop: in top-1, on 1,000 samples", "at most 3.00%", "judged on 1,000 samples", "made-up samples"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing in\n%s", want, text)
+		}
+	}
+}
+
+func TestMadeUpInputs(t *testing.T) {
+	data(t, "mnist_calib") // needs onnxruntime
+	var made, none report.Compression
+	mustJSON(t, &made, "compress", model("cnn_a"), "-o", out(t), "--keep", "0.5", "--no-latency")
+	if !made.Synthetic || made.RefitSamples != 500 || made.By != "activations" || made.Refit == nil {
+		t.Errorf("%+v", made.Alignment)
+	}
+	mustJSON(t, &none, "compress", model("cnn_a"), "-o", out(t), "--keep", "0.5", "--no-latency", "--data", "none")
+	if none.Synthetic || none.RefitSamples != 0 || none.By != "weights" || none.Refit != nil {
+		t.Errorf("--data none: %+v", none.Alignment)
+	}
+	r := run(t, "compress", model("cnn_a"), "-o", out(t), "--keep", "0.5", "--no-latency")
+	if !strings.Contains(r.stderr, "500 made-up inputs (noise)") || !strings.Contains(r.stdout, "refitted on 500 made-up samples") {
+		t.Errorf("said %q and %q", r.stderr, r.stdout)
+	}
+	missing := func() (engine.Library, error) { return engine.Library{}, engine.ErrNoRuntime }
+	r = runWith(t, context.Background(), missing, "compress", model("cnn_a"), "-o", out(t), "--keep", "0.5")
+	if r.code != exitOK || !strings.Contains(r.stderr, "compared by their weights") || !strings.Contains(r.stderr, "monge runtime install") {
+		t.Errorf("without onnxruntime: exit code %d, %q", r.code, r.stderr)
+	}
+	r = runWith(t, context.Background(), missing, "compress", model("cnn_a"), "-o", out(t), "--keep", "0.5", "--refit", "on")
+	if r.code != exitFailed || !strings.Contains(r.stderr, "--refit on") || !strings.Contains(r.stderr, "monge runtime install") {
+		t.Errorf("without onnxruntime, --refit on: exit code %d, %q", r.code, r.stderr)
+	}
+}
+
+func TestVerdict(t *testing.T) {
+	calib := data(t, "mnist_calib")
+	compress := func(args ...string) *report.Compression {
+		var r report.Compression
+		mustJSON(t, &r, with(args, "compress", model("cnn_a"), "-o", out(t), "--keep", "0.75")...)
+		return &r
+	}
+	r := compress(calib...) // of 500 samples a fifth, since all may be used
+	e := r.Evaluation
+	if e == nil || !e.HeldOut || e.Samples != 100 || e.After.Agreement == nil || e.Before.LatencyMS == nil || e.After.LatencyMS == nil || e.Threads == 0 {
+		t.Fatalf("%+v", e)
+	}
+	if r.RefitSamples != 400 {
+		t.Errorf("refitted on %d samples", r.RefitSamples)
+	}
+	e = compress(with(calib, labelled...)...).Evaluation
+	if e.HeldOut || e.Samples != 1000 || e.Before.Top1 == nil || e.After.Top1 == nil || e.Data != labelled[1] {
+		t.Errorf("--eval-data: %+v", e)
+	}
+	r = compress(with(calib, "--eval-data", "none", "--no-latency")...)
+	if r.Evaluation != nil || r.RefitSamples != 500 {
+		t.Errorf("--eval-data none: %+v, refitted on %d", r.Evaluation, r.RefitSamples)
+	}
+	text := must(t, with(with(calib, labelled...), "compress", model("cnn_a"), "-o", out(t), "--keep", "0.75")...)
+	for _, want := range []string{"latency", "top-1", "agreement", "judged on 1,000 samples of " + labelled[1]} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing in\n%s", want, text)
+		}
+	}
+}
+
+func TestCompressUsage(t *testing.T) {
+	a := model("mlp_a")
+	for _, c := range []struct {
+		want string
+		args []string
+	}{
+		{"exactly one of", []string{"--lossless=false"}},
+		{"exactly one of", []string{"--size", "5MB", "--keep", "0.5"}},
+		{"one of --lossless and --no-lossless", []string{"--lossless", "--no-lossless", "--keep", "0.5"}},
+		{"beside --lossless alone", []string{"--lossless", "--multiple", "8"}},
+		{"want a number of bytes", []string{"--size", "5MX"}},
+		{"--size 10B is less", []string{"--size", "10B", "--data", "none"}},
+		{"--max-drop is 0", []string{"--max-drop", "0"}},
+		{"--max-drop is 2", []string{"--max-drop", "2"}},
+		{"--max-drop needs --data or --eval-data", []string{"--max-drop", "0.1"}},
+		{"--max-drop measures models", []string{"--max-drop", "0.1", "--data", "x.npz", "--dry-run"}},
+		{"--refit on needs --data", []string{"--keep", "0.5", "--refit", "on", "--data", "none"}},
+	} {
+		r := run(t, with(c.args, "compress", a, "-o", out(t))...)
+		if r.code != exitUsage || !strings.Contains(r.stderr, c.want) || strings.Count(r.stderr, "\n") != 1 {
+			t.Errorf("%v: exit code %d, %q, want %q", c.args, r.code, r.stderr, c.want)
+		}
+	}
+}
