@@ -30,14 +30,12 @@ func (o Options) allocate(ctx context.Context, s *align.Subject) (*allocation, e
 			free = append(free, sp)
 		}
 	}
-	var err error
-	if a.evidence, err = align.Observe(ctx, []align.Party{{Subject: s}}, free, o.selection()); err != nil {
-		return nil, err
-	}
-	curves, err := o.curves(ctx, s, free, a.evidence)
+	seen, err := o.observe(ctx, s, free)
 	if err != nil {
 		return nil, err
 	}
+	curves := seen.curves
+	a.evidence = seen.evidence
 	for _, sp := range free {
 		if curves[sp] == nil {
 			ratio, err := o.ratio(s.Analysis)
@@ -73,12 +71,37 @@ func (o Options) allocate(ctx context.Context, s *align.Subject) (*allocation, e
 			}
 		}
 		if best == nil {
-			return nil, fmt.Errorf("the budget cannot be met: %.4g of %.4g remain", now, o.cost(o.base.analysis, nil))
+			return nil, fmt.Errorf("%w: %.4g %s of %.4g remain", errUnmet, now, o.unit(), o.cost(o.base.analysis, nil))
 		}
 		a.widths[best] = bestTo
 		w.Set(best, bestTo)
 	}
 	return a, nil
+}
+
+// An observed is what the data say about the spaces of a subject, whatever the
+// budget.
+type observed struct {
+	subject  *align.Subject
+	evidence map[*coupling.Space]*align.Evidence
+	curves   map[*coupling.Space][]float64
+}
+
+// observe looks at the data once for all attempts at one subject.
+func (o Options) observe(ctx context.Context, s *align.Subject, free []*coupling.Space) (*observed, error) {
+	if seen := o.base.seen; seen != nil && seen.subject == s {
+		return seen, nil
+	}
+	evidence, err := align.Observe(ctx, []align.Party{{Subject: s}}, free, o.selection())
+	if err != nil {
+		return nil, err
+	}
+	curves, err := o.curves(ctx, s, free, evidence)
+	if err != nil {
+		return nil, err
+	}
+	o.base.seen = &observed{s, evidence, curves}
+	return o.base.seen, nil
 }
 
 const (

@@ -29,6 +29,8 @@ type baseline struct {
 	frame int64
 	// was finds what spaces of later analyses were at first.
 	was map[*coupling.Space]*coupling.Space
+	// seen is what allocation learnt from the data; nil before.
+	seen *observed
 }
 
 // A place is a weight axis on which spaces are first made. Spaces that share one
@@ -56,8 +58,8 @@ func (o *Options) strip(ctx context.Context, m *onnxio.Model, keep func(*couplin
 	b := &baseline{analysis: a, size: sizeOf(a, nil), was: map[*coupling.Space]*coupling.Space{}}
 	o.base = b
 	if o.Lossless != LosslessOff {
-		lo := lossless.Options{InputShapes: o.InputShapes, Keep: keep, Threads: o.Align.Threads}
-		if o.DryRun {
+		lo := lossless.Options{InputShapes: o.InputShapes, Keep: keep, Runs: o.LosslessRuns, Threads: o.Align.Threads}
+		if o.DryRun || lo.Runs == 0 && o.data() == nil {
 			lo.Runs = -1
 		}
 		o.progress("lossless")(0, 0)

@@ -2,6 +2,7 @@ package compress
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -48,6 +49,9 @@ func (o Options) check() error {
 	return nil
 }
 
+// errUnmet says that a budget asks for less than there can be.
+var errUnmet = errors.New("the budget cannot be met")
+
 // widths gives every space that may change its share of channels.
 func (o Options) widths(a *coupling.Analysis, ratio float64) map[*coupling.Space]int {
 	out := map[*coupling.Space]int{}
@@ -85,7 +89,7 @@ func (o Options) ratio(a *coupling.Analysis) (float64, error) {
 	}
 	budget := o.budget()
 	if cost(0) > budget {
-		return 0, fmt.Errorf("the budget of %.4g %s cannot be met: with one channel in every space that may change, %.4g remain", budget, o.unit(), cost(0))
+		return 0, fmt.Errorf("%w: it is %.4g %s, and with one channel in every space that may change %.4g remain", errUnmet, budget, o.unit(), cost(0))
 	}
 	lo, hi := 0.0, 1.0
 	if cost(hi) <= budget {
@@ -163,9 +167,13 @@ func itemBytes(t onnxpb.TensorProto_DataType) int64 {
 // result that is too large is made again with as much less.
 func (o Options) toSize(ctx context.Context, m *onnxio.Model) (*onnxio.Model, *Report, error) {
 	limit, over := o.Size, int64(0)
+	s, folded, err := o.prepare(m, none)
+	if err != nil {
+		return nil, nil, err
+	}
 	const attempts = 4
 	for range attempts {
-		out, report, err := o.model(ctx, m)
+		out, report, err := o.model(ctx, s, folded)
 		if err != nil || o.DryRun {
 			return out, report, err
 		}
@@ -178,7 +186,7 @@ func (o Options) toSize(ctx context.Context, m *onnxio.Model) (*onnxio.Model, *R
 			break
 		}
 	}
-	return nil, nil, fmt.Errorf("the budget of %d bytes cannot be met: %d too many remain", limit, over)
+	return nil, nil, fmt.Errorf("%w: it is %d bytes, and %d more remain", errUnmet, limit, over)
 }
 
 func sizeOf(a *coupling.Analysis, w coupling.Widths) Size {

@@ -125,7 +125,7 @@ func TestSizeBudget(t *testing.T) {
 			}
 		}
 	}
-	if _, _, err := compress.Model(context.Background(), m, compress.Options{Size: 1000}); err == nil || !strings.Contains(err.Error(), "1000 bytes cannot be met") {
+	if _, _, err := compress.Model(context.Background(), m, compress.Options{Size: 1000}); err == nil || !strings.Contains(err.Error(), "cannot be met: it is 1000 bytes") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -56,6 +56,10 @@ type Options struct {
 	// no narrow model gives the widths. Shares and budgets are still those of the
 	// model as it came.
 	Lossless Lossless
+	// LosslessRuns is the number of random inputs on which the model without them
+	// is compared with the original, by onnxruntime; zero means 3 where there are
+	// data and none without, negative none.
+	LosslessRuns int
 	// DryRun chooses widths and stops: no model is made.
 	DryRun bool
 	// Refit says whether channels are chosen by what they explain and operators
@@ -152,29 +156,47 @@ func Model(ctx context.Context, m *onnxio.Model, o Options) (*onnxio.Model, *Rep
 	case o.Size > 0:
 		return o.toSize(ctx, m)
 	}
-	return o.model(ctx, m)
-}
-
-// model compresses a model that was stripped already, to a share.
-func (o Options) model(ctx context.Context, m *onnxio.Model) (*onnxio.Model, *Report, error) {
-	s, err := align.NewSubject(m, o.coupling())
+	s, folded, err := o.prepare(m, o.ratio)
 	if err != nil {
 		return nil, nil, err
 	}
+	return o.model(ctx, s, folded)
+}
+
+// prepare analyses a model that was stripped already, and folds normalisations
+// into the producers of all spaces that would change with the ratio. Folding is
+// exact, so that several attempts can start from one subject.
+func (o Options) prepare(m *onnxio.Model, ratio func(*coupling.Analysis) (float64, error)) (*align.Subject, int, error) {
+	s, err := align.NewSubject(m, o.coupling())
+	if err != nil {
+		return nil, 0, err
+	}
 	o.base.see(s.Analysis)
+	if o.KeepBatchNorm || o.DryRun {
+		return s, 0, nil
+	}
+	r, err := ratio(s.Analysis)
+	if err != nil {
+		return nil, 0, err
+	}
+	s, folded, err := foldChanged(s, o.widths(s.Analysis, r), o.coupling())
+	if err == nil {
+		o.base.see(s.Analysis)
+	}
+	return s, folded, err
+}
+
+// none is the ratio at which all spaces change that can.
+func none(*coupling.Analysis) (float64, error) { return 0, nil }
+
+// model compresses a model to a share.
+func (o Options) model(ctx context.Context, s *align.Subject, folded int) (*onnxio.Model, *Report, error) {
 	ratio, err := o.ratio(s.Analysis)
 	if err != nil {
 		return nil, nil, err
 	}
 	report := o.base.report()
-	if !o.KeepBatchNorm && !o.DryRun {
-		// Folding follows the spaces that change under equal shares; those are the
-		// same that an allocation may change.
-		if s, report.Folded, err = foldChanged(s, o.widths(s.Analysis, ratio), o.coupling()); err != nil {
-			return nil, nil, err
-		}
-		o.base.see(s.Analysis)
-	}
+	report.Folded = folded
 	chosen := &allocation{widths: o.widths(s.Analysis, ratio)}
 	if o.fits() && o.Keep == 0 && !o.Uniform {
 		if chosen, err = o.allocate(ctx, s); err != nil {

@@ -2,9 +2,9 @@ package compress
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/onnxio"
@@ -55,11 +55,10 @@ func (o Options) search(ctx context.Context, m *onnxio.Model) (*onnxio.Model, *R
 	out.Data, out.Samples = held.Name(), held.Len()
 	o.MaxDrop, o.EvalData = 0, nil
 
-	s, err := align.NewSubject(m, o.coupling())
+	s, folded, err := o.prepare(m, none)
 	if err != nil {
 		return nil, nil, err
 	}
-	o.base.see(s.Analysis)
 	o.MACs = 1
 	least := coupling.Widths{}
 	for sp, k := range o.widths(s.Analysis, 0) {
@@ -67,29 +66,28 @@ func (o Options) search(ctx context.Context, m *onnxio.Model) (*onnxio.Model, *R
 	}
 	lo, hi := o.cost(s.Analysis, least)/max(o.budget(), 1), o.cost(s.Analysis, nil)/max(o.budget(), 1)
 	// With everything kept nothing is lost.
-	best, report, err := o.model(ctx, m)
-	if err != nil {
-		return nil, nil, err
-	}
-	if out.Measure, _, err = o.drop(ctx, m, best, held); err != nil {
-		return nil, nil, err
-	}
+	best, report := m, o.base.report()
+	report.describe(s.Analysis, o, nil, nil)
 	for hi-lo > resolution*hi {
 		o.MACs = (lo + hi) / 2
 		trial := o
 		trial.Progress = func(stage string, done, total int) {
 			o.progress(fmt.Sprintf("try %d, MACs ×%.2f: %s", len(out.Trials)+1, o.MACs, stage))(done, total)
 		}
-		next, r, err := trial.model(ctx, m)
+		next, r, err := trial.model(ctx, s, folded)
+		if errors.Is(err, errUnmet) { // widths come in steps
+			lo = o.MACs
+			continue
+		}
 		if err != nil {
 			return nil, nil, err
 		}
-		_, drop, err := trial.drop(ctx, m, next, held)
+		measure, drop, err := trial.drop(ctx, m, next, held)
 		if err != nil {
 			return nil, nil, err
 		}
 		t := Trial{MACs: o.MACs, Size: r.After, Drop: drop, Within: drop <= out.Limit}
-		out.Trials = append(out.Trials, t)
+		out.Trials, out.Measure = append(out.Trials, t), measure
 		if t.Within {
 			best, report, hi, out.Drop = next, r, o.MACs, drop
 		} else {

@@ -4,9 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 
 	"gonum.org/v1/gonum/dsp/fourier"
 
@@ -31,9 +29,9 @@ type SyntheticOptions struct {
 }
 
 // Synthetic makes inputs for a model out of noise, for calibration where there are no data. Inputs with two spatial axes
-// get noise whose amplitude falls as 1/f, like that of natural images (Field 1987), mostly shared by the channels; all
-// other inputs independent Gaussian numbers. A model with an input of integers is an error: their meaning cannot be
-// guessed.
+// get noise whose amplitude falls as 1/f, like that of natural images (Field 1987), under discs of random size and colour
+// that hide one another, which adds their edges; most of it is shared by the channels. All other inputs are independent
+// Gaussian numbers. A model with an input of integers is an error: their meaning cannot be guessed.
 //
 // Samples are made when a batch asks for them, each from the seed and its number.
 func Synthetic(m *onnxio.Model, o SyntheticOptions) (*Data, error) {
@@ -130,7 +128,7 @@ func (c *noise) fill(out []float32, sample int) {
 	// Natural colours are mostly grey: channels share what has nine tenths of the
 	// variance.
 	const shared = 0.9
-	var mix func(x, own float64) float64 = func(x, own float64) float64 { return math.Sqrt(shared)*x + math.Sqrt(1-shared)*own }
+	mix := func(x, own float64) float64 { return math.Sqrt(shared)*x + math.Sqrt(1-shared)*own }
 	fields := make([][]float64, channels)
 	grey := pink(rng, h, w)
 	for ch := range fields {
@@ -139,10 +137,7 @@ func (c *noise) fill(out []float32, sample int) {
 			fields[ch][i] = mix(x, fields[ch][i])
 		}
 	}
-	mode := os.Getenv("SYN")
-	if mode == "leaves" || mode == "half" && sample%2 == 1 {
-		leaves(rng, fields, h, w, mix)
-	}
+	leaves(rng, fields, h, w, mix)
 	for ch, field := range fields {
 		for i, x := range field {
 			at := ch*h*w + i
@@ -162,32 +157,33 @@ const bound = 2
 // natural images beside their spectrum (Ruderman 1997; Baradad et al. 2021).
 func leaves(rng *rand.Rand, fields [][]float64, h, w int, mix func(x, own float64) float64) {
 	size := float64(max(h, w))
-	const small, large, texture = 1.0 / 24, 0.6, 0.3
+	const (
+		discs        = 40
+		small, large = 1.0 / 24, 0.6 // radii, as shares of the longer side
+		texture      = 0.3           // deviation within a disc
+	)
 	colour := make([]float64, len(fields))
-	for ch := range fields {
-		for i := range fields[ch] {
-			fields[ch][i] *= texture
-		}
-	}
 	base := make([][]float64, len(fields))
-	for ch := range fields {
-		base[ch] = slices.Clone(fields[ch])
+	for ch, field := range fields {
+		for i := range field {
+			field[i] *= texture
+		}
+		base[ch] = slices.Clone(field)
 	}
-	n := 40
-	if v, err := strconv.Atoi(os.Getenv("SYNN")); err == nil {
-		n = v
-	}
-	for range n {
+	for disc := range discs {
 		// Density of the radius falls as r⁻³.
 		u := rng.Float64()
 		r := 1 / math.Sqrt(u/(small*small)+(1-u)/(large*large)) * size
+		if disc == 0 {
+			r = math.Inf(1) // the ground
+		}
 		cy, cx := rng.Float64()*float64(h), rng.Float64()*float64(w)
 		g := rng.NormFloat64()
 		for ch := range colour {
 			colour[ch] = math.Sqrt(1-texture*texture) * mix(g, rng.NormFloat64())
 		}
-		for y := max(int(cy-r), 0); y < min(int(cy+r)+1, h); y++ {
-			for x := max(int(cx-r), 0); x < min(int(cx+r)+1, w); x++ {
+		for y := int(max(cy-r, 0)); y < h && float64(y) <= cy+r; y++ {
+			for x := int(max(cx-r, 0)); x < w && float64(x) <= cx+r; x++ {
 				dy, dx := float64(y)-cy, float64(x)-cx
 				if dy*dy+dx*dx > r*r {
 					continue

@@ -168,7 +168,7 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 		o.Refit = compress.RefitOff
 	}
 	if f.alone {
-		o.Keep = 1
+		o.Keep, o.LosslessRuns = 1, losslessRuns
 	}
 	if !f.clean.on() {
 		o.Lossless = compress.LosslessOff
@@ -249,6 +249,9 @@ func (f *compressFlags) basis(a *app, m *onnxio.Model, shapes map[string][]int) 
 	}
 	return b, err
 }
+
+// losslessRuns is how often the lossless pass by itself is checked.
+const losslessRuns = 3
 
 // mostHeld bounds the samples that are held out: a thousand tell percents.
 const mostHeld = 1000
