@@ -465,9 +465,15 @@ func TestStripTrainedModels(t *testing.T) {
 				t.Fatal(err)
 			}
 			w := weights{t, g}
+			heads := map[*coupling.Space]bool{} // die only whole, behind a Softmax
+			for _, s := range a.Spaces {
+				if s.Index != nil {
+					heads[a.SpaceOf(s.Index)] = true
+				}
+			}
 			dead := 0
 			for _, s := range a.Spaces {
-				if !s.Narrowable() || s.Groups > 1 || len(s.Pieces) > 1 {
+				if !s.Narrowable() || s.Groups > 1 || len(s.Pieces) > 1 || heads[s] {
 					continue
 				}
 				for _, u := range s.Uses { // every weight that makes or carries channels 0 and 1
