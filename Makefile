@@ -38,6 +38,9 @@ bench-transformer: build ## train small transformers (needs Debian's python3-tor
 	[ -e bench/out/transformer/post_b.onnx ] || /usr/bin/python3 bench/transformer/train.py bench/out/transformer
 	/usr/bin/python3 bench/transformer/table.py bench/out/transformer
 
+bench-lossless: runtime ## what the lossless pass does to MODELS
+	$(GO) run ./bench/lossless $(MODELS)
+
 bench-conformance: runtime ## the codec on about a thousand models of Debian's libonnx-testdata
 	bench/conformance/run.sh
 

@@ -22,8 +22,8 @@ Data (--data) is one of
   .npy    one array for a model with one input
   folder  of PNG or JPEG images, sub-folders being the classes; or of onnxruntime's
           test_data_set_* folders
-Inputs become (x·scale − mean)/std. With data channels are compared by their
-activations, without data or without onnxruntime by their weights.
+Inputs become (x·scale − mean)/std. Without data compress works on made-up inputs
+(noise), fuse on weights alone; without onnxruntime both do the latter.
 
 ` + definitions + `
 Exit codes: 0 done, 1 failed, 2 mistake in the command line, 130 interrupted.
@@ -69,18 +69,38 @@ prediction on inputs that were not used for fitting.
 
   ot     layers aim at the mean of matched channels
   union  all models' channels compete for the places, also of other widths
-         (--keep, --into)`
+         (--keep, --into)
 
-const compressHelp = `Make a model narrower. Every space that can change keeps some of its channels, and
-the others are merged into the nearest of them.
+Unused nodes and initializers, and subnormal weights, are left out of the result
+(--no-lossless: not); channels stay, for widths are those of a model.`
+
+const compressHelp = `Make a model narrower. Every space that can change keeps some of its channels; the
+layers behind them are refitted in closed form so that the narrow model computes what
+the wide one does.
 
   --keep F       every space keeps max(1, round(F·n)) of its n channels
   --macs F       widths with at most this share of the multiply-accumulates
   --params F     widths with at most this share of the parameters
+  --size BYTES   widths for a file of at most this size: 5MB, 500kB, 2MiB
+  --max-drop F   the cheapest model whose accuracy, or agreement with the original
+                 where there are no labels, falls by at most F (0.01: one sample in a
+                 hundred), found by halving; what was tried is printed
   --into NARROW  the widths of a narrow model of the same architecture
+  --lossless     nothing but the lossless pass
 
-With --data channels are compared by their activations, which needs onnxruntime;
-without, by their weights.`
+The lossless pass runs first (--no-lossless: not at all). It removes channels that do
+not depend on the input, that repeat another one or that nobody reads, unused nodes
+and initializers, and sets subnormal weights to zero, on which CPUs are slow. Shares
+and budgets are of the model as it came.
+
+With --data channels are chosen and layers refitted on unlabelled samples, which needs
+onnxruntime. Without --data samples are made up out of noise: better than nothing, but
+a few hundred real ones are better by far. --data none, or no onnxruntime: channels are
+merged by their weights alone.
+
+The result is judged beside the original on samples of --data that nothing else is
+done with (a fifth; at most 200 where the rest is all needed; none of less than 100), or
+on --eval-data, which is read with the same --scale, --mean and so on.`
 
 const evalHelp = `Run models over a data set and print one table: accuracy where there are labels,
 agreement with the first model, parameters, MACs, size and latency.
