@@ -92,6 +92,10 @@ func (r *Report) Changed() bool {
 	return !r.Reverted && (r.Unread+r.Constant+r.Duplicate+len(r.UnusedNodes)+len(r.UnusedInitializers)+len(r.Flushed) > 0)
 }
 
+// mostParams bounds the models whose weights are looked at: all are in memory at
+// once, as float64, and onnxruntime holds three copies while it compares.
+const mostParams = 100e6
+
 // Strip returns a smaller model that computes the same function, within
 // 1e-5·max|y|: without channels that nobody reads, that do not depend on the
 // input, or that repeat another one; without unused nodes and initializers; and
@@ -101,19 +105,23 @@ func (r *Report) Changed() bool {
 //
 // A channel that is constant is folded into the biases of its readers, which
 // cannot be done where a Conv pads its input with zeros unless the constant is
-// zero itself; then it stays. onnxruntime, where there is one, checks the result
+// zero itself; then it stays. Of models with more than a hundred million
+// parameters, only unused nodes and initializers are removed. onnxruntime, where there is one, checks the result
 // and decides nothing else.
 func Strip(ctx context.Context, m *onnxio.Model, o Options) (*onnxio.Model, *Report, error) {
 	r := &Report{}
 	r.ParamsBefore, r.BytesBefore = engine.Size(m)
 	out := m.Clone()
-	if err := r.flush(out); err != nil {
+	large := r.ParamsBefore > mostParams
+	if large {
+		r.Notes = append(r.Notes, fmt.Sprintf("with more than %d million parameters only unused nodes and initializers are looked for", mostParams/1e6))
+	} else if err := r.flush(out); err != nil {
 		return nil, nil, err
 	}
 	if err := r.dropUnused(out); err != nil {
 		return nil, nil, err
 	}
-	for {
+	for !large {
 		next, removed, err := o.round(ctx, out, r)
 		if err != nil {
 			return nil, nil, err
@@ -129,7 +137,7 @@ func Strip(ctx context.Context, m *onnxio.Model, o Options) (*onnxio.Model, *Rep
 		}
 	}
 	r.tidy()
-	if r.Changed() {
+	if r.Changed() && !large {
 		if err := o.verify(ctx, m, out, r); err != nil {
 			return nil, nil, err
 		}
@@ -155,7 +163,7 @@ func (o Options) round(ctx context.Context, m *onnxio.Model, r *Report) (*onnxio
 	if err := ctx.Err(); err != nil {
 		return nil, false, err
 	}
-	s, err := align.NewSubject(m, coupling.Options{InputShapes: o.InputShapes})
+	s, err := align.NewSubject(m, coupling.Options{InputShapes: o.InputShapes, Opaque: true}) // branches are run or not: nothing is known of them
 	if err != nil {
 		return nil, false, err
 	}
