@@ -94,7 +94,7 @@ func (r *Report) Changed() bool {
 
 // mostParams bounds the models whose weights are looked at: all are in memory at
 // once, as float64, and onnxruntime holds three copies while it compares.
-const mostParams = 100e6
+const mostParams = 50_000_000
 
 // Strip returns a smaller model that computes the same function, within
 // 1e-5·max|y|: without channels that nobody reads, that do not depend on the
@@ -105,7 +105,7 @@ const mostParams = 100e6
 //
 // A channel that is constant is folded into the biases of its readers, which
 // cannot be done where a Conv pads its input with zeros unless the constant is
-// zero itself; then it stays. Of models with more than a hundred million
+// zero itself; then it stays. Of models with more than fifty million
 // parameters, only unused nodes and initializers are removed. onnxruntime, where there is one, checks the result
 // and decides nothing else.
 func Strip(ctx context.Context, m *onnxio.Model, o Options) (*onnxio.Model, *Report, error) {
@@ -114,7 +114,7 @@ func Strip(ctx context.Context, m *onnxio.Model, o Options) (*onnxio.Model, *Rep
 	out := m.Clone()
 	large := r.ParamsBefore > mostParams
 	if large {
-		r.Notes = append(r.Notes, fmt.Sprintf("with more than %d million parameters only unused nodes and initializers are looked for", mostParams/1e6))
+		r.Notes = append(r.Notes, fmt.Sprintf("with more than %d million parameters only unused nodes and initializers are looked for", mostParams/1_000_000))
 	} else if err := r.flush(out); err != nil {
 		return nil, nil, err
 	}
