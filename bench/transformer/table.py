@@ -2,7 +2,7 @@
 
     /usr/bin/python3 bench/transformer/table.py DIR [--monge bin/monge] [--limit N] [--only TEXT]
 
-DIR is what train.py wrote. Accuracies are top-1 on the 10,000 test images of MNIST (--limit takes fewer);
+DIR is what train.py wrote; parts of the table whose models are missing are left out. Accuracies are top-1 on the 10,000 test images of MNIST (--limit takes fewer);
 data for alignment and refit are 1,000 of 2,000 unlabelled training images. Needs Debian's python3-onnx.
 """
 import argparse
@@ -72,10 +72,15 @@ class Bench:
         self.monge(*words)
         self.row(title, out, time.time() - start)
 
+    def have(self, *names):
+        return all(os.path.exists(self.model(n)) for n in names)
+
     def section(self, title):
         print("\n%-58s %7s %9s %10s %8s" % (title, "top-1", "params", "MACs", "seconds"))
 
     def fusions(self, a, b, plain):
+        if not self.have(a, b):
+            return
         self.section("%s and %s into one, widths of %s" % (a, b, b))
         for name in (a, b):
             self.row(name, self.model(name))
@@ -91,6 +96,8 @@ class Bench:
         self.make("as by default: whichever is measured to be better", "fuse", (a, b))
 
     def compressions(self, name):
+        if not self.have(name):
+            return
         self.section(name + " narrowed: heads and hidden units")
         self.row(name, self.model(name))
         for keep in ("0.75", "0.5"):
@@ -99,7 +106,17 @@ class Bench:
             self.make("--keep %s, refit" % keep, "compress", (name,), "--keep", keep)
         self.make("--macs 0.5, refit", "compress", (name,), "--macs", "0.5")
 
+    def into(self, name, narrow):
+        if not self.have(name, narrow):
+            return
+        self.section("%s in the widths of %s, residual stream included" % (name, narrow))
+        self.row(name, self.model(name))
+        self.make("--into by activations", "compress", (name,), "--into", self.model(narrow), "--align", "activations")
+        self.make("--into, refit", "compress", (name,), "--into", self.model(narrow))
+
     def forms(self, name):
+        if not self.have(*(name + form for form in FORMS)):
+            return
         self.section("%s as written by different exporters: --keep 0.5, refit" % name)
         for form in FORMS:
             report = self.monge("inspect", self.model(name + form))
@@ -121,10 +138,7 @@ def main():
         b.forms("pre_a")
         for name in ("pre_a", "post_a"):
             b.compressions(name)
-        b.section("wide in the widths of pre_a, residual stream included")
-        b.row("wide", b.model("wide"))
-        b.make("--into pre_a by activations", "compress", ("wide",), "--into", b.model("pre_a"), "--align", "activations")
-        b.make("--into pre_a, refit", "compress", ("wide",), "--into", b.model("pre_a"))
+        b.into("wide", "pre_a")
         b.fusions("pre_a", "pre_b", True)
         b.fusions("pre_a_packed", "pre_b_packed", True)
         b.fusions("post_a", "post_b", True)
