@@ -2,6 +2,7 @@ package align
 
 import (
 	"math"
+	"slices"
 
 	"github.com/monge-ml/monge/internal/dense"
 	"github.com/monge-ml/monge/ot"
@@ -43,13 +44,14 @@ func squares(dst, x []float64, d int) {
 // cancels where x and y nearly agree; exact, if given, then recomputes a pair.
 func (m *moments) addCost(c *ot.Cost, metric Metric, exact func(p, q int) float64) {
 	for p := range m.n {
-		for q := range m.k {
-			i := p*m.k + q
+		row := c.Data[p*c.K:][:m.k]
+		for q := range row {
+			xy := m.xy[p*m.k+q]
 			if metric == Cosine {
-				c.Data[i] += cosine(m.xy[i], m.xx[p], m.yy[q])
+				row[q] += cosine(xy, m.xx[p], m.yy[q])
 				continue
 			}
-			d := m.xx[p] + m.yy[q] - 2*m.xy[i]
+			d := m.xx[p] + m.yy[q] - 2*xy
 			if scale := m.xx[p] + m.yy[q]; d < 1e-6*scale {
 				switch {
 				case exact != nil:
@@ -62,7 +64,7 @@ func (m *moments) addCost(c *ot.Cost, metric Metric, exact func(p, q int) float6
 			if metric != SquaredEuclidean {
 				d = math.Sqrt(d)
 			}
-			c.Data[i] += d
+			row[q] += d
 		}
 	}
 }
@@ -82,16 +84,45 @@ func cosine(xy, xx, yy float64) float64 {
 	return d
 }
 
-// addFeatureCost adds the metric between the rows of two feature matrices.
+// costRows is how many sources are compared at a time: the inner products of
+// all of them would take as much memory as the costs.
+const costRows = 384
+
+// addFeatureCost adds the metric between the rows of two feature matrices. For
+// those of one matrix among themselves, half of it is calculated.
 func addFeatureCost(c *ot.Cost, x, y features, metric Metric) {
-	m := newMoments(x.rows, y.rows)
-	m.add(x.data, y.data, x.cols)
-	m.addCost(c, metric, func(p, q int) float64 {
-		s := 0.0
-		for j := range x.cols {
-			d := x.data[p*x.cols+j] - y.data[q*y.cols+j]
-			s += d * d
-		}
-		return s
+	self := slices.EqualFunc(x.parts, y.parts, func(a, b part) bool {
+		return len(a.data) == len(b.data) && (len(a.data) == 0 || &a.data[0] == &b.data[0])
 	})
+	yy := make([]float64, y.rows)
+	for _, p := range y.parts {
+		squares(yy, p.data, p.cols)
+	}
+	for from := 0; from < x.rows; from += costRows {
+		n, k := min(costRows, x.rows-from), y.rows
+		if self {
+			k = from + n
+		}
+		m := &moments{n, k, make([]float64, n), yy, make([]float64, n*k)}
+		for i, p := range x.parts {
+			part := p.data[from*p.cols:][:n*p.cols]
+			squares(m.xx, part, p.cols)
+			dense.AddMul(dense.New(n, k, m.xy), 1, dense.New(n, p.cols, part), dense.New(k, p.cols, y.parts[i].data).T())
+		}
+		block := &ot.Cost{N: n, K: c.K, Data: c.Data[from*c.K:][:n*c.K]}
+		m.addCost(block, metric, func(p, q int) float64 {
+			s := 0.0
+			for i, a := range x.parts {
+				b := y.parts[i].data[q*a.cols:][:a.cols]
+				for j, v := range a.data[(from+p)*a.cols:][:a.cols] {
+					d := v - b[j]
+					s += d * d
+				}
+			}
+			return s
+		})
+	}
+	if self {
+		dense.Mirror(dense.New(c.N, c.K, c.Data))
+	}
 }

@@ -334,9 +334,12 @@ func (s *Subject) sensitivity(sp *coupling.Space, u coupling.Use, group int) (*m
 	if f.cols == 0 {
 		return nil, fmt.Errorf("weight %q: channels of %q are not read", u.Tensor, sp.Name)
 	}
-	out := mat.NewSymDense(f.rows, nil)
-	out.SymOuterK(1, mat.NewDense(f.rows, f.cols, f.data))
-	return out, nil
+	out := dense.New[float64](f.rows, f.rows, nil)
+	for _, p := range f.parts {
+		dense.AddGram(out, 1, dense.New(f.rows, p.cols, p.data))
+	}
+	dense.Mirror(out)
+	return mat.NewSymDense(f.rows, out.Data), nil
 }
 
 // Choose keeps k of the n channels of a group: the others are removed one by

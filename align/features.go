@@ -7,10 +7,17 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// features are vectors of channels, one row each, row-major.
+// features are vectors of channels, cols numbers each, in parts that come from
+// one weight each.
 type features struct {
 	rows, cols int
-	data       []float64
+	parts      []part
+}
+
+// A part holds cols numbers of each channel, row-major.
+type part struct {
+	cols int
+	data []float64
 }
 
 // A reading is what one producer says about the channels of a space: one
@@ -81,25 +88,38 @@ func (s *Subject) appendFeatures(r *reading, t *transform, sp *coupling.Space, u
 	places := placesOf(w.Axes[u.Axis], sp)
 	for g := range r.groups {
 		f := &r.groups[g]
+		f.rows = sp.Width
 		each := 0
 		if len(places[g]) > 0 {
 			each = len(places[g][0])
 		}
-		cols := f.cols + each*outer*inner
-		next := make([]float64, sp.Width*cols)
-		for c := range sp.Width {
-			row := next[c*cols:][:cols]
-			copy(row, f.data[c*f.cols:][:f.cols])
-			at := f.cols
-			for _, p := range places[g][c] {
-				for o := range outer {
-					at += copy(row[at:], data[(o*n+p)*inner:][:inner])
+		p := part{cols: each * outer * inner}
+		if outer == 1 && inPlace(places[g], n) {
+			p.data = data
+		} else {
+			p.data = make([]float64, 0, sp.Width*p.cols)
+			for _, at := range places[g] {
+				for _, i := range at {
+					for o := range outer {
+						p.data = append(p.data, data[(o*n+i)*inner:][:inner]...)
+					}
 				}
 			}
 		}
-		*f = features{sp.Width, cols, next}
+		f.cols += p.cols
+		f.parts = append(f.parts, p)
 	}
 	return nil
+}
+
+// inPlace reports whether n channels stand one by one along an axis.
+func inPlace(places [][]int, n int) bool {
+	for c, at := range places {
+		if len(at) != 1 || at[0] != c {
+			return false
+		}
+	}
+	return len(places) == n
 }
 
 // placesOf lists, for each group and channel of a space, its positions along an
@@ -144,13 +164,14 @@ func importance(rs []reading, group int, kind Mass) []float64 {
 	n := rs[0].groups[group].rows
 	out := make([]float64, n)
 	for _, r := range rs {
-		f := r.groups[group]
-		for c := range n {
-			for _, x := range f.data[c*f.cols:][:f.cols] {
-				if kind == ImportanceL1 {
-					out[c] += math.Abs(x)
-				} else {
-					out[c] += x * x
+		for _, p := range r.groups[group].parts {
+			for c := range n {
+				for _, x := range p.data[c*p.cols:][:p.cols] {
+					if kind == ImportanceL1 {
+						out[c] += math.Abs(x)
+					} else {
+						out[c] += x * x
+					}
 				}
 			}
 		}
