@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
@@ -58,6 +59,11 @@ type Options struct {
 type Report struct {
 	Samples int     `json:"samples"`
 	Layers  []Layer `json:"layers"`
+	// Statistics are the seconds spent on evaluating the models piece by piece
+	// and summing moments, Solves those on least squares, the search of ridge
+	// strengths included.
+	Statistics float64 `json:"statistics_seconds"`
+	Solves     float64 `json:"solve_seconds"`
 }
 
 // A Layer is the outcome for one operator. Errors are squared errors against
@@ -96,6 +102,7 @@ func Refit(ctx context.Context, child *onnxio.Model, sources []Source, o Options
 	}
 	defer r.close()
 	report := &Report{Samples: o.Data.Len()}
+	start := time.Now()
 	for i, l := range r.layers {
 		if err := ctx.Err(); err != nil {
 			return nil, nil, err
@@ -111,6 +118,8 @@ func Refit(ctx context.Context, child *onnxio.Model, sources []Source, o Options
 			o.Progress(i+1, len(r.layers))
 		}
 	}
+	report.Solves = r.solving.Seconds()
+	report.Statistics = time.Since(start).Seconds() - report.Solves
 	return r.model, report, nil
 }
 
@@ -125,6 +134,7 @@ type run struct {
 	touched map[*onnxpb.NodeProto]bool
 	child   *engine.Flow
 	parents []*engine.Flow
+	solving time.Duration // so far
 }
 
 func (r *run) open() (err error) {
@@ -294,6 +304,8 @@ func (r *run) fit(ctx context.Context, l *layer, t *target, w *weights, out *Lay
 	if err != nil {
 		return err
 	}
+	start := time.Now()
+	defer func() { r.solving += time.Since(start) }()
 	if len(train) != l.groups || len(held) != l.groups {
 		return fmt.Errorf("%d groups of moments for %d", len(train), l.groups)
 	}
