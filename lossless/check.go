@@ -39,7 +39,7 @@ func (o Options) verify(ctx context.Context, before, after *onnxio.Model, r *Rep
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		r.Notes = append(r.Notes, fmt.Sprintf("the result was not run: %v", err))
+		r.Check, r.Notes = nil, append(r.Notes, fmt.Sprintf("the result was not run: %v", err))
 		return nil
 	}
 	if _, err := engine.Available(); err != nil {
@@ -62,8 +62,9 @@ func (o Options) verify(ctx context.Context, before, after *onnxio.Model, r *Rep
 	if o.Runs == 0 {
 		runs = 3
 	}
-	check := &Check{Runs: runs}
+	r.Check = &Check{Runs: runs}
 	skipped := map[string]bool{}
+	worst, allowed := map[string]float64{}, map[string]float64{} // over all runs
 	for i := range runs {
 		in, err := o.inputs(sessions[0].Inputs(), i, false)
 		if err != nil {
@@ -101,25 +102,27 @@ func (o Options) verify(ctx context.Context, before, after *onnxio.Model, r *Rep
 				skipped[name] = true
 				continue
 			}
-			allowed := max(own, tolerance)
+			least := tolerance
 			if y.I64 != nil {
-				allowed = max(own, toleranceInt)
+				least = toleranceInt
 			}
 			diff, ok := difference(y, got[name])
-			check.Diff, check.Tolerance = max(check.Diff, diff), max(check.Tolerance, allowed)
-			switch {
-			case !ok:
-				r.Check = check
+			if !ok {
 				r.revert(fmt.Sprintf("%q changed its shape, or what is finite in it", name))
 				return nil
-			case diff > allowed:
-				r.Check = &Check{Runs: i + 1, Diff: diff, Tolerance: allowed}
-				r.revert(fmt.Sprintf("%q differs by %.2g, more than %.2g", name, diff, allowed))
-				return nil
 			}
+			worst[name], allowed[name] = max(worst[name], diff), max(allowed[name], own, least)
 		}
 	}
-	r.Check = check
+	for _, info := range sessions[0].Outputs() {
+		name := info.Name
+		if worst[name] > allowed[name] {
+			r.Check.Diff, r.Check.Tolerance = worst[name], allowed[name]
+			r.revert(fmt.Sprintf("%q differs by %.2g, more than %.2g", name, worst[name], allowed[name]))
+			return nil
+		}
+		r.Check.Diff, r.Check.Tolerance = max(r.Check.Diff, worst[name]), max(r.Check.Tolerance, allowed[name])
+	}
 	for _, info := range sessions[0].Outputs() {
 		if skipped[info.Name] {
 			r.Notes = append(r.Notes, fmt.Sprintf("%q was not compared: its shape, or what is finite in it, hangs on rounding", info.Name))
