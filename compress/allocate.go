@@ -76,7 +76,39 @@ func (o Options) allocate(ctx context.Context, s *align.Subject) (*allocation, e
 		a.widths[best] = bestTo
 		w.Set(best, bestTo)
 	}
+	o.refill(s, a, w, curves, budget)
 	return a, nil
+}
+
+// refill gives channels back while the budget allows it, where they are worth
+// most: the last step down may have saved more than was needed.
+func (o Options) refill(s *align.Subject, a *allocation, w coupling.Widths, curves map[*coupling.Space][]float64, budget float64) {
+	for {
+		now := o.cost(s.Analysis, w)
+		var best *coupling.Space
+		bestTo, bestWorth := 0, 0.0
+		for _, sp := range s.Analysis.Spaces {
+			curve, k := curves[sp], a.widths[sp]
+			to := k + max(o.Multiple, 1)
+			if curve == nil || to > sp.Width {
+				continue
+			}
+			w.Set(sp, to)
+			more := o.cost(s.Analysis, w)
+			w.Set(sp, k)
+			if more > budget || more <= now {
+				continue
+			}
+			if worth := (curve[k] - curve[to]) / (more - now); worth > bestWorth {
+				best, bestTo, bestWorth = sp, to, worth
+			}
+		}
+		if best == nil {
+			return
+		}
+		a.widths[best] = bestTo
+		w.Set(best, bestTo)
+	}
 }
 
 // An observed is what the data say about the spaces of a subject, whatever the

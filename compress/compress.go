@@ -2,6 +2,7 @@ package compress
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/monge-ml/monge/align"
@@ -11,6 +12,7 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 	"github.com/monge-ml/monge/refit"
+	"github.com/monge-ml/monge/tune"
 )
 
 // Options are the settings of a compression. Of Keep, MACs, Params, Size and
@@ -67,6 +69,10 @@ type Options struct {
 	Refit Refit
 	// RefitData are the inputs for selection and refit; nil means Align.Data.
 	RefitData *engine.Data
+	// Tune is the number of epochs that the refitted model is distilled for
+	// (package tune). Zero means as many as cost no more than 1.5e12
+	// multiply-accumulates, at most 10 and none if not 3; negative means none.
+	Tune int
 	// Progress, if set, is told what is being done, and how far it is.
 	Progress func(stage string, done, total int)
 
@@ -120,6 +126,8 @@ type Report struct {
 	Search *Search `json:"search,omitempty"`
 	// Refit tells about every refitted operator; nil without a refit.
 	Refit *refit.Report `json:"refit,omitempty"`
+	// Tune tells about the distillation; nil without one.
+	Tune *tune.Report `json:"tune,omitempty"`
 }
 
 // Size is what a model costs.
@@ -255,10 +263,50 @@ func (o Options) finish(ctx context.Context, s *align.Subject, plan *align.Resul
 	if !o.fits() || report.After == sizeOf(s.Analysis, nil) {
 		return out, nil
 	}
-	out, report.Refit, err = refit.Refit(ctx, out, []refit.Source{{Subject: s, Share: 1, Maps: plan.Maps}}, refit.Options{
+	sources := []refit.Source{{Subject: s, Share: 1, Maps: plan.Maps}}
+	out, report.Refit, err = refit.Refit(ctx, out, sources, refit.Options{
 		Data: o.data(), Threads: o.Align.Threads, Batch: o.Align.Batch, Progress: o.progress("refit"),
 	})
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	epochs := o.epochs(report)
+	if epochs == 0 {
+		return out, nil
+	}
+	tuned, done, err := tune.Distill(ctx, out, sources, tune.Options{
+		Data: o.data(), Epochs: epochs, Threads: o.Align.Threads, Progress: o.progress("tune"),
+	})
+	if errors.Is(err, tune.ErrUntrainable) {
+		report.Tune = &tune.Report{Note: err.Error()}
+		return out, nil
+	}
+	report.Tune = done
+	return tuned, err
+}
+
+const (
+	// mostEpochs bounds the epochs that are chosen, and fewer than leastEpochs
+	// are not worth their while.
+	mostEpochs, leastEpochs = 10, 3
+	// tuneMACs is what tuning may cost, in multiply-accumulates, where epochs are
+	// chosen: a minute or so on two cores.
+	tuneMACs = 1.5e12
+	// backward is what a run forwards and backwards costs, in runs forwards.
+	backward = 3
+)
+
+// epochs is the number of epochs of distillation after the refit.
+func (o Options) epochs(r *Report) int {
+	if o.Tune != 0 || r.After.Open {
+		return max(o.Tune, 0)
+	}
+	each := float64(o.data().Len()) * float64(r.Before.MACs+backward*r.After.MACs)
+	n := min(mostEpochs, int(tuneMACs/max(each, 1)))
+	if n < leastEpochs {
+		return 0
+	}
+	return n
 }
 
 // Into moves a wide model into the widths of a narrow one of the same

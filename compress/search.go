@@ -54,6 +54,9 @@ func (o Options) search(ctx context.Context, m *onnxio.Model) (*onnxio.Model, *R
 	}
 	out.Data, out.Samples = held.Name(), held.Len()
 	o.MaxDrop, o.EvalData = 0, nil
+	if o.Tune == 0 {
+		o.Tune = -1 // every trial would be distilled
+	}
 
 	s, folded, err := o.prepare(m, none)
 	if err != nil {

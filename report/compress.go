@@ -8,6 +8,7 @@ import (
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/lossless"
 	"github.com/monge-ml/monge/refit"
+	"github.com/monge-ml/monge/tune"
 )
 
 // Alignment says how channels were compared.
@@ -79,6 +80,7 @@ func (r *Compression) Print(w io.Writer) {
 	}
 	printSearch(w, r.Search)
 	printRefit(w, r.Refit)
+	printTune(w, r.Tune)
 	r.printVerdict(w)
 	fmt.Fprintln(w)
 	if r.Alone && r.Output != "" {
@@ -221,6 +223,25 @@ func printEnd(w io.Writer, output string, a Alignment, folded int, c Cost) {
 	}
 	fmt.Fprintln(w, strings.Join(parts, "; "))
 	fmt.Fprintf(w, "%s written %s\n", output, c.text())
+}
+
+// printTune says what a distillation brought.
+func printTune(w io.Writer, r *tune.Report) {
+	if r == nil {
+		return
+	}
+	if r.Note != "" {
+		fmt.Fprintf(w, "not distilled: the model %s\n\n", r.Note)
+		return
+	}
+	text := fmt.Sprintf("distilled for %s on %s", plural(r.Epochs, "epoch"), plural(r.Samples, "sample"))
+	if r.HeldOut > 0 {
+		text += fmt.Sprintf(": loss on %d others %.4f, before %.4f", r.HeldOut, r.After, r.Before)
+	}
+	if r.Kept {
+		text += "; no better, so the refitted weights stay"
+	}
+	fmt.Fprintf(w, "%s\n\n", text)
 }
 
 // printRefit says how near the refitted layers come to what they should compute.

@@ -93,10 +93,12 @@ not depend on the input, that repeat another one or that nobody reads, unused no
 and initializers, and sets subnormal weights to zero, on which CPUs are slow. Shares
 and budgets are of the model as it came.
 
-With --data channels are chosen and layers refitted on unlabelled samples, which needs
-onnxruntime. Without --data samples are made up out of noise: better than nothing, but
-a few hundred real ones are better by far. --data none, or no onnxruntime: channels are
-merged by their weights alone.
+With --data, which needs onnxruntime and no labels, those channels stay that explain
+most of what the layers behind them compute, the layers are refitted, and the result
+is distilled from the original where that is cheap (--tune). Without --data samples
+are made up out of noise for the refit: better than nothing, but a few hundred real
+ones are better by far. --data none, or no onnxruntime: channels are merged by their
+weights alone.
 
 The result is judged beside the original on samples of --data that nothing else is
 done with (a fifth; at most 200 where the rest is all needed; none of less than 100), or

@@ -1,0 +1,245 @@
+package tune
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
+
+// errNoRule says that an operator's gradient is not known here.
+var errNoRule = errors.New("no gradient")
+
+// A tape writes the nodes that compute gradients behind the nodes of a model,
+// in reverse order (reverse-mode differentiation).
+type tape struct {
+	graph *onnxio.Graph
+	proto *onnxpb.GraphProto
+	opset int64
+	dims  map[string][]int // sizes of activations in one run
+	// values are lists of integers that the model computes from sizes.
+	values map[string][]int
+	live   map[string]bool // tensors that gradients are wanted for
+	sums   map[string][]string
+	n      int
+}
+
+// A rule hands the gradient dy of a node's first output on to its inputs.
+type rule func(t *tape, n *onnxpb.NodeProto, dy string) error
+
+// sum is the gradient of a tensor, all uses added up; "" where there is none.
+func (t *tape) sum(tensor string) string {
+	parts := t.sums[tensor]
+	if len(parts) == 0 {
+		return ""
+	}
+	for len(parts) > 1 {
+		parts = append([]string{t.node("Add", parts[:2])}, parts[2:]...)
+	}
+	t.sums[tensor] = parts
+	return parts[0]
+}
+
+// give adds to the gradient of a tensor.
+func (t *tape) give(tensor, gradient string) {
+	t.sums[tensor] = append(t.sums[tensor], gradient)
+}
+
+// needs reports whether a gradient of the i-th input of a node is wanted.
+func (t *tape) needs(n *onnxpb.NodeProto, i int) bool {
+	return i < len(n.GetInput()) && t.live[n.GetInput()[i]]
+}
+
+// shape is the size of a tensor, constant or not.
+func (t *tape) shape(tensor string) ([]int, error) {
+	if d, ok := t.dims[tensor]; ok {
+		return d, nil
+	}
+	if c := t.graph.Constant(tensor); c != nil {
+		out := make([]int, len(c.GetDims()))
+		for i, d := range c.GetDims() {
+			out[i] = int(d)
+		}
+		return out, nil
+	}
+	return nil, fmt.Errorf("%w: the size of %q is not known", errNoRule, tensor)
+}
+
+func (t *tape) fresh() string {
+	t.n++
+	return fmt.Sprintf("gradient/%d", t.n)
+}
+
+// node appends a node with one output and returns that.
+func (t *tape) node(op string, inputs []string, attrs ...*onnxpb.AttributeProto) string {
+	out := t.fresh()
+	t.proto.Node = append(t.proto.Node, &onnxpb.NodeProto{OpType: &op, Input: slices.Clone(inputs), Output: []string{out}, Attribute: attrs})
+	return out
+}
+
+func (t *tape) constant(c *onnxio.Tensor) string {
+	t.proto.Initializer = append(t.proto.Initializer, c.Proto())
+	return c.Name
+}
+
+func (t *tape) ints(v ...int) string {
+	x := make([]int64, len(v))
+	for i := range v {
+		x[i] = int64(v[i])
+	}
+	return t.constant(onnxio.NewInts(t.fresh(), []int{len(v)}, x))
+}
+
+func (t *tape) floats(dims []int, v ...float64) string {
+	return t.constant(onnxio.NewTensor(t.fresh(), onnxpb.TensorProto_FLOAT, dims, v))
+}
+
+func (t *tape) scalar(v float64) string { return t.floats(nil, v) }
+
+// filled is a constant of one value.
+func (t *tape) filled(dims []int, v float64) string {
+	x := make([]float64, product(dims))
+	for i := range x {
+		x[i] = v
+	}
+	return t.floats(dims, x...)
+}
+
+func (t *tape) mul(a, b string) string { return t.node("Mul", []string{a, b}) }
+
+func (t *tape) scale(x string, by float64) string {
+	if by == 1 {
+		return x
+	}
+	return t.mul(x, t.scalar(by))
+}
+
+// mask turns a Bool into 0 and 1.
+func (t *tape) mask(x string) string {
+	return t.node("Cast", []string{x}, attrInt("to", int(onnxpb.TensorProto_FLOAT)))
+}
+
+func (t *tape) reshape(x string, dims ...int) string {
+	return t.node("Reshape", []string{x, t.ints(dims...)})
+}
+
+func (t *tape) transpose(x string, perm ...int) string {
+	return t.node("Transpose", []string{x}, attrInts("perm", perm...))
+}
+
+// swapped transposes the last two axes.
+func (t *tape) swapped(x string, rank int) string {
+	perm := upTo(rank)
+	perm[rank-2], perm[rank-1] = rank-1, rank-2
+	return t.transpose(x, perm...)
+}
+
+func (t *tape) reduce(x string, keep bool, axes ...int) string {
+	k := attrInt("keepdims", 0)
+	if keep {
+		k = attrInt("keepdims", 1)
+	}
+	if t.opset < 13 {
+		return t.node("ReduceSum", []string{x}, attrInts("axes", axes...), k)
+	}
+	return t.node("ReduceSum", []string{x, t.ints(axes...)}, k)
+}
+
+// slice takes a range of every axis, with steps of one.
+func (t *tape) slice(x string, from, to []int) string {
+	if t.opset < 10 {
+		return t.node("Slice", []string{x}, attrInts("starts", from...), attrInts("ends", to...))
+	}
+	return t.node("Slice", []string{x, t.ints(from...), t.ints(to...)})
+}
+
+// pad puts zeros before and after.
+func (t *tape) pad(x string, before, after []int) string {
+	pads := append(slices.Clone(before), after...)
+	if t.opset < 11 {
+		return t.node("Pad", []string{x}, attrInts("pads", pads...))
+	}
+	return t.node("Pad", []string{x, t.ints(pads...)})
+}
+
+// unbroadcast sums a gradient of size from over the axes along which a tensor
+// of size to was repeated.
+func (t *tape) unbroadcast(x string, from, to []int) string {
+	var axes []int
+	lead := len(from) - len(to)
+	for i, d := range from {
+		if i < lead || (to[i-lead] == 1 && d != 1) {
+			axes = append(axes, i)
+		}
+	}
+	if len(axes) > 0 {
+		x = t.reduce(x, true, axes...)
+	}
+	if lead > 0 {
+		x = t.reshape(x, to...)
+	}
+	return x
+}
+
+// backward writes the gradients of all nodes, last first. Nodes without a rule
+// are returned; the gradients before them are not complete then.
+func (t *tape) backward(nodes []*onnxpb.NodeProto) (missing []*onnxpb.NodeProto, err error) {
+	for _, n := range slices.Backward(nodes) {
+		if !slices.ContainsFunc(n.GetInput(), func(in string) bool { return t.live[in] }) {
+			continue
+		}
+		dy, others := t.sum(n.GetOutput()[0]), false
+		for _, o := range n.GetOutput()[1:] {
+			others = others || len(t.sums[o]) > 0
+		}
+		if dy == "" && !others {
+			continue
+		}
+		r := rules[n.GetOpType()]
+		if r == nil || n.GetDomain() != "" || (others && n.GetOpType() != "Split") {
+			missing = append(missing, n)
+			continue
+		}
+		switch err := r(t, n, dy); {
+		case errors.Is(err, errNoRule):
+			missing = append(missing, n)
+		case err != nil:
+			return nil, fmt.Errorf("gradient of %s: %w", onnxio.Label(n), err)
+		}
+	}
+	return missing, nil
+}
+
+func attrInt(name string, v int) *onnxpb.AttributeProto {
+	n := &onnxpb.NodeProto{}
+	onnxio.SetAttrInt(n, name, int64(v))
+	return n.Attribute[0]
+}
+
+func attrInts(name string, v ...int) *onnxpb.AttributeProto {
+	x := make([]int64, len(v))
+	for i := range v {
+		x[i] = int64(v[i])
+	}
+	n := &onnxpb.NodeProto{}
+	onnxio.SetAttrInts(n, name, x)
+	return n.Attribute[0]
+}
+
+func product(dims []int) int {
+	n := 1
+	for _, d := range dims {
+		n *= d
+	}
+	return n
+}
+
+func upTo(n int) []int {
+	out := make([]int, n)
+	for i := range out {
+		out[i] = i
+	}
+	return out
+}

@@ -1,0 +1,730 @@
+package tune
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
+
+// rules are the operators that gradients pass through. An operator that is not
+// listed keeps what lies before it from being trained.
+var rules map[string]rule
+
+func init() {
+	rules = map[string]rule{
+		"Conv": conv, "Gemm": gemm, "MatMul": matMul,
+		"Add": add, "Sub": sub, "Mul": multiply, "Div": divide, "Sum": sumOf,
+		"Relu": relu, "LeakyRelu": leakyRelu, "PRelu": pRelu, "Clip": clip,
+		"Sigmoid": sigmoid, "Tanh": tanh, "HardSigmoid": hardSigmoid, "HardSwish": hardSwish, "Erf": erf,
+		"Sqrt": root, "Pow": power, "Exp": exponential, "Neg": negative, "LayerNormalization": layerNorm, "Split": split,
+		"Softmax": softmax, "BatchNormalization": batchNorm,
+		"MaxPool": maxPool, "AveragePool": averagePool, "GlobalAveragePool": globalAverage, "GlobalMaxPool": globalMax, "ReduceMean": reduceMean,
+		"Flatten": reshaped, "Reshape": reshaped, "Squeeze": reshaped, "Unsqueeze": reshaped, "Identity": same, "Dropout": same,
+		"Transpose": transposed, "Concat": concat, "Slice": sliced, "Pad": padded,
+	}
+}
+
+// blind are operators whose outputs do not change with small changes of their
+// inputs, or say only how large these are.
+var blind = map[string]bool{"Shape": true, "Size": true, "ArgMax": true, "ArgMin": true, "Greater": true, "Less": true, "Equal": true, "Sign": true, "Floor": true, "Ceil": true, "Round": true}
+
+// window is a sliding window with its padding made explicit.
+type window struct {
+	kernel, strides, dilations, before, after []int
+	// short is how many positions at the end of each axis no window reaches.
+	short []int
+}
+
+func (t *tape) window(n *onnxpb.NodeProto, kernel, in, out []int) (*window, error) {
+	k := len(kernel)
+	w := &window{kernel: kernel, strides: orOnes(n, "strides", k), dilations: orOnes(n, "dilations", k)}
+	pads := onnxio.AttrInts(n, "pads")
+	auto := onnxio.AttrString(n, "auto_pad", "")
+	for i := range k {
+		span := w.dilations[i]*(kernel[i]-1) + 1
+		total := max(0, (out[i]-1)*w.strides[i]+span-in[i])
+		before, after := 0, 0
+		switch {
+		case auto == "SAME_UPPER":
+			before, after = total/2, total-total/2
+		case auto == "SAME_LOWER":
+			before, after = total-total/2, total/2
+		case len(pads) == 2*k:
+			before, after = int(pads[i]), int(pads[k+i])
+		}
+		short := in[i] + before + after - ((out[i]-1)*w.strides[i] + span)
+		if short < 0 {
+			return nil, fmt.Errorf("%w: windows reach beyond the padding", errNoRule)
+		}
+		w.before, w.after, w.short = append(w.before, before), append(w.after, after), append(w.short, short)
+	}
+	return w, nil
+}
+
+func orOnes(n *onnxpb.NodeProto, name string, k int) []int {
+	out := make([]int, k)
+	v := onnxio.AttrInts(n, name)
+	for i := range out {
+		out[i] = 1
+		if len(v) == k {
+			out[i] = int(v[i])
+		}
+	}
+	return out
+}
+
+func (w *window) attrs(group int) []*onnxpb.AttributeProto {
+	return []*onnxpb.AttributeProto{
+		attrInts("kernel_shape", w.kernel...), attrInts("strides", w.strides...), attrInts("dilations", w.dilations...),
+		attrInts("pads", append(slices.Clone(w.before), w.after...)...), attrInt("group", group),
+	}
+}
+
+// back is the transposed convolution: what each input position gets from all
+// windows that read it.
+func (t *tape) back(dy, weight string, w *window, group int) string {
+	return t.node("ConvTranspose", []string{dy, weight}, append(w.attrs(group), attrInts("output_padding", w.short...))...)
+}
+
+// taps is the kernel [c·taps, 1, kernel...] that picks every position under a
+// window on its own.
+func (t *tape) taps(c int, kernel []int) string {
+	n := product(kernel)
+	v := make([]float64, c*n*n)
+	for i := range c * n {
+		v[i*n+i%n] = 1
+	}
+	return t.floats(append([]int{c * n, 1}, kernel...), v...)
+}
+
+// unfold returns all that the windows see: [N, c·taps, out...].
+func (t *tape) unfold(x string, c int, w *window) string {
+	if product(w.kernel) == 1 && product(w.strides) == 1 && sum(w.before)+sum(w.after) == 0 {
+		return x
+	}
+	return t.node("Conv", []string{x, t.taps(c, w.kernel)}, w.attrs(c)...)
+}
+
+func conv(t *tape, n *onnxpb.NodeProto, dy string) error {
+	x, err := t.shape(n.GetInput()[0])
+	if err != nil {
+		return err
+	}
+	weight, err := t.shape(n.GetInput()[1])
+	if err != nil {
+		return err
+	}
+	y := t.dims[n.GetOutput()[0]]
+	w, err := t.window(n, weight[2:], x[2:], y[2:])
+	if err != nil {
+		return err
+	}
+	group := int(onnxio.AttrInt(n, "group", 1))
+	if t.needs(n, 0) {
+		t.give(n.GetInput()[0], t.back(dy, n.GetInput()[1], w, group))
+	}
+	if t.needs(n, 1) {
+		c, places := x[1], product(y[2:])
+		u := t.reshape(t.unfold(n.GetInput()[0], c, w), x[0], group, c/group*product(w.kernel), places)
+		d := t.transpose(t.reshape(dy, y[0], group, y[1]/group, places), 0, 1, 3, 2)
+		each := t.node("MatMul", []string{u, d}) // N, group, inputs, outputs
+		t.give(n.GetInput()[1], t.reshape(t.transpose(t.reduce(each, false, 0), 0, 2, 1), weight...))
+	}
+	if t.needs(n, 2) {
+		axes := append([]int{0}, upTo(len(y))[2:]...)
+		t.give(n.GetInput()[2], t.reduce(dy, false, axes...))
+	}
+	return nil
+}
+
+func gemm(t *tape, n *onnxpb.NodeProto, dy string) error {
+	alpha, beta := float64(onnxio.AttrFloat(n, "alpha", 1)), float64(onnxio.AttrFloat(n, "beta", 1))
+	turnA, turnB := onnxio.AttrInt(n, "transA", 0) != 0, onnxio.AttrInt(n, "transB", 0) != 0
+	in := n.GetInput()
+	flip := func(x string, do bool) string {
+		if do {
+			return t.transpose(x, 1, 0)
+		}
+		return x
+	}
+	d := t.scale(dy, alpha)
+	if t.needs(n, 0) {
+		t.give(in[0], flip(t.node("MatMul", []string{d, flip(in[1], !turnB)}), turnA))
+	}
+	if t.needs(n, 1) {
+		t.give(in[1], flip(t.node("MatMul", []string{flip(in[0], !turnA), d}), turnB))
+	}
+	if t.needs(n, 2) {
+		c, err := t.shape(in[2])
+		if err != nil {
+			return err
+		}
+		t.give(in[2], t.unbroadcast(t.scale(dy, beta), t.dims[n.GetOutput()[0]], c))
+	}
+	return nil
+}
+
+func matMul(t *tape, n *onnxpb.NodeProto, dy string) error {
+	in := n.GetInput()
+	a, err := t.shape(in[0])
+	if err != nil {
+		return err
+	}
+	b, err := t.shape(in[1])
+	if err != nil {
+		return err
+	}
+	y := t.dims[n.GetOutput()[0]]
+	if len(a) < 2 || len(b) < 2 {
+		return errNoRule
+	}
+	if t.needs(n, 0) {
+		d := t.node("MatMul", []string{dy, t.swapped(in[1], len(b))})
+		t.give(in[0], t.unbroadcast(d, append(slices.Clone(y[:len(y)-1]), a[len(a)-1]), a))
+	}
+	if !t.needs(n, 1) {
+		return nil
+	}
+	if len(b) == 2 {
+		x := t.reshape(in[0], -1, b[0])
+		t.give(in[1], t.node("MatMul", []string{t.transpose(x, 1, 0), t.reshape(dy, -1, b[1])}))
+		return nil
+	}
+	d := t.node("MatMul", []string{t.swapped(in[0], len(a)), dy})
+	t.give(in[1], t.unbroadcast(d, append(slices.Clone(y[:len(y)-2]), b[len(b)-2:]...), b))
+	return nil
+}
+
+// spread gives the gradient f(i) to input i of an operator that broadcasts.
+func (t *tape) spread(n *onnxpb.NodeProto, f func(i int) string) error {
+	for i, in := range n.GetInput() {
+		if !t.needs(n, i) {
+			continue
+		}
+		to, err := t.shape(in)
+		if err != nil {
+			return err
+		}
+		t.give(in, t.unbroadcast(f(i), t.dims[n.GetOutput()[0]], to))
+	}
+	return nil
+}
+
+func add(t *tape, n *onnxpb.NodeProto, dy string) error {
+	return t.spread(n, func(int) string { return dy })
+}
+
+func sumOf(t *tape, n *onnxpb.NodeProto, dy string) error { return add(t, n, dy) }
+
+func sub(t *tape, n *onnxpb.NodeProto, dy string) error {
+	return t.spread(n, func(i int) string {
+		if i == 1 {
+			return t.node("Neg", []string{dy})
+		}
+		return dy
+	})
+}
+
+func multiply(t *tape, n *onnxpb.NodeProto, dy string) error {
+	return t.spread(n, func(i int) string { return t.mul(dy, n.GetInput()[1-i]) })
+}
+
+func divide(t *tape, n *onnxpb.NodeProto, dy string) error {
+	in := n.GetInput()
+	return t.spread(n, func(i int) string {
+		d := t.node("Div", []string{dy, in[1]})
+		if i == 1 {
+			d = t.node("Neg", []string{t.mul(d, n.GetOutput()[0])})
+		}
+		return d
+	})
+}
+
+// positive is 1 where a tensor is above zero, else 0.
+func (t *tape) positive(x string) string {
+	return t.mask(t.node("Greater", []string{x, t.scalar(0)}))
+}
+
+func relu(t *tape, n *onnxpb.NodeProto, dy string) error {
+	t.give(n.GetInput()[0], t.mul(dy, t.positive(n.GetOutput()[0])))
+	return nil
+}
+
+func leakyRelu(t *tape, n *onnxpb.NodeProto, dy string) error {
+	alpha := float64(onnxio.AttrFloat(n, "alpha", 0.01))
+	slope := t.node("Add", []string{t.scale(t.positive(n.GetInput()[0]), 1-alpha), t.scalar(alpha)})
+	t.give(n.GetInput()[0], t.mul(dy, slope))
+	return nil
+}
+
+func pRelu(t *tape, n *onnxpb.NodeProto, dy string) error {
+	in := n.GetInput()
+	up := t.positive(in[0])
+	down := t.node("Sub", []string{t.scalar(1), up})
+	if t.needs(n, 0) {
+		t.give(in[0], t.mul(dy, t.node("Add", []string{up, t.mul(down, in[1])})))
+	}
+	return nil
+}
+
+func clip(t *tape, n *onnxpb.NodeProto, dy string) error {
+	in := n.GetInput()
+	low, high := "", ""
+	if t.opset < 11 {
+		low = t.scalar(float64(onnxio.AttrFloat(n, "min", -math.MaxFloat32)))
+		high = t.scalar(float64(onnxio.AttrFloat(n, "max", math.MaxFloat32)))
+	} else {
+		if len(in) > 1 {
+			low = in[1]
+		}
+		if len(in) > 2 {
+			high = in[2]
+		}
+	}
+	if low != "" {
+		dy = t.mul(dy, t.mask(t.node("Greater", []string{in[0], low})))
+	}
+	if high != "" {
+		dy = t.mul(dy, t.mask(t.node("Less", []string{in[0], high})))
+	}
+	t.give(in[0], dy)
+	return nil
+}
+
+// curve gives dy times a slope that is told from the output.
+func (t *tape) curve(n *onnxpb.NodeProto, dy string, slope func(y string) string) error {
+	t.give(n.GetInput()[0], t.mul(dy, slope(n.GetOutput()[0])))
+	return nil
+}
+
+func sigmoid(t *tape, n *onnxpb.NodeProto, dy string) error {
+	return t.curve(n, dy, func(y string) string { return t.mul(y, t.node("Sub", []string{t.scalar(1), y})) })
+}
+
+func tanh(t *tape, n *onnxpb.NodeProto, dy string) error {
+	return t.curve(n, dy, func(y string) string { return t.node("Sub", []string{t.scalar(1), t.mul(y, y)}) })
+}
+
+// within is 1 where lo < x < hi.
+func (t *tape) within(x string, lo, hi float64) string {
+	return t.mul(t.mask(t.node("Greater", []string{x, t.scalar(lo)})), t.mask(t.node("Less", []string{x, t.scalar(hi)})))
+}
+
+func hardSigmoid(t *tape, n *onnxpb.NodeProto, dy string) error {
+	alpha := float64(onnxio.AttrFloat(n, "alpha", 0.2))
+	return t.curve(n, dy, func(y string) string { return t.scale(t.within(y, 0, 1), alpha) })
+}
+
+func hardSwish(t *tape, n *onnxpb.NodeProto, dy string) error {
+	x := n.GetInput()[0]
+	inside := t.mul(t.within(x, -3, 3), t.node("Add", []string{t.scale(x, 1.0/3), t.scalar(0.5)}))
+	above := t.mask(t.node("Not", []string{t.node("Less", []string{x, t.scalar(3)})}))
+	t.give(x, t.mul(dy, t.node("Add", []string{inside, above})))
+	return nil
+}
+
+func erf(t *tape, n *onnxpb.NodeProto, dy string) error {
+	x := n.GetInput()[0]
+	slope := t.scale(t.node("Exp", []string{t.node("Neg", []string{t.mul(x, x)})}), 2/math.Sqrt(math.Pi))
+	t.give(x, t.mul(dy, slope))
+	return nil
+}
+
+func root(t *tape, n *onnxpb.NodeProto, dy string) error {
+	t.give(n.GetInput()[0], t.scale(t.node("Div", []string{dy, n.GetOutput()[0]}), 0.5))
+	return nil
+}
+
+func exponential(t *tape, n *onnxpb.NodeProto, dy string) error {
+	t.give(n.GetInput()[0], t.mul(dy, n.GetOutput()[0]))
+	return nil
+}
+
+func negative(t *tape, n *onnxpb.NodeProto, dy string) error {
+	t.give(n.GetInput()[0], t.node("Neg", []string{dy}))
+	return nil
+}
+
+// power passes through x^p for a constant p.
+func power(t *tape, n *onnxpb.NodeProto, dy string) error {
+	c := t.graph.Constant(n.GetInput()[1])
+	if c == nil {
+		return errNoRule
+	}
+	v, err := t.graph.Model.Tensor(c)
+	if err != nil {
+		return err
+	}
+	p := v.Float64()
+	if len(p) != 1 {
+		return errNoRule
+	}
+	x := n.GetInput()[0]
+	slope := x
+	if p[0] != 2 {
+		slope = t.node("Pow", []string{x, t.scalar(p[0] - 1)})
+	}
+	t.give(x, t.scale(t.mul(dy, slope), p[0]))
+	return nil
+}
+
+// layerNorm passes through the normalisation of the last axis, whose own
+// parameters stay. With g = dy·scale and z the normalised input
+//
+//	dx = (g − mean g − z·mean(g·z))/σ
+func layerNorm(t *tape, n *onnxpb.NodeProto, dy string) error {
+	x := n.GetInput()[0]
+	rank := len(t.dims[n.GetOutput()[0]])
+	if axis := int(onnxio.AttrInt(n, "axis", -1)); axis != -1 && axis != rank-1 {
+		return errNoRule
+	}
+	last := rank - 1
+	mean := func(v string) string {
+		return t.node("ReduceMean", []string{v}, attrInts("axes", last), attrInt("keepdims", 1))
+	}
+	if t.opset >= 18 {
+		mean = func(v string) string {
+			return t.node("ReduceMean", []string{v, t.ints(last)}, attrInt("keepdims", 1))
+		}
+	}
+	d := t.node("Sub", []string{x, mean(x)})
+	eps := t.scalar(float64(onnxio.AttrFloat(n, "epsilon", 1e-5)))
+	sigma := t.node("Sqrt", []string{t.node("Add", []string{mean(t.mul(d, d)), eps})})
+	z := t.node("Div", []string{d, sigma})
+	g := t.mul(dy, n.GetInput()[1])
+	g = t.node("Sub", []string{t.node("Sub", []string{g, mean(g)}), t.mul(z, mean(t.mul(g, z)))})
+	t.give(x, t.node("Div", []string{g, sigma}))
+	return nil
+}
+
+func softmax(t *tape, n *onnxpb.NodeProto, dy string) error {
+	y := n.GetOutput()[0]
+	rank := len(t.dims[y])
+	axis := int(onnxio.AttrInt(n, "axis", -1))
+	if t.opset < 13 {
+		axis = int(onnxio.AttrInt(n, "axis", 1))
+	}
+	if axis < 0 {
+		axis += rank
+	}
+	if t.opset < 13 && axis != rank-1 {
+		return errNoRule // over several axes at once
+	}
+	mean := t.reduce(t.mul(dy, y), true, axis)
+	t.give(n.GetInput()[0], t.mul(y, t.node("Sub", []string{dy, mean})))
+	return nil
+}
+
+// batchNorm passes through the normalisation, whose own parameters stay.
+func batchNorm(t *tape, n *onnxpb.NodeProto, dy string) error {
+	in := n.GetInput()
+	var p [2][]float64 // scale and variance
+	for i, name := range []string{in[1], in[4]} {
+		c := t.graph.Constant(name)
+		if c == nil {
+			return errNoRule
+		}
+		v, err := t.graph.Model.Tensor(c)
+		if err != nil {
+			return err
+		}
+		p[i] = v.Float64()
+	}
+	eps := float64(onnxio.AttrFloat(n, "epsilon", 1e-5))
+	slope := make([]float64, len(p[0]))
+	for i := range slope {
+		slope[i] = p[0][i] / math.Sqrt(p[1][i]+eps)
+	}
+	dims := make([]int, len(t.dims[n.GetOutput()[0]]))
+	for i := range dims {
+		dims[i] = 1
+	}
+	dims[1] = len(slope)
+	t.give(in[0], t.mul(dy, t.floats(dims, slope...)))
+	return nil
+}
+
+func ints(v []int64) []int {
+	out := make([]int, len(v))
+	for i := range v {
+		out[i] = int(v[i])
+	}
+	return out
+}
+
+func sum(v []int) int {
+	s := 0
+	for _, x := range v {
+		s += x
+	}
+	return s
+}
+
+// pool finds the window of a pooling.
+func (t *tape) pool(n *onnxpb.NodeProto) (x, y []int, w *window, err error) {
+	if x, err = t.shape(n.GetInput()[0]); err != nil {
+		return nil, nil, nil, err
+	}
+	y = t.dims[n.GetOutput()[0]]
+	w, err = t.window(n, ints(onnxio.AttrInts(n, "kernel_shape")), x[2:], y[2:])
+	return x, y, w, err
+}
+
+// maxPool gives the gradient to the largest value under each window; to all of
+// them where several are equal.
+func maxPool(t *tape, n *onnxpb.NodeProto, dy string) error {
+	x, y, w, err := t.pool(n)
+	if err != nil {
+		return err
+	}
+	c, taps, places := x[1], product(w.kernel), product(y[2:])
+	u := t.reshape(t.unfold(n.GetInput()[0], c, w), y[0], c, taps, places)
+	top := t.reshape(n.GetOutput()[0], y[0], c, 1, places)
+	is := t.mask(t.node("Not", []string{t.node("Less", []string{u, top})}))
+	d := t.reshape(t.mul(is, t.reshape(dy, y[0], c, 1, places)), append([]int{y[0], c * taps}, y[2:]...)...)
+	t.give(n.GetInput()[0], t.back(d, t.taps(c, w.kernel), w, c))
+	return nil
+}
+
+func averagePool(t *tape, n *onnxpb.NodeProto, dy string) error {
+	x, _, w, err := t.pool(n)
+	if err != nil {
+		return err
+	}
+	if onnxio.AttrInt(n, "count_include_pad", 0) == 0 && sum(w.before)+sum(w.after) > 0 {
+		return errNoRule
+	}
+	kernel := t.filled(append([]int{x[1], 1}, w.kernel...), 1/float64(product(w.kernel)))
+	t.give(n.GetInput()[0], t.back(dy, kernel, w, x[1]))
+	return nil
+}
+
+func globalAverage(t *tape, n *onnxpb.NodeProto, dy string) error {
+	x, err := t.shape(n.GetInput()[0])
+	if err != nil {
+		return err
+	}
+	ones := t.filled(append([]int{1, 1}, x[2:]...), 1/float64(product(x[2:])))
+	t.give(n.GetInput()[0], t.mul(dy, ones))
+	return nil
+}
+
+func globalMax(t *tape, n *onnxpb.NodeProto, dy string) error {
+	is := t.mask(t.node("Not", []string{t.node("Less", []string{n.GetInput()[0], n.GetOutput()[0]})}))
+	t.give(n.GetInput()[0], t.mul(is, dy))
+	return nil
+}
+
+func reduceMean(t *tape, n *onnxpb.NodeProto, dy string) error {
+	x, err := t.shape(n.GetInput()[0])
+	if err != nil {
+		return err
+	}
+	axes, err := t.axes(n, "axes", 1)
+	if err != nil {
+		return err
+	}
+	kept, over := slices.Clone(x), make([]int, len(x))
+	for i := range over {
+		over[i] = 1
+		if len(axes) == 0 || slices.Contains(axes, i) || slices.Contains(axes, i-len(x)) {
+			over[i], kept[i] = x[i], 1
+		}
+	}
+	t.give(n.GetInput()[0], t.mul(t.reshape(dy, kept...), t.filled(over, 1/float64(product(over)))))
+	return nil
+}
+
+// axes is a list of integers that is an attribute in old operator sets and an
+// input in new ones, nil where it is left out.
+func (t *tape) axes(n *onnxpb.NodeProto, name string, input int) ([]int, error) {
+	if v := onnxio.AttrInts(n, name); v != nil {
+		return ints(v), nil
+	}
+	in := n.GetInput()
+	if len(in) <= input || in[input] == "" {
+		return nil, nil
+	}
+	if v, ok := t.values[in[input]]; ok {
+		return v, nil
+	}
+	c := t.graph.Constant(in[input])
+	if c == nil {
+		return nil, fmt.Errorf("%w: %s is not known", errNoRule, name)
+	}
+	v, err := t.graph.Model.Tensor(c)
+	if err != nil {
+		return nil, err
+	}
+	return ints(v.I64), nil
+}
+
+func reshaped(t *tape, n *onnxpb.NodeProto, dy string) error {
+	x, err := t.shape(n.GetInput()[0])
+	if err != nil {
+		return err
+	}
+	t.give(n.GetInput()[0], t.reshape(dy, x...))
+	return nil
+}
+
+func same(t *tape, n *onnxpb.NodeProto, dy string) error {
+	t.give(n.GetInput()[0], dy)
+	return nil
+}
+
+func transposed(t *tape, n *onnxpb.NodeProto, dy string) error {
+	rank := len(t.dims[n.GetOutput()[0]])
+	perm := ints(onnxio.AttrInts(n, "perm"))
+	back := make([]int, rank)
+	for i := range rank {
+		if len(perm) == 0 {
+			back[i] = rank - 1 - i
+		} else {
+			back[perm[i]] = i
+		}
+	}
+	t.give(n.GetInput()[0], t.transpose(dy, back...))
+	return nil
+}
+
+// split lays the gradients of all its outputs behind each other; those that
+// nothing reads are zero.
+func split(t *tape, n *onnxpb.NodeProto, _ string) error {
+	x, err := t.shape(n.GetInput()[0])
+	if err != nil {
+		return err
+	}
+	axis := int(onnxio.AttrInt(n, "axis", 0))
+	if axis < 0 {
+		axis += len(x)
+	}
+	var parts []string
+	for _, o := range n.GetOutput() {
+		d := t.sum(o)
+		if d == "" {
+			d = t.filled(t.dims[o], 0)
+		}
+		parts = append(parts, d)
+	}
+	t.give(n.GetInput()[0], t.node("Concat", parts, attrInt("axis", axis)))
+	return nil
+}
+
+func concat(t *tape, n *onnxpb.NodeProto, dy string) error {
+	y := t.dims[n.GetOutput()[0]]
+	axis := int(onnxio.AttrInt(n, "axis", 1))
+	if axis < 0 {
+		axis += len(y)
+	}
+	at := 0
+	for i, in := range n.GetInput() {
+		x, err := t.shape(in)
+		if err != nil {
+			return err
+		}
+		if t.needs(n, i) {
+			from, to := make([]int, len(y)), slices.Clone(y)
+			from[axis], to[axis] = at, at+x[axis]
+			t.give(in, t.slice(dy, from, to))
+		}
+		at += x[axis]
+	}
+	return nil
+}
+
+// sliced puts a gradient back where it was cut out, zeros around it and, under
+// steps, between.
+func sliced(t *tape, n *onnxpb.NodeProto, dy string) error {
+	x, err := t.shape(n.GetInput()[0])
+	if err != nil {
+		return err
+	}
+	var lists [4][]int // starts, ends, axes, steps
+	for i, name := range []string{"starts", "ends", "axes", "steps"} {
+		if lists[i], err = t.axes(n, name, i+1); err != nil {
+			return err
+		}
+	}
+	size := slices.Clone(t.dims[n.GetOutput()[0]])
+	before, after := make([]int, len(x)), make([]int, len(x))
+	for k, start := range lists[0] {
+		axis, step := k, 1
+		if len(lists[2]) > 0 {
+			axis = lists[2][k]
+		}
+		if axis < 0 {
+			axis += len(x)
+		}
+		if len(lists[3]) > 0 {
+			step = lists[3][k]
+		}
+		if step < 1 {
+			return errNoRule
+		}
+		if start < 0 {
+			start += x[axis]
+		}
+		start = min(max(start, 0), x[axis])
+		if step > 1 {
+			dy = t.dilate(dy, size, axis, step)
+			size[axis] *= step
+		}
+		before[axis], after[axis] = start, x[axis]-start-size[axis]
+	}
+	// The last step may reach beyond the end.
+	from, to := make([]int, len(x)), slices.Clone(size)
+	cut := false
+	for i := range after {
+		if after[i] < 0 {
+			to[i] += after[i]
+			after[i], cut = 0, true
+		}
+	}
+	if cut {
+		dy = t.slice(dy, from, to)
+	}
+	t.give(n.GetInput()[0], t.pad(dy, before, after))
+	return nil
+}
+
+// dilate puts step−1 zeros behind each index of an axis.
+func (t *tape) dilate(x string, size []int, axis, step int) string {
+	apart := slices.Insert(slices.Clone(size), axis+1, 1)
+	after := make([]int, len(apart))
+	after[axis+1] = step - 1
+	x = t.pad(t.reshape(x, apart...), make([]int, len(apart)), after)
+	together := slices.Clone(size)
+	together[axis] *= step
+	return t.reshape(x, together...)
+}
+
+func padded(t *tape, n *onnxpb.NodeProto, dy string) error {
+	x, err := t.shape(n.GetInput()[0])
+	if err != nil {
+		return err
+	}
+	if m := onnxio.AttrString(n, "mode", "constant"); m != "constant" {
+		return errNoRule
+	}
+	y := t.dims[n.GetOutput()[0]]
+	pads, err := t.axes(n, "pads", 1)
+	if err != nil {
+		return err
+	}
+	if len(pads) != 2*len(x) {
+		return errNoRule // of some axes only
+	}
+	from, to := make([]int, len(x)), make([]int, len(x))
+	for i := range x {
+		if pads[i] < 0 || pads[len(x)+i] < 0 {
+			return errNoRule
+		}
+		from[i], to[i] = pads[i], y[i]-pads[len(x)+i]
+	}
+	t.give(n.GetInput()[0], t.slice(dy, from, to))
+	return nil
+}

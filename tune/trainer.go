@@ -1,0 +1,344 @@
+package tune
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/monge-ml/monge/align"
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
+
+// A trainer runs a model forwards and backwards.
+type trainer struct {
+	session *engine.Session
+	// params holds the parameters that are trained, by the name of the constant.
+	params map[string]*engine.Value
+	names  []string // of params, in the graph's order
+	goals  []*goal
+	grads  map[string]string // by parameter: the tensor that holds its gradient
+	// unit is, by parameter, what is a large step.
+	unit map[string]float64
+}
+
+// A goal is an output or an inner activation that has a target.
+type goal struct {
+	output bool // an output, or the logits of one
+	// tensor is what the loss looks at: the output itself, or the logits before
+	// its Softmax.
+	tensor string
+	// classes is the number of classes, 0 where the output is no classifier's.
+	classes int
+	// scale multiplies the squared error of an output that is no classifier's: one
+	// over its variance.
+	scale float64
+	tap   bool // an activation whose values count, logits included
+	// rows move the sources' channels, along axis, to the child's; nil: they stay.
+	rows  []align.Rows
+	axis  int
+	dims  []int
+	input string // the graph's input that takes the target
+}
+
+// A weight slot of an operator holds parameters that are trained.
+func slots(n *onnxpb.NodeProto) []int {
+	if n.GetDomain() != "" {
+		return nil
+	}
+	switch n.GetOpType() {
+	case "Conv", "Gemm":
+		return []int{1, 2}
+	case "MatMul", "Add":
+		return []int{0, 1}
+	}
+	return nil
+}
+
+// trainable lists the constants that are weights or biases of linear operators.
+func trainable(g *onnxio.Graph) []string {
+	var out []string
+	for _, n := range g.Nodes {
+		for _, i := range slots(n) {
+			if i >= len(n.GetInput()) {
+				continue
+			}
+			name := n.GetInput()[i]
+			c := g.Constant(name)
+			if c == nil || c.GetDataType() != int32(onnxpb.TensorProto_FLOAT) || len(g.Consumers(name)) != 1 || g.IsOutput(name) || slices.Contains(out, name) {
+				continue
+			}
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// newTrainer writes the training graph of a model: its own nodes with the
+// trained constants as inputs, the loss, and the nodes that compute gradients.
+// examples are some batches of inputs.
+func newTrainer(ctx context.Context, m *onnxio.Model, goals []*goal, examples []map[string]*engine.Value, threads int) (*trainer, error) {
+	g, err := m.Graph()
+	if err != nil {
+		return nil, err
+	}
+	params := trainable(g)
+	if len(params) == 0 {
+		return nil, fmt.Errorf("%w: no weights in single precision", ErrUntrainable)
+	}
+	seen, err := measure(ctx, m, g, examples)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		t, err := assemble(m, params, goals, seen)
+		if err != nil {
+			return nil, err
+		}
+		if len(t.missing) == 0 {
+			if t.session, err = engine.Open(t.model, engine.Options{Threads: threads}); err != nil {
+				return nil, fmt.Errorf("%w: %w", ErrUntrainable, err)
+			}
+			t.unit = units(g, t.params, seen)
+			return &t.trainer, nil
+		}
+		// What lies before an operator without a rule cannot be trained.
+		before := ancestors(g, t.missing)
+		params = slices.DeleteFunc(params, func(p string) bool {
+			return slices.ContainsFunc(g.Consumers(p), func(c onnxio.Consumer) bool { return before[c.Node] })
+		})
+		if len(params) == 0 {
+			return nil, fmt.Errorf("%w: no gradient passes %s", ErrUntrainable, onnxio.Label(t.missing[0]))
+		}
+	}
+}
+
+// ancestors are the given nodes and all that they are computed from.
+func ancestors(g *onnxio.Graph, nodes []*onnxpb.NodeProto) map[*onnxpb.NodeProto]bool {
+	out := map[*onnxpb.NodeProto]bool{}
+	todo := slices.Clone(nodes)
+	for len(todo) > 0 {
+		n := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if n == nil || out[n] {
+			continue
+		}
+		out[n] = true
+		for _, in := range n.GetInput() {
+			todo = append(todo, g.Producer(in))
+		}
+	}
+	return out
+}
+
+// biasUnit is the unit of a bias relative to the outputs it is added to.
+const biasUnit = 0.05
+
+// units returns the root mean square of every weight, and of the activations
+// that a bias is added to a share: steps that are relative to these do not
+// depend on the scale of inputs or activations (Shazeer & Stern, Adafactor, ICML
+// 2018).
+func units(g *onnxio.Graph, params map[string]*engine.Value, seen *sights) map[string]float64 {
+	out := map[string]float64{}
+	for name, p := range params {
+		c := g.Consumers(name)[0]
+		if op := c.Node.GetOpType(); op == "Add" || c.Input == 2 {
+			out[name] = biasUnit * seen.rms[c.Node.GetOutput()[0]]
+		} else {
+			out[name] = rms(p.F32)
+		}
+	}
+	return out
+}
+
+func rms(x []float32) float64 {
+	s := 0.0
+	for _, v := range x {
+		s += float64(v) * float64(v)
+	}
+	return math.Sqrt(s / float64(max(len(x), 1)))
+}
+
+// sights are what some runs of a model show.
+type sights struct {
+	dims   map[string][]int
+	values map[string][]int   // of lists of integers
+	rms    map[string]float64 // of floating-point activations
+}
+
+// measure runs a model and looks at all tensors.
+func measure(ctx context.Context, m *onnxio.Model, g *onnxio.Graph, examples []map[string]*engine.Value) (*sights, error) {
+	var taps []string
+	for _, n := range g.Nodes {
+		for _, o := range n.GetOutput() {
+			if o != "" && g.Constant(o) == nil {
+				taps = append(taps, o)
+			}
+		}
+	}
+	s, err := engine.Open(m, engine.Options{Outputs: taps})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUntrainable, err)
+	}
+	defer s.Close()
+	seen := &sights{dims: map[string][]int{}, values: map[string][]int{}, rms: map[string]float64{}}
+	for _, example := range examples {
+		out, err := s.Run(ctx, example)
+		if err != nil {
+			return nil, err
+		}
+		for _, list := range []map[string]*engine.Value{example, out} {
+			for name, v := range list {
+				seen.dims[name] = v.Dims
+				if v.I64 != nil && len(v.Dims) <= 1 {
+					seen.values[name] = ints(v.I64)
+				}
+				seen.rms[name] = math.Hypot(seen.rms[name], rms(v.F32)/math.Sqrt(float64(len(examples))))
+			}
+		}
+	}
+	return seen, nil
+}
+
+type assembled struct {
+	trainer
+	model   *onnxio.Model
+	missing []*onnxpb.NodeProto
+}
+
+func assemble(m *onnxio.Model, params []string, goals []*goal, seen *sights) (*assembled, error) {
+	c := m.Clone()
+	g, err := c.Graph()
+	if err != nil {
+		return nil, err
+	}
+	out := &assembled{trainer: trainer{params: map[string]*engine.Value{}, names: params, goals: goals, grads: map[string]string{}}, model: c}
+	t := &tape{graph: g, proto: g.Proto, opset: c.Opset(""), dims: seen.dims, values: seen.values, live: map[string]bool{}, sums: map[string][]string{}}
+	for _, name := range params {
+		if out.params[name], err = c.Tensor(g.Constant(name)); err != nil {
+			return nil, err
+		}
+		t.live[name] = true
+	}
+	for _, n := range g.Nodes {
+		if !blind[n.GetOpType()] && slices.ContainsFunc(n.GetInput(), func(in string) bool { return t.live[in] }) {
+			for _, o := range n.GetOutput() {
+				t.live[o] = true
+			}
+		}
+	}
+	nodes := g.Nodes
+	p := g.Proto
+	p.Output, p.ValueInfo = nil, nil
+	for i, l := range goals {
+		l.input = fmt.Sprintf("target/%d", i)
+		p.Input = append(p.Input, declare(l.input, l.dims))
+		t.give(l.tensor, l.gradient(t))
+		if !slices.ContainsFunc(p.Output, func(v *onnxpb.ValueInfoProto) bool { return v.GetName() == l.tensor }) {
+			p.Output = append(p.Output, declare(l.tensor, l.dims))
+		}
+	}
+	if out.missing, err = t.backward(nodes); err != nil || len(out.missing) > 0 {
+		return out, err
+	}
+	for _, name := range params {
+		gradient := t.sum(name)
+		if gradient == "" {
+			delete(out.params, name)
+			continue
+		}
+		out.grads[name] = gradient
+		p.Output = append(p.Output, declare(gradient, out.params[name].Dims))
+	}
+	out.names = slices.DeleteFunc(slices.Clone(params), func(n string) bool { return out.params[n] == nil })
+	return out, feedConstants(g, out.names)
+}
+
+// gradient writes what the loss says about the tensor it looks at: the
+// Kullback-Leibler divergence between the target's and the tensor's
+// distributions, or the squared error; the mean over the samples.
+func (l *goal) gradient(t *tape) string {
+	y := l.tensor
+	if l.classes > 0 {
+		y = t.node("Softmax", []string{y}, attrInt("axis", 1))
+		return t.scale(t.node("Sub", []string{y, l.input}), 1/float64(l.dims[0]))
+	}
+	return t.scale(t.node("Sub", []string{y, l.input}), 2*l.scale/float64(product(l.dims)))
+}
+
+func declare(name string, dims []int) *onnxpb.ValueInfoProto {
+	d := make([]any, len(dims))
+	for i := range dims {
+		d[i] = dims[i]
+	}
+	return onnxio.NewValueInfo(name, onnxpb.TensorProto_FLOAT, d...)
+}
+
+// feedConstants makes inputs of constants.
+func feedConstants(g *onnxio.Graph, names []string) error {
+	p := g.Proto
+	for _, name := range names {
+		p.Input = slices.DeleteFunc(p.Input, func(v *onnxpb.ValueInfoProto) bool { return v.GetName() == name })
+		p.Initializer = slices.DeleteFunc(p.Initializer, func(t *onnxpb.TensorProto) bool { return t.GetName() == name })
+		p.Node = slices.DeleteFunc(p.Node, func(n *onnxpb.NodeProto) bool {
+			return n.GetOpType() == "Constant" && n.GetOutput()[0] == name
+		})
+		t, err := g.Model.Tensor(g.Constant(name))
+		if err != nil {
+			return err
+		}
+		p.Input = append(p.Input, declare(name, t.Dims))
+	}
+	return g.Refresh()
+}
+
+// run computes the tensors that the loss looks at and adds the gradients, times
+// share, to sum.
+func (t *trainer) run(ctx context.Context, in map[string]*engine.Value, targets []*engine.Value, share float32, sum map[string][]float32) ([]*engine.Value, error) {
+	feed := map[string]*engine.Value{}
+	for name, v := range in {
+		feed[name] = v
+	}
+	for i, l := range t.goals {
+		feed[l.input] = targets[i]
+	}
+	for _, name := range t.names {
+		feed[name] = t.params[name]
+	}
+	out, err := t.session.Run(ctx, feed)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range t.names {
+		g := out[t.grads[name]].F32
+		if sum[name] == nil {
+			sum[name] = make([]float32, len(g))
+		}
+		for i, x := range g {
+			sum[name][i] += share * x
+		}
+	}
+	var y []*engine.Value
+	for _, l := range t.goals {
+		y = append(y, out[l.tensor])
+	}
+	return y, nil
+}
+
+// store writes the parameters into a model.
+func (t *trainer) store(m *onnxio.Model) error {
+	g, err := m.Graph()
+	if err != nil {
+		return err
+	}
+	for _, name := range t.names {
+		p := *t.params[name]
+		p.Name = name
+		if err := g.SetConstant(&p); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,594 @@
+package tune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+	"github.com/monge-ml/monge/refit"
+)
+
+// Options are the settings of a distillation. Data is required; the zero value
+// of everything else is useful.
+type Options struct {
+	// Data are the calibration inputs. Of 50 and more a tenth, but no more than
+	// 200, are held out, to see whether the result is better than the child.
+	Data *engine.Data
+	// Epochs is how often every input is seen; zero means 10.
+	Epochs int
+	// Rate is the largest step of Adam, relative to the root mean square of a
+	// weight; zero means 0.02.
+	Rate float64
+	// Batch is the number of samples per step; zero means 32.
+	Batch int
+	// Closeness is what the relative squared error of an inner activation counts,
+	// against a nat of divergence at the outputs; zero means 3.
+	Closeness float64
+	// Threads limits onnxruntime's threads; zero means all cores.
+	Threads int
+	// Seed chooses the order of the samples and what is done to them.
+	Seed int64
+	// Progress, if set, is told how many steps of how many are done.
+	Progress func(done, total int)
+}
+
+// A Report says what a distillation did.
+type Report struct {
+	Samples int `json:"samples"` // trained on
+	Epochs  int `json:"epochs"`
+	Steps   int `json:"steps"`
+	// Parameters is the number of values that were trained.
+	Parameters int `json:"parameters"`
+	// Taps is the number of activations that were kept close to the sources'.
+	Taps int `json:"taps"`
+	// HeldOut is the number of samples that Before and After were measured on: the
+	// loss of child and result at the outputs. Zero where there are too few
+	// samples for that.
+	HeldOut int     `json:"held_out"`
+	Before  float64 `json:"loss_before"`
+	After   float64 `json:"loss_after"`
+	// Note says why nothing was trained, "" if something was.
+	Note string `json:"note,omitempty"`
+	// Kept is set where the result was no better on what was held out, and the
+	// child was returned as it was.
+	Kept bool `json:"reverted"`
+}
+
+const (
+	defaultEpochs    = 10
+	defaultRate      = 0.02
+	defaultBatch     = 32
+	defaultCloseness = 3
+
+	// leastHeldOut is the number of samples from which on some are held out, one
+	// in heldEvery, at most mostHeldOut.
+	leastHeldOut = 50
+	heldEvery    = 10
+	mostHeldOut  = 200
+
+	// warmUp is the number of steps over which the rate rises.
+	warmUp = 20
+)
+
+func (o *Options) defaults() {
+	if o.Epochs == 0 {
+		o.Epochs = defaultEpochs
+	}
+	if o.Rate == 0 {
+		o.Rate = defaultRate
+	}
+	if o.Batch == 0 {
+		o.Batch = defaultBatch
+	}
+	if o.Closeness == 0 {
+		o.Closeness = defaultCloseness
+	}
+}
+
+// ErrUntrainable says that a model has no parameters that can be trained here.
+var ErrUntrainable = errors.New("cannot be trained")
+
+// Distill returns a copy of the child whose linear operators have been trained
+// to predict what the sources predict, the mean of their probabilities or
+// outputs weighted with their shares, and to compute on the way what they
+// compute (see the package's comment). Where that does not bring it nearer to
+// the sources on samples held out, the copy is as the child. No labels are used. The error is ErrUntrainable
+// where the child has no parameters that gradients reach.
+func Distill(ctx context.Context, child *onnxio.Model, sources []refit.Source, o Options) (*onnxio.Model, *Report, error) {
+	if o.Data == nil {
+		return nil, nil, fmt.Errorf("training needs data")
+	}
+	if len(sources) == 0 {
+		return nil, nil, fmt.Errorf("training needs a source")
+	}
+	o.defaults()
+	var held *engine.Data
+	if n := o.Data.Len(); n >= leastHeldOut {
+		o.Data, held = o.Data.Split(max(heldEvery, (n+mostHeldOut-1)/mostHeldOut))
+	}
+	r := &run{o: o, sources: sources, child: child, rng: rand.New(rand.NewPCG(uint64(o.Seed), 7))}
+	defer r.close()
+	if err := r.open(ctx, child); err != nil {
+		return nil, nil, err
+	}
+	report := &Report{}
+	var err error
+	if held != nil {
+		report.HeldOut = held.Len()
+		if report.Before, err = r.loss(ctx, held); err != nil {
+			return nil, nil, err
+		}
+	}
+	if err := r.train(ctx, report); err != nil {
+		return nil, nil, err
+	}
+	if held != nil {
+		if report.After, err = r.loss(ctx, held); err != nil {
+			return nil, nil, err
+		}
+		report.Kept = !(report.After < report.Before)
+	}
+	out := child.Clone()
+	if report.Kept {
+		return out, report, nil
+	}
+	return out, report, r.trainer.store(out)
+}
+
+// loss is what the loss says about the outputs, on the mean of samples that are
+// not trained on. Samples that do not fill a last batch are left out, unless
+// there are fewer than one batch.
+func (r *run) loss(ctx context.Context, data *engine.Data) (float64, error) {
+	inputs, err := engine.Inputs(r.child)
+	if err != nil {
+		return 0, err
+	}
+	feed, err := data.For(inputs)
+	if err != nil {
+		return 0, err
+	}
+	size := r.unit * r.units
+	total, n := 0.0, 0
+	for from := 0; from == 0 || from+size <= data.Len(); from += size {
+		in, err := feed.Batch(from, min(size, data.Len()-from), size)
+		if err != nil {
+			return 0, err
+		}
+		targets, err := r.targets(ctx, r.trainer.goals, in)
+		if err != nil {
+			return 0, err
+		}
+		y, err := r.trainer.run(ctx, in, targets, 0, map[string][]float32{})
+		if err != nil {
+			return 0, err
+		}
+		for i, l := range r.trainer.goals {
+			if l.output {
+				total += l.loss(y[i].F32, targets[i].F32)
+			}
+		}
+		n++
+	}
+	return total / float64(n), nil
+}
+
+// loss is the divergence or the relative squared error, the mean over samples.
+func (l *goal) loss(y, target []float32) float64 {
+	total := 0.0
+	if l.classes == 0 {
+		for i, v := range y {
+			d := float64(v - target[i])
+			total += d * d * l.scale
+		}
+		return total / float64(len(y))
+	}
+	p := softmaxed(y, l.classes)
+	for i, q := range target {
+		if q > 0 {
+			total += float64(q) * (math.Log(float64(q)) - math.Log(max(float64(p[i]), math.SmallestNonzeroFloat32)))
+		}
+	}
+	return total * float64(l.classes) / float64(len(y))
+}
+
+// run is the state of one distillation.
+type run struct {
+	o       Options
+	sources []refit.Source
+	rng     *rand.Rand
+	feed    *engine.Feed
+	unit    int // samples that are read at once
+	units   int // read for one run
+	runs    int // per step
+	parents []*engine.Session
+	outputs [][]string // by parent
+	child   *onnxio.Model
+	trainer *trainer
+}
+
+func (r *run) close() {
+	for _, s := range r.parents {
+		s.Close()
+	}
+	if r.trainer != nil {
+		r.trainer.session.Close()
+	}
+}
+
+func (r *run) open(ctx context.Context, child *onnxio.Model) error {
+	inputs, err := engine.Inputs(child)
+	if err != nil {
+		return err
+	}
+	if r.feed, err = r.o.Data.For(inputs); err != nil {
+		return err
+	}
+	batch := min(r.o.Batch, r.o.Data.Len())
+	r.unit, r.units, r.runs = 1, batch, 1
+	if fixed := r.feed.BatchSize(1); fixed > 1 || r.feed.BatchSize(2) == 1 {
+		r.unit, r.units, r.runs = fixed, 1, max(1, batch/fixed)
+	}
+	var examples []map[string]*engine.Value
+	for k := range r.runs {
+		units := upTo((k + 1) * r.units)[k*r.units:]
+		if units[len(units)-1]*r.unit >= r.o.Data.Len() {
+			break
+		}
+		example, err := r.batch(units)
+		if err != nil {
+			return err
+		}
+		examples = append(examples, example)
+	}
+	g, err := child.Graph()
+	if err != nil {
+		return err
+	}
+	goals, err := r.goals(ctx, child, g, examples[0])
+	if err != nil {
+		return err
+	}
+	if err := r.openParents(g, goals); err != nil {
+		return err
+	}
+	all := make([][]float32, len(goals))
+	for _, example := range examples {
+		targets, err := r.targets(ctx, goals, example)
+		if err != nil {
+			return err
+		}
+		for i, v := range targets {
+			all[i] = append(all[i], v.F32...)
+		}
+	}
+	for i, l := range goals {
+		if l.classes == 0 {
+			l.scale = 1 / max(variance(all[i]), math.SmallestNonzeroFloat32)
+			if l.tap {
+				l.scale *= r.o.Closeness
+			}
+		}
+	}
+	r.trainer, err = newTrainer(ctx, child, goals, examples, r.o.Threads)
+	return err
+}
+
+// openParents loads the sources, to return what the goals name.
+func (r *run) openParents(g *onnxio.Graph, goals []*goal) error {
+	for i := range r.sources {
+		parent := r.sources[i].Subject
+		var names []string
+		for _, out := range parent.Graph.Outputs() {
+			names = append(names, out.GetName())
+		}
+		if n := len(g.Outputs()); len(names) != n {
+			return fmt.Errorf("%d outputs against %d", len(names), n)
+		}
+		for _, l := range goals[len(names):] {
+			names = append(names, counterpart(&r.sources[i], l.tensor))
+		}
+		s, err := engine.Open(parent.Model, engine.Options{Threads: r.o.Threads, Outputs: names})
+		if err != nil {
+			return err
+		}
+		r.parents = append(r.parents, s)
+		r.outputs = append(r.outputs, names)
+	}
+	return nil
+}
+
+// counterpart is the source's activation for one of the child's, or "".
+func counterpart(s *refit.Source, tensor string) string {
+	if s.Tensor != nil {
+		return s.Tensor(tensor)
+	}
+	if s.Subject.Graph.Defines(tensor) {
+		return tensor
+	}
+	return ""
+}
+
+// goals lists the outputs, with what kind each is, and the taps.
+func (r *run) goals(ctx context.Context, child *onnxio.Model, g *onnxio.Graph, example map[string]*engine.Value) ([]*goal, error) {
+	var goals []*goal
+	var names []string
+	for _, out := range g.Outputs() {
+		names = append(names, out.GetName())
+		goals = append(goals, &goal{output: true, tensor: out.GetName()})
+	}
+	for _, l := range r.taps(g) {
+		names = append(names, l.tensor)
+		goals = append(goals, l)
+	}
+	s, err := engine.Open(child, engine.Options{Outputs: names})
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	out, err := s.Run(ctx, example)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range slices.Clone(goals) {
+		v := out[l.tensor]
+		if v.F32 == nil {
+			return nil, fmt.Errorf("%w: %q is not of single precision", ErrUntrainable, l.tensor)
+		}
+		l.dims = v.Dims
+		if !l.tap && len(v.Dims) == 2 && v.Dims[0] == r.unit*r.units && v.Dims[1] >= 2 {
+			l.classes = v.Dims[1]
+			if distributions(v.F32, l.classes) {
+				n := g.Producer(l.tensor)
+				if n == nil || n.GetOpType() != "Softmax" {
+					l.classes = 0 // probabilities of an unknown making are matched as numbers
+				} else {
+					l.tensor = n.GetInput()[0]
+				}
+			}
+		}
+		if l.classes > 0 {
+			if logits := r.tap(l.tensor, 1); logits != nil {
+				logits.output, logits.dims = true, l.dims
+				goals = append(goals, logits)
+			}
+		}
+	}
+	return goals, nil
+}
+
+// taps are the activations that trained operators read, where every source has
+// a counterpart.
+func (r *run) taps(g *onnxio.Graph) []*goal {
+	var out []*goal
+	params := trainable(g)
+	depends := map[string]bool{}
+	for _, n := range g.Nodes {
+		trained := slices.ContainsFunc(n.GetInput(), func(in string) bool { return slices.Contains(params, in) })
+		if axis := channelAxis(n); trained && axis != 0 && depends[n.GetInput()[0]] {
+			if l := r.tap(n.GetInput()[0], axis); l != nil && !slices.ContainsFunc(out, func(o *goal) bool { return o.tensor == l.tensor }) {
+				out = append(out, l)
+			}
+		}
+		if trained || slices.ContainsFunc(n.GetInput(), func(in string) bool { return depends[in] }) {
+			for _, o := range n.GetOutput() {
+				depends[o] = true
+			}
+		}
+	}
+	return out
+}
+
+// channelAxis is the axis of a linear operator's input that it contracts.
+func channelAxis(n *onnxpb.NodeProto) int {
+	switch n.GetOpType() {
+	case "Conv":
+		return 1
+	case "Gemm", "MatMul":
+		return -1
+	}
+	return 0
+}
+
+func (r *run) tap(tensor string, axis int) *goal {
+	l := &goal{tensor: tensor, tap: true}
+	for i := range r.sources {
+		s := &r.sources[i]
+		name := counterpart(s, tensor)
+		if name == "" {
+			return nil
+		}
+		a := axis
+		if a < 0 {
+			a += len(s.Subject.Analysis.Activations[name])
+		}
+		rows, err := s.Subject.TargetRows(name, a, s.Maps)
+		if err != nil {
+			return nil // of unknown rank
+		}
+		l.rows, l.axis = append(l.rows, rows), a
+	}
+	return l
+}
+
+// distributions reports whether all rows of k values are probabilities.
+func distributions(x []float32, k int) bool {
+	for i := 0; i+k <= len(x); i += k {
+		s := float32(0)
+		for _, v := range x[i : i+k] {
+			if v < 0 {
+				return false
+			}
+			s += v
+		}
+		if math.Abs(float64(s)-1) > 1e-3 {
+			return false
+		}
+	}
+	return true
+}
+
+// targets are the parents' mean predictions.
+func (r *run) targets(ctx context.Context, goals []*goal, in map[string]*engine.Value) ([]*engine.Value, error) {
+	out := make([]*engine.Value, len(goals))
+	for k, s := range r.parents {
+		feed := map[string]*engine.Value{}
+		for _, info := range s.Inputs() {
+			feed[info.Name] = in[info.Name]
+			if v := in[info.Name]; v == nil && len(in) == 1 {
+				for _, only := range in {
+					feed[info.Name] = only
+				}
+			}
+		}
+		values, err := s.Run(ctx, feed)
+		if err != nil {
+			return nil, err
+		}
+		for i, g := range goals {
+			v := values[r.outputs[k][i]]
+			x, share := v.F32, float32(r.sources[k].Share)
+			if g.tap && g.rows[k] != nil {
+				x, _ = g.rows[k].Apply(x, v.Dims, g.axis)
+				if r.sources[k].Union {
+					share = 1
+				}
+			}
+			if len(x) != product(g.dims) {
+				return nil, fmt.Errorf("%q has another size than the sources'", g.tensor)
+			}
+			if g.classes > 0 && !distributions(x, g.classes) {
+				x = softmaxed(x, g.classes)
+			}
+			if out[i] == nil {
+				out[i] = engine.Float32(make([]float32, len(x)), g.dims...)
+			}
+			for j := range x {
+				out[i].F32[j] += share * x[j]
+			}
+		}
+	}
+	return out, nil
+}
+
+func softmaxed(x []float32, k int) []float32 {
+	out := make([]float32, len(x))
+	for i := 0; i+k <= len(x); i += k {
+		top, s := slices.Max(x[i:i+k]), 0.0
+		for j := i; j < i+k; j++ {
+			e := math.Exp(float64(x[j] - top))
+			out[j] = float32(e)
+			s += e
+		}
+		for j := i; j < i+k; j++ {
+			out[j] = float32(float64(out[j]) / s)
+		}
+	}
+	return out
+}
+
+func variance(x []float32) float64 {
+	mean, squares := 0.0, 0.0
+	for _, v := range x {
+		mean += float64(v) / float64(len(x))
+	}
+	for _, v := range x {
+		squares += (float64(v) - mean) * (float64(v) - mean) / float64(len(x))
+	}
+	return squares
+}
+
+// batch reads units of samples and lays them behind each other.
+func (r *run) batch(units []int) (map[string]*engine.Value, error) {
+	out := map[string]*engine.Value{}
+	for _, u := range units {
+		from := u * r.unit
+		in, err := r.feed.Batch(from, min(r.unit, r.o.Data.Len()-from), r.unit)
+		if err != nil {
+			return nil, err
+		}
+		for name, v := range in {
+			if out[name] == nil {
+				c := *v
+				c.Dims = slices.Clone(v.Dims)
+				out[name] = &c
+				if len(units) > 1 && len(c.Dims) > 0 {
+					c.Dims[0] *= len(units)
+				}
+				continue
+			}
+			out[name].F32 = append(out[name].F32, v.F32...)
+			out[name].F64 = append(out[name].F64, v.F64...)
+			out[name].I64 = append(out[name].I64, v.I64...)
+		}
+	}
+	return out, nil
+}
+
+// train runs the epochs.
+func (r *run) train(ctx context.Context, report *Report) error {
+	t := r.trainer
+	report.Samples, report.Epochs = r.o.Data.Len(), r.o.Epochs
+	for _, g := range t.goals {
+		if g.tap {
+			report.Taps++
+		}
+	}
+	for _, p := range t.params {
+		report.Parameters += p.Len()
+	}
+	all := upTo(r.o.Data.Len() / r.unit)
+	perEpoch := max(1, len(all)/(r.units*r.runs))
+	total := r.o.Epochs * perEpoch
+	report.Steps = total
+	opt := &adam{m: map[string][]float64{}, v: map[string][]float64{}}
+	for epoch := range r.o.Epochs {
+		r.rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		for s := range perEpoch {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			sum := map[string][]float32{}
+			for k := range r.runs {
+				at := (s*r.runs + k) * r.units % len(all)
+				err := r.one(ctx, all[at:min(at+r.units, len(all))], sum)
+				if err != nil {
+					return err
+				}
+			}
+			step := epoch*perEpoch + s
+			rate := r.o.Rate * 0.5 * (1 + math.Cos(math.Pi*float64(step)/float64(total)))
+			rate *= min(1, float64(step+1)/float64(warmUp))
+			opt.begin()
+			for _, name := range t.names {
+				opt.update(name, t.params[name].F32, sum[name], rate*t.unit[name])
+			}
+			if r.o.Progress != nil {
+				r.o.Progress(step+1, total)
+			}
+		}
+	}
+	return nil
+}
+
+// one adds the gradients of one run.
+func (r *run) one(ctx context.Context, units []int, sum map[string][]float32) error {
+	in, err := r.batch(units)
+	if err != nil {
+		return err
+	}
+	for _, v := range in {
+		r.move(v)
+	}
+	targets, err := r.targets(ctx, r.trainer.goals, in)
+	if err != nil {
+		return err
+	}
+	_, err = r.trainer.run(ctx, in, targets, 1/float32(r.runs), sum)
+	return err
+}

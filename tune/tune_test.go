@@ -1,0 +1,211 @@
+package tune
+
+import (
+	"bytes"
+	"context"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/monge-ml/monge/align"
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxtest"
+	"github.com/monge-ml/monge/refit"
+)
+
+// narrow keeps half of the channels of every space, chosen by what they explain.
+func narrow(t *testing.T, name string, keep float64, d *engine.Data) (*onnxio.Model, refit.Source) {
+	t.Helper()
+	m, _, err := align.FoldBatchNorm(modeltest.Load(t, name), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := align.NewSubject(m, coupling.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	widths := map[*coupling.Space]int{}
+	for _, sp := range s.Analysis.Spaces {
+		if sp.Narrowable() {
+			widths[sp] = max(1, int(keep*float64(sp.Width)))
+		}
+	}
+	r, err := align.Select(context.Background(), s, widths, nil, align.Options{Data: d})
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, err := align.Edit(s, r.Maps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return child, refit.Source{Subject: s, Share: 1, Maps: r.Maps}
+}
+
+// On samples that were not trained on, the child comes nearer to its source.
+func TestDistillationHelps(t *testing.T) {
+	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 200})
+	for _, name := range []string{"mlp_a", "cnn_a", "vgg", "resnet_optiona", "vit_a"} {
+		t.Run(name, func(t *testing.T) {
+			child, src := narrow(t, name, 0.5, d)
+			out, r, err := Distill(context.Background(), child, []refit.Source{src}, Options{Data: d, Epochs: 4})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Kept || r.After >= 0.9*r.Before || r.HeldOut != 20 || r.Samples != 180 {
+				t.Errorf("%+v", *r)
+			}
+			judge, err := refit.NewJudge(context.Background(), []*onnxio.Model{src.Subject.Model}, []float64{1}, modeltest.Data(t, "mnist_test", engine.DataOptions{}), refit.JudgeOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			before, err := judge.Divergence(context.Background(), child)
+			if err != nil {
+				t.Fatal(err)
+			}
+			after, err := judge.Divergence(context.Background(), out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if after >= before {
+				t.Errorf("on test images the divergence went from %g to %g", before, after)
+			}
+		})
+	}
+}
+
+// A child that lost nothing cannot become better, and stays bit for bit.
+func TestAnExactChildStays(t *testing.T) {
+	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 60})
+	child, src := narrow(t, "cnn_a", 1, d)
+	out, r, err := Distill(context.Background(), child, []refit.Source{src}, Options{Data: d, Epochs: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.Kept || !bytes.Equal(encode(t, out), encode(t, child)) {
+		t.Errorf("%+v", *r)
+	}
+}
+
+func TestDistillIsDeterministicAndLeavesItsInputsAlone(t *testing.T) {
+	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 60})
+	child, src := narrow(t, "resnet_optiona", 0.5, d)
+	before := [][]byte{encode(t, child), encode(t, src.Subject.Model)}
+	var first []byte
+	for range 2 {
+		out, r, err := Distill(context.Background(), child, []refit.Source{src}, Options{Data: d, Epochs: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := encode(t, out)
+		if first != nil && !bytes.Equal(first, b) {
+			t.Error("two runs differ")
+		}
+		if first = b; r.Kept {
+			t.Error("nothing was trained")
+		}
+	}
+	for i, m := range []*onnxio.Model{child, src.Subject.Model} {
+		if !bytes.Equal(encode(t, m), before[i]) {
+			t.Errorf("input %d was changed", i)
+		}
+	}
+}
+
+// A model that takes one sample at a time is trained as one that takes many.
+func TestFixedBatch(t *testing.T) {
+	build := func(n string) (*onnxio.Model, *align.Subject) {
+		m, err := onnxtest.Parse("x: " + n + " 6\nh = Gemm(x, w[6 5], b[5])\nr = Relu(h)\ny = Gemm(r, v[5 3], c[3])")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := align.NewSubject(m, coupling.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := m.Graph()
+		if err != nil {
+			t.Fatal(err)
+		}
+		child := m.Clone()
+		cg, err := child.Graph()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := m.Tensor(g.Constant("v"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		half := w.Float64()
+		for i := range half {
+			half[i] /= 2
+		}
+		if err := cg.SetConstant(onnxio.NewTensor("v", w.Type, w.Dims, half)); err != nil {
+			t.Fatal(err)
+		}
+		return child, s
+	}
+	d, err := engine.NewData("noise", map[string]*engine.Value{"x": noise(rand.New(rand.NewPCG(8, 9)), []int{64, 6})}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var results [2]map[string][]float64
+	for i, n := range []string{"N", "1"} {
+		child, s := build(n)
+		out, r, err := Distill(context.Background(), child, []refit.Source{{Subject: s, Share: 1}}, Options{Data: d, Epochs: 2, Batch: 8})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Steps != 14 || r.Kept {
+			t.Errorf("%+v", *r)
+		}
+		results[i] = modeltest.Floats(t, out)
+	}
+	for name, a := range results[0] {
+		if diff := modeltest.MaxDiff(t, a, results[1][name]); diff > 1e-4 {
+			t.Errorf("%s differs by %g", name, diff)
+		}
+	}
+}
+
+// Both layouts of an image are moved alike, and values are only moved about.
+func TestMove(t *testing.T) {
+	first := noise(rand.New(rand.NewPCG(1, 1)), []int{2, 3, 8, 9})
+	last := engine.Float32(make([]float32, len(first.F32)), 2, 8, 9, 3)
+	at := func(n, c, y, x int) (int, int) { return ((n*3+c)*8+y)*9 + x, ((n*8+y)*9+x)*3 + c }
+	each := func(f func(i, j int)) {
+		for n := range 2 {
+			for c := range 3 {
+				for y := range 8 {
+					for x := range 9 {
+						f(at(n, c, y, x))
+					}
+				}
+			}
+		}
+	}
+	seen := map[float32]bool{}
+	each(func(i, j int) {
+		last.F32[j] = first.F32[i]
+		seen[first.F32[i]] = true
+	})
+	for _, v := range []*engine.Value{first, last} {
+		r := &run{rng: rand.New(rand.NewPCG(5, 5))}
+		r.move(v)
+	}
+	each(func(i, j int) {
+		if first.F32[i] != last.F32[j] || !seen[first.F32[i]] {
+			t.Fatalf("%g in one layout, %g in the other", first.F32[i], last.F32[j])
+		}
+	})
+}
+
+func encode(t *testing.T, m *onnxio.Model) []byte {
+	t.Helper()
+	b, err := m.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
