@@ -110,7 +110,7 @@ func (t *transport) run(u *units) {
 	if u.least <= fewUnits {
 		limit = math.MaxInt
 	}
-	if t.open()*2 > t.n {
+	if left, all := t.supplyLeft(u); 2*left > all {
 		// Rows have hardly any columns for themselves.
 		if t.afresh(u) {
 			return
@@ -131,15 +131,13 @@ func (t *transport) run(u *units) {
 	t.breakCycles()
 }
 
-// open returns the number of rows with supply.
-func (t *transport) open() int {
-	n := 0
-	for _, m := range t.supply {
-		if m > 0 {
-			n++
-		}
+// supplyLeft returns how much has not been placed yet, of how much.
+func (t *transport) supplyLeft(u *units) (left, all float64) {
+	for i, m := range t.supply {
+		left += float64(m)
+		all += float64(u.rows[i])
 	}
-	return n
+	return left, all
 }
 
 // only places the mass of a problem with one row or one column, which has one plan.

@@ -10,7 +10,7 @@ const (
 	searchLimit   = 16      // rows that a search may settle before simplex takes over
 	collectSize   = 64      // entering entries to collect
 	takeShare     = 2       // of these, one in so many is taken before collecting again
-	listsPerNode  = 6       // steps for each row and column after which whole rows are priced
+	listsPerNode  = 20      // steps for each row and column after which whole rows are priced
 	stayPerNode   = 4       // in which the pricing of whole rows stays with a row while it can
 	pivotsPerNode = 200     // and after which simplex gives up
 	exactRange    = 3 << 50 // limit of potentials: with a cost of 2⁵¹ two of them sum to 2⁵³
