@@ -200,7 +200,8 @@ func (c *call) anyLive() bool {
 }
 
 // inherit marks outputs as constant or live after the inputs, and lets
-// constants remember what they are made of.
+// constants remember what they are made of, which is not the shapes, axes and
+// bounds that the rule has claimed.
 func (c *call) inherit(outs ...*value) {
 	live := c.anyLive()
 	for _, o := range outs {
@@ -208,8 +209,8 @@ func (c *call) inherit(outs ...*value) {
 		if live {
 			continue
 		}
-		for _, v := range c.in {
-			if v != nil {
+		for i, v := range c.in {
+			if v != nil && !c.claimed[i] {
 				o.roots = appendNew(o.roots, v.roots...)
 			}
 		}

@@ -1,12 +1,15 @@
 package coupling_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/fuse"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -123,5 +126,58 @@ func TestBranchesThatDiffer(t *testing.T) {
 			}
 			identities(t, m)
 		})
+	}
+}
+
+// Fusing a model with a copy whose channels are permuted, those of branches and
+// of a recurrent layer whose weights are put together there too, returns the
+// model.
+func TestFuseBranches(t *testing.T) {
+	m := branching(t, `
+		x: 3 2 4
+		a = MatMul(x, w1[4 6])
+		m = ReduceMax(x) keepdims=0
+		g = Greater(m, zero<-100>)
+		y1 = Either(g)
+		y = MatMul(y1, w9[5 2])`, `
+		a: 3 2 6
+		p q = Split(w2[20 6]) axis=0
+		w = Concat(q, p) axis=0
+		wu = Unsqueeze(w, ax0{0})
+		s = Slice(w3[20 5], s0{0}, e0{20}, ax1{0})
+		su = Unsqueeze(s, ax2{0})
+		l = LSTM(a, wu, su) hidden_size=5
+		b = Squeeze(l, ax3{1})`, `
+		a: 3 2 6
+		r = Relu(a)
+		d = MatMul(r, w4[6 5])`)
+	s := subject(t, m)
+	all := align.Maps{}
+	for _, sp := range s.Analysis.Spaces {
+		if !sp.Frozen {
+			all[sp] = permutation(sp)
+		}
+	}
+	if len(all) != 2 {
+		t.Fatalf("%d spaces may change, want 2", len(all))
+	}
+	permuted := edit(t, s, all)
+	fused, _, err := fuse.Models(context.Background(), []*onnxio.Model{permuted, m}, fuse.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	feeds := randomFeeds(t, m)
+	if d := distance(t, run(t, m, feeds), run(t, fused, feeds)); !(d <= tolerance) {
+		t.Errorf("fused with itself, outputs change by %.2g", d)
+	}
+	// Weights that no pair holds would be the target's, and the outputs right.
+	pair, err := align.Pair(subject(t, permuted), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"w1", "w2", "w3", "w4", "w9"} {
+		if pair.Sources[name] != name {
+			t.Errorf("%s is paired with %q", name, pair.Sources[name])
+		}
 	}
 }

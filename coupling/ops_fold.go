@@ -76,6 +76,9 @@ func gather(c *call) ([]*value, error) {
 	o.axes = append(o.axes, idx.axes...)
 	o.axes = append(o.axes, x.axes[axis+1:]...)
 	c.inherit(o)
+	if o.konst {
+		o.roots = x.roots // indices say where, not what
+	}
 	c.freezeAxis(x.axes[axis], "picks positions of it")
 	c.freeze(idx, "indexes with it")
 	if x.konst && idx.live() {

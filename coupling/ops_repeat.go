@@ -16,8 +16,8 @@ func expand(c *call) ([]*value, error) {
 	}
 	rank := max(x.rank(), len(shape.ints))
 	o := &value{ranked: true, axes: make([]*Axis, rank)}
-	c.inherit(o)
 	c.claim(1)
+	c.inherit(o)
 	ref := ShapeRef{Node: c.node, Input: 1, Elems: make([]ShapeElem, len(shape.ints))}
 	writable := true
 	var literal []*Axis // axes whose size stands in the shape as a number
@@ -81,8 +81,8 @@ func tile(c *call) ([]*value, error) {
 		return nil, errUnranked
 	}
 	o := &value{ranked: true, axes: slices.Clone(x.axes)}
-	c.inherit(o)
 	c.claim(1)
+	c.inherit(o)
 	for k, r := range repeats {
 		switch {
 		case r == 1:
