@@ -33,7 +33,7 @@ func (f *fusion) choose(ctx context.Context, method Method, shares []float64) (*
 		if method == Auto {
 			method = OT
 		}
-		return f.make(ctx, method, shares, f.o.data())
+		return f.finish(ctx, method, shares)
 	}
 	judge, err := refit.NewJudge(ctx, f.models, shares, held, refit.JudgeOptions{Threads: f.o.Align.Threads, Batch: f.o.Align.Batch})
 	if err != nil {
@@ -47,7 +47,7 @@ func (f *fusion) choose(ctx context.Context, method Method, shares []float64) (*
 				return false, nil
 			}
 		}
-		child, _, err := f.make(ctx, m, w, fitting)
+		child, _, _, err := f.make(ctx, m, w, fitting)
 		if err != nil {
 			return false, err
 		}
@@ -100,7 +100,7 @@ func (f *fusion) choose(ctx context.Context, method Method, shares []float64) (*
 			}
 		}
 	}
-	out, report, err := f.make(ctx, tried[best].Method, tried[best].Weights, f.o.data())
+	out, report, err := f.finish(ctx, tried[best].Method, tried[best].Weights)
 	if err != nil {
 		return nil, nil, err
 	}

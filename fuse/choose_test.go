@@ -20,7 +20,7 @@ func TestBalanceIsMeasuredBothWays(t *testing.T) {
 	models := []*onnxio.Model{modeltest.Load(t, "mlp_a"), modeltest.Load(t, "mlp_b")}
 	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 200})
 	for _, method := range []fuse.Method{fuse.Auto, fuse.OT, fuse.Union} {
-		_, r, err := fuse.Models(context.Background(), models, fuse.Options{Method: method, Align: align.Options{By: align.Activations, Data: d}})
+		_, r, err := fuse.Models(context.Background(), models, fuse.Options{Method: method, Tune: -1, Align: align.Options{By: align.Activations, Data: d}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,6 +76,7 @@ func TestMethodsAndWidths(t *testing.T) {
 		{"a shape, union", []*onnxio.Model{a, b}, fuse.Options{Shape: wide, Weights: []float64{0.5, 0.5}}, hidden(t, wide)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			c.o.Tune = -1 // one method more would tell nothing about these
 			c.o.Align = align.Options{By: align.Activations, Data: d}
 			out, r, err := fuse.Models(context.Background(), c.models, c.o)
 			if err != nil {
@@ -127,4 +128,21 @@ func hidden(t *testing.T, m *onnxio.Model) []int {
 		}
 	}
 	return out
+}
+
+func TestTuneBringsTheResultNearer(t *testing.T) {
+	models := []*onnxio.Model{modeltest.Load(t, "cnn_a"), modeltest.Load(t, "cnn_b")}
+	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{})
+	for _, epochs := range []int{-1, 4} {
+		_, r, err := fuse.Models(context.Background(), models, fuse.Options{Method: fuse.OT, Weights: []float64{0.5, 0.5}, Tune: epochs, Align: align.Options{By: align.Activations, Data: d}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case epochs < 0 && r.Tune != nil:
+			t.Errorf("distilled without being asked to: %+v", r.Tune)
+		case epochs > 0 && (r.Tune == nil || r.Tune.Epochs != epochs || r.Tune.Kept || r.Tune.After >= r.Tune.Before):
+			t.Errorf("distillation for %d epochs: %+v", epochs, r.Tune)
+		}
+	}
 }

@@ -2,6 +2,7 @@ package fuse
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 	"github.com/monge-ml/monge/refit"
+	"github.com/monge-ml/monge/tune"
 )
 
 // Method says how the child's channels come about.
@@ -49,6 +51,10 @@ type Options struct {
 	Refit Refit
 	// RefitData are the inputs for refit and choice; nil means Align.Data.
 	RefitData *engine.Data
+	// Tune is the number of epochs that the refitted result is distilled for
+	// (package tune). Zero means as many as cost no more than 1.5e12
+	// multiply-accumulates, at most 10 and none if not 3; negative means none.
+	Tune int
 	// KeepBatchNorm leaves BatchNormalization nodes in place and averages their
 	// parameters; by default they are folded into the linear operators before
 	// them, exactly, since averaged statistics fit nothing.
@@ -88,6 +94,8 @@ type Report struct {
 	Candidates []Candidate `json:"candidates,omitempty"`
 	// Refit tells about every refitted operator; nil without a refit.
 	Refit *refit.Report `json:"refit,omitempty"`
+	// Tune tells about the distillation; nil without one.
+	Tune *tune.Report `json:"tune,omitempty"`
 }
 
 // A Candidate is one method and balance that was measured.
@@ -149,7 +157,7 @@ func Models(ctx context.Context, models []*onnxio.Model, o Options) (*onnxio.Mod
 	if method == Auto || (o.Weights == nil && f.fits()) {
 		return f.choose(ctx, method, shares)
 	}
-	return f.make(ctx, method, shares, o.data())
+	return f.finish(ctx, method, shares)
 }
 
 // data are the inputs for refit and choice.
@@ -250,8 +258,63 @@ func (f *fusion) otherWidths() bool {
 	return false
 }
 
+// finish makes the result on all data and distils the models into it.
+func (f *fusion) finish(ctx context.Context, method Method, shares []float64) (*onnxio.Model, *Report, error) {
+	out, sources, report, err := f.make(ctx, method, shares, f.o.data())
+	if err != nil || !f.fits() {
+		return out, report, err
+	}
+	epochs, err := f.epochs(out)
+	if err != nil || epochs == 0 {
+		return out, report, err
+	}
+	tuned, done, err := tune.Distill(ctx, out, sources, tune.Options{
+		Data: f.o.data(), Epochs: epochs, Threads: f.o.Align.Threads,
+		Progress: func(done, total int) { f.progress("distil", done, total) },
+	})
+	if errors.Is(err, tune.ErrUntrainable) {
+		report.Tune = &tune.Report{Note: err.Error()}
+		return out, report, nil
+	}
+	report.Tune = done
+	return tuned, report, err
+}
+
+const (
+	// mostEpochs bounds the epochs that are chosen, and fewer than leastEpochs
+	// are not worth their while.
+	mostEpochs, leastEpochs = 10, 3
+	// tuneMACs is what tuning may cost, in multiply-accumulates, where epochs are
+	// chosen: a minute or so on two cores.
+	tuneMACs = 1.5e12
+	// backward is what a run forwards and backwards costs, in runs forwards.
+	backward = 3
+)
+
+// epochs is the number of epochs of distillation of the result.
+func (f *fusion) epochs(out *onnxio.Model) (int, error) {
+	if f.o.Tune != 0 {
+		return max(f.o.Tune, 0), nil
+	}
+	an, err := coupling.Analyze(out, coupling.Options{InputShapes: f.o.InputShapes})
+	if err != nil {
+		return 0, err
+	}
+	own, open := an.MACs(nil)
+	macs := backward * own
+	for _, s := range f.subjects {
+		n, free := s.Analysis.MACs(nil)
+		macs, open = macs+n, open || free
+	}
+	n := min(mostEpochs, int(tuneMACs/max(float64(macs)*float64(f.o.data().Len()), 1)))
+	if open || n < leastEpochs {
+		return 0, nil
+	}
+	return n, nil
+}
+
 // make fuses by one method with given shares, and refits on data if asked to.
-func (f *fusion) make(ctx context.Context, method Method, shares []float64, data *engine.Data) (*onnxio.Model, *Report, error) {
+func (f *fusion) make(ctx context.Context, method Method, shares []float64, data *engine.Data) (*onnxio.Model, []refit.Source, *Report, error) {
 	report := f.report(method, shares)
 	var child *onnxio.Model
 	var maps []align.Maps
@@ -262,7 +325,7 @@ func (f *fusion) make(ctx context.Context, method Method, shares []float64, data
 		child, maps, err = f.transport(ctx, shares, report)
 	}
 	if err != nil || !f.fits() {
-		return child, report, err
+		return child, nil, report, err
 	}
 	var sources []refit.Source
 	for i, s := range f.subjects {
@@ -283,7 +346,7 @@ func (f *fusion) make(ctx context.Context, method Method, shares []float64, data
 		Data: data, Threads: f.o.Align.Threads, Batch: f.o.Align.Batch,
 		Progress: func(done, total int) { f.progress("refit", done, total) },
 	})
-	return child, report, err
+	return child, sources, report, err
 }
 
 func (f *fusion) progress(stage string, done, total int) {

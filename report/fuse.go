@@ -52,6 +52,7 @@ func (r *Fusion) Print(w io.Writer) {
 	fmt.Fprintln(w)
 
 	r.printMethod(w)
+	printTune(w, r.Tune)
 	t = newTable("<model", "weight", "params", "MACs", "size", "<")
 	for i, m := range r.Models {
 		note := ""

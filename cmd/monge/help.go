@@ -63,7 +63,8 @@ those of that model.
 
 With --data channels are matched by their activations, which needs onnxruntime;
 without, by their weights. Every layer is then refitted so that the result computes
-what the models compute, in the mean; no labels are needed. Without --weights their
+what the models compute, in the mean, and distilled from them where that is cheap
+(--tune); no labels are needed. Without --weights their
 shares are chosen so that the predictions come nearest to the models' mean
 prediction on inputs that were not used for fitting.
 
