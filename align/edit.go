@@ -61,6 +61,9 @@ func editOrder(an *coupling.Analysis) []*coupling.Weight {
 
 // edit writes one transformed weight into the copy.
 func (t *transform) edit(s *Subject, g *onnxio.Graph, w *coupling.Weight) error {
+	if t.selects && w.Quant == nil && g.Constant(w.Name).GetDataType() == int32(onnxio.Float) {
+		return t.move(s, g, w)
+	}
 	data, err := s.floats(w.Name)
 	if err != nil {
 		return err
@@ -73,6 +76,21 @@ func (t *transform) edit(s *Subject, g *onnxio.Graph, w *coupling.Weight) error 
 		return requantize(g, w, dims, data)
 	}
 	return setFloats(g, w.Name, dims, data)
+}
+
+// move is edit for float32 weights whose numbers only change places.
+func (t *transform) move(s *Subject, g *onnxio.Graph, w *coupling.Weight) error {
+	v, err := s.tensor(w.Name)
+	if err != nil {
+		return err
+	}
+	if err := s.noNaN(w.Name, slices.IndexFunc(v.F32, func(x float32) bool { return x != x })); err != nil {
+		return err
+	}
+	if v.F32, v.Dims, err = applyAll(t, w, v.F32, -1); err != nil {
+		return err
+	}
+	return g.SetConstant(v)
 }
 
 // setFloats stores values under a constant's name, in the constant's type.

@@ -97,19 +97,38 @@ func (s *Subject) appendFeatures(r *reading, t *transform, sp *coupling.Space, u
 		if outer == 1 && inPlace(places[g], n) {
 			p.data = data
 		} else {
-			p.data = make([]float64, 0, sp.Width*p.cols)
-			for _, at := range places[g] {
-				for _, i := range at {
-					for o := range outer {
-						p.data = append(p.data, data[(o*n+i)*inner:][:inner]...)
-					}
-				}
-			}
+			p.data = gather(data, places[g], outer, n, inner)
 		}
 		f.cols += p.cols
 		f.parts = append(f.parts, p)
 	}
 	return nil
+}
+
+// gather lays out the channels of a tensor of outer × n × inner numbers as rows:
+// all numbers at a channel's places along n, outer ones within each place.
+func gather(data []float64, places [][]int, outer, n, inner int) []float64 {
+	const block = 16 // so that what is read side by side stays in the cache
+	each := len(places[0])
+	out := make([]float64, len(places)*each*outer*inner)
+	for from := 0; from < outer; from += block {
+		to := min(from+block, outer)
+		for c, at := range places {
+			for k, i := range at[:min(len(at), each)] {
+				row := out[(c*each+k)*outer*inner:][:outer*inner]
+				if inner == 1 {
+					for o := from; o < to; o++ {
+						row[o] = data[o*n+i]
+					}
+					continue
+				}
+				for o := from; o < to; o++ {
+					copy(row[o*inner:], data[(o*n+i)*inner:][:inner])
+				}
+			}
+		}
+	}
+	return out
 }
 
 // inPlace reports whether n channels stand one by one along an axis.

@@ -10,6 +10,17 @@ type Entry struct {
 	Val float64
 }
 
+// selects reports whether every row is one of the rows of what it is multiplied
+// with.
+func (r Rows) selects() bool {
+	for _, row := range r {
+		if len(row) != 1 || row[0].Val != 1 {
+			return false
+		}
+	}
+	return true
+}
+
 // identity returns the n×n identity.
 func identity(n int) Rows {
 	flat := make([]Entry, n)
@@ -36,8 +47,9 @@ func (r Rows) isIdentity(n int) bool {
 
 // apply multiplies along one axis of a row-major tensor. rows gives the matrix
 // for each position along axis by (all of one height); by < 0 means that there
-// is one matrix for all positions, rows(0).
-func apply(data []float64, dims []int, axis, by int, rows func(at int) Rows) ([]float64, []int) {
+// is one matrix for all positions, rows(0). Numbers that are no more than put
+// elsewhere stay what they are; sums of float32 are rounded at every term.
+func apply[T float32 | float64](data []T, dims []int, axis, by int, rows func(at int) Rows) ([]T, []int) {
 	outer, inner := 1, 1
 	for _, d := range dims[:axis] {
 		outer *= d
@@ -46,7 +58,7 @@ func apply(data []float64, dims []int, axis, by int, rows func(at int) Rows) ([]
 		inner *= d
 	}
 	n, k := dims[axis], len(rows(0))
-	out := make([]float64, outer*k*inner)
+	out := make([]T, outer*k*inner)
 	// strides of the axis that selects the matrix
 	between := 1
 	if by >= 0 {
@@ -70,9 +82,9 @@ func apply(data []float64, dims []int, axis, by int, rows func(at int) Rows) ([]
 				for r, row := range rows((i / between) % dims[by]) {
 					s := 0.0
 					for _, e := range row {
-						s += e.Val * data[(o*n+e.Col)*inner+i]
+						s += e.Val * float64(data[(o*n+e.Col)*inner+i])
 					}
-					out[(o*k+r)*inner+i] = s
+					out[(o*k+r)*inner+i] = T(s)
 				}
 			}
 			continue
@@ -82,6 +94,10 @@ func apply(data []float64, dims []int, axis, by int, rows func(at int) Rows) ([]
 			at = (o / between) % dims[by]
 		}
 		for r, row := range rows(at) {
+			if inner == 1 && len(row) == 1 && row[0].Val == 1 {
+				out[o*k+r] = data[o*n+row[0].Col]
+				continue
+			}
 			dst := out[(o*k+r)*inner:][:inner]
 			for _, e := range row {
 				src := data[(o*n+e.Col)*inner:][:inner]
@@ -90,7 +106,7 @@ func apply(data []float64, dims []int, axis, by int, rows func(at int) Rows) ([]
 					continue
 				}
 				for i, x := range src {
-					dst[i] += e.Val * x
+					dst[i] += T(e.Val * float64(x))
 				}
 			}
 		}

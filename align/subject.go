@@ -3,6 +3,7 @@ package align
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/onnxio"
@@ -39,11 +40,7 @@ func (s *Subject) GraphOf(m *onnxio.Model) (*onnxio.Graph, error) {
 // numbers that its integers stand for. A NaN is an error: the weight is
 // about to be edited or compared.
 func (s *Subject) floats(name string) ([]float64, error) {
-	tp := s.Graph.Constant(name)
-	if tp == nil {
-		return nil, s.Model.InFile(fmt.Errorf("weight %q: not found", name))
-	}
-	t, err := s.Model.Tensor(tp)
+	t, err := s.tensor(name)
 	if err != nil {
 		return nil, err
 	}
@@ -53,10 +50,22 @@ func (s *Subject) floats(name string) ([]float64, error) {
 			return nil, s.Model.InFile(fmt.Errorf("weight %q: %w", name, err))
 		}
 	}
-	for i, x := range v {
-		if math.IsNaN(x) {
-			return nil, s.Model.InFile(fmt.Errorf("weight %q: element %d is NaN", name, i))
-		}
+	return v, s.noNaN(name, slices.IndexFunc(v, math.IsNaN))
+}
+
+// tensor returns a weight as it is stored.
+func (s *Subject) tensor(name string) (*onnxio.Tensor, error) {
+	tp := s.Graph.Constant(name)
+	if tp == nil {
+		return nil, s.Model.InFile(fmt.Errorf("weight %q: not found", name))
 	}
-	return v, nil
+	return s.Model.Tensor(tp)
+}
+
+// noNaN is the error of a weight whose element at is NaN; nil if at is negative.
+func (s *Subject) noNaN(name string, at int) error {
+	if at < 0 {
+		return nil
+	}
+	return s.Model.InFile(fmt.Errorf("weight %q: element %d is NaN", name, at))
 }

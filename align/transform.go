@@ -23,6 +23,9 @@ type transform struct {
 	maps  Maps
 	after coupling.Widths
 	piece map[*coupling.Axis]pieceOf
+	// selects says that maps only put channels in other places: no number
+	// becomes another.
+	selects bool
 }
 
 type pieceOf struct {
@@ -34,8 +37,9 @@ type pieceOf struct {
 }
 
 func newTransform(an *coupling.Analysis, maps Maps) *transform {
-	t := &transform{an: an, maps: maps, after: maps.Widths(), piece: map[*coupling.Axis]pieceOf{}}
+	t := &transform{an: an, maps: maps, after: maps.Widths(), piece: map[*coupling.Axis]pieceOf{}, selects: true}
 	for s, m := range maps {
+		t.selects = t.selects && m.selects()
 		b, a := 0, 0
 		for i, p := range s.Pieces {
 			t.piece[p.Canonical()] = pieceOf{s, i, b, a}
@@ -69,6 +73,11 @@ func sideOf(s *coupling.Space, tensor string, axis int) side {
 // weight applies the maps to every axis of a weight (values row-major, dims as
 // in the analysis) except those in skip.
 func (t *transform) weight(w *coupling.Weight, data []float64, skip int) ([]float64, []int, error) {
+	return applyAll(t, w, data, skip)
+}
+
+// applyAll is weight for numbers of either type.
+func applyAll[T float32 | float64](t *transform, w *coupling.Weight, data []T, skip int) ([]T, []int, error) {
 	dims := make([]int, len(w.Axes))
 	for i, a := range w.Axes {
 		dims[i] = a.Size()

@@ -11,7 +11,6 @@ import (
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/onnxio"
-	"github.com/monge-ml/monge/onnxio/onnxpb"
 	"github.com/monge-ml/monge/refit"
 	"github.com/monge-ml/monge/tune"
 )
@@ -612,10 +611,7 @@ func (a *average) model() (*onnxio.Model, error) {
 		if err != nil {
 			return nil, err
 		}
-		acc := t.Float64()
-		for i := range acc {
-			acc[i] *= share(a.share)
-		}
+		terms := []term{{t, share(a.share)}}
 		for _, p := range a.parts {
 			src, ok := p.sources[name]
 			if !ok {
@@ -625,22 +621,68 @@ func (a *average) model() (*onnxio.Model, error) {
 			if err != nil {
 				return nil, err
 			}
-			if st.Len() != len(acc) {
+			if st.Len() != t.Len() {
 				return nil, fmt.Errorf("weight %q: %v elements of %q against %v", name, st.Dims, src, t.Dims)
 			}
-			for i, x := range st.Float64() {
-				acc[i] += share(p.share) * x
-			}
+			terms = append(terms, term{st, share(p.share)})
 		}
-		for i, x := range acc {
-			if math.IsNaN(x) {
-				return nil, fmt.Errorf("weight %q: element %d is NaN", name, i)
-			}
+		sum, err := total(terms)
+		if err != nil {
+			return nil, fmt.Errorf("weight %q: %w", name, err)
 		}
-		if err := a.graph.SetConstant(onnxio.NewTensor(name, onnxpb.TensorProto_DataType(tp.GetDataType()), t.Dims, acc)); err != nil {
+		sum.Name = name
+		if err := a.graph.SetConstant(sum); err != nil {
 			return nil, err
 		}
 	}
 	a.graph.Commit()
 	return a.out, nil
+}
+
+// A term is a tensor times its share.
+type term struct {
+	tensor *onnxio.Tensor
+	share  float64
+}
+
+// total adds terms of equal sizes up, in float64, and rounds to the type of the
+// first, whose elements it may write over. NaN is an error.
+func total(terms []term) (*onnxio.Tensor, error) {
+	t := terms[0].tensor
+	if !slices.ContainsFunc(terms, func(x term) bool { return x.tensor.Type != onnxio.Float }) {
+		const block = 512 // a block at a time stays in the cache
+		var acc [block]float64
+		for from := 0; from < len(t.F32); from += block {
+			dst := t.F32[from:min(from+block, len(t.F32))]
+			sum := acc[:len(dst)]
+			for i, v := range dst {
+				sum[i] = terms[0].share * float64(v)
+			}
+			for _, x := range terms[1:] {
+				for i, v := range x.tensor.F32[from:][:len(sum)] {
+					sum[i] += x.share * float64(v)
+				}
+			}
+			for i, v := range sum {
+				if math.IsNaN(v) {
+					return nil, fmt.Errorf("element %d is NaN", from+i)
+				}
+				dst[i] = float32(v)
+			}
+		}
+		return t, nil
+	}
+	sum := t.Float64()
+	for i := range sum {
+		sum[i] *= terms[0].share
+	}
+	for _, x := range terms[1:] {
+		for i, v := range x.tensor.Float64() {
+			sum[i] += x.share * v
+		}
+	}
+	if i := slices.IndexFunc(sum, math.IsNaN); i >= 0 {
+		return nil, fmt.Errorf("element %d is NaN", i)
+	}
+	return onnxio.NewTensor(t.Name, t.Type, t.Dims, sum), nil
 }
