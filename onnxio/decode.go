@@ -54,9 +54,7 @@ func (t *Tensor) fromRaw(raw []byte, s storage) {
 		t.Raw = append([]byte{}, raw...)
 	case f64Family:
 		t.F64 = make([]float64, n)
-		for i := range t.F64 {
-			t.F64[i] = math.Float64frombits(binary.LittleEndian.Uint64(raw[8*i:]))
-		}
+		decodeNumbers(t.F64, raw, decode64)
 	case i64Family:
 		t.I64 = make([]int64, n)
 		for i := range t.I64 {
@@ -65,9 +63,7 @@ func (t *Tensor) fromRaw(raw []byte, s storage) {
 	case f32Family:
 		t.F32 = make([]float32, n)
 		if t.Type == onnxpb.TensorProto_FLOAT {
-			for i := range t.F32 {
-				t.F32[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
-			}
+			decodeNumbers(t.F32, raw, decode32)
 			return
 		}
 		value := floatDecoder(t.Type)

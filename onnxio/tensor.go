@@ -1,7 +1,6 @@
 package onnxio
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math"
 	"slices"
@@ -190,17 +189,9 @@ func ptr[T any](v T) *T { return &v }
 func (t *Tensor) encode(d dtype) []byte {
 	switch {
 	case t.Type == onnxpb.TensorProto_FLOAT:
-		raw := make([]byte, 4*len(t.F32))
-		for i, v := range t.F32 {
-			binary.LittleEndian.PutUint32(raw[4*i:], math.Float32bits(v))
-		}
-		return raw
+		return encodeNumbers(t.F32, encode32)
 	case d.family == f64Family:
-		raw := make([]byte, 8*len(t.F64))
-		for i, v := range t.F64 {
-			binary.LittleEndian.PutUint64(raw[8*i:], math.Float64bits(v))
-		}
-		return raw
+		return encodeNumbers(t.F64, encode64)
 	case d.family == i64Family:
 		return packBits(len(t.I64), d.bits, func(i int) uint64 { return uint64(t.I64[i]) })
 	}
