@@ -276,8 +276,9 @@ const losslessRuns = 3
 const mostHeld = 1000
 
 // holdOut takes samples aside to judge the result on: a fifth where there are
-// enough for that, and for --max-drop; fewer, at most 200, where all the rest is
-// needed; none of less than 100.
+// enough for that, and for --max-drop; a tenth, at most 200, where all the rest
+// is needed, since accuracy is worth more than its third digit; none of less than
+// 100.
 func (f *compressFlags) holdOut(d *engine.Data) (fit, held *engine.Data) {
 	n, every := d.Len(), 5
 	want := max(f.align.refitSamples, f.align.samples)
@@ -288,7 +289,7 @@ func (f *compressFlags) holdOut(d *engine.Data) (fit, held *engine.Data) {
 		if n < 100 {
 			return d, nil
 		}
-		every = max(every, (n+199)/200)
+		every = max(10, (n+199)/200)
 	}
 	fit, held = d.Split(every)
 	return fit, held.Sample(mostHeld, engine.FileOrder)

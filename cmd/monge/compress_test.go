@@ -144,12 +144,12 @@ func TestVerdict(t *testing.T) {
 		mustJSON(t, &r, with(args, "compress", model("cnn_a"), "-o", out(t), "--keep", "0.75")...)
 		return &r
 	}
-	r := compress(calib...) // of 500 samples a fifth, since all may be used
+	r := compress(calib...) // of 500 samples a tenth, since all may be used
 	e := r.Evaluation
-	if e == nil || !e.HeldOut || e.Samples != 100 || e.After.Agreement == nil || e.Before.LatencyMS == nil || e.After.LatencyMS == nil || e.Threads == 0 {
+	if e == nil || !e.HeldOut || e.Samples != 50 || e.After.Agreement == nil || e.Before.LatencyMS == nil || e.After.LatencyMS == nil || e.Threads == 0 {
 		t.Fatalf("%+v", e)
 	}
-	if r.RefitSamples != 400 {
+	if r.RefitSamples != 450 {
 		t.Errorf("refitted on %d samples", r.RefitSamples)
 	}
 	e = compress(with(calib, labelled...)...).Evaluation

@@ -102,8 +102,8 @@ ones are better by far. --data none, or no onnxruntime: channels are merged by t
 weights alone.
 
 The result is judged beside the original on samples of --data that nothing else is
-done with (a fifth; at most 200 where the rest is all needed; none of less than 100), or
-on --eval-data, which is read with the same --scale, --mean and so on.`
+done with (a fifth; a tenth, at most 200, where the rest is all needed; none of less
+than 100), or on --eval-data, which is read with the same --scale, --mean and so on.`
 
 const evalHelp = `Run models over a data set and print one table: accuracy where there are labels,
 agreement with the first model, parameters, MACs, size and latency.
