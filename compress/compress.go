@@ -285,28 +285,12 @@ func (o Options) finish(ctx context.Context, s *align.Subject, plan *align.Resul
 	return tuned, err
 }
 
-const (
-	// mostEpochs bounds the epochs that are chosen, and fewer than leastEpochs
-	// are not worth their while.
-	mostEpochs, leastEpochs = 10, 3
-	// tuneMACs is what tuning may cost, in multiply-accumulates, where epochs are
-	// chosen: a minute or so on two cores.
-	tuneMACs = 1.5e12
-	// backward is what a run forwards and backwards costs, in runs forwards.
-	backward = 3
-)
-
 // epochs is the number of epochs of distillation after the refit.
 func (o Options) epochs(r *Report) int {
 	if o.Tune != 0 || r.After.Open {
 		return max(o.Tune, 0)
 	}
-	each := float64(o.data().Len()) * float64(r.Before.MACs+backward*r.After.MACs)
-	n := min(mostEpochs, int(tuneMACs/max(each, 1)))
-	if n < leastEpochs {
-		return 0
-	}
-	return n
+	return tune.Affordable(o.data().Len(), r.Before.MACs, r.After.MACs)
 }
 
 // Into moves a wide model into the widths of a narrow one of the same

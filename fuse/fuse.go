@@ -279,17 +279,6 @@ func (f *fusion) finish(ctx context.Context, method Method, shares []float64) (*
 	return tuned, report, err
 }
 
-const (
-	// mostEpochs bounds the epochs that are chosen, and fewer than leastEpochs
-	// are not worth their while.
-	mostEpochs, leastEpochs = 10, 3
-	// tuneMACs is what tuning may cost, in multiply-accumulates, where epochs are
-	// chosen: a minute or so on two cores.
-	tuneMACs = 1.5e12
-	// backward is what a run forwards and backwards costs, in runs forwards.
-	backward = 3
-)
-
 // epochs is the number of epochs of distillation of the result.
 func (f *fusion) epochs(out *onnxio.Model) (int, error) {
 	if f.o.Tune != 0 {
@@ -300,16 +289,15 @@ func (f *fusion) epochs(out *onnxio.Model) (int, error) {
 		return 0, err
 	}
 	own, open := an.MACs(nil)
-	macs := backward * own
+	parents := int64(0)
 	for _, s := range f.subjects {
 		n, free := s.Analysis.MACs(nil)
-		macs, open = macs+n, open || free
+		parents, open = parents+n, open || free
 	}
-	n := min(mostEpochs, int(tuneMACs/max(float64(macs)*float64(f.o.data().Len()), 1)))
-	if open || n < leastEpochs {
+	if open {
 		return 0, nil
 	}
-	return n, nil
+	return tune.Affordable(f.o.data().Len(), parents, own), nil
 }
 
 // make fuses by one method with given shares, and refits on data if asked to.

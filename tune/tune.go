@@ -38,6 +38,29 @@ type Options struct {
 	Progress func(done, total int)
 }
 
+const (
+	// mostEpochs bounds the epochs that Affordable gives, and fewer than
+	// leastEpochs are not worth their while.
+	mostEpochs, leastEpochs = 10, 3
+	// affordable is what a distillation may cost, in multiply-accumulates: a
+	// minute or so on two cores.
+	affordable = 1.5e12
+	// trainingRuns is what a run forwards and backwards costs, in runs forwards.
+	trainingRuns = 3
+)
+
+// Affordable is the number of epochs that cost about a minute, at most 10, and 0
+// where that is fewer than 3. Sources and child are multiply-accumulates for one
+// sample, of all sources together and of the child.
+func Affordable(samples int, sources, child int64) int {
+	epoch := float64(samples) * (float64(sources) + trainingRuns*float64(child))
+	n := int(min(mostEpochs, affordable/max(epoch, 1)))
+	if n < leastEpochs {
+		return 0
+	}
+	return n
+}
+
 // A Report says what a distillation did.
 type Report struct {
 	Samples int `json:"samples"` // trained on

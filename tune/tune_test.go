@@ -209,3 +209,21 @@ func encode(t *testing.T, m *onnxio.Model) []byte {
 	}
 	return b
 }
+
+func TestAffordable(t *testing.T) {
+	for _, c := range []struct {
+		samples        int
+		sources, child int64
+		want           int
+	}{
+		{1000, 40e6, 20e6, 10}, // 1e11 an epoch
+		{1000, 160e6, 80e6, 3},
+		{4000, 40e6, 40e6, 0}, // two would cost 1.28e12
+		{1, 0, 0, 10},
+		{1 << 62, 1 << 62, 1 << 62, 0},
+	} {
+		if got := Affordable(c.samples, c.sources, c.child); got != c.want {
+			t.Errorf("%d samples, %d and %d: %d epochs, want %d", c.samples, c.sources, c.child, got, c.want)
+		}
+	}
+}
