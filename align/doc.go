@@ -26,7 +26,8 @@
 //     every channel moves to the nearest. Needs no data.
 //   - [Select]: onto the k channels that explain most of what the consumers
 //     compute on calibration data; consumers read the others through their
-//     least-squares reconstruction.
+//     least-squares reconstruction. A linear space is projected onto the
+//     [Evidence.Subspace] from which its consumers lose least.
 //   - [Union]: the channels of several models compete for the places of one.
 //
 // Spaces that reach the model's inputs or outputs have no map: those are never

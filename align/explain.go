@@ -493,8 +493,9 @@ func (e *Evidence) Recover(group int, keep []int) (Rows, error) {
 }
 
 // Select finds maps that keep some of each space's own channels as they are,
-// chosen by Choose, with consumers reading the rest through Recover. It needs
-// o.Data. Spaces that no consumer can be observed for are merged by weights.
+// chosen by Choose, with consumers reading the rest through Recover. Linear
+// spaces are projected instead, onto their Subspace. It needs o.Data. Spaces
+// that no consumer can be observed for are merged by weights.
 // known is what Observe has found already, or nil.
 func Select(ctx context.Context, s *Subject, widths map[*coupling.Space]int, known map[*coupling.Space]*Evidence, o Options) (*Result, error) {
 	if o.Data == nil {
@@ -518,10 +519,25 @@ func Select(ctx context.Context, s *Subject, widths map[*coupling.Space]int, kno
 	for _, sp := range spaces {
 		ev := seen[sp]
 		m := &Map{}
+		project := false
+		if ev != nil {
+			var err error
+			if project, err = s.projects(sp, ev); err != nil {
+				return nil, err
+			}
+		}
 		for g := range sp.Groups {
 			if ev == nil || len(ev.readers[g]) == 0 {
 				blind[sp] = widths[sp]
 				break
+			}
+			if project {
+				t, _, err := ev.Subspace(g, widths[sp])
+				if err != nil {
+					return nil, fmt.Errorf("space %q: %w", sp.Name, err)
+				}
+				m.Groups, m.Pieces = append(m.Groups, t), []int{widths[sp]}
+				continue
 			}
 			keep := ev.Choose(g, widths[sp], sp.Starts())
 			out, err := ev.Recover(g, keep)

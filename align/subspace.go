@@ -1,0 +1,169 @@
+package align
+
+import (
+	"fmt"
+	"math"
+
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/monge-ml/monge/coupling"
+)
+
+// maxSubspace bounds the channels of a space that is projected, since the
+// eigenvectors of a space of n channels take n³ operations.
+const maxSubspace = 1024
+
+// projects reports whether a space is narrowed to a subspace rather than to
+// some of its channels: where nothing but operators that are linear and act
+// alike on every channel lie between producers and consumers, any matrix may act
+// on it, and every consumer has to have shown what it reads.
+func (s *Subject) projects(sp *coupling.Space, e *Evidence) (bool, error) {
+	if !sp.Linear || len(sp.Pieces) != 1 || sp.Width > maxSubspace {
+		return false, nil
+	}
+	seen, err := s.consumersOf(sp)
+	if err != nil {
+		return false, err
+	}
+	tensors := map[string]bool{}
+	for _, c := range seen {
+		tensors[c.use.Tensor] = true
+	}
+	for _, u := range sp.Consumers() {
+		if !tensors[u.Tensor] {
+			return false, nil
+		}
+	}
+	return e.Observed(), nil
+}
+
+// Subspace finds the k-dimensional subspace of a group's channels from which the
+// consumers lose least: with C the covariance of the channels and S the
+// sensitivity of the consumers, both summed over consumers such that each counts
+// equally, the projection P of rank k that minimises
+//
+//	tr S·(I − P)·C·(I − P)ᵀ
+//
+// is P = S^-½·U·Uᵀ·S^½, where U are the leading k eigenvectors of S^½·C·S^½
+// (principal components weighed by what is read of them; reduced-rank regression,
+// Izenman 1975). In is UᵀS^½ and Out is S^-½·U, up to the scale of each new
+// channel. The second result is the share of what consumers compute that is lost.
+func (e *Evidence) Subspace(group, k int) (Transfer, float64, error) {
+	readers := e.readers[group]
+	n := readers[0].n
+	cov, sens := mat.NewSymDense(n, nil), mat.NewSymDense(n, nil)
+	for _, r := range readers {
+		c := r.covariance()
+		var product mat.Dense
+		product.Mul(r.sens, c)
+		if varies, reads := mat.Trace(c), mat.Trace(&product); varies > 0 && reads > 0 {
+			addScaled(cov, 1/varies, c)
+			addScaled(sens, varies/reads, r.sens)
+		}
+	}
+	root, inverse, err := roots(sens)
+	if err != nil {
+		return Transfer{}, 0, err
+	}
+	var half, seen mat.Dense
+	half.Mul(root, cov)
+	seen.Mul(&half, root)
+	values, vectors, err := eigen(symmetric(&seen))
+	if err != nil {
+		return Transfer{}, 0, err
+	}
+	var in, out mat.Dense
+	u := vectors.Slice(0, n, n-k, n)
+	in.Mul(u.T(), root)
+	out.Mul(inverse, u)
+	t := Transfer{In: make(Rows, k), OutT: make(Rows, k)}
+	for j := range k {
+		row := in.RawRowView(k - 1 - j) // the most important first
+		scale := mat.Norm(mat.NewVecDense(n, row), 2)
+		if !(scale > 0) {
+			return Transfer{}, 0, fmt.Errorf("only %d directions of its channels are read", j)
+		}
+		if largest(row) < 0 {
+			scale = -scale // eigenvectors have no sign of their own
+		}
+		for p := range n {
+			t.In[j] = append(t.In[j], Entry{p, row[p] / scale})
+			t.OutT[j] = append(t.OutT[j], Entry{p, out.At(p, k-1-j) * scale})
+		}
+	}
+	total, kept := 0.0, 0.0
+	for i, v := range values {
+		total += max(v, 0)
+		if i >= n-k {
+			kept += max(v, 0)
+		}
+	}
+	if total == 0 {
+		return t, 0, nil
+	}
+	return t, max(1-kept/total, 0), nil
+}
+
+// addScaled adds f·x to a.
+func addScaled(a *mat.SymDense, f float64, x *mat.SymDense) {
+	n := a.SymmetricDim()
+	for i := range n {
+		for j := i; j < n; j++ {
+			a.SetSym(i, j, a.At(i, j)+f*x.At(i, j))
+		}
+	}
+}
+
+// roots returns S^½ and S^-½. A little is added to S, so that what nobody reads
+// is kept last but does not have to be divided by zero.
+func roots(s *mat.SymDense) (root, inverse *mat.Dense, err error) {
+	values, vectors, err := eigen(s)
+	if err != nil {
+		return nil, nil, err
+	}
+	n := len(values)
+	ridge := 1e-6*mat.Trace(s)/float64(n) + math.SmallestNonzeroFloat64
+	root, inverse = mat.NewDense(n, n, nil), mat.NewDense(n, n, nil)
+	scaled := func(power float64) *mat.Dense {
+		d := mat.DenseCopyOf(vectors)
+		d.Apply(func(_, j int, v float64) float64 { return v * math.Pow(max(values[j], 0)+ridge, power) }, d)
+		return d
+	}
+	root.Mul(scaled(0.5), vectors.T())
+	inverse.Mul(scaled(-0.5), vectors.T())
+	return root, inverse, nil
+}
+
+// eigen returns eigenvalues, ascending, and eigenvectors as columns.
+func eigen(s *mat.SymDense) ([]float64, *mat.Dense, error) {
+	var e mat.EigenSym
+	if !e.Factorize(s, true) {
+		return nil, nil, fmt.Errorf("the eigenvectors of its covariance cannot be computed")
+	}
+	var v mat.Dense
+	e.VectorsTo(&v)
+	return e.Values(nil), &v, nil
+}
+
+// symmetric is (x + xᵀ)/2.
+func symmetric(x *mat.Dense) *mat.SymDense {
+	n, _ := x.Dims()
+	out := mat.NewSymDense(n, nil)
+	for i := range n {
+		for j := i; j < n; j++ {
+			out.SetSym(i, j, (x.At(i, j)+x.At(j, i))/2)
+		}
+	}
+	return out
+}
+
+// largest is the entry of largest magnitude.
+func largest(x []float64) float64 {
+	m := 0.0
+	for _, v := range x {
+		if math.Abs(v) > math.Abs(m) {
+			m = v
+		}
+	}
+	return m
+}
