@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/monge-ml/monge/align"
+	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/report"
@@ -147,7 +148,7 @@ func (f *alignFlags) madeUp(a *app, b basis, m *onnxio.Model, shapes map[string]
 	_, err := a.runtime()
 	if err == nil {
 		b.fit, err = engine.Synthetic(m, engine.SyntheticOptions{
-			Samples: min(f.refitSamples, syntheticSamples), Seed: max(f.data.seed, 0), Shapes: shapes, Preprocess: f.data.preprocess(nil),
+			Samples: f.madeUpSamples(m, shapes), Seed: max(f.data.seed, 0), Shapes: shapes, Preprocess: f.data.preprocess(nil),
 		})
 	}
 	if err != nil {
@@ -163,8 +164,27 @@ func (f *alignFlags) madeUp(a *app, b basis, m *onnxio.Model, shapes map[string]
 	return b, nil
 }
 
-// syntheticSamples are enough: more noise says nothing new.
-const syntheticSamples = 500
+const (
+	// mostMadeUp samples are enough: more noise says nothing new. Large models,
+	// in which every sample has many positions, get by with fewer, but no less
+	// than leastMadeUp.
+	mostMadeUp, leastMadeUp = 500, 32
+	// madeUpMACs is what running the model once on all made-up samples may cost.
+	madeUpMACs = 5e11
+)
+
+// madeUpSamples is the number of inputs that are worth making up.
+func (f *alignFlags) madeUpSamples(m *onnxio.Model, shapes map[string][]int) int {
+	n := mostMadeUp
+	if an, err := coupling.Analyze(m, coupling.Options{InputShapes: shapes}); err == nil {
+		macs, _ := an.MACs(nil)
+		n = int(min(mostMadeUp, max(leastMadeUp, madeUpMACs/max(float64(macs), 1))))
+	}
+	if f.refitSamples > 0 {
+		n = min(n, f.refitSamples)
+	}
+	return n
+}
 
 // report says what options did.
 func (b basis) report() report.Alignment {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/onnxio/onnxtest"
 	"github.com/monge-ml/monge/report"
 )
 
@@ -190,5 +191,25 @@ func TestCompressUsage(t *testing.T) {
 		if r.code != exitUsage || !strings.Contains(r.stderr, c.want) || strings.Count(r.stderr, "\n") != 1 {
 			t.Errorf("%v: exit code %d, %q, want %q", c.args, r.code, r.stderr, c.want)
 		}
+	}
+}
+
+// What running a model costs bounds how many inputs are made up for it.
+func TestMadeUpSamples(t *testing.T) {
+	for text, want := range map[string]int{
+		"x: 1 3 8 8\ny = Conv(x, w[4 3 1 1])":           500,
+		"x: 1 16 1000 1000\ny = Conv(x, w[250 16 1 1])": 125, // 4e9 multiply-accumulates
+		"x: 1 64 2000 2000\ny = Conv(x, w[200 64 1 1])": 32,
+	} {
+		m, err := onnxtest.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := new(alignFlags).madeUpSamples(m, nil); got != want {
+			t.Errorf("%q: %d samples, want %d", text, got, want)
+		}
+	}
+	if got := (&alignFlags{refitSamples: 40}).madeUpSamples(onnxtest.Model(nil, nil), nil); got != 40 {
+		t.Errorf("--refit-samples 40: %d", got)
 	}
 }
