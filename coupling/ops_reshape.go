@@ -231,23 +231,37 @@ func (c *call) regroupRun(in, out []*Axis) bool {
 
 // reshapeRef notes how the target shape follows the axes. A shape computed at
 // run time is replaced only where an edit changes it; what is not known then
-// must be expressible as 0 (copy) or one -1, else nothing here may change.
+// must be expressible as 0 (copy) or one -1, else nothing here may change. What
+// no edit changes is written that way too where it was computed, since sizes
+// given for the analysis (InputShapes) are not those of every run.
 func (c *call) reshapeRef(ref ShapeRef, target []elem, x, o *value) {
 	free := 0
+	copies := c.attrInt("allowzero", 0) == 0
 	for j, e := range target {
+		computed := e.size != nil && o.axes[j].allFrozen()
 		switch {
 		case e.known && e.v <= 0 && e.size == nil:
 			ref.Elems = append(ref.Elems, ShapeElem{Value: e.v})
 			if e.v < 0 {
 				free++
 			}
+		case copies && computed && j < x.rank() && x.axes[j].find() == o.axes[j].find():
+			ref.Elems = append(ref.Elems, ShapeElem{Value: 0})
 		case o.axes[j].Size() >= 0:
 			ref.Elems = append(ref.Elems, ShapeElem{Sizes: []*Axis{o.axes[j]}})
-		case j < x.rank() && x.axes[j].find() == o.axes[j].find():
+		case copies && j < x.rank() && x.axes[j].find() == o.axes[j].find():
 			ref.Elems = append(ref.Elems, ShapeElem{Value: 0})
 		default:
 			ref.Elems = append(ref.Elems, ShapeElem{Value: -1, Open: o.axes[j]})
 			free++
+		}
+	}
+	if free == 0 {
+		for j, e := range target {
+			if len(ref.Elems[j].Sizes) > 0 && e.size != nil && o.axes[j].allFrozen() {
+				ref.Elems[j] = ShapeElem{Value: -1}
+				break
+			}
 		}
 	}
 	if free > 1 {
