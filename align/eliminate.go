@@ -1,6 +1,7 @@
 package align
 
 import (
+	"cmp"
 	"math"
 	"slices"
 
@@ -42,18 +43,7 @@ func eliminate(lenses []*lens, n, least int, pieces []int) *elimination {
 			problems = append(problems, p)
 		}
 	}
-	left := make([]int, max(len(pieces)-1, 0)) // channels left in each piece
-	for i := range left {
-		left[i] = pieces[i+1] - pieces[i]
-	}
-	pieceOf := func(c int) int {
-		for i := range left {
-			if c >= pieces[i] && c < pieces[i+1] {
-				return i
-			}
-		}
-		return -1
-	}
+	left := newRanges(pieces)
 	gone := make([]bool, n)
 	e := &elimination{}
 	spent := 0.0
@@ -63,7 +53,7 @@ func eliminate(lenses []*lens, n, least int, pieces []int) *elimination {
 			if gone[c] {
 				continue
 			}
-			if p := pieceOf(c); p >= 0 && left[p] == 1 && len(left) > 1 && least >= len(left) {
+			if !left.spares(c, least) {
 				continue
 			}
 			sum := 0.0
@@ -78,15 +68,95 @@ func eliminate(lenses []*lens, n, least int, pieces []int) *elimination {
 			break
 		}
 		gone[best] = true
-		if p := pieceOf(best); p >= 0 {
-			left[p]--
-		}
+		left.take(best)
 		for _, p := range problems {
 			p.remove(best)
 		}
 		spent += price / float64(max(len(problems), 1))
 		e.removed = append(e.removed, best)
 		e.error = append(e.error, spent)
+	}
+	return e
+}
+
+// ranges counts the channels that are left in each piece of a space.
+type ranges struct {
+	bounds, left []int
+}
+
+func newRanges(pieces []int) *ranges {
+	r := &ranges{pieces, make([]int, max(len(pieces)-1, 0))}
+	for i := range r.left {
+		r.left[i] = pieces[i+1] - pieces[i]
+	}
+	return r
+}
+
+// of is the piece that a channel lies in, or -1.
+func (r *ranges) of(c int) int {
+	for i := range r.left {
+		if c >= r.bounds[i] && c < r.bounds[i+1] {
+			return i
+		}
+	}
+	return -1
+}
+
+// spares reports whether a channel may go: it is not the last of its piece, or
+// there are not places for all pieces.
+func (r *ranges) spares(c, least int) bool {
+	p := r.of(c)
+	return p < 0 || r.left[p] > 1 || len(r.left) < 2 || least < len(r.left)
+}
+
+func (r *ranges) take(c int) {
+	if p := r.of(c); p >= 0 {
+		r.left[p]--
+	}
+}
+
+// maxEliminate is the largest number of channels that are eliminated one by one,
+// which takes time that grows with its cube.
+const maxEliminate = 4096
+
+// rank orders channels by what their variance adds to what the consumers
+// compute, S_pp·C_pp, the least first, as if they were independent: for spaces
+// too wide to be eliminated.
+func rank(readers []*reader, least int, pieces []int) *elimination {
+	n := readers[0].n
+	weight := make([]float64, n)
+	for _, r := range readers {
+		own, total := make([]float64, n), 0.0
+		for p := range n {
+			mean := r.sum[p] / r.rows
+			v := r.gram[p*n+p] / r.rows
+			if r.affine {
+				v -= mean * mean
+			}
+			own[p] = max(v, 0) * r.sens.At(p, p)
+			total += own[p]
+		}
+		if total > 0 {
+			floats.AddScaled(weight, 1/(total*float64(len(readers))), own)
+		}
+	}
+	order := make([]int, n)
+	for p := range order {
+		order[p] = p
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(weight[a], weight[b]) })
+	left := newRanges(pieces)
+	e, spent := &elimination{}, 0.0
+	for _, c := range order {
+		if len(e.removed) == n-least {
+			break
+		}
+		if !left.spares(c, least) {
+			continue
+		}
+		left.take(c)
+		spent += weight[c]
+		e.removed, e.error = append(e.removed, c), append(e.error, spent)
 	}
 	return e
 }

@@ -140,3 +140,21 @@ func TestSquareRoot(t *testing.T) {
 		t.Errorf("AᵀA is\n%v\nwant\n%v", mat.Formatted(&back), mat.Formatted(s))
 	}
 }
+
+// Spaces too wide to be eliminated lose first what adds least, and keep a
+// channel of every piece.
+func TestRank(t *testing.T) {
+	n := 6
+	r := &reader{n: n, rows: 1, sum: make([]float64, n), gram: make([]float64, n*n), sens: mat.NewSymDense(n, nil)}
+	for p, v := range []float64{5, 1, 4, 3, 0.5, 0.25} {
+		r.gram[p*n+p] = v
+		r.sens.SetSym(p, p, 2)
+	}
+	e := rank([]*reader{r}, 2, []int{0, 4, 6})
+	if want := []int{5, 1, 3, 2}; !slices.Equal(e.removed, want) {
+		t.Errorf("removed %v, want %v", e.removed, want)
+	}
+	if got, want := e.error[3], 8.25/13.75; math.Abs(got-want) > 1e-12 {
+		t.Errorf("%g is lost, want %g", got, want)
+	}
+}

@@ -356,6 +356,9 @@ func (e *Evidence) eliminate(group int, pieces []int) *elimination {
 	if e.order == nil {
 		e.order = make([]*elimination, len(e.readers))
 	}
+	if e.order[group] == nil && e.readers[group][0].n > maxEliminate {
+		e.order[group] = rank(e.readers[group], max(len(pieces)-1, 1), pieces)
+	}
 	if e.order[group] == nil {
 		var lenses []*lens
 		for _, r := range e.readers[group] {
