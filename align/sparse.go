@@ -1,5 +1,11 @@
 package align
 
+import (
+	"slices"
+
+	"github.com/monge-ml/monge/internal/dense"
+)
+
 // Rows is a sparse matrix by rows: row r of the product with a matrix X is
 // Σ Val·X[Col] over its entries.
 type Rows [][]Entry
@@ -45,6 +51,48 @@ func (r Rows) isIdentity(n int) bool {
 	return true
 }
 
+// entries is the number of coefficients.
+func (r Rows) entries() int {
+	n := 0
+	for _, row := range r {
+		n += len(row)
+	}
+	return n
+}
+
+// dense is the matrix with n columns, all coefficients written out.
+func (r Rows) dense(n int) dense.Matrix[float64] {
+	m := dense.New[float64](len(r), n, nil)
+	for i, row := range r {
+		for _, e := range row {
+			m.Data[i*n+e.Col] += e.Val
+		}
+	}
+	return m
+}
+
+// product multiplies k×n r with the middle axis of an outer×n×inner tensor, into
+// out, outer×k×inner.
+func product[T float32 | float64](out, data []T, r dense.Matrix[float64], outer, inner int) {
+	k, n := r.Rows, r.Cols
+	if inner == 1 {
+		c := dense.New[float64](outer, k, nil)
+		dense.AddMul(c, 1, dense.New(outer, n, data), r.T())
+		for i, v := range c.Data {
+			out[i] = T(v)
+		}
+		return
+	}
+	c := dense.New[float64](k, inner, nil)
+	for o := range outer {
+		clear(c.Data)
+		dense.AddMul(c, 1, r, dense.New(n, inner, data[o*n*inner:][:n*inner]))
+		for i, v := range c.Data {
+			out[o*k*inner+i] = T(v)
+		}
+	}
+}
+
 // apply multiplies along one axis of a row-major tensor. rows gives the matrix
 // for each position along axis by (all of one height); by < 0 means that there
 // is one matrix for all positions, rows(0). Numbers that are no more than put
@@ -59,6 +107,12 @@ func apply[T float32 | float64](data []T, dims []int, axis, by int, rows func(at
 	}
 	n, k := dims[axis], len(rows(0))
 	out := make([]T, outer*k*inner)
+	if by < 0 && rows(0).entries()*2 > k*n && k*n > 64 {
+		product(out, data, rows(0).dense(n), outer, inner)
+		newDims := slices.Clone(dims)
+		newDims[axis] = k
+		return out, newDims
+	}
 	// strides of the axis that selects the matrix
 	between := 1
 	if by >= 0 {
