@@ -48,7 +48,9 @@ func (t *transport) improve() bool {
 }
 
 // afresh is improve without a plan to begin with and without candidates: whole
-// rows are priced.
+// rows are priced. It also returns false where costs so fill the grid that
+// potentials, which count from the hub, leave the exact range; transport.run
+// then falls back on shortest paths.
 func (t *transport) afresh(u *units) bool {
 	s := newSimplex(t)
 	s.star(u)
