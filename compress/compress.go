@@ -2,7 +2,6 @@ package compress
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/monge-ml/monge/align"
@@ -277,10 +276,6 @@ func (o Options) finish(ctx context.Context, s *align.Subject, plan *align.Resul
 	tuned, done, err := tune.Distill(ctx, out, sources, tune.Options{
 		Data: o.data(), Epochs: epochs, Threads: o.Align.Threads, Progress: o.progress("tune"),
 	})
-	if errors.Is(err, tune.ErrUntrainable) {
-		report.Tune = &tune.Report{Note: err.Error()}
-		return out, nil
-	}
 	report.Tune = done
 	return tuned, err
 }

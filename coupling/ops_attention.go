@@ -135,19 +135,29 @@ func multiHeadAttentionAxes(c *call) (string, sizeMap, restMap, error) {
 	}
 	c.headed("h", "d", "e")
 	c.sizeRefs = map[string][]string{"num_heads": {"h"}}
-	bias, scores := "", ""
-	if c.input(3) != nil {
+	bias, scores, err := c.biasAndScores(3)
+	if err != nil {
+		return "", nil, nil, err
+	}
+	return fmt.Sprintf("b s (h d), b t (h d), b t (h e), %s, , %s -> b s (h e)", bias, scores), sizeMap{"h": h, "d": d / h, "e": e / h}, nil, nil
+}
+
+// biasAndScores are the expressions of a packed bias, in the given input, and of
+// what is added to the scores, in input 5. The input behind the bias, which says
+// which keys are padding, is left out.
+func (c *call) biasAndScores(at int) (bias, scores string, err error) {
+	if c.input(at) != nil {
 		bias = "((h d) + (h d) + (h e))"
 	}
 	if v := c.input(5); v != nil {
 		if !v.ranked || v.rank() != 4 {
-			return "", nil, nil, errUnranked
+			return "", "", errUnranked
 		}
 		scores = c.scores(5, "b", "h", "s", "t")
 	}
 	c.in = append(c.in[:len(c.in):len(c.in)], make([]*value, max(6-len(c.in), 0))...)
-	c.in[4] = nil // which keys are padding
-	return fmt.Sprintf("b s (h d), b t (h d), b t (h e), %s, , %s -> b s (h e)", bias, scores), sizeMap{"h": h, "d": d / h, "e": e / h}, nil, nil
+	c.in[at+1] = nil
+	return bias, scores, nil
 }
 
 // packedAttentionAxes: attention with its own weights for queries, keys and
@@ -173,18 +183,10 @@ func packedAttentionAxes(c *call) (string, sizeMap, restMap, error) {
 	}
 	c.headed("h", "d", "e")
 	c.sizeRefs = map[string][]string{"num_heads": {"h"}, "qkv_hidden_sizes": {"h d", "h d", "h e"}}
-	bias, scores := "", ""
-	if c.input(2) != nil {
-		bias = "((h d) + (h d) + (h e))"
+	bias, scores, err := c.biasAndScores(2)
+	if err != nil {
+		return "", nil, nil, err
 	}
-	if v := c.input(5); v != nil {
-		if !v.ranked || v.rank() != 4 {
-			return "", nil, nil, errUnranked
-		}
-		scores = c.scores(5, "b", "h", "s", "t")
-	}
-	c.in = append(c.in[:len(c.in):len(c.in)], make([]*value, max(6-len(c.in), 0))...)
-	c.in[3] = nil // which keys are padding
 	return fmt.Sprintf("b s i, i ((h d) + (h d) + (h e)), %s, , , %s -> b s (h e)", bias, scores), sizeMap{"h": h, "d": d / h, "e": e / h}, nil, nil
 }
 

@@ -2,7 +2,6 @@ package fuse
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -271,10 +270,6 @@ func (f *fusion) finish(ctx context.Context, method Method, shares []float64) (*
 		Data: f.o.data(), Epochs: epochs, Threads: f.o.Align.Threads,
 		Progress: func(done, total int) { f.progress("distil", done, total) },
 	})
-	if errors.Is(err, tune.ErrUntrainable) {
-		report.Tune = &tune.Report{Note: err.Error()}
-		return out, report, nil
-	}
 	report.Tune = done
 	return tuned, report, err
 }

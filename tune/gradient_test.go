@@ -195,7 +195,7 @@ func TestUntrainable(t *testing.T) {
 		}
 		in := map[string]*engine.Value{"x": noise(rand.New(rand.NewPCG(1, 2)), []int{3, 5})}
 		g := &goal{output: true, tensor: "y", dims: []int{3, 6}, scale: 1}
-		if _, err := newTrainer(context.Background(), m, []*goal{g}, []map[string]*engine.Value{in}, 1); !errors.Is(err, ErrUntrainable) {
+		if _, err := newTrainer(context.Background(), m, []*goal{g}, []map[string]*engine.Value{in}, 1); !errors.Is(err, errUntrainable) {
 			t.Errorf("%q: error %v", text, err)
 		}
 	}

@@ -86,7 +86,7 @@ func newTrainer(ctx context.Context, m *onnxio.Model, goals []*goal, examples []
 	}
 	params := trainable(g)
 	if len(params) == 0 {
-		return nil, fmt.Errorf("%w: no weights in single precision", ErrUntrainable)
+		return nil, fmt.Errorf("%w: no weights in single precision", errUntrainable)
 	}
 	seen, err := measure(ctx, m, g, examples)
 	if err != nil {
@@ -99,7 +99,7 @@ func newTrainer(ctx context.Context, m *onnxio.Model, goals []*goal, examples []
 		}
 		if len(t.missing) == 0 {
 			if t.session, err = engine.Open(t.model, engine.Options{Threads: threads}); err != nil {
-				return nil, fmt.Errorf("%w: %w", ErrUntrainable, err)
+				return nil, fmt.Errorf("%w: %w", errUntrainable, err)
 			}
 			t.unit = units(g, t.params, seen)
 			return &t.trainer, nil
@@ -110,7 +110,7 @@ func newTrainer(ctx context.Context, m *onnxio.Model, goals []*goal, examples []
 			return slices.ContainsFunc(g.Consumers(p), func(c onnxio.Consumer) bool { return before[c.Node] })
 		})
 		if len(params) == 0 {
-			return nil, fmt.Errorf("%w: no gradient passes %s", ErrUntrainable, onnxio.Label(t.missing[0]))
+			return nil, fmt.Errorf("%w: no gradient passes %s", errUntrainable, onnxio.Label(t.missing[0]))
 		}
 	}
 }
@@ -180,7 +180,7 @@ func measure(ctx context.Context, m *onnxio.Model, g *onnxio.Graph, examples []m
 	}
 	s, err := engine.Open(m, engine.Options{Outputs: taps})
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUntrainable, err)
+		return nil, fmt.Errorf("%w: %w", errUntrainable, err)
 	}
 	defer s.Close()
 	seen := &sights{dims: map[string][]int{}, values: map[string][]int{}, rms: map[string]float64{}}

@@ -114,15 +114,15 @@ func (o *Options) defaults() {
 	}
 }
 
-// ErrUntrainable says that a model has no parameters that can be trained here.
-var ErrUntrainable = errors.New("cannot be trained")
+// errUntrainable says that a model has no parameters that can be trained here.
+var errUntrainable = errors.New("cannot be trained")
 
 // Distill returns a copy of the child whose linear operators have been trained
 // to predict what the sources predict, the mean of their probabilities or
 // outputs weighted with their shares, and to compute on the way what they
 // compute (see the package's comment). Where that does not bring it nearer to
-// the sources on samples held out, the copy is as the child. No labels are used. The error is ErrUntrainable
-// where the child has no parameters that gradients reach.
+// the sources on samples held out, or where gradients reach no parameters of the
+// child, the copy is as the child, and the report says so. No labels are used.
 func Distill(ctx context.Context, child *onnxio.Model, sources []refit.Source, o Options) (*onnxio.Model, *Report, error) {
 	if o.Data == nil {
 		return nil, nil, fmt.Errorf("training needs data")
@@ -137,11 +137,14 @@ func Distill(ctx context.Context, child *onnxio.Model, sources []refit.Source, o
 	}
 	r := &run{o: o, sources: sources, child: child, rng: rand.New(rand.NewPCG(uint64(o.Seed), 7))}
 	defer r.close()
-	if err := r.open(ctx, child); err != nil {
+	err := r.open(ctx, child)
+	if errors.Is(err, errUntrainable) {
+		return child.Clone(), &Report{Note: err.Error()}, nil
+	}
+	if err != nil {
 		return nil, nil, err
 	}
 	report := &Report{}
-	var err error
 	if held != nil {
 		report.HeldOut = held.Len()
 		if report.Before, err = r.loss(ctx, held); err != nil {
@@ -361,7 +364,7 @@ func (r *run) goals(ctx context.Context, child *onnxio.Model, g *onnxio.Graph, e
 	for _, l := range slices.Clone(goals) {
 		v := out[l.tensor]
 		if v.F32 == nil {
-			return nil, fmt.Errorf("%w: %q is not of single precision", ErrUntrainable, l.tensor)
+			return nil, fmt.Errorf("%w: %q is not of single precision", errUntrainable, l.tensor)
 		}
 		l.dims = v.Dims
 		if !l.tap && len(v.Dims) == 2 && v.Dims[0] == r.unit*r.units && v.Dims[1] >= 2 {

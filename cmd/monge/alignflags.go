@@ -19,6 +19,7 @@ type alignFlags struct {
 	samples                         int
 	refit                           choice
 	refitSamples                    int
+	tune                            int
 	keepBN                          bool
 	data                            dataFlags
 	// invent lets inputs be made up where no data set is given.
@@ -51,7 +52,21 @@ func (f *alignFlags) add(cmd *cobra.Command, bases []string) {
 	addChoice(cmd, &f.refit, "refit", "refit the layers in closed form on --data, no labels needed (default: on with --data unless --align is given, which asks for transport alone)", "on", "off")
 	f.data.add(cmd, "`PATH` of a data set to work with (none: work without data); see monge --help")
 	cmd.Flags().IntVar(&f.samples, "samples", 200, "samples that channels are compared on by activations (0: all)")
+	cmd.Flags().IntVar(&f.tune, "tune", -1, "after the refit, distil what went in into the result for this many epochs on the samples of --data, no labels needed (-1: as many as cost about a minute, at most 10; none without --data, nor under --max-drop)")
 	cmd.Flags().IntVar(&f.refitSamples, "refit-samples", 1000, "samples that channels are chosen and layers refitted on (0: all)")
+}
+
+// epochs turns --tune into the Tune of compress.Options and fuse.Options, where
+// zero leaves the choice to them and less asks for none. What noise teaches is
+// not worth the time.
+func (f *alignFlags) epochs() int {
+	switch {
+	case f.tune > 0:
+		return f.tune
+	case f.tune == 0 || !f.data.given():
+		return -1
+	}
+	return 0
 }
 
 const scalingHelp = "consumers read merged channels by their sum or mean (default: mean onto another model, sum within one)"
@@ -70,6 +85,10 @@ func (f *alignFlags) check(cmd *cobra.Command) error {
 		return usagef("--align activations needs --data")
 	case f.refit.value == "on" && !f.data.given() && !f.invents():
 		return usagef("--refit on needs --data")
+	case f.tune < -1:
+		return usagef("--tune is %d: want a number of epochs, or -1 to leave the choice to monge", f.tune)
+	case f.tune > 0 && !f.refits():
+		return usagef("--tune needs --data and a refit")
 	}
 	return f.data.check()
 }

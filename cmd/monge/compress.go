@@ -25,7 +25,6 @@ type compressFlags struct {
 	keepResidual       bool
 	multiple           int
 	uniform            bool
-	tune               int
 	clean              losslessFlags
 	alone              bool // the lossless pass and nothing else
 	evalData           string
@@ -66,7 +65,6 @@ func (a *app) compressCommand() *cobra.Command {
 	f.clean.add(cmd, "first remove channels that are constant, repeated or unread, unused nodes, and subnormal weights; without a budget do nothing else")
 	f.align.invent = true
 	f.align.add(cmd, []string{"weights", "activations"})
-	fs.IntVar(&f.tune, "tune", -1, "after the refit, distil the original into the result for this many epochs on the samples of --data, no labels needed (-1: as many as cost about a minute, at most 10; none under --max-drop or without --data)")
 	fs.StringVar(&f.evalData, "eval-data", "", "`PATH` of a data set that the result is judged on (default: samples held out of --data; none: neither)")
 	fs.BoolVar(&f.noLatency, "no-latency", false, "do not measure latency")
 	f.shapes.add(cmd)
@@ -94,12 +92,6 @@ func (f *compressFlags) check(cmd *cobra.Command) error {
 		if given(v.name) && !(v.share > 0 && v.share <= 1) {
 			return usagef("--%s is %g: want a share above 0, up to 1", v.name, v.share)
 		}
-	}
-	if f.tune < -1 {
-		return usagef("--tune is %d: want a number of epochs, or -1 to leave the choice to monge", f.tune)
-	}
-	if f.tune > 0 && !f.align.refits() {
-		return usagef("--tune needs --data and a refit")
 	}
 	if f.multiple < 1 {
 		return usagef("--multiple is %d: want 1 or more", f.multiple)
@@ -133,17 +125,6 @@ func (f *compressFlags) check(cmd *cobra.Command) error {
 	return f.align.check(cmd)
 }
 
-// epochs is compress.Options.Tune. What noise teaches is not worth the time.
-func (f *compressFlags) epochs() int {
-	switch {
-	case f.tune > 0:
-		return f.tune
-	case f.tune == 0 || !f.align.data.given():
-		return -1
-	}
-	return 0
-}
-
 func (a *app) compress(ctx context.Context, path string, f *compressFlags) error {
 	paths := []string{path}
 	if f.into != "" {
@@ -172,7 +153,7 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	defer clear()
 	b.align.Progress = stage(progress, "comparing activations")
 	o := compress.Options{
-		RefitData: b.fit, EvalData: eval, Uniform: f.uniform, Tune: f.epochs(),
+		RefitData: b.fit, EvalData: eval, Uniform: f.uniform, Tune: f.align.epochs(),
 		Keep: f.keep, MACs: f.macs, Params: f.params, MaxDrop: f.maxDrop, Exclude: f.exclude, KeepResidual: f.keepResidual, Multiple: f.multiple,
 		Align: b.align, InputShapes: shapes, KeepBatchNorm: f.align.keepBN, DryRun: f.output.dryRun,
 		Progress: progress,

@@ -20,7 +20,6 @@ type fuseFlags struct {
 	keep    float64
 	into    string
 	clean   losslessFlags
-	tune    int
 	align   alignFlags
 	output  outputFlags
 	shapes  shapeFlags
@@ -50,7 +49,6 @@ func (a *app) fuseCommand() *cobra.Command {
 	cmd.Flags().Float64Var(&f.keep, "keep", 0, "make the result `F` times as wide as the --onto model, also more than 1 (union)")
 	cmd.Flags().StringVar(&f.into, "into", "", "a `MODEL` whose widths the result has; none of its weights are used")
 	f.clean.add(cmd, "first remove unused nodes and initializers of the models and set subnormal weights to zero; channels stay, since widths are those of a model")
-	cmd.Flags().IntVar(&f.tune, "tune", -1, "after the refit, distil the models into the result for this many epochs on the same samples, no labels needed (-1: as many as cost about a minute, at most 10)")
 	f.align.add(cmd, []string{"weights", "activations", "none"})
 	f.shapes.add(cmd)
 	cmd.Flags().SortFlags = false
@@ -88,24 +86,8 @@ func (f *fuseFlags) check(cmd *cobra.Command, models int) error {
 		return usagef("--method union needs --data and a refit")
 	case f.keep != 0 && f.keep != 1 && !f.align.refits():
 		return usagef("--keep needs --data and a refit: transport alone takes the widths of a given model")
-	case f.tune < -1:
-		return usagef("--tune is %d: want a number of epochs, or -1 to leave the choice to monge", f.tune)
-	case f.tune > 0 && !f.align.refits():
-		return usagef("--tune needs --data and a refit")
 	}
 	return f.align.check(cmd)
-}
-
-// epochs turns --tune into fuse.Options.Tune, where zero leaves the choice to
-// fuse and less asks for none. What noise teaches is not worth the time.
-func (f *fuseFlags) epochs() int {
-	switch {
-	case f.tune > 0:
-		return f.tune
-	case f.tune == 0 || !f.align.data.given():
-		return -1
-	}
-	return 0
 }
 
 func (a *app) fuse(ctx context.Context, paths []string, f *fuseFlags) error {
@@ -140,7 +122,7 @@ func (a *app) fuse(ctx context.Context, paths []string, f *fuseFlags) error {
 	}
 	b.align.Progress = stage(progress, "comparing activations")
 	o := fuse.Options{
-		Method: fuse.Method(f.method.value), RefitData: b.fit, Tune: f.epochs(), Keep: f.keep,
+		Method: fuse.Method(f.method.value), RefitData: b.fit, Tune: f.align.epochs(), Keep: f.keep,
 		Weights: f.weights, Onto: f.onto, Align: b.align, KeepBatchNorm: f.align.keepBN, InputShapes: shapes,
 		DryRun: f.output.dryRun, Progress: progress,
 	}
