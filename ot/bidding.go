@@ -57,6 +57,9 @@ func (t *transport) bidding() {
 // tied returns a listed column with room that is as cheap to row i as the
 // given one, or that one.
 func (t *transport) tied(i int32, best choice) choice {
+	if t.dense != nil {
+		return t.tiedDense(i, best)
+	}
 	for _, c := range t.lists[i].items {
 		if float64(c.key) > best.reduced {
 			break

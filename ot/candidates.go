@@ -29,8 +29,11 @@ type candidates struct {
 const (
 	leastWant  = 8  // candidates listed at first: a 32nd of the columns,
 	mostWant   = 24 // between these
-	blockSize  = 16 // columns to which the row scan gives one minimum
 	wantGrowth = 2  // how much longer a list becomes each time it ran out
+
+	lanes      = 4         // columns whose minima are taken side by side
+	quad       = 4 * lanes // columns of the smallest block, four minima for each
+	wide, slim = 4, 1      // quads in a block where few or many columns are wanted
 )
 
 // firstWant returns how many of k columns to list at first.
@@ -39,40 +42,58 @@ func firstWant(k int) int { return min(max(leastWant, min(k/32, mostWant)), k) }
 // scanner holds the scratch of whole-row scans; each goroutine needs its own.
 type scanner struct {
 	kernels
-	row    []float64 // for Costs that must fill a buffer
-	mins   []float64 // one per block
-	order  []float64 // to select in
-	packed []uint64  // key and column of each chosen entry
+	row     []float64 // for Costs that must fill a buffer
+	reduced []float64 // cost − v
+	mins    []float64 // lanes to a block
+	order   []float64 // to select in
+	packed  []uint64  // key and column of each chosen entry
 }
 
 func newScanner(k int, ks kernels) *scanner {
+	minima := (k + quad - 1) / quad * lanes
+	buf := make([]float64, 3*k+minima)
 	return &scanner{
 		kernels: ks,
-		row:     make([]float64, k),
-		mins:    make([]float64, (k+blockSize-1)/blockSize),
-		order:   make([]float64, 0, k),
+		row:     buf[:k:k],
+		reduced: buf[k : 2*k : 2*k],
+		order:   buf[2*k : 2*k : 3*k],
+		mins:    buf[3*k:],
 		packed:  make([]uint64, 0, k),
 	}
 }
 
+// reduce calculates all reduced costs of a row and the minima of blocks of so many quads.
+func (s *scanner) reduce(costs, v []float64, quads int, g grid) {
+	size := quads * quad
+	s.mins = s.mins[:(len(costs)+size-1)/size*lanes]
+	s.kernels.reduce(costs, v, s.reduced, s.mins, quads, g.scale)
+}
+
 // list makes the candidates of row i anew from its k costs and the potentials v.
 func (s *scanner) list(l *candidates, i int, costs, v []float64, g grid) {
-	s.blockMins(costs, v, s.mins, g.scale)
+	k := len(costs)
+	quads := slim
+	if enough(l.want, k/(wide*lanes)) {
+		quads = wide
+	}
+	s.reduce(costs, v, quads, g)
+	// At least want entries do not exceed the want-th least of the minima, and few more.
 	l.bound = math.Inf(1)
-	if 4*l.want <= 3*len(s.mins) {
-		// At least want entries do not exceed the want-th least minimum of a block, and few more.
+	if enough(l.want, len(s.mins)) {
 		s.order = append(s.order[:0], s.mins...)
 		l.bound = nth(s.order, l.want-1)
+	} else if enough(l.want, k) {
+		s.order = append(s.order[:0], s.reduced...)
+		l.bound = nth(s.order, l.want-1)
 	}
-	s.choose(l.bound, math.MaxInt, i, costs, v, g)
+	s.choose(l.bound, math.MaxInt, i, quads)
 	if most := 2 * l.want; len(s.packed) > most {
 		s.order = s.order[:0]
 		for _, p := range s.packed {
-			j := uint32(p)
-			s.order = append(s.order, g.steps(costs[j])-v[j])
+			s.order = append(s.order, s.reduced[uint32(p)])
 		}
 		l.bound = nth(s.order, l.want-1)
-		s.choose(l.bound, l.want, i, costs, v, g)
+		s.choose(l.bound, l.want, i, quads)
 	}
 	slices.Sort(s.packed)
 	l.items = slices.Grow(l.items[:0], len(s.packed))
@@ -80,26 +101,30 @@ func (s *scanner) list(l *candidates, i int, costs, v []float64, g grid) {
 		j := uint32(p)
 		l.items = append(l.items, candidate{cost: g.steps(costs[j]), key: unsortable(uint32(p >> 32)), col: int32(j)})
 	}
-	l.want = min(l.want*wantGrowth, len(costs))
+	l.want = min(l.want*wantGrowth, k)
 }
 
-// choose packs the entries of row i below bound, and of those equal to it the
+// enough tells whether the want-th least of so many numbers is worth looking for.
+func enough(want, numbers int) bool { return 4*want <= 3*numbers }
+
+// choose packs the reduced costs of row i below bound, and of those equal to it the
 // first ones as long as there are fewer than most in all. It starts at the
 // block of column i and wraps around, so that where much is tied not all rows list the same columns.
-func (s *scanner) choose(bound float64, most, i int, costs, v []float64, g grid) {
+func (s *scanner) choose(bound float64, most, i, quads int) {
 	s.packed = s.packed[:0]
-	blocks := len(s.mins)
+	size := quads * quad
+	blocks := len(s.mins) / lanes
 	for x := range blocks {
-		b := (i/blockSize + x) % blocks
-		if s.mins[b] > bound {
-			continue
-		}
-		lo := b * blockSize
-		hi := min(lo+blockSize, len(costs))
-		for j := lo; j < hi; j++ {
-			w := g.steps(costs[j]) - v[j]
-			if w < bound || w == bound && len(s.packed) < most && w < math.Inf(1) {
-				s.packed = append(s.packed, uint64(sortable(below(w)))<<32|uint64(j))
+		b := (i/size + x) % blocks
+		for lane, m := range (*[lanes]float64)(s.mins[b*lanes:]) {
+			if m > bound {
+				continue
+			}
+			for j := b*size + lane; j < min((b+1)*size, len(s.reduced)); j += lanes {
+				w := s.reduced[j]
+				if w < bound || w == bound && len(s.packed) < most && w < math.Inf(1) {
+					s.packed = append(s.packed, uint64(sortableBelow(w))<<32|uint64(j))
+				}
 			}
 		}
 	}
@@ -107,35 +132,32 @@ func (s *scanner) choose(bound float64, most, i int, costs, v []float64, g grid)
 
 // least returns the column of least cost − v, the first of several, and that number.
 func (s *scanner) least(costs, v []float64, g grid) (col int, reduced float64) {
-	s.blockMins(costs, v, s.mins, g.scale)
-	block := 0
-	for b, m := range s.mins {
-		if m < s.mins[block] {
-			block = b
+	s.reduce(costs, v, wide, g)
+	at := 0
+	for x, m := range s.mins {
+		if m < s.mins[at] {
+			at = x
 		}
 	}
-	for col = block * blockSize; g.steps(costs[col])-v[col] != s.mins[block]; {
+	for col = at / lanes * wide * quad; s.reduced[col] != s.mins[at]; {
 		col++
 	}
-	return col, s.mins[block]
+	return col, s.mins[at]
 }
 
-// below returns the largest float32 that does not exceed x.
-func below(x float64) float32 {
+// sortableBelow returns the bits, in the order of the numbers, of the largest float32 that does
+// not exceed the whole number x.
+func sortableBelow(x float64) uint32 {
 	f := float32(x)
-	if float64(f) > x {
-		f = math.Nextafter32(f, float32(math.Inf(-1)))
-	}
-	return f
-}
-
-// sortable returns bits that sort like the numbers they stand for.
-func sortable(f float32) uint32 {
 	b := math.Float32bits(f)
-	return b ^ (uint32(int32(b)>>31) | 1<<31)
+	b ^= uint32(int32(b)>>31) | 1<<31
+	if float64(f) > x {
+		b--
+	}
+	return b
 }
 
-// unsortable is the inverse of sortable.
+// unsortable returns the number of such bits.
 func unsortable(b uint32) float32 {
 	return math.Float32frombits(b ^ (uint32(int32(^b)>>31) | 1<<31))
 }

@@ -87,6 +87,7 @@ func (s Solver) newTransport(n, k int, c Costs) *transport {
 		t.scans = append(t.scans, newScanner(k, ks))
 	}
 	t.scan = t.scans[0]
+	t.useDense()
 	return t
 }
 
@@ -122,7 +123,7 @@ func (t *transport) run(u *units) {
 		}
 		t.fill()
 		t.breakCycles()
-		if t.improve() || t.afresh(u) {
+		if t.improve(u) || t.afresh(u) {
 			return
 		}
 	}
@@ -168,7 +169,9 @@ func (t *transport) start(u *units) {
 	t.second = make([]float64, t.n)
 	t.flows = newFlows(t.n, t.k)
 	t.search = newSearch(t.n, t.k)
-	t.listAll()
+	if t.dense == nil {
+		t.listAll(u)
+	}
 }
 
 // reduceColumns checks the costs, chooses the grid and finds the least cost of each column. It
@@ -219,12 +222,12 @@ func (t *transport) reduceColumns() (lift float64, err error) {
 	return lift, nil
 }
 
-// listAll makes the first candidate lists of all rows that have mass.
-func (t *transport) listAll() {
+// listAll makes the first candidate lists of all rows that take part.
+func (t *transport) listAll(u *units) {
 	t.lists = make([]candidates, t.n)
 	share(t.n, len(t.scans), func(w, from, to int) {
 		t.eachRow(w, from, to, func(i int, row []float64) {
-			if t.supply[i] > 0 {
+			if u.rows[i] > 0 {
 				l := &t.lists[i]
 				l.want = firstWant(t.k)
 				t.scans[w].list(l, i, row, t.v, t.grid)

@@ -5,22 +5,56 @@ import "golang.org/x/sys/cpu"
 // fastest returns the best kernels for this processor.
 func fastest() kernels {
 	if cpu.X86.HasAVX2 && cpu.X86.HasFMA {
-		return kernels{blockMinsVector, foldRowVector, dotsVector}
+		return kernels{reduceVector, relaxVector, foldRowVector, dotsVector}
 	}
 	return portable
 }
 
-func blockMinsVector(costs, v, mins []float64, scale float64) {
-	blocks := len(costs) / blockSize
+func reduceVector(costs, v, w, mins []float64, quads int, scale float64) {
+	k := len(costs)
+	v, w = v[:k], w[:k]
+	blocks := k / (quads * quad)
+	at, block := blocks*quads*quad, mins
 	if blocks > 0 {
-		_, _ = v[blocks*blockSize-1], mins[blocks-1]
-		blockMinsAVX2(&costs[0], &v[0], &mins[0], blocks, scale)
+		block = mins[blocks*lanes:]
+		reduceAVX2(&costs[0], &v[0], &w[0], &mins[0], blocks, quads, scale)
 	}
-	blockMinsGo(costs[blocks*blockSize:], v[blocks*blockSize:], mins[blocks:], scale)
+	if at == k {
+		return
+	}
+	// The last block is short.
+	least := (*[lanes]float64)(block)
+	*least = noMinima
+	if left := (k - at) / quad; left > 0 {
+		reduceAVX2(&costs[at], &v[at], &w[at], &least[0], 1, left, scale)
+		at += left * quad
+	}
+	reducePart(costs[at:], v[at:], w[at:], least, scale)
+}
+
+func relaxVector(costs, v, dist, from, closed, mins []float64, quads int, base, row, scale float64) {
+	k := len(costs)
+	v, dist, from, closed = v[:k], dist[:k], from[:k], closed[:k]
+	blocks := k / (quads * quad)
+	at, block := blocks*quads*quad, mins
+	if blocks > 0 {
+		block = mins[blocks*lanes:]
+		relaxAVX2(&costs[0], &v[0], &dist[0], &from[0], &closed[0], &mins[0], blocks, quads, base, row, scale)
+	}
+	if at == k {
+		return
+	}
+	// The last block is short.
+	least := (*[lanes]float64)(block)
+	*least = noMinima
+	if left := (k - at) / quad; left > 0 {
+		relaxAVX2(&costs[at], &v[at], &dist[at], &from[at], &closed[at], &least[0], 1, left, base, row, scale)
+		at += left * quad
+	}
+	relaxPart(costs[at:], v[at:], dist[at:], from[at:], closed[at:], least, base, row, scale)
 }
 
 func foldRowVector(costs, low []float64) (high, zero float64) {
-	const lanes = 4
 	whole := len(costs) / lanes * lanes
 	high, zero = foldRowGo(costs[whole:], low[whole:])
 	if whole > 0 {
@@ -32,7 +66,6 @@ func foldRowVector(costs, low []float64) (high, zero float64) {
 }
 
 func dotsVector(x, y, out []float64, d int) {
-	const lanes = 4
 	if d < lanes || len(out) == 0 {
 		dotsGo(x, y, out, d)
 		return

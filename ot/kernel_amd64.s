@@ -4,48 +4,59 @@
 
 #include "textflag.h"
 
-// func blockMinsAVX2(costs *float64, v *float64, mins *float64, blocks int, scale float64)
+// func reduceAVX2(costs *float64, v *float64, w *float64, mins *float64, blocks int, quads int, scale float64)
 // Requires: AVX, FMA3
-TEXT ·blockMinsAVX2(SB), NOSPLIT, $0-40
+TEXT ·reduceAVX2(SB), NOSPLIT, $0-56
 	MOVQ         costs+0(FP), AX
 	MOVQ         v+8(FP), CX
-	MOVQ         mins+16(FP), DX
-	MOVQ         blocks+24(FP), BX
-	VBROADCASTSD scale+32(FP), Y0
+	MOVQ         w+16(FP), DX
+	MOVQ         mins+24(FP), BX
+	MOVQ         blocks+32(FP), SI
+	MOVQ         quads+40(FP), DI
+	VBROADCASTSD scale+48(FP), Y0
 	VBROADCASTSD roundMagic<>+0(SB), Y1
+	VBROADCASTSD infinity<>+0(SB), Y2
 
 blocks:
-	TESTQ        BX, BX
-	JE           done
-	VMOVUPD      (AX), Y2
-	VFMADD213PD  Y1, Y0, Y2
-	VSUBPD       Y1, Y2, Y2
-	VSUBPD       (CX), Y2, Y2
-	VMOVUPD      32(AX), Y3
-	VFMADD213PD  Y1, Y0, Y3
-	VSUBPD       Y1, Y3, Y3
-	VSUBPD       32(CX), Y3, Y3
-	VMOVUPD      64(AX), Y4
-	VFMADD213PD  Y1, Y0, Y4
-	VSUBPD       Y1, Y4, Y4
-	VSUBPD       64(CX), Y4, Y4
-	VMOVUPD      96(AX), Y5
-	VFMADD213PD  Y1, Y0, Y5
-	VSUBPD       Y1, Y5, Y5
-	VSUBPD       96(CX), Y5, Y5
-	VMINPD       Y3, Y2, Y2
-	VMINPD       Y5, Y4, Y4
-	VMINPD       Y4, Y2, Y2
-	VEXTRACTF128 $0x01, Y2, X3
-	VMINPD       X3, X2, X2
-	VPERMILPD    $0x01, X2, X3
-	VMINSD       X3, X2, X2
-	VMOVSD       X2, (DX)
-	ADDQ         $0x00000080, AX
-	ADDQ         $0x00000080, CX
-	ADDQ         $0x08, DX
-	DECQ         BX
-	JMP          blocks
+	TESTQ   SI, SI
+	JE      done
+	VMOVAPD Y2, Y3
+	MOVQ    DI, R8
+
+quads:
+	VMOVUPD     (AX), Y4
+	VFMADD213PD Y1, Y0, Y4
+	VSUBPD      Y1, Y4, Y4
+	VSUBPD      (CX), Y4, Y4
+	VMOVUPD     Y4, (DX)
+	VMOVUPD     32(AX), Y5
+	VFMADD213PD Y1, Y0, Y5
+	VSUBPD      Y1, Y5, Y5
+	VSUBPD      32(CX), Y5, Y5
+	VMOVUPD     Y5, 32(DX)
+	VMOVUPD     64(AX), Y6
+	VFMADD213PD Y1, Y0, Y6
+	VSUBPD      Y1, Y6, Y6
+	VSUBPD      64(CX), Y6, Y6
+	VMOVUPD     Y6, 64(DX)
+	VMOVUPD     96(AX), Y7
+	VFMADD213PD Y1, Y0, Y7
+	VSUBPD      Y1, Y7, Y7
+	VSUBPD      96(CX), Y7, Y7
+	VMOVUPD     Y7, 96(DX)
+	VMINPD      Y5, Y4, Y4
+	VMINPD      Y7, Y6, Y6
+	VMINPD      Y6, Y4, Y4
+	VMINPD      Y4, Y3, Y3
+	ADDQ        $0x00000080, AX
+	ADDQ        $0x00000080, CX
+	ADDQ        $0x00000080, DX
+	DECQ        R8
+	JNE         quads
+	VMOVUPD     Y3, (BX)
+	ADDQ        $0x20, BX
+	DECQ        SI
+	JMP         blocks
 
 done:
 	VZEROUPPER
@@ -53,6 +64,111 @@ done:
 
 DATA roundMagic<>+0(SB)/8, $0x4338000000000000
 GLOBL roundMagic<>(SB), RODATA|NOPTR, $8
+
+DATA infinity<>+0(SB)/8, $0x7ff0000000000000
+GLOBL infinity<>(SB), RODATA|NOPTR, $8
+
+// func relaxAVX2(costs *float64, v *float64, dist *float64, from *float64, closed *float64, mins *float64, blocks int, quads int, base float64, row float64, scale float64)
+// Requires: AVX, FMA3
+TEXT ·relaxAVX2(SB), NOSPLIT, $0-88
+	MOVQ         costs+0(FP), AX
+	MOVQ         v+8(FP), CX
+	MOVQ         dist+16(FP), DX
+	MOVQ         from+24(FP), BX
+	MOVQ         closed+32(FP), SI
+	MOVQ         mins+40(FP), DI
+	MOVQ         blocks+48(FP), R8
+	MOVQ         quads+56(FP), R9
+	VBROADCASTSD base+64(FP), Y0
+	VBROADCASTSD row+72(FP), Y1
+	VBROADCASTSD scale+80(FP), Y2
+	VBROADCASTSD relaxMagic<>+0(SB), Y3
+	VBROADCASTSD relaxInfinity<>+0(SB), Y4
+
+blocks:
+	TESTQ   R8, R8
+	JE      done
+	VMOVAPD Y4, Y5
+	MOVQ    R9, R10
+
+quads:
+	VMOVUPD     (AX), Y6
+	VFMADD213PD Y3, Y2, Y6
+	VSUBPD      Y3, Y6, Y6
+	VSUBPD      (CX), Y6, Y6
+	VADDPD      Y0, Y6, Y6
+	VMOVUPD     (DX), Y7
+	VCMPPD      $0x01, Y7, Y6, Y8
+	VMINPD      Y7, Y6, Y6
+	VMOVUPD     Y6, (DX)
+	VMOVUPD     (BX), Y7
+	VBLENDVPD   Y8, Y1, Y7, Y7
+	VMOVUPD     Y7, (BX)
+	VADDPD      (SI), Y6, Y6
+	VMINPD      Y6, Y5, Y5
+	VMOVUPD     32(AX), Y6
+	VFMADD213PD Y3, Y2, Y6
+	VSUBPD      Y3, Y6, Y6
+	VSUBPD      32(CX), Y6, Y6
+	VADDPD      Y0, Y6, Y6
+	VMOVUPD     32(DX), Y7
+	VCMPPD      $0x01, Y7, Y6, Y8
+	VMINPD      Y7, Y6, Y6
+	VMOVUPD     Y6, 32(DX)
+	VMOVUPD     32(BX), Y7
+	VBLENDVPD   Y8, Y1, Y7, Y7
+	VMOVUPD     Y7, 32(BX)
+	VADDPD      32(SI), Y6, Y6
+	VMINPD      Y6, Y5, Y5
+	VMOVUPD     64(AX), Y6
+	VFMADD213PD Y3, Y2, Y6
+	VSUBPD      Y3, Y6, Y6
+	VSUBPD      64(CX), Y6, Y6
+	VADDPD      Y0, Y6, Y6
+	VMOVUPD     64(DX), Y7
+	VCMPPD      $0x01, Y7, Y6, Y8
+	VMINPD      Y7, Y6, Y6
+	VMOVUPD     Y6, 64(DX)
+	VMOVUPD     64(BX), Y7
+	VBLENDVPD   Y8, Y1, Y7, Y7
+	VMOVUPD     Y7, 64(BX)
+	VADDPD      64(SI), Y6, Y6
+	VMINPD      Y6, Y5, Y5
+	VMOVUPD     96(AX), Y6
+	VFMADD213PD Y3, Y2, Y6
+	VSUBPD      Y3, Y6, Y6
+	VSUBPD      96(CX), Y6, Y6
+	VADDPD      Y0, Y6, Y6
+	VMOVUPD     96(DX), Y7
+	VCMPPD      $0x01, Y7, Y6, Y8
+	VMINPD      Y7, Y6, Y6
+	VMOVUPD     Y6, 96(DX)
+	VMOVUPD     96(BX), Y7
+	VBLENDVPD   Y8, Y1, Y7, Y7
+	VMOVUPD     Y7, 96(BX)
+	VADDPD      96(SI), Y6, Y6
+	VMINPD      Y6, Y5, Y5
+	ADDQ        $0x00000080, AX
+	ADDQ        $0x00000080, CX
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000080, SI
+	DECQ        R10
+	JNE         quads
+	VMOVUPD     Y5, (DI)
+	ADDQ        $0x20, DI
+	DECQ        R8
+	JMP         blocks
+
+done:
+	VZEROUPPER
+	RET
+
+DATA relaxMagic<>+0(SB)/8, $0x4338000000000000
+GLOBL relaxMagic<>(SB), RODATA|NOPTR, $8
+
+DATA relaxInfinity<>+0(SB)/8, $0x7ff0000000000000
+GLOBL relaxInfinity<>(SB), RODATA|NOPTR, $8
 
 // func foldRowAVX2(costs *float64, low *float64, vectors int) (high float64, zero float64)
 // Requires: AVX, FMA3, SSE2

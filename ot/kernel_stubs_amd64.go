@@ -4,8 +4,11 @@
 
 package ot
 
-// blockMinsAVX2 is blockMinsGo for whole blocks. It needs AVX2 and FMA.
-func blockMinsAVX2(costs *float64, v *float64, mins *float64, blocks int, scale float64)
+// reduceAVX2 is reduceGo for whole blocks, of quads·16 columns each. It needs AVX2 and FMA.
+func reduceAVX2(costs *float64, v *float64, w *float64, mins *float64, blocks int, quads int, scale float64)
+
+// relaxAVX2 is relaxGo for whole blocks, of quads·16 columns each. It needs AVX2 and FMA.
+func relaxAVX2(costs *float64, v *float64, dist *float64, from *float64, closed *float64, mins *float64, blocks int, quads int, base float64, row float64, scale float64)
 
 // foldRowAVX2 is foldRowGo for whole vectors, of which there is at least one. It needs AVX2 and FMA.
 func foldRowAVX2(costs *float64, low *float64, vectors int) (high float64, zero float64)

@@ -1,6 +1,7 @@
 package ot
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -21,13 +22,25 @@ func TestKernelsAgree(t *testing.T) {
 				v[j] = math.Inf(-1)
 			}
 		}
-		blocks := (k + blockSize - 1) / blockSize
-		got, want := make([]float64, blocks), make([]float64, blocks)
-		for _, scale := range []float64{1, 0x1p30, 0x1p-600, 0x1p-1022} {
-			fast.blockMins(costs, v, got, scale)
-			portable.blockMins(costs, v, want, scale)
-			if d := cmp.Diff(want, got); d != "" {
-				t.Fatalf("blockMins of %d columns, scale %g: %s", k, scale, d)
+		for _, quads := range []int{slim, wide} {
+			size := quads * quad
+			mins := (k + size - 1) / size * lanes
+			got, want := make([]float64, k+mins), make([]float64, k+mins)
+			for _, scale := range []float64{1, 0x1p30, 0x1p-600, 0x1p-1022} {
+				fast.reduce(costs, v, got[:k], got[k:], quads, scale)
+				portable.reduce(costs, v, want[:k], want[k:], quads, scale)
+				if d := cmp.Diff(want, got); d != "" {
+					t.Fatalf("reduce %d columns, scale %g, %d quads: %s", k, scale, quads, d)
+				}
+			}
+			for x, m := range want[k:] {
+				least := math.Inf(1)
+				for j := x/lanes*size + x%lanes; j < min((x/lanes+1)*size, k); j += lanes {
+					least = min(least, want[j])
+				}
+				if m != least {
+					t.Fatalf("minimum %d of %d columns, %d quads: %g, want %g", x, k, quads, m, least)
+				}
 			}
 		}
 		low := func() []float64 {
@@ -55,14 +68,16 @@ func TestKernelsAgree(t *testing.T) {
 }
 
 func BenchmarkKernels(b *testing.B) {
-	costs, v, mins := make([]float64, 4096), make([]float64, 4096), make([]float64, 256)
+	costs, v, w, mins := make([]float64, 4096), make([]float64, 4096), make([]float64, 4096), make([]float64, 1024)
 	for name, ks := range map[string]kernels{"fastest": fastest(), "portable": portable} {
-		b.Run("blockMins/"+name, func(b *testing.B) {
-			b.SetBytes(8 * 4096)
-			for b.Loop() {
-				ks.blockMins(costs, v, mins, 1)
-			}
-		})
+		for _, quads := range []int{slim, wide} {
+			b.Run(fmt.Sprintf("reduce/%s/%d", name, quads), func(b *testing.B) {
+				b.SetBytes(8 * 4096)
+				for b.Loop() {
+					ks.reduce(costs, v, w, mins, quads, 1)
+				}
+			})
+		}
 		b.Run("foldRow/"+name, func(b *testing.B) {
 			b.SetBytes(8 * 4096)
 			for b.Loop() {

@@ -115,7 +115,7 @@ func TestSimplexAfresh(t *testing.T) {
 			if how == "plan" {
 				s.fill()
 				s.breakCycles()
-				done = s.improve()
+				done = s.improve(&u)
 			} else {
 				done = s.afresh(&u)
 			}

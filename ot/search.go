@@ -67,6 +67,9 @@ func (t *transport) paths(limit, work int) bool {
 // nothing, if it would have to settle more than limit rows or the
 // work allowed is done.
 func (t *transport) shortest(i int32, limit int) bool {
+	if t.dense != nil {
+		return t.shortestDense(i, limit)
+	}
 	s := &t.search
 	s.end, s.endDist = -1, math.Inf(1)
 	first, _ := t.best(i)
@@ -98,20 +101,31 @@ func (t *transport) shortest(i int32, limit int) bool {
 			}
 		}
 	}
+	t.tighten()
+	return true
+}
+
+// tighten lowers the potentials of the settled columns so that the path becomes tight.
+func (t *transport) tighten() {
+	s := &t.search
 	for _, j := range s.order {
 		t.v[j] += s.dist[j] - s.endDist
 	}
-	return true
 }
 
 // settle adds row i to the tree, reached through its entry in column via.
 func (t *transport) settle(i, via, entry int32, base float64) {
+	t.reach(i, via, entry, base)
+	t.relax(i)
+}
+
+// reach notes how row i was reached.
+func (t *transport) reach(i, via, entry int32, base float64) {
 	s := &t.search
 	t.stats.Settled++
 	s.inRow[i] = true
 	s.rows = append(s.rows, i)
 	s.via[i], s.entry[i], s.base[i] = via, entry, base
-	t.relax(i)
 }
 
 // relax shortens the distances to the columns listed by settled row i. If the list ends

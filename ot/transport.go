@@ -27,6 +27,7 @@ type transport struct {
 	room   []int64 // of each column, not taken yet
 	v      []float64
 	lists  []candidates
+	dense  *dense    // where rows are read from end to end instead; lists are then made for simplex only
 	second []float64 // of each row: a lower bound of its second least cost − v
 	flows  flows
 	search search
@@ -57,6 +58,9 @@ type choice struct {
 // best returns the cheapest and second cheapest column of row i. Where there is
 // only one, the second has infinite cost.
 func (t *transport) best(i int32) (first, second choice) {
+	if t.dense != nil {
+		return t.bestDense(i)
+	}
 	l := &t.lists[i]
 	for {
 		first = choice{reduced: math.Inf(1), col: -1}

@@ -1,9 +1,11 @@
 """Compares package ot with POT and scipy on the same matrices, in one run.
 
 Every case is solved in turn by each solver, as often as asked for, so that all
-of them see the same machine; medians are compared. Objectives are evaluated in
-float64 on the same costs, and every plan of package ot is checked against its
-certificate.
+of them see the same machine; medians are compared. Where a solution takes less
+than LEAST seconds, a run is the mean over as many as fill that time, after a
+first one that does not count: so all solvers are timed with warm caches and memory.
+Objectives are evaluated in float64 on the same costs, and every plan of package
+ot is checked against its certificate.
 """
 import argparse
 import json
@@ -31,6 +33,7 @@ parser.add_argument("--reps", type=int, default=5, help="runs of each solver")
 parser.add_argument("--clock", choices=("wall", "cpu"), default="wall",
                     help="cpu: processor time of the whole process, fairer on a busy machine, but it cannot show what a second thread gains")
 args = parser.parse_args()
+LEAST = 0.02
 clock = time.perf_counter if args.clock == "wall" else time.process_time
 
 
@@ -140,8 +143,8 @@ def memory(key):
     return 0
 
 
-def measured(solve):
-    """Runs solve and returns (seconds, peak bytes, result)."""
+def measured(solve, number):
+    """Runs solve so many times and returns (mean seconds, peak bytes, last result)."""
     try:
         with open("/proc/self/clear_refs", "w") as f:
             f.write("5")
@@ -149,20 +152,21 @@ def measured(solve):
         pass
     before = memory("VmRSS")
     start = clock()
-    result = solve()
-    return clock() - start, memory("VmHWM") - before, result
+    for _ in range(number):
+        result = solve()
+    return (clock() - start) / number, memory("VmHWM") - before, result
 
 
-def run_pot(c, a, b):
+def run_pot(number, c, a, b):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        seconds, peak, plan = measured(lambda: ot.emd(a, b, c, numItermax=10**8))
+        seconds, peak, plan = measured(lambda: ot.emd(a, b, c, numItermax=10**8), number)
     i, j = np.nonzero(plan)
     return seconds, peak, math.fsum(plan[i, j] * c[i, j])
 
 
-def run_scipy(c):
-    seconds, peak, (i, j) = measured(lambda: linear_sum_assignment(c))
+def run_scipy(number, c):
+    seconds, peak, (i, j) = measured(lambda: linear_sum_assignment(c), number)
     return seconds, peak, math.fsum(c[i, j]) / len(c)
 
 
@@ -191,22 +195,28 @@ def run_case(name, make, worker, folder):
     full_a = np.full(n, 1 / n) if a is None else a
     full_b = np.full(k, 1 / k) if b is None else b
     solvers = {
-        "go": lambda: worker.run(**request, Threads=1, Certify=True),
-        "go_2_threads": lambda: worker.run(**request, Threads=2),
-        "go_portable": lambda: worker.run(**request, Threads=1, Portable=True),
-        "pot": lambda: run_pot(c, full_a, full_b),
+        "go": lambda number: worker.run(**request, Number=number, Threads=1, Certify=True),
+        "go_2_threads": lambda number: worker.run(**request, Number=number, Threads=2),
+        "go_portable": lambda number: worker.run(**request, Number=number, Threads=1, Portable=True),
+        "pot": lambda number: run_pot(number, c, full_a, full_b),
     }
     if n == k and a is None and b is None:
-        solvers["scipy"] = lambda: run_scipy(c)
-    runs = {s: [] for s in solvers}
+        solvers["scipy"] = lambda number: run_scipy(number, c)
+    runs = {s: [solve(1)] for s, solve in solvers.items()}
+    peak = {s: r[0][1] for s, r in runs.items()}
+    number = {s: math.ceil(LEAST / r[0][0]) for s, r in runs.items()}
+    for s in solvers:
+        if number[s] > 1:
+            runs[s].clear()
     for _ in range(args.reps):
         for s, solve in solvers.items():
-            runs[s].append(solve())
+            if len(runs[s]) < args.reps:
+                runs[s].append(solve(number[s]))
     os.remove(request["Costs"])
     row = {"case": name, "n": n, "k": k}
     for s, r in runs.items():
         row[f"{s}_seconds"] = float(np.median([x[0] for x in r]))
-        row[f"{s}_peak_bytes"] = max(x[1] for x in r)
+        row[f"{s}_peak_bytes"] = peak[s]
         row[f"{s}_objective"] = r[0][2]
     for s in ("pot", "scipy"):
         if s in runs:

@@ -8,14 +8,12 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-const (
-	lanes     = 4  // float64 in a vector
-	blockSize = 16 // columns that share a minimum, as in the package
-)
+const lanes = 4 // float64 in a vector
 
 func main() {
 	ConstraintExpr("amd64")
-	blockMins()
+	reduce()
+	relax()
 	foldRow()
 	dots()
 	Generate()
@@ -28,14 +26,16 @@ func broadcast(name string, bits uint64) VecVirtual {
 	return y
 }
 
-// blockMins: for every block, the least of round(cost·scale) − v over its columns.
-func blockMins() {
-	TEXT("blockMinsAVX2", NOSPLIT, "func(costs, v, mins *float64, blocks int, scale float64)")
-	Doc("blockMinsAVX2 is blockMinsGo for whole blocks. It needs AVX2 and FMA.")
+// reduce: round(cost·scale) − v of every column, and the least of each lane over a block of vectors.
+func reduce() {
+	TEXT("reduceAVX2", NOSPLIT, "func(costs, v, w, mins *float64, blocks, quads int, scale float64)")
+	Doc("reduceAVX2 is reduceGo for whole blocks, of quads·16 columns each. It needs AVX2 and FMA.")
 	costs := Load(Param("costs"), GP64())
 	v := Load(Param("v"), GP64())
+	w := Load(Param("w"), GP64())
 	mins := Load(Param("mins"), GP64())
 	blocks := Load(Param("blocks"), GP64())
+	quads := Load(Param("quads"), GP64())
 	scale := YMM()
 	addr, err := Param("scale").Resolve()
 	if err != nil {
@@ -43,32 +43,100 @@ func blockMins() {
 	}
 	VBROADCASTSD(addr.Addr, scale)
 	magic := broadcast("roundMagic", 0x4338000000000000) // 1.5·2⁵²
+	infinity := broadcast("infinity", 0x7ff0000000000000)
 
 	Label("blocks")
 	TESTQ(blocks, blocks)
 	JE(LabelRef("done"))
-	var w [blockSize / lanes]VecVirtual
-	for x := range w {
+	least, left := YMM(), GP64()
+	VMOVAPD(infinity, least)
+	MOVQ(quads, left)
+	Label("quads")
+	var y [4]VecVirtual
+	for x := range y {
 		at := x * lanes * 8
-		w[x] = YMM()
-		VMOVUPD(Mem{Base: costs}.Offset(at), w[x])
-		VFMADD213PD(magic, scale, w[x]) // cost·scale + magic, exactly rounded
-		VSUBPD(magic, w[x], w[x])
-		VSUBPD(Mem{Base: v}.Offset(at), w[x], w[x])
+		y[x] = YMM()
+		VMOVUPD(Mem{Base: costs}.Offset(at), y[x])
+		VFMADD213PD(magic, scale, y[x]) // cost·scale + magic, exactly rounded
+		VSUBPD(magic, y[x], y[x])
+		VSUBPD(Mem{Base: v}.Offset(at), y[x], y[x])
+		VMOVUPD(y[x], Mem{Base: w}.Offset(at))
 	}
-	VMINPD(w[1], w[0], w[0])
-	VMINPD(w[3], w[2], w[2])
-	VMINPD(w[2], w[0], w[0])
-	high := XMM()
-	VEXTRACTF128(U8(1), w[0], high)
-	low := w[0].AsX()
-	VMINPD(high, low, low)
-	VPERMILPD(U8(1), low, high)
-	VMINSD(high, low, low)
-	VMOVSD(low, Mem{Base: mins})
-	ADDQ(U32(blockSize*8), costs)
-	ADDQ(U32(blockSize*8), v)
-	ADDQ(U8(8), mins)
+	VMINPD(y[1], y[0], y[0])
+	VMINPD(y[3], y[2], y[2])
+	VMINPD(y[2], y[0], y[0])
+	VMINPD(y[0], least, least)
+	ADDQ(U32(4*lanes*8), costs)
+	ADDQ(U32(4*lanes*8), v)
+	ADDQ(U32(4*lanes*8), w)
+	DECQ(left)
+	JNE(LabelRef("quads"))
+	VMOVUPD(least, Mem{Base: mins})
+	ADDQ(U8(lanes*8), mins)
+	DECQ(blocks)
+	JMP(LabelRef("blocks"))
+	Label("done")
+	VZEROUPPER()
+	RET()
+}
+
+// relax: shortens distances through one row, and the least of each lane over a block of those still open.
+func relax() {
+	TEXT("relaxAVX2", NOSPLIT, "func(costs, v, dist, from, closed, mins *float64, blocks, quads int, base, row, scale float64)")
+	Doc("relaxAVX2 is relaxGo for whole blocks, of quads·16 columns each. It needs AVX2 and FMA.")
+	costs := Load(Param("costs"), GP64())
+	v := Load(Param("v"), GP64())
+	dist := Load(Param("dist"), GP64())
+	from := Load(Param("from"), GP64())
+	closed := Load(Param("closed"), GP64())
+	mins := Load(Param("mins"), GP64())
+	blocks := Load(Param("blocks"), GP64())
+	quads := Load(Param("quads"), GP64())
+	spread := func(name string) VecVirtual {
+		addr, err := Param(name).Resolve()
+		if err != nil {
+			panic(err)
+		}
+		y := YMM()
+		VBROADCASTSD(addr.Addr, y)
+		return y
+	}
+	base, row, scale := spread("base"), spread("row"), spread("scale")
+	magic := broadcast("relaxMagic", 0x4338000000000000) // 1.5·2⁵²
+	infinity := broadcast("relaxInfinity", 0x7ff0000000000000)
+
+	Label("blocks")
+	TESTQ(blocks, blocks)
+	JE(LabelRef("done"))
+	least, left := YMM(), GP64()
+	VMOVAPD(infinity, least)
+	MOVQ(quads, left)
+	Label("quads")
+	for x := range 4 {
+		at := x * lanes * 8
+		d, old, nearer, source := YMM(), YMM(), YMM(), YMM()
+		VMOVUPD(Mem{Base: costs}.Offset(at), d)
+		VFMADD213PD(magic, scale, d) // cost·scale + magic, exactly rounded
+		VSUBPD(magic, d, d)
+		VSUBPD(Mem{Base: v}.Offset(at), d, d)
+		VADDPD(base, d, d)
+		VMOVUPD(Mem{Base: dist}.Offset(at), old)
+		VCMPPD(U8(1), old, d, nearer) // d < old
+		VMINPD(old, d, d)
+		VMOVUPD(d, Mem{Base: dist}.Offset(at))
+		VMOVUPD(Mem{Base: from}.Offset(at), source)
+		VBLENDVPD(nearer, row, source, source)
+		VMOVUPD(source, Mem{Base: from}.Offset(at))
+		VADDPD(Mem{Base: closed}.Offset(at), d, d)
+		VMINPD(d, least, least)
+	}
+	for _, p := range []Register{costs, v, dist, from, closed} {
+		ADDQ(U32(4*lanes*8), p)
+	}
+	DECQ(left)
+	JNE(LabelRef("quads"))
+	VMOVUPD(least, Mem{Base: mins})
+	ADDQ(U8(lanes*8), mins)
 	DECQ(blocks)
 	JMP(LabelRef("blocks"))
 	Label("done")
