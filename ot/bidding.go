@@ -54,10 +54,10 @@ func (t *transport) bidding() {
 	}
 }
 
-// tied returns a listed column with room that is as cheap to row i as the
-// given one, or that one.
+// tied returns a column with room, listed or in a row that was read whole, that is as cheap to
+// row i as the one that best has just given, or that one.
 func (t *transport) tied(i int32, best choice) choice {
-	if t.dense != nil {
+	if t.whole {
 		return t.tiedDense(i, best)
 	}
 	for _, c := range t.lists[i].items {

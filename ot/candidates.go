@@ -29,6 +29,7 @@ type candidates struct {
 const (
 	leastWant  = 8  // candidates listed at first: a 32nd of the columns,
 	mostWant   = 24 // between these
+	longShare  = 8  // columns of which one in so many makes a list too long to be worth while
 	wantGrowth = 2  // how much longer a list becomes each time it ran out
 
 	lanes      = 4         // columns whose minima are taken side by side
@@ -86,7 +87,7 @@ func (s *scanner) list(l *candidates, i int, costs, v []float64, g grid) {
 		s.order = append(s.order[:0], s.reduced...)
 		l.bound = nth(s.order, l.want-1)
 	}
-	s.choose(l.bound, math.MaxInt, i, quads)
+	s.choose(l.bound, l.want, i, quads)
 	if most := 2 * l.want; len(s.packed) > most {
 		s.order = s.order[:0]
 		for _, p := range s.packed {
@@ -104,6 +105,10 @@ func (s *scanner) list(l *candidates, i int, costs, v []float64, g grid) {
 	l.want = min(l.want*wantGrowth, k)
 }
 
+// short tells whether it pays to list the row anew. If not, it is read from end to end
+// whenever what is listed does not suffice.
+func (l *candidates) short(k int) bool { return l.want <= k/longShare }
+
 // enough tells whether the want-th least of so many numbers is worth looking for.
 func enough(want, numbers int) bool { return 4*want <= 3*numbers }
 
@@ -117,7 +122,7 @@ func (s *scanner) choose(bound float64, most, i, quads int) {
 	for x := range blocks {
 		b := (i/size + x) % blocks
 		for lane, m := range (*[lanes]float64)(s.mins[b*lanes:]) {
-			if m > bound {
+			if m > bound || m == bound && len(s.packed) >= most {
 				continue
 			}
 			for j := b*size + lane; j < min((b+1)*size, len(s.reduced)); j += lanes {

@@ -5,7 +5,6 @@ import "math"
 // Rows of few columns are read from end to end each time, by kernels: that takes no longer
 // than looking through a list of candidates, and no list has to be made.
 const (
-	denseColumns = 512     // columns of such rows
 	denseEntries = 1 << 20 // of a matrix that is copied because it is calculated or in single precision
 	kernelShare  = 8       // columns that kernels look at in the time of a candidate
 )
@@ -19,7 +18,7 @@ type dense struct {
 
 // useDense decides how rows are read.
 func (t *transport) useDense() {
-	if t.k > denseColumns {
+	if t.k > t.scan.dense {
 		return
 	}
 	if _, ok := t.costs.(*Cost); !ok {
@@ -34,8 +33,9 @@ func (t *transport) useDense() {
 	t.dense = &dense{from: buf[:t.k:t.k], closed: buf[t.k:]}
 }
 
-// bestDense is best for a row without a list.
+// bestDense is best without a list.
 func (t *transport) bestDense(i int32) (first, second choice) {
+	t.whole = true
 	s := t.scan
 	costs := t.costs.Row(int(i), s.row)
 	s.reduce(costs, t.v, wide, t.grid)
@@ -66,7 +66,7 @@ func (t *transport) bestDense(i int32) (first, second choice) {
 	return first, choice{reduced: next, col: -1}
 }
 
-// tiedDense is tied for the row whose reduced costs were calculated last.
+// tiedDense is tied after bestDense.
 func (t *transport) tiedDense(i int32, best choice) choice {
 	for x := range t.k {
 		j := int(i) + x
@@ -122,6 +122,25 @@ func (t *transport) settleDense(i, via, entry int32, base float64) {
 	t.reach(i, via, entry, base)
 	t.search.work -= t.k / kernelShare
 	t.scan.relax(t.costs.Row(int(i), t.scan.row), t.v, t.search.dist, t.dense.from, t.dense.closed, t.scan.mins, wide, base, float64(i), t.grid.scale)
+}
+
+// relaxDense is relax for a row that is not worth a list, whose end has become an event.
+func (t *transport) relaxDense(i int32) {
+	s, scan := &t.search, t.scan
+	costs := t.costs.Row(int(i), scan.row)
+	scan.reduce(costs, t.v, wide, t.grid)
+	s.work -= t.k / kernelShare
+	base := s.base[i]
+	const size = wide * quad
+	for x, m := range scan.mins {
+		if base+m >= s.endDist {
+			continue
+		}
+		start := x / lanes * size
+		for j := start + x%lanes; j < min(start+size, t.k); j += lanes {
+			t.shorten(i, int32(j), base+scan.reduced[j], t.grid.steps(costs[j]))
+		}
+	}
 }
 
 // nearest closes all columns at the least distance, lists them in todo and returns that distance.

@@ -26,7 +26,8 @@
 // # Ties
 //
 // Where several plans are optimal the result is still determined by the
-// inputs alone. Mass stays on the diagonal (i to i) as far as that is cheapest
-// for both, so a cost matrix with a zero diagonal, such as the distances of a
-// point set to itself, gives the identity even if some points coincide.
+// inputs and the kernels in use (see Solver.Portable), not by threads or
+// chance. Mass stays on the diagonal (i to i) as far as that is cheapest for
+// both, so a cost matrix with a zero diagonal, such as the distances of a point
+// set to itself, gives the identity even if some points coincide.
 package ot

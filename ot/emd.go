@@ -14,8 +14,10 @@ type Solver struct {
 	// matrix. The rest of the work runs in one. Zero means GOMAXPROCS.
 	Threads int
 	// Portable keeps to the kernels in Go where the processor could do better.
-	// Plans do not depend on it.
+	// Where several plans are optimal it may return another of them.
 	Portable bool
+
+	listed bool // lists candidates of rows however short, for tests
 }
 
 // EMD returns an exact optimal plan between the masses a of n sources and b of
@@ -87,7 +89,9 @@ func (s Solver) newTransport(n, k int, c Costs) *transport {
 		t.scans = append(t.scans, newScanner(k, ks))
 	}
 	t.scan = t.scans[0]
-	t.useDense()
+	if !s.listed {
+		t.useDense()
+	}
 	return t
 }
 

@@ -51,11 +51,16 @@ func drawCost(t *rapid.T, n, k int) *Cost {
 	return c
 }
 
+// drawSolver draws a solver that reads short rows whole or lists candidates of all.
+func drawSolver(t *rapid.T) Solver {
+	return Solver{Portable: rapid.Bool().Draw(t, "portable"), listed: rapid.Bool().Draw(t, "listed")}
+}
+
 func TestAssignmentIsOptimal(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(1, 6).Draw(t, "n")
 		c := drawCost(t, n, n)
-		r, err := Assignment(c)
+		r, err := drawSolver(t).Assignment(c)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -113,7 +118,7 @@ func TestEMDIsOptimal(t *testing.T) {
 		if a != nil || rapid.Bool().Draw(t, "b") {
 			b = drawMasses(t, k, total)
 		}
-		r, err := EMD(a, b, c)
+		r, err := drawSolver(t).EMD(a, b, c)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -171,12 +176,14 @@ func TestLargeEMD(t *testing.T) {
 					b[j] *= sa / sb
 				}
 			}
-			r, err := EMD(a, b, c)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := r.Certify(a, b, c, 0); err != nil {
-				t.Errorf("%d×%d: %v", n, k, err)
+			for _, s := range []Solver{{}, {listed: true}, {Portable: true}} {
+				r, err := s.EMD(a, b, c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := r.Certify(a, b, c, 0); err != nil {
+					t.Errorf("%d×%d, %+v: %v", n, k, s, err)
+				}
 			}
 		}
 	}
@@ -216,7 +223,7 @@ func TestSimplexGivesUp(t *testing.T) {
 	}
 }
 
-// TestSettings: neither threads nor kernels change a plan.
+// TestSettings: neither threads nor kernels change a plan, threads not even its proof.
 func TestSettings(t *testing.T) {
 	for _, k := range []int{400, 300} {
 		c := gaussian(400, k, 8, 5)
@@ -228,6 +235,12 @@ func TestSettings(t *testing.T) {
 			got, err := s.EMD(nil, nil, c)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if s.Portable {
+				if err := got.Certify(nil, nil, c, 0); err != nil {
+					t.Errorf("portable, k=%d: %v", k, err)
+				}
+				want.U, want.V, want.Stats = got.U, got.V, got.Stats
 			}
 			if d := cmp.Diff(want, got); d != "" {
 				t.Errorf("%+v, k=%d: %s", s, k, d)

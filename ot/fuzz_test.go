@@ -38,15 +38,17 @@ func FuzzEMD(f *testing.F) {
 		for x := range c.Data {
 			c.Data[x] = next()
 		}
-		r, err := EMD(a, b, c)
-		if err != nil {
-			return
-		}
-		if err := r.Certify(a, b, c, 0); err != nil {
-			t.Fatal(err)
-		}
-		if len(r.Plan.Entries) > rows+cols-1 {
-			t.Fatalf("%d entries in a %d×%d plan", len(r.Plan.Entries), rows, cols)
+		for _, s := range []Solver{{}, {listed: true}} {
+			r, err := s.EMD(a, b, c)
+			if err != nil {
+				return
+			}
+			if err := r.Certify(a, b, c, 0); err != nil {
+				t.Fatal(err)
+			}
+			if len(r.Plan.Entries) > rows+cols-1 {
+				t.Fatalf("%d entries in a %d×%d plan", len(r.Plan.Entries), rows, cols)
+			}
 		}
 	})
 }

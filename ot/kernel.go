@@ -23,10 +23,12 @@ type kernels struct {
 	// dots writes to out[r] the product of x with row r of y, each of d numbers. How it rounds
 	// depends on the machine, but not on what else is calculated in the same call.
 	dots func(x, y, out []float64, d int)
+	// dense is the number of columns up to which rows are read from end to end instead of listed.
+	dense int
 }
 
 // portable are the kernels in Go.
-var portable = kernels{reduceGo, relaxGo, foldRowGo, dotsGo}
+var portable = kernels{reduceGo, relaxGo, foldRowGo, dotsGo, 112}
 
 func reduceGo(costs, v, w, mins []float64, quads int, scale float64) {
 	size := quads * quad

@@ -5,7 +5,7 @@ import "golang.org/x/sys/cpu"
 // fastest returns the best kernels for this processor.
 func fastest() kernels {
 	if cpu.X86.HasAVX2 && cpu.X86.HasFMA {
-		return kernels{reduceVector, relaxVector, foldRowVector, dotsVector}
+		return kernels{reduceVector, relaxVector, foldRowVector, dotsVector, 640}
 	}
 	return portable
 }

@@ -56,15 +56,17 @@ func TestOrderedCosts(t *testing.T) {
 				if masses {
 					a, b = randomMasses(rng, size[0]), randomMasses(rng, size[1])
 				}
-				r, err := EMD(a, b, c)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if err := r.Certify(a, b, c, 0); err != nil {
-					t.Errorf("%s, %v, masses %v: %v", name, size, masses, err)
-				}
-				if n := len(r.Plan.Entries); n >= size[0]+size[1] {
-					t.Errorf("%s, %v: %d entries", name, size, n)
+				for _, listed := range []bool{false, true} {
+					r, err := Solver{listed: listed}.EMD(a, b, c)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if err := r.Certify(a, b, c, 0); err != nil {
+						t.Errorf("%s, %v, masses %v, listed %v: %v", name, size, masses, listed, err)
+					}
+					if n := len(r.Plan.Entries); n >= size[0]+size[1] {
+						t.Errorf("%s, %v: %d entries", name, size, n)
+					}
 				}
 			}
 		}
@@ -105,7 +107,7 @@ func TestSimplexAfresh(t *testing.T) {
 				t.Fatal(err)
 			}
 			u := m.inUnits()
-			s := Solver{}.newTransport(n, k, c)
+			s := drawSolver(t).newTransport(n, k, c)
 			lift, err := s.reduceColumns()
 			if err != nil {
 				t.Fatal(err)

@@ -80,10 +80,13 @@ func (t *transport) shortest(i int32, limit int) bool {
 			break
 		}
 		if e.id < 0 {
-			row := ^e.id
-			t.relist(row)
-			s.work -= t.k
-			t.relax(row)
+			if row := ^e.id; t.lists[row].short(t.k) {
+				t.relist(row)
+				s.work -= t.k
+				t.relax(row)
+			} else {
+				t.relaxDense(row)
+			}
 			continue
 		}
 		if len(s.rows) >= limit || s.work < 0 {
@@ -140,24 +143,28 @@ func (t *transport) relax(i int32) {
 			s.work -= x
 			return
 		}
-		j := c.col
-		d := base + (c.cost - t.v[j])
-		if d >= s.dist[j] || d >= s.endDist {
-			continue
-		}
-		if math.IsInf(s.dist[j], 1) {
-			s.columns = append(s.columns, j)
-		}
-		s.dist[j], s.from[j], s.cost[j] = d, i, c.cost
-		if t.room[j] > 0 {
-			s.end, s.endDist = j, d
-		} else {
-			s.heap.push(event{d, j})
-		}
+		t.shorten(i, c.col, base+(c.cost-t.v[c.col]), c.cost)
 	}
 	s.work -= len(l.items)
 	if d := base + l.bound; d < s.endDist {
 		s.heap.push(event{d, ^i})
+	}
+}
+
+// shorten makes d the distance of column j, reached from row i, if that is less than what it was.
+func (t *transport) shorten(i, j int32, d, cost float64) {
+	s := &t.search
+	if d >= s.dist[j] || d >= s.endDist {
+		return
+	}
+	if math.IsInf(s.dist[j], 1) {
+		s.columns = append(s.columns, j)
+	}
+	s.dist[j], s.from[j], s.cost[j] = d, i, cost
+	if t.room[j] > 0 {
+		s.end, s.endDist = j, d
+	} else {
+		s.heap.push(event{d, j})
 	}
 }
 

@@ -28,6 +28,7 @@ type transport struct {
 	v      []float64
 	lists  []candidates
 	dense  *dense    // where rows are read from end to end instead; lists are then made for simplex only
+	whole  bool      // the last call of best has read the whole row
 	second []float64 // of each row: a lower bound of its second least cost − v
 	flows  flows
 	search search
@@ -77,7 +78,11 @@ func (t *transport) best(i int32) (first, second choice) {
 			}
 		}
 		if second.reduced <= l.bound {
+			t.whole = false
 			return first, second
+		}
+		if !l.short(t.k) {
+			return t.bestDense(i)
 		}
 		t.relist(i)
 	}
