@@ -83,6 +83,12 @@ def synthetic():
     yield "squares on a line 1024", lambda: ((i - 2 * j) ** 2, None, None)
     yield "logarithms 1024", lambda: (np.log(1 + i + j), None, None)
     yield "minima 1024", lambda: (np.minimum(i, j), None, None)
+    for n, k in ((1024, 700), (700, 1024)):
+        i, j = np.arange(float(n))[:, None], np.arange(float(k))[None]
+        for name, c in (("points on a line", np.abs(i - 1.7 * j)), ("squares on a line", (i - 2 * j) ** 2),
+                        ("logarithms", np.log(1 + i + j)), ("minima", np.minimum(i, j)), ("products", (1 + i) * (1 + j))):
+            yield f"{name} {n}x{k}", lambda c=c: (c, None, None)
+    i, j = np.arange(1024.0)[:, None], np.arange(1024.0)[None]
     yield "products 1024 masses", lambda: ((1 + i) * (1 + j), masses(1024, 1), masses(1024, 2))
     yield "products 512 (Machol-Wien)", lambda: (np.outer(np.arange(1.0, 513), np.arange(1.0, 513)), None, None)
 
