@@ -102,7 +102,7 @@ func (s *scanner) list(l *candidates, i int, costs, v []float64, g grid) {
 		j := uint32(p)
 		l.items = append(l.items, candidate{cost: g.steps(costs[j]), key: unsortable(uint32(p >> 32)), col: int32(j)})
 	}
-	l.want = min(l.want*wantGrowth, k)
+	l.want = min(l.want*wantGrowth, max(firstWant(k), k/longShare)+1, k)
 }
 
 // short tells whether it pays to list the row anew. If not, it is read from end to end

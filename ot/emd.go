@@ -127,7 +127,7 @@ func (t *transport) run(u *units) {
 		}
 		t.fill()
 		t.breakCycles()
-		if t.improve(u) || t.afresh(u) {
+		if t.improve() || t.afresh(u) {
 			return
 		}
 	}
@@ -174,7 +174,7 @@ func (t *transport) start(u *units) {
 	t.flows = newFlows(t.n, t.k)
 	t.search = newSearch(t.n, t.k)
 	if t.dense == nil {
-		t.listAll(u)
+		t.listAll()
 	}
 }
 
@@ -226,12 +226,12 @@ func (t *transport) reduceColumns() (lift float64, err error) {
 	return lift, nil
 }
 
-// listAll makes the first candidate lists of all rows that take part.
-func (t *transport) listAll(u *units) {
+// listAll makes the first candidate lists of all rows that have mass.
+func (t *transport) listAll() {
 	t.lists = make([]candidates, t.n)
 	share(t.n, len(t.scans), func(w, from, to int) {
 		t.eachRow(w, from, to, func(i int, row []float64) {
-			if u.rows[i] > 0 {
+			if t.supply[i] > 0 {
 				l := &t.lists[i]
 				l.want = firstWant(t.k)
 				t.scans[w].list(l, i, row, t.v, t.grid)

@@ -117,7 +117,7 @@ func TestSimplexAfresh(t *testing.T) {
 			if how == "plan" {
 				s.fill()
 				s.breakCycles()
-				done = s.improve(&u)
+				done = s.improve()
 			} else {
 				done = s.afresh(&u)
 			}

@@ -33,7 +33,7 @@ func (s *simplex) pivots() ending {
 		if end := s.priceLists(); end != optimal {
 			return end
 		}
-		if !s.priceRows() {
+		if s.t.dense != nil || !s.priceRows() {
 			return optimal
 		}
 	}
@@ -140,16 +140,8 @@ func (s *simplex) collect(row int32) int32 {
 	v := s.pot[n:]
 	s.entering = s.entering[:0]
 	for range n {
-		least := s.pot[row]
-		at := -1
-		items := t.lists[row].items
-		for x := range items {
-			if w := items[x].cost - v[items[x].col]; w < least {
-				least, at = w, x
-			}
-		}
-		if at >= 0 {
-			s.entering = append(s.entering, entering{row, items[at].col, items[at].cost})
+		if e := s.cheapest(row, v); e.col >= 0 {
+			s.entering = append(s.entering, e)
 		}
 		if row++; row == n {
 			row = 0
@@ -159,6 +151,34 @@ func (s *simplex) collect(row int32) int32 {
 		}
 	}
 	return row
+}
+
+// cheapest returns the entry of least reduced cost in the list of a row, or of the whole row where
+// rows are read so; its column is −1 if none has a negative one.
+func (s *simplex) cheapest(row int32, v []float64) entering {
+	t := s.t
+	least := s.pot[row]
+	if t.dense != nil {
+		if s.nodes[row].parent == unseen {
+			return entering{col: -1}
+		}
+		costs := t.costs.Row(int(row), t.scan.row)
+		if j, reduced := t.scan.least(costs, v, t.grid); reduced < least {
+			return entering{row, int32(j), t.grid.steps(costs[j])}
+		}
+		return entering{col: -1}
+	}
+	at := -1
+	items := t.lists[row].items
+	for x := range items {
+		if w := items[x].cost - v[items[x].col]; w < least {
+			least, at = w, x
+		}
+	}
+	if at < 0 {
+		return entering{col: -1}
+	}
+	return entering{row, items[at].col, items[at].cost}
 }
 
 // mostNegative returns the collected entry of least reduced cost, dropping those

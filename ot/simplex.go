@@ -41,10 +41,7 @@ const unseen = -2
 // beginning with the plan so far, which has placed all mass. It returns false if
 // steps abound: then costs are of a kind (those of sorted points on a line, say) for which the
 // nearest columns are no good candidates.
-func (t *transport) improve(u *units) bool {
-	if t.dense != nil {
-		t.listAll(u)
-	}
+func (t *transport) improve() bool {
 	s := newSimplex(t)
 	s.span()
 	return s.finish(s.pivots)
