@@ -51,16 +51,19 @@ type scanner struct {
 }
 
 func newScanner(k int, ks kernels) *scanner {
-	minima := (k + quad - 1) / quad * lanes
-	buf := make([]float64, 3*k+minima)
-	return &scanner{
-		kernels: ks,
-		row:     buf[:k:k],
-		reduced: buf[k : 2*k : 2*k],
-		order:   buf[2*k : 2*k : 3*k],
-		mins:    buf[3*k:],
-		packed:  make([]uint64, 0, k),
+	return &scanner{kernels: ks, row: make([]float64, k)}
+}
+
+// prepare makes what listing rows needs, once.
+func (s *scanner) prepare() {
+	if s.reduced != nil {
+		return
 	}
+	k := len(s.row)
+	minima := (k + quad - 1) / quad * lanes
+	buf := make([]float64, 2*k+minima)
+	s.reduced, s.order, s.mins = buf[:k:k], buf[k:k:2*k], buf[2*k:]
+	s.packed = make([]uint64, 0, k)
 }
 
 // reduce calculates all reduced costs of a row and the minima of blocks of so many quads.

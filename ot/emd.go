@@ -115,7 +115,7 @@ func (t *transport) run(u *units) {
 	if u.least <= fewUnits {
 		limit = math.MaxInt
 	}
-	if left, all := t.supplyLeft(u); 2*left > all {
+	if left, all := t.supplyLeft(u); 2*left >= all {
 		// Rows have hardly any columns for themselves.
 		if t.afresh(u) {
 			return
@@ -172,6 +172,9 @@ func (t *transport) start(u *units) {
 	}
 	t.second = make([]float64, t.n)
 	t.flows = newFlows(t.n, t.k)
+	for _, s := range t.scans {
+		s.prepare()
+	}
 	t.search = newSearch(t.n, t.k)
 	if t.dense == nil {
 		t.listAll()
@@ -263,23 +266,35 @@ func (t *transport) eachRow(worker, from, to int, f func(i int, row []float64)) 
 // result turns the solved state into a plan and potentials.
 func (t *transport) result(u *units, c Costs, lift float64) *Result {
 	r := &Result{U: make([]float64, t.n), V: make([]float64, t.k), Stats: t.stats}
-	rows := make([]bool, t.n)
-	plan := &Plan{N: t.n, K: t.k}
+	// Entries come by column and go to their places by row.
+	at := make([]int32, t.n+1)
+	count := 0
+	for _, e := range t.flows.head {
+		for ; e >= 0; e = t.flows.entries[e].next {
+			at[t.flows.entries[e].row+1]++
+			count++
+		}
+	}
+	active := make([]bool, t.n)
+	for i := range t.n {
+		active[i] = at[i+1] > 0
+		at[i+1] += at[i]
+	}
+	r.Plan = &Plan{N: t.n, K: t.k, Entries: make([]Entry, count)}
 	for j, e := range t.flows.head {
 		for ; e >= 0; e = t.flows.entries[e].next {
 			f := &t.flows.entries[e]
-			rows[f.row] = true
 			r.U[f.row] = t.grid.cost(f.cost-t.v[j]) / lift
-			plan.Entries = append(plan.Entries, Entry{I: int(f.row), J: j, Mass: u.mass(f.mass)})
+			r.Plan.Entries[at[f.row]] = Entry{I: int(f.row), J: j, Mass: u.mass(f.mass)}
+			at[f.row]++
 		}
 		r.V[j] = t.grid.cost(t.v[j]) / lift
 	}
-	r.Plan = plan.Transpose().Transpose()
 	r.Objective = r.Plan.Cost(c)
-	t.idle(r, rows, c)
+	t.idle(r, active, c)
 	if t.n == t.k && u.least == 1 {
 		r.Perm = make([]int, t.n)
-		for _, e := range plan.Entries {
+		for _, e := range r.Plan.Entries {
 			r.Perm[e.I] = e.J
 		}
 	}
@@ -288,7 +303,6 @@ func (t *transport) result(u *units, c Costs, lift float64) *Result {
 
 // idle gives feasible potentials to columns and rows without mass.
 func (t *transport) idle(r *Result, active []bool, c Costs) {
-	buf := make([]float64, t.k)
 	var cols []int
 	for j, e := range t.flows.head {
 		if e < 0 {
@@ -299,7 +313,7 @@ func (t *transport) idle(r *Result, active []bool, c Costs) {
 	if len(cols) > 0 {
 		for i := range t.n {
 			if active[i] {
-				row := c.Row(i, buf)
+				row := c.Row(i, t.scan.row)
 				for _, j := range cols {
 					r.V[j] = min(r.V[j], row[j]-r.U[i])
 				}
@@ -309,7 +323,7 @@ func (t *transport) idle(r *Result, active []bool, c Costs) {
 	for i := range t.n {
 		if !active[i] {
 			r.U[i] = math.Inf(1)
-			for j, x := range c.Row(i, buf) {
+			for j, x := range c.Row(i, t.scan.row) {
 				r.U[i] = min(r.U[i], x-r.V[j])
 			}
 		}

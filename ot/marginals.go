@@ -80,7 +80,13 @@ type units struct {
 }
 
 // mass returns what n units weigh.
-func (u *units) mass(n int64) float64 { return math.Ldexp(float64(n)*u.unit, u.exp) }
+func (u *units) mass(n int64) float64 {
+	m := float64(n) * u.unit
+	if u.exp == 0 {
+		return m
+	}
+	return math.Ldexp(m, u.exp)
+}
 
 // inUnits counts the masses. Uniform masses become the least whole numbers in
 // the right ratio, k/g and n/g with g = gcd(n, k), so that their plans are made of

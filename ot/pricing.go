@@ -11,7 +11,8 @@ const (
 	collectSize   = 64      // entering entries to collect
 	takeShare     = 2       // of these, one in so many is taken before collecting again
 	listsPerNode  = 20      // steps for each row and column after which whole rows are priced
-	stayPerNode   = 4       // in which the pricing of whole rows stays with a row while it can
+	looksPerNode  = 200     // or so many looks at rows
+	stayPerNode   = 2       // in which the pricing of whole rows stays with a row while it can
 	pivotsPerNode = 200     // and after which simplex gives up
 	exactRange    = 3 << 50 // limit of potentials: with a cost of 2⁵¹ two of them sum to 2⁵³
 )
@@ -122,7 +123,7 @@ func (s *simplex) priceLists() ending {
 			e := s.entering[at]
 			s.entering[at] = s.entering[len(s.entering)-1]
 			s.entering = s.entering[:len(s.entering)-1]
-			if s.t.stats.Pivots >= min(s.t.listLimit, s.t.pivotLimit) {
+			if s.t.stats.Pivots >= min(s.t.listLimit, s.t.pivotLimit) || s.looks > looksPerNode*len(s.nodes) {
 				return tooMany
 			}
 			if s.pivot(e.row, e.col, e.cost, rc); !s.exact {
@@ -140,6 +141,7 @@ func (s *simplex) collect(row int32) int32 {
 	v := s.pot[n:]
 	s.entering = s.entering[:0]
 	for range n {
+		s.looks++
 		if e := s.cheapest(row, v); e.col >= 0 {
 			s.entering = append(s.entering, e)
 		}

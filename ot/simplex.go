@@ -22,6 +22,7 @@ type simplex struct {
 	mirrored bool      // entries without mass hang columns, never rows
 	exact    bool      // all potentials are in the exact range
 	rise     float64   // by how much potentials of columns may have risen, in all
+	looks    int       // at rows for entering entries
 	stack    []int32
 	entering []entering
 }
