@@ -171,7 +171,7 @@ func (an *analyzer) run() error {
 				a.freeze(fmt.Sprintf("graph output %q", vi.GetName()))
 			}
 			for _, a := range v.follows {
-				a.freeze(fmt.Sprintf("graph output %q is made of its size", vi.GetName()))
+				a.stiffen(fmt.Sprintf("graph output %q is made of its size", vi.GetName()))
 			}
 		}
 	}
@@ -250,8 +250,8 @@ func (an *analyzer) node(n *onnxpb.NodeProto) error {
 }
 
 // follow passes on which axes' sizes a folded value depends on. Where such a
-// value meets an activation, and the rule does not rewrite it, nothing that it
-// depends on may change.
+// value meets an activation, and the rule does not rewrite it, none of these
+// sizes may change.
 func (c *call) follow(outs []*value) {
 	for _, o := range outs {
 		if o.ints != nil && len(o.ints) != total(kindProd, o.sizes()) {
@@ -268,8 +268,8 @@ func (c *call) follow(outs []*value) {
 				passOn = false
 				continue
 			}
-			if c.node.GetOpType() == "Shape" || c.node.GetOpType() == "Size" {
-				continue // of a shape: its rank
+			if c.shapedBy(i) {
+				continue
 			}
 			if sizes := sizesIn(o.ints); sizes != nil {
 				o.follows = sizes
@@ -278,11 +278,30 @@ func (c *call) follow(outs []*value) {
 			o.follows = appendNew(o.follows, v.follows...)
 		}
 		if !passOn && !c.claimed[i] {
-			for _, a := range v.follows {
-				c.freezeAxis(a, "computes with its size")
-			}
+			c.computesWith(v)
 		}
 	}
+}
+
+// computesWith keeps the sizes that a value is made of, on account of this node.
+func (c *call) computesWith(v *value) {
+	for _, a := range v.follows {
+		a.stiffen(c.label() + " computes with its size")
+	}
+}
+
+// shapedBy reports whether of an input only the output's axes depend, not its
+// elements: their dependence is a matter of those axes.
+func (c *call) shapedBy(i int) bool {
+	switch c.node.GetOpType() {
+	case "Shape", "Size": // of a shape: its rank
+		return true
+	case "ConstantOfShape": // all elements are alike
+		return true
+	case "Expand", "Reshape", "Tile":
+		return i > 0 && c.claimed[i]
+	}
+	return false
 }
 
 // sizesIn lists the axes whose sizes the integers are; nil where one is anything
@@ -359,9 +378,7 @@ func (an *analyzer) unknown(c *call, why string) {
 	for _, v := range c.in {
 		c.freeze(v, why)
 		if v != nil {
-			for _, a := range v.follows {
-				c.freezeAxis(a, "computes with its size")
-			}
+			c.computesWith(v)
 		}
 	}
 	for _, name := range c.node.GetOutput() {
@@ -379,6 +396,7 @@ func (an *analyzer) captured(c *call) {
 			for _, in := range n.GetInput() {
 				if v := an.values[in]; v != nil {
 					c.freeze(v, "reads it in a subgraph")
+					c.computesWith(v)
 				}
 			}
 			eachSubgraph(n, walk)
@@ -386,6 +404,7 @@ func (an *analyzer) captured(c *call) {
 		for _, o := range g.GetOutput() {
 			if v := an.values[o.GetName()]; v != nil {
 				c.freeze(v, "reads it in a subgraph")
+				c.computesWith(v)
 			}
 		}
 	}

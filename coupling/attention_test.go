@@ -91,7 +91,7 @@ var attention = []rule{
 		MatMul_b (in): 12, frozen: graph input "x"
 		MatMul_b: 12, residual, linear
 		MatMul_c[0:12,12:24,24:36]: 3
-		MatMul_c[0:12,12:24]: 4 in 3 groups, rigid: a tensor is contracted with itself over it
+		MatMul_c[0:12,12:24]: 4 in 3 groups, rigid: the dimensions of an attention head stay together
 		MatMul_c[24:36]: 4 in 3 groups, linear, rigid: the dimensions of an attention head stay together
 		MatMul_y: 3, frozen: graph output "y"`},
 	{"Attention with heads on an axis", `

@@ -23,6 +23,8 @@ type bend struct {
 	term *Axis
 }
 
+var errSelf = errors.New("a tensor is contracted with itself over it")
+
 // sides colours the live tensors that hold a contracted atom: true for those on
 // the side that takes the place of weights, which must be linear; false for the
 // others. It is an error if a tensor lies on both sides (x·xᵀ, or a residual
@@ -88,7 +90,7 @@ func (an *analyzer) sides(atom *Axis) (side map[string]bool, err error) {
 					side[e.to] = want
 					queue = append(queue, e.to)
 				} else if old != want {
-					return nil, errors.New("a tensor is contracted with itself over it")
+					return nil, errSelf
 				}
 			}
 		}

@@ -192,6 +192,9 @@ func (s *system) evalInts(op string, a []elem) (elem, bool) {
 		case op == "Mul" && acc.known && acc.v == 1, op == "Add" && acc.known && acc.v == 0:
 			acc = b
 			continue
+		case op == "Equal" && (acc.size != nil && b.known && b.v < 0 || b.size != nil && acc.known && acc.v < 0):
+			acc = elem{known: true} // no size is negative
+			continue
 		}
 		if !acc.known || !b.known {
 			acc = s.product(op, acc, b)
@@ -258,7 +261,7 @@ func (s *system) product(op string, a, b elem) elem {
 	if op != "Mul" || fa == nil || fb == nil {
 		return elem{}
 	}
-	return elem{size: s.prod(fa, fb)}
+	return elem{size: s.prod(fa, fb), tied: a.tied && b.tied}
 }
 
 func truth(b bool) int64 {

@@ -36,7 +36,7 @@ func shapeOf(c *call) ([]*value, error) {
 	o := &value{konst: true, ranked: true, ints: []elem{}}
 	for i := lo; i < hi; i++ {
 		a := x.axes[i]
-		o.ints = append(o.ints, elem{known: a.Size() >= 0, v: int64(max(a.Size(), 0)), size: a})
+		o.ints = append(o.ints, elem{known: a.Size() >= 0, v: int64(max(a.Size(), 0)), size: a, tied: true})
 		if x.live() {
 			o.follows = append(o.follows, a)
 		}

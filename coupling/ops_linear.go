@@ -31,12 +31,12 @@ func convAxes(c *call) (string, sizeMap, restMap, error) {
 	if in := w.axes[1].Size(); in > 0 && group > 1 {
 		sizes["i"] = in
 	}
-	out := restMap{"t": c.windowSizes(x.sizes()[2:], w.sizes()[2:])}
+	before, after, out := c.window(x.axes[2:], w.sizes()[2:])
 	if group == 1 {
-		return "n i s..., o i k..., o -> n o t...", nil, out, nil
+		return "n i " + before + ", o i k..., o -> n o " + after, nil, out, nil
 	}
 	c.sizeRefs = map[string][]string{"group": {"g"}}
-	return "n (g: i) s..., (g: o) i k..., (g: o) -> n (g: o) t...", sizes, out, nil
+	return "n (g: i) " + before + ", (g: o) i k..., (g: o) -> n (g: o) " + after, sizes, out, nil
 }
 
 // convTransposeAxes: the transpose of a grouped convolution; its weight holds the
@@ -212,6 +212,39 @@ func normAxis(axis int64, rank int) int {
 		return -1
 	}
 	return int(axis)
+}
+
+// window writes the spatial axes before and after a Conv or pool. Sizes that are
+// not known, but that it leaves as they are, stay the sizes of the same axes.
+func (c *call) window(space []*Axis, kernel []int) (before, after string, out restMap) {
+	in := make([]int, len(space))
+	for i, a := range space {
+		in[i] = a.Size()
+	}
+	if slices.Contains(in, -1) && c.keepsSize(kernel) {
+		return "[s...]", "[s...]", nil
+	}
+	return "s...", "t...", restMap{"t": c.windowSizes(in, kernel)}
+}
+
+// keepsSize reports whether a window of the given kernel gives as many positions
+// as it is moved over.
+func (c *call) keepsSize(kernel []int) bool {
+	strides, dilations, pads := c.attrInts("strides"), c.attrInts("dilations"), c.attrInts("pads")
+	same := strings.HasPrefix(onnxio.AttrString(c.node, "auto_pad", "NOTSET"), "SAME")
+	for i, k := range kernel {
+		dilation, pad := int64(1), int64(0)
+		if i < len(dilations) {
+			dilation = dilations[i]
+		}
+		if i+len(kernel) < len(pads) {
+			pad = pads[i] + pads[i+len(kernel)]
+		}
+		if i < len(strides) && strides[i] != 1 || k < 1 || !same && pad != dilation*int64(k-1) {
+			return false
+		}
+	}
+	return true
 }
 
 // windowSizes is the spatial output shape of a Conv or pool with the given

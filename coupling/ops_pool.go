@@ -17,11 +17,15 @@ func poolAxes(c *call) (string, sizeMap, restMap, error) {
 	for _, k := range onnxio.AttrInts(c.node, "kernel_shape") {
 		kernel = append(kernel, int(k))
 	}
-	out := "n c t..."
-	if len(c.node.GetOutput()) > 1 { // MaxPool's indices
-		out += ", n c t..."
+	if len(kernel) != x.rank()-2 {
+		return "", nil, nil, fmt.Errorf("%s: a kernel of %d axes for an input of %d", c.label(), len(kernel), x.rank())
 	}
-	return "n c s... -> " + out, nil, restMap{"t": c.windowSizes(x.sizes()[2:], kernel)}, nil
+	before, after, sizes := c.window(x.axes[2:], kernel)
+	out := "n c " + after
+	if len(c.node.GetOutput()) > 1 { // MaxPool's indices
+		out += ", " + out
+	}
+	return "n c " + before + " -> " + out, nil, sizes, nil
 }
 
 func globalPoolAxes(c *call) (string, sizeMap, restMap, error) {

@@ -76,15 +76,20 @@ func tile(c *call) ([]*value, error) {
 	if x == nil || !x.ranked {
 		return nil, errUnranked
 	}
-	repeats, ok := c.input(1).knownInts()
-	if !ok || len(repeats) != x.rank() {
+	v := c.input(1)
+	if v == nil || len(v.ints) != x.rank() {
 		return nil, errUnranked
 	}
 	o := &value{ranked: true, axes: slices.Clone(x.axes)}
 	c.claim(1)
 	c.inherit(o)
-	for k, r := range repeats {
-		switch {
+	for k, e := range v.ints {
+		switch r := e.v; {
+		case !e.known && x.axes[k].Size() == 1 && e.size != nil:
+			o.axes[k] = e.size
+		case !e.known:
+			c.freezeAxis(x.axes[k], "repeats it as often as is known only at run time")
+			o.axes[k] = c.an.sys.frozen(-1, "made by "+c.label())
 		case r == 1:
 		case r < 0 || r > maxSize:
 			return nil, fmt.Errorf("%s: repeats an axis %d times", c.label(), r)

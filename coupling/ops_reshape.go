@@ -224,7 +224,31 @@ func (c *call) regroupRun(in, out []*Axis) bool {
 	if err := c.an.sys.join(b, a); err != nil {
 		// Where nothing may change (a batch and positions, in some order) it does
 		// not matter how the two are made up.
-		return a.allFrozen() && b.allFrozen()
+		if !a.allFrozen() {
+			return false
+		}
+		c.freezeAxis(b, "regroups it where it has no boundary")
+	}
+	return true
+}
+
+// computes reports whether a target shape that cannot be written down comes out
+// right by itself when the model runs: what is no number is tied to the size of
+// the axis it stands for, and so are numbers that may change.
+func (c *call) computes(target []elem, x, o *value) bool {
+	for j, e := range target {
+		same := e.size != nil && (o.axes[j].find() == e.size.find() || !x.hasAxis(e.size))
+		switch {
+		case e.tied && same:
+		case e.known && e.size == nil && (e.v <= 0 || o.axes[j].allFrozen()):
+		default:
+			return false
+		}
+	}
+	for j, e := range target {
+		if e.tied {
+			c.join(o.axes[j], e.size)
+		}
 	}
 	return true
 }
@@ -263,6 +287,9 @@ func (c *call) reshapeRef(ref ShapeRef, target []elem, x, o *value) {
 				break
 			}
 		}
+	}
+	if free > 1 && c.computes(target, x, o) {
+		return
 	}
 	if free > 1 {
 		c.freeze(x, "reshapes to a shape known only at run time")

@@ -14,7 +14,7 @@ func identity(c *call) ([]*value, error) {
 	if x == nil {
 		return nil, errUnranked
 	}
-	o := &value{axes: x.axes, ranked: x.ranked, ints: x.ints, konst: x.konst, roots: x.roots, origin: x.origin}
+	o := &value{axes: x.axes, ranked: x.ranked, ints: x.ints, reals: x.reals, konst: x.konst, roots: x.roots, origin: x.origin}
 	if c.node.GetOpType() == "Cast" && x.ints != nil {
 		switch onnxpb.TensorProto_DataType(c.attrInt("to", 0)) {
 		case onnxpb.TensorProto_BOOL:
@@ -123,7 +123,7 @@ func squeeze(c *call) ([]*value, error) {
 		}
 		drop[k] = true
 	}
-	o := &value{ranked: true, ints: x.ints}
+	o := &value{ranked: true, ints: x.ints, reals: x.reals}
 	for i, a := range x.axes {
 		if !given && a.Size() < 0 {
 			return nil, errUnranked
@@ -157,7 +157,7 @@ func unsqueeze(c *call) ([]*value, error) {
 		}
 		fresh[k] = true
 	}
-	o := &value{ranked: true, ints: x.ints}
+	o := &value{ranked: true, ints: x.ints, reals: x.reals}
 	rest := x.axes
 	for i := 0; i < rank; i++ {
 		if fresh[i] {
@@ -221,19 +221,53 @@ func concat(c *call) ([]*value, error) {
 			}
 		}
 	}
-	if rank == 1 {
+	if rank == 1 && o.konst {
 		for _, v := range c.in {
-			if v.ints == nil {
-				o.ints = nil
+			if o.reals = append(o.reals, v.reals...); v.reals == nil || len(o.reals) > realLimit {
+				o.reals = nil
 				break
 			}
-			o.ints = append(o.ints, v.ints...)
 		}
-		if len(o.ints) > foldLimit {
-			o.ints = nil
-		}
+		o.ints, o.follows = c.putTogether()
 	}
 	return []*value{o}, nil
+}
+
+// putTogether folds a concatenation of integers. In a shape that is in part
+// computed from sizes the numbers are sizes too: each is tied to an axis of its
+// own, which what the shape is used for may join to a space, and is then written
+// anew where it is put in.
+func (c *call) putTogether() (out []elem, written []*Axis) {
+	computed := false
+	for _, v := range c.in {
+		if v.ints == nil {
+			return nil, nil
+		}
+		computed = computed || slices.ContainsFunc(v.ints, func(e elem) bool { return e.tied || !e.known })
+	}
+	for i, v := range c.in {
+		ints := v.ints
+		if computed && !slices.ContainsFunc(ints, func(e elem) bool { return e.tied || !e.known }) {
+			ints = slices.Clone(ints)
+			ref := ShapeRef{Node: c.node, Input: i, Follows: v.follows}
+			for k, e := range ints {
+				if e.v < 2 || e.v > maxSize {
+					ref.Elems = append(ref.Elems, ShapeElem{Value: e.v})
+					continue
+				}
+				a := c.an.sys.atom(int(e.v))
+				written = append(written, a)
+				ints[k] = elem{known: true, v: e.v, size: a, tied: true}
+				ref.Elems = append(ref.Elems, ShapeElem{Sizes: []*Axis{a}})
+			}
+			c.an.refs = append(c.an.refs, ref)
+		}
+		out = append(out, ints...)
+	}
+	if len(out) > foldLimit {
+		return nil, nil
+	}
+	return out, written
 }
 
 // pad adds constant channels in front and behind (option-A shortcuts): these
@@ -575,13 +609,7 @@ func resize(c *call) ([]*value, error) {
 	}
 	var factor []float64
 	if scales != nil {
-		if tp := c.an.graph.Constant(scales.name); tp != nil {
-			t, err := c.an.model.Tensor(tp)
-			if err != nil {
-				return nil, err
-			}
-			factor = t.Float64()
-		}
+		factor = scales.reals
 	} else if c.node.GetOpType() == "Upsample" {
 		for _, f := range onnxio.Attr(c.node, "scales").GetFloats() {
 			factor = append(factor, float64(f))

@@ -718,7 +718,7 @@ var rules = []rule{
 		y = Conv(c, w3[5 8 1 1])`, `
 		Conv_a (in): 3, frozen: graph input "x"
 		Conv_a: 8
-		Conv_g: 1
+		Conv_g: 1, rigid: it is a single channel
 		Conv_y: 5, frozen: graph output "y"`},
 	{"a constant spread over channels", `
 		x: N 3 4 4
@@ -726,7 +726,7 @@ var rules = []rule{
 		b = Add(a, k[8 1 1])
 		y = Conv(b, w2[5 8 1 1])`, `
 		Conv_a (in): 3, frozen: graph input "x"
-		Conv_a: 1, linear
+		Conv_a: 1, linear, rigid: it is a single channel
 		Conv_y (in): 8, frozen: Add "Add_b" spreads a constant over it
 		Conv_y: 5, frozen: graph output "y"`},
 	{"rank one and two Concat of constants", `
@@ -900,7 +900,7 @@ var rules = []rule{
 		MatMul_q[0:36]#2: 1, frozen: Squeeze "Squeeze_ks" drops it
 		MatMul_q[0:36]#3: 1, frozen: Squeeze "Squeeze_vs" drops it
 		MatMul_q[0:36]#4: 3
-		MatMul_q[0:36]#5: 4 in 3 groups, rigid: a tensor is contracted with itself over it
+		MatMul_q[0:36]#5: 4 in 3 groups, rigid: the dimensions of an attention head stay together
 		MatMul_y: 3, frozen: graph output "y"`},
 	{"attention with packed queries, split before the heads", `
 		x: N 5 12
@@ -920,7 +920,7 @@ var rules = []rule{
 		y = MatMul(o, w4[12 7])`, `
 		MatMul_q (in): 12, frozen: graph input "x"
 		MatMul_q[0:12,12:24,24:36]: 3
-		MatMul_q[0:12,12:24]: 4 in 3 groups, rigid: a tensor is contracted with itself over it
+		MatMul_q[0:12,12:24]: 4 in 3 groups, rigid: the dimensions of an attention head stay together
 		MatMul_q[24:36]: 4 in 3 groups, linear, rigid: the dimensions of an attention head stay together
 		MatMul_y: 7, frozen: graph output "y"`},
 	{"attention with grouped queries", `
@@ -1266,6 +1266,112 @@ var rules = []rule{
 		Gemm_a (in): 3, frozen: graph input "x"
 		Gemm_a: 6
 		Gemm_y: 2, frozen: graph output "y"`},
+	{"a state as large as a number in a shape says", `
+		x: N 4 5
+		s = Shape(x)
+		n = Gather(s, i0{=0}) axis=0
+		nn = Unsqueeze(n, ax{0})
+		d = Concat(one{1}, nn, h{6}) axis=0
+		c = ConstantOfShape(d)
+		t = Transpose(x) perm=1,0,2
+		a b = GRU(t, w1[1 18 5], r1[1 18 6], _, _, c) hidden_size=6
+		q = Squeeze(b, ax)
+		y = MatMul(q, w2[6 3])`, `
+		GRU_a (in): 5, frozen: graph input "x"
+		GRU_a[0:18]: 6
+		MatMul_y: 3, frozen: graph output "y"`},
+	{"Expand to numbers beside a size", `
+		x: N 4 5
+		a = MatMul(x, w1[5 6])
+		m = ReduceMean(a) axes=[1]
+		s = Shape(x)
+		n = Slice(s, s0{0}, e1{1})
+		d = Concat(n, r{3 6}) axis=0
+		b = Expand(m, d)
+		y = MatMul(b, w2[6 2])`, `
+		MatMul_a (in): 5, frozen: graph input "x"
+		MatMul_a: 6, linear
+		MatMul_y: 2, frozen: graph output "y"`},
+	{"a shape of sizes known only at run time", `
+		x: N 3 H W
+		a = Conv(x, w1[8 3 1 1])
+		s = Shape(a)
+		b = Reshape(a, r{0 2 -1})
+		i = InstanceNormalization(b, c1[2], c2[2])
+		c = Reshape(i, s)
+		y = Conv(c, w2[5 8 1 1])`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a[0:8]: 2
+		Conv_a[0:8]#2: 4, rigid: InstanceNormalization "InstanceNormalization_i" takes all channels together
+		Conv_y: 5, frozen: graph output "y"`},
+	{"a shuffle of channels whose positions are known only at run time", `
+		x: N 3 H W
+		a = Conv(x, w1[8 3 1 1])
+		s = Shape(a)
+		n = Slice(s, s0{0}, e1{1})
+		c = Slice(s, e1, e2{2})
+		p = Slice(s, e2, e4{4})
+		h = Div(c, e2)
+		d = Concat(n, two{2}, h, p) axis=0
+		f = Concat(n, last{-1}, p) axis=0
+		b = Reshape(a, d)
+		t = Transpose(b) perm=0,2,1,3,4
+		e = Reshape(t, f)
+		y = Conv(e, w2[5 8 1 1])`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a[0:8]: 2, linear
+		Conv_a[0:8]#2: 4, linear
+		Conv_y: 5, frozen: graph output "y"`},
+	{"Tile of positions known only at run time", `
+		x: N 3 T
+		a = Conv(x, w1[8 3 1])
+		m = ReduceMax(a) axes=[2]
+		s = Shape(x)
+		p = Slice(s, e2{2}, e3{3})
+		d = Concat(one{1}, one, p) axis=0
+		b = Tile(m, d)
+		c = Concat(a, b) axis=1
+		y = Conv(c, w2[5 16 1])`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a: 8
+		Conv_y: 5, frozen: graph output "y"`},
+	{"Resize by factors that are put together", `
+		x: N 3 H W
+		a = Conv(x, w1[8 3 1 1])
+		u = Unsqueeze(k1<1>, ax{0})
+		v = Unsqueeze(k2<2>, ax)
+		f = Concat(u, u, v, v) axis=0
+		b = Resize(a, _, f)
+		y = Conv(b, w2[5 8 1 1])`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a: 8, linear
+		Conv_y: 5, frozen: graph output "y"`},
+	{"windows that keep sizes known only at run time", `
+		x: N 3 T
+		a = Conv(x, w1[8 3 3]) pads=1,1
+		b = MaxPool(a) kernel_shape=[3] pads=1,1 strides=[1]
+		s = Shape(x)
+		n = Slice(s, s0{0}, e1{1})
+		t = Slice(s, e2{2}, e3{3})
+		d = Concat(n, two{2}, four{4}, t) axis=0
+		c = Reshape(b, d)
+		r = ReduceSum(c, e1) keepdims=0
+		y = Conv(r, w2[5 4 1])`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a[0:8]: 2, rigid: ReduceSum "ReduceSum_r" takes all channels together
+		Conv_a[0:8]#2: 4
+		Conv_y: 5, frozen: graph output "y"`},
+	{"positions that are cut in one place and grouped in another", `
+		x: N 8 5
+		a = MatMul(x, w1[5 6])
+		f = Slice(a, s2{2}, e8{8}, e1{1})
+		l = Slice(a, s0{0}, s2, e1)
+		b = Concat(f, l) axis=1
+		c = Reshape(b, d{-1 2 4 6})
+		y = MatMul(c, w2[6 3])`, `
+		MatMul_a (in): 5, frozen: graph input "x"
+		MatMul_a: 6, linear
+		MatMul_y: 3, frozen: graph output "y"`},
 	{"a size that becomes an output", `
 		x: N 3 4 4
 		a = Conv(x, w1[6 3 1 1])
@@ -1274,7 +1380,7 @@ var rules = []rule{
 		y = Conv(a, w2[5 6 1 1])
 		-> y c`, `
 		Conv_a (in): 3, frozen: graph input "x"
-		Conv_a: 6, frozen: graph output "c" is made of its size
+		Conv_a: 6, linear, rigid: graph output "c" is made of its size
 		Conv_y: 5, frozen: graph output "y"`},
 	{"GatherElements freezes", `
 		x: N 5

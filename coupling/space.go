@@ -164,14 +164,15 @@ func (an *analyzer) finish() (*Analysis, error) {
 // settle decides between a factor that selects plans and the channels that each
 // of its positions has: both could be narrowed, but a ratio is meant once.
 // Groups of a Conv stay and their channels are narrowed. Attention heads are
-// removed whole, and so are groups whose channels may not be narrowed.
+// removed whole, and so are groups whose channels may not be narrowed. A single
+// channel stays.
 func (a *Analysis) settle() {
 	for _, s := range a.Spaces {
 		for _, x := range s.Pieces {
 			for _, g := range x.find().atom.indexed {
 				g.eachAtom(func(g *Axis) bool {
 					outer := a.spaceOf[g]
-					if outer != nil && outer != s && !outer.Frozen && !s.Frozen && s.Rigid == "" && g.atom.flags&heads != 0 {
+					if outer != nil && outer != s && !outer.Frozen && !s.Frozen && (s.Rigid == "" || s.Rigid == errSelf.Error()) && g.atom.flags&heads != 0 {
 						s.Rigid = "the dimensions of an attention head stay together"
 					}
 					return true
@@ -180,6 +181,9 @@ func (a *Analysis) settle() {
 		}
 	}
 	for _, s := range a.Spaces {
+		if s.Width == 1 && !s.Frozen && s.Rigid == "" { // it may be spread over others
+			s.Rigid = "it is a single channel"
+		}
 		if s.Index == nil || s.Frozen || s.Rigid != "" {
 			continue
 		}

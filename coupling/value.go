@@ -10,6 +10,10 @@ import (
 // foldLimit bounds the integer tensors whose values are followed.
 const foldLimit = 4096
 
+// realLimit bounds the float tensors whose values are followed: an element for
+// each axis of a tensor.
+const realLimit = 16
+
 // A value is what the analysis knows of one tensor.
 type value struct {
 	name   string
@@ -26,6 +30,9 @@ type value struct {
 	quant *Quantization
 	// ints holds the values of small integer tensors, flat, row-major.
 	ints []elem
+	// reals holds the values of small float constants, such as the scales of a
+	// Resize that an exporter put together.
+	reals []float64
 	// follows lists axes of activations whose sizes flowed into this constant
 	// (Shape arithmetic): it changes at run time when they are narrowed.
 	follows []*Axis
@@ -37,6 +44,9 @@ type elem struct {
 	known bool
 	v     int64
 	size  *Axis
+	// tied: the integer is that size in the edited model too, since it is taken
+	// from the axis when the model runs, or is written anew where it stands.
+	tied bool
 }
 
 func (v *value) originOf(axis int) int {
@@ -106,6 +116,13 @@ func (an *analyzer) constant(name string, tp *onnxpb.TensorProto) (*value, error
 		for i, x := range t.I64 {
 			v.ints[i] = elem{known: true, v: x}
 		}
+	}
+	if t := onnxpb.TensorProto_DataType(tp.GetDataType()); total(kindProd, v.sizes()) >= 0 && total(kindProd, v.sizes()) <= realLimit && t == onnxpb.TensorProto_FLOAT {
+		t, err := an.model.Tensor(tp)
+		if err != nil {
+			return nil, err
+		}
+		v.reals = t.Float64()
 	}
 	return v, nil
 }
