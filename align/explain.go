@@ -133,6 +133,9 @@ func Observe(ctx context.Context, parties []Party, spaces []*coupling.Space, o O
 			if err != nil {
 				return nil, err
 			}
+			if len(c) == 0 && len(parties) > 1 { // somebody has to give the channels
+				c = p.Subject.producersOf(p.space(sp))
+			}
 			sides = append(sides, c)
 			if len(c) != len(sides[0]) {
 				return nil, fmt.Errorf("space %q is read %d times in one model and %d times in another", sp.Name, len(sides[0]), len(c))
@@ -245,6 +248,30 @@ func (s *Subject) consumersOf(sp *coupling.Space) ([]*consumer, error) {
 		out = append(out, c)
 	}
 	return out, nil
+}
+
+// producersOf stands in for the consumers of a space that none can be observed
+// for, since another activation reads it (a dot product of two embeddings) or a
+// weight that cannot be told apart: what the channels are before the
+// nonlinearity, all of the same weight.
+func (s *Subject) producersOf(sp *coupling.Space) []*consumer {
+	var out []*consumer
+	for _, t := range s.Taps(sp) {
+		axis, places, ok := s.channelAxis(t, sp)
+		if !ok {
+			continue
+		}
+		c := &consumer{use: sp.Producers()[0], seen: seen{sp, t, axis, places}, affine: true}
+		for range sp.Groups {
+			one := mat.NewSymDense(sp.Width, nil)
+			for i := range sp.Width {
+				one.SetSym(i, i, 1)
+			}
+			c.sens = append(c.sens, one)
+		}
+		out = append(out, c)
+	}
+	return out
 }
 
 func blockDiagonal(blocks []*mat.SymDense) *mat.SymDense {

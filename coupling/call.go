@@ -77,7 +77,7 @@ type call struct {
 }
 
 func (c *call) input(i int) *value {
-	if i < len(c.in) {
+	if i >= 0 && i < len(c.in) {
 		return c.in[i]
 	}
 	return nil
@@ -94,6 +94,17 @@ func (c *call) claim(i int) {
 		c.claimed = map[int]bool{}
 	}
 	c.claimed[i] = true
+}
+
+// note keeps stored shapes that follow widths. One that was computed from sizes
+// when the model ran has to be written where any of these changes.
+func (c *call) note(refs ...ShapeRef) {
+	for _, r := range refs {
+		if v := c.input(r.Input); v != nil {
+			r.Follows = v.follows
+		}
+		c.an.refs = append(c.an.refs, r)
+	}
 }
 
 func (c *call) label() string { return onnxio.Label(c.node) }
@@ -186,7 +197,7 @@ func (c *call) noteSizes(b *binding) {
 			}
 			ref.Elems = append(ref.Elems, ShapeElem{Sizes: []*Axis{c.an.sys.prod(factors...)}})
 		}
-		c.an.refs = append(c.an.refs, ref)
+		c.note(ref)
 	}
 }
 

@@ -130,7 +130,7 @@ func constantOfShape(c *call) ([]*value, error) {
 		}
 	}
 	if _, ok := v.knownInts(); ok && len(ref.Elems) == len(v.ints) {
-		c.an.refs = append(c.an.refs, ref)
+		c.note(ref)
 	}
 	c.claim(0)
 	fill := elem{known: true}

@@ -59,7 +59,7 @@ func expand(c *call) ([]*value, error) {
 		writable = writable && o.axes[k].Size() >= 0
 	}
 	if writable {
-		c.an.refs = append(c.an.refs, ref)
+		c.note(ref)
 		return []*value{o}, nil
 	}
 	// The shape is computed when the model runs, and follows by itself what was

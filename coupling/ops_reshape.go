@@ -90,7 +90,6 @@ func (c *call) reshapeTarget() ([]elem, ShapeRef, error) {
 			return nil, ref, errUnranked
 		}
 		c.claim(1)
-		ref.Follows = v.follows
 		return v.ints, ref, nil
 	}
 	ref.Input, ref.Attr = -1, "shape"
@@ -296,5 +295,5 @@ func (c *call) reshapeRef(ref ShapeRef, target []elem, x, o *value) {
 		c.freeze(o, "reshapes to a shape known only at run time")
 		return
 	}
-	c.an.refs = append(c.an.refs, ref)
+	c.note(ref)
 }

@@ -249,7 +249,7 @@ func (c *call) putTogether() (out []elem, written []*Axis) {
 		ints := v.ints
 		if computed && !slices.ContainsFunc(ints, func(e elem) bool { return e.tied || !e.known }) {
 			ints = slices.Clone(ints)
-			ref := ShapeRef{Node: c.node, Input: i, Follows: v.follows}
+			ref := ShapeRef{Node: c.node, Input: i}
 			for k, e := range ints {
 				if e.v < 2 || e.v > maxSize {
 					ref.Elems = append(ref.Elems, ShapeElem{Value: e.v})
@@ -260,7 +260,7 @@ func (c *call) putTogether() (out []elem, written []*Axis) {
 				ints[k] = elem{known: true, v: e.v, size: a, tied: true}
 				ref.Elems = append(ref.Elems, ShapeElem{Sizes: []*Axis{a}})
 			}
-			c.an.refs = append(c.an.refs, ref)
+			c.note(ref)
 		}
 		out = append(out, ints...)
 	}
@@ -342,7 +342,7 @@ func pad(c *call) ([]*value, error) {
 		}
 		o.axes[k] = c.an.sys.sum(parts...)
 	}
-	c.an.refs = append(c.an.refs, ref)
+	c.note(ref)
 	return []*value{o}, nil
 }
 
@@ -444,7 +444,7 @@ func slice(c *call) ([]*value, error) {
 	if inputs {
 		rs.Input, rs.Attr, re.Input, re.Attr = 1, "", 2, ""
 	}
-	c.an.refs = append(c.an.refs, rs, re)
+	c.note(rs, re)
 	o.ints = foldSlice(x, axes, starts, ends, steps)
 	return []*value{o}, nil
 }
@@ -573,7 +573,7 @@ func split(c *call) ([]*value, error) {
 		}
 		return outs, nil
 	}
-	c.an.refs = append(c.an.refs, ref)
+	c.note(ref)
 	if x.ints != nil && x.rank() == 1 {
 		at := int64(0)
 		for i, o := range outs {
@@ -649,7 +649,7 @@ func resize(c *call) ([]*value, error) {
 			return e.Value < 0 || slices.ContainsFunc(e.Sizes, func(a *Axis) bool { return a.Size() < 0 })
 		})
 		if _, constant := sizes.knownInts(); known && constant {
-			c.an.refs = append(c.an.refs, ref)
+			c.note(ref)
 		} else if len(sizes.follows) == 0 {
 			c.freeze(x, "resizes it to a size that cannot follow")
 		}

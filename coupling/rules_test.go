@@ -1322,6 +1322,24 @@ var rules = []rule{
 		Conv_a[0:8]: 2, linear
 		Conv_a[0:8]#2: 4, linear
 		Conv_y: 5, frozen: graph output "y"`},
+	{"halves by computed bounds", `
+		x: N 3 4 4
+		a = Conv(x, w1[8 3 1 1])
+		s = Shape(a)
+		c = Slice(s, e1{1}, e2{2})
+		d = Add(c, e1)
+		h = Div(d, e2)
+		m = Mul(h, e2)
+		l = Slice(a, s0{0}, h, e1)
+		r = Slice(a, h, m, e1)
+		q = Conv(r, w2[6 4 1 1])
+		b = Concat(l, q) axis=1
+		y = Conv(b, w3[5 10 1 1])`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a[0:4]: 4, linear
+		Conv_a[4:8]: 4, linear
+		Conv_q: 6, linear
+		Conv_y: 5, frozen: graph output "y"`},
 	{"Tile of positions known only at run time", `
 		x: N 3 T
 		a = Conv(x, w1[8 3 1])

@@ -3,12 +3,14 @@ package fuse_test
 import (
 	"context"
 	"math"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/engine/enginetest"
 	"github.com/monge-ml/monge/fuse"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio"
@@ -176,5 +178,45 @@ func TestQuantizedModels(t *testing.T) {
 	_, _, err = fuse.Models(context.Background(), []*onnxio.Model{m, m}, fuse.Options{})
 	if err == nil || !strings.Contains(err.Error(), `weight "int8_w" is quantised`) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// The embeddings of a siamese network are read by each other alone, so that no
+// weight shows what they are good for.
+func TestChannelsThatNoWeightReads(t *testing.T) {
+	enginetest.Require(t)
+	m, err := onnxtest.Parse(`
+		x: N 6
+		z: N 6
+		a = Gemm(x, w1[6 8], b1[8])
+		b = Relu(a)
+		c = MatMul(b, w2[8 4])
+		d = Gemm(z, w1, b1)
+		e = Relu(d)
+		f = MatMul(e, w2)
+		p = Mul(c, f)
+		y = ReduceSum(p, ax{1})`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	arrays := map[string]*engine.Value{}
+	for _, name := range []string{"x", "z"} {
+		v := make([]float32, 100*6)
+		for i := range v {
+			v[i] = float32(rng.NormFloat64())
+		}
+		arrays[name] = engine.Float32(v, 100, 6)
+	}
+	d, err := engine.NewData("noise", arrays, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, _, err := fuse.Models(context.Background(), []*onnxio.Model{permuted(t, m), m}, fuse.Options{Method: fuse.Union, Tune: -1, Align: align.Options{By: align.Activations, Data: d}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := modeltest.MaxDiff(t, modeltest.Outputs(t, m, d), modeltest.Outputs(t, child, d)); diff > 0.01 {
+		t.Errorf("outputs differ by %.2g from those of the parents, which compute the same", diff)
 	}
 }

@@ -80,17 +80,27 @@ func (q *normal) ridge(lambda float64, prior fit) (fit, error) {
 	if q.chol.Data == nil {
 		q.chol, q.x = dense.New[float64](m.d, m.d, nil), dense.New[float64](m.d, m.o, nil)
 	}
-	copy(q.chol.Data, q.g.Data)
+	// The sums are single precision: where the inputs hardly vary beside their
+	// means, G may have lost its sign, and takes more ridge.
+	for tries := 0; ; tries++ {
+		copy(q.chol.Data, q.g.Data)
+		for i := range m.d {
+			q.chol.Data[i*m.d+i] += l
+		}
+		if dense.Cholesky(q.chol) {
+			break
+		}
+		if tries == 12 {
+			return fit{}, fmt.Errorf("the Gram matrix of %d inputs is not positive at λ = %g", m.d, l*float64(m.d)/q.trace)
+		}
+		l *= 10
+	}
 	copy(q.x.Data, q.r.Data)
 	for i := range m.d {
-		q.chol.Data[i*m.d+i] += l
 		x := q.x.Data[i*m.o:][:m.o]
 		for k := range x {
 			x[k] += l * prior.w[k*m.d+i]
 		}
-	}
-	if !dense.Cholesky(q.chol) {
-		return fit{}, fmt.Errorf("the Gram matrix of %d inputs is not positive at λ = %g", m.d, lambda)
 	}
 	dense.SolveCholesky(q.chol, q.x)
 	out := fit{w: make([]float64, m.o*m.d)}

@@ -162,3 +162,17 @@ func TestChooseTakesThePriorWhereNothingIsBetter(t *testing.T) {
 		t.Errorf("strength %g, error %g → %g", lambda, before, after)
 	}
 }
+
+// Inputs that hardly vary beside their means, summed in single precision, have
+// second moments without a sign; the fit then stays near the prior.
+func TestRidgeOfAGramMatrixThatIsNotPositive(t *testing.T) {
+	m := &moments{n: 100, d: 2, o: 1, sumX: []float64{100, 100}, sumY: []float64{300}, xx: []float64{100 + 1e-6, 100 - 3e-6, 100 - 3e-6, 100 + 1e-6}, xy: []float64{300, 300}, yy: []float64{900}}
+	prior := fit{w: []float64{1, 2}, b: []float64{0}}
+	got, err := m.ridge(1e-5, prior)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if y := got.w[0] + got.w[1] + got.b[0]; math.Abs(y-3) > 1e-6 {
+		t.Errorf("at the mean of the inputs the fit is %g, want 3", y)
+	}
+}

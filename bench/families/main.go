@@ -124,7 +124,7 @@ func (t *trial) step(what string, f func() error) {
 
 func (t *trial) all() {
 	t.step("load", t.open)
-	if len(t.failed) > 0 {
+	if len(t.failed) > 0 || t.want == nil {
 		return
 	}
 	t.step("analysis", t.identities)
@@ -190,14 +190,16 @@ func (t *trial) open() (err error) {
 	}
 	s, err := engine.Open(t.model, engine.Options{})
 	if err != nil {
-		return err
+		t.cells["share"] = "onnxruntime refuses the original"
+		return nil
 	}
 	defer s.Close()
 	feed, err := t.inputs.For(s.Inputs())
 	if err != nil {
 		return err
 	}
-	t.few, t.want = map[int]map[string]*engine.Value{}, map[int]map[string]*engine.Value{}
+	t.few = map[int]map[string]*engine.Value{}
+	want := map[int]map[string]*engine.Value{}
 	t.loose = 1e-4
 	for _, out := range s.Outputs() {
 		if out.Type == onnxio.Float16 {
@@ -212,10 +214,12 @@ func (t *trial) open() (err error) {
 		if t.few[n], err = feed.Batch(0, n, n); err != nil {
 			return err
 		}
-		if t.want[n], err = s.Run(context.Background(), t.few[n]); err != nil {
-			return err
+		if want[n], err = s.Run(context.Background(), t.few[n]); err != nil {
+			t.cells["share"] = "onnxruntime cannot run the original"
+			return nil
 		}
 	}
+	t.want = want
 	t.apart = agreement(t.want)
 	if t.apart > t.loose { // norms over the batch: nothing to compare
 		t.cells["share"] = "batch matters "
@@ -372,7 +376,54 @@ func (t *trial) identities() error {
 		}
 		return errors.Join(all...)
 	}
+	return t.uneven(s)
+}
+
+// uneven drops channels from every space alone, and other shares of channels from
+// all at once.
+func (t *trial) uneven(s *align.Subject) error {
+	all := align.Maps{}
+	rng := rand.New(rand.NewPCG(3, 5))
+	for _, sp := range s.Analysis.Spaces {
+		if !sp.Narrowable() {
+			continue
+		}
+		all[sp] = selection(sp, func(n int) int { return 1 + rng.IntN(n) })
+		m, err := align.Edit(s, align.Maps{sp: selection(sp, func(n int) int { return max(n-1, 1) })})
+		if err == nil {
+			_, err = t.outputs(m)
+		}
+		if err != nil {
+			return fmt.Errorf("dropping a channel of %q: %w", sp.Name, err)
+		}
+	}
+	m, err := align.Edit(s, all)
+	if err == nil {
+		_, err = t.outputs(m)
+	}
+	if err != nil {
+		return fmt.Errorf("dropping channels of all: %w", err)
+	}
 	return nil
+}
+
+// selection keeps some channels of each piece.
+func selection(sp *coupling.Space, keep func(n int) int) *align.Map {
+	m := &align.Map{}
+	var rows align.Rows
+	at := 0
+	for _, p := range sp.Pieces {
+		k := keep(p.Size())
+		m.Pieces = append(m.Pieces, k)
+		for c := range k {
+			rows = append(rows, []align.Entry{{Col: at + c, Val: 1}})
+		}
+		at += p.Size()
+	}
+	for range sp.Groups {
+		m.Groups = append(m.Groups, align.Transfer{In: rows, OutT: rows})
+	}
+	return m
 }
 
 func (t *trial) unchanged(s *align.Subject, maps align.Maps) error {
