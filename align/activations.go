@@ -7,6 +7,7 @@ import (
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/dense"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 	"github.com/monge-ml/monge/ot"
@@ -135,14 +136,80 @@ func (v *seen) vectors(t *engine.Value, group int) ([]float64, int, error) {
 	return out, d, nil
 }
 
+// tap is an activation of a space, and that of its counterpart in another model.
+type tap struct {
+	x, y    seen
+	moments [][]*moments // by groups of x and y; nil where they cannot be matched
+}
+
+// add accumulates the values of both activations for the same samples.
+func (t *tap) add(a, b *engine.Value) error {
+	if t.x.space.Groups == 1 && t.y.space.Groups == 1 {
+		x, y := t.x.views(a, 0), t.y.views(b, 0)
+		if len(x) > 0 && len(x) == len(y) && x[0].Cols == y[0].Cols {
+			for i := range x {
+				addMoments(t.moments[0][0], x[i], y[i])
+			}
+			return nil
+		}
+	}
+	ys, dy := make([][]float64, t.y.space.Groups), 0
+	for h := range ys {
+		var err error
+		if ys[h], dy, err = t.y.vectors(b, h); err != nil {
+			return err
+		}
+	}
+	for g, row := range t.moments {
+		x, dx, err := t.x.vectors(a, g)
+		if err != nil {
+			return err
+		}
+		if dx != dy {
+			return fmt.Errorf("activations %q and %q have %d and %d values a channel", t.x.tensor, t.y.tensor, dx, dy)
+		}
+		for h, m := range row {
+			if m != nil {
+				addMoments(m, dense.New(m.n, dx, x), dense.New(m.k, dx, ys[h]))
+			}
+		}
+	}
+	return nil
+}
+
+// leastPositions is how many positions make a matrix of its own worth while.
+const leastPositions = 32
+
+// views returns the channels of a group as rows of matrices over the activation itself, one matrix for
+// all samples or one for each; nil where they have to be laid out first.
+func (v *seen) views(t *engine.Value, group int) []dense.Matrix[float32] {
+	if t.F32 == nil || v.axis >= len(t.Dims) || !inPlace(v.places[group], t.Dims[v.axis]) {
+		return nil
+	}
+	outer, inner, n := 1, 1, t.Dims[v.axis]
+	for _, d := range t.Dims[:v.axis] {
+		outer *= d
+	}
+	for _, d := range t.Dims[v.axis+1:] {
+		inner *= d
+	}
+	switch {
+	case inner == 1:
+		return []dense.Matrix[float32]{dense.New(outer, n, t.F32).T()}
+	case inner < leastPositions:
+		return nil
+	}
+	out := make([]dense.Matrix[float32], outer)
+	for o := range out {
+		out[o] = dense.New(n, inner, t.F32[o*n*inner:])
+	}
+	return out
+}
+
 // activationCosts runs both models over the data side by side and returns, for
 // every space and group, the summed costs over its taps. Memory does not grow
 // with the number of samples.
 func activationCosts(ctx context.Context, src, dst *Subject, pair *Pairing, spaces []*coupling.Space, o Options) (map[*coupling.Space]costs, error) {
-	type tap struct {
-		x, y    seen
-		moments [][]*moments // by groups of x and y; nil where they cannot be matched
-	}
 	var taps []*tap
 	for _, s := range spaces {
 		d := pair.Spaces[s]
@@ -176,26 +243,8 @@ func activationCosts(ctx context.Context, src, dst *Subject, pair *Pairing, spac
 	}
 	err := lockstep(ctx, src, dst, compact(tx), compact(ty), o, func(a, b map[string]*engine.Value) error {
 		for _, t := range taps {
-			ys, dy := make([][]float64, t.y.space.Groups), 0
-			for h := range ys {
-				var err error
-				if ys[h], dy, err = t.y.vectors(b[t.y.tensor], h); err != nil {
-					return err
-				}
-			}
-			for g, row := range t.moments {
-				x, dx, err := t.x.vectors(a[t.x.tensor], g)
-				if err != nil {
-					return err
-				}
-				if dx != dy {
-					return fmt.Errorf("activations %q and %q have %d and %d values a channel", t.x.tensor, t.y.tensor, dx, dy)
-				}
-				for h, m := range row {
-					if m != nil {
-						m.add(x, ys[h], dx)
-					}
-				}
+			if err := t.add(a[t.x.tensor], b[t.y.tensor]); err != nil {
+				return err
 			}
 		}
 		return nil

@@ -20,21 +20,30 @@ func newMoments(n, k int) *moments {
 	return &moments{n, k, make([]float64, n), make([]float64, k), make([]float64, n*k)}
 }
 
-// add accumulates d further coordinates: x is n×d, y is k×d.
-func (m *moments) add(x, y []float64, d int) {
-	if d == 0 || m.n == 0 || m.k == 0 {
+// addMoments accumulates further coordinates: x has n rows, y has k.
+func addMoments[T dense.Float](m *moments, x, y dense.Matrix[T]) {
+	if x.Cols == 0 || m.n == 0 || m.k == 0 {
 		return
 	}
-	squares(m.xx, x, d)
-	squares(m.yy, y, d)
-	dense.AddMul(dense.New(m.n, m.k, m.xy), 1, dense.New(m.n, d, x), dense.New(m.k, d, y).T())
+	squares(m.xx, x)
+	squares(m.yy, y)
+	dense.AddMul(dense.New(m.n, m.k, m.xy), 1, x, y.T())
 }
 
-func squares(dst, x []float64, d int) {
-	for p := range dst {
+// squares adds the squared norms of the rows of x to dst.
+func squares[T dense.Float](dst []float64, x dense.Matrix[T]) {
+	if x.Row == 1 {
+		for k := range x.Cols {
+			for p, v := range x.Data[k*x.Col:][:x.Rows] {
+				dst[p] += float64(v) * float64(v)
+			}
+		}
+		return
+	}
+	for p := range x.Rows {
 		s := 0.0
-		for _, v := range x[p*d:][:d] {
-			s += v * v
+		for _, v := range x.Data[p*x.Row:][:x.Cols] {
+			s += float64(v) * float64(v)
 		}
 		dst[p] += s
 	}
@@ -96,7 +105,7 @@ func addFeatureCost(c *ot.Cost, x, y features, metric Metric) {
 	})
 	yy := make([]float64, y.rows)
 	for _, p := range y.parts {
-		squares(yy, p.data, p.cols)
+		squares(yy, dense.New(y.rows, p.cols, p.data))
 	}
 	for from := 0; from < x.rows; from += costRows {
 		n, k := min(costRows, x.rows-from), y.rows
@@ -105,9 +114,9 @@ func addFeatureCost(c *ot.Cost, x, y features, metric Metric) {
 		}
 		m := &moments{n, k, make([]float64, n), yy, make([]float64, n*k)}
 		for i, p := range x.parts {
-			part := p.data[from*p.cols:][:n*p.cols]
-			squares(m.xx, part, p.cols)
-			dense.AddMul(dense.New(n, k, m.xy), 1, dense.New(n, p.cols, part), dense.New(k, p.cols, y.parts[i].data).T())
+			part := dense.New(n, p.cols, p.data[from*p.cols:])
+			squares(m.xx, part)
+			dense.AddMul(dense.New(n, k, m.xy), 1, part, dense.New(k, p.cols, y.parts[i].data).T())
 		}
 		block := &ot.Cost{N: n, K: c.K, Data: c.Data[from*c.K:][:n*c.K]}
 		m.addCost(block, metric, func(p, q int) float64 {
