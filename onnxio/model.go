@@ -38,9 +38,12 @@ func Load(path string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := unmarshal(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	m := new(Model)
+	var ok bool
+	if m.Proto, ok = unmarshalShared(data); !ok {
+		if m, err = unmarshal(data); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
 	}
 	m.Path, m.Dir = path, filepath.Dir(path)
 	if err := m.Validate(); err != nil {
