@@ -45,6 +45,74 @@ func Edit(s *Subject, maps Maps) (*onnxio.Model, error) {
 	return out, nil
 }
 
+// Moved gives the weights of a subject as Edit would write them, one at a time, so that
+// no second model has to be held.
+type Moved struct {
+	s *Subject
+	t *transform
+	// Integers and their scales can only be written together: then there is a whole model.
+	whole *onnxio.Model
+	graph *onnxio.Graph
+}
+
+// NewMoved returns the weights of a subject under maps.
+func NewMoved(s *Subject, maps Maps) (*Moved, error) {
+	m := &Moved{s: s, t: newTransform(s.Analysis, maps.changed())}
+	for _, w := range s.Analysis.Weights {
+		if w.Quant == nil || !slices.ContainsFunc(w.Axes, m.t.touches) {
+			continue
+		}
+		var err error
+		if m.whole, err = Edit(s, maps); err != nil {
+			return nil, err
+		}
+		m.graph, err = s.GraphOf(m.whole)
+		return m, err
+	}
+	return m, nil
+}
+
+// Tensor returns the weight of a name. The caller may write over its elements.
+func (m *Moved) Tensor(name string) (*onnxio.Tensor, error) {
+	if m.whole != nil {
+		tp := m.graph.Constant(name)
+		if tp == nil {
+			return nil, m.whole.InFile(fmt.Errorf("weight %q: not found", name))
+		}
+		return m.whole.Tensor(tp)
+	}
+	w := m.s.Analysis.Weights[name]
+	if w == nil || !slices.ContainsFunc(w.Axes, m.t.touches) {
+		return m.s.tensor(name)
+	}
+	return m.t.moved(m.s, w)
+}
+
+// moved returns a transformed weight in the type in which it is stored.
+func (t *transform) moved(s *Subject, w *coupling.Weight) (*onnxio.Tensor, error) {
+	if typ := s.Graph.Constant(w.Name).GetDataType(); !t.selects || typ != int32(onnxio.Float) {
+		data, err := s.floats(w.Name)
+		if err != nil {
+			return nil, err
+		}
+		data, dims, err := t.weight(w, data, -1)
+		if err != nil {
+			return nil, err
+		}
+		return onnxio.NewTensor(w.Name, onnxpb.TensorProto_DataType(typ), dims, data), nil
+	}
+	// Numbers only change places.
+	v, err := s.tensor(w.Name)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.noNaN(w.Name, slices.IndexFunc(v.F32, func(x float32) bool { return x != x })); err != nil {
+		return nil, err
+	}
+	v.F32, v.Dims, err = applyAll(t, w, v.F32, -1)
+	return v, err
+}
+
 // editOrder lists the weights by name, scales and zero points before the
 // integers that need them.
 func editOrder(an *coupling.Analysis) []*coupling.Weight {
@@ -61,8 +129,12 @@ func editOrder(an *coupling.Analysis) []*coupling.Weight {
 
 // edit writes one transformed weight into the copy.
 func (t *transform) edit(s *Subject, g *onnxio.Graph, w *coupling.Weight) error {
-	if t.selects && w.Quant == nil && g.Constant(w.Name).GetDataType() == int32(onnxio.Float) {
-		return t.move(s, g, w)
+	if w.Quant == nil {
+		v, err := t.moved(s, w)
+		if err != nil {
+			return err
+		}
+		return g.SetConstant(v)
 	}
 	data, err := s.floats(w.Name)
 	if err != nil {
@@ -72,25 +144,7 @@ func (t *transform) edit(s *Subject, g *onnxio.Graph, w *coupling.Weight) error 
 	if err != nil {
 		return err
 	}
-	if w.Quant != nil {
-		return requantize(g, w, dims, data)
-	}
-	return setFloats(g, w.Name, dims, data)
-}
-
-// move is edit for float32 weights whose numbers only change places.
-func (t *transform) move(s *Subject, g *onnxio.Graph, w *coupling.Weight) error {
-	v, err := s.tensor(w.Name)
-	if err != nil {
-		return err
-	}
-	if err := s.noNaN(w.Name, slices.IndexFunc(v.F32, func(x float32) bool { return x != x })); err != nil {
-		return err
-	}
-	if v.F32, v.Dims, err = applyAll(t, w, v.F32, -1); err != nil {
-		return err
-	}
-	return g.SetConstant(v)
+	return requantize(g, w, dims, data)
 }
 
 // setFloats stores values under a constant's name, in the constant's type.

@@ -387,11 +387,7 @@ func (f *fusion) transport(ctx context.Context, shares []float64, report *Report
 			return nil, nil, f.models[i].InFile(err)
 		}
 		maps[i] = plan.Maps
-		moved, err := align.Edit(s, plan.Maps)
-		if err != nil {
-			return nil, nil, f.models[i].InFile(err)
-		}
-		if err := sum.add(moved, f.pairs[i], shares[i]); err != nil {
+		if err := sum.add(s, plan.Maps, f.pairs[i], shares[i]); err != nil {
 			return nil, nil, f.models[i].InFile(err)
 		}
 		report.Sweeps = max(report.Sweeps, plan.Sweeps)
@@ -455,11 +451,7 @@ func (f *fusion) union(ctx context.Context, shares []float64, data *engine.Data,
 		return nil, nil, err
 	}
 	for _, i := range order[1:] {
-		moved, err := align.Edit(f.subjects[i], maps[i])
-		if err != nil {
-			return nil, nil, f.models[i].InFile(err)
-		}
-		if err := sum.add(moved, f.pairs[i], shares[i]); err != nil {
+		if err := sum.add(f.subjects[i], maps[i], f.pairs[i], shares[i]); err != nil {
 			return nil, nil, f.models[i].InFile(err)
 		}
 	}
@@ -537,7 +529,7 @@ type average struct {
 
 type part struct {
 	model   *onnxio.Model
-	graph   *onnxio.Graph
+	moved   *align.Moved
 	sources map[string]string
 	share   float64
 }
@@ -551,12 +543,13 @@ func newAverage(target *align.Subject, m *onnxio.Model, share float64, whole ali
 	return &average{target: target, out: out, graph: g, share: share, whole: whole}, nil
 }
 
-func (a *average) add(m *onnxio.Model, pair *align.Pairing, share float64) error {
-	g, err := a.target.GraphOf(m)
+// add adds a model under maps, whose weights are made when they are needed.
+func (a *average) add(s *align.Subject, maps align.Maps, pair *align.Pairing, share float64) error {
+	moved, err := align.NewMoved(s, maps)
 	if err != nil {
 		return err
 	}
-	a.parts = append(a.parts, part{m, g, pair.Sources, share})
+	a.parts = append(a.parts, part{s.Model, moved, pair.Sources, share})
 	return nil
 }
 
@@ -600,7 +593,7 @@ func (a *average) model() (*onnxio.Model, error) {
 			if !ok {
 				return nil, fmt.Errorf("weight %q has no counterpart in %q", name, p.model.Path)
 			}
-			st, err := p.model.Tensor(p.graph.Constant(src))
+			st, err := p.moved.Tensor(src)
 			if err != nil {
 				return nil, err
 			}

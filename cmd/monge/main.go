@@ -29,14 +29,27 @@ func versionOf() string {
 	return "devel"
 }
 
-// gcPercent is how much garbage there may be beside what is in use.
-const gcPercent = 25
+// How much garbage there may be beside what is in use, in percent of it. Nearly all memory is in a
+// few large arrays of numbers, which cost nothing to look through, all the more if models are large.
+const (
+	gcPercent      = 25
+	gcPercentLarge = 10
+	largeModels    = 16 << 20 // bytes
+)
+
+// collectGarbage sets the garbage collector to models of so many bytes.
+func collectGarbage(bytes int64) {
+	switch {
+	case os.Getenv("GOGC") != "":
+	case bytes < largeModels:
+		debug.SetGCPercent(gcPercent)
+	default:
+		debug.SetGCPercent(gcPercentLarge)
+	}
+}
 
 func main() {
-	if os.Getenv("GOGC") == "" {
-		// Nearly all memory is in a few large arrays of numbers, which cost nothing to look through.
-		debug.SetGCPercent(gcPercent)
-	}
+	collectGarbage(0)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	a := &app{

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,6 +53,13 @@ func (s *shapeFlags) load(paths []string) ([]*onnxio.Model, map[string][]int, er
 	models := make([]*onnxio.Model, len(paths))
 	used := map[string]bool{}
 	names := []string{}
+	var size int64
+	for _, path := range paths {
+		if info, err := os.Stat(path); err == nil {
+			size += info.Size()
+		}
+	}
+	collectGarbage(size)
 	for i, path := range paths {
 		if models[i], err = onnxio.Load(path); err != nil {
 			return nil, nil, in(path, err)
