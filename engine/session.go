@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -201,29 +203,45 @@ func (s *Session) start(m *onnxio.Model, fetch []string, o Options) error {
 	for _, i := range s.inputs {
 		spec.inputs = append(spec.inputs, i.Name)
 	}
-	encoded, err := m.Encode()
-	if err != nil {
-		if spec.file, s.cleanup, err = saveTemp(m); err != nil {
-			return err
-		}
-	} else {
-		spec.model = encoded
-		if hasExternal(m) {
-			spec.externalDir = absolute(m.Dir)
+	if proto.Size(m.Proto) >= mappedSize {
+		// Without room for a file memory may yet do.
+		if file, cleanup, err := saveTemp(m); err == nil {
+			spec.file, s.cleanup = file, cleanup
+		} else {
+			cleanup()
 		}
 	}
+	if spec.file == "" {
+		encoded, err := m.Encode()
+		switch {
+		case err != nil:
+			if spec.file, s.cleanup, err = saveTemp(m); err != nil {
+				return err
+			}
+		default:
+			spec.model = encoded
+			if hasExternal(m) {
+				spec.externalDir = absolute(m.Dir)
+			}
+		}
+	}
+	var err error
 	s.runner, err = openRunner(spec)
 	return err
 }
 
-// saveTemp writes a model that does not fit one protobuf message to a temporary folder. cleanup is never nil.
+// mappedSize is the size in bytes from which on models are handed over in files, whose weights onnxruntime maps
+// into memory: of a model given as bytes there are four copies until the session is open.
+const mappedSize = 64 << 20
+
+// saveTemp writes a model to a temporary folder, its weights to a file of their own. cleanup is never nil.
 func saveTemp(m *onnxio.Model) (file string, cleanup func(), err error) {
 	dir, err := os.MkdirTemp("", "monge-model-*")
 	if err != nil {
 		return "", func() {}, err
 	}
 	file = filepath.Join(dir, "model.onnx")
-	return file, func() { os.RemoveAll(dir) }, onnxio.Save(file, m)
+	return file, func() { os.RemoveAll(dir) }, onnxio.SaveWith(file, m, onnxio.SaveOptions{External: onnxio.Always})
 }
 
 // Inputs lists what has to be fed, in the model's order.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -294,5 +295,43 @@ func TestEmptyKernelIsRefused(t *testing.T) {
 	}
 	if _, err := engine.Open(m, engine.Options{}); err == nil || !strings.Contains(err.Error(), `weight "w" is empty`) {
 		t.Errorf("error is %v", err)
+	}
+}
+
+// TestLargeModel: a model that is handed over in files computes what it should, and leaves none behind.
+func TestLargeModel(t *testing.T) {
+	enginetest.Require(t)
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	const n, k = 3, 1 << 24 / 3 // 64 MB and a few bytes
+	w := make([]float32, n*(k+1))
+	for i := range w {
+		w[i] = float32(i % 7)
+	}
+	weight := engine.Float32(w, n, k+1).Proto()
+	name := "W"
+	weight.Name = &name
+	m := onnxtest.Model(
+		onnxtest.Values(onnxtest.Value("x", "N", n)), onnxtest.Values(onnxtest.Value("y", "N", k+1)),
+		onnxtest.RawInitializer(weight), onnxtest.Node("MatMul", "x W", "y"))
+	s, err := engine.Open(m, engine.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	y := run(t, s, map[string]*engine.Value{"x": engine.Float32([]float32{1, 2, 3}, 1, n)})["y"]
+	for j, got := range y.F32 {
+		if want := w[j] + 2*w[k+1+j] + 3*w[2*(k+1)+j]; got != want {
+			t.Fatalf("y[%d] = %g, want %g", j, got, want)
+		}
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil || len(files) != 1 {
+		t.Errorf("%d files while the session is open (%v), want one folder", len(files), err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if files, err = os.ReadDir(dir); err != nil || len(files) > 0 {
+		t.Errorf("%d files are left (%v)", len(files), err)
 	}
 }
