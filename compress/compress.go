@@ -69,8 +69,9 @@ type Options struct {
 	// RefitData are the inputs for selection and refit; nil means Align.Data.
 	RefitData *engine.Data
 	// Tune is the number of epochs that the refitted model is distilled for
-	// (package tune). Zero means as many as cost no more than 1.5e12
-	// multiply-accumulates, at most 10 and none if not 3; negative means none.
+	// (package tune). Zero means as many as tune.Affordable says, negative none.
+	// Where it is distilled, a tenth of the data is kept from the refit, to tell
+	// whether distillation helped.
 	Tune int
 	// Progress, if set, is told what is being done, and how far it is.
 	Progress func(stage string, done, total int)
@@ -262,19 +263,20 @@ func (o Options) finish(ctx context.Context, s *align.Subject, plan *align.Resul
 	if !o.fits() || report.After == sizeOf(s.Analysis, nil) {
 		return out, nil
 	}
+	fit, held := o.data(), (*engine.Data)(nil)
+	epochs := o.epochs(report)
+	if epochs > 0 {
+		fit, held = tune.HoldOut(fit)
+	}
 	sources := []refit.Source{{Subject: s, Share: 1, Maps: plan.Maps}}
 	out, report.Refit, err = refit.Refit(ctx, out, sources, refit.Options{
-		Data: o.data(), Threads: o.Align.Threads, Batch: o.Align.Batch, Progress: o.progress("refit"),
+		Data: fit, Threads: o.Align.Threads, Batch: o.Align.Batch, Progress: o.progress("refit"),
 	})
-	if err != nil {
-		return nil, err
-	}
-	epochs := o.epochs(report)
-	if epochs == 0 {
-		return out, nil
+	if err != nil || epochs == 0 {
+		return out, err
 	}
 	tuned, done, err := tune.Distill(ctx, out, sources, tune.Options{
-		Data: o.data(), Epochs: epochs, Threads: o.Align.Threads, Progress: o.progress("tune"),
+		Data: fit, HeldOut: held, Epochs: epochs, Threads: o.Align.Threads, Progress: o.progress("tune"),
 	})
 	report.Tune = done
 	return tuned, err

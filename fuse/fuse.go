@@ -50,8 +50,9 @@ type Options struct {
 	// RefitData are the inputs for refit and choice; nil means Align.Data.
 	RefitData *engine.Data
 	// Tune is the number of epochs that the refitted result is distilled for
-	// (package tune). Zero means as many as cost no more than 1.5e12
-	// multiply-accumulates, at most 10 and none if not 3; negative means none.
+	// (package tune). Zero means as many as tune.Affordable says, negative none.
+	// Where it is distilled, a tenth of the data is kept from the refit, to tell
+	// whether distillation helped.
 	Tune int
 	// KeepBatchNorm leaves BatchNormalization nodes in place and averages their
 	// parameters; by default they are folded into the linear operators before
@@ -256,18 +257,20 @@ func (f *fusion) otherWidths() bool {
 	return false
 }
 
-// finish makes the result on all data and distils the models into it.
+// finish makes the result and distils the models into it.
 func (f *fusion) finish(ctx context.Context, method Method, shares []float64) (*onnxio.Model, *Report, error) {
-	out, sources, report, err := f.make(ctx, method, shares, f.o.data())
-	if err != nil || !f.fits() {
-		return out, report, err
+	fit, held, epochs := f.o.data(), (*engine.Data)(nil), 0
+	if f.fits() {
+		if epochs = f.epochs(); epochs > 0 {
+			fit, held = tune.HoldOut(fit)
+		}
 	}
-	epochs, err := f.epochs(out)
+	out, sources, report, err := f.make(ctx, method, shares, fit)
 	if err != nil || epochs == 0 {
 		return out, report, err
 	}
 	tuned, done, err := tune.Distill(ctx, out, sources, tune.Options{
-		Data: f.o.data(), Epochs: epochs, Threads: f.o.Align.Threads,
+		Data: fit, HeldOut: held, Epochs: epochs, Threads: f.o.Align.Threads,
 		Progress: func(done, total int) { f.progress("distil", done, total) },
 	})
 	report.Tune = done
@@ -275,24 +278,24 @@ func (f *fusion) finish(ctx context.Context, method Method, shares []float64) (*
 }
 
 // epochs is the number of epochs of distillation of the result.
-func (f *fusion) epochs(out *onnxio.Model) (int, error) {
+func (f *fusion) epochs() int {
 	if f.o.Tune != 0 {
-		return max(f.o.Tune, 0), nil
+		return max(f.o.Tune, 0)
 	}
-	an, err := coupling.Analyze(out, coupling.Options{InputShapes: f.o.InputShapes})
-	if err != nil {
-		return 0, err
+	w := coupling.Widths{}
+	for s, k := range f.widths {
+		w.Set(s, k)
 	}
-	own, open := an.MACs(nil)
+	own, open := f.target().Analysis.MACs(w)
 	parents := int64(0)
 	for _, s := range f.subjects {
 		n, free := s.Analysis.MACs(nil)
 		parents, open = parents+n, open || free
 	}
 	if open {
-		return 0, nil
+		return 0
 	}
-	return tune.Affordable(f.o.data().Len(), parents, own), nil
+	return tune.Affordable(f.o.data().Len(), parents, own)
 }
 
 // make fuses by one method with given shares, and refits on data if asked to.

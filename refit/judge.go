@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/onnxio"
@@ -24,39 +25,55 @@ type Judge struct {
 	data    *engine.Data
 	mean    [][]float64 // by output: samples × classes probabilities, or raw values
 	columns []int       // by output: number of classes; 0 where it is no classifier's
+	// temperature divides the logits, by output.
+	temperature []float64
 }
 
 // NewJudge runs the parents. Outputs [N, K ≥ 2] count as classifiers': logits,
 // or probabilities where every row is one already.
 func NewJudge(ctx context.Context, parents []*onnxio.Model, shares []float64, data *engine.Data, o JudgeOptions) (*Judge, error) {
 	j := &Judge{o: o, data: data}
-	for i, m := range parents {
+	var outs [][][]float64
+	for _, m := range parents {
 		out, columns, err := j.predict(ctx, m)
 		if err != nil {
 			return nil, err
 		}
-		if i == 0 {
+		if len(outs) == 0 {
 			j.columns = columns
-			for _, v := range out {
-				j.mean = append(j.mean, make([]float64, len(v)))
+		}
+		if len(out) != len(j.columns) {
+			return nil, fmt.Errorf("%d outputs against %d", len(out), len(j.columns))
+		}
+		outs = append(outs, out)
+	}
+	for k, c := range j.columns {
+		var logits []float64
+		mean := make([]float64, len(outs[0][k]))
+		for _, out := range outs {
+			if len(out[k]) != len(mean) {
+				return nil, fmt.Errorf("output %d has %d values in one model and %d in another", k, len(mean), len(out[k]))
+			}
+			if c > 0 && !distributions(out[k], c) {
+				logits = append(logits, out[k]...)
 			}
 		}
-		if len(out) != len(j.mean) {
-			return nil, fmt.Errorf("%d outputs against %d", len(out), len(j.mean))
-		}
-		for k, v := range out {
-			if len(v) != len(j.mean[k]) {
-				return nil, fmt.Errorf("output %d has %d values in one model and %d in another", k, len(j.mean[k]), len(v))
+		j.temperature = append(j.temperature, Temperature(logits, c))
+		for i, out := range outs {
+			if c > 0 {
+				probabilities(out[k], c, j.temperature[k])
 			}
-			for t, x := range v {
-				j.mean[k][t] += shares[i] * x
+			for t, x := range out[k] {
+				mean[t] += shares[i] * x
 			}
 		}
+		j.mean = append(j.mean, mean)
 	}
 	return j, nil
 }
 
-// Divergence is the mean over samples and outputs of KL(mean ‖ model) in nats,
+// Divergence is the mean over samples and outputs of KL(mean ‖ model) in nats (of
+// logits divided by their Temperature),
 // or for outputs that are no classifier's the squared error relative to the
 // variance.
 func (j *Judge) Divergence(ctx context.Context, m *onnxio.Model) (float64, error) {
@@ -67,6 +84,9 @@ func (j *Judge) Divergence(ctx context.Context, m *onnxio.Model) (float64, error
 	for k := range out {
 		if len(out) != len(j.mean) || len(out[k]) != len(j.mean[k]) {
 			return 0, fmt.Errorf("the outputs differ in number or size from the parents'")
+		}
+		if c := j.columns[k]; c > 0 {
+			probabilities(out[k], c, j.temperature[k])
 		}
 	}
 	return j.distance(out), nil
@@ -99,7 +119,7 @@ func (j *Judge) distance(out [][]float64) float64 {
 	return total / float64(len(out))
 }
 
-// predict returns a model's outputs, classifiers' as probabilities.
+// predict returns a model's outputs and the number of classes of each.
 func (j *Judge) predict(ctx context.Context, m *onnxio.Model) (out [][]float64, columns []int, err error) {
 	g, err := m.Graph()
 	if err != nil {
@@ -116,7 +136,6 @@ func (j *Judge) predict(ctx context.Context, m *onnxio.Model) (out [][]float64, 
 			x := v.Float64()
 			if len(v.Dims) == 2 && v.Dims[0] == n && v.Dims[1] >= 2 {
 				columns[k] = v.Dims[1]
-				probabilities(x, v.Dims[1])
 			}
 			out[k] = append(out[k], x...)
 		}
@@ -125,21 +144,55 @@ func (j *Judge) predict(ctx context.Context, m *onnxio.Model) (out [][]float64, 
 	return out, columns, err
 }
 
+// typicalSpread is the deviation among a classifier's logits up to which their
+// probabilities say something about all classes. That of networks trained with
+// cross-entropy is 3 to 6.
+const typicalSpread = 6
+
+// Temperature is what logits, k in a row, are divided by before their
+// probabilities are compared: one, unless they are so far apart that those are
+// zeros and ones and say only which class is first. A model without
+// normalisation, fed with pixels from 0 to 255, has logits in the thousands, and
+// one mistake costs as many nats.
+func Temperature[T float32 | float64](logits []T, k int) float64 {
+	squares := 0.0
+	for r := 0; r+k <= len(logits) && k > 0; r += k {
+		mean := 0.0
+		for _, v := range logits[r : r+k] {
+			mean += float64(v) / float64(k)
+		}
+		for _, v := range logits[r : r+k] {
+			squares += (float64(v) - mean) * (float64(v) - mean)
+		}
+	}
+	return max(1, math.Sqrt(squares/float64(max(len(logits), 1)))/typicalSpread)
+}
+
+// distributions reports whether all rows of k values are probabilities.
+func distributions(x []float64, k int) bool {
+	for r := 0; r+k <= len(x); r += k {
+		sum, low := 0.0, 0.0
+		for _, v := range x[r : r+k] {
+			sum += v
+			low = min(low, v)
+		}
+		if low < 0 || math.Abs(sum-1) >= 1e-3 {
+			return false
+		}
+	}
+	return true
+}
+
 // probabilities applies softmax to every row that is no distribution yet.
-func probabilities(x []float64, k int) {
+func probabilities(x []float64, k int, temperature float64) {
 	for r := 0; r+k <= len(x); r += k {
 		row := x[r : r+k]
-		sum, low, top := 0.0, 0.0, math.Inf(-1)
-		for _, v := range row {
-			sum += v
-			low, top = min(low, v), max(top, v)
-		}
-		if low >= 0 && math.Abs(sum-1) < 1e-3 {
+		if distributions(row, k) {
 			continue
 		}
-		sum = 0
+		sum, top := 0.0, slices.Max(row)
 		for i, v := range row {
-			row[i] = math.Exp(v - top)
+			row[i] = math.Exp((v - top) / temperature)
 			sum += row[i]
 		}
 		for i := range row {

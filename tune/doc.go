@@ -11,16 +11,25 @@
 // squared error, relative to the variance, against Σ share·In·Y of the sources'
 // activations Y: the same targets that package refit aims at. A calibration set
 // has few samples, and a classifier's outputs say little about each; inner
-// activations say much. Measured on a VGG11 of half its widths, 2,000 images: 70.2 %
-// of the test images right when outputs alone count, 71.0 when activations do
-// too, after four epochs.
+// activations say much. Their weight falls to zero over the run: of an MLP of a
+// tenth of its widths, 1,000 images, 96.4 % of the test images came out right
+// instead of 96.0.
+//
+// Logits that are very far apart are divided by a temperature first
+// (refit.Temperature). Without, a model with logits in the thousands was trained
+// to predict one class for everything.
 //
 // # How
 //
 // Gradients are ONNX nodes, written behind the model's own in reverse order, and
 // onnxruntime runs them; see rules.go for the operators that they pass through.
 // What lies before another operator keeps its parameters. Trained are weights
-// and biases of Conv, Gemm and MatMul and constants that are added, by Adam with
-// a warm-up and a rate that falls as a cosine. Images are shifted and mirrored
-// at random.
+// and biases of Conv, Gemm and MatMul and constants that are added: matrices by
+// muon where that costs little, the rest by adam, with a warm-up and a rate that
+// falls as a cosine. Images are shifted and mirrored at random, and half of the
+// inputs laid over others.
+//
+// Many steps are what matters, however few the inputs: see Affordable. An MLP of
+// a tenth of its widths, refitted on 16 images, got 53.6 % of the test images
+// right, and after 1,000 steps 87.9 %.
 package tune

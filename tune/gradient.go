@@ -155,6 +155,21 @@ func (t *tape) slice(x string, from, to []int) string {
 	return t.node("Slice", []string{x, t.ints(from...), t.ints(to...)})
 }
 
+// strided takes ranges of some axes, with steps.
+func (t *tape) strided(x string, from, to, axes, steps []int) string {
+	if t.opset < 10 && product(steps) == 1 {
+		return t.node("Slice", []string{x}, attrInts("starts", from...), attrInts("ends", to...), attrInts("axes", axes...))
+	}
+	return t.node("Slice", []string{x, t.ints(from...), t.ints(to...), t.ints(axes...), t.ints(steps...)})
+}
+
+func (t *tape) concat(parts []string, axis int) string {
+	if len(parts) == 1 {
+		return parts[0]
+	}
+	return t.node("Concat", parts, attrInt("axis", axis))
+}
+
 // pad puts zeros before and after.
 func (t *tape) pad(x string, before, after []int) string {
 	pads := append(slices.Clone(before), after...)

@@ -20,6 +20,9 @@ var graphs = map[string]string{
 	"conv dilated":      "x: 2 3 9 9\nh = Conv(x, w[4 3 3 3]) pads=1,1,1,1\ny = Conv(h, v[5 4 3 3]) dilations=2,2 pads=2,1,1,2",
 	"conv same":         "x: 2 3 8 7\nh = Conv(x, w[4 3 3 3], b[4]) auto_pad=SAME_UPPER strides=2,2\ny = Conv(h, v[5 4 2 2]) auto_pad=SAME_LOWER",
 	"conv groups":       "x: 2 4 5 5\nh = Conv(x, w[6 2 3 3], b[6]) pads=1,1,1,1 group=2\ny = Conv(h, v[6 1 3 3], c[6]) group=6",
+	"conv few places":   "x: 3 3 4 5\nh = Conv(x, w[8 3 3 3], b[8]) pads=1,1,1,0 strides=2,1\ny = Conv(h, v[4 8 1 2], c[4]) strides=2,2",
+	"conv large kernel": "x: 2 2 9 9\nh = Conv(x, w[3 2 6 6], b[3]) pads=2,3,2,3\ny = Conv(h, v[2 3 2 1]) pads=2,0,0,1",
+	"conv of old":       "opset 9\nx: 2 3 8 7\nh = Conv(x, w[4 3 3 3], b[4]) pads=1,1,1,1\ny = Conv(h, v[5 4 3 3], c[5]) strides=2,2 pads=1,1,1,1",
 	"conv 1d":           "x: 2 3 9\nh = Conv(x, w[4 3 3], b[4]) pads=1,1\ny = Conv(h, v[2 4 1], c[2])",
 	"gemm":              "x: 4 5\nh = Gemm(x, w[5 6], b[6]) alpha=0.5 beta=2.0\ny = Gemm(h, v[3 6], c[3]) transB=1",
 	"matmul":            "x: 2 3 5\nh = MatMul(x, w[5 6])\nk = Add(h, b[6])\ny = MatMul(k, v[6 4])",
@@ -207,7 +210,7 @@ func TestGoalOfAClassifier(t *testing.T) {
 		t.Fatal(err)
 	}
 	tr, in, _ := training(t, m)
-	g := &goal{output: true, tensor: "y", dims: []int{4, 6}, classes: 6}
+	g := &goal{output: true, tensor: "y", dims: []int{4, 6}, classes: 6, temperature: 2}
 	tr2, err := newTrainer(context.Background(), m, []*goal{g}, []map[string]*engine.Value{in}, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -219,7 +222,7 @@ func TestGoalOfAClassifier(t *testing.T) {
 		t.Fatal(err)
 	}
 	// At the distribution that the model predicts loss and gradient vanish.
-	target := engine.Float32(softmaxed(y[0].F32, 6), 4, 6)
+	target := engine.Float32(softmaxed(y[0].F32, 6, 2), 4, 6)
 	sum = map[string][]float32{}
 	if l := loss(t, tr2, in, []*engine.Value{target}, sum); math.Abs(l) > 1e-6 {
 		t.Errorf("loss %g", l)

@@ -1,6 +1,11 @@
 package tune
 
-import "github.com/monge-ml/monge/engine"
+import (
+	"maps"
+	"slices"
+
+	"github.com/monge-ml/monge/engine"
+)
 
 const (
 	// maxShift is the largest shift of an image: one part in so many of its size.
@@ -8,6 +13,13 @@ const (
 	// maxColours is the largest number of channels of an image.
 	maxColours = 4
 )
+
+// moveAll moves all inputs, in the order of their names.
+func (r *run) moveAll(in map[string]*engine.Value) {
+	for _, name := range slices.Sorted(maps.Keys(in)) {
+		r.move(in[name])
+	}
+}
 
 // move shifts images, [N, C, H, W] or [N, H, W, C], at random and mirrors those
 // in colour; what is missing at the borders is reflected in. The sources answer

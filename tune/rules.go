@@ -124,20 +124,107 @@ func conv(t *tape, n *onnxpb.NodeProto, dy string) error {
 	}
 	group := int(onnxio.AttrInt(n, "group", 1))
 	if t.needs(n, 0) {
-		t.give(n.GetInput()[0], t.back(dy, n.GetInput()[1], w, group))
+		t.give(n.GetInput()[0], t.toInput(dy, n.GetInput()[1], weight, w, group))
 	}
 	if t.needs(n, 1) {
-		c, places := x[1], product(y[2:])
-		u := t.reshape(t.unfold(n.GetInput()[0], c, w), x[0], group, c/group*product(w.kernel), places)
-		d := t.transpose(t.reshape(dy, y[0], group, y[1]/group, places), 0, 1, 3, 2)
-		each := t.node("MatMul", []string{u, d}) // N, group, inputs, outputs
-		t.give(n.GetInput()[1], t.reshape(t.transpose(t.reduce(each, false, 0), 0, 2, 1), weight...))
+		t.give(n.GetInput()[1], t.toKernel(n.GetInput()[0], dy, x, y, weight, w, group))
 	}
 	if t.needs(n, 2) {
 		axes := append([]int{0}, upTo(len(y))[2:]...)
 		t.give(n.GetInput()[2], t.reduce(dy, false, axes...))
 	}
 	return nil
+}
+
+// toInput is the gradient of a convolution's input. Under a stride of one it is
+// a convolution itself, with the kernel turned around, which onnxruntime does up
+// to twice as fast as the transposed one.
+func (t *tape) toInput(dy, kernel string, size []int, w *window, group int) string {
+	back := &window{kernel: w.kernel, strides: w.strides, dilations: w.dilations}
+	for i, k := range w.kernel {
+		reach := w.dilations[i] * (k - 1)
+		if w.strides[i] != 1 || w.before[i] > reach || w.after[i] > reach {
+			return t.back(dy, kernel, w, group)
+		}
+		back.before, back.after = append(back.before, reach-w.before[i]), append(back.after, reach-w.after[i])
+	}
+	out, in, taps := size[0]/group, size[1], product(w.kernel)
+	k := t.transpose(t.reshape(kernel, group, out, in, taps), 0, 2, 1, 3)
+	if taps > 1 {
+		turned := upTo(taps)
+		slices.Reverse(turned)
+		k = t.node("Gather", []string{k, t.ints(turned...)}, attrInt("axis", 3))
+	}
+	k = t.reshape(k, append([]int{group * in, out}, w.kernel...)...)
+	return t.node("Conv", []string{dy, k}, back.attrs(group)...)
+}
+
+// mostTaps is the size of a kernel up to which toKernel writes nodes for every
+// position in it.
+const mostTaps = 25
+
+// toKernel is the gradient of a convolution's kernel: what each of its positions
+// reads times dy, over all places. One product for all samples is best where
+// there are few places, since its results are kernels, and one for each sample
+// where there are many, since nothing is transposed.
+func (t *tape) toKernel(in, dy string, x, y, size []int, w *window, group int) string {
+	c, o, taps, places := x[1], y[1], product(w.kernel), product(y[2:])
+	if group > 1 || taps > mostTaps || t.opset < 10 && product(w.strides) > 1 {
+		u := t.reshape(t.unfold(in, c, w), x[0], group, c/group*taps, places)
+		d := t.transpose(t.reshape(dy, y[0], group, o/group, places), 0, 1, 3, 2)
+		each := t.node("MatMul", []string{u, d}) // N, group, inputs, outputs
+		return t.reshape(t.transpose(t.reduce(each, false, 0), 0, 2, 1), size...)
+	}
+	together := places <= 2*o
+	rank := len(x)
+	swap := upTo(rank)
+	swap[0], swap[1] = 1, 0
+	if together {
+		in = t.transpose(in, swap...)
+	}
+	if sum(w.before)+sum(w.after) > 0 {
+		in = t.pad(in, append([]int{0, 0}, w.before...), append([]int{0, 0}, w.after...))
+	}
+	parts := t.seen(in, y[2:], w)
+	if together {
+		all := t.reshape(t.concat(parts, 0), taps*c, x[0]*places)
+		d := t.reshape(t.transpose(dy, append(append([]int{0}, upTo(rank)[2:]...), 1)...), x[0]*places, o)
+		k := t.reshape(t.node("MatMul", []string{all, d}), taps, c, o)
+		return t.reshape(t.transpose(k, 2, 1, 0), size...)
+	}
+	d := t.transpose(t.reshape(dy, x[0], o, places), 0, 2, 1)
+	for i, p := range parts {
+		each := t.node("MatMul", []string{t.reshape(p, x[0], c, places), d})
+		parts[i] = t.reshape(t.reduce(each, false, 0), c, o, 1)
+	}
+	return t.reshape(t.transpose(t.concat(parts, 2), 1, 0, 2), size...)
+}
+
+// seen lists what each position of a window reads at all places, of a padded
+// tensor whose first two axes the window does not move along.
+func (t *tape) seen(x string, places []int, w *window) []string {
+	if product(w.kernel) == 1 && product(w.strides) == 1 {
+		return []string{x}
+	}
+	k := len(w.kernel)
+	axes := upTo(k + 2)[2:]
+	at := make([]int, k)
+	var out []string
+	for range product(w.kernel) {
+		from, to := make([]int, k), make([]int, k)
+		for i := range k {
+			from[i] = at[i] * w.dilations[i]
+			to[i] = from[i] + (places[i]-1)*w.strides[i] + 1
+		}
+		out = append(out, t.strided(x, from, to, axes, w.strides))
+		for i := k - 1; i >= 0; i-- {
+			if at[i]++; at[i] < w.kernel[i] {
+				break
+			}
+			at[i] = 0
+		}
+	}
+	return out
 }
 
 func gemm(t *tape, n *onnxpb.NodeProto, dy string) error {

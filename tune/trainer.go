@@ -22,7 +22,12 @@ type trainer struct {
 	grads  map[string]string // by parameter: the tensor that holds its gradient
 	// unit is, by parameter, what is a large step.
 	unit map[string]float64
+	// closeness is what inner activations count now, relative to Options.Closeness.
+	closeness float32
 }
+
+// closeness is the graph's input of that name.
+const closeness = "closeness"
 
 // A goal is an output or an inner activation that has a target.
 type goal struct {
@@ -32,6 +37,9 @@ type goal struct {
 	tensor string
 	// classes is the number of classes, 0 where the output is no classifier's.
 	classes int
+	// temperature divides the logits: one, unless they are far apart
+	// (refit.Temperature).
+	temperature float64
 	// scale multiplies the squared error of an output that is no classifier's: one
 	// over its variance.
 	scale float64
@@ -232,11 +240,12 @@ func assemble(m *onnxio.Model, params []string, goals []*goal, seen *sights) (*a
 	nodes := g.Nodes
 	p := g.Proto
 	p.Output, p.ValueInfo = nil, nil
+	p.Input = append(p.Input, declare(closeness, nil))
 	for i, l := range goals {
 		l.input = fmt.Sprintf("target/%d", i)
 		p.Input = append(p.Input, declare(l.input, l.dims))
 		t.give(l.tensor, l.gradient(t))
-		if !slices.ContainsFunc(p.Output, func(v *onnxpb.ValueInfoProto) bool { return v.GetName() == l.tensor }) {
+		if l.output && !slices.ContainsFunc(p.Output, func(v *onnxpb.ValueInfoProto) bool { return v.GetName() == l.tensor }) {
 			p.Output = append(p.Output, declare(l.tensor, l.dims))
 		}
 	}
@@ -262,10 +271,14 @@ func assemble(m *onnxio.Model, params []string, goals []*goal, seen *sights) (*a
 func (l *goal) gradient(t *tape) string {
 	y := l.tensor
 	if l.classes > 0 {
-		y = t.node("Softmax", []string{y}, attrInt("axis", 1))
-		return t.scale(t.node("Sub", []string{y, l.input}), 1/float64(l.dims[0]))
+		y = t.node("Softmax", []string{t.scale(y, 1/l.temperature)}, attrInt("axis", 1))
+		return t.scale(t.node("Sub", []string{y, l.input}), 1/(l.temperature*float64(l.dims[0])))
 	}
-	return t.scale(t.node("Sub", []string{y, l.input}), 2*l.scale/float64(product(l.dims)))
+	d := t.scale(t.node("Sub", []string{y, l.input}), 2*l.scale/float64(product(l.dims)))
+	if l.tap {
+		d = t.mul(d, closeness)
+	}
+	return d
 }
 
 func declare(name string, dims []int) *onnxpb.ValueInfoProto {
@@ -294,8 +307,8 @@ func feedConstants(g *onnxio.Graph, names []string) error {
 	return g.Refresh()
 }
 
-// run computes the tensors that the loss looks at and adds the gradients, times
-// share, to sum.
+// run computes the outputs that the loss looks at, in the places of their goals,
+// and adds the gradients, times share, to sum.
 func (t *trainer) run(ctx context.Context, in map[string]*engine.Value, targets []*engine.Value, share float32, sum map[string][]float32) ([]*engine.Value, error) {
 	feed := map[string]*engine.Value{}
 	for name, v := range in {
@@ -307,6 +320,7 @@ func (t *trainer) run(ctx context.Context, in map[string]*engine.Value, targets 
 	for _, name := range t.names {
 		feed[name] = t.params[name]
 	}
+	feed[closeness] = engine.Float32([]float32{t.closeness})
 	out, err := t.session.Run(ctx, feed)
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
@@ -17,18 +18,24 @@ import (
 // Options are the settings of a distillation. Data is required; the zero value
 // of everything else is useful.
 type Options struct {
-	// Data are the calibration inputs. Of 50 and more a tenth, but no more than
-	// 200, are held out, to see whether the result is better than the child.
+	// Data are the calibration inputs.
 	Data *engine.Data
+	// HeldOut are inputs that tell whether the result is better than the child;
+	// neither the child's weights nor the result's must have been fitted on them
+	// (see HoldOut). Nil means that both are compared on the data themselves.
+	HeldOut *engine.Data
 	// Epochs is how often every input is seen; zero means 10.
 	Epochs int
-	// Rate is the largest step of Adam, relative to the root mean square of a
-	// weight; zero means 0.02.
+	// Rate is the largest step, relative to the root mean square of a weight; zero
+	// means 0.025.
 	Rate float64
-	// Batch is the number of samples per step; zero means 32.
+	// Batch is the number of samples per step; zero means one in 16 of the data,
+	// at least 16 and at most 64.
 	Batch int
-	// Closeness is what the relative squared error of an inner activation counts,
-	// against a nat of divergence at the outputs; zero means 3.
+	// Closeness is what the relative squared error of an inner activation counts
+	// at first, against a nat of divergence at the outputs; zero means 3. It falls
+	// to nothing: inner activations say much about each input, but in the end a
+	// narrow model has more important things to do than to copy them.
 	Closeness float64
 	// Threads limits onnxruntime's threads; zero means all cores.
 	Threads int
@@ -39,26 +46,43 @@ type Options struct {
 }
 
 const (
-	// mostEpochs bounds the epochs that Affordable gives, and fewer than
-	// leastEpochs are not worth their while.
-	mostEpochs, leastEpochs = 10, 3
-	// affordable is what a distillation may cost, in multiply-accumulates: a
-	// minute or so on two cores.
-	affordable = 1.5e12
+	// mostSteps bounds the steps that Affordable gives. Fewer than leastSteps, or
+	// than leastEpochs, are not worth their while.
+	mostSteps, leastSteps, leastEpochs = 2000, 40, 3
+	// affordable is what a distillation may cost, in multiply-accumulates: two or
+	// three minutes on two cores.
+	affordable = 4e12
 	// trainingRuns is what a run forwards and backwards costs, in runs forwards.
 	trainingRuns = 3
 )
 
-// Affordable is the number of epochs that cost about a minute, at most 10, and 0
-// where that is fewer than 3. Sources and child are multiply-accumulates for one
-// sample, of all sources together and of the child.
+// Affordable is the number of epochs that take 2,000 steps, or fewer where that
+// would cost more than 4e12 multiply-accumulates, which are two or three minutes
+// on two cores; 0 where little could be learnt in what is left. Sources and child
+// are multiply-accumulates for one sample, of all sources together and of the
+// child.
 func Affordable(samples int, sources, child int64) int {
 	epoch := float64(samples) * (float64(sources) + trainingRuns*float64(child))
-	n := int(min(mostEpochs, affordable/max(epoch, 1)))
-	if n < leastEpochs {
+	steps := max(1, samples/batchOf(samples))
+	n := int(min(float64(mostSteps/steps), affordable/max(epoch, 1)))
+	if n < leastEpochs || n*steps < leastSteps {
 		return 0
 	}
 	return n
+}
+
+// batchOf is the number of samples per step: many steps matter more than large
+// ones as long as there are few.
+func batchOf(samples int) int { return max(1, min(samples, max(16, min(64, samples/16)))) }
+
+// HoldOut takes inputs aside to judge a distillation on, a tenth and no more than
+// 200; none of fewer than 50.
+func HoldOut(data *engine.Data) (fit, held *engine.Data) {
+	n := data.Len()
+	if n < leastHeldOut {
+		return data, nil
+	}
+	return data.Split(max(heldEvery, (n+mostHeldOut-1)/mostHeldOut))
 }
 
 // A Report says what a distillation did.
@@ -70,26 +94,25 @@ type Report struct {
 	Parameters int `json:"parameters"`
 	// Taps is the number of activations that were kept close to the sources'.
 	Taps int `json:"taps"`
-	// HeldOut is the number of samples that Before and After were measured on: the
-	// loss of child and result at the outputs. Zero where there are too few
-	// samples for that.
+	// HeldOut is the number of samples that Before and After were measured on, the
+	// loss of child and result at the outputs. Zero means that those were not held
+	// out, but trained on.
 	HeldOut int     `json:"held_out"`
 	Before  float64 `json:"loss_before"`
 	After   float64 `json:"loss_after"`
 	// Note says why nothing was trained, "" if something was.
 	Note string `json:"note,omitempty"`
-	// Kept is set where the result was no better on what was held out, and the
-	// child was returned as it was.
+	// Kept is set where the result was no better, and the child was returned as it
+	// was.
 	Kept bool `json:"reverted"`
 }
 
 const (
 	defaultEpochs    = 10
-	defaultRate      = 0.02
-	defaultBatch     = 32
+	defaultRate      = 0.025
 	defaultCloseness = 3
 
-	// leastHeldOut is the number of samples from which on some are held out, one
+	// leastHeldOut is the number of samples from which on HoldOut takes some, one
 	// in heldEvery, at most mostHeldOut.
 	leastHeldOut = 50
 	heldEvery    = 10
@@ -107,7 +130,7 @@ func (o *Options) defaults() {
 		o.Rate = defaultRate
 	}
 	if o.Batch == 0 {
-		o.Batch = defaultBatch
+		o.Batch = batchOf(o.Data.Len())
 	}
 	if o.Closeness == 0 {
 		o.Closeness = defaultCloseness
@@ -121,7 +144,7 @@ var errUntrainable = errors.New("cannot be trained")
 // to predict what the sources predict, the mean of their probabilities or
 // outputs weighted with their shares, and to compute on the way what they
 // compute (see the package's comment). Where that does not bring it nearer to
-// the sources on samples held out, or where gradients reach no parameters of the
+// the sources, or where gradients reach no parameters of the
 // child, the copy is as the child, and the report says so. No labels are used.
 func Distill(ctx context.Context, child *onnxio.Model, sources []refit.Source, o Options) (*onnxio.Model, *Report, error) {
 	if o.Data == nil {
@@ -131,10 +154,6 @@ func Distill(ctx context.Context, child *onnxio.Model, sources []refit.Source, o
 		return nil, nil, fmt.Errorf("training needs a source")
 	}
 	o.defaults()
-	var held *engine.Data
-	if n := o.Data.Len(); n >= leastHeldOut {
-		o.Data, held = o.Data.Split(max(heldEvery, (n+mostHeldOut-1)/mostHeldOut))
-	}
 	r := &run{o: o, sources: sources, child: child, rng: rand.New(rand.NewPCG(uint64(o.Seed), 7))}
 	defer r.close()
 	err := r.open(ctx, child)
@@ -145,21 +164,20 @@ func Distill(ctx context.Context, child *onnxio.Model, sources []refit.Source, o
 		return nil, nil, err
 	}
 	report := &Report{}
-	if held != nil {
-		report.HeldOut = held.Len()
-		if report.Before, err = r.loss(ctx, held); err != nil {
-			return nil, nil, err
-		}
+	judged := o.Data.Sample(mostHeldOut, o.Seed)
+	if o.HeldOut != nil && o.HeldOut.Len() > 0 {
+		judged, report.HeldOut = o.HeldOut, o.HeldOut.Len()
+	}
+	if report.Before, err = r.loss(ctx, judged); err != nil {
+		return nil, nil, err
 	}
 	if err := r.train(ctx, report); err != nil {
 		return nil, nil, err
 	}
-	if held != nil {
-		if report.After, err = r.loss(ctx, held); err != nil {
-			return nil, nil, err
-		}
-		report.Kept = !(report.After < report.Before)
+	if report.After, err = r.loss(ctx, judged); err != nil {
+		return nil, nil, err
 	}
+	report.Kept = !(report.After < report.Before)
 	out := child.Clone()
 	if report.Kept {
 		return out, report, nil
@@ -214,7 +232,7 @@ func (l *goal) loss(y, target []float32) float64 {
 		}
 		return total / float64(len(y))
 	}
-	p := softmaxed(y, l.classes)
+	p := softmaxed(y, l.classes, l.temperature)
 	for i, q := range target {
 		if q > 0 {
 			total += float64(q) * (math.Log(float64(q)) - math.Log(max(float64(p[i]), math.SmallestNonzeroFloat32)))
@@ -236,6 +254,8 @@ type run struct {
 	outputs [][]string // by parent
 	child   *onnxio.Model
 	trainer *trainer
+	adam    *adam
+	muon    *muon // nil where nothing is moved by it
 }
 
 func (r *run) close() {
@@ -244,6 +264,9 @@ func (r *run) close() {
 	}
 	if r.trainer != nil {
 		r.trainer.session.Close()
+	}
+	if r.muon != nil {
+		r.muon.session.Close()
 	}
 }
 
@@ -283,6 +306,9 @@ func (r *run) open(ctx context.Context, child *onnxio.Model) error {
 	if err := r.openParents(g, goals); err != nil {
 		return err
 	}
+	if err := r.temperatures(ctx, goals, examples); err != nil {
+		return err
+	}
 	all := make([][]float32, len(goals))
 	for _, example := range examples {
 		targets, err := r.targets(ctx, goals, example)
@@ -301,17 +327,44 @@ func (r *run) open(ctx context.Context, child *onnxio.Model) error {
 			}
 		}
 	}
-	r.trainer, err = newTrainer(ctx, child, goals, examples, r.o.Threads)
+	if r.trainer, err = newTrainer(ctx, child, goals, examples, r.o.Threads); err != nil {
+		return err
+	}
+	r.adam = &adam{m: map[string][]float64{}, v: map[string][]float64{}}
+	return r.openMuon(child, g)
+}
+
+// openMuon leaves to muon what it moves.
+func (r *run) openMuon(child *onnxio.Model, g *onnxio.Graph) error {
+	an, err := coupling.Analyze(child, coupling.Options{Opaque: true})
+	if err != nil {
+		return err
+	}
+	sample, _ := an.MACs(nil)
+	sample *= trainingRuns
+	for i := range r.sources {
+		macs, _ := r.sources[i].Subject.Analysis.MACs(nil)
+		sample += macs
+	}
+	list := matricesOf(g, r.trainer.names, r.trainer.params, sample*int64(r.unit*r.units*r.runs))
+	if len(list) > 0 {
+		r.muon, err = newMuon(list, r.o.Threads)
+	}
 	return err
 }
 
-// openParents loads the sources, to return what the goals name.
+// openParents loads the sources, to return what the goals name; logits where the
+// child's goal are logits and the source has them.
 func (r *run) openParents(g *onnxio.Graph, goals []*goal) error {
 	for i := range r.sources {
 		parent := r.sources[i].Subject
 		var names []string
-		for _, out := range parent.Graph.Outputs() {
-			names = append(names, out.GetName())
+		for k, out := range parent.Graph.Outputs() {
+			name := out.GetName()
+			if n := parent.Graph.Producer(name); n.GetOpType() == "Softmax" && k < len(goals) && goals[k].classes > 0 {
+				name = n.GetInput()[0]
+			}
+			names = append(names, name)
 		}
 		if n := len(g.Outputs()); len(names) != n {
 			return fmt.Errorf("%d outputs against %d", len(names), n)
@@ -327,6 +380,44 @@ func (r *run) openParents(g *onnxio.Graph, goals []*goal) error {
 		r.outputs = append(r.outputs, names)
 	}
 	return nil
+}
+
+// temperatures finds what the logits of every classifier are divided by.
+func (r *run) temperatures(ctx context.Context, goals []*goal, examples []map[string]*engine.Value) error {
+	logits := make([][]float32, len(goals))
+	for _, example := range examples {
+		for k := range r.parents {
+			values, err := r.ask(ctx, k, example)
+			if err != nil {
+				return err
+			}
+			for i, g := range goals {
+				x := values[r.outputs[k][i]].F32
+				if g.classes > 0 && !distributions(x, g.classes) {
+					logits[i] = append(logits[i], x...)
+				}
+			}
+		}
+	}
+	for i, g := range goals {
+		g.temperature = refit.Temperature(logits[i], g.classes)
+	}
+	return nil
+}
+
+// ask runs a source.
+func (r *run) ask(ctx context.Context, parent int, in map[string]*engine.Value) (map[string]*engine.Value, error) {
+	s := r.parents[parent]
+	feed := map[string]*engine.Value{}
+	for _, info := range s.Inputs() {
+		feed[info.Name] = in[info.Name]
+		if v := in[info.Name]; v == nil && len(in) == 1 {
+			for _, only := range in {
+				feed[info.Name] = only
+			}
+		}
+	}
+	return s.Run(ctx, feed)
 }
 
 // counterpart is the source's activation for one of the child's, or "".
@@ -462,17 +553,8 @@ func distributions(x []float32, k int) bool {
 // targets are the parents' mean predictions.
 func (r *run) targets(ctx context.Context, goals []*goal, in map[string]*engine.Value) ([]*engine.Value, error) {
 	out := make([]*engine.Value, len(goals))
-	for k, s := range r.parents {
-		feed := map[string]*engine.Value{}
-		for _, info := range s.Inputs() {
-			feed[info.Name] = in[info.Name]
-			if v := in[info.Name]; v == nil && len(in) == 1 {
-				for _, only := range in {
-					feed[info.Name] = only
-				}
-			}
-		}
-		values, err := s.Run(ctx, feed)
+	for k := range r.parents {
+		values, err := r.ask(ctx, k, in)
 		if err != nil {
 			return nil, err
 		}
@@ -489,7 +571,7 @@ func (r *run) targets(ctx context.Context, goals []*goal, in map[string]*engine.
 				return nil, fmt.Errorf("%q has another size than the sources'", g.tensor)
 			}
 			if g.classes > 0 && !distributions(x, g.classes) {
-				x = softmaxed(x, g.classes)
+				x = softmaxed(x, g.classes, g.temperature)
 			}
 			if out[i] == nil {
 				out[i] = engine.Float32(make([]float32, len(x)), g.dims...)
@@ -502,12 +584,13 @@ func (r *run) targets(ctx context.Context, goals []*goal, in map[string]*engine.
 	return out, nil
 }
 
-func softmaxed(x []float32, k int) []float32 {
+// softmaxed are the probabilities of logits divided by a temperature, k in a row.
+func softmaxed(x []float32, k int, temperature float64) []float32 {
 	out := make([]float32, len(x))
 	for i := 0; i+k <= len(x); i += k {
 		top, s := slices.Max(x[i:i+k]), 0.0
 		for j := i; j < i+k; j++ {
-			e := math.Exp(float64(x[j] - top))
+			e := math.Exp(float64(x[j]-top) / temperature)
 			out[j] = float32(e)
 			s += e
 		}
@@ -572,7 +655,6 @@ func (r *run) train(ctx context.Context, report *Report) error {
 	perEpoch := max(1, len(all)/(r.units*r.runs))
 	total := r.o.Epochs * perEpoch
 	report.Steps = total
-	opt := &adam{m: map[string][]float64{}, v: map[string][]float64{}}
 	for epoch := range r.o.Epochs {
 		r.rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 		for s := range perEpoch {
@@ -580,6 +662,8 @@ func (r *run) train(ctx context.Context, report *Report) error {
 				return err
 			}
 			sum := map[string][]float32{}
+			step := epoch*perEpoch + s
+			t.closeness = float32(1 - float64(step)/float64(total))
 			for k := range r.runs {
 				at := (s*r.runs + k) * r.units % len(all)
 				err := r.one(ctx, all[at:min(at+r.units, len(all))], sum)
@@ -587,16 +671,32 @@ func (r *run) train(ctx context.Context, report *Report) error {
 					return err
 				}
 			}
-			step := epoch*perEpoch + s
 			rate := r.o.Rate * 0.5 * (1 + math.Cos(math.Pi*float64(step)/float64(total)))
-			rate *= min(1, float64(step+1)/float64(warmUp))
-			opt.begin()
-			for _, name := range t.names {
-				opt.update(name, t.params[name].F32, sum[name], rate*t.unit[name])
+			rate *= min(1, float64(step+1)/float64(min(warmUp, 1+total/4)))
+			if err := r.step(ctx, sum, rate); err != nil {
+				return err
 			}
 			if r.o.Progress != nil {
 				r.o.Progress(step+1, total)
 			}
+		}
+	}
+	return nil
+}
+
+// step moves all parameters.
+func (r *run) step(ctx context.Context, gradients map[string][]float32, rate float64) error {
+	t := r.trainer
+	size := func(name string) float64 { return rate * t.unit[name] }
+	if r.muon != nil {
+		if err := r.muon.update(ctx, t.params, gradients, size); err != nil {
+			return err
+		}
+	}
+	r.adam.begin()
+	for _, name := range t.names {
+		if r.muon == nil || !r.muon.moves(name) {
+			r.adam.update(name, t.params[name].F32, gradients[name], size(name))
 		}
 	}
 	return nil
@@ -608,8 +708,9 @@ func (r *run) one(ctx context.Context, units []int, sum map[string][]float32) er
 	if err != nil {
 		return err
 	}
-	for _, v := range in {
-		r.move(v)
+	r.moveAll(in)
+	if err := r.mix(in, len(units)); err != nil {
+		return err
 	}
 	targets, err := r.targets(ctx, r.trainer.goals, in)
 	if err != nil {

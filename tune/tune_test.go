@@ -48,8 +48,9 @@ func TestDistillationHelps(t *testing.T) {
 	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 200})
 	for _, name := range []string{"mlp_a", "cnn_a", "vgg", "resnet_optiona", "vit_a"} {
 		t.Run(name, func(t *testing.T) {
-			child, src := narrow(t, name, 0.5, d)
-			out, r, err := Distill(context.Background(), child, []refit.Source{src}, Options{Data: d, Epochs: 4})
+			fit, held := HoldOut(d)
+			child, src := narrow(t, name, 0.5, fit)
+			out, r, err := Distill(context.Background(), child, []refit.Source{src}, Options{Data: fit, HeldOut: held, Epochs: 4})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -157,7 +158,7 @@ func TestFixedBatch(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.Steps != 14 || r.Kept {
+		if r.Steps != 16 || r.Kept {
 			t.Errorf("%+v", *r)
 		}
 		results[i] = modeltest.Floats(t, out)
@@ -216,14 +217,89 @@ func TestAffordable(t *testing.T) {
 		sources, child int64
 		want           int
 	}{
-		{1000, 40e6, 20e6, 10}, // 1e11 an epoch
-		{1000, 160e6, 80e6, 3},
-		{4000, 40e6, 40e6, 0}, // two would cost 1.28e12
-		{1, 0, 0, 10},
+		{1000, 40e6, 20e6, 40}, // 1e11 an epoch
+		{1000, 160e6, 80e6, 10},
+		{1000, 1e6, 1e6, 125}, // 16 steps an epoch
+		{16, 1e6, 1e6, 2000},
+		{4000, 160e6, 80e6, 0}, // two would cost 3.2e12
+		{16, 1e9, 3e9, 0},      // 25 steps
+		{1, 0, 0, 2000},
 		{1 << 62, 1 << 62, 1 << 62, 0},
 	} {
 		if got := Affordable(c.samples, c.sources, c.child); got != c.want {
 			t.Errorf("%d samples, %d and %d: %d epochs, want %d", c.samples, c.sources, c.child, got, c.want)
 		}
+	}
+}
+
+// However few the inputs and however many the steps, what was fitted on them
+// predicts other inputs better afterwards.
+func TestFewInputs(t *testing.T) {
+	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 16})
+	child, src := narrow(t, "mlp_a", 0.3, d)
+	sources := []refit.Source{src}
+	child, _, err := refit.Refit(context.Background(), child, sources, refit.Options{Data: d})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, r, err := Distill(context.Background(), child, sources, Options{Data: d, Epochs: 500})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Kept || r.HeldOut != 0 || r.Samples != 16 {
+		t.Errorf("%+v", *r)
+	}
+	judge, err := refit.NewJudge(context.Background(), []*onnxio.Model{src.Subject.Model}, []float64{1}, modeltest.Data(t, "mnist_test", engine.DataOptions{}), refit.JudgeOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var far [2]float64
+	for i, m := range []*onnxio.Model{child, out} {
+		if far[i], err = judge.Divergence(context.Background(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if far[1] > far[0]/2 {
+		t.Errorf("the divergence on test images went from %g to %g", far[0], far[1])
+	}
+}
+
+// Logits in the thousands are learnt like those of other models.
+func TestLogitsFarApart(t *testing.T) {
+	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 100})
+	child, src := narrow(t, "mlp_a", 0.5, d)
+	for _, m := range []*onnxio.Model{child, src.Subject.Model} {
+		g, err := m.Graph()
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := g.Producer(g.Outputs()[0].GetName())
+		for _, in := range n.GetInput()[1:] {
+			c, err := m.Tensor(g.Constant(in))
+			if err != nil {
+				t.Fatal(err)
+			}
+			x := c.Float64()
+			for i := range x {
+				x[i] *= 500
+			}
+			if err := g.SetConstant(onnxio.NewTensor(in, c.Type, c.Dims, x)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	out, r, err := Distill(context.Background(), child, []refit.Source{src}, Options{Data: d, Epochs: 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Kept || r.Before > 20 {
+		t.Errorf("%+v", *r)
+	}
+	evals, err := engine.Evaluate(context.Background(), []*onnxio.Model{src.Subject.Model, child, out}, modeltest.Data(t, "mnist_test", engine.DataOptions{}), engine.EvalOptions{Runs: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if before, after := *evals[1].Agreement, *evals[2].Agreement; after <= before {
+		t.Errorf("agreement went from %g to %g", before, after)
 	}
 }

@@ -52,7 +52,7 @@ func (f *alignFlags) add(cmd *cobra.Command, bases []string) {
 	addChoice(cmd, &f.refit, "refit", "refit the layers in closed form on --data, no labels needed (default: on with --data unless --align is given, which asks for transport alone)", "on", "off")
 	f.data.add(cmd, "`PATH` of a data set to work with (none: work without data); see monge --help")
 	cmd.Flags().IntVar(&f.samples, "samples", 200, "samples that channels are compared on by activations (0: all)")
-	cmd.Flags().IntVar(&f.tune, "tune", -1, "after the refit, distil what went in into the result for this many epochs on the samples of --data, no labels needed (-1: as many as cost about a minute, at most 10; none without --data, nor under --max-drop)")
+	cmd.Flags().IntVar(&f.tune, "tune", -1, "after the refit, distil what went in into the result for this many epochs on the samples of --data, no labels needed (-1: 2,000 steps, or as many as take two or three minutes on two cores; none without --data, nor under --max-drop)")
 	cmd.Flags().IntVar(&f.refitSamples, "refit-samples", 1000, "samples that channels are chosen and layers refitted on (0: all)")
 }
 
