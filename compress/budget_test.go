@@ -113,7 +113,7 @@ func TestSizeBudget(t *testing.T) {
 	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 64})
 	_, whole := engine.Size(m)
 	for _, share := range []float64{0.7, 0.3} {
-		for _, o := range []compress.Options{{}, {RefitData: d}, {RefitData: d, Uniform: true}} {
+		for _, o := range []compress.Options{{}, {RefitData: d, Tune: 2}, {RefitData: d, Tune: 2, Uniform: true}} {
 			o.Size = int64(share * float64(whole))
 			out, r, err := compress.Model(context.Background(), m, o)
 			if err != nil {

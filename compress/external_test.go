@@ -27,7 +27,7 @@ func TestExternalData(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, o := range map[string]compress.Options{"weights": {Keep: 0.75}, "data": {Keep: 0.75, RefitData: d}} {
+	for name, o := range map[string]compress.Options{"weights": {Keep: 0.75}, "data": {Keep: 0.75, RefitData: d, Tune: 2}} {
 		var whole [2]*onnxio.Model
 		for i, m := range []*onnxio.Model{inside, outside} {
 			out, _, err := compress.Model(context.Background(), m, o)

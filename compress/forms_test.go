@@ -92,7 +92,7 @@ func TestForms(t *testing.T) {
 			before := proto.Clone(m.Proto)
 			for name, o := range map[string]compress.Options{
 				"without data": {Keep: 0.5},
-				"with data":    {Keep: 0.5, RefitData: d},
+				"with data":    {Keep: 0.5, RefitData: d, Tune: 2},
 				"params":       {Params: 0.6},
 			} {
 				t.Run(name, func(t *testing.T) {

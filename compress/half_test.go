@@ -19,7 +19,7 @@ func TestHalfPrecision(t *testing.T) {
 	test := modeltest.Data(t, "mnist_test", engine.DataOptions{Limit: 500})
 	original := modeltest.Load(t, "cnn_a")
 	for name, o := range map[string]compress.Options{
-		"weights": {Keep: 0.75}, "data": {Keep: 0.75, RefitData: calib}, "macs": {MACs: 0.6, RefitData: calib},
+		"weights": {Keep: 0.75}, "data": {Keep: 0.75, RefitData: calib, Tune: 2}, "macs": {MACs: 0.6, RefitData: calib, Tune: 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			full, want, err := compress.Model(context.Background(), original, o)

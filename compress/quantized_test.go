@@ -42,7 +42,7 @@ func TestQuantizedWeights(t *testing.T) {
 	for name, o := range map[string]compress.Options{
 		"weights":     {Keep: 0.5},
 		"activations": {Keep: 0.5, Refit: compress.RefitOff, Align: align.Options{By: align.Activations, Data: data}},
-		"refit":       {Keep: 0.5, RefitData: data},
+		"refit":       {Keep: 0.5, RefitData: data, Tune: 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, _, err := compress.Model(context.Background(), m, o)

@@ -16,7 +16,7 @@ import (
 func TestHalfPrecision(t *testing.T) {
 	calib := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 200})
 	test := modeltest.Data(t, "mnist_test", engine.DataOptions{Limit: 500})
-	for name, o := range map[string]fuse.Options{"weights": {}, "data": {RefitData: calib}} {
+	for name, o := range map[string]fuse.Options{"weights": {}, "data": {RefitData: calib, Tune: 2}} {
 		t.Run(name, func(t *testing.T) {
 			fused := func(typ onnxpb.TensorProto_DataType) int {
 				models := []*onnxio.Model{modeltest.Load(t, "cnn_a"), modeltest.Load(t, "cnn_b")}

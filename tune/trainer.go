@@ -66,6 +66,8 @@ func slots(n *onnxpb.NodeProto) []int {
 }
 
 // trainable lists the constants that are weights or biases of linear operators.
+// A single number that is added is no bias, but for instance what keeps the root
+// of a normalisation from zero, and must stay positive.
 func trainable(g *onnxio.Graph) []string {
 	var out []string
 	for _, n := range g.Nodes {
@@ -75,13 +77,21 @@ func trainable(g *onnxio.Graph) []string {
 			}
 			name := n.GetInput()[i]
 			c := g.Constant(name)
-			if c == nil || c.GetDataType() != int32(onnxpb.TensorProto_FLOAT) || len(g.Consumers(name)) != 1 || g.IsOutput(name) || slices.Contains(out, name) {
+			if c == nil || n.GetOpType() == "Add" && elements(c) == 1 || c.GetDataType() != int32(onnxpb.TensorProto_FLOAT) || len(g.Consumers(name)) != 1 || g.IsOutput(name) || slices.Contains(out, name) {
 				continue
 			}
 			out = append(out, name)
 		}
 	}
 	return out
+}
+
+func elements(c *onnxpb.TensorProto) int64 {
+	n := int64(1)
+	for _, d := range c.GetDims() {
+		n *= d
+	}
+	return n
 }
 
 // newTrainer writes the training graph of a model: its own nodes with the

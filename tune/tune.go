@@ -120,6 +120,8 @@ const (
 
 	// warmUp is the number of steps over which the rate rises.
 	warmUp = 20
+	// fullRate is the number of steps from which on the rate is used in full.
+	fullRate = 400
 )
 
 func (o *Options) defaults() {
@@ -671,8 +673,7 @@ func (r *run) train(ctx context.Context, report *Report) error {
 					return err
 				}
 			}
-			rate := r.o.Rate * 0.5 * (1 + math.Cos(math.Pi*float64(step)/float64(total)))
-			rate *= min(1, float64(step+1)/float64(min(warmUp, 1+total/4)))
+			rate := r.o.rate(step, total)
 			if err := r.step(ctx, sum, rate); err != nil {
 				return err
 			}
@@ -682,6 +683,14 @@ func (r *run) train(ctx context.Context, report *Report) error {
 		}
 	}
 	return nil
+}
+
+// rate is that of one of so many steps: it rises over the first few and falls as
+// a cosine. Few steps would not make good for what large ones stir up at first.
+func (o *Options) rate(step, total int) float64 {
+	rate := o.Rate * 0.5 * (1 + math.Cos(math.Pi*float64(step)/float64(total)))
+	rate *= min(1, float64(step+1)/float64(min(warmUp, 1+total/4)))
+	return rate * min(1, math.Sqrt(float64(total)/fullRate))
 }
 
 // step moves all parameters.

@@ -105,7 +105,7 @@ func TestEvalWithoutData(t *testing.T) {
 func TestFuse(t *testing.T) {
 	path := out(t)
 	var r report.Fusion
-	mustJSON(t, &r, with(data(t, "mnist_calib"), "fuse", model("mlp_a"), model("mlp_b"), "-o", path)...)
+	mustJSON(t, &r, with(data(t, "mnist_calib"), "fuse", model("mlp_a"), model("mlp_b"), "-o", path, "--tune", "2")...)
 	if r.By != "activations" || r.Samples != 200 || r.Onto != 2 || r.Output != path {
 		t.Errorf("%+v", r)
 	}
@@ -161,7 +161,7 @@ func TestFuseOptions(t *testing.T) {
 func TestCompress(t *testing.T) {
 	path := out(t)
 	var r report.Compression
-	mustJSON(t, &r, with(data(t, "mnist_calib"), "compress", model("resnet_a"), "-o", path, "--keep", "0.75")...)
+	mustJSON(t, &r, with(data(t, "mnist_calib"), "compress", model("resnet_a"), "-o", path, "--keep", "0.75", "--tune", "2")...)
 	for _, s := range r.Spaces {
 		want, kept := s.Before*3/4, ""
 		if s.Name == "/fc/Gemm" {
@@ -232,7 +232,7 @@ func TestBudgets(t *testing.T) {
 func TestInto(t *testing.T) {
 	path := out(t)
 	var r report.Compression
-	mustJSON(t, &r, with(data(t, "mnist_calib"), "compress", model("mlp_wide"), "-o", path, "--into", model("mlp_a"))...)
+	mustJSON(t, &r, with(data(t, "mnist_calib"), "compress", model("mlp_wide"), "-o", path, "--into", model("mlp_a"), "--tune", "2")...)
 	if r.Into != model("mlp_a") || r.After.Params != 52650 || r.Spaces[0].Before != 128 || r.Spaces[0].After != 64 {
 		t.Errorf("%+v", r)
 	}

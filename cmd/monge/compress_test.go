@@ -75,7 +75,7 @@ func TestSizeFlag(t *testing.T) {
 
 func TestSize(t *testing.T) {
 	calib := data(t, "mnist_calib")
-	for _, more := range [][]string{{"--data", "none"}, calib} {
+	for _, more := range [][]string{{"--data", "none"}, with(calib, "--tune", "2")} {
 		path := out(t)
 		must(t, with(more, "compress", model("resnet_a"), "-o", path, "--size", "80kB", "--no-latency")...)
 		info, err := os.Stat(path)
@@ -142,7 +142,7 @@ func TestVerdict(t *testing.T) {
 	calib := data(t, "mnist_calib")
 	compress := func(args ...string) *report.Compression {
 		var r report.Compression
-		mustJSON(t, &r, with(args, "compress", model("cnn_a"), "-o", out(t), "--keep", "0.75")...)
+		mustJSON(t, &r, with(args, "compress", model("cnn_a"), "-o", out(t), "--keep", "0.75", "--tune", "2")...)
 		return &r
 	}
 	r := compress(calib...) // of 500 samples a tenth, since all may be used
@@ -161,7 +161,7 @@ func TestVerdict(t *testing.T) {
 	if r.Evaluation != nil || r.RefitSamples != 500 {
 		t.Errorf("--eval-data none: %+v, refitted on %d", r.Evaluation, r.RefitSamples)
 	}
-	text := must(t, with(with(calib, labelled...), "compress", model("cnn_a"), "-o", out(t), "--keep", "0.75")...)
+	text := must(t, with(with(calib, labelled...), "compress", model("cnn_a"), "-o", out(t), "--keep", "0.75", "--tune", "2")...)
 	for _, want := range []string{"latency", "top-1", "agreement", "judged on 1,000 samples of " + labelled[1]} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing in\n%s", want, text)
