@@ -80,6 +80,41 @@ func Outputs(t testing.TB, m *onnxio.Model, d *engine.Data) []float64 {
 	return out
 }
 
+// SameInBatches checks that what a model computes for a sample does not depend,
+// beyond 1e-4 of the largest output, on how many are given to it at once.
+func SameInBatches(t testing.TB, m *onnxio.Model, d *engine.Data) {
+	t.Helper()
+	g, err := m.Graph()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, o := range g.Outputs() {
+		names = append(names, o.GetName())
+	}
+	var first map[string][]float64
+	for _, size := range []int{1, 7, d.Len()} {
+		all := map[string][]float64{}
+		err := engine.Stream(context.Background(), m, d, names, engine.StreamOptions{Batch: size}, func(_, _ int, values map[string]*engine.Value) error {
+			for _, name := range names {
+				all[name] = append(all[name], values[name].Float64()...)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first == nil {
+			first = all
+		}
+		for _, name := range names {
+			if diff := MaxDiff(t, first[name], all[name]); !(diff <= 1e-4) {
+				t.Errorf("%s: the outputs for %d samples at once differ from those for one by %g of the largest", name, size, diff)
+			}
+		}
+	}
+}
+
 // Correct counts the samples whose largest output is the label.
 func Correct(t testing.TB, m *onnxio.Model, d *engine.Data) int {
 	t.Helper()

@@ -1,0 +1,33 @@
+package fuse_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/monge-ml/monge/align"
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/fuse"
+	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/onnxio"
+)
+
+func TestResultsDoNotDependOnTheBatchSize(t *testing.T) {
+	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 50})
+	test := modeltest.Data(t, "mnist_test", engine.DataOptions{Limit: 20})
+	for _, name := range []string{"mlp", "mlp_nobias", "cnn", "resnet", "vit"} {
+		t.Run(name, func(t *testing.T) {
+			models := []*onnxio.Model{modeltest.Load(t, name+"_a"), modeltest.Load(t, name+"_b")}
+			for _, o := range []fuse.Options{
+				{},
+				{Method: fuse.OT, Tune: 1, Weights: []float64{0.5, 0.5}, Align: align.Options{By: align.Activations, Data: d}},
+				{Method: fuse.Union, Tune: 1, Weights: []float64{0.5, 0.5}, Align: align.Options{Data: d}},
+			} {
+				out, _, err := fuse.Models(context.Background(), models, o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				modeltest.SameInBatches(t, out, test)
+			}
+		})
+	}
+}
