@@ -235,9 +235,11 @@ func printTune(w io.Writer, r *tune.Report) {
 		return
 	}
 	text := fmt.Sprintf("distilled for %s on %s", plural(r.Epochs, "epoch"), plural(r.Samples, "sample"))
+	on := "them"
 	if r.HeldOut > 0 {
-		text += fmt.Sprintf(": loss on %d others %.4f, before %.4f", r.HeldOut, r.After, r.Before)
+		on = fmt.Sprintf("%d others", r.HeldOut)
 	}
+	text += fmt.Sprintf(": loss on %s %.4f, before %.4f", on, r.After, r.Before)
 	if r.Kept {
 		text += "; no better, so the refitted weights stay"
 	}

@@ -187,9 +187,8 @@ func Distill(ctx context.Context, child *onnxio.Model, sources []refit.Source, o
 	return out, report, r.trainer.store(out)
 }
 
-// loss is what the loss says about the outputs, on the mean of samples that are
-// not trained on. Samples that do not fill a last batch are left out, unless
-// there are fewer than one batch.
+// loss is what the loss says about the outputs, on the mean of samples. The
+// first ones fill up the last batch.
 func (r *run) loss(ctx context.Context, data *engine.Data) (float64, error) {
 	inputs, err := engine.Inputs(r.child)
 	if err != nil {
@@ -199,10 +198,14 @@ func (r *run) loss(ctx context.Context, data *engine.Data) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	size := r.unit * r.units
+	all := max(1, data.Len()/r.unit)
 	total, n := 0.0, 0
-	for from := 0; from == 0 || from+size <= data.Len(); from += size {
-		in, err := feed.Batch(from, min(size, data.Len()-from), size)
+	for from := 0; from < all; from += r.units {
+		units := upTo(from + r.units)[from:]
+		for i := range units {
+			units[i] %= all
+		}
+		in, err := r.read(feed, data.Len(), units)
 		if err != nil {
 			return 0, err
 		}
@@ -614,12 +617,17 @@ func variance(x []float32) float64 {
 	return squares
 }
 
-// batch reads units of samples and lays them behind each other.
+// batch reads units of samples to train on.
 func (r *run) batch(units []int) (map[string]*engine.Value, error) {
+	return r.read(r.feed, r.o.Data.Len(), units)
+}
+
+// read reads units of so many samples and lays them behind each other.
+func (r *run) read(feed *engine.Feed, samples int, units []int) (map[string]*engine.Value, error) {
 	out := map[string]*engine.Value{}
 	for _, u := range units {
 		from := u * r.unit
-		in, err := r.feed.Batch(from, min(r.unit, r.o.Data.Len()-from), r.unit)
+		in, err := feed.Batch(from, min(r.unit, samples-from), r.unit)
 		if err != nil {
 			return nil, err
 		}
