@@ -3,7 +3,8 @@
     /usr/bin/python3 bench/families/make.py OUTDIR [NAME ...]
 
 Every family is exported from two seeds (NAME_a.onnx, NAME_b.onnx), and the first once more in other ways:
-other opsets, constants not folded, BatchNormalization kept, free axes besides the batch, sixteen bits.
+other opsets, constants not folded, BatchNormalization kept, free axes besides the batch, sixteen bits; and weights
+stored as other programs do: in Constant nodes, listed as inputs, behind Cast and Transpose, quantised.
 NAME.npz holds inputs. Needs Debian's python3-torch and python3-onnx.
 """
 import argparse
@@ -12,6 +13,7 @@ import warnings
 
 import numpy as np
 import onnx
+import onnx.helper
 import onnx.numpy_helper
 import torch
 import torch.nn as nn
@@ -118,6 +120,66 @@ def half(path, out):
     onnx.save(m, out)
 
 
+def take(m):
+    """Remove float weights of two axes or more, but no masks, from the initializers."""
+    out = [t for t in m.graph.initializer if t.data_type == onnx.TensorProto.FLOAT and len(t.dims) > 1 and np.isfinite(onnx.numpy_helper.to_array(t)).all()]
+    for t in out:
+        m.graph.initializer.remove(t)
+    return out
+
+
+def constants(m):
+    """All weights in Constant nodes, nodes without names (as Paddle2ONNX)."""
+    nodes = [onnx.helper.make_node("Constant", [], [t.name], value=t) for t in m.graph.initializer]
+    del m.graph.initializer[:]
+    for n in m.graph.node:
+        n.name = ""
+        nodes.append(n)
+    del m.graph.node[:]
+    m.graph.node.extend(nodes)
+
+
+def inputs(m):
+    """Every initializer is listed as a graph input too (IR version 3), numbers in typed fields."""
+    for t in m.graph.initializer:
+        m.graph.input.append(onnx.helper.make_tensor_value_info(t.name, t.data_type, list(t.dims)))
+        if t.data_type == onnx.TensorProto.FLOAT:
+            t.CopyFrom(onnx.helper.make_tensor(t.name, t.data_type, list(t.dims), onnx.numpy_helper.to_array(t).flatten()))
+    m.ir_version = 3
+
+
+def behind(m, make):
+    """Weights read through other nodes."""
+    nodes = []
+    for t in take(m):
+        stored, extra = make(t)
+        m.graph.initializer.extend(stored)
+        nodes += extra
+    nodes += m.graph.node
+    del m.graph.node[:]
+    m.graph.node.extend(nodes)
+
+
+def cast(t):
+    """Stored in sixteen bits, and transposed."""
+    w = onnx.numpy_helper.to_array(t)
+    stored = onnx.numpy_helper.from_array(np.ascontiguousarray(w.T).astype(np.float16), t.name + "/stored")
+    return [stored], [onnx.helper.make_node("Cast", [stored.name], [t.name + "/cast"], to=onnx.TensorProto.FLOAT),
+                      onnx.helper.make_node("Transpose", [t.name + "/cast"], [t.name])]
+
+
+def quantised(t):
+    """Stored in eight bits, a scale for each output of a Conv or row of a matrix."""
+    w = onnx.numpy_helper.to_array(t)
+    scale = np.abs(w).reshape(w.shape[0], -1).max(1).astype(np.float32) / 127 + 1e-9
+    q = np.round(w / scale.reshape(-1, *[1] * (w.ndim - 1))).astype(np.int8)
+    stored = [onnx.numpy_helper.from_array(v, t.name + s) for v, s in ((q, "/q"), (scale, "/scale"), (np.zeros(len(scale), np.int8), "/zero"))]
+    return stored, [onnx.helper.make_node("DequantizeLinear", [s.name for s in stored], [t.name], axis=0)]
+
+
+DRESSES = {"constants": constants, "inputs": inputs, "cast": lambda m: behind(m, cast), "int8": lambda m: behind(m, quantised)}
+
+
 def main():
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("out", metavar="OUTDIR")
@@ -135,8 +197,12 @@ def main():
                 export(build(make, seed), spec, path, opset, **settings)
             except Exception as e:
                 print("%s_%s: %s: %s" % (name, suffix, type(e).__name__, str(e).splitlines()[0][:150]), flush=True)
-        if os.path.exists(os.path.join(args.out, name + "_a.onnx")):
-            half(os.path.join(args.out, name + "_a.onnx"), os.path.join(args.out, name + "_half.onnx"))
+        path = os.path.join(args.out, name + "_a.onnx")
+        half(path, os.path.join(args.out, name + "_half.onnx"))
+        for suffix, dress in DRESSES.items():
+            m = onnx.load(path)
+            dress(m)
+            onnx.save(m, os.path.join(args.out, "%s_%s.onnx" % (name, suffix)))
 
 
 if __name__ == "__main__":
