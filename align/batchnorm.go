@@ -60,7 +60,7 @@ func foldable(g *onnxio.Graph, bn *onnxpb.NodeProto) *onnxpb.NodeProto {
 	if n == nil || g.IsOutput(x) || len(g.Consumers(x)) != 1 {
 		return nil
 	}
-	if op := n.GetOpType(); op != "Conv" && op != "Gemm" {
+	if op := n.GetOpType(); op != "Conv" && op != "Gemm" || len(n.GetInput()) < 2 {
 		return nil
 	}
 	return n
@@ -73,7 +73,7 @@ func constantThrough(g *onnxio.Graph, name string) *onnxpb.TensorProto {
 			return tp
 		}
 		n := g.Producer(name)
-		if n == nil || n.GetOpType() != "Identity" {
+		if n == nil || n.GetOpType() != "Identity" || len(n.GetInput()) != 1 {
 			return nil
 		}
 		name = n.GetInput()[0]
@@ -121,6 +121,9 @@ func fold(m *onnxio.Model, g *onnxio.Graph, linear, bn *onnxpb.NodeProto) (bool,
 		}
 	}
 	_ = alpha // W scales by γ/√(σ²+ε) whatever alpha is
+	if outAxis >= len(dims) {
+		return false, fmt.Errorf("%s: weight %q has %d axes", onnxio.Label(linear), linear.GetInput()[1], len(dims))
+	}
 	n := int(dims[outAxis])
 	bias := make([]float64, n)
 	if in := linear.GetInput(); len(in) > 2 && in[2] != "" {
