@@ -154,6 +154,18 @@ func (t *trial) all() {
 		t.cells["params"] = fmt.Sprintf("%.2f", float64(r.After.Params)/float64(r.Before.Params))
 		return t.loads("half", m)
 	})
+	t.step("keep ½ with sizes given", func() error {
+		shapes := map[string][]int{} // of one sample; the result has to take five all the same
+		for name, v := range t.few[slices.Min(slices.Collect(maps.Keys(t.few)))] {
+			shapes[name] = v.Dims
+		}
+		m, _, err := compress.Model(context.Background(), t.model, compress.Options{Keep: 0.5, InputShapes: shapes})
+		if err != nil {
+			return err
+		}
+		_, err = t.outputs(m)
+		return err
+	})
 	if t.sibling == "" {
 		return
 	}
