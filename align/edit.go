@@ -162,7 +162,8 @@ func editShapes(s *Subject, g *onnxio.Graph, w coupling.Widths) error {
 		at[n] = g.Proto.GetNode()[i]
 	}
 	// All of a node's shapes change together: a start counted from the end of
-	// what a Slice reads means another place once the end is rewritten.
+	// what a Slice reads means another place once the end is rewritten. The parts
+	// of a Concat have nothing to do with each other.
 	changed := map[*onnxpb.NodeProto]bool{}
 	for _, ref := range s.Analysis.Refs {
 		if w.Changes(ref) {
@@ -170,7 +171,7 @@ func editShapes(s *Subject, g *onnxio.Graph, w coupling.Widths) error {
 		}
 	}
 	for _, ref := range s.Analysis.Refs {
-		if !changed[ref.Node] {
+		if !changed[ref.Node] || ref.Node.GetOpType() == "Concat" && !w.Changes(ref) {
 			continue
 		}
 		var after []int64

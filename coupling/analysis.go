@@ -13,8 +13,9 @@ import (
 // Options are the settings of an analysis. The zero value is useful.
 type Options struct {
 	// InputShapes gives sizes to free dimensions of graph inputs, by input
-	// name; it is used where the model leaves a dimension open. Entries that
-	// are not positive stay open.
+	// name; it is used where the model leaves a dimension open. Entries below two
+	// stay open: a batch of one is counted as one in any case, and would be hard
+	// to find again in products.
 	InputShapes map[string][]int
 	// Opaque leaves the branches of If nodes alone: what they read is frozen,
 	// and their weights are not looked at.

@@ -40,6 +40,7 @@ type atomInfo struct {
 	frozen  string // why the atom may not change; "" while it may
 	rigid   string // why its size must stay; "" while it need not
 	mixed   string // which operator takes statistics over it; "" while none does
+	open    bool   // its size is given for the analysis (InputShapes): when the model runs it may be another
 	flags   Flags
 	indexed []*Axis // factors that may select a plan of their own, from (g: i)
 }
@@ -243,6 +244,17 @@ func (a *Axis) Holds(atom *Axis) bool {
 		return !held
 	})
 	return held
+}
+
+// open reports whether the axis may have another size when the model runs: none
+// is known, or one was given for the analysis.
+func (a *Axis) open() bool {
+	open := a.Size() < 0
+	a.eachAtom(func(x *Axis) bool {
+		open = open || x.atom.open
+		return !open
+	})
+	return open
 }
 
 // contains reports whether a term, compound or not, is part of the axis.

@@ -74,6 +74,9 @@ type call struct {
 	heads []string
 	// stiff says of letters why their sizes must stay.
 	stiff map[string]string
+	// moving says that the sizes of a run of axes that only the output has follow
+	// some that may be other ones when the model runs.
+	moving bool
 }
 
 func (c *call) input(i int) *value {
@@ -410,6 +413,7 @@ func (c *call) build(b *binding, a axisPattern, newRest map[string][]int) []*Axi
 		run := make([]*Axis, len(newRest[a.name]))
 		for i, n := range newRest[a.name] {
 			run[i] = c.an.sys.frozen(n, "made by "+c.label())
+			run[i].atom.open = c.moving
 		}
 		b.rest[a.name] = run
 		return run

@@ -212,6 +212,11 @@ func (s *system) evalInts(op string, a []elem) (elem, bool) {
 				return elem{}, false
 			}
 			r = x * y
+			if acc.tied && b.tied {
+				acc = s.product(op, acc, b)
+				acc.known, acc.v = true, r
+				continue
+			}
 		case "Div":
 			if y == 0 || (x == math.MinInt64 && y == -1) {
 				return elem{}, false

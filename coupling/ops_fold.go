@@ -129,7 +129,7 @@ func constantOfShape(c *call) ([]*value, error) {
 			ref.Elems = nil
 		}
 	}
-	if _, ok := v.knownInts(); ok && len(ref.Elems) == len(v.ints) {
+	if _, ok := v.knownInts(); ok && !anyTied(v) && len(ref.Elems) == len(v.ints) {
 		c.note(ref)
 	}
 	c.claim(0)
@@ -150,6 +150,13 @@ func constantOfShape(c *call) ([]*value, error) {
 		o.ints = slices.Repeat([]elem{fill}, n)
 	}
 	return []*value{o}, nil
+}
+
+// anyTied reports whether a shape is in part computed when the model runs, and
+// what it is made of is written where it is put in: then nothing has to be written
+// here, least of all sizes that were only given for the analysis.
+func anyTied(shape *value) bool {
+	return slices.ContainsFunc(shape.ints, func(e elem) bool { return e.tied })
 }
 
 func rangeOf(c *call) ([]*value, error) {

@@ -54,6 +54,7 @@ func convTransposeAxes(c *call) (string, sizeMap, restMap, error) {
 		return "", nil, nil, fmt.Errorf("%s: input has %d axes, weight %q %d", c.label(), x.rank(), w.name, w.rank())
 	}
 	out := restMap{"t": c.transposedSizes(x.sizes()[2:], w.sizes()[2:])}
+	c.moving = slices.ContainsFunc(x.axes[2:], (*Axis).open)
 	if group == 1 {
 		return "n i s..., i o k..., o -> n o t...", nil, out, nil
 	}
@@ -220,6 +221,7 @@ func (c *call) window(space []*Axis, kernel []int) (before, after string, out re
 	in := make([]int, len(space))
 	for i, a := range space {
 		in[i] = a.Size()
+		c.moving = c.moving || a.open()
 	}
 	if slices.Contains(in, -1) && c.keepsSize(kernel) {
 		return "[s...]", "[s...]", nil

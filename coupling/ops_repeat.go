@@ -19,7 +19,7 @@ func expand(c *call) ([]*value, error) {
 	c.claim(1)
 	c.inherit(o)
 	ref := ShapeRef{Node: c.node, Input: 1, Elems: make([]ShapeElem, len(shape.ints))}
-	writable := true
+	writable := !anyTied(shape)
 	var literal []*Axis // axes whose size stands in the shape as a number
 	for k := range o.axes {
 		var a *Axis

@@ -258,42 +258,53 @@ func (c *call) computes(target []elem, x, o *value) bool {
 // no edit changes is written that way too where it was computed, since sizes
 // given for the analysis (InputShapes) are not those of every run.
 func (c *call) reshapeRef(ref ShapeRef, target []elem, x, o *value) {
-	free := 0
+	var free int
+	if ref.Elems, free = c.shapeElems(target, x, o, (*Axis).open); free <= 1 {
+		c.note(ref)
+		return
+	}
+	if c.computes(target, x, o) {
+		return
+	}
+	// Sizes given for the analysis are written where nothing else helps.
+	if ref.Elems, free = c.shapeElems(target, x, o, func(a *Axis) bool { return a.Size() < 0 }); free <= 1 {
+		c.note(ref)
+		return
+	}
+	c.freeze(x, "reshapes to a shape known only at run time")
+	c.freeze(o, "reshapes to a shape known only at run time")
+}
+
+// shapeElems writes a target shape down and counts the elements that are left to
+// the run, of which only one can be.
+func (c *call) shapeElems(target []elem, x, o *value, open func(*Axis) bool) (elems []ShapeElem, free int) {
 	copies := c.attrInt("allowzero", 0) == 0
 	for j, e := range target {
 		computed := e.size != nil && o.axes[j].allFrozen()
+		same := copies && j < x.rank() && x.axes[j].find() == o.axes[j].find()
 		switch {
 		case e.known && e.v <= 0 && e.size == nil:
-			ref.Elems = append(ref.Elems, ShapeElem{Value: e.v})
+			elems = append(elems, ShapeElem{Value: e.v})
 			if e.v < 0 {
 				free++
 			}
-		case copies && computed && j < x.rank() && x.axes[j].find() == o.axes[j].find():
-			ref.Elems = append(ref.Elems, ShapeElem{Value: 0})
-		case o.axes[j].Size() >= 0:
-			ref.Elems = append(ref.Elems, ShapeElem{Sizes: []*Axis{o.axes[j]}})
-		case copies && j < x.rank() && x.axes[j].find() == o.axes[j].find():
-			ref.Elems = append(ref.Elems, ShapeElem{Value: 0})
+		case same && (computed || open(o.axes[j])):
+			elems = append(elems, ShapeElem{Value: 0})
+		case !open(o.axes[j]):
+			elems = append(elems, ShapeElem{Sizes: []*Axis{o.axes[j]}})
 		default:
-			ref.Elems = append(ref.Elems, ShapeElem{Value: -1, Open: o.axes[j]})
+			elems = append(elems, ShapeElem{Value: -1, Open: o.axes[j]})
 			free++
 		}
 	}
-	if free == 0 {
-		for j, e := range target {
-			if len(ref.Elems[j].Sizes) > 0 && e.size != nil && o.axes[j].allFrozen() {
-				ref.Elems[j] = ShapeElem{Value: -1}
-				break
-			}
+	if free > 0 {
+		return elems, free
+	}
+	for j, e := range target {
+		if len(elems[j].Sizes) > 0 && e.size != nil && o.axes[j].allFrozen() {
+			elems[j] = ShapeElem{Value: -1}
+			break
 		}
 	}
-	if free > 1 && c.computes(target, x, o) {
-		return
-	}
-	if free > 1 {
-		c.freeze(x, "reshapes to a shape known only at run time")
-		c.freeze(o, "reshapes to a shape known only at run time")
-		return
-	}
-	c.note(ref)
+	return elems, free
 }

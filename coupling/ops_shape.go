@@ -636,19 +636,23 @@ func resize(c *call) ([]*value, error) {
 			}
 			c.claim(3)
 		}
+		if passes && sizes != nil && anyTied(sizes) && !sizes.ints[i].tied && !x.axes[k].allFrozen() {
+			c.freezeAxis(x.axes[k], "resizes it to a number beside sizes")
+		}
 		if passes {
 			ref.Elems = append(ref.Elems, ShapeElem{Sizes: []*Axis{x.axes[k]}})
 			continue
 		}
 		c.freezeAxis(x.axes[k], "resizes it")
 		o.axes[k] = c.an.sys.frozen(to, "made by "+c.label())
+		o.axes[k].atom.open = x.axes[k].open()
 		ref.Elems = append(ref.Elems, ShapeElem{Value: int64(to)})
 	}
 	if sizes != nil {
 		known := !slices.ContainsFunc(ref.Elems, func(e ShapeElem) bool {
 			return e.Value < 0 || slices.ContainsFunc(e.Sizes, func(a *Axis) bool { return a.Size() < 0 })
 		})
-		if _, constant := sizes.knownInts(); known && constant {
+		if _, constant := sizes.knownInts(); known && constant && !anyTied(sizes) {
 			c.note(ref)
 		} else if len(sizes.follows) == 0 {
 			c.freeze(x, "resizes it to a size that cannot follow")

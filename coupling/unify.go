@@ -141,6 +141,7 @@ func (atom *Axis) bind(t *Axis) {
 		if x.atom.mixed == "" {
 			x.atom.mixed = info.mixed
 		}
+		x.atom.open = x.atom.open || info.open
 		x.atom.flags |= info.flags
 		for _, g := range info.indexed {
 			x.index(g)

@@ -138,11 +138,13 @@ func (an *analyzer) declared(vi *onnxpb.ValueInfoProto, reason string) *value {
 	v.ranked = true
 	for i, d := range dims {
 		size := int(d)
-		if s, ok := an.opts.InputShapes[vi.GetName()]; ok && len(s) == len(dims) && s[i] > 0 {
+		if s, ok := an.opts.InputShapes[vi.GetName()]; ok && len(s) == len(dims) && s[i] > 1 && d <= 0 {
 			size = s[i]
 		}
 		if size > 0 {
-			v.axes = append(v.axes, an.sys.frozen(size, reason))
+			a := an.sys.frozen(size, reason)
+			a.atom.open = int64(size) != d
+			v.axes = append(v.axes, a)
 			continue
 		}
 		if p := params[i]; p != "" {
