@@ -132,8 +132,8 @@ func hidden(t *testing.T, m *onnxio.Model) []int {
 
 func TestTuneBringsTheResultNearer(t *testing.T) {
 	models := []*onnxio.Model{modeltest.Load(t, "cnn_a"), modeltest.Load(t, "cnn_b")}
-	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{})
-	for _, epochs := range []int{-1, 4} {
+	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 250})
+	for _, epochs := range []int{-1, 50} {
 		_, r, err := fuse.Models(context.Background(), models, fuse.Options{Method: fuse.OT, Weights: []float64{0.5, 0.5}, Tune: epochs, Align: align.Options{By: align.Activations, Data: d}})
 		if err != nil {
 			t.Fatal(err)
