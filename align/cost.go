@@ -124,7 +124,7 @@ func addFeatureCost(c *ot.Cost, x, y features, metric Metric) {
 			for i, a := range x.parts {
 				b := y.parts[i].data[q*a.cols:][:a.cols]
 				for j, v := range a.data[(from+p)*a.cols:][:a.cols] {
-					d := v - b[j]
+					d := float64(v) - float64(b[j])
 					s += d * d
 				}
 			}

@@ -14,10 +14,10 @@ type features struct {
 	parts      []part
 }
 
-// A part holds cols numbers of each channel, row-major.
+// A part holds cols numbers of each channel, row-major, in the precision in which weights are stored.
 type part struct {
 	cols int
-	data []float64
+	data []float32
 }
 
 // A reading is what one producer says about the channels of a space: one
@@ -69,11 +69,11 @@ func (s *Subject) isBiasOf(c, producer coupling.Use) bool {
 // appendFeatures adds the values of one weight to the channels' vectors.
 func (s *Subject) appendFeatures(r *reading, t *transform, sp *coupling.Space, u coupling.Use) error {
 	w := s.Analysis.Weights[u.Tensor]
-	data, err := s.floats(u.Tensor)
+	data, err := s.floats32(u.Tensor)
 	if err != nil {
 		return err
 	}
-	data, dims, err := t.weight(w, data, u.Axis)
+	data, dims, err := applyAll(t, w, data, u.Axis)
 	if err != nil {
 		return err
 	}
@@ -107,10 +107,10 @@ func (s *Subject) appendFeatures(r *reading, t *transform, sp *coupling.Space, u
 
 // gather lays out the channels of a tensor of outer × n × inner numbers as rows:
 // all numbers at a channel's places along n, outer ones within each place.
-func gather(data []float64, places [][]int, outer, n, inner int) []float64 {
+func gather(data []float32, places [][]int, outer, n, inner int) []float32 {
 	const block = 16 // so that what is read side by side stays in the cache
 	each := len(places[0])
-	out := make([]float64, len(places)*each*outer*inner)
+	out := make([]float32, len(places)*each*outer*inner)
 	for from := 0; from < outer; from += block {
 		to := min(from+block, outer)
 		for c, at := range places {
@@ -185,7 +185,8 @@ func importance(rs []reading, group int, kind Mass) []float64 {
 	for _, r := range rs {
 		for _, p := range r.groups[group].parts {
 			for c := range n {
-				for _, x := range p.data[c*p.cols:][:p.cols] {
+				for _, v := range p.data[c*p.cols:][:p.cols] {
+					x := float64(v)
 					if kind == ImportanceL1 {
 						out[c] += math.Abs(x)
 					} else {

@@ -53,6 +53,26 @@ func (s *Subject) floats(name string) ([]float64, error) {
 	return v, s.noNaN(name, slices.IndexFunc(v, math.IsNaN))
 }
 
+// floats32 is floats in single precision.
+func (s *Subject) floats32(name string) ([]float32, error) {
+	if tp := s.Graph.Constant(name); tp.GetDataType() == int32(onnxio.Float) {
+		t, err := s.tensor(name)
+		if err != nil {
+			return nil, err
+		}
+		return t.F32, s.noNaN(name, slices.IndexFunc(t.F32, func(x float32) bool { return x != x }))
+	}
+	v, err := s.floats(name)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]float32, len(v))
+	for i, x := range v {
+		out[i] = float32(x)
+	}
+	return out, nil
+}
+
 // tensor returns a weight as it is stored.
 func (s *Subject) tensor(name string) (*onnxio.Tensor, error) {
 	tp := s.Graph.Constant(name)
