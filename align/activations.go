@@ -258,7 +258,7 @@ func activationCosts(ctx context.Context, src, dst *Subject, pair *Pairing, spac
 		if out[s] == nil {
 			out[s] = newCosts(s, t.y.space, pair.pairedGroups(s))
 		}
-		out[s].each(func(g, h int, c *ot.Cost) { t.moments[g][h].addCost(c, o.Cost, nil) })
+		out[s].each(func(g, h int, c *ot.Cost) { addCost(t.moments[g][h], c.Data, o.Cost, nil) })
 	}
 	return out, nil
 }

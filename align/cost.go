@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/monge-ml/monge/internal/dense"
-	"github.com/monge-ml/monge/ot"
 )
 
 // moments are the inner products that every metric is made of:
@@ -51,13 +50,13 @@ func squares[T dense.Float](dst []float64, x dense.Matrix[T]) {
 
 // addCost adds the metric between all pairs to c. ‖x−y‖² = ‖x‖²+‖y‖²−2⟨x,y⟩
 // cancels where x and y nearly agree; exact, if given, then recomputes a pair.
-func (m *moments) addCost(c *ot.Cost, metric Metric, exact func(p, q int) float64) {
+func addCost[T dense.Float](m *moments, c []T, metric Metric, exact func(p, q int) float64) {
 	for p := range m.n {
-		row := c.Data[p*c.K:][:m.k]
+		row := c[p*len(m.yy):][:m.k]
 		for q := range row {
 			xy := m.xy[p*m.k+q]
 			if metric == Cosine {
-				row[q] += cosine(xy, m.xx[p], m.yy[q])
+				row[q] += T(cosine(xy, m.xx[p], m.yy[q]))
 				continue
 			}
 			d := m.xx[p] + m.yy[q] - 2*xy
@@ -73,7 +72,7 @@ func (m *moments) addCost(c *ot.Cost, metric Metric, exact func(p, q int) float6
 			if metric != SquaredEuclidean {
 				d = math.Sqrt(d)
 			}
-			row[q] += d
+			row[q] += T(d)
 		}
 	}
 }
@@ -99,7 +98,7 @@ const costRows = 384
 
 // addFeatureCost adds the metric between the rows of two feature matrices. For
 // those of one matrix among themselves, half of it is calculated.
-func addFeatureCost(c *ot.Cost, x, y features, metric Metric) {
+func addFeatureCost[T dense.Float](c []T, x, y features, metric Metric) {
 	self := slices.EqualFunc(x.parts, y.parts, func(a, b part) bool {
 		return len(a.data) == len(b.data) && (len(a.data) == 0 || &a.data[0] == &b.data[0])
 	})
@@ -118,8 +117,7 @@ func addFeatureCost(c *ot.Cost, x, y features, metric Metric) {
 			squares(m.xx, part)
 			dense.AddMul(dense.New(n, k, m.xy), 1, part, dense.New(k, p.cols, y.parts[i].data).T())
 		}
-		block := &ot.Cost{N: n, K: c.K, Data: c.Data[from*c.K:][:n*c.K]}
-		m.addCost(block, metric, func(p, q int) float64 {
+		addCost(m, c[from*y.rows:][:n*y.rows], metric, func(p, q int) float64 {
 			s := 0.0
 			for i, a := range x.parts {
 				b := y.parts[i].data[q*a.cols:][:a.cols]
@@ -132,6 +130,6 @@ func addFeatureCost(c *ot.Cost, x, y features, metric Metric) {
 		})
 	}
 	if self {
-		dense.Mirror(dense.New(c.N, c.K, c.Data))
+		dense.Mirror(dense.New(x.rows, y.rows, c))
 	}
 }

@@ -90,27 +90,28 @@ func (m *Moved) Tensor(name string) (*onnxio.Tensor, error) {
 
 // moved returns a transformed weight in the type in which it is stored.
 func (t *transform) moved(s *Subject, w *coupling.Weight) (*onnxio.Tensor, error) {
-	if typ := s.Graph.Constant(w.Name).GetDataType(); !t.selects || typ != int32(onnxio.Float) {
-		data, err := s.floats(w.Name)
+	typ := onnxpb.TensorProto_DataType(s.Graph.Constant(w.Name).GetDataType())
+	if typ == onnxio.Float {
+		// Doubles would take twice the memory: sums are made of them, but not kept.
+		data, err := s.floats32(w.Name)
 		if err != nil {
 			return nil, err
 		}
-		data, dims, err := t.weight(w, data, -1)
+		data, dims, err := applyAll(t, w, data, -1)
 		if err != nil {
 			return nil, err
 		}
-		return onnxio.NewTensor(w.Name, onnxpb.TensorProto_DataType(typ), dims, data), nil
+		return &onnxio.Tensor{Name: w.Name, Type: typ, Dims: dims, F32: data}, nil
 	}
-	// Numbers only change places.
-	v, err := s.tensor(w.Name)
+	data, err := s.floats(w.Name)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.noNaN(w.Name, slices.IndexFunc(v.F32, func(x float32) bool { return x != x })); err != nil {
+	data, dims, err := t.weight(w, data, -1)
+	if err != nil {
 		return nil, err
 	}
-	v.F32, v.Dims, err = applyAll(t, w, v.F32, -1)
-	return v, err
+	return onnxio.NewTensor(w.Name, typ, dims, data), nil
 }
 
 // editOrder lists the weights by name, scales and zero points before the

@@ -48,16 +48,6 @@ func (m *Map) Identity(n int) bool {
 	return true
 }
 
-// selects reports whether the map only puts channels in other places.
-func (m *Map) selects() bool {
-	for _, g := range m.Groups {
-		if !g.In.selects() || !g.OutT.selects() {
-			return false
-		}
-	}
-	return true
-}
-
 // FromPlan turns a transport plan (n×k) into the maps of DESIGN:
 // In = diag(1/Tᵀ1)·Tᵀ and Out = diag(1/T1)·T, or Out = Inᵀ for Mean. A target
 // that receives no mass would have no meaning and is an error.

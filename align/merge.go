@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/dense"
 	"github.com/monge-ml/monge/ot"
 )
 
@@ -94,7 +95,7 @@ func (m *merger) costs(sp *coupling.Space) (costs, error) {
 	}
 	out := newCosts(sp, sp, m.pair.pairedGroups(sp))
 	for _, r := range rs {
-		out.each(func(g, h int, c *ot.Cost) { addFeatureCost(c, r.groups[g], r.groups[h], m.o.Cost) })
+		out.each(func(g, h int, c *ot.Cost) { addFeatureCost(c.Data, r.groups[g], r.groups[h], m.o.Cost) })
 	}
 	return out, nil
 }
@@ -105,13 +106,31 @@ func (m *merger) merge(sp *coupling.Space, k int) error {
 	if len(inside) > 0 {
 		return m.mergeHeads(sp, inside, k)
 	}
+	mp := &Map{}
+	if m.measured[sp] == nil && sp.Width > wideSpace {
+		// One group at a time, and in single precision.
+		rs, err := m.s.readings(sp, m.res.Maps)
+		if err != nil {
+			return err
+		}
+		for g := range sp.Groups {
+			c := &ot.Cost32{N: sp.Width, K: sp.Width, Data: make([]float32, sp.Width*sp.Width)}
+			for _, r := range rs {
+				addFeatureCost(c.Data, r.groups[g], r.groups[g], m.o.Cost)
+			}
+			if _, err := group(m, sp, mp, c, c.Data, g, k); err != nil {
+				return err
+			}
+		}
+		m.res.Maps[sp] = mp
+		return nil
+	}
 	table, err := m.costs(sp)
 	if err != nil {
 		return err
 	}
-	mp := &Map{}
 	for g := range table {
-		if _, err := m.group(sp, mp, table[g][g], g, k); err != nil {
+		if _, err := group(m, sp, mp, table[g][g], table[g][g].Data, g, k); err != nil {
 			return err
 		}
 	}
@@ -119,9 +138,13 @@ func (m *merger) merge(sp *coupling.Space, k int) error {
 	return nil
 }
 
-// group plans one group of a space. The plan that is returned names the
-// channels that stay by their old places.
-func (m *merger) group(sp *coupling.Space, mp *Map, c *ot.Cost, g, k int) (plan *ot.Plan, err error) {
+// wideSpace is the number of channels from which on costs are kept in single precision: those of
+// 8,192 channels take 256 MB then.
+const wideSpace = 4096
+
+// group plans one group of a space with costs c, whose numbers are data. The plan that is returned
+// names the channels that stay by their old places.
+func group[T dense.Float](m *merger, sp *coupling.Space, mp *Map, c ot.Costs, data []T, g, k int) (plan *ot.Plan, err error) {
 	mass := slices.Repeat([]float64{1 / float64(sp.Width)}, sp.Width)
 	if m.o.Mass != "" && m.o.Mass != Uniform {
 		rs, err := m.s.readings(sp, m.res.Maps)
@@ -132,7 +155,7 @@ func (m *merger) group(sp *coupling.Space, mp *Map, c *ot.Cost, g, k int) (plan 
 			mass = w
 		}
 	}
-	keep := Representatives(c, mass, k, sp.Starts())
+	keep := representatives(data, mass, k, sp.Starts())
 	plan = nearest(c, mass, keep)
 	t, err := FromPlan(plan, m.o.Scaling)
 	if err != nil {
@@ -171,7 +194,7 @@ func (m *merger) mergeHeads(sp *coupling.Space, inside []*coupling.Space, k int)
 		}
 	}
 	mp := &Map{}
-	joined, err := m.group(sp, mp, heads, 0, k)
+	joined, err := group(m, sp, mp, heads, heads.Data, 0, k)
 	if err != nil {
 		return err
 	}
@@ -224,11 +247,16 @@ func piecesOf(s *coupling.Space, keep []int) []int {
 // of channels ([0, …, n]) of which each must keep one where k allows. The
 // result is sorted.
 func Representatives(c *ot.Cost, mass []float64, k int, pieces []int) []int {
-	n := c.N
-	to := columns(c)
-	near := make([]float64, n) // cost of each channel to its nearest kept one
-	far := 0.0
-	for _, x := range c.Data {
+	return representatives(c.Data, mass, k, pieces)
+}
+
+// representatives is Representatives for costs of either precision.
+func representatives[T dense.Float](costs []T, mass []float64, k int, pieces []int) []int {
+	n := len(mass)
+	to := columns(costs, n)
+	near := make([]T, n) // cost of each channel to its nearest kept one
+	var far T
+	for _, x := range costs {
 		far = max(far, x)
 	}
 	for p := range near {
@@ -238,7 +266,7 @@ func Representatives(c *ot.Cost, mass []float64, k int, pieces []int) []int {
 		s := 0.0
 		for p, x := range to[q*n:][:n] {
 			if d := near[p] - x; d > 0 {
-				s += mass[p] * d
+				s += mass[p] * float64(d)
 			}
 		}
 		return s
@@ -285,18 +313,17 @@ func Representatives(c *ot.Cost, mass []float64, k int, pieces []int) []int {
 }
 
 // columns returns a square matrix by columns: as it is, where it is symmetric.
-func columns(c *ot.Cost) []float64 {
-	n := c.N
+func columns[T dense.Float](costs []T, n int) []T {
 	const block = 32 // so that both sides stay in the cache
 	for i0 := 0; i0 < n; i0 += block {
 		for j0 := 0; j0 <= i0; j0 += block {
 			for i := i0; i < min(i0+block, n); i++ {
 				for j := j0; j < min(j0+block, i); j++ {
-					if c.Data[i*n+j] != c.Data[j*n+i] {
-						out := make([]float64, n*n)
+					if costs[i*n+j] != costs[j*n+i] {
+						out := make([]T, n*n)
 						for i := range n {
 							for j := range n {
-								out[j*n+i] = c.Data[i*n+j]
+								out[j*n+i] = costs[i*n+j]
 							}
 						}
 						return out
@@ -305,7 +332,7 @@ func columns(c *ot.Cost) []float64 {
 			}
 		}
 	}
-	return c.Data
+	return costs
 }
 
 type candidate struct {
@@ -334,13 +361,14 @@ func (h *gains) Pop() any {
 
 // nearest is the optimal plan when the target marginal is free: every channel
 // sends all its mass to the nearest kept one, itself if it is kept.
-func nearest(c *ot.Cost, mass []float64, keep []int) *ot.Plan {
-	p := &ot.Plan{N: c.N, K: len(keep)}
+func nearest(c ot.Costs, mass []float64, keep []int) *ot.Plan {
+	n, _ := c.Dims()
+	p := &ot.Plan{N: n, K: len(keep)}
 	index := map[int]int{}
 	for j, q := range keep {
 		index[q] = j
 	}
-	for i := range c.N {
+	for i := range n {
 		best, ok := index[i]
 		if !ok {
 			best = 0

@@ -276,7 +276,7 @@ func (p *planner) weightCosts(s *coupling.Space) (costs, error) {
 			return nil, fmt.Errorf("weights %q and %q have inputs of %d and %d", s.Producers()[i].Tensor, u.Tensor, fx.cols, fy.cols)
 		}
 		out.each(func(g, h int, c *ot.Cost) {
-			addFeatureCost(c, x[i].groups[g], y[j].groups[h], p.o.Cost)
+			addFeatureCost(c.Data, x[i].groups[g], y[j].groups[h], p.o.Cost)
 		})
 		used++
 	}

@@ -16,17 +16,6 @@ type Entry struct {
 	Val float64
 }
 
-// selects reports whether every row is one of the rows of what it is multiplied
-// with.
-func (r Rows) selects() bool {
-	for _, row := range r {
-		if len(row) != 1 || row[0].Val != 1 {
-			return false
-		}
-	}
-	return true
-}
-
 // identity returns the n×n identity.
 func identity(n int) Rows {
 	flat := make([]Entry, n)
@@ -76,10 +65,16 @@ func (r Rows) dense(n int) dense.Matrix[float64] {
 func product[T float32 | float64](out, data []T, r dense.Matrix[float64], outer, inner int) {
 	k, n := r.Rows, r.Cols
 	if inner == 1 {
-		c := dense.New[float64](outer, k, nil)
-		dense.AddMul(c, 1, dense.New(outer, n, data), r.T())
-		for i, v := range c.Data {
-			out[i] = T(v)
+		const block = 512 // rows whose products are held in double precision
+		sums := make([]float64, min(block, outer)*k)
+		for o := 0; o < outer; o += block {
+			rows := min(block, outer-o)
+			c := dense.New(rows, k, sums)
+			clear(sums[:rows*k])
+			dense.AddMul(c, 1, dense.New(rows, n, data[o*n:]), r.T())
+			for i, v := range sums[:rows*k] {
+				out[o*k+i] = T(v)
+			}
 		}
 		return
 	}
@@ -130,6 +125,7 @@ func apply[T float32 | float64](data []T, dims []int, axis, by int, rows func(at
 			}
 		}
 	}
+	sums := make([]float64, inner)
 	for o := 0; o < outer; o++ {
 		if by > axis {
 			for i := 0; i < inner; i++ {
@@ -148,19 +144,27 @@ func apply[T float32 | float64](data []T, dims []int, axis, by int, rows func(at
 			at = (o / between) % dims[by]
 		}
 		for r, row := range rows(at) {
-			if inner == 1 && len(row) == 1 && row[0].Val == 1 {
-				out[o*k+r] = data[o*n+row[0].Col]
-				continue
-			}
 			dst := out[(o*k+r)*inner:][:inner]
-			for _, e := range row {
-				src := data[(o*n+e.Col)*inner:][:inner]
-				if e.Val == 1 && len(row) == 1 {
-					copy(dst, src)
-					continue
+			switch {
+			case len(row) == 1 && row[0].Val == 1 && inner == 1:
+				dst[0] = data[o*n+row[0].Col]
+			case len(row) == 1 && row[0].Val == 1:
+				copy(dst, data[(o*n+row[0].Col)*inner:][:inner])
+			case inner == 1:
+				s := 0.0
+				for _, e := range row {
+					s += e.Val * float64(data[o*n+e.Col])
 				}
-				for i, x := range src {
-					dst[i] += T(e.Val * float64(x))
+				dst[0] = T(s)
+			default:
+				clear(sums)
+				for _, e := range row {
+					for i, x := range data[(o*n+e.Col)*inner:][:inner] {
+						sums[i] += e.Val * float64(x)
+					}
+				}
+				for i, v := range sums {
+					dst[i] = T(v)
 				}
 			}
 		}

@@ -23,9 +23,6 @@ type transform struct {
 	maps  Maps
 	after coupling.Widths
 	piece map[*coupling.Axis]pieceOf
-	// selects says that maps only put channels in other places: no number
-	// becomes another.
-	selects bool
 }
 
 type pieceOf struct {
@@ -37,9 +34,8 @@ type pieceOf struct {
 }
 
 func newTransform(an *coupling.Analysis, maps Maps) *transform {
-	t := &transform{an: an, maps: maps, after: maps.Widths(), piece: map[*coupling.Axis]pieceOf{}, selects: true}
+	t := &transform{an: an, maps: maps, after: maps.Widths(), piece: map[*coupling.Axis]pieceOf{}}
 	for s, m := range maps {
-		t.selects = t.selects && m.selects()
 		b, a := 0, 0
 		for i, p := range s.Pieces {
 			t.piece[p.Canonical()] = pieceOf{s, i, b, a}

@@ -29,22 +29,24 @@ func versionOf() string {
 	return "devel"
 }
 
-// How much garbage there may be beside what is in use, in percent of it. Nearly all memory is in a
-// few large arrays of numbers, which cost nothing to look through, all the more if models are large.
-const (
-	gcPercent      = 25
-	gcPercentLarge = 10
-	largeModels    = 16 << 20 // bytes
-)
+// garbage is how much of it there may be beside what is in use, in percent of that, for models of so
+// many bytes or more. Nearly all memory is in a few large arrays of numbers, which cost nothing to look
+// through, all the more if models are large.
+var garbage = []struct {
+	bytes   int64
+	percent int
+}{{256 << 20, 5}, {16 << 20, 10}, {0, 25}}
 
 // collectGarbage sets the garbage collector to models of so many bytes.
 func collectGarbage(bytes int64) {
-	switch {
-	case os.Getenv("GOGC") != "":
-	case bytes < largeModels:
-		debug.SetGCPercent(gcPercent)
-	default:
-		debug.SetGCPercent(gcPercentLarge)
+	if os.Getenv("GOGC") != "" {
+		return
+	}
+	for _, g := range garbage {
+		if bytes >= g.bytes {
+			debug.SetGCPercent(g.percent)
+			return
+		}
 	}
 }
 

@@ -33,7 +33,7 @@ func AddGram[A Float](c Matrix[float64], alpha float64, a Matrix[A]) {
 }
 
 // Mirror copies the lower triangle of c to the upper.
-func Mirror(c Matrix[float64]) {
+func Mirror[T Float](c Matrix[T]) {
 	const block = 32 // so that both sides stay in the cache
 	for i0 := 0; i0 < c.Rows; i0 += block {
 		for j0 := 0; j0 <= i0; j0 += block {
