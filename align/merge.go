@@ -5,6 +5,7 @@ import (
 	"container/heap"
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 
 	"github.com/monge-ml/monge/coupling"
@@ -108,11 +109,14 @@ func (m *merger) merge(sp *coupling.Space, k int) error {
 	}
 	mp := &Map{}
 	if m.measured[sp] == nil && sp.Width > wideSpace {
-		// One group at a time, and in single precision.
+		// One group at a time, in single precision, and with what the step before has left
+		// behind collected: each step takes a large part of the model's size.
+		defer runtime.GC()
 		rs, err := m.s.readings(sp, m.res.Maps)
 		if err != nil {
 			return err
 		}
+		runtime.GC()
 		for g := range sp.Groups {
 			c := &ot.Cost32{N: sp.Width, K: sp.Width, Data: make([]float32, sp.Width*sp.Width)}
 			for _, r := range rs {
