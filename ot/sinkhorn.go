@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"gonum.org/v1/gonum/floats"
 )
 
 // SinkhornOptions control Sinkhorn. The zero value is a good start.
@@ -96,12 +98,14 @@ func Sinkhorn(a, b []float64, c Costs, o SinkhornOptions) (*Result, error) {
 
 const (
 	epsilonStep = 4     // factor between the values of ε
+	scaleRows   = 8     // rows that are scaled at a time
 	absorbAt    = 1e100 // scalings beyond this, or its inverse, go into the potentials
 )
 
 // sinkhorn is the state of the iteration: T[i,j] = r[i]·K[i,j]·s[j] with
 // K[i,j] = exp((f[i]+g[j]−C[i,j])/ε).
 type sinkhorn struct {
+	kernels
 	m          *marginals
 	c          Costs
 	f, g       []float64
@@ -114,7 +118,7 @@ type sinkhorn struct {
 
 func newSinkhorn(m *marginals, c Costs) *sinkhorn {
 	return &sinkhorn{
-		m: m, c: c,
+		kernels: fastest(), m: m, c: c,
 		f: make([]float64, m.n), g: make([]float64, m.k),
 		r: make([]float64, m.n), s: make([]float64, m.k),
 		kernel: make([]float64, m.n*m.k),
@@ -156,6 +160,7 @@ func (s *sinkhorn) run(eps, tol float64, maxIter int) (bool, error) {
 		for x := range s.s {
 			s.s[x] = 1
 		}
+		s.columnSums()
 		for absorb := false; !absorb; {
 			if s.columnError() <= tol {
 				s.absorb(eps)
@@ -224,15 +229,17 @@ func (s *sinkhorn) makeKernel(eps float64) {
 	}
 }
 
-// columnError leaves Kᵀr in s.sum and returns Σ|s·Kᵀr − b| relative to the total mass.
-func (s *sinkhorn) columnError() float64 {
+// columnSums sets sum to Kᵀr.
+func (s *sinkhorn) columnSums() {
 	k := s.m.k
 	clear(s.sum)
 	for i, r := range s.r {
-		for j, x := range s.kernel[i*k : (i+1)*k] {
-			s.sum[j] += r * x
-		}
+		floats.AddScaled(s.sum, r, s.kernel[i*k:(i+1)*k])
 	}
+}
+
+// columnError returns Σ|s·Kᵀr − b| relative to the total mass.
+func (s *sinkhorn) columnError() float64 {
 	var e float64
 	for j, x := range s.sum {
 		e += math.Abs(s.s[j]*x - s.m.b(j)*s.m.ratio)
@@ -240,7 +247,8 @@ func (s *sinkhorn) columnError() float64 {
 	return e / s.m.total
 }
 
-// scale makes the columns sum to b, then the rows to a. It returns true where the scalings
+// scale makes the columns sum to b, then the rows to a, and sets sum to Kᵀr again: some rows at a
+// time, while they are in the cache. It returns true where the scalings
 // leave the safe range, after which they have to be absorbed.
 func (s *sinkhorn) scale() (unsafe bool) {
 	k := s.m.k
@@ -258,22 +266,23 @@ func (s *sinkhorn) scale() (unsafe bool) {
 		}
 		s.s[j] = next
 	}
-	for i := range s.r {
-		a := s.m.a(i)
-		if a == 0 {
-			s.r[i] = 0
-			continue
+	clear(s.sum)
+	var dots [scaleRows]float64
+	for from := 0; from < s.m.n; from += scaleRows {
+		rows := s.kernel[from*k : min(from+scaleRows, s.m.n)*k]
+		sums := dots[:len(rows)/k]
+		s.dots(s.s, rows, sums, k)
+		for x, sum := range sums {
+			i := from + x
+			if a := s.m.a(i); a == 0 {
+				s.r[i] = 0
+			} else if next := a / sum; safe(next) {
+				s.r[i] = next
+			} else {
+				unsafe = true
+			}
+			floats.AddScaled(s.sum, s.r[i], rows[x*k:(x+1)*k])
 		}
-		var sum float64
-		for j, x := range s.kernel[i*k : (i+1)*k] {
-			sum += x * s.s[j]
-		}
-		next := a / sum
-		if !safe(next) {
-			unsafe = true
-			continue
-		}
-		s.r[i] = next
 	}
 	return unsafe
 }

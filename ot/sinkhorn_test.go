@@ -1,6 +1,7 @@
 package ot
 
 import (
+	"fmt"
 	"math"
 	"testing"
 
@@ -57,5 +58,22 @@ func TestSinkhornSmallEpsilon(t *testing.T) {
 	}
 	if r.Status != Converged || math.Abs(r.Objective-exact.Objective) > 1e-3*exact.Objective {
 		t.Errorf("%v after %d iterations: objective %g, exact %g", r.Status, r.Stats.Iterations, r.Objective, exact.Objective)
+	}
+}
+
+func BenchmarkSinkhorn(b *testing.B) {
+	for _, n := range []int{256, 1024, 2048} {
+		c := gaussian(n, n, 64, 1)
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			iterations := 0
+			for b.Loop() {
+				r, err := Sinkhorn(nil, nil, c, SinkhornOptions{Epsilon: 0.01})
+				if err != nil {
+					b.Fatal(err)
+				}
+				iterations = r.Stats.Iterations
+			}
+			b.ReportMetric(float64(iterations), "iterations")
+		})
 	}
 }
