@@ -34,16 +34,16 @@ type elimination struct {
 //
 // (Hassibi & Stork, Optimal Brain Surgeon, 1993, for blocks and a linear
 // output). Consumers count equally, each relative to what it computes. At most
-// n−least channels go; of every range of pieces one stays where that is
-// possible.
-func eliminate(lenses []*lens, n, least int, pieces []int) *elimination {
+// n−least channels go, none of those that stay; of every range of pieces one
+// is left where that is possible.
+func eliminate(lenses []*lens, n, least int, pieces []int, stay []bool) *elimination {
 	var problems []*problem
 	for _, l := range lenses {
 		if p := newProblem(l); p != nil {
 			problems = append(problems, p)
 		}
 	}
-	left := newRanges(pieces)
+	left := newRanges(pieces, stay)
 	gone := make([]bool, n)
 	e := &elimination{}
 	spent := 0.0
@@ -82,10 +82,11 @@ func eliminate(lenses []*lens, n, least int, pieces []int) *elimination {
 // ranges counts the channels that are left in each piece of a space.
 type ranges struct {
 	bounds, left []int
+	stay         []bool // by channel: it may not go; nil where all may
 }
 
-func newRanges(pieces []int) *ranges {
-	r := &ranges{pieces, make([]int, max(len(pieces)-1, 0))}
+func newRanges(pieces []int, stay []bool) *ranges {
+	r := &ranges{pieces, make([]int, max(len(pieces)-1, 0)), stay}
 	for i := range r.left {
 		r.left[i] = pieces[i+1] - pieces[i]
 	}
@@ -102,9 +103,12 @@ func (r *ranges) of(c int) int {
 	return -1
 }
 
-// spares reports whether a channel may go: it is not the last of its piece, or
-// there are not places for all pieces.
+// spares reports whether a channel may go: it need not stay, and it is not the
+// last of its piece, or there are not places for all pieces.
 func (r *ranges) spares(c, least int) bool {
+	if r.stay != nil && r.stay[c] {
+		return false
+	}
 	p := r.of(c)
 	return p < 0 || r.left[p] > 1 || len(r.left) < 2 || least < len(r.left)
 }
@@ -122,7 +126,7 @@ const maxEliminate = 4096
 // rank orders channels by what their variance adds to what the consumers
 // compute, S_pp·C_pp, the least first, as if they were independent: for spaces
 // too wide to be eliminated.
-func rank(readers []*reader, least int, pieces []int) *elimination {
+func rank(readers []*reader, least int, pieces []int, stay []bool) *elimination {
 	n := readers[0].n
 	weight := make([]float64, n)
 	for _, r := range readers {
@@ -145,7 +149,7 @@ func rank(readers []*reader, least int, pieces []int) *elimination {
 		order[p] = p
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(weight[a], weight[b]) })
-	left := newRanges(pieces)
+	left := newRanges(pieces, stay)
 	e, spent := &elimination{}, 0.0
 	for _, c := range order {
 		if len(e.removed) == n-least {

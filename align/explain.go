@@ -102,6 +102,9 @@ type Party struct {
 	Spaces map[*coupling.Space]*coupling.Space
 	// Energy is the party's share of what is to be explained; zero means one.
 	Energy float64
+	// Whole says that a union keeps all the party's channels, wherever there are
+	// places for them.
+	Whole bool
 }
 
 func (p *Party) space(s *coupling.Space) *coupling.Space {
@@ -377,23 +380,35 @@ func (e *Evidence) Choose(group, k int, pieces []int) []int {
 	return e.eliminate(group, pieces).kept(n, k)
 }
 
+// ChooseBeside is Choose where some of the channels, no more than k, stay
+// whatever the others are worth.
+func (e *Evidence) ChooseBeside(group, k int, stay []bool) []int {
+	return e.ordered(group, nil, stay).kept(len(stay), k)
+}
+
 // eliminate orders the channels of a group; the order does not depend on how
 // many are to stay, so it is made once.
 func (e *Evidence) eliminate(group int, pieces []int) *elimination {
 	if e.order == nil {
 		e.order = make([]*elimination, len(e.readers))
 	}
-	if e.order[group] == nil && e.readers[group][0].n > maxEliminate {
-		e.order[group] = rank(e.readers[group], max(len(pieces)-1, 1), pieces)
-	}
 	if e.order[group] == nil {
-		var lenses []*lens
-		for _, r := range e.readers[group] {
-			lenses = append(lenses, r.lens())
-		}
-		e.order[group] = eliminate(lenses, e.readers[group][0].n, max(len(pieces)-1, 1), pieces)
+		e.order[group] = e.ordered(group, pieces, nil)
 	}
 	return e.order[group]
+}
+
+func (e *Evidence) ordered(group int, pieces []int, stay []bool) *elimination {
+	readers := e.readers[group]
+	n, least := readers[0].n, max(len(pieces)-1, 1)
+	if n > maxEliminate {
+		return rank(readers, least, pieces, stay)
+	}
+	var lenses []*lens
+	for _, r := range readers {
+		lenses = append(lenses, r.lens())
+	}
+	return eliminate(lenses, n, least, pieces, stay)
 }
 
 // Unexplained returns, for every number k = 0…n of channels kept, the share of

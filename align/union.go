@@ -11,8 +11,8 @@ import (
 
 // Union puts the channels of several models side by side and chooses, for every
 // space of the first party with an entry in widths, that many of them: those
-// that explain most of what all parties compute next (Evidence.Choose). It
-// returns one set of maps for each party: In has a row for every chosen channel,
+// that explain most of what all parties compute next (Evidence.Choose), beside
+// those of a party that stays whole. It returns one set of maps for each party: In has a row for every chosen channel,
 // empty where another party gave it, and OutT says how the party's consumers
 // read its own channels out of the chosen ones. from counts, for each space,
 // how many channels each party gave. Spaces whose channels belong to the channels
@@ -57,7 +57,8 @@ func Union(ctx context.Context, parties []Party, widths map[*coupling.Space]int,
 			if len(ev.readers[g]) == 0 {
 				return nil, nil, fmt.Errorf("space %q: no consumer shows its channels", sp.Name)
 			}
-			chosen := unionChoice(parties, sp, ev.Choose(g, widths[sp], nil))
+			stay := staying(parties, sp, widths[sp])
+			chosen := unionChoice(parties, sp, ev.ChooseBeside(g, widths[sp], stay))
 			cols := make([]int, len(chosen))
 			for j, c := range chosen {
 				cols[j] = c.column
@@ -96,6 +97,21 @@ func Union(ctx context.Context, parties []Party, widths map[*coupling.Space]int,
 		}
 	}
 	return maps, from, nil
+}
+
+// staying marks, side by side, the channels of parties that stay whole, as long
+// as there are places for them.
+func staying(parties []Party, sp *coupling.Space, places int) []bool {
+	var out []bool
+	for i := range parties {
+		n := parties[i].space(sp).Width
+		stays := parties[i].Whole && n <= places
+		if stays {
+			places -= n
+		}
+		out = append(out, slices.Repeat([]bool{stays}, n)...)
+	}
+	return out
 }
 
 // indexOf is the space whose channels each have channels of this one, or nil.

@@ -2,6 +2,7 @@ package fuse_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -26,15 +27,20 @@ func TestBalanceIsMeasuredBothWays(t *testing.T) {
 		}
 		best, methods, leads := 0, map[fuse.Method]bool{}, map[int]bool{}
 		for i, c := range r.Candidates {
-			methods[c.Method] = true
-			if c.Weights[0] != c.Weights[1] && c.Method == r.Method {
+			if c.Whole == 0 {
+				methods[c.Method] = true
+			}
+			if c.Weights[0] != c.Weights[1] {
 				leads[slices.Index(c.Weights, slices.Max(c.Weights))] = true
+			}
+			if c.Samples != 160 {
+				t.Errorf("method %q: %+v, want a fit to the 160 of 200 samples that are not held out", method, c)
 			}
 			if c.Divergence < r.Candidates[best].Divergence {
 				best = i
 			}
 		}
-		if c := r.Candidates[best]; c.Method != r.Method || !slices.Equal(c.Weights, r.Weights) || c.Divergence != r.Divergence {
+		if c := r.Candidates[best]; c.Method != r.Method || c.Whole != r.Whole || !slices.Equal(c.Weights, r.Weights) || c.Divergence != r.Divergence {
 			t.Errorf("method %q: took %s at %v, best of %v is number %d", method, r.Method, r.Weights, r.Candidates, best)
 		}
 		if len(leads) != 2 {
@@ -43,6 +49,38 @@ func TestBalanceIsMeasuredBothWays(t *testing.T) {
 		if want := method == fuse.Auto; (len(methods) == 2) != want {
 			t.Errorf("method %q: %d methods were measured", method, len(methods))
 		}
+	}
+}
+
+func TestFewSamplesFirst(t *testing.T) {
+	models := []*onnxio.Model{modeltest.Load(t, "mlp_a"), modeltest.Load(t, "mlp_b")}
+	d := modeltest.Data(t, "mnist_test", engine.DataOptions{Limit: 650})
+	_, r, err := fuse.Models(context.Background(), models, fuse.Options{Tune: -1, RefitData: d, Align: align.Options{By: align.Activations, Data: d}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := d.Len() - d.Len()/5
+	var few, last []fuse.Candidate
+	for _, c := range r.Candidates {
+		if c.Samples == all {
+			last = append(last, c)
+		} else {
+			few = append(few, c)
+		}
+	}
+	if len(last) != 2 || len(few) < 4 {
+		t.Fatalf("%d samples, candidates %+v", d.Len(), r.Candidates)
+	}
+	slices.SortFunc(few, func(a, b fuse.Candidate) int { return cmp.Compare(a.Divergence, b.Divergence) })
+	taken := false
+	for i, c := range last {
+		if c.Method != few[i].Method || c.Whole != few[i].Whole || !slices.Equal(c.Weights, few[i].Weights) {
+			t.Errorf("number %d after few samples was %+v, fitted again was %+v", i+1, few[i], c)
+		}
+		taken = taken || c.Divergence == r.Divergence
+	}
+	if !taken || r.Divergence > min(last[0].Divergence, last[1].Divergence) {
+		t.Errorf("%g was taken of %+v", r.Divergence, last)
 	}
 }
 
@@ -132,9 +170,9 @@ func hidden(t *testing.T, m *onnxio.Model) []int {
 
 func TestTuneBringsTheResultNearer(t *testing.T) {
 	models := []*onnxio.Model{modeltest.Load(t, "cnn_a"), modeltest.Load(t, "cnn_b")}
-	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 250})
-	for _, epochs := range []int{-1, 50} {
-		_, r, err := fuse.Models(context.Background(), models, fuse.Options{Method: fuse.OT, Weights: []float64{0.5, 0.5}, Tune: epochs, Align: align.Options{By: align.Activations, Data: d}})
+	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{})
+	for _, epochs := range []int{-1, 20} {
+		_, r, err := fuse.Models(context.Background(), models, fuse.Options{Keep: 0.5, Weights: []float64{0.5, 0.5}, Tune: epochs, Align: align.Options{By: align.Activations, Data: d}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -81,9 +81,12 @@ type Report struct {
 	Method  Method    `json:"method"`
 	Onto    int       `json:"onto"`    // the model whose structure the result has, from 1
 	Weights []float64 `json:"weights"` // share of each model
-	Folded  int       `json:"folded_batchnorms"`
-	Spaces  []Space   `json:"spaces"`
-	Sweeps  int       `json:"sweeps"` // passes over all spaces, the most any model needed
+	// Whole is the model, counted from 1, whose channels are all in the result,
+	// beside the best of the others' (union); zero if there is none.
+	Whole  int     `json:"whole,omitempty"`
+	Folded int     `json:"folded_batchnorms"`
+	Spaces []Space `json:"spaces"`
+	Sweeps int     `json:"sweeps"` // passes over all spaces, the most any model needed
 	// Contribution is the share of the result's channels that each model gave
 	// (union), or its weight (ot).
 	Contribution []float64 `json:"contribution"`
@@ -97,10 +100,13 @@ type Report struct {
 	Tune *tune.Report `json:"tune,omitempty"`
 }
 
-// A Candidate is one method and balance that was measured.
+// A Candidate is one method and balance that was measured. Only divergences after
+// as many samples compare.
 type Candidate struct {
 	Method     Method    `json:"method"`
 	Weights    []float64 `json:"weights"`
+	Whole      int       `json:"whole,omitempty"`
+	Samples    int       `json:"samples"` // that it was fitted on
 	Divergence float64   `json:"divergence"`
 }
 
@@ -153,10 +159,25 @@ func Models(ctx context.Context, models []*onnxio.Model, o Options) (*onnxio.Mod
 		report := f.report(method, shares)
 		return nil, report, nil
 	}
+	f.votes = shares
 	if method == Auto || (o.Weights == nil && f.fits()) {
-		return f.choose(ctx, method, shares)
+		return f.choose(ctx, method)
 	}
-	return f.finish(ctx, method, shares)
+	return f.finish(ctx, recipe{method: method, shares: shares})
+}
+
+// A recipe says how a child is made.
+type recipe struct {
+	method Method
+	shares []float64
+	whole  int // the model, counted from 1, whose channels all stay (union), or 0
+}
+
+func (r recipe) String() string {
+	if r.whole > 0 {
+		return fmt.Sprintf("%s with all of model %d", r.method, r.whole)
+	}
+	return fmt.Sprintf("%s at %.2g", r.method, r.shares)
 }
 
 // data are the inputs for refit and choice.
@@ -175,6 +196,8 @@ type fusion struct {
 	subjects []*align.Subject
 	pairs    []*align.Pairing // of each model with onto; nil for onto itself
 	folded   int
+	plans    []*align.Result         // of transport, by model, once they are made
+	votes    []float64               // the models' shares in what the result shall predict
 	widths   map[*coupling.Space]int // of the result, by onto's spaces
 }
 
@@ -187,6 +210,7 @@ func (f *fusion) prepare(models []*onnxio.Model) error {
 	f.models = models
 	f.subjects = make([]*align.Subject, len(models))
 	f.pairs = make([]*align.Pairing, len(models))
+	f.plans = make([]*align.Result, len(models))
 	var err error
 	for i, m := range models {
 		if f.subjects[i], err = f.subject(m, i == f.onto); err != nil {
@@ -258,14 +282,14 @@ func (f *fusion) otherWidths() bool {
 }
 
 // finish makes the result and distils the models into it.
-func (f *fusion) finish(ctx context.Context, method Method, shares []float64) (*onnxio.Model, *Report, error) {
+func (f *fusion) finish(ctx context.Context, how recipe) (*onnxio.Model, *Report, error) {
 	fit, held, epochs := f.o.data(), (*engine.Data)(nil), 0
 	if f.fits() {
 		if epochs = f.epochs(); epochs > 0 {
 			fit, held = tune.HoldOut(fit)
 		}
 	}
-	out, sources, report, err := f.make(ctx, method, shares, fit)
+	out, sources, report, err := f.make(ctx, how, fit)
 	if err != nil || epochs == 0 {
 		return out, report, err
 	}
@@ -298,26 +322,27 @@ func (f *fusion) epochs() int {
 	return tune.Affordable(f.o.data().Len(), parents, own)
 }
 
-// make fuses by one method with given shares, and refits on data if asked to.
-func (f *fusion) make(ctx context.Context, method Method, shares []float64, data *engine.Data) (*onnxio.Model, []refit.Source, *Report, error) {
-	report := f.report(method, shares)
+// make fuses by a recipe, and refits on data if asked to.
+func (f *fusion) make(ctx context.Context, how recipe, data *engine.Data) (*onnxio.Model, []refit.Source, *Report, error) {
+	report := f.report(how.method, how.shares)
+	report.Whole = how.whole
 	var child *onnxio.Model
 	var maps []align.Maps
 	var err error
-	if method == Union {
-		child, maps, err = f.union(ctx, shares, data, report)
+	if how.method == Union {
+		child, maps, err = f.union(ctx, how, data, report)
 	} else {
-		child, maps, err = f.transport(ctx, shares, report)
+		child, maps, err = f.transport(ctx, how.shares, report)
 	}
 	if err != nil || !f.fits() {
 		return child, nil, report, err
 	}
 	var sources []refit.Source
 	for i, s := range f.subjects {
-		if shares[i] == 0 {
+		if how.shares[i] == 0 && f.votes[i] == 0 {
 			continue
 		}
-		src := refit.Source{Subject: s, Share: shares[i], Maps: maps[i], Union: method == Union}
+		src := refit.Source{Subject: s, Share: how.shares[i], Vote: f.votes[i], Maps: maps[i], Union: how.method == Union}
 		if p := f.pairs[i]; p != nil {
 			back := map[string]string{}
 			for a, b := range p.Tensors {
@@ -385,10 +410,13 @@ func (f *fusion) transport(ctx context.Context, shares []float64, report *Report
 		if i == f.onto {
 			continue
 		}
-		plan, err := align.Onto(ctx, s, f.target(), f.pairs[i], f.o.Align)
-		if err != nil {
-			return nil, nil, f.models[i].InFile(err)
+		if f.plans[i] == nil {
+			var err error
+			if f.plans[i], err = align.Onto(ctx, s, f.target(), f.pairs[i], f.o.Align); err != nil {
+				return nil, nil, f.models[i].InFile(err)
+			}
 		}
+		plan := f.plans[i]
 		maps[i] = plan.Maps
 		if err := sum.add(s, plan.Maps, f.pairs[i], shares[i]); err != nil {
 			return nil, nil, f.models[i].InFile(err)
@@ -415,8 +443,10 @@ func (f *fusion) spaces() []*coupling.Space {
 	return out
 }
 
-// union lets the models' channels compete for the child's places.
-func (f *fusion) union(ctx context.Context, shares []float64, data *engine.Data, report *Report) (*onnxio.Model, []align.Maps, error) {
+// union lets the models' channels compete for the child's places, beside those
+// of the model that stays whole.
+func (f *fusion) union(ctx context.Context, how recipe, data *engine.Data, report *Report) (*onnxio.Model, []align.Maps, error) {
+	shares := how.shares
 	// Onto goes first: its spaces name the others'.
 	order := []int{f.onto}
 	for i := range f.models {
@@ -426,7 +456,7 @@ func (f *fusion) union(ctx context.Context, shares []float64, data *engine.Data,
 	}
 	var parties []align.Party
 	for _, i := range order {
-		p := align.Party{Subject: f.subjects[i], Energy: max(shares[i], 1e-9)}
+		p := align.Party{Subject: f.subjects[i], Energy: max(shares[i], 1e-9), Whole: i == how.whole-1}
 		if i != f.onto {
 			p.Spaces = map[*coupling.Space]*coupling.Space{}
 			for a, b := range f.pairs[i].Spaces {

@@ -1,6 +1,10 @@
 package refit
 
-import "math"
+import (
+	"math"
+
+	"gonum.org/v1/gonum/floats"
+)
 
 // classes reports whether the layer's goal holds the scores of a classifier:
 // rows of two or more that are an output of the model, or that a Softmax turns
@@ -24,34 +28,31 @@ func (t *target) classes() bool {
 	return false
 }
 
-// mixture returns, row by row, scores whose softmax is the mean of the parents'
+// Mixture returns, row by row, scores whose softmax is the mean of the parents'
 // probabilities, weighted with shares: y = log Σ share·softmax(z), shifted so
 // that its mean over the k classes is that of Σ share·z. A mean of scores would
 // be a product of the parents' opinions, in which one that has never seen a
 // class forbids it to all. Where the parents agree, y = z.
-func mixture(scores [][]float32, shares []float64, k int) []float32 {
+func Mixture(scores [][]float32, shares []float64, k int) []float32 {
 	out := make([]float32, len(scores[0]))
 	y := make([]float64, k)
+	norms, terms := make([]float64, len(scores)), make([]float64, len(scores))
 	for at := 0; at+k <= len(out); at += k {
-		clear(y)
-		want := 0.0
+		// In logarithms, so that probabilities too small for a number count too.
 		for i, z := range scores {
-			row := z[at : at+k]
-			top, sum := float32(math.Inf(-1)), 0.0
-			for _, v := range row {
-				top = max(top, v)
-				want += shares[i] * float64(v) / float64(k)
+			for j, v := range z[at : at+k] {
+				y[j] = float64(v)
 			}
-			for _, v := range row {
-				sum += math.Exp(float64(v - top))
-			}
-			for j, v := range row {
-				y[j] += shares[i] * math.Exp(float64(v-top)) / sum
-			}
+			norms[i] = math.Log(shares[i]) - floats.LogSumExp(y)
 		}
-		have := 0.0
-		for j, p := range y {
-			y[j] = math.Log(max(p, math.SmallestNonzeroFloat32))
+		want, have := 0.0, 0.0
+		for j := range y {
+			for i, z := range scores {
+				v := float64(z[at+j])
+				terms[i] = norms[i] + v
+				want += shares[i] * v / float64(k)
+			}
+			y[j] = floats.LogSumExp(terms)
 			have += y[j] / float64(k)
 		}
 		for j, v := range y {

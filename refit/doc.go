@@ -14,6 +14,10 @@
 // where W₀ are the weights that transport gave and G is the Gram matrix of x:
 // ridge towards the transported solution. λ is chosen on held-out batches.
 //
+// The last layer of a classifier with several parents aims at the mean of their
+// probabilities, and is fitted by the divergence from it instead of by squared
+// error (run.fitScores).
+//
 // Normalisations over channels (LayerNormalization, as an operator or written
 // out) have a scale and a shift for each channel, which are fitted likewise: with
 // other channels around it, a channel is divided by another deviation.

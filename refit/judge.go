@@ -29,8 +29,8 @@ type Judge struct {
 	temperature []float64
 }
 
-// NewJudge runs the parents. Outputs [N, K ≥ 2] count as classifiers': logits,
-// or probabilities where every row is one already.
+// NewJudge runs the parents. The mean of several is Decided. Outputs [N, K ≥ 2]
+// count as classifiers': logits, or probabilities where every row is one already.
 func NewJudge(ctx context.Context, parents []*onnxio.Model, shares []float64, data *engine.Data, o JudgeOptions) (*Judge, error) {
 	j := &Judge{o: o, data: data}
 	var outs [][][]float64
@@ -68,6 +68,11 @@ func NewJudge(ctx context.Context, parents []*onnxio.Model, shares []float64, da
 			}
 		}
 		j.mean = append(j.mean, mean)
+	}
+	for k, c := range j.columns {
+		if c > 0 && len(parents) > 1 {
+			Decided(j.mean[k], c)
+		}
 	}
 	return j, nil
 }

@@ -79,7 +79,7 @@ func (r *run) fitScale(ctx context.Context, l *layer, t *target, out *Layer) err
 		if err != nil {
 			return err
 		}
-		u, dims, err := floats(vs[l.output])
+		u, dims, err := floats32(vs[l.output])
 		if err != nil {
 			return fmt.Errorf("%q: %w", l.output, err)
 		}

@@ -17,14 +17,16 @@ type target struct {
 	other  string // the child's activation to be taken off, or ""
 	parent []string
 	rows   []align.Rows // nil: the channels stay
-	// classifier says that the goal holds the scores of classes.
-	classifier bool
+	// output says that the goal is what the model returns, or the scores that it
+	// makes probabilities of; classifier that it holds the scores of classes.
+	output, classifier bool
 }
 
 // prepare finds the parents' activations and the maps along their channel
 // axes. note says why there is no target.
 func (t *target) prepare() (note string, err error) {
 	t.parent, t.rows, t.classifier = nil, nil, t.classes()
+	t.output = t.classifier || t.run.graph.IsOutput(t.goal)
 	for i := range t.run.sources {
 		s := &t.run.sources[i]
 		name := s.tensor(t.goal)
@@ -53,23 +55,26 @@ func (t *target) batch(i int) (*engine.Value, error) {
 	var sum []float32
 	var dims []int
 	var scores [][]float32
-	var shares []float64
+	votes := Votes(t.run.sources)
 	for k, name := range t.parent {
 		vs, err := t.run.parents[k].Batch(i, name)
 		if err != nil {
 			return nil, err
 		}
-		data, shape, err := floats(vs[name])
+		data, shape, err := floats32(vs[name])
 		if err != nil {
 			return nil, fmt.Errorf("%q: %w", name, err)
 		}
 		if t.rows[k] != nil {
 			data, shape = t.rows[k].Apply(data, shape, t.layer.axis)
 		}
-		scores, shares = append(scores, data), append(shares, t.run.sources[k].Share)
+		scores = append(scores, data)
 		share := float32(t.run.sources[k].Share)
-		if t.run.sources[k].Union && t.rows[k] != nil {
+		switch {
+		case t.run.sources[k].Union && t.rows[k] != nil:
 			share = 1
+		case t.output:
+			share = float32(votes[k])
 		}
 		if sum == nil {
 			sum, dims = make([]float32, len(data)), shape
@@ -82,14 +87,14 @@ func (t *target) batch(i int) (*engine.Value, error) {
 		}
 	}
 	if t.classifier {
-		sum = mixture(scores, shares, dims[1])
+		sum = Mixture(scores, votes, dims[1])
 	}
 	if t.other != "" {
 		vs, err := t.run.child.Batch(i, t.other)
 		if err != nil {
 			return nil, err
 		}
-		data, _, err := floats(vs[t.other])
+		data, _, err := floats32(vs[t.other])
 		if err != nil {
 			return nil, err
 		}
@@ -103,8 +108,8 @@ func (t *target) batch(i int) (*engine.Value, error) {
 	return engine.Float32(sum, dims...), nil
 }
 
-// floats returns a value's elements in single precision.
-func floats(v *engine.Value) ([]float32, []int, error) {
+// floats32 returns a value's elements in single precision.
+func floats32(v *engine.Value) ([]float32, []int, error) {
 	switch {
 	case v == nil:
 		return nil, nil, fmt.Errorf("was not computed")

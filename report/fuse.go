@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/monge-ml/monge/fuse"
@@ -77,16 +78,20 @@ func (r *Fusion) Print(w io.Writer) {
 // printMethod says what was tried and how much came from each model.
 func (r *Fusion) printMethod(w io.Writer) {
 	if len(r.Candidates) > 0 {
-		t := newTable("<method", "<weights", "divergence", "<")
+		t := newTable("<method", "<weights", "samples", "divergence", "<")
 		for _, c := range r.Candidates {
 			note := ""
-			if c.Method == r.Method && c.Divergence == r.Divergence {
+			if c.Method == r.Method && c.Whole == r.Whole && slices.Equal(c.Weights, r.Weights) && c.Divergence == r.Divergence {
 				note = "taken"
 			}
-			t.add(string(c.Method), shares(c.Weights), fmt.Sprintf("%.4f", c.Divergence), note)
+			weights := shares(c.Weights)
+			if c.Whole > 0 {
+				weights = fmt.Sprintf("all of model %d", c.Whole)
+			}
+			t.add(string(c.Method), weights, fmt.Sprint(c.Samples), fmt.Sprintf("%.4f", c.Divergence), note)
 		}
 		t.print(w)
-		fmt.Fprintln(w, "divergence: from the models' mean prediction on held-out samples, in nats")
+		fmt.Fprintln(w, "divergence: from the models' mean prediction on held-out samples, in nats, after a fit to that many others")
 		fmt.Fprintln(w)
 	}
 	if r.Method == fuse.Union && !r.DryRun {

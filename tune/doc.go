@@ -5,11 +5,11 @@
 // # What is minimised
 //
 // The sum of the Kullback-Leibler divergence from the sources' mean
-// probabilities (for outputs that are no classifier's the squared error relative
-// to the variance) and, for logits and every activation that a linear operator
-// reads, the
-// squared error, relative to the variance, against Σ share·In·Y of the sources'
-// activations Y: the same targets that package refit aims at. A calibration set
+// probabilities (of several sources, refit.Decided; for outputs that are no
+// classifier's the squared error relative to the variance) and, for logits and
+// every activation that a linear operator reads, the squared error, relative to
+// the variance, against Σ share·In·Y of the sources' activations Y (of logits,
+// refit.Mixture): the same targets that package refit aims at. A calibration set
 // has few samples, and a classifier's outputs say little about each; inner
 // activations say much. Their weight falls to zero over the run: of an MLP of a
 // tenth of its widths, 1,000 images, 96.4 % of the test images came out right

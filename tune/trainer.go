@@ -44,6 +44,8 @@ type goal struct {
 	// over its variance.
 	scale float64
 	tap   bool // an activation whose values count, logits included
+	// logits is the number of classes whose scores a tap holds, 0 for others.
+	logits int
 	// rows move the sources' channels, along axis, to the child's; nil: they stay.
 	rows  []align.Rows
 	axis  int

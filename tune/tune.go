@@ -111,6 +111,9 @@ const (
 	defaultEpochs    = 10
 	defaultRate      = 0.025
 	defaultCloseness = 3
+	// mixtureCloseness stands for Closeness where logits aim at a mixture of several
+	// sources', as package refit has it: they would hold the decision back.
+	mixtureCloseness = 0.3
 
 	// leastHeldOut is the number of samples from which on HoldOut takes some, one
 	// in heldEvery, at most mostHeldOut.
@@ -327,7 +330,10 @@ func (r *run) open(ctx context.Context, child *onnxio.Model) error {
 	for i, l := range goals {
 		if l.classes == 0 {
 			l.scale = 1 / max(variance(all[i]), math.SmallestNonzeroFloat32)
-			if l.tap {
+			switch {
+			case l.logits > 0 && len(r.sources) > 1:
+				l.scale *= mixtureCloseness
+			case l.tap:
 				l.scale *= r.o.Closeness
 			}
 		}
@@ -476,7 +482,7 @@ func (r *run) goals(ctx context.Context, child *onnxio.Model, g *onnxio.Graph, e
 		}
 		if l.classes > 0 {
 			if logits := r.tap(l.tensor, 1); logits != nil {
-				logits.output, logits.dims = true, l.dims
+				logits.output, logits.logits, logits.dims = true, l.classes, l.dims
 				goals = append(goals, logits)
 			}
 		}
@@ -555,9 +561,12 @@ func distributions(x []float32, k int) bool {
 	return true
 }
 
-// targets are the parents' mean predictions.
+// targets are the parents' mean predictions and activations. Logits aim at the
+// same mean of probabilities as what is made of them.
 func (r *run) targets(ctx context.Context, goals []*goal, in map[string]*engine.Value) ([]*engine.Value, error) {
 	out := make([]*engine.Value, len(goals))
+	scores := make([][][]float32, len(goals))
+	votes := refit.Votes(r.sources)
 	for k := range r.parents {
 		values, err := r.ask(ctx, k, in)
 		if err != nil {
@@ -566,6 +575,9 @@ func (r *run) targets(ctx context.Context, goals []*goal, in map[string]*engine.
 		for i, g := range goals {
 			v := values[r.outputs[k][i]]
 			x, share := v.F32, float32(r.sources[k].Share)
+			if g.output {
+				share = float32(votes[k])
+			}
 			if g.tap && g.rows[k] != nil {
 				x, _ = g.rows[k].Apply(x, v.Dims, g.axis)
 				if r.sources[k].Union {
@@ -578,12 +590,24 @@ func (r *run) targets(ctx context.Context, goals []*goal, in map[string]*engine.
 			if g.classes > 0 && !distributions(x, g.classes) {
 				x = softmaxed(x, g.classes, g.temperature)
 			}
+			if g.logits > 0 {
+				scores[i] = append(scores[i], x)
+				if k == len(r.parents)-1 {
+					out[i] = engine.Float32(refit.Mixture(scores[i], votes, g.logits), g.dims...)
+				}
+				continue
+			}
 			if out[i] == nil {
 				out[i] = engine.Float32(make([]float32, len(x)), g.dims...)
 			}
 			for j := range x {
 				out[i].F32[j] += share * x[j]
 			}
+		}
+	}
+	for i, g := range goals {
+		if g.classes > 0 && len(r.parents) > 1 {
+			refit.Decided(out[i].F32, g.classes)
 		}
 	}
 	return out, nil

@@ -70,7 +70,7 @@ prediction on inputs that were not used for fitting.
 
   ot     layers aim at the mean of matched channels
   union  all models' channels compete for the places, also of other widths
-         (--keep, --into)
+         (--keep, --into); without --weights also beside all channels of one model
 
 Unused nodes and initializers, and subnormal weights, are left out of the result
 (--no-lossless: not); channels stay, for widths are those of a model.`
