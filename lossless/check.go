@@ -3,10 +3,12 @@ package lossless
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
 
+	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/onnxio"
 )
@@ -43,6 +45,9 @@ func (o Options) verify(ctx context.Context, before, after *onnxio.Model, r *Rep
 		return nil
 	}
 	if _, err := engine.Available(); err != nil {
+		return unchecked(err)
+	}
+	if err := o.affordable(before); err != nil {
 		return unchecked(err)
 	}
 	var sessions [3]*engine.Session // the original, the same as written, the result
@@ -126,6 +131,29 @@ func (o Options) verify(ctx context.Context, before, after *onnxio.Model, r *Rep
 	for _, info := range sessions[0].Outputs() {
 		if skipped[info.Name] {
 			r.Notes = append(r.Notes, fmt.Sprintf("%q was not compared: its shape, or what is finite in it, hangs on rounding", info.Name))
+		}
+	}
+	return nil
+}
+
+// mostElements bounds the tensors of models that are run: a file of a few bytes can
+// ask for more memory than there is.
+const mostElements = 1 << 28
+
+// affordable is an error that names an activation of more than mostElements
+// elements per sample.
+func (o Options) affordable(m *onnxio.Model) error {
+	an, err := coupling.Analyze(m, coupling.Options{InputShapes: o.InputShapes, Opaque: true})
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(an.Activations)) {
+		n := 1.0 // the product may overflow an int
+		for _, a := range an.Activations[name] {
+			n *= float64(max(a.Size(), 1)) // −1 where it is open
+		}
+		if n > mostElements {
+			return fmt.Errorf("%q has %.2g elements", name, n)
 		}
 	}
 	return nil

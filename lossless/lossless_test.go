@@ -512,3 +512,23 @@ func TestStripKeeps(t *testing.T) {
 		t.Errorf("a space that was to stay changed: %+v", r)
 	}
 }
+
+// A few bytes can ask for tensors that no memory holds.
+func TestHugeActivationsAreNotRun(t *testing.T) {
+	m, err := onnxtest.Parse(`
+		x: N 3 8 8
+		c = Conv(x, w[4 3 3 3], b[4]) pads=60000,60000,60000,60000
+		unused = Relu(x)
+		p = GlobalAveragePool(c)
+		-> p`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, r := strip(t, m)
+	if !r.Changed() || r.Check != nil {
+		t.Errorf("removed %v, checked %v", r.UnusedNodes, r.Check)
+	}
+	if len(r.Notes) != 1 || !strings.Contains(r.Notes[0], `"c"`) {
+		t.Errorf("the notes do not name the tensor: %q", r.Notes)
+	}
+}

@@ -61,7 +61,7 @@ func FuzzCommands(f *testing.F) {
 			{"inspect", in, "--json"},
 			{"convert", in, "-o", out, "--external-data"},
 			{"compress", in, "-o", out, "--keep", "0.5", "--data", "none", "--no-lossless"},
-			{"fuse", in, in, "-o", out, "--data", "none"},
+			{"fuse", in, in, "-o", out, "--data", "none", "--no-lossless"},
 		} {
 			r := runWith(t, context.Background(), without, args...)
 			switch r.code {
