@@ -304,8 +304,9 @@ func sideBySide(ctx context.Context, models []*onnxio.Model, tensors [][]string,
 			})
 		}()
 	}
-	so.Progress = o.Progress
-	err := engine.Stream(ctx, models[0], o.Data, tensors[0], so, func(_, n int, values map[string]*engine.Value) error {
+	first := so
+	first.Progress = o.Progress
+	err := engine.Stream(ctx, models[0], o.Data, tensors[0], first, func(_, n int, values map[string]*engine.Value) error {
 		all := []map[string]*engine.Value{values}
 		for i := range others {
 			b, ok := <-others[i]

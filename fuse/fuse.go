@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
@@ -615,25 +616,13 @@ func (a *average) model() (*onnxio.Model, error) {
 		if a.made(w) {
 			share = func(float64) float64 { return 1 }
 		}
-		tp := a.graph.Constant(name)
-		t, err := a.out.Tensor(tp)
+		tensors, err := a.tensors(name)
 		if err != nil {
 			return nil, err
 		}
-		terms := []term{{t, share(a.share)}}
-		for _, p := range a.parts {
-			src, ok := p.sources[name]
-			if !ok {
-				return nil, fmt.Errorf("weight %q has no counterpart in %q", name, p.model.Path)
-			}
-			st, err := p.moved.Tensor(src)
-			if err != nil {
-				return nil, err
-			}
-			if st.Len() != t.Len() {
-				return nil, fmt.Errorf("weight %q: %v elements of %q against %v", name, st.Dims, src, t.Dims)
-			}
-			terms = append(terms, term{st, share(p.share)})
+		terms := []term{{tensors[0], share(a.share)}}
+		for i, p := range a.parts {
+			terms = append(terms, term{tensors[i+1], share(p.share)})
 		}
 		sum, err := total(terms)
 		if err != nil {
@@ -646,6 +635,33 @@ func (a *average) model() (*onnxio.Model, error) {
 	}
 	a.graph.Commit()
 	return a.out, nil
+}
+
+// tensors returns the target's tensor of a name and those of the parts, all made at the same time.
+func (a *average) tensors(name string) ([]*onnxio.Tensor, error) {
+	out := make([]*onnxio.Tensor, 1+len(a.parts))
+	errs := make([]error, len(out))
+	var wait sync.WaitGroup
+	for i, p := range a.parts {
+		src, ok := p.sources[name]
+		if !ok {
+			return nil, fmt.Errorf("weight %q has no counterpart in %q", name, p.model.Path)
+		}
+		wait.Go(func() { out[i+1], errs[i+1] = p.moved.Tensor(src) })
+	}
+	out[0], errs[0] = a.out.Tensor(a.graph.Constant(name))
+	wait.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	for i, p := range a.parts {
+		if out[i+1].Len() != out[0].Len() {
+			return nil, fmt.Errorf("weight %q: %v elements of %q against %v", name, out[i+1].Dims, p.sources[name], out[0].Dims)
+		}
+	}
+	return out, nil
 }
 
 // A term is a tensor times its share.
