@@ -9,6 +9,7 @@ import (
 	"gonum.org/v1/gonum/dsp/fourier"
 
 	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
 // SyntheticOptions say what made-up inputs are like. The zero value makes 500 samples of mean 0 and variance 1.
@@ -30,8 +31,9 @@ type SyntheticOptions struct {
 
 // Synthetic makes inputs for a model out of noise, for calibration where there are no data. Inputs with two spatial axes
 // get noise whose amplitude falls as 1/f, like that of natural images (Field 1987), under discs of random size and colour
-// that hide one another, which adds their edges; most of it is shared by the channels. All other inputs are independent
-// Gaussian numbers. A model with an input of integers is an error: their meaning cannot be guessed.
+// that hide one another, which adds their edges; most of it is shared by the channels. Integers that pick rows of a table
+// (words) are drawn evenly from its rows, those that become numbers or conditions (masks) are ones, and any others are an
+// error: their meaning cannot be guessed. All other inputs are independent Gaussian numbers.
 //
 // Samples are made when a batch asks for them, each from the seed and its number.
 func Synthetic(m *onnxio.Model, o SyntheticOptions) (*Data, error) {
@@ -42,11 +44,16 @@ func Synthetic(m *onnxio.Model, o SyntheticOptions) (*Data, error) {
 	if err != nil {
 		return nil, err
 	}
+	g, err := m.Graph()
+	if err != nil {
+		return nil, err
+	}
 	n := o.Samples
 	if n <= 0 {
 		n = 500
 	}
 	d := &Data{name: "synthetic inputs", pre: o.Preprocess, order: firstShuffled(n, n, FileOrder)}
+	varied := false // some input tells samples apart
 	for i, in := range inputs {
 		shape := o.Shapes[in.Name]
 		if shape == nil && in.Dims != nil {
@@ -55,8 +62,6 @@ func Synthetic(m *onnxio.Model, o SyntheticOptions) (*Data, error) {
 			}
 		}
 		switch {
-		case in.Type != 0 && !isFloat(in.Type):
-			return nil, fmt.Errorf("input %s: only floating-point inputs can be made up", in)
 		case len(shape) == 0:
 			return nil, fmt.Errorf("input %s has no batch axis that is known", in)
 		}
@@ -65,10 +70,20 @@ func Synthetic(m *onnxio.Model, o SyntheticOptions) (*Data, error) {
 				return nil, fmt.Errorf("input %s: axis %d has no size: give its shape", in, k+1)
 			}
 		}
+		if in.Type != 0 && !isFloat(in.Type) {
+			limit, known := meaning(g, in.Name)
+			if !known || kindOf(in.Type) != kindInt || limit == 0 && in.Type == onnxpb.TensorProto_UINT8 { // pixels
+				return nil, fmt.Errorf("input %s cannot be made up: what its integers stand for is not known", in)
+			}
+			varied = varied || limit > 1
+			d.columns = append(d.columns, &tokens{title: in.Name, dims: shape[1:], limit: limit, seed: uint64(o.Seed), column: uint64(i)})
+			continue
+		}
+		varied = true
 		d.columns = append(d.columns, &noise{title: in.Name, dims: shape[1:], seed: uint64(o.Seed), column: uint64(i)})
 	}
-	if len(d.columns) == 0 {
-		return nil, fmt.Errorf("the model has no inputs")
+	if !varied {
+		return nil, fmt.Errorf("the model has no inputs that can be made up")
 	}
 	return d, nil
 }

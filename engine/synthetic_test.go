@@ -149,7 +149,8 @@ func TestSyntheticPixels(t *testing.T) {
 
 func TestSyntheticRefuses(t *testing.T) {
 	for _, c := range []struct{ graph, want string }{
-		{"x: int N 4\ny = Cast(x) to=1", "floating-point"},
+		{"x: int N 4\ny = Cast(x) to=1", "no inputs that can be made up"},
+		{"x: int N 4\nz: N 4\na = Add(x, x)\nb = Cast(a) to=1\ny = Add(b, z)", "not known"},
 		{"x: N 3 H W\ny = Relu(x)", "axis 2 has no size"},
 	} {
 		if _, _, err := synthetic(t, c.graph, engine.SyntheticOptions{}); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -162,5 +163,41 @@ func TestSyntheticRefuses(t *testing.T) {
 	}
 	if got := batch(t, d, in, 2)["x"].Dims; len(got) != 4 || got[3] != 6 {
 		t.Errorf("dims %v", got)
+	}
+}
+
+// Words are drawn from all rows of the smallest table that they pick from, the
+// mask beside them is open.
+func TestSyntheticWords(t *testing.T) {
+	d, in, err := synthetic(t, `
+		ids: int N 6
+		mask: int N 6
+		a = Reshape(ids, s{0 6})
+		b = Gather(w1[9 4], a)
+		c = Gather(w2[7 4], ids)
+		m = Unsqueeze(mask, ax{2})
+		f = Cast(m) to=1
+		d = Add(b, c)
+		y = Mul(d, f)`, engine.SyntheticOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := batch(t, d, in, 100)
+	seen := map[int64]int{}
+	for _, x := range v["ids"].I64 {
+		seen[x]++
+	}
+	for id := range int64(7) {
+		if seen[id] < 40 { // of 600 drawn from 7
+			t.Errorf("word %d was drawn %d times", id, seen[id])
+		}
+	}
+	if len(seen) != 7 {
+		t.Errorf("words drawn: %v, want those below 7", seen)
+	}
+	for _, x := range v["mask"].I64 {
+		if x != 1 {
+			t.Fatalf("the mask holds %d", x)
+		}
 	}
 }
