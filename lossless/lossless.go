@@ -98,8 +98,9 @@ const mostParams = 50_000_000
 
 // Strip returns a smaller model that computes the same function, within
 // 1e-5·max|y|: without channels that nobody reads, that do not depend on the
-// input, or that repeat another one; without unused nodes and initializers; and
-// with subnormal weights flushed to zero, on which CPUs are slow. Frozen spaces,
+// input, or that repeat another one; without unused nodes and initializers; with
+// weights stored that were computed from others, where onnxruntime can do that;
+// and with subnormal weights flushed to zero, on which CPUs are slow. Frozen spaces,
 // and all numbers beside those named, stay as they are bit by bit. Applied to
 // its own result it finds nothing more.
 //
@@ -117,6 +118,11 @@ func Strip(ctx context.Context, m *onnxio.Model, o Options) (*onnxio.Model, *Rep
 		r.Notes = append(r.Notes, fmt.Sprintf("with more than %d million parameters only unused nodes and initializers are looked for", mostParams/1_000_000))
 	} else if err := r.flush(out); err != nil {
 		return nil, nil, err
+	}
+	if !large {
+		if err := compute(ctx, out, o); err != nil {
+			return nil, nil, err
+		}
 	}
 	if err := r.dropUnused(out); err != nil {
 		return nil, nil, err

@@ -1,0 +1,61 @@
+package lossless_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/engine/enginetest"
+	"github.com/monge-ml/monge/lossless"
+	"github.com/monge-ml/monge/onnxio/onnxtest"
+)
+
+// Weights that are scaled by their norm, or put together gate by gate, are stored
+// as what they come to, so that their channels can be edited.
+func TestComputedWeights(t *testing.T) {
+	enginetest.Require(t)
+	for name, graph := range map[string]string{
+		"weight normalisation": `
+			x: N 3 6 6
+			n = ReduceL2(v[8 3 3 3]) axes=1,2,3 keepdims=1
+			d = Div(v, n)
+			w = Mul(d, g[8 1 1 1])
+			a = Conv(x, w)
+			b = Relu(a)
+			y = Conv(b, w2[5 8 1 1])`,
+		"gates in another order": `
+			x: 4 N 5
+			i = Slice(w[18 5], s0{0}, e6{6})
+			f = Slice(w, e6, e18{18})
+			u = Concat(f, i) axis=0
+			v = Unsqueeze(u, ax{0})
+			j = Slice(r[18 6], s0, e6)
+			k = Slice(r, e6, e18)
+			p = Concat(k, j) axis=0
+			q = Unsqueeze(p, ax)
+			a b = GRU(x, v, q) hidden_size=6
+			c = Squeeze(b, ax)
+			y = MatMul(c, w2[6 3])`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, err := onnxtest.Parse(graph)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, r, err := lossless.Strip(context.Background(), m, lossless.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Reverted || r.Check == nil || r.Check.Diff > 1e-6 {
+				t.Fatalf("reverted: %v, check %+v", r.Reverted, r.Check)
+			}
+			a, err := coupling.Analyze(out, coupling.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s := a.NarrowableShare(); s != 1 {
+				t.Errorf("%.0f %% of the weights can be narrowed, want all", 100*s)
+			}
+		})
+	}
+}
