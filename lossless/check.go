@@ -23,6 +23,9 @@ type Check struct {
 	// Tolerance is what Diff may be: 1e-5 (integers: 1e-3), or where that is
 	// larger what rounding does to the original: its own difference between
 	// onnxruntime's optimisation levels, or to inputs changed in the last digit.
+	// An output that keeps peaks only, y where y is the maximum of its neighbours,
+	// jumps wherever two neighbours are almost equal: which of the jumps is the
+	// largest is chance, so that the levels alone are too few to tell by.
 	Tolerance float64 `json:"tolerance"`
 }
 
