@@ -22,7 +22,9 @@ type Options struct {
 	Data *engine.Data
 	// HeldOut are inputs that tell whether the result is better than the child;
 	// neither the child's weights nor the result's must have been fitted on them
-	// (see HoldOut). Nil means that both are compared on the data themselves.
+	// (see HoldOut). Nil means that both are compared on mixtures of the data, which
+	// neither has seen; on the data themselves a refit makes no error at all where
+	// they are few.
 	HeldOut *engine.Data
 	// Epochs is how often every input is seen; zero means 10.
 	Epochs int
@@ -76,7 +78,7 @@ func Affordable(samples int, sources, child int64) int {
 func batchOf(samples int) int { return max(1, min(samples, max(16, min(64, samples/16)))) }
 
 // HoldOut takes inputs aside to judge a distillation on, a tenth and no more than
-// 200; none of fewer than 50.
+// 200; none of fewer than 200, of which a tenth would say little.
 func HoldOut(data *engine.Data) (fit, held *engine.Data) {
 	n := data.Len()
 	if n < leastHeldOut {
@@ -95,8 +97,8 @@ type Report struct {
 	// Taps is the number of activations that were kept close to the sources'.
 	Taps int `json:"taps"`
 	// HeldOut is the number of samples that Before and After were measured on, the
-	// loss of child and result at the outputs. Zero means that those were not held
-	// out, but trained on.
+	// loss of child and result at the outputs. Zero means mixtures of those that
+	// were trained on.
 	HeldOut int     `json:"held_out"`
 	Before  float64 `json:"loss_before"`
 	After   float64 `json:"loss_after"`
@@ -117,7 +119,7 @@ const (
 
 	// leastHeldOut is the number of samples from which on HoldOut takes some, one
 	// in heldEvery, at most mostHeldOut.
-	leastHeldOut = 50
+	leastHeldOut = 200
 	heldEvery    = 10
 	mostHeldOut  = 200
 
@@ -169,17 +171,16 @@ func Distill(ctx context.Context, child *onnxio.Model, sources []refit.Source, o
 		return nil, nil, err
 	}
 	report := &Report{}
-	judged := o.Data.Sample(mostHeldOut, o.Seed)
-	if o.HeldOut != nil && o.HeldOut.Len() > 0 {
-		judged, report.HeldOut = o.HeldOut, o.HeldOut.Len()
+	if o.HeldOut != nil {
+		report.HeldOut = o.HeldOut.Len()
 	}
-	if report.Before, err = r.loss(ctx, judged); err != nil {
+	if report.Before, err = r.judge(ctx); err != nil {
 		return nil, nil, err
 	}
 	if err := r.train(ctx, report); err != nil {
 		return nil, nil, err
 	}
-	if report.After, err = r.loss(ctx, judged); err != nil {
+	if report.After, err = r.judge(ctx); err != nil {
 		return nil, nil, err
 	}
 	report.Kept = !(report.After < report.Before)
@@ -190,44 +191,85 @@ func Distill(ctx context.Context, child *onnxio.Model, sources []refit.Source, o
 	return out, report, r.trainer.store(out)
 }
 
-// loss is what the loss says about the outputs, on the mean of samples. The
-// first ones fill up the last batch.
-func (r *run) loss(ctx context.Context, data *engine.Data) (float64, error) {
+// judge is what the loss says about the outputs, in the mean over what is held
+// out, where the first samples fill up the last batch, or over mixtures.
+func (r *run) judge(ctx context.Context) (float64, error) {
+	if r.o.HeldOut == nil || r.o.HeldOut.Len() == 0 {
+		return r.judgeMixtures(ctx)
+	}
 	inputs, err := engine.Inputs(r.child)
 	if err != nil {
 		return 0, err
 	}
-	feed, err := data.For(inputs)
+	feed, err := r.o.HeldOut.For(inputs)
 	if err != nil {
 		return 0, err
 	}
-	all := max(1, data.Len()/r.unit)
+	all := max(1, r.o.HeldOut.Len()/r.unit)
 	total, n := 0.0, 0
 	for from := 0; from < all; from += r.units {
 		units := upTo(from + r.units)[from:]
 		for i := range units {
 			units[i] %= all
 		}
-		in, err := r.read(feed, data.Len(), units)
+		in, err := r.read(feed, r.o.HeldOut.Len(), units)
 		if err != nil {
 			return 0, err
 		}
-		targets, err := r.targets(ctx, r.trainer.goals, in)
+		l, err := r.loss(ctx, in)
 		if err != nil {
 			return 0, err
 		}
-		y, err := r.trainer.run(ctx, in, targets, 0, map[string][]float32{})
-		if err != nil {
-			return 0, err
-		}
-		for i, l := range r.trainer.goals {
-			if l.output {
-				total += l.loss(y[i].F32, targets[i].F32)
-			}
-		}
+		total += l
 		n++
 	}
 	return total / float64(n), nil
+}
+
+// judgeMixtures is the mean loss over inputs such as those that are trained on,
+// the same ones every time.
+func (r *run) judgeMixtures(ctx context.Context) (float64, error) {
+	rng := r.rng
+	defer func() { r.rng = rng }()
+	r.rng = rand.New(rand.NewPCG(uint64(r.o.Seed), 11))
+	all := max(1, r.o.Data.Len()/r.unit)
+	total, n := 0.0, 0
+	for done := 0; done < mostHeldOut; done += r.units * r.unit {
+		units := make([]int, r.units)
+		for i := range units {
+			units[i] = r.rng.IntN(all)
+		}
+		in, err := r.augmented(units)
+		if err != nil {
+			return 0, err
+		}
+		l, err := r.loss(ctx, in)
+		if err != nil {
+			return 0, err
+		}
+		total += l
+		n++
+	}
+	return total / float64(n), nil
+}
+
+// loss is what the loss says about the outputs for some inputs.
+func (r *run) loss(ctx context.Context, in map[string]*engine.Value) (float64, error) {
+	targets, err := r.targets(ctx, r.trainer.goals, in)
+	if err != nil {
+		return 0, err
+	}
+	y, err := r.trainer.run(ctx, in, targets, 0, map[string][]float32{})
+	if err != nil {
+		return 0, err
+	}
+	total := 0.0
+	for i, l := range r.trainer.goals {
+		if l.output {
+			total += l.loss(y[i].F32, targets[i].F32)
+		}
+	}
+	return total, nil
 }
 
 // loss is the divergence or the relative squared error, the mean over samples.
@@ -745,12 +787,8 @@ func (r *run) step(ctx context.Context, gradients map[string][]float32, rate flo
 
 // one adds the gradients of one run.
 func (r *run) one(ctx context.Context, units []int, sum map[string][]float32) error {
-	in, err := r.batch(units)
+	in, err := r.augmented(units)
 	if err != nil {
-		return err
-	}
-	r.moveAll(in)
-	if err := r.mix(in, len(units)); err != nil {
 		return err
 	}
 	targets, err := r.targets(ctx, r.trainer.goals, in)
@@ -759,4 +797,14 @@ func (r *run) one(ctx context.Context, units []int, sum map[string][]float32) er
 	}
 	_, err = r.trainer.run(ctx, in, targets, 1/float32(r.runs), sum)
 	return err
+}
+
+// augmented reads units of samples, and moves and mixes them.
+func (r *run) augmented(units []int) (map[string]*engine.Value, error) {
+	in, err := r.batch(units)
+	if err != nil {
+		return nil, err
+	}
+	r.moveAll(in)
+	return in, r.mix(in, len(units))
 }
