@@ -52,18 +52,17 @@ func (f *alignFlags) add(cmd *cobra.Command, bases []string) {
 	addChoice(cmd, &f.refit, "refit", "refit the layers in closed form on --data, no labels needed (default: on with --data unless --align is given, which asks for transport alone)", "on", "off")
 	f.data.add(cmd, "`PATH` of a data set to work with (none: work without data); see monge --help")
 	cmd.Flags().IntVar(&f.samples, "samples", 200, "samples that channels are compared on by activations (0: all)")
-	cmd.Flags().IntVar(&f.tune, "tune", -1, "after the refit, distil what went in into the result for this many epochs on the samples of --data, no labels needed (-1: 2,000 steps, or as many as take two or three minutes on two cores; none without --data, nor under --max-drop)")
+	cmd.Flags().IntVar(&f.tune, "tune", -1, "after the refit, distil what went in into the result for this many epochs on the samples of --data or the made-up ones, no labels needed (-1: 2,000 steps, or as many as take two or three minutes on two cores; none under --max-drop)")
 	cmd.Flags().IntVar(&f.refitSamples, "refit-samples", 1000, "samples that channels are chosen and layers refitted on (0: all)")
 }
 
 // epochs turns --tune into the Tune of compress.Options and fuse.Options, where
-// zero leaves the choice to them and less asks for none. What noise teaches is
-// not worth the time.
+// zero leaves the choice to them and less asks for none.
 func (f *alignFlags) epochs() int {
 	switch {
 	case f.tune > 0:
 		return f.tune
-	case f.tune == 0 || !f.data.given():
+	case f.tune == 0:
 		return -1
 	}
 	return 0

@@ -209,7 +209,7 @@ func TestBudgets(t *testing.T) {
 	for _, share := range []string{"0.3", "0.6"} {
 		for _, budget := range []string{"--macs", "--params"} {
 			var r report.Compression
-			mustJSON(t, &r, "compress", model("cnn_a"), "-o", out(t), budget, share)
+			mustJSON(t, &r, "compress", model("cnn_a"), "-o", out(t), "--tune", "0", budget, share)
 			left := float64(r.After.MACs) / float64(r.Before.MACs)
 			if budget == "--params" {
 				left = float64(r.After.Params) / float64(r.Before.Params)
@@ -293,12 +293,12 @@ func TestOutputIsAnInput(t *testing.T) {
 	if now, err := os.ReadFile(mine); err != nil || !bytes.Equal(now, original) {
 		t.Errorf("the input was changed: %v", err)
 	}
-	must(t, "compress", mine, "-o", mine, "--keep", "0.5", "--force")
+	must(t, "compress", mine, "-o", mine, "--keep", "0.5", "--tune", "0", "--force")
 	if now, err := os.ReadFile(mine); err != nil || bytes.Equal(now, original) {
 		t.Errorf("--force changed nothing: %v", err)
 	}
 	// Another file that exists is replaced without more ado.
-	must(t, "compress", model("mlp_b"), "-o", mine, "--keep", "0.5")
+	must(t, "compress", model("mlp_b"), "-o", mine, "--keep", "0.5", "--tune", "0")
 	empty(t, dir, "mine.onnx", "link.onnx")
 }
 
@@ -462,7 +462,7 @@ func TestExternalData(t *testing.T) {
 	}
 	for _, path := range []string{half, mine} {
 		var r report.Compression
-		mustJSON(t, &r, "compress", mine, "-o", path, "--keep", "0.5", "--force")
+		mustJSON(t, &r, "compress", mine, "-o", path, "--keep", "0.5", "--tune", "0", "--force")
 		if r.After.Params >= r.Before.Params {
 			t.Errorf("%s: from %+v to %+v", path, r.Before, r.After)
 		}

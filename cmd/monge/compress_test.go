@@ -115,15 +115,15 @@ func TestMaxDrop(t *testing.T) {
 func TestMadeUpInputs(t *testing.T) {
 	data(t, "mnist_calib") // needs onnxruntime
 	var made, none report.Compression
-	mustJSON(t, &made, "compress", model("cnn_a"), "-o", out(t), "--keep", "0.5", "--no-latency")
-	if !made.Synthetic || made.RefitSamples != 500 || made.By != "activations" || made.Refit == nil {
-		t.Errorf("%+v", made.Alignment)
+	mustJSON(t, &made, "compress", model("cnn_a"), "-o", out(t), "--keep", "0.5", "--no-latency", "--tune", "1")
+	if !made.Synthetic || made.RefitSamples != 500 || made.By != "activations" || made.Refit == nil || made.Tune == nil || made.Tune.Steps == 0 {
+		t.Errorf("%+v, distilled: %+v", made.Alignment, made.Tune)
 	}
 	mustJSON(t, &none, "compress", model("cnn_a"), "-o", out(t), "--keep", "0.5", "--no-latency", "--data", "none")
-	if none.Synthetic || none.RefitSamples != 0 || none.By != "weights" || none.Refit != nil {
+	if none.Synthetic || none.RefitSamples != 0 || none.By != "weights" || none.Refit != nil || none.Tune != nil {
 		t.Errorf("--data none: %+v", none.Alignment)
 	}
-	r := run(t, "compress", model("cnn_a"), "-o", out(t), "--keep", "0.5", "--no-latency")
+	r := run(t, "compress", model("cnn_a"), "-o", out(t), "--keep", "0.5", "--no-latency", "--tune", "0")
 	if !strings.Contains(r.stderr, "500 made-up inputs (noise)") || !strings.Contains(r.stdout, "refitted on 500 made-up samples") {
 		t.Errorf("said %q and %q", r.stderr, r.stdout)
 	}

@@ -97,8 +97,8 @@ and budgets are of the model as it came.
 With --data, which needs onnxruntime and no labels, those channels stay that explain
 most of what the layers behind them compute, the layers are refitted, and the result
 is distilled from the original where that is cheap (--tune). Without --data samples
-are made up out of noise for the refit: better than nothing, but a few hundred real
-ones are better by far. --data none, or no onnxruntime: channels are merged by their
+are made up out of noise for both: better than nothing, but a few hundred real ones
+are better by far. --data none, or no onnxruntime: channels are merged by their
 weights alone.
 
 The result is judged beside the original on samples of --data that nothing else is
