@@ -38,16 +38,19 @@ func (r *Fusion) Print(w io.Writer) {
 		}
 		printLossless(w, m.Lossless, false)
 	}
-	t := newTable("<space", "<widths", "width", "<moved")
+	last := "<moved"
+	if r.Method == fuse.Union {
+		last = "<channels from each model"
+	}
+	t := newTable("<space", "<widths", "width", last)
 	for _, s := range r.Spaces {
-		var widths, moved []string
-		for i, n := range s.Widths {
-			widths = append(widths, fmt.Sprint(n))
-			if i+1 != r.Onto && !r.DryRun {
+		var moved []string
+		for i := range s.Widths {
+			if i+1 != r.Onto && !r.DryRun && r.Method != fuse.Union {
 				moved = append(moved, fmt.Sprintf("%.0f%%", 100*s.Moved[i]))
 			}
 		}
-		t.add(s.Name, strings.Join(widths, " + "), fmt.Sprint(s.Width), strings.Join(moved, ", "))
+		t.add(s.Name, sum(s.Widths), fmt.Sprint(s.Width), sum(s.From)+strings.Join(moved, ", "))
 	}
 	t.print(w)
 	fmt.Fprintln(w)
@@ -95,8 +98,17 @@ func (r *Fusion) printMethod(w io.Writer) {
 		fmt.Fprintln(w)
 	}
 	if r.Method == fuse.Union && !r.DryRun {
-		fmt.Fprintf(w, "channels from each model: %s\n\n", shares(r.Contribution))
+		fmt.Fprintf(w, "share of channels from each model: %s\n\n", shares(r.Contribution))
 	}
+}
+
+// sum writes counts as a sum.
+func sum(counts []int) string {
+	var parts []string
+	for _, n := range counts {
+		parts = append(parts, fmt.Sprint(n))
+	}
+	return strings.Join(parts, " + ")
 }
 
 func shares(v []float64) string {
