@@ -106,7 +106,7 @@ func newTrainer(ctx context.Context, m *onnxio.Model, goals []*goal, examples []
 	}
 	params := trainable(g)
 	if len(params) == 0 {
-		return nil, fmt.Errorf("%w: no weights in single precision", errUntrainable)
+		return nil, fmt.Errorf("%w: no weight in single precision that only one node reads", errUntrainable)
 	}
 	seen, err := measure(ctx, m, g, examples)
 	if err != nil {
