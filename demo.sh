@@ -20,7 +20,7 @@ cat <<'TEXT'
 
 mlp_average   the plain average of mlp_a and mlp_b, for comparison
 mlp_moved     their average after mlp_a was moved onto mlp_b by optimal transport
-mlp_fused     the same, refitted on 500 unlabelled images: what monge fuse does with data
+mlp_fused     what monge fuse makes of the two with 500 unlabelled images
 mlp_squeezed  mlp_wide moved into the widths of mlp_a
 resnet_half   resnet_a with half its channels
 TEXT
