@@ -38,6 +38,7 @@ type Data struct {
 	complete bool              // a sample is a whole set of inputs, batch axis and all
 	expected [][]*Value        // recorded outputs of each sample, if complete
 	pre      Preprocess
+	variants *variants // nil: all samples are as they are stored
 }
 
 // A column is one named array of samples.

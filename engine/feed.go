@@ -102,10 +102,11 @@ func (f *Feed) BatchSize(size int) int {
 // Batch returns the inputs for n samples from the given one on. size ≥ n is the batch size of the model: what is missing
 // is filled up by repeating the last sample.
 func (f *Feed) Batch(from, n, size int) (map[string]*Value, error) {
-	samples := make([]int, size)
-	for i := range samples {
-		samples[i] = f.data.order[from+min(i, n-1)]
+	places := make([]int, size)
+	for i := range places {
+		places[i] = f.data.order[from+min(i, n-1)]
 	}
+	samples := f.data.samplesOf(places)
 	values := make(map[string]*Value, len(f.slots))
 	for _, s := range f.slots {
 		v, err := s.read(samples)
@@ -114,6 +115,9 @@ func (f *Feed) Batch(from, n, size int) (map[string]*Value, error) {
 		}
 		v.Name = s.in.Name
 		values[s.in.Name] = v
+	}
+	if err := f.vary(places, values); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.data.name, err)
 	}
 	return values, nil
 }

@@ -18,6 +18,10 @@ const (
 	// quick is the number of samples that all candidates are fitted on first, and
 	// finalists how many of them are then fitted on the rest too.
 	quick, finalists = 250, 2
+	// judgedVariants is the number of variants of each sample held out that count
+	// too, and judgeSeed chooses them.
+	judgedVariants = 2
+	judgeSeed      = 11
 )
 
 // The balance moves from equal shares in a few steps: for two models to 0.65,
@@ -28,7 +32,9 @@ const (
 )
 
 // choose measures candidates by the divergence of the result from the parents'
-// mean prediction on held-out inputs, then makes the best of them on all inputs.
+// mean prediction on held-out inputs and variants of them (engine.Data.Varied:
+// what a candidate has kept of a parent that was trained on these very inputs
+// flatters it on them alone), then makes the best of them on all inputs.
 // Candidates are both methods, and without given weights each model whole beside
 // what is best of the others', where the result is wide enough, and, if that is
 // not best already, other balances of the better method: moved, step by step, towards the parent for
@@ -46,7 +52,7 @@ func (f *fusion) choose(ctx context.Context, method Method) (*onnxio.Model, *Rep
 		}
 		return f.finish(ctx, recipe{method: method, shares: f.votes})
 	}
-	judge, err := refit.NewJudge(ctx, f.models, f.votes, held, refit.JudgeOptions{Threads: f.o.Align.Threads, Batch: f.o.Align.Batch})
+	judge, err := refit.NewJudge(ctx, f.models, f.votes, held.Varied(judgedVariants, judgeSeed), refit.JudgeOptions{Threads: f.o.Align.Threads, Batch: f.o.Align.Batch})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -22,9 +22,9 @@ type Options struct {
 	Data *engine.Data
 	// HeldOut are inputs that tell whether the result is better than the child;
 	// neither the child's weights nor the result's must have been fitted on them
-	// (see HoldOut). Nil means that both are compared on mixtures of the data, which
-	// neither has seen; on the data themselves a refit makes no error at all where
-	// they are few.
+	// (see HoldOut). Nil means that both are compared on variants of the data
+	// (engine.Data.Varied), which neither has seen; on the data themselves a refit
+	// makes no error at all where they are few.
 	HeldOut *engine.Data
 	// Epochs is how often every input is seen; zero means 10.
 	Epochs int
@@ -97,8 +97,8 @@ type Report struct {
 	// Taps is the number of activations that were kept close to the sources'.
 	Taps int `json:"taps"`
 	// HeldOut is the number of samples that Before and After were measured on, the
-	// loss of child and result at the outputs. Zero means mixtures of those that
-	// were trained on.
+	// loss of child and result at the outputs, and on variants of them. Zero means
+	// variants of those that were trained on.
 	HeldOut int     `json:"held_out"`
 	Before  float64 `json:"loss_before"`
 	After   float64 `json:"loss_after"`
@@ -122,6 +122,10 @@ const (
 	leastHeldOut = 200
 	heldEvery    = 10
 	mostHeldOut  = 200
+	// judgedVariants is the number of variants of each sample held out that count,
+	// and judgeSeed chooses them.
+	judgedVariants = 2
+	judgeSeed      = 11
 
 	// warmUp is the number of steps over which the rate rises.
 	warmUp = 20
@@ -192,54 +196,36 @@ func Distill(ctx context.Context, child *onnxio.Model, sources []refit.Source, o
 }
 
 // judge is what the loss says about the outputs, in the mean over what is held
-// out, where the first samples fill up the last batch, or over mixtures.
+// out and variants of it. The variants count because calibration inputs are often
+// of those that the sources were trained on and know by heart, and what the child
+// has kept of that flatters it. Nothing held out: over variants of the data, the
+// same ones every time, which none has seen.
 func (r *run) judge(ctx context.Context) (float64, error) {
-	if r.o.HeldOut == nil || r.o.HeldOut.Len() == 0 {
-		return r.judgeMixtures(ctx)
+	data, first := r.o.HeldOut, 0
+	variants := judgedVariants
+	if data == nil || data.Len() == 0 {
+		data, first, variants = r.o.Data, r.o.Data.Len(), (mostHeldOut-1)/r.o.Data.Len()+1
 	}
+	data = data.Varied(variants, judgeSeed)
 	inputs, err := engine.Inputs(r.child)
 	if err != nil {
 		return 0, err
 	}
-	feed, err := r.o.HeldOut.For(inputs)
+	feed, err := data.For(inputs)
 	if err != nil {
 		return 0, err
 	}
-	all := max(1, r.o.HeldOut.Len()/r.unit)
-	total, n := 0.0, 0
-	for from := 0; from < all; from += r.units {
-		units := upTo(from + r.units)[from:]
-		for i := range units {
-			units[i] %= all
-		}
-		in, err := r.read(feed, r.o.HeldOut.Len(), units)
-		if err != nil {
-			return 0, err
-		}
-		l, err := r.loss(ctx, in)
-		if err != nil {
-			return 0, err
-		}
-		total += l
-		n++
+	units := r.starts(first, data.Len())
+	if first > 0 {
+		units = units[:min(len(units), max(1, mostHeldOut/r.unit))]
 	}
-	return total / float64(n), nil
-}
-
-// judgeMixtures is the mean loss over inputs such as those that are trained on,
-// the same ones every time.
-func (r *run) judgeMixtures(ctx context.Context) (float64, error) {
-	rng := r.rng
-	defer func() { r.rng = rng }()
-	r.rng = rand.New(rand.NewPCG(uint64(r.o.Seed), 11))
-	all := max(1, r.o.Data.Len()/r.unit)
 	total, n := 0.0, 0
-	for done := 0; done < mostHeldOut; done += r.units * r.unit {
-		units := make([]int, r.units)
-		for i := range units {
-			units[i] = r.rng.IntN(all)
+	for from := 0; from < len(units); from += r.units {
+		some := make([]int, r.units)
+		for i := range some {
+			some[i] = units[(from+i)%len(units)] // the first fill up the last batch
 		}
-		in, err := r.augmented(units)
+		in, err := r.read(feed, data.Len(), some)
 		if err != nil {
 			return 0, err
 		}
@@ -296,7 +282,6 @@ type run struct {
 	o       Options
 	sources []refit.Source
 	rng     *rand.Rand
-	feed    *engine.Feed
 	unit    int // samples that are read at once
 	units   int // read for one run
 	runs    int // per step
@@ -325,21 +310,19 @@ func (r *run) open(ctx context.Context, child *onnxio.Model) error {
 	if err != nil {
 		return err
 	}
-	if r.feed, err = r.o.Data.For(inputs); err != nil {
+	feed, err := r.o.Data.For(inputs)
+	if err != nil {
 		return err
 	}
 	batch := min(r.o.Batch, r.o.Data.Len())
 	r.unit, r.units, r.runs = 1, batch, 1
-	if fixed := r.feed.BatchSize(1); fixed > 1 || r.feed.BatchSize(2) == 1 {
+	if fixed := feed.BatchSize(1); fixed > 1 || feed.BatchSize(2) == 1 {
 		r.unit, r.units, r.runs = fixed, 1, max(1, batch/fixed)
 	}
 	var examples []map[string]*engine.Value
-	for k := range r.runs {
-		units := upTo((k + 1) * r.units)[k*r.units:]
-		if units[len(units)-1]*r.unit >= r.o.Data.Len() {
-			break
-		}
-		example, err := r.batch(units)
+	all := r.starts(0, r.o.Data.Len())
+	for k := range min(r.runs, max(1, len(all)/r.units)) {
+		example, err := r.read(feed, r.o.Data.Len(), all[k*r.units:(k+1)*r.units])
 		if err != nil {
 			return err
 		}
@@ -359,19 +342,19 @@ func (r *run) open(ctx context.Context, child *onnxio.Model) error {
 	if err := r.temperatures(ctx, goals, examples); err != nil {
 		return err
 	}
-	all := make([][]float32, len(goals))
+	seen := make([][]float32, len(goals))
 	for _, example := range examples {
 		targets, err := r.targets(ctx, goals, example)
 		if err != nil {
 			return err
 		}
 		for i, v := range targets {
-			all[i] = append(all[i], v.F32...)
+			seen[i] = append(seen[i], v.F32...)
 		}
 	}
 	for i, l := range goals {
 		if l.classes == 0 {
-			l.scale = 1 / max(variance(all[i]), math.SmallestNonzeroFloat32)
+			l.scale = 1 / max(variance(seen[i]), math.SmallestNonzeroFloat32)
 			switch {
 			case l.logits > 0 && len(r.sources) > 1:
 				l.scale *= mixtureCloseness
@@ -683,16 +666,21 @@ func variance(x []float32) float64 {
 	return squares
 }
 
-// batch reads units of samples to train on.
-func (r *run) batch(units []int) (map[string]*engine.Value, error) {
-	return r.read(r.feed, r.o.Data.Len(), units)
+// starts are the first samples of all whole units from one sample to another, or
+// the first of a unit that is to be filled up.
+func (r *run) starts(from, to int) []int {
+	out := []int{from}
+	for from += r.unit; from+r.unit <= to; from += r.unit {
+		out = append(out, from)
+	}
+	return out
 }
 
-// read reads units of so many samples and lays them behind each other.
-func (r *run) read(feed *engine.Feed, samples int, units []int) (map[string]*engine.Value, error) {
+// read reads the units that start at some of so many samples and lays them behind
+// each other.
+func (r *run) read(feed *engine.Feed, samples int, starts []int) (map[string]*engine.Value, error) {
 	out := map[string]*engine.Value{}
-	for _, u := range units {
-		from := u * r.unit
+	for _, from := range starts {
 		in, err := feed.Batch(from, min(r.unit, samples-from), r.unit)
 		if err != nil {
 			return nil, err
@@ -702,8 +690,8 @@ func (r *run) read(feed *engine.Feed, samples int, units []int) (map[string]*eng
 				c := *v
 				c.Dims = slices.Clone(v.Dims)
 				out[name] = &c
-				if len(units) > 1 && len(c.Dims) > 0 {
-					c.Dims[0] *= len(units)
+				if len(starts) > 1 && len(c.Dims) > 0 {
+					c.Dims[0] *= len(starts)
 				}
 				continue
 			}
@@ -727,12 +715,24 @@ func (r *run) train(ctx context.Context, report *Report) error {
 	for _, p := range t.params {
 		report.Parameters += p.Len()
 	}
-	all := upTo(r.o.Data.Len() / r.unit)
+	all := r.starts(r.o.Data.Len(), 2*r.o.Data.Len())
 	perEpoch := max(1, len(all)/(r.units*r.runs))
 	total := r.o.Epochs * perEpoch
 	report.Steps = total
+	inputs, err := engine.Inputs(r.child)
+	if err != nil {
+		return err
+	}
 	for epoch := range r.o.Epochs {
 		r.rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		// The sources answer for variants too, so that a few calibration inputs go a
+		// longer way (Beyer et al., Knowledge distillation: a good teacher is patient and
+		// consistent, CVPR 2022).
+		data := r.o.Data.Varied(1, r.rng.Int64())
+		feed, err := data.For(inputs)
+		if err != nil {
+			return err
+		}
 		for s := range perEpoch {
 			if err := ctx.Err(); err != nil {
 				return err
@@ -742,8 +742,11 @@ func (r *run) train(ctx context.Context, report *Report) error {
 			t.closeness = float32(1 - float64(step)/float64(total))
 			for k := range r.runs {
 				at := (s*r.runs + k) * r.units % len(all)
-				err := r.one(ctx, all[at:min(at+r.units, len(all))], sum)
+				in, err := r.read(feed, data.Len(), all[at:min(at+r.units, len(all))])
 				if err != nil {
+					return err
+				}
+				if err := r.one(ctx, in, sum); err != nil {
 					return err
 				}
 			}
@@ -786,25 +789,11 @@ func (r *run) step(ctx context.Context, gradients map[string][]float32, rate flo
 }
 
 // one adds the gradients of one run.
-func (r *run) one(ctx context.Context, units []int, sum map[string][]float32) error {
-	in, err := r.augmented(units)
-	if err != nil {
-		return err
-	}
+func (r *run) one(ctx context.Context, in map[string]*engine.Value, sum map[string][]float32) error {
 	targets, err := r.targets(ctx, r.trainer.goals, in)
 	if err != nil {
 		return err
 	}
 	_, err = r.trainer.run(ctx, in, targets, 1/float32(r.runs), sum)
 	return err
-}
-
-// augmented reads units of samples, and moves and mixes them.
-func (r *run) augmented(units []int) (map[string]*engine.Value, error) {
-	in, err := r.batch(units)
-	if err != nil {
-		return nil, err
-	}
-	r.moveAll(in)
-	return in, r.mix(in, len(units))
 }

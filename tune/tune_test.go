@@ -170,38 +170,6 @@ func TestFixedBatch(t *testing.T) {
 	}
 }
 
-// Both layouts of an image are moved alike, and values are only moved about.
-func TestMove(t *testing.T) {
-	first := noise(rand.New(rand.NewPCG(1, 1)), []int{2, 3, 8, 9})
-	last := engine.Float32(make([]float32, len(first.F32)), 2, 8, 9, 3)
-	at := func(n, c, y, x int) (int, int) { return ((n*3+c)*8+y)*9 + x, ((n*8+y)*9+x)*3 + c }
-	each := func(f func(i, j int)) {
-		for n := range 2 {
-			for c := range 3 {
-				for y := range 8 {
-					for x := range 9 {
-						f(at(n, c, y, x))
-					}
-				}
-			}
-		}
-	}
-	seen := map[float32]bool{}
-	each(func(i, j int) {
-		last.F32[j] = first.F32[i]
-		seen[first.F32[i]] = true
-	})
-	for _, v := range []*engine.Value{first, last} {
-		r := &run{rng: rand.New(rand.NewPCG(5, 5))}
-		r.move(v)
-	}
-	each(func(i, j int) {
-		if first.F32[i] != last.F32[j] || !seen[first.F32[i]] {
-			t.Fatalf("%g in one layout, %g in the other", first.F32[i], last.F32[j])
-		}
-	})
-}
-
 func encode(t *testing.T, m *onnxio.Model) []byte {
 	t.Helper()
 	b, err := m.Encode()
