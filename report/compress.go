@@ -235,13 +235,16 @@ func printTune(w io.Writer, r *tune.Report) {
 		return
 	}
 	text := fmt.Sprintf("distilled for %s on %s", plural(r.Epochs, "epoch"), plural(r.Samples, "sample"))
-	on := "them"
+	on := "variants of them"
 	if r.HeldOut > 0 {
-		on = fmt.Sprintf("%d others", r.HeldOut)
+		on = fmt.Sprintf("%d others and variants", r.HeldOut)
 	}
 	text += fmt.Sprintf(": loss on %s %.4f, before %.4f", on, r.After, r.Before)
 	if r.Kept {
 		text += "; no better, so the refitted weights stay"
+	}
+	if r.Confidence != 0 {
+		text += fmt.Sprintf("\nlogits times %.3f, to be as sure as the models are in the mean", r.Confidence)
 	}
 	fmt.Fprintf(w, "%s\n\n", text)
 }

@@ -94,7 +94,7 @@ func (r *Fusion) printMethod(w io.Writer) {
 			t.add(string(c.Method), weights, fmt.Sprint(c.Samples), fmt.Sprintf("%.4f", c.Divergence), note)
 		}
 		t.print(w)
-		fmt.Fprintln(w, "divergence: from the models' mean prediction on held-out samples, in nats, after a fit to that many others")
+		fmt.Fprintln(w, "divergence: from the models' mean prediction on held-out samples and variants, in nats, after a fit to that many others")
 		fmt.Fprintln(w)
 	}
 	if r.Method == fuse.Union && !r.DryRun {

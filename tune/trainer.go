@@ -15,6 +15,7 @@ import (
 // A trainer runs a model forwards and backwards.
 type trainer struct {
 	session *engine.Session
+	graph   *onnxio.Graph // of the model as it was
 	// params holds the parameters that are trained, by the name of the constant.
 	params map[string]*engine.Value
 	names  []string // of params, in the graph's order
@@ -121,7 +122,7 @@ func newTrainer(ctx context.Context, m *onnxio.Model, goals []*goal, examples []
 			if t.session, err = engine.Open(t.model, engine.Options{Threads: threads}); err != nil {
 				return nil, fmt.Errorf("%w: %w", errUntrainable, err)
 			}
-			t.unit = units(g, t.params, seen)
+			t.graph, t.unit = g, units(g, t.params, seen)
 			return &t.trainer, nil
 		}
 		// What lies before an operator without a rule cannot be trained.

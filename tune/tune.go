@@ -102,6 +102,9 @@ type Report struct {
 	HeldOut int     `json:"held_out"`
 	Before  float64 `json:"loss_before"`
 	After   float64 `json:"loss_after"`
+	// Confidence is what the logits of the result were multiplied by in the end, so
+	// that it is as sure as several sources are in the mean; 0 of one source.
+	Confidence float64 `json:"confidence,omitempty"`
 	// Note says why nothing was trained, "" if something was.
 	Note string `json:"note,omitempty"`
 	// Kept is set where the result was no better, and the child was returned as it
@@ -192,15 +195,30 @@ func Distill(ctx context.Context, child *onnxio.Model, sources []refit.Source, o
 	if report.Kept {
 		return out, report, nil
 	}
+	if report.Confidence, err = r.calibrate(ctx); err != nil {
+		return nil, nil, err
+	}
 	return out, report, r.trainer.store(out)
 }
 
-// judge is what the loss says about the outputs, in the mean over what is held
-// out and variants of it. The variants count because calibration inputs are often
+// judge is what the loss says about the outputs, in the mean over judged inputs.
+func (r *run) judge(ctx context.Context) (float64, error) {
+	total, n := 0.0, 0
+	err := r.judged(func(in map[string]*engine.Value) error {
+		l, err := r.loss(ctx, in)
+		total += l
+		n++
+		return err
+	})
+	return total / float64(n), err
+}
+
+// judged reads what is held out and variants of it, batch by batch. The variants
+// count because calibration inputs are often
 // of those that the sources were trained on and know by heart, and what the child
 // has kept of that flatters it. Nothing held out: over variants of the data, the
 // same ones every time, which none has seen.
-func (r *run) judge(ctx context.Context) (float64, error) {
+func (r *run) judged(do func(in map[string]*engine.Value) error) error {
 	data, first := r.o.HeldOut, 0
 	variants := judgedVariants
 	if data == nil || data.Len() == 0 {
@@ -209,17 +227,16 @@ func (r *run) judge(ctx context.Context) (float64, error) {
 	data = data.Varied(variants, judgeSeed)
 	inputs, err := engine.Inputs(r.child)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	feed, err := data.For(inputs)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	units := r.starts(first, data.Len())
 	if first > 0 {
 		units = units[:min(len(units), max(1, mostHeldOut/r.unit))]
 	}
-	total, n := 0.0, 0
 	for from := 0; from < len(units); from += r.units {
 		some := make([]int, r.units)
 		for i := range some {
@@ -227,16 +244,13 @@ func (r *run) judge(ctx context.Context) (float64, error) {
 		}
 		in, err := r.read(feed, data.Len(), some)
 		if err != nil {
-			return 0, err
+			return err
 		}
-		l, err := r.loss(ctx, in)
-		if err != nil {
-			return 0, err
+		if err := do(in); err != nil {
+			return err
 		}
-		total += l
-		n++
 	}
-	return total / float64(n), nil
+	return nil
 }
 
 // loss is what the loss says about the outputs for some inputs.
@@ -586,9 +600,20 @@ func distributions(x []float32, k int) bool {
 	return true
 }
 
-// targets are the parents' mean predictions and activations. Logits aim at the
-// same mean of probabilities as what is made of them.
+// targets are the means of the parents, Decided where they are several.
 func (r *run) targets(ctx context.Context, goals []*goal, in map[string]*engine.Value) ([]*engine.Value, error) {
+	out, err := r.means(ctx, goals, in)
+	for i, g := range goals {
+		if err == nil && g.classes > 0 && len(r.parents) > 1 {
+			refit.Decided(out[i].F32, g.classes)
+		}
+	}
+	return out, err
+}
+
+// means are the parents' mean predictions and activations. Logits aim at the same
+// mean of probabilities as what is made of them.
+func (r *run) means(ctx context.Context, goals []*goal, in map[string]*engine.Value) ([]*engine.Value, error) {
 	out := make([]*engine.Value, len(goals))
 	scores := make([][][]float32, len(goals))
 	votes := refit.Votes(r.sources)
@@ -628,11 +653,6 @@ func (r *run) targets(ctx context.Context, goals []*goal, in map[string]*engine.
 			for j := range x {
 				out[i].F32[j] += share * x[j]
 			}
-		}
-	}
-	for i, g := range goals {
-		if g.classes > 0 && len(r.parents) > 1 {
-			refit.Decided(out[i].F32, g.classes)
 		}
 	}
 	return out, nil

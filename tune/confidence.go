@@ -1,0 +1,116 @@
+package tune
+
+import (
+	"context"
+	"math"
+
+	"github.com/monge-ml/monge/engine"
+)
+
+// mostConfidence bounds what logits are multiplied and divided by.
+const mostConfidence = 8
+
+// calibrate scales the logits of a classifier with several sources by what brings
+// their probabilities nearest to the sources' mean on judged inputs, and returns
+// the factor, that of the last classifier where there are several, or 0. Targets
+// that are Decided settle ties, but leave the child surer than the sources are
+// together; a factor puts that right and changes no decision (Guo et al., On
+// calibration of modern neural networks, ICML 2017). It goes into the weights that
+// the logits are made with; where others make them too, they stay.
+func (r *run) calibrate(ctx context.Context) (factor float64, err error) {
+	if len(r.sources) < 2 {
+		return 0, nil
+	}
+	for i, g := range r.trainer.goals {
+		params := r.trainer.makers(g)
+		if params == nil {
+			continue
+		}
+		var logits, means []float32
+		err := r.judged(func(in map[string]*engine.Value) error {
+			mean, err := r.means(ctx, r.trainer.goals, in)
+			if err != nil {
+				return err
+			}
+			y, err := r.trainer.run(ctx, in, mean, 0, map[string][]float32{})
+			if err != nil {
+				return err
+			}
+			logits, means = append(logits, y[i].F32...), append(means, mean[i].F32...)
+			return nil
+		})
+		if err != nil {
+			return 0, err
+		}
+		factor = confidence(logits, means, g.classes, g.temperature)
+		for _, name := range params {
+			for j := range r.trainer.params[name].F32 {
+				r.trainer.params[name].F32[j] *= float32(factor)
+			}
+		}
+	}
+	return factor, nil
+}
+
+// makers are the trained parameters whose scale is that of a classifier's logits,
+// nil where there are none or where they are not all.
+func (t *trainer) makers(g *goal) (out []string) {
+	readers := len(t.graph.Consumers(g.tensor))
+	if t.graph.IsOutput(g.tensor) {
+		readers++
+	}
+	if g.classes == 0 || readers > 1 {
+		return nil
+	}
+	for tensor := g.tensor; ; {
+		n := t.graph.Producer(tensor)
+		next := ""
+		trained := 0
+		for _, i := range slots(n) {
+			if i >= len(n.GetInput()) || n.GetInput()[i] == "" {
+				continue
+			}
+			in := n.GetInput()[i]
+			switch {
+			case t.params[in] != nil:
+				out, trained = append(out, in), trained+1
+			case n.GetOpType() == "Add":
+				next = in
+			case i > 0 && n.GetOpType() != "MatMul":
+				return nil // a bias or weight that is not trained
+			}
+		}
+		if trained == 0 {
+			return nil
+		}
+		if next == "" {
+			return out
+		}
+		if len(t.graph.Consumers(next)) > 1 || t.graph.IsOutput(next) {
+			return nil
+		}
+		tensor = next
+	}
+}
+
+// confidence is the factor t between 1/mostConfidence and mostConfidence that
+// minimises Σ KL(p ‖ softmax(t·z/temperature)) over rows z of k logits and p of k
+// probabilities. Its derivative Σ⟨softmax(t·z) − p, z⟩ grows with t.
+func confidence(logits, means []float32, k int, temperature float64) float64 {
+	slope := func(t float64) (sum float64) {
+		q := softmaxed(logits, k, temperature/t)
+		for i, z := range logits {
+			sum += float64(q[i]-means[i]) * float64(z)
+		}
+		return sum
+	}
+	low, high := -math.Log(mostConfidence), math.Log(mostConfidence)
+	for range 40 {
+		if mid := (low + high) / 2; slope(math.Exp(mid)) > 0 {
+			high = mid
+		} else {
+			low = mid
+		}
+	}
+	return math.Exp((low + high) / 2)
+}

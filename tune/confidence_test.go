@@ -1,0 +1,122 @@
+package tune
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/refit"
+)
+
+// A factor that logits were multiplied by is found again.
+func TestConfidence(t *testing.T) {
+	const n, k, temperature = 40, 5, 3
+	rng := rand.New(rand.NewPCG(1, 2))
+	logits := make([]float32, n*k)
+	for i := range logits {
+		logits[i] = float32(temperature * 3 * rng.NormFloat64())
+	}
+	for _, want := range []float64{0.2, 0.7, 1, 5} {
+		got := confidence(logits, softmaxed(logits, k, temperature/want), k, temperature)
+		if math.Abs(got/want-1) > 1e-3 {
+			t.Errorf("%g, want %g", got, want)
+		}
+	}
+	certain := make([]float32, n*k)
+	for i := range n {
+		certain[i*k] = 1
+	}
+	if got := confidence(certain, certain, k, 1); math.Abs(got/mostConfidence-1) > 1e-3 {
+		t.Errorf("%g where nothing is sure enough, want %d", got, mostConfidence)
+	}
+}
+
+// The parameters that make the logits scale them, and nothing else.
+func TestMakers(t *testing.T) {
+	ctx := context.Background()
+	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 16})
+	found := 0
+	for _, name := range []string{"mlp_a", "cnn_a", "vgg", "resnet_optiona", "vit_a"} {
+		child, src := narrow(t, name, 0.5, d)
+		r := &run{o: Options{Data: d}, sources: []refit.Source{src}, child: child}
+		r.o.defaults()
+		if err := r.open(ctx, child); err != nil {
+			t.Fatal(err)
+		}
+		defer r.close()
+		feed, err := d.For(r.trainer.session.Inputs()[:1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, err := r.read(feed, d.Len(), r.starts(0, d.Len()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		targets, err := r.targets(ctx, r.trainer.goals, in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, g := range r.trainer.goals {
+			names := r.trainer.makers(g)
+			if names == nil {
+				continue
+			}
+			found++
+			before, err := r.trainer.run(ctx, in, targets, 0, map[string][]float32{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range names {
+				for j := range r.trainer.params[p].F32 {
+					r.trainer.params[p].F32[j] *= 2
+				}
+			}
+			after, err := r.trainer.run(ctx, in, targets, 0, map[string][]float32{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for j, y := range before[i].F32 {
+				if z := after[i].F32[j]; math.Abs(float64(z-2*y)) > 1e-4*(1+math.Abs(float64(y))) {
+					t.Fatalf("%s: %g times two is %g", name, y, z)
+				}
+			}
+		}
+	}
+	if found != 5 {
+		t.Errorf("%d of 5 models have logits that can be scaled", found)
+	}
+}
+
+// A child of two sources is in the end as sure as they are in the mean.
+func TestCalibrated(t *testing.T) {
+	ctx := context.Background()
+	fit, held := HoldOut(modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 320}))
+	child, a := narrow(t, "mlp_a", 0.5, fit)
+	_, b := narrow(t, "mlp_b", 0.5, fit)
+	a.Share, b.Share = 0.5, 0.5
+	sources := []refit.Source{a, b}
+	out, report, err := Distill(ctx, child, sources, Options{Data: fit, HeldOut: held, Epochs: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report.Kept || report.Confidence == 0 || report.Confidence == 1 {
+		t.Fatalf("%+v", *report)
+	}
+	// Once more, without training: what was scaled already stays.
+	again := &run{o: Options{Data: fit, HeldOut: held}, sources: sources, child: out}
+	again.o.defaults()
+	if err := again.open(ctx, out); err != nil {
+		t.Fatal(err)
+	}
+	defer again.close()
+	factor, err := again.calibrate(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if math.Abs(factor-1) > 1e-3 {
+		t.Errorf("scaled by %g, and then by %g", report.Confidence, factor)
+	}
+}
