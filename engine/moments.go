@@ -148,17 +148,9 @@ func (c *collector) collect(ctx context.Context) error {
 
 // batch adds one batch of the flow.
 func (c *collector) batch(ctx context.Context, i int) error {
-	in, err := c.flow.Batch(i, c.reading.Tensor)
+	values, err := c.values(i)
 	if err != nil {
 		return err
-	}
-	values := []*Value{in[c.reading.Tensor]}
-	for _, t := range c.targets {
-		v, err := t.batch(i)
-		if err != nil {
-			return err
-		}
-		values = append(values, v)
 	}
 	shape, err := c.shapeOf(values)
 	if err != nil {

@@ -240,6 +240,7 @@ func TestMomentsConv(t *testing.T) {
 				if len(got) != c.group {
 					t.Fatalf("%d results for %d groups", len(got), c.group)
 				}
+				sameRows(t, f, engine.Reading{Tensor: "x", Conv: w}, engine.Target{Flow: f, Tensor: "y", Axis: 1}, got)
 				for g, m := range got {
 					var x, y [][]float64
 					for i := range f.Batches() {
@@ -356,8 +357,43 @@ func TestMomentsLinear(t *testing.T) {
 				x, y = append(x, rowsOf(v["x"], c.xAxis)...), append(y, rowsOf(v["y"], c.yAxis)...)
 			}
 			same(t, got[0], sums(x, y))
+			sameRows(t, f, engine.Reading{Tensor: "x", Axis: c.xAxis}, engine.Target{Flow: f, Tensor: "y", Axis: c.yAxis}, got)
 		})
 	}
+}
+
+// sameRows compares the moments of rows, as CollectRows gives them, with what CollectMoments gives.
+func sameRows(t *testing.T, f *engine.Flow, r engine.Reading, y engine.Target, want []*engine.Moments) {
+	t.Helper()
+	n, d, err := engine.CountRows(f, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := engine.CollectRows(t.Context(), f, r, []engine.Target{y}, engine.MomentOptions{})
+	if len(want) > 1 {
+		if err == nil || d != 0 {
+			t.Errorf("%d rows of %d where there are groups, error %v", n, d, err)
+		}
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n != got.N || d != got.D || int64(n) != want[0].Rows {
+		t.Errorf("%d rows of %d counted, %d of %d collected, %d summed", n, d, got.N, got.D, want[0].Rows)
+	}
+	var xs, ys [][]float64
+	for i := range got.N {
+		var x, y []float64
+		for _, v := range got.X[i*got.D:][:got.D] {
+			x = append(x, float64(v))
+		}
+		for _, v := range got.Y[i*got.O:][:got.O] {
+			y = append(y, float64(v))
+		}
+		xs, ys = append(xs, x), append(ys, y)
+	}
+	same(t, want[0], sums(xs, ys))
 }
 
 // A Gemm with transA reads columns.

@@ -15,14 +15,55 @@ const heldEvery = 5
 // beyond it a seeded subset of positions is used.
 const maxMACs = 60e9
 
+// reading says how a layer reads its input.
+func (l *layer) reading(w *weights) (engine.Reading, error) {
+	reading := engine.Reading{Tensor: l.input, Axis: -1}
+	var err error
+	if l.node.GetOpType() == "Conv" {
+		reading.Conv, err = engine.WindowOf(l.node, w.dims)
+	}
+	return reading, err
+}
+
+// few reports whether a layer's input has fewer rows, over all samples and positions, than it has values in each.
+func (r *run) few(l *layer, w *weights) (bool, error) {
+	reading, err := l.reading(w)
+	if err != nil || l.groups != 1 {
+		return false, err
+	}
+	n, d, err := engine.CountRows(r.child, reading)
+	return n < d, err
+}
+
+// collectRows gathers a layer's input and target, from the batches for fitting and those held out.
+func (r *run) collectRows(ctx context.Context, l *layer, t *target, w *weights) (train, held *rows, err error) {
+	reading, err := l.reading(w)
+	if err != nil {
+		return nil, nil, err
+	}
+	hold := r.child.Batches() >= heldEvery
+	gather := func(heldOut bool) (*rows, error) {
+		s, err := engine.CollectRows(ctx, r.child, reading, []engine.Target{{Values: t.batch, Axis: l.axis}}, engine.MomentOptions{
+			Batches: func(i int) bool { return !hold || (i%heldEvery == heldEvery-1) == heldOut },
+		})
+		if err != nil {
+			return nil, err
+		}
+		return &rows{n: s.N, d: s.D, o: s.O, x: s.X, y: s.Y}, nil
+	}
+	if train, err = gather(false); err != nil || !hold {
+		return train, train, err
+	}
+	held, err = gather(true)
+	return train, held, err
+}
+
 // collect sums the moments of a layer's input and target, per group, over the
 // batches for fitting and those held out.
 func (r *run) collect(ctx context.Context, l *layer, t *target, w *weights) (train, held []*moments, err error) {
-	reading := engine.Reading{Tensor: l.input, Axis: -1}
-	if l.node.GetOpType() == "Conv" {
-		if reading.Conv, err = engine.WindowOf(l.node, w.dims); err != nil {
-			return nil, nil, err
-		}
+	reading, err := l.reading(w)
+	if err != nil {
+		return nil, nil, err
 	}
 	targets := []engine.Target{{Values: t.batch, Axis: l.axis}}
 	hold := r.child.Batches() >= heldEvery

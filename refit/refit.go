@@ -65,8 +65,9 @@ type Options struct {
 	// Batch is the number of samples run at once; zero lets the refit choose.
 	Batch int
 	// MaxInputs is the largest number of inputs (channels × kernel positions) of
-	// a layer that is fitted; wider layers get their channels' means and
-	// deviations repaired instead. Zero means 6,000.
+	// a layer that is fitted from sums; wider layers get their channels' means and
+	// deviations repaired instead. Zero means 6,000. Layers that see fewer rows
+	// (samples × positions) than they have inputs are fitted whatever their width.
 	MaxInputs int
 	// Progress, if set, is told how many layers of how many are done.
 	Progress func(done, total int)
@@ -301,10 +302,15 @@ func (r *run) fitWeights(ctx context.Context, l *layer, t *target, out *Layer) e
 			return r.write(l, w)
 		}
 	}
-	if w.inputs > r.o.MaxInputs {
+	few, err := r.few(l, w)
+	switch {
+	case err != nil:
+	case few:
+		err = r.fitRows(ctx, l, t, w, out)
+	case w.inputs > r.o.MaxInputs:
 		out.Note = errWide.Error()
 		err = r.repair(ctx, l, t, w)
-	} else {
+	default:
 		err = r.fit(ctx, l, t, w, out)
 	}
 	if err != nil {
@@ -323,6 +329,23 @@ func (r *run) last(i int, l *layer) bool {
 		}
 	}
 	return true
+}
+
+// fitRows solves for the layer's weights where there are fewer rows than inputs.
+func (r *run) fitRows(ctx context.Context, l *layer, t *target, w *weights, out *Layer) error {
+	train, held, err := r.collectRows(ctx, l, t, w)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	defer func() { r.solving += time.Since(start) }()
+	best, lambda, before, after := chooseOnRows(train, held, w.group(0))
+	w.setGroup(0, best)
+	out.Before, out.After = before, after
+	if !math.IsInf(lambda, 1) {
+		out.Strength = lambda
+	}
+	return nil
 }
 
 // fit solves for the layer's weights, group by group.

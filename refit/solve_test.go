@@ -8,8 +8,8 @@ import (
 	"gonum.org/v1/gonum/mat"
 )
 
-// rows makes n rows of x (d values) and y = W·x + b + noise, and their moments.
-func rows(seed uint64, n, d, o int, noise float64) (x, y *mat.Dense, truth fit, m *moments) {
+// sample makes n rows of x (d values) and y = W·x + b + noise, and their moments.
+func sample(seed uint64, n, d, o int, noise float64) (x, y *mat.Dense, truth fit, m *moments) {
 	rng := rand.New(rand.NewPCG(seed, 5))
 	x, y = mat.NewDense(n, d, nil), mat.NewDense(n, o, nil)
 	truth = fit{w: make([]float64, o*d), b: make([]float64, o)}
@@ -49,7 +49,7 @@ func rows(seed uint64, n, d, o int, noise float64) (x, y *mat.Dense, truth fit, 
 func zero(f fit) fit { return fit{w: make([]float64, len(f.w)), b: make([]float64, len(f.b))} }
 
 func TestRidgeFindsTheTruth(t *testing.T) {
-	_, _, truth, m := rows(1, 400, 7, 3, 0)
+	_, _, truth, m := sample(1, 400, 7, 3, 0)
 	got, err := m.ridge(1e-10, zero(truth))
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +67,7 @@ func TestRidgeFindsTheTruth(t *testing.T) {
 }
 
 func TestStrongRidgeKeepsThePrior(t *testing.T) {
-	_, _, truth, m := rows(2, 200, 5, 2, 0.01)
+	_, _, truth, m := sample(2, 200, 5, 2, 0.01)
 	got, err := m.ridge(1e9, truth)
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +80,7 @@ func TestStrongRidgeKeepsThePrior(t *testing.T) {
 }
 
 func TestSquaredErrorFromSums(t *testing.T) {
-	x, y, truth, m := rows(3, 150, 6, 4, 0.5)
+	x, y, truth, m := sample(3, 150, 6, 4, 0.5)
 	for _, f := range []fit{truth, zero(truth), {w: truth.w}} {
 		want := 0.0
 		for r := range 150 {
@@ -102,8 +102,8 @@ func TestSquaredErrorFromSums(t *testing.T) {
 }
 
 func TestMomentsAddUp(t *testing.T) {
-	_, _, truth, a := rows(4, 80, 4, 2, 0.1)
-	_, _, _, b := rows(5, 60, 4, 2, 0.1)
+	_, _, truth, a := sample(4, 80, 4, 2, 0.1)
+	_, _, _, b := sample(5, 60, 4, 2, 0.1)
 	want := a.squaredError(truth) + b.squaredError(truth)
 	a.add(b)
 	if got := a.squaredError(truth); math.Abs(got-want) > 1e-9*want {
@@ -114,7 +114,7 @@ func TestMomentsAddUp(t *testing.T) {
 // Outputs of a fit vary as much as their targets, also where inputs explain
 // only part of them.
 func TestFitKeepsDeviations(t *testing.T) {
-	x, _, truth, m := rows(6, 3000, 5, 2, 1.0)
+	x, _, truth, m := sample(6, 3000, 5, 2, 1.0)
 	f, err := m.ridge(1e-6, zero(truth))
 	if err != nil {
 		t.Fatal(err)
@@ -138,7 +138,7 @@ func TestFitKeepsDeviations(t *testing.T) {
 }
 
 func TestChooseTakesThePriorWhereNothingIsBetter(t *testing.T) {
-	_, _, truth, train := rows(7, 30, 20, 2, 0.5)
+	_, _, truth, train := sample(7, 30, 20, 2, 0.5)
 	// Held-out rows that the prior predicts exactly.
 	held := &moments{n: train.n, d: 20, o: 2, sumX: train.sumX, xx: train.xx, sumY: make([]float64, 2), xy: make([]float64, 40), yy: make([]float64, 2)}
 	for k := range 2 {

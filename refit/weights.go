@@ -25,7 +25,6 @@ func (r *run) read(l *layer) (*weights, error) {
 		return nil, err
 	}
 	w := &weights{groups: l.groups, typ: t.Type, dims: t.Dims, alpha: 1, beta: 1}
-	v := t.Float64()
 	switch l.node.GetOpType() {
 	case "Gemm":
 		w.alpha, w.beta = float64(onnxio.AttrFloat(l.node, "alpha", 1)), float64(onnxio.AttrFloat(l.node, "beta", 1))
@@ -40,15 +39,15 @@ func (r *run) read(l *layer) (*weights, error) {
 	if w.transposed {
 		w.outputs = t.Dims[1]
 	}
-	if w.outputs == 0 || len(v) == 0 {
+	if w.outputs == 0 || t.Len() == 0 {
 		return nil, fmt.Errorf("weight %q is empty", l.weight)
 	}
-	w.inputs = len(v) / w.outputs
-	w.w = make([]float64, len(v))
-	for o := range w.outputs {
-		for i := range w.inputs {
-			w.w[o*w.inputs+i] = v[w.at(o, i)] * w.alpha
-		}
+	w.inputs = t.Len() / w.outputs
+	w.w = make([]float64, t.Len())
+	if t.F32 != nil { // not as doubles first: the layer may be most of the model
+		fill(w, t.F32)
+	} else {
+		fill(w, t.Float64())
 	}
 	if l.bias != "" {
 		b, err := r.model.Tensor(r.graph.Constant(l.bias))
@@ -64,6 +63,34 @@ func (r *run) read(l *layer) (*weights, error) {
 		}
 	}
 	return w, nil
+}
+
+// fill sets w.w from a weight as it is stored.
+func fill[T float32 | float64](w *weights, v []T) {
+	for o := range w.outputs {
+		for i := range w.inputs {
+			w.w[o*w.inputs+i] = float64(v[w.at(o, i)]) * w.alpha
+		}
+	}
+}
+
+// gather is the inverse.
+func gather[T float32 | float64](w *weights) []T {
+	v := make([]T, len(w.w))
+	for o := range w.outputs {
+		for i := range w.inputs {
+			v[w.at(o, i)] = T(w.w[o*w.inputs+i] / w.alpha)
+		}
+	}
+	return v
+}
+
+// tensor is the weight as it is stored.
+func (w *weights) tensor(name string) *onnxio.Tensor {
+	if w.typ == onnxio.Float {
+		return &onnxio.Tensor{Name: name, Type: w.typ, Dims: w.dims, F32: gather[float32](w)}
+	}
+	return onnxio.NewTensor(name, w.typ, w.dims, gather[float64](w))
 }
 
 // at is where weight (o, i) is stored.
@@ -94,13 +121,7 @@ func (w *weights) setGroup(g int, f fit) {
 
 // write stores a layer's parameters in the model.
 func (r *run) write(l *layer, w *weights) error {
-	v := make([]float64, len(w.w))
-	for o := range w.outputs {
-		for i := range w.inputs {
-			v[w.at(o, i)] = w.w[o*w.inputs+i] / w.alpha
-		}
-	}
-	if err := r.graph.SetConstant(onnxio.NewTensor(l.weight, w.typ, w.dims, v)); err != nil {
+	if err := r.graph.SetConstant(w.tensor(l.weight)); err != nil {
 		return err
 	}
 	if w.b == nil {

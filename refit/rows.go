@@ -1,0 +1,234 @@
+package refit
+
+import (
+	"math"
+
+	"gonum.org/v1/gonum/floats"
+
+	"github.com/monge-ml/monge/internal/dense"
+)
+
+// rows are n samples of what a layer reads (x: d values) and of what it should compute (y: o values). Where n is
+// less than d they hold all that the sums would say, in less memory, and n×n systems take the place of d×d ones.
+type rows struct {
+	n, d, o int
+	x, y    []float32
+	mean    []float64 // that was taken off x; nil as long as none was
+}
+
+// centre takes a mean off x, for good.
+func (r *rows) centre(mean []float64) {
+	for i := range r.n {
+		row := r.x[i*r.d:][:r.d]
+		for j, m := range mean {
+			if r.mean != nil {
+				m -= r.mean[j]
+			}
+			row[j] = float32(float64(row[j]) - m)
+		}
+	}
+	r.mean = mean
+}
+
+// means returns those of x, as it came, and of y.
+func (r *rows) means() (x, y []float64) {
+	x, y = columnMeans(r.x, r.d), columnMeans(r.y, r.o)
+	if r.mean != nil {
+		floats.Add(x, r.mean)
+	}
+	return x, y
+}
+
+func columnMeans(v []float32, k int) []float64 {
+	out := make([]float64, k)
+	for i := 0; i < len(v); i += k {
+		for j, x := range v[i : i+k] {
+			out[j] += float64(x)
+		}
+	}
+	floats.Scale(float64(k)/float64(len(v)), out)
+	return out
+}
+
+// variation is Σ‖y − ȳ‖².
+func (r *rows) variation() float64 {
+	total := 0.0
+	for _, v := range r.deviations() {
+		total += v * float64(r.n)
+	}
+	return total
+}
+
+// deviations are the variances of the components of y.
+func (r *rows) deviations() []float64 {
+	mean, out := columnMeans(r.y, r.o), make([]float64, r.o)
+	for i, y := range r.y {
+		d := float64(y) - mean[i%r.o]
+		out[i%r.o] += d * d / float64(r.n)
+	}
+	return out
+}
+
+// join takes in the samples of others, centred alike.
+func (r *rows) join(other *rows) {
+	r.x, r.y, r.n = append(r.x, other.x...), append(r.y, other.y...), r.n+other.n
+}
+
+// times is x·Wᵀ, n×o.
+func (r *rows) times(w []float64) dense.Matrix[float64] {
+	out := dense.New[float64](r.n, r.o, nil)
+	dense.AddMul(out, 1, dense.New(r.n, r.d, r.x), dense.New(r.o, r.d, w).T())
+	return out
+}
+
+// dual is a fit in terms of samples. With X centred where there is a bias, K = X·Xᵀ and R = Y − X·W₀ᵀ, the solution of
+// normal.ridge is
+//
+//	W = W₀ + Cᵀ·X,   (K + n·l·I)·C = R
+//
+// (kernel ridge regression; Saunders, Gammerman & Vovk, Ridge Regression Learning Algorithm in Dual Variables, 1998),
+// and what it predicts for the samples is Y − n·l·C.
+type dual struct {
+	r      *rows
+	prior  fit
+	meanY  []float64 // taken off y; zeros where there is no bias
+	spread []float64 // variances of y
+	k, res dense.Matrix[float64]
+	trace  float64
+}
+
+// newDual centres the samples.
+func newDual(r *rows, prior fit) *dual {
+	q := &dual{r: r, prior: prior, meanY: make([]float64, r.o), spread: r.deviations()}
+	if prior.b != nil {
+		var meanX []float64
+		meanX, q.meanY = r.means()
+		r.centre(meanX)
+	}
+	q.k = dense.New[float64](r.n, r.n, nil)
+	dense.AddGram(q.k, 1, dense.New(r.n, r.d, r.x))
+	dense.Mirror(q.k)
+	for i := range r.n {
+		q.trace += q.k.Data[i*r.n+i] / float64(r.n)
+	}
+	q.res = r.times(prior.w)
+	for i, p := range q.res.Data {
+		q.res.Data[i] = float64(r.y[i]) - q.meanY[i%r.o] - p
+	}
+	return q
+}
+
+// solve returns C for a strength λ relative to tr G/d, and the factors that restore the deviations of the outputs (see
+// normal.restoreSpread). ok is false where nothing can be learnt.
+func (q *dual) solve(lambda float64) (c dense.Matrix[float64], scale []float64, ok bool) {
+	n, o := q.r.n, q.r.o
+	if !(q.trace > 0) || math.IsInf(q.trace, 0) {
+		return c, nil, false
+	}
+	l := lambda * q.trace / float64(q.r.d) * float64(n)
+	chol := dense.New[float64](n, n, nil)
+	for tries := 0; ; tries++ {
+		copy(chol.Data, q.k.Data)
+		for i := range n {
+			chol.Data[i*n+i] += l
+		}
+		if dense.Cholesky(chol) {
+			break
+		}
+		if tries == 12 {
+			return c, nil, false
+		}
+		l *= 10
+	}
+	c = dense.New(n, o, append([]float64{}, q.res.Data...))
+	dense.SolveCholesky(chol, c)
+	have := make([]float64, o)
+	for i, v := range c.Data {
+		p := float64(q.r.y[i]) - q.meanY[i%o] - l*v
+		have[i%o] += p * p / float64(n)
+	}
+	scale = make([]float64, o)
+	for k, h := range have {
+		scale[k] = 1
+		if h > 0 && q.spread[k] > 0 {
+			scale[k] = min(math.Sqrt(q.spread[k]/h), maxSpread)
+		}
+	}
+	return c, scale, true
+}
+
+// fit carries a solution out, over the weights of the prior.
+func (q *dual) fit(c dense.Matrix[float64], scale []float64) fit {
+	w := dense.New(q.r.o, q.r.d, q.prior.w)
+	dense.AddMul(w, 1, c.T(), dense.New(q.r.n, q.r.d, q.r.x))
+	for k, s := range scale {
+		floats.Scale(s, w.Data[k*q.r.d:][:q.r.d])
+	}
+	out := fit{w: w.Data}
+	if q.prior.b != nil {
+		out.b = make([]float64, q.r.o)
+		for k := range out.b {
+			out.b[k] = q.meanY[k] - floats.Dot(w.Data[k*q.r.d:][:q.r.d], q.r.mean)
+		}
+	}
+	return out
+}
+
+// chooseOnRows is choose for samples. It centres them, joins held to train, and writes over the prior's weights.
+func chooseOnRows(train, held *rows, prior fit) (best fit, lambda, before, after float64) {
+	variation := max(held.variation(), math.SmallestNonzeroFloat64)
+	equations := newDual(train, prior)
+	offset := make([]float64, train.o) // of the prior's predictions
+	if prior.b != nil {
+		if held != train {
+			held.centre(train.mean)
+		}
+		for k := range offset {
+			offset[k] = prior.b[k] + floats.Dot(prior.w[k*train.d:][:train.d], train.mean)
+		}
+	}
+	// What the prior predicts for held-out samples, and by how much their inputs are like those of the others.
+	now := held.times(prior.w)
+	like := dense.New[float64](held.n, train.n, nil)
+	dense.AddMul(like, 1, dense.New(held.n, held.d, held.x), dense.New(train.n, train.d, train.x).T())
+	before = held.squaredError(now.Data, nil, offset) / variation
+	after, lambda = before, math.Inf(1)
+	for _, l := range strengths {
+		c, scale, ok := equations.solve(l)
+		if !ok {
+			continue
+		}
+		predicted := dense.New(held.n, held.o, append([]float64{}, now.Data...))
+		dense.AddMul(predicted, 1, like, c)
+		if e := held.squaredError(predicted.Data, scale, equations.meanY) / variation; e < after {
+			after, lambda = e, l
+		}
+	}
+	if math.IsInf(lambda, 1) {
+		return prior, lambda, before, before
+	}
+	if held != train {
+		train.join(held)
+		equations = newDual(train, prior)
+	}
+	c, scale, ok := equations.solve(lambda)
+	if !ok {
+		return prior, math.Inf(1), before, before
+	}
+	return equations.fit(c, scale), lambda, before, after
+}
+
+// squaredError is Σ‖y − scale·p − offset‖² of predictions p, n×o; a nil scale is one.
+func (r *rows) squaredError(p, scale, offset []float64) float64 {
+	total := 0.0
+	for i, y := range r.y {
+		k := i % r.o
+		v := p[i]
+		if scale != nil {
+			v *= scale[k]
+		}
+		d := float64(y) - v - offset[k]
+		total += d * d
+	}
+	return total
+}

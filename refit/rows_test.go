@@ -1,0 +1,116 @@
+package refit
+
+import (
+	"math"
+	"slices"
+	"testing"
+)
+
+// half splits samples in two, and returns them as rows and as sums. Without a bias the truth has none.
+func half(seed uint64, n, d, o int, bias bool, noise float64) (r [2]*rows, m [2]*moments, truth fit) {
+	x, y, truth, _ := sample(seed, n, d, o, noise)
+	if !bias {
+		y.Apply(func(_, k int, v float64) float64 { return v - truth.b[k] }, y)
+		truth.b = nil
+	}
+	for part := range r {
+		r[part] = &rows{d: d, o: o}
+		m[part] = &moments{d: d, o: o, sumX: make([]float64, d), sumY: make([]float64, o), xx: make([]float64, d*d), xy: make([]float64, d*o), yy: make([]float64, o)}
+		for i := part * n / 2; i < (part+1)*n/2; i++ {
+			r[part].add(m[part], x.RawRowView(i), y.RawRowView(i))
+		}
+	}
+	return r, m, truth
+}
+
+func (r *rows) add(m *moments, x, y []float64) {
+	r.n++
+	m.n++
+	for _, v := range x {
+		r.x = append(r.x, float32(v))
+	}
+	for _, v := range y {
+		r.y = append(r.y, float32(v))
+	}
+	rx, ry := r.x[len(r.x)-r.d:], r.y[len(r.y)-r.o:]
+	for i, v := range rx {
+		m.sumX[i] += float64(v)
+		for j, u := range rx {
+			m.xx[i*m.d+j] += float64(v) * float64(u)
+		}
+		for k, u := range ry {
+			m.xy[i*m.o+k] += float64(v) * float64(u)
+		}
+	}
+	for k, v := range ry {
+		m.sumY[k] += float64(v)
+		m.yy[k] += float64(v) * float64(v)
+	}
+}
+
+// Rows and sums are two ways to the same fit.
+func TestRowsAgreeWithSums(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		n, d  int
+		bias  bool
+		noise float64
+	}{
+		{"fewer samples than inputs", 40, 60, true, 0.1},
+		{"fewer, without a bias", 40, 60, false, 0.1},
+		{"more", 80, 20, true, 0.5},
+		{"more, without a bias", 80, 20, false, 0.5},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r, m, truth := half(11, c.n, c.d, 5, c.bias, c.noise)
+			prior := fit{w: slices.Clone(truth.w), b: truth.b}
+			for i := range prior.w {
+				prior.w[i] += 2 * math.Sin(float64(i))
+			}
+			want, lambda, before, after, err := choose(m[0], m[1], prior)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, l, b, a := chooseOnRows(r[0], r[1], fit{w: slices.Clone(prior.w), b: prior.b})
+			if l != lambda || math.IsInf(l, 1) {
+				t.Errorf("strength %g, from sums %g", l, lambda)
+			}
+			if math.Abs(b-before) > 1e-5*before || math.Abs(a-after) > 1e-5*after {
+				t.Errorf("error %g → %g, from sums %g → %g", b, a, before, after)
+			}
+			closeTo(t, "weight", got.w, want.w)
+			closeTo(t, "bias", got.b, want.b)
+		})
+	}
+}
+
+func closeTo(t *testing.T, what string, got, want []float64) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%d of %s, want %d", len(got), what, len(want))
+	}
+	for i, v := range want {
+		if math.Abs(got[i]-v) > 2e-5*max(1, math.Abs(v)) {
+			t.Errorf("%s %d is %g, want %g", what, i, got[i], v)
+		}
+	}
+}
+
+// The same samples serve both ends where there are too few to hold some out.
+func TestRowsWithoutHoldingOut(t *testing.T) {
+	r, _, truth := half(12, 20, 30, 3, true, 0)
+	prior := zero(truth)
+	_, lambda, before, after := chooseOnRows(r[0], r[0], prior)
+	if math.IsInf(lambda, 1) || !(after < 0.01*before) {
+		t.Errorf("strength %g, error %g → %g", lambda, before, after)
+	}
+}
+
+func TestRowsThatDoNotVary(t *testing.T) {
+	r := &rows{n: 2, d: 3, o: 1, x: []float32{1, 2, 3, 1, 2, 3}, y: []float32{1, 2}}
+	prior := fit{w: []float64{1, 0, 0}, b: []float64{0}}
+	best, lambda, before, after := chooseOnRows(r, r, prior)
+	if !math.IsInf(lambda, 1) || before != after || best.w[0] != 1 {
+		t.Errorf("strength %g, error %g → %g, weights %v", lambda, before, after, best.w)
+	}
+}
