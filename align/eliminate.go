@@ -132,12 +132,7 @@ func rank(readers []*reader, least int, pieces []int, stay []bool) *elimination 
 	for _, r := range readers {
 		own, total := make([]float64, n), 0.0
 		for p := range n {
-			mean := r.sum[p] / r.rows
-			v := r.gram[p*n+p] / r.rows
-			if r.affine {
-				v -= mean * mean
-			}
-			own[p] = max(v, 0) * r.sens.At(p, p)
+			own[p] = max(r.variance(p), 0) * r.sens.own[p]
 			total += own[p]
 		}
 		if total > 0 {

@@ -145,10 +145,10 @@ func TestSquareRoot(t *testing.T) {
 // channel of every piece.
 func TestRank(t *testing.T) {
 	n := 6
-	r := &reader{n: n, rows: 1, sum: make([]float64, n), gram: make([]float64, n*n), sens: mat.NewSymDense(n, nil)}
+	r := &reader{n: n, rows: 1, sum: make([]float64, n), gram: make([]float64, n*n), sens: sensitivity{own: make([]float64, n)}}
 	for p, v := range []float64{5, 1, 4, 3, 0.5, 0.25} {
 		r.gram[p*n+p] = v
-		r.sens.SetSym(p, p, 2)
+		r.sens.own[p] = 2
 	}
 	e := rank([]*reader{r}, 2, []int{0, 4, 6}, nil)
 	if want := []int{5, 1, 3, 2}; !slices.Equal(e.removed, want) {

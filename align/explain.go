@@ -23,73 +23,6 @@ type Evidence struct {
 	order   []*elimination // by group, once it has been made
 }
 
-// A reader is one consumer's view of a space of n channels.
-type reader struct {
-	n    int
-	rows float64
-	sum  []float64 // Σ h
-	gram []float64 // Σ h hᵀ, n×n, lower triangle
-	// sens is S = Σ w wᵀ over the consumer's outputs and taps: how errors of the
-	// channels add up in what it computes.
-	sens *mat.SymDense
-	// affine: the consumer has, or can take, a bias, so that constant parts of
-	// channels cost nothing.
-	affine bool
-	// widths are the parties' numbers of channels, energy their shares of what is
-	// to be explained.
-	widths []int
-	energy []float64
-	// exact is the consumer's own least-squares problem, kernel taps told apart;
-	// nil where only channels were observed.
-	exact *lens
-}
-
-// lens is the consumer's problem as far as it was observed: exact, or with S
-// standing for its weights.
-func (c *reader) lens() *lens {
-	if c.exact != nil {
-		return c.exact
-	}
-	cov := c.covariance()
-	l := &lens{gram: cov, w: squareRoot(c.balanced(cov))}
-	for i := range c.n {
-		l.blocks = append(l.blocks, []int{i})
-	}
-	return l
-}
-
-// balanced is the sensitivity with each party's block scaled so that the party
-// counts with its energy, whatever the scale of its activations.
-func (c *reader) balanced(cov *mat.SymDense) *mat.SymDense {
-	if len(c.widths) < 2 {
-		return c.sens
-	}
-	out := mat.NewSymDense(c.n, nil)
-	at := 0
-	for p, w := range c.widths {
-		total := 0.0
-		for i := at; i < at+w; i++ {
-			for j := at; j < at+w; j++ {
-				total += cov.At(i, j) * c.sens.At(i, j)
-			}
-		}
-		scale := c.energy[p]
-		if scale == 0 {
-			scale = 1
-		}
-		if total > 0 {
-			scale /= total
-		}
-		for i := at; i < at+w; i++ {
-			for j := i; j < at+w; j++ {
-				out.SetSym(i, j, scale*c.sens.At(i, j))
-			}
-		}
-		at += w
-	}
-	return out
-}
-
 // maxRows bounds the positions that one second-moment matrix is made from.
 const maxRows = 20000
 
@@ -130,14 +63,24 @@ func Observe(ctx context.Context, parties []Party, spaces []*coupling.Space, o O
 		ev := &Evidence{readers: make([][]*reader, sp.Groups)}
 		out[sp] = ev
 		var sides [][]*consumer
+		know, total := anyForm, 0
+		for i := range parties {
+			total += parties[i].space(sp).Width
+		}
+		switch {
+		case total > maxEliminate:
+			know = diagonal
+		case len(parties) > 1:
+			know = whole
+		}
 		for i := range parties {
 			p := &parties[i]
-			c, err := p.Subject.consumersOf(p.space(sp))
+			c, err := p.Subject.consumersOf(p.space(sp), know)
 			if err != nil {
 				return nil, err
 			}
 			if len(c) == 0 && len(parties) > 1 { // somebody has to give the channels
-				c = p.Subject.producersOf(p.space(sp))
+				c = p.Subject.producersOf(p.space(sp), know)
 			}
 			sides = append(sides, c)
 			if len(c) != len(sides[0]) {
@@ -148,12 +91,12 @@ func Observe(ctx context.Context, parties []Party, spaces []*coupling.Space, o O
 			v := &view{}
 			for g := range sp.Groups {
 				n := 0
-				var blocks []*mat.SymDense
+				var blocks []sensitivity
 				for _, side := range sides {
 					n += side[k].seen.space.Width
 					blocks = append(blocks, side[k].sens[g])
 				}
-				r := &reader{n: n, sum: make([]float64, n), gram: make([]float64, n*n), sens: blockDiagonal(blocks), affine: sides[0][k].affine}
+				r := &reader{n: n, sum: make([]float64, n), sens: blockDiagonal(blocks), affine: sides[0][k].affine}
 				for i, side := range sides {
 					r.widths = append(r.widths, side[k].seen.space.Width)
 					r.energy = append(r.energy, parties[i].Energy)
@@ -224,13 +167,23 @@ func Observe(ctx context.Context, parties []Party, spaces []*coupling.Space, o O
 type consumer struct {
 	use    coupling.Use
 	seen   seen
-	sens   []*mat.SymDense
+	sens   []sensitivity
 	affine bool
 }
 
+// detail says how much is to be known about a sensitivity.
+type detail uint8
+
+const (
+	nothing  detail = iota
+	diagonal        // sensitivity.own
+	anyForm         // and S, or a smaller factor of it
+	whole           // and S
+)
+
 // consumersOf lists the consumers of a space that can be observed, in the order
 // of its uses.
-func (s *Subject) consumersOf(sp *coupling.Space) ([]*consumer, error) {
+func (s *Subject) consumersOf(sp *coupling.Space, know detail) ([]*consumer, error) {
 	var out []*consumer
 	done := map[string]bool{}
 	for _, u := range sp.Consumers() {
@@ -242,7 +195,10 @@ func (s *Subject) consumersOf(sp *coupling.Space) ([]*consumer, error) {
 		done[in+"|"+u.Tensor] = true
 		c := &consumer{use: u, seen: seen{sp, in, axis, places}, affine: u.Node.GetOpType() != "MatMul"}
 		for g := range sp.Groups {
-			sens, err := s.sensitivity(sp, u, g)
+			if know == nothing {
+				break
+			}
+			sens, err := s.sensitivity(sp, u, g, know)
 			if err != nil {
 				return nil, err
 			}
@@ -257,7 +213,7 @@ func (s *Subject) consumersOf(sp *coupling.Space) ([]*consumer, error) {
 // for, since another activation reads it (a dot product of two embeddings) or a
 // weight that cannot be told apart: what the channels are before the
 // nonlinearity, all of the same weight.
-func (s *Subject) producersOf(sp *coupling.Space) []*consumer {
+func (s *Subject) producersOf(sp *coupling.Space, know detail) []*consumer {
 	var out []*consumer
 	for _, t := range s.Taps(sp) {
 		axis, places, ok := s.channelAxis(t, sp)
@@ -266,9 +222,12 @@ func (s *Subject) producersOf(sp *coupling.Space) []*consumer {
 		}
 		c := &consumer{use: sp.Producers()[0], seen: seen{sp, t, axis, places}, affine: true}
 		for range sp.Groups {
-			one := mat.NewSymDense(sp.Width, nil)
-			for i := range sp.Width {
-				one.SetSym(i, i, 1)
+			one := sensitivity{own: slices.Repeat([]float64{1}, sp.Width)}
+			if know > diagonal {
+				one.whole = mat.NewSymDense(sp.Width, nil)
+				for i := range sp.Width {
+					one.whole.SetSym(i, i, 1)
+				}
 			}
 			c.sens = append(c.sens, one)
 		}
@@ -277,21 +236,25 @@ func (s *Subject) producersOf(sp *coupling.Space) []*consumer {
 	return out
 }
 
-func blockDiagonal(blocks []*mat.SymDense) *mat.SymDense {
+// blockDiagonal puts the parties' sensitivities side by side.
+func blockDiagonal(blocks []sensitivity) sensitivity {
 	if len(blocks) == 1 {
 		return blocks[0]
 	}
-	n := 0
+	var out sensitivity
 	for _, b := range blocks {
-		n += b.SymmetricDim()
+		out.own = append(out.own, b.own...)
 	}
-	out := mat.NewSymDense(n, nil)
+	if blocks[0].whole == nil {
+		return out
+	}
+	out.whole = mat.NewSymDense(len(out.own), nil)
 	at := 0
 	for _, b := range blocks {
-		k := b.SymmetricDim()
+		k := b.whole.SymmetricDim()
 		for i := range k {
 			for j := i; j < k; j++ {
-				out.SetSym(at+i, at+j, b.At(i, j))
+				out.whole.SetSym(at+i, at+j, b.whole.At(i, j))
 			}
 		}
 		at += k
@@ -315,34 +278,6 @@ func thin(x []float64, n, d, want int, rng *rand.Rand) ([]float64, int) {
 	return out, want
 }
 
-func (c *reader) add(x []float64, d int) {
-	if d == 0 {
-		return
-	}
-	for p := range c.n {
-		for _, v := range x[p*d:][:d] {
-			c.sum[p] += v
-		}
-	}
-	c.rows += float64(d)
-	dense.AddGram(dense.New(c.n, c.n, c.gram), 1, dense.New(c.n, d, x))
-}
-
-// covariance is the mean of h hᵀ, centred if the consumer can absorb means.
-func (c *reader) covariance() *mat.SymDense {
-	out := mat.NewSymDense(c.n, nil)
-	for p := range c.n {
-		for q := p; q < c.n; q++ {
-			v := c.gram[q*c.n+p] / c.rows
-			if c.affine {
-				v -= c.sum[p] / c.rows * c.sum[q] / c.rows
-			}
-			out.SetSym(p, q, v)
-		}
-	}
-	return out
-}
-
 // dataInput is the activation a linear node reads.
 func (s *Subject) dataInput(n *onnxpb.NodeProto) string {
 	for _, in := range n.GetInput() {
@@ -355,21 +290,39 @@ func (s *Subject) dataInput(n *onnxpb.NodeProto) string {
 
 // sensitivity is S[p,q] = Σ w_p·w_q over everything a consumer does with
 // channels p and q.
-func (s *Subject) sensitivity(sp *coupling.Space, u coupling.Use, group int) (*mat.SymDense, error) {
+func (s *Subject) sensitivity(sp *coupling.Space, u coupling.Use, group int, know detail) (out sensitivity, err error) {
 	r := reading{node: u.Node, groups: make([]features, sp.Groups)}
 	if err := s.appendFeatures(&r, newTransform(s.Analysis, nil), sp, u); err != nil {
-		return nil, err
+		return out, err
 	}
 	f := r.groups[group]
 	if f.cols == 0 {
-		return nil, fmt.Errorf("weight %q: channels of %q are not read", u.Tensor, sp.Name)
+		return out, fmt.Errorf("weight %q: channels of %q are not read", u.Tensor, sp.Name)
 	}
-	out := dense.New[float64](f.rows, f.rows, nil)
+	out.own = make([]float64, f.rows)
 	for _, p := range f.parts {
-		dense.AddGram(out, 1, dense.New(f.rows, p.cols, p.data))
+		squares(out.own, dense.New(f.rows, p.cols, p.data))
 	}
-	dense.Mirror(out)
-	return mat.NewSymDense(f.rows, out.Data), nil
+	switch {
+	case know == diagonal:
+	case know == anyForm && f.rows > leastSamples && f.cols < f.rows:
+		out.w = mat.NewDense(f.cols, f.rows, nil)
+		at := 0
+		for _, p := range f.parts {
+			for i, v := range p.data[:f.rows*p.cols] {
+				out.w.Set(at+i%p.cols, i/p.cols, float64(v))
+			}
+			at += p.cols
+		}
+	default:
+		whole := dense.New[float64](f.rows, f.rows, nil)
+		for _, p := range f.parts {
+			dense.AddGram(whole, 1, dense.New(f.rows, p.cols, p.data))
+		}
+		dense.Mirror(whole)
+		out.whole = mat.NewSymDense(f.rows, whole.Data)
+	}
+	return out, nil
 }
 
 // Choose keeps k of the n channels of a group: the others are removed one by
@@ -471,72 +424,6 @@ func squareRoot(s *mat.SymDense) *mat.Dense {
 	return a
 }
 
-// Recover returns the k×n matrix OutT by which consumers read channels that are
-// gone out of those that stay: the least-squares reconstruction
-// h ≈ Out·h_keep over all readers, kept channels standing for themselves. A
-// little ridge keeps channels that hardly vary from being amplified.
-func (e *Evidence) Recover(group int, keep []int) (Rows, error) {
-	readers := e.readers[group]
-	n := readers[0].n
-	g := mat.NewSymDense(n, nil)
-	for _, c := range readers {
-		cov := c.covariance()
-		if t := mat.Trace(cov); t > 0 {
-			for p := range n {
-				for q := p; q < n; q++ {
-					g.SetSym(p, q, g.At(p, q)+cov.At(p, q)/t)
-				}
-			}
-		}
-	}
-	k := len(keep)
-	kk := dense.New[float64](k, k, nil)
-	kn := dense.New[float64](k, n, nil)
-	trace := 0.0
-	for i, p := range keep {
-		for q := range n {
-			kn.Data[i*n+q] = g.At(p, q)
-		}
-		trace += g.At(p, p)
-	}
-	// The sums are single precision: what channels with large means share may have lost its sign.
-	for ridge := 1e-6; ; ridge *= 10 {
-		for i, p := range keep {
-			for j, q := range keep[:i+1] {
-				kk.Data[i*k+j] = g.At(p, q)
-			}
-			kk.Data[i*k+i] += ridge*trace/float64(k) + 1e-300
-		}
-		if dense.Cholesky(kk) {
-			break
-		}
-		if ridge > 1 {
-			return nil, fmt.Errorf("the covariance of the kept channels is not positive")
-		}
-	}
-	dense.SolveCholesky(kk, kn)
-	kept := map[int]int{}
-	for i, p := range keep {
-		kept[p] = i
-	}
-	rows := make(Rows, k)
-	for i := range k {
-		for q := range n {
-			v := kn.Data[i*n+q]
-			if j, ok := kept[q]; ok {
-				v = 0
-				if j == i {
-					v = 1
-				}
-			}
-			if v != 0 {
-				rows[i] = append(rows[i], Entry{q, v})
-			}
-		}
-	}
-	return rows, nil
-}
-
 // Select finds maps that keep some of each space's own channels as they are,
 // chosen by Choose, with consumers reading the rest through Recover. Linear
 // spaces are projected instead, onto their Subspace. It needs o.Data. Spaces
@@ -585,13 +472,9 @@ func Select(ctx context.Context, s *Subject, widths map[*coupling.Space]int, kno
 				continue
 			}
 			keep := ev.Choose(g, widths[sp], sp.Starts())
-			out, err := ev.Recover(g, keep)
+			t, err := ev.Recover(g, keep)
 			if err != nil {
 				return nil, fmt.Errorf("space %q: %w", sp.Name, err)
-			}
-			t := Transfer{OutT: out}
-			for _, p := range keep {
-				t.In = append(t.In, []Entry{{p, 1}})
 			}
 			m.Groups = append(m.Groups, t)
 			m.Pieces = piecesOf(sp, keep)

@@ -33,6 +33,8 @@ type Transfer struct {
 	In Rows
 	// OutT is k×n, the transpose of Out: how consumers' input axes are gathered.
 	OutT Rows
+	// rest, if not nil, is added to OutT.
+	rest *lowRank
 }
 
 // K is the number of channels (of each group) that the map leads to.
@@ -41,7 +43,7 @@ func (m *Map) K() int { return len(m.Groups[0].In) }
 // Identity reports whether the map changes nothing of a space of n channels.
 func (m *Map) Identity(n int) bool {
 	for _, g := range m.Groups {
-		if !g.In.isIdentity(n) || !g.OutT.isIdentity(n) {
+		if !g.In.isIdentity(n) || !g.OutT.isIdentity(n) || g.rest != nil {
 			return false
 		}
 	}

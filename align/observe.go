@@ -167,6 +167,7 @@ func (s *Subject) look(ob observation, m *engine.Moments) error {
 		l.blocks = append(l.blocks, block)
 	}
 	each := len(l.blocks[0])
+	r.gram = make([]float64, r.n*r.n)
 	for p, bp := range l.blocks {
 		for q, bq := range l.blocks {
 			if q < p || len(bq) != each || len(bp) != each {

@@ -21,7 +21,7 @@ func (s *Subject) projects(sp *coupling.Space, e *Evidence) (bool, error) {
 	if !sp.Linear || len(sp.Pieces) != 1 || sp.Width > maxSubspace {
 		return false, nil
 	}
-	seen, err := s.consumersOf(sp)
+	seen, err := s.consumersOf(sp, nothing)
 	if err != nil {
 		return false, err
 	}
@@ -55,10 +55,10 @@ func (e *Evidence) Subspace(group, k int) (Transfer, float64, error) {
 	for _, r := range readers {
 		c := r.covariance()
 		var product mat.Dense
-		product.Mul(r.sens, c)
+		product.Mul(r.sens.whole, c)
 		if varies, reads := mat.Trace(c), mat.Trace(&product); varies > 0 && reads > 0 {
 			addScaled(cov, 1/varies, c)
-			addScaled(sens, varies/reads, r.sens)
+			addScaled(sens, varies/reads, r.sens.whole)
 		}
 	}
 	root, inverse, err := roots(sens)

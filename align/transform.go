@@ -23,6 +23,7 @@ type transform struct {
 	maps  Maps
 	after coupling.Widths
 	piece map[*coupling.Axis]pieceOf
+	full  map[*lowRank]Rows // OutT with its rest, where that had to be written out
 }
 
 type pieceOf struct {
@@ -34,7 +35,7 @@ type pieceOf struct {
 }
 
 func newTransform(an *coupling.Analysis, maps Maps) *transform {
-	t := &transform{an: an, maps: maps, after: maps.Widths(), piece: map[*coupling.Axis]pieceOf{}}
+	t := &transform{an: an, maps: maps, after: maps.Widths(), piece: map[*coupling.Axis]pieceOf{}, full: map[*lowRank]Rows{}}
 	for s, m := range maps {
 		b, a := 0, 0
 		for i, p := range s.Pieces {
@@ -92,6 +93,10 @@ func applyAll[T float32 | float64](t *transform, w *coupling.Weight, data []T, s
 		}
 	}
 	for _, k := range append(selected, rest...) {
+		if r := t.lowRank(w, k); r != nil {
+			data, dims = applyWithRest(data, dims, k, r)
+			continue
+		}
 		by, groups, err := t.selector(w, k)
 		if err != nil {
 			return nil, nil, err
@@ -254,10 +259,43 @@ func locate(s *coupling.Space, at int) (atom *coupling.Axis, index, piece int) {
 func (t *transform) matrix(s *coupling.Space, tensor string, axis, group int) Rows {
 	m := t.maps[s]
 	g := m.Groups[min(group, len(m.Groups)-1)]
-	if sideOf(s, tensor, axis) == sideOut {
+	if sideOf(s, tensor, axis) != sideOut {
+		return g.In
+	}
+	if g.rest == nil {
 		return g.OutT
 	}
-	return g.In
+	if t.full[g.rest] == nil {
+		t.full[g.rest] = g.rest.add(g.OutT)
+	}
+	return t.full[g.rest]
+}
+
+// lowRank returns the transfer that acts on axis k of a weight, if one of them does for all positions and has a rest.
+func (t *transform) lowRank(w *coupling.Weight, k int) *Transfer {
+	axis := w.Axes[k]
+	if !axis.IsAtom() {
+		return nil
+	}
+	s := t.piece[axis.Canonical()].space
+	if len(s.Pieces) != 1 || s.Index != nil || sideOf(s, w.Name, k) != sideOut || t.maps[s].Groups[0].rest == nil {
+		return nil
+	}
+	return &t.maps[s].Groups[0]
+}
+
+// applyWithRest applies OutT and its rest along one axis.
+func applyWithRest[T float32 | float64](data []T, dims []int, axis int, g *Transfer) ([]T, []int) {
+	out, after := apply(data, dims, axis, -1, func(int) Rows { return g.OutT })
+	outer, inner := 1, 1
+	for _, d := range dims[:axis] {
+		outer *= d
+	}
+	for _, d := range dims[axis+1:] {
+		inner *= d
+	}
+	applyLowRank(g.rest, out, data, outer, inner)
+	return out, after
 }
 
 // A termKey tells the summands of an axis apart: those that hold the same

@@ -81,11 +81,14 @@ func Union(ctx context.Context, parties []Party, widths map[*coupling.Space]int,
 					if c.party == i {
 						t.In[j] = []Entry{{c.channel, 1}}
 					}
-					for _, e := range out[j] {
+					for _, e := range out.OutT[j] {
 						if e.Col >= at && e.Col < at+own.Width {
 							t.OutT[j] = append(t.OutT[j], Entry{e.Col - at, e.Val})
 						}
 					}
+				}
+				if out.rest != nil {
+					t.rest = out.rest.columns(at, own.Width)
 				}
 				m.Groups = append(m.Groups, t)
 				m.Pieces = make([]int, len(own.Pieces))
