@@ -3,6 +3,7 @@ package align
 import (
 	"fmt"
 	"maps"
+	"runtime/debug"
 	"slices"
 
 	"github.com/monge-ml/monge/coupling"
@@ -128,9 +129,15 @@ func editOrder(an *coupling.Analysis) []*coupling.Weight {
 	return append(plain, quantised...)
 }
 
+// largeWeight is the number of elements from which on a weight is moved with as little garbage around as can be: 64 MB.
+const largeWeight = 16 << 20
+
 // edit writes one transformed weight into the copy.
 func (t *transform) edit(s *Subject, g *onnxio.Graph, w *coupling.Weight) error {
 	if w.Quant == nil {
+		if w.Len() >= largeWeight {
+			debug.FreeOSMemory() // what is left of the steps before is as large as what comes
+		}
 		v, err := t.moved(s, w)
 		if err != nil {
 			return err

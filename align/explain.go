@@ -291,6 +291,10 @@ func (s *Subject) dataInput(n *onnxpb.NodeProto) string {
 // sensitivity is S[p,q] = Σ w_p·w_q over everything a consumer does with
 // channels p and q.
 func (s *Subject) sensitivity(sp *coupling.Space, u coupling.Use, group int, know detail) (out sensitivity, err error) {
+	if know == diagonal {
+		out.own, err = s.weightOf(sp, u, group)
+		return out, err
+	}
 	r := reading{node: u.Node, groups: make([]features, sp.Groups)}
 	if err := s.appendFeatures(&r, newTransform(s.Analysis, nil), sp, u); err != nil {
 		return out, err
@@ -304,7 +308,6 @@ func (s *Subject) sensitivity(sp *coupling.Space, u coupling.Use, group int, kno
 		squares(out.own, dense.New(f.rows, p.cols, p.data))
 	}
 	switch {
-	case know == diagonal:
 	case know == anyForm && f.rows > leastSamples && f.cols < f.rows:
 		out.w = mat.NewDense(f.cols, f.rows, nil)
 		at := 0
@@ -321,6 +324,37 @@ func (s *Subject) sensitivity(sp *coupling.Space, u coupling.Use, group int, kno
 		}
 		dense.Mirror(whole)
 		out.whole = mat.NewSymDense(f.rows, whole.Data)
+	}
+	return out, nil
+}
+
+// weightOf is the diagonal of the sensitivity: Σ w_p². It takes no copy of the weight beside the one that is read.
+func (s *Subject) weightOf(sp *coupling.Space, u coupling.Use, group int) ([]float64, error) {
+	w := s.Analysis.Weights[u.Tensor]
+	data, err := s.floats32(u.Tensor)
+	if err != nil {
+		return nil, err
+	}
+	inner, n := 1, w.Axes[u.Axis].Size()
+	for _, a := range w.Axes[u.Axis+1:] {
+		inner *= a.Size()
+	}
+	sums := make([]float64, n)
+	for i := 0; i < len(data); i += inner {
+		p := i / inner % n
+		for _, v := range data[i : i+inner] {
+			sums[p] += float64(v) * float64(v)
+		}
+	}
+	out := make([]float64, sp.Width)
+	places := placesOf(w.Axes[u.Axis], sp)[group]
+	if len(places) == 0 || len(places[0]) == 0 || len(data) == 0 {
+		return nil, fmt.Errorf("weight %q: channels of %q are not read", u.Tensor, sp.Name)
+	}
+	for c, at := range places {
+		for _, p := range at {
+			out[c] += sums[p]
+		}
 	}
 	return out, nil
 }

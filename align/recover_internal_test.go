@@ -8,7 +8,9 @@ import (
 
 	"gonum.org/v1/gonum/mat"
 
+	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/internal/dense"
+	"github.com/monge-ml/monge/internal/modeltest"
 )
 
 // fewRows is a reader of many channels that has seen few rows, and the same with sums in their place.
@@ -120,5 +122,38 @@ func TestManySamplesAreSummed(t *testing.T) {
 		if v := all.At(p, p/2); math.Abs(c.gram[p*n+p/2]-v) > 1e-9*1200 {
 			t.Fatalf("sum of %d and %d is %g, want %g", p, p/2, c.gram[p*n+p/2], v)
 		}
+	}
+}
+
+// The diagonal of a sensitivity is the same whether the rest is known or not.
+func TestWeightsOfChannels(t *testing.T) {
+	s, err := NewSubject(modeltest.Load(t, "cnn_a"), coupling.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, sp := range s.Analysis.Spaces {
+		alone, err := s.consumersOf(sp, diagonal)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := s.consumersOf(sp, whole)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, c := range all {
+			for g := range c.sens {
+				for p := range sp.Width {
+					x, y, z := alone[i].sens[g].own[p], c.sens[g].own[p], c.sens[g].whole.At(p, p)
+					if math.Abs(x-z) > 1e-12*z || math.Abs(y-z) > 1e-12*z {
+						t.Errorf("%s: channel %d counts %g, %g and %g", sp.Name, p, x, y, z)
+					}
+					seen++
+				}
+			}
+		}
+	}
+	if seen == 0 {
+		t.Error("no consumer was seen")
 	}
 }

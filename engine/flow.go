@@ -106,7 +106,7 @@ func NewFlow(m *onnxio.Model, data *Data, o FlowOptions) (*Flow, error) {
 
 // probe falls back to batches of one sample, if the model refuses more.
 func (f *Flow) probe() error {
-	s, err := Open(f.model, Options{Threads: f.threads})
+	s, err := Open(f.model, Options{Threads: f.threads, Unpacked: true})
 	if err != nil {
 		return err
 	}
@@ -241,7 +241,7 @@ func (f *Flow) Compute(ctx context.Context, tensors ...string) error {
 	}
 	// Several batches at a time keep all cores busy where operators are small, and while values are copied.
 	workers := min(f.threads, f.Batches(), maxFlowWorkers)
-	s, err := Open(part, Options{Threads: f.threads / workers, Outputs: want})
+	s, err := Open(part, Options{Threads: f.threads / workers, Outputs: want, Unpacked: true})
 	if err != nil {
 		return err
 	}

@@ -64,6 +64,9 @@ func sessionOptions(spec runnerSpec) (*ort.SessionOptions, error) {
 	if !spec.spin {
 		errs = append(errs, options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0"))
 	}
+	if spec.unpacked && spec.file != "" {
+		errs = append(errs, options.AddSessionConfigEntry("session.disable_prepacking", "1"))
+	}
 	if spec.strict {
 		errs = append(errs, options.AddSessionConfigEntry("session.strict_shape_type_inference", "1"))
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -31,6 +32,10 @@ type Options struct {
 	// sooner, but other sessions and other programs have to do without these cores. false: idle threads sleep, which was
 	// three to five times faster for sessions that took turns on two busy cores.
 	Spin bool
+
+	// Unpacked leaves the weights of a large model where they are mapped into memory. false: onnxruntime copies those of
+	// matrix products into another order, which makes runs of few samples faster, but takes the model's size again.
+	Unpacked bool
 
 	// Strict refuses a model whose stored shapes contradict the inferred ones. false: onnxruntime overlooks it.
 	Strict bool
@@ -199,7 +204,7 @@ func outputNames(g *onnxio.Graph, wanted []string) ([]string, error) {
 
 // start loads the model into onnxruntime.
 func (s *Session) start(m *onnxio.Model, fetch []string, o Options) error {
-	spec := runnerSpec{outputs: fetch, threads: s.threads, asWritten: o.AsWritten, spin: o.Spin, strict: o.Strict}
+	spec := runnerSpec{outputs: fetch, threads: s.threads, asWritten: o.AsWritten, spin: o.Spin, strict: o.Strict, unpacked: o.Unpacked}
 	for _, i := range s.inputs {
 		spec.inputs = append(spec.inputs, i.Name)
 	}
@@ -224,6 +229,9 @@ func (s *Session) start(m *onnxio.Model, fetch []string, o Options) error {
 				spec.externalDir = absolute(m.Dir)
 			}
 		}
+	}
+	if spec.file != "" {
+		debug.FreeOSMemory() // onnxruntime needs now what the work before has left behind
 	}
 	var err error
 	s.runner, err = openRunner(spec)

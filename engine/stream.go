@@ -36,7 +36,7 @@ type StreamOptions struct {
 // first axis is the batch or a multiple of it. Stream ends with the first error of f, or when ctx ends.
 func Stream(ctx context.Context, m *onnxio.Model, data *Data, tensors []string, o StreamOptions,
 	f func(batch, n int, values map[string]*Value) error) error {
-	s, err := Open(m, Options{Threads: o.Threads, Outputs: tensors})
+	s, err := Open(m, Options{Threads: o.Threads, Outputs: tensors, Unpacked: true})
 	if err != nil {
 		return err
 	}
