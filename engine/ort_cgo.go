@@ -64,7 +64,7 @@ func sessionOptions(spec runnerSpec) (*ort.SessionOptions, error) {
 	if !spec.spin {
 		errs = append(errs, options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0"))
 	}
-	if spec.unpacked && spec.file != "" {
+	if spec.unpacked {
 		errs = append(errs, options.AddSessionConfigEntry("session.disable_prepacking", "1"))
 	}
 	if spec.strict {

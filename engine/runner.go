@@ -26,7 +26,7 @@ type runnerSpec struct {
 	asWritten   bool     // no graph optimisation
 	spin        bool     // idle threads wait actively
 	strict      bool     // shapes stored in the model must agree with inferred ones
-	unpacked    bool     // weights of a file stay where they are mapped
+	unpacked    bool     // weights stay where they are
 }
 
 // oneLine puts an error of onnxruntime, which may have several lines, on one.

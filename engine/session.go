@@ -204,7 +204,10 @@ func outputNames(g *onnxio.Graph, wanted []string) ([]string, error) {
 
 // start loads the model into onnxruntime.
 func (s *Session) start(m *onnxio.Model, fetch []string, o Options) error {
-	spec := runnerSpec{outputs: fetch, threads: s.threads, asWritten: o.AsWritten, spin: o.Spin, strict: o.Strict, unpacked: o.Unpacked}
+	spec := runnerSpec{outputs: fetch, threads: s.threads, asWritten: o.AsWritten, spin: o.Spin, strict: o.Strict}
+	if _, bytes := Size(m); bytes >= mappedSize {
+		spec.unpacked = o.Unpacked
+	}
 	for _, i := range s.inputs {
 		spec.inputs = append(spec.inputs, i.Name)
 	}
@@ -230,7 +233,7 @@ func (s *Session) start(m *onnxio.Model, fetch []string, o Options) error {
 			}
 		}
 	}
-	if spec.file != "" {
+	if spec.unpacked {
 		debug.FreeOSMemory() // onnxruntime needs now what the work before has left behind
 	}
 	var err error

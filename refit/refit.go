@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/monge-ml/monge/align"
@@ -224,6 +225,8 @@ func (r *run) changed(n *onnxpb.NodeProto) bool {
 	return false
 }
 
+// sameTensor reports whether a tensor of the child is that of the source it was made from, whose places in data files it
+// has if it is.
 func sameTensor(a, b *onnxpb.TensorProto) bool {
 	if a == b {
 		return true
@@ -235,6 +238,10 @@ func sameTensor(a, b *onnxpb.TensorProto) bool {
 		if d != b.GetDims()[i] {
 			return false
 		}
+	}
+	if a.GetDataLocation() == onnxpb.TensorProto_EXTERNAL {
+		return b.GetDataLocation() == onnxpb.TensorProto_EXTERNAL && slices.EqualFunc(a.ExternalData, b.ExternalData,
+			func(x, y *onnxpb.StringStringEntryProto) bool { return x.GetKey() == y.GetKey() && x.GetValue() == y.GetValue() })
 	}
 	return string(a.GetRawData()) == string(b.GetRawData()) && len(a.GetRawData()) > 0
 }

@@ -193,6 +193,9 @@ func chooseOnRows(train, held *rows, prior fit) (best fit, lambda, before, after
 	dense.AddMul(like, 1, dense.New(held.n, held.d, held.x), dense.New(train.n, train.d, train.x).T())
 	before = held.squaredError(now.Data, nil, offset) / variation
 	after, lambda = before, math.Inf(1)
+	if before < rounding {
+		return prior, lambda, before, before
+	}
 	for _, l := range strengths {
 		c, scale, ok := equations.solve(l)
 		if !ok {
@@ -217,6 +220,10 @@ func chooseOnRows(train, held *rows, prior fit) (best fit, lambda, before, after
 	}
 	return equations.fit(c, scale), lambda, before, after
 }
+
+// rounding is a squared error relative to the variance that single precision leaves where there is none: a fit could
+// only learn it by heart.
+const rounding = 1e-12
 
 // squaredError is Σ‖y − scale·p − offset‖² of predictions p, n×o; a nil scale is one.
 func (r *rows) squaredError(p, scale, offset []float64) float64 {

@@ -114,3 +114,13 @@ func TestRowsThatDoNotVary(t *testing.T) {
 		t.Errorf("strength %g, error %g → %g, weights %v", lambda, before, after, best.w)
 	}
 }
+
+// What the prior predicts up to rounding is not fitted.
+func TestRowsOfAnExactPrior(t *testing.T) {
+	r, _, truth := half(13, 40, 60, 4, true, 0)
+	before := slices.Clone(truth.w)
+	best, lambda, _, _ := chooseOnRows(r[0], r[1], truth)
+	if !math.IsInf(lambda, 1) || !slices.Equal(best.w, before) {
+		t.Errorf("strength %g", lambda)
+	}
+}
