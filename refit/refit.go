@@ -241,7 +241,9 @@ func sameTensor(a, b *onnxpb.TensorProto) bool {
 	}
 	if a.GetDataLocation() == onnxpb.TensorProto_EXTERNAL {
 		return b.GetDataLocation() == onnxpb.TensorProto_EXTERNAL && slices.EqualFunc(a.ExternalData, b.ExternalData,
-			func(x, y *onnxpb.StringStringEntryProto) bool { return x.GetKey() == y.GetKey() && x.GetValue() == y.GetValue() })
+			func(x, y *onnxpb.StringStringEntryProto) bool {
+				return x.GetKey() == y.GetKey() && x.GetValue() == y.GetValue()
+			})
 	}
 	return string(a.GetRawData()) == string(b.GetRawData()) && len(a.GetRawData()) > 0
 }
