@@ -206,10 +206,32 @@ func (v *seen) views(t *engine.Value, group int) []dense.Matrix[float32] {
 	return out
 }
 
-// activationCosts runs both models over the data side by side and returns, for
-// every space and group, the summed costs over its taps. Memory does not grow
-// with the number of samples.
-func activationCosts(ctx context.Context, src, dst *Subject, pair *Pairing, spaces []*coupling.Space, o Options) (map[*coupling.Space]costs, error) {
+// measured are the taps of spaces, with what was seen there.
+type measured struct {
+	pair   *Pairing
+	metric Metric
+	taps   map[*coupling.Space][]*tap
+}
+
+// has reports whether a space was observed.
+func (m *measured) has(s *coupling.Space) bool { return m != nil && m.taps[s] != nil }
+
+// costs returns, for every group of a space, the summed costs over its taps. They
+// are made anew at every call: those of all spaces together would be large.
+func (m *measured) costs(s *coupling.Space) costs {
+	out := newCosts(s, m.taps[s][0].y.space, m.pair.pairedGroups(s))
+	for _, t := range m.taps[s] {
+		out.each(func(g, h int, c *ot.Cost) {
+			t.moments[g][h].blocks(func(from int, part *moments) { addCost(part, c.Data[from*part.k:], m.metric, nil) })
+		})
+	}
+	return out
+}
+
+// observePairs runs both models over the data side by side and collects what the
+// costs of spaces are made of. Memory does not grow with the number of samples
+// beyond that of channels.
+func observePairs(ctx context.Context, src, dst *Subject, pair *Pairing, spaces []*coupling.Space, o Options) (*measured, error) {
 	var taps []*tap
 	for _, s := range spaces {
 		d := pair.Spaces[s]
@@ -252,13 +274,9 @@ func activationCosts(ctx context.Context, src, dst *Subject, pair *Pairing, spac
 	if err != nil {
 		return nil, err
 	}
-	out := map[*coupling.Space]costs{}
+	out := &measured{pair: pair, metric: o.Cost, taps: map[*coupling.Space][]*tap{}}
 	for _, t := range taps {
-		s := t.x.space
-		if out[s] == nil {
-			out[s] = newCosts(s, t.y.space, pair.pairedGroups(s))
-		}
-		out[s].each(func(g, h int, c *ot.Cost) { addCost(t.moments[g][h], c.Data, o.Cost, nil) })
+		out.taps[t.x.space] = append(out.taps[t.x.space], t)
 	}
 	return out, nil
 }

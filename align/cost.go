@@ -8,15 +8,41 @@ import (
 )
 
 // moments are the inner products that every metric is made of:
-// xx[p] = ‖x_p‖², yy[q] = ‖y_q‖², xy[p·k+q] = ⟨x_p, y_q⟩.
+// xx[p] = ‖x_p‖², yy[q] = ‖y_q‖², xy[p·k+q] = ⟨x_p, y_q⟩. As long as there are
+// fewer coordinates than vectors, of which there are many, the coordinates
+// themselves take the place of xy.
 type moments struct {
-	n, k   int
-	xx, yy []float64
-	xy     []float64
+	n, k    int
+	xx, yy  []float64
+	xy      []float64
+	samples []coordinates
+	cols    int // coordinates in all samples
 }
 
+// coordinates are some of all vectors: x has n rows, y has k.
+type coordinates struct{ x, y dense.Matrix[float32] }
+
 func newMoments(n, k int) *moments {
-	return &moments{n, k, make([]float64, n), make([]float64, k), make([]float64, n*k)}
+	return &moments{n: n, k: k, xx: make([]float64, n), yy: make([]float64, k)}
+}
+
+// blocks calls f with some rows of the moments at a time, of which from is the first.
+func (m *moments) blocks(f func(from int, part *moments)) {
+	if len(m.samples) == 0 {
+		if m.xy == nil {
+			m.xy = make([]float64, m.n*m.k)
+		}
+		f(0, m)
+		return
+	}
+	for from := 0; from < m.n; from += costRows {
+		n := min(costRows, m.n-from)
+		part := &moments{n: n, k: m.k, xx: m.xx[from:][:n], yy: m.yy, xy: make([]float64, n*m.k)}
+		for _, s := range m.samples {
+			dense.AddMul(dense.New(n, m.k, part.xy), 1, s.x.Sub(from, 0, n, s.x.Cols), s.y.T())
+		}
+		f(from, part)
+	}
 }
 
 // addMoments accumulates further coordinates: x has n rows, y has k.
@@ -26,7 +52,31 @@ func addMoments[T dense.Float](m *moments, x, y dense.Matrix[T]) {
 	}
 	squares(m.xx, x)
 	squares(m.yy, y)
+	least := min(m.n, m.k)
+	if m.cols += x.Cols; m.xy == nil && least > leastSamples && m.cols < least {
+		m.samples = append(m.samples, coordinates{copied(x), copied(y)})
+		return
+	}
+	if m.xy == nil {
+		m.xy = make([]float64, m.n*m.k)
+		for _, s := range m.samples {
+			dense.AddMul(dense.New(m.n, m.k, m.xy), 1, s.x, s.y.T())
+		}
+		m.samples = nil
+	}
 	dense.AddMul(dense.New(m.n, m.k, m.xy), 1, x, y.T())
+}
+
+// copied returns a copy of activations, which were single precision at first.
+func copied[T dense.Float](x dense.Matrix[T]) dense.Matrix[float32] {
+	out := dense.New[float32](x.Rows, x.Cols, nil)
+	for i := range x.Rows {
+		row := out.Data[i*x.Cols:][:x.Cols]
+		for j := range row {
+			row[j] = float32(x.Data[i*x.Row+j*x.Col])
+		}
+	}
+	return out
 }
 
 // squares adds the squared norms of the rows of x to dst.
@@ -111,7 +161,7 @@ func addFeatureCost[T dense.Float](c []T, x, y features, metric Metric) {
 		if self {
 			k = from + n
 		}
-		m := &moments{n, k, make([]float64, n), yy, make([]float64, n*k)}
+		m := &moments{n: n, k: k, xx: make([]float64, n), yy: yy, xy: make([]float64, n*k)}
 		for i, p := range x.parts {
 			part := dense.New(n, p.cols, p.data[from*p.cols:])
 			squares(m.xx, part)

@@ -49,7 +49,7 @@ func Merge(ctx context.Context, s *Subject, widths map[*coupling.Space]int, o Op
 			tapped = append(tapped, mg.inside(sp)...)
 		}
 		var err error
-		if mg.measured, err = activationCosts(ctx, s, s, mg.pair, tapped, o); err != nil {
+		if mg.measured, err = observePairs(ctx, s, s, mg.pair, tapped, o); err != nil {
 			return nil, err
 		}
 	}
@@ -69,7 +69,7 @@ type merger struct {
 	s        *Subject
 	o        Options
 	pair     *Pairing
-	measured map[*coupling.Space]costs // by activations
+	measured *measured // by activations; nil by weights
 	res      *Result
 }
 
@@ -87,8 +87,8 @@ func (m *merger) inside(sp *coupling.Space) []*coupling.Space {
 
 // costs compares the channels of a space among each other.
 func (m *merger) costs(sp *coupling.Space) (costs, error) {
-	if c := m.measured[sp]; c != nil {
-		return c, nil
+	if m.measured.has(sp) {
+		return m.measured.costs(sp), nil
 	}
 	rs, err := m.s.readings(sp, m.res.Maps)
 	if err != nil {
@@ -108,7 +108,7 @@ func (m *merger) merge(sp *coupling.Space, k int) error {
 		return m.mergeHeads(sp, inside, k)
 	}
 	mp := &Map{}
-	if m.measured[sp] == nil && sp.Width > wideSpace {
+	if !m.measured.has(sp) && sp.Width > wideSpace {
 		// One group at a time, in single precision, and with what the step before has left
 		// behind collected: each step takes a large part of the model's size.
 		defer runtime.GC()

@@ -43,12 +43,12 @@ func Onto(ctx context.Context, src, dst *Subject, pair *Pairing, o Options) (*Re
 		return p.res, nil
 	}
 	if o.By == Activations {
-		measured, err := activationCosts(ctx, src, dst, pair, p.spaces, o)
+		seen, err := observePairs(ctx, src, dst, pair, p.spaces, o)
 		if err != nil {
 			return nil, err
 		}
 		for _, s := range p.spaces {
-			if err := p.plan(s, func(s *coupling.Space) (costs, error) { return measured[s], nil }); err != nil {
+			if err := p.plan(s, func(s *coupling.Space) (costs, error) { return seen.costs(s), nil }); err != nil {
 				return nil, err
 			}
 		}

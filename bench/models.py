@@ -60,6 +60,8 @@ MODELS = {
     "vgg11_b": (vgg11, 2, (3, 32, 32)),
     "resnet56": (ResNet56, 3, (3, 32, 32)),
     "mlp100m": (mlp100m, 4, (1, 28, 28)),
+    "mlp100m_b": (mlp100m, 5, (1, 28, 28)),
+    **{"vgg11_%s" % x: (vgg11, 6 + i, (3, 32, 32)) for i, x in enumerate("cdef")},
 }
 
 

@@ -343,8 +343,9 @@ func (t *trainer) run(ctx context.Context, in map[string]*engine.Value, targets 
 		if sum[name] == nil {
 			sum[name] = make([]float32, len(g))
 		}
+		total := sum[name]
 		for i, x := range g {
-			sum[name][i] += share * x
+			total[i] += share * x
 		}
 	}
 	var y []*engine.Value

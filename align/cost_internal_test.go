@@ -1,0 +1,48 @@
+package align
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/monge-ml/monge/internal/dense"
+)
+
+// Few coordinates of many channels are kept, and give the costs that their products give.
+func TestCostsOfFewCoordinates(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 5))
+	n, k := leastSamples+30, leastSamples+7
+	few := newMoments(n, k)
+	sums := newMoments(n, k)
+	sums.xy = make([]float64, n*k)
+	for range 3 {
+		x, y := dense.New[float32](n, 20, nil), dense.New[float32](20, k, nil)
+		for i := range x.Data {
+			x.Data[i] = float32(rng.NormFloat64())
+		}
+		for i := range y.Data {
+			y.Data[i] = float32(rng.NormFloat64())
+		}
+		addMoments(few, x, y.T())
+		addMoments(sums, x, y.T())
+	}
+	if few.xy != nil || len(few.samples) != 3 || sums.samples != nil {
+		t.Fatal("not the forms that were meant")
+	}
+	for _, metric := range []Metric{Euclidean, SquaredEuclidean, Cosine} {
+		got, want := make([]float64, n*k), make([]float64, n*k)
+		few.blocks(func(from int, part *moments) { addCost(part, got[from*k:], metric, nil) })
+		sums.blocks(func(from int, part *moments) { addCost(part, want[from*k:], metric, nil) })
+		for i, v := range want {
+			if math.Abs(got[i]-v) > 1e-9*max(1, v) {
+				t.Fatalf("%s: cost %d is %g, want %g", metric, i, got[i], v)
+			}
+		}
+	}
+	// As soon as there are as many as channels they are summed.
+	x := dense.New[float32](n, n, nil)
+	addMoments(few, x, x.Sub(0, 0, k, n))
+	if few.xy == nil || few.samples != nil || math.Abs(few.xy[5*k+9]-sums.xy[5*k+9]) > 1e-9 {
+		t.Error("the coordinates were not summed")
+	}
+}
