@@ -218,14 +218,23 @@ func (m *measured) has(s *coupling.Space) bool { return m != nil && m.taps[s] !=
 
 // costs returns, for every group of a space, the summed costs over its taps. They
 // are made anew at every call: those of all spaces together would be large.
-func (m *measured) costs(s *coupling.Space) costs {
+func (m *measured) costs(s *coupling.Space) (costs, error) {
 	out := newCosts(s, m.taps[s][0].y.space, m.pair.pairedGroups(s))
 	for _, t := range m.taps[s] {
 		out.each(func(g, h int, c *ot.Cost) {
 			t.moments[g][h].blocks(func(from int, part *moments) { addCost(part, c.Data[from*part.k:], m.metric, nil) })
 		})
 	}
-	return out
+	return out, nil
+}
+
+func (m *measured) narrow(s *coupling.Space) (*ot.Cost32, error) {
+	n, k := s.Width, m.taps[s][0].y.space.Width
+	c := &ot.Cost32{N: n, K: k, Data: make([]float32, n*k)}
+	for _, t := range m.taps[s] {
+		t.moments[0][0].blocks(func(from int, part *moments) { addCost(part, c.Data[from*k:], m.metric, nil) })
+	}
+	return c, nil
 }
 
 // observePairs runs both models over the data side by side and collects what the

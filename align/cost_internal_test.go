@@ -5,7 +5,10 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/internal/dense"
+	"github.com/monge-ml/monge/internal/modeltest"
 )
 
 // Few coordinates of many channels are kept, and give the costs that their products give.
@@ -44,5 +47,52 @@ func TestCostsOfFewCoordinates(t *testing.T) {
 	addMoments(few, x, x.Sub(0, 0, k, n))
 	if few.xy == nil || few.samples != nil || math.Abs(few.xy[5*k+9]-sums.xy[5*k+9]) > 1e-9 {
 		t.Error("the coordinates were not summed")
+	}
+}
+
+// Costs in single precision are those in double precision, by weights and by activations.
+func TestNarrowCosts(t *testing.T) {
+	var subjects [2]*Subject
+	for i, name := range []string{"mlp_a", "mlp_b"} {
+		var err error
+		if subjects[i], err = NewSubject(modeltest.Load(t, name), coupling.Options{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pair, err := Pair(subjects[0], subjects[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &planner{src: subjects[0], dst: subjects[1], pair: pair, res: &Result{Maps: Maps{}}}
+	for _, s := range subjects[0].Analysis.Spaces {
+		if pair.Spaces[s] != nil {
+			p.spaces = append(p.spaces, s)
+		}
+	}
+	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 50})
+	seen, err := observePairs(t.Context(), subjects[0], subjects[1], pair, p.spaces, Options{Data: d})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range p.spaces {
+		for _, from := range []costSource{byWeights{p}, seen} {
+			wide, err := from.costs(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			narrow, err := from.narrow(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, v := range wide[0][0].Data {
+				if math.Abs(float64(narrow.Data[i])-v) > 1e-6*v {
+					t.Fatalf("%s: %T: cost %d is %g, want %g", s.Name, from, i, narrow.Data[i], v)
+				}
+			}
+		}
+		p.res.Maps[s] = keepAll(s)
+	}
+	if len(p.spaces) == 0 {
+		t.Error("no space was compared")
 	}
 }

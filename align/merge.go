@@ -88,7 +88,7 @@ func (m *merger) inside(sp *coupling.Space) []*coupling.Space {
 // costs compares the channels of a space among each other.
 func (m *merger) costs(sp *coupling.Space) (costs, error) {
 	if m.measured.has(sp) {
-		return m.measured.costs(sp), nil
+		return m.measured.costs(sp)
 	}
 	rs, err := m.s.readings(sp, m.res.Maps)
 	if err != nil {

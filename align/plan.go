@@ -3,6 +3,7 @@ package align
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/ot"
@@ -48,7 +49,7 @@ func Onto(ctx context.Context, src, dst *Subject, pair *Pairing, o Options) (*Re
 			return nil, err
 		}
 		for _, s := range p.spaces {
-			if err := p.plan(s, func(s *coupling.Space) (costs, error) { return seen.costs(s), nil }); err != nil {
+			if err := p.plan(s, seen); err != nil {
 				return nil, err
 			}
 		}
@@ -92,19 +93,27 @@ func (c costs) each(f func(g, h int, c *ot.Cost)) {
 // in any order: what it costs to move one head onto another is the cost of the
 // best plan between their channels, which is a transport problem itself, and
 // then the channels follow their head.
-func (p *planner) plan(s *coupling.Space, costsOf func(*coupling.Space) (costs, error)) error {
+func (p *planner) plan(s *coupling.Space, from costSource) error {
 	var inner []*coupling.Space
 	for _, in := range p.spaces {
 		if p.src.indexOf(in) == s && p.pair.pairedGroups(in) {
 			inner = append(inner, in)
 		}
 	}
-	if len(inner) == 0 {
-		table, err := costsOf(s)
+	if len(inner) == 0 && s.Width >= wideSpace && s.Groups == 1 {
+		debug.FreeOSMemory() // each step takes a large part of the models' size
+		c, err := from.narrow(s)
 		if err != nil {
 			return err
 		}
-		mine := make([]*ot.Cost, s.Groups)
+		return p.solve(s, []ot.Costs{c})
+	}
+	if len(inner) == 0 {
+		table, err := from.costs(s)
+		if err != nil {
+			return err
+		}
+		mine := make([]ot.Costs, s.Groups)
 		for g := range mine {
 			mine[g] = table[g][p.partner(s, g)]
 		}
@@ -112,7 +121,7 @@ func (p *planner) plan(s *coupling.Space, costsOf func(*coupling.Space) (costs, 
 	}
 	heads := ot.NewCost(s.Width, p.pair.Spaces[s].Width, nil)
 	for _, in := range inner {
-		table, err := costsOf(in)
+		table, err := from.costs(in)
 		if err != nil {
 			return err
 		}
@@ -133,7 +142,7 @@ func (p *planner) plan(s *coupling.Space, costsOf func(*coupling.Space) (costs, 
 			return failed
 		}
 	}
-	return p.solve(s, []*ot.Cost{heads})
+	return p.solve(s, []ot.Costs{heads})
 }
 
 // partner is the group of the target whose channels those of a source group
@@ -177,7 +186,7 @@ func (p *planner) sweep(ctx context.Context) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if err := p.plan(s, p.weightCosts); err != nil {
+			if err := p.plan(s, byWeights{p}); err != nil {
 				return err
 			}
 			total += p.res.Objective[s]
@@ -232,26 +241,52 @@ func (p *planner) feeding(u coupling.Use) []*coupling.Space {
 	return out
 }
 
-// weightCosts sums the costs of all producers whose inputs have been moved.
-func (p *planner) weightCosts(s *coupling.Space) (costs, error) {
+// A costSource gives the costs of spaces.
+type costSource interface {
+	// costs are those of all groups that may be matched.
+	costs(s *coupling.Space) (costs, error)
+	// narrow gives those of a space of one group in single precision: of 8,192
+	// channels they take 256 MB.
+	narrow(s *coupling.Space) (*ot.Cost32, error)
+}
+
+// byWeights compares channels by the weights of all producers whose inputs have been moved.
+type byWeights struct{ *planner }
+
+func (p byWeights) costs(s *coupling.Space) (costs, error) {
+	out := newCosts(s, p.pair.Spaces[s], p.pair.pairedGroups(s))
+	err := p.producers(s, func(x, y reading) {
+		out.each(func(g, h int, c *ot.Cost) { addFeatureCost(c.Data, x.groups[g], y.groups[h], p.o.Cost) })
+	})
+	return out, err
+}
+
+func (p byWeights) narrow(s *coupling.Space) (*ot.Cost32, error) {
+	n, k := s.Width, p.pair.Spaces[s].Width
+	c := &ot.Cost32{N: n, K: k, Data: make([]float32, n*k)}
+	err := p.producers(s, func(x, y reading) { addFeatureCost(c.Data, x.groups[0], y.groups[0], p.o.Cost) })
+	return c, err
+}
+
+// producers calls f with what each pair of producers whose inputs have been moved says about a space.
+func (p *planner) producers(s *coupling.Space, f func(x, y reading)) error {
 	d := p.pair.Spaces[s]
 	x, err := p.src.readings(s, p.res.Maps)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	y, err := p.dst.readings(d, nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if len(x) != len(y) {
-		return nil, fmt.Errorf("space %q has %d producers, %q %d", s.Name, len(x), d.Name, len(y))
+		return fmt.Errorf("space %q has %d producers, %q %d", s.Name, len(x), d.Name, len(y))
 	}
 	// Producers are paired through their tensors, since the order may differ.
 	byTensor := map[string]int{}
 	for j, u := range d.Producers() {
 		byTensor[u.Tensor] = j
 	}
-	out := newCosts(s, d, p.pair.pairedGroups(s))
 	used := 0
 	for j, u := range d.Producers() {
 		i := -1
@@ -261,7 +296,7 @@ func (p *planner) weightCosts(s *coupling.Space) (costs, error) {
 			}
 		}
 		if i < 0 {
-			return nil, fmt.Errorf("weight %q has no counterpart", u.Tensor)
+			return fmt.Errorf("weight %q has no counterpart", u.Tensor)
 		}
 		ready := true
 		for _, other := range p.feeding(s.Producers()[i]) {
@@ -273,21 +308,19 @@ func (p *planner) weightCosts(s *coupling.Space) (costs, error) {
 			continue
 		}
 		if fx, fy := x[i].groups[0], y[j].groups[0]; fx.cols != fy.cols {
-			return nil, fmt.Errorf("weights %q and %q have inputs of %d and %d", s.Producers()[i].Tensor, u.Tensor, fx.cols, fy.cols)
+			return fmt.Errorf("weights %q and %q have inputs of %d and %d", s.Producers()[i].Tensor, u.Tensor, fx.cols, fy.cols)
 		}
-		out.each(func(g, h int, c *ot.Cost) {
-			addFeatureCost(c.Data, x[i].groups[g], y[j].groups[h], p.o.Cost)
-		})
+		f(x[i], y[j])
 		used++
 	}
 	if used == 0 {
-		return nil, fmt.Errorf("space %q: every producer depends on a space that is planned later", s.Name)
+		return fmt.Errorf("space %q: every producer depends on a space that is planned later", s.Name)
 	}
-	return out, nil
+	return nil
 }
 
 // solve turns the costs of a space into its map.
-func (p *planner) solve(s *coupling.Space, costs []*ot.Cost) error {
+func (p *planner) solve(s *coupling.Space, costs []ot.Costs) error {
 	d := p.pair.Spaces[s]
 	m := &Map{Pieces: sizesOf(d)}
 	total := 0.0
@@ -354,7 +387,7 @@ func normalise(w []float64) []float64 {
 	return w
 }
 
-func transport(a, b []float64, c *ot.Cost, o Options) (*ot.Result, error) {
+func transport(a, b []float64, c ot.Costs, o Options) (*ot.Result, error) {
 	if o.Solver == Sinkhorn {
 		return ot.Sinkhorn(a, b, c, ot.SinkhornOptions{Epsilon: o.Epsilon})
 	}
