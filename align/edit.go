@@ -92,6 +92,13 @@ func (m *Moved) Tensor(name string) (*onnxio.Tensor, error) {
 // moved returns a transformed weight in the type in which it is stored.
 func (t *transform) moved(s *Subject, w *coupling.Weight) (*onnxio.Tensor, error) {
 	typ := onnxpb.TensorProto_DataType(s.Graph.Constant(w.Name).GetDataType())
+	if typ == onnxio.Float && w.Len() >= largeWeight {
+		debug.FreeOSMemory() // what is left of the steps before is as large as what comes
+		data, dims, ok, err := t.applyByParts(s, w, largePart)
+		if ok || err != nil {
+			return &onnxio.Tensor{Name: w.Name, Type: typ, Dims: dims, F32: data}, err
+		}
+	}
 	if typ == onnxio.Float {
 		// Doubles would take twice the memory: sums are made of them, but not kept.
 		data, err := s.floats32(w.Name)
@@ -129,15 +136,9 @@ func editOrder(an *coupling.Analysis) []*coupling.Weight {
 	return append(plain, quantised...)
 }
 
-// largeWeight is the number of elements from which on a weight is moved with as little garbage around as can be: 64 MB.
-const largeWeight = 16 << 20
-
 // edit writes one transformed weight into the copy.
 func (t *transform) edit(s *Subject, g *onnxio.Graph, w *coupling.Weight) error {
 	if w.Quant == nil {
-		if w.Len() >= largeWeight {
-			debug.FreeOSMemory() // what is left of the steps before is as large as what comes
-		}
 		v, err := t.moved(s, w)
 		if err != nil {
 			return err

@@ -50,6 +50,23 @@ func (m *Map) Identity(n int) bool {
 	return true
 }
 
+// Made returns maps that still say out of which channels every channel is made,
+// which is all that activations take, but no longer all that the consumers of
+// large spaces need: that is a good part of a model's size, and done with after
+// Edit.
+func (m Maps) Made() Maps {
+	out := make(Maps, len(m))
+	for s, x := range m {
+		c := *x
+		c.Groups = slices.Clone(x.Groups)
+		for i := range c.Groups {
+			c.Groups[i].rest = nil
+		}
+		out[s] = &c
+	}
+	return out
+}
+
 // FromPlan turns a transport plan (n×k) into the maps of DESIGN:
 // In = diag(1/Tᵀ1)·Tᵀ and Out = diag(1/T1)·T, or Out = Inᵀ for Mean. A target
 // that receives no mass would have no meaning and is an error.

@@ -62,15 +62,23 @@ func applyLowRank[T float32 | float64](l *lowRank, out, data []T, outer, inner i
 		}
 		return
 	}
-	part, sum := dense.New[float64](m, inner, nil), dense.New[float64](k, inner, nil)
+	const block = 512 // columns
+	parts, sums := make([]float64, m*min(block, inner)), make([]float64, k*min(block, inner))
 	for o := range outer {
-		clear(part.Data)
-		clear(sum.Data)
-		dense.AddMul(part, 1, l.right, dense.New(n, inner, data[o*n*inner:]))
-		dense.AddMul(sum, 1, l.left, part)
-		for i, v := range sum.Data {
-			at := o*k*inner + i
-			out[at] = T(float64(out[at]) + v)
+		all := dense.New(n, inner, data[o*n*inner:])
+		for from := 0; from < inner; from += block {
+			cols := min(block, inner-from)
+			clear(parts)
+			clear(sums)
+			part, sum := dense.New(m, cols, parts), dense.New(k, cols, sums)
+			dense.AddMul(part, 1, l.right, all.Sub(0, from, n, cols))
+			dense.AddMul(sum, 1, l.left, part)
+			for j := range k {
+				to := out[(o*k+j)*inner+from:][:cols]
+				for i := range to {
+					to[i] = T(float64(to[i]) + sum.Data[j*cols+i])
+				}
+			}
 		}
 	}
 }

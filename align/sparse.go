@@ -88,6 +88,11 @@ func product[T float32 | float64](out, data []T, r dense.Matrix[float64], outer,
 	}
 }
 
+// picks reports whether every row is one of the columns.
+func (r Rows) picks() bool {
+	return len(r) > 0 && !slices.ContainsFunc(r, func(row []Entry) bool { return len(row) != 1 || row[0].Val != 1 })
+}
+
 // apply multiplies along one axis of a row-major tensor. rows gives the matrix
 // for each position along axis by (all of one height); by < 0 means that there
 // is one matrix for all positions, rows(0). Numbers that are no more than put

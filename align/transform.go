@@ -79,20 +79,33 @@ func applyAll[T float32 | float64](t *transform, w *coupling.Weight, data []T, s
 	for i, a := range w.Axes {
 		dims[i] = a.Size()
 	}
-	// Plans are selected by the source's groups: axes whose plan another axis
-	// selects come before that axis is changed.
-	var selected, rest []int
+	return applyTo(t, w, data, dims, t.order(w, skip))
+}
+
+// order lists the axes of a weight that maps change, in the order in which they
+// are: plans are selected by the source's groups, so axes whose plan another axis
+// selects come before that axis is changed. Maps that write all channels out of
+// all others come last, where the weight is smallest.
+func (t *transform) order(w *coupling.Weight, skip int) []int {
+	var selected, rest, full []int
 	for k, a := range w.Axes {
 		if k == skip || !t.touches(a) {
 			continue
 		}
 		if by, _, _ := t.selector(w, k); by >= 0 {
 			selected = append(selected, k)
-		} else {
+		} else if t.lowRank(w, k) == nil {
 			rest = append(rest, k)
+		} else {
+			full = append(full, k)
 		}
 	}
-	for _, k := range append(selected, rest...) {
+	return slices.Concat(selected, rest, full)
+}
+
+// applyTo applies the maps to some axes, one after the other.
+func applyTo[T float32 | float64](t *transform, w *coupling.Weight, data []T, dims, axes []int) ([]T, []int, error) {
+	for _, k := range axes {
 		if r := t.lowRank(w, k); r != nil {
 			data, dims = applyWithRest(data, dims, k, r)
 			continue
@@ -112,6 +125,68 @@ func applyAll[T float32 | float64](t *transform, w *coupling.Weight, data []T, s
 		data, dims = apply(data, dims, k, by, func(at int) Rows { return matrices[groups[at]] })
 	}
 	return data, dims, nil
+}
+
+// largeWeight is the number of elements from which on a weight is moved with as little around as can be: 64 MB. Of such
+// a weight largePart elements are read at once.
+const largeWeight, largePart = 16 << 20, 1 << 20
+
+// applyByParts is applyAll for a large weight, of which so many elements are read at once: it is never in memory whole in
+// single precision before its first map is applied. ok is false where the first map mixes positions of the first axis, or
+// differs between them.
+func (t *transform) applyByParts(s *Subject, w *coupling.Weight, size int) (data []float32, dims []int, ok bool, err error) {
+	axes := t.order(w, -1)
+	if len(axes) == 0 {
+		return nil, nil, false, nil
+	}
+	if by, _, _ := t.selector(w, axes[0]); by >= 0 {
+		return nil, nil, false, nil
+	}
+	if axes[0] == 0 {
+		rows, err := t.rows(w, 0, 0)
+		if err != nil || t.lowRank(w, 0) != nil || !rows.picks() {
+			return nil, nil, false, err
+		}
+		for i, r := range rows {
+			part, err := s.Model.Rows(s.Graph.Constant(w.Name), r[0].Col, 1)
+			if err != nil {
+				return nil, nil, false, err
+			}
+			if at := slices.IndexFunc(part.F32, func(x float32) bool { return x != x }); at >= 0 {
+				return nil, nil, false, s.noNaN(w.Name, r[0].Col*len(part.F32)+at)
+			}
+			if i == 0 {
+				data, dims = make([]float32, 0, len(part.F32)*len(rows)), part.Dims
+			}
+			data = append(data, part.F32...)
+		}
+		dims[0] = len(rows)
+		data, dims, err = applyTo(t, w, data, dims, axes[1:])
+		return data, dims, true, err
+	}
+	all := w.Axes[0].Size()
+	row := w.Len() / all
+	for from := 0; from < all; from += max(1, size/row) {
+		n := min(max(1, size/row), all-from)
+		part, err := s.Model.Rows(s.Graph.Constant(w.Name), from, n)
+		if err != nil {
+			return nil, nil, false, err
+		}
+		if at := slices.IndexFunc(part.F32, func(x float32) bool { return x != x }); at >= 0 {
+			return nil, nil, false, s.noNaN(w.Name, from*row+at)
+		}
+		moved, after, err := applyTo(t, w, part.F32, part.Dims, axes[:1])
+		if err != nil {
+			return nil, nil, false, err
+		}
+		if data == nil {
+			data = make([]float32, 0, len(moved)/n*all)
+		}
+		data, dims = append(data, moved...), after
+	}
+	dims[0] = all
+	data, dims, err = applyTo(t, w, data, dims, axes[1:])
+	return data, dims, true, err
 }
 
 // selector finds the other axis of the weight whose position selects the plan

@@ -268,6 +268,7 @@ func (o Options) finish(ctx context.Context, s *align.Subject, plan *align.Resul
 	if epochs > 0 {
 		fit, held = tune.HoldOut(fit)
 	}
+	plan.Maps = plan.Maps.Made()
 	sources := []refit.Source{{Subject: s, Share: 1, Maps: plan.Maps}}
 	out, report.Refit, err = refit.Refit(ctx, out, sources, refit.Options{
 		Data: fit, Threads: o.Align.Threads, Batch: o.Align.Batch, Progress: o.progress("refit"),

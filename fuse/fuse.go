@@ -11,6 +11,7 @@ import (
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
 	"github.com/monge-ml/monge/refit"
 	"github.com/monge-ml/monge/tune"
 )
@@ -343,7 +344,7 @@ func (f *fusion) make(ctx context.Context, how recipe, data *engine.Data) (*onnx
 		if how.shares[i] == 0 && f.votes[i] == 0 {
 			continue
 		}
-		src := refit.Source{Subject: s, Share: how.shares[i], Vote: f.votes[i], Maps: maps[i], Union: how.method == Union}
+		src := refit.Source{Subject: s, Share: how.shares[i], Vote: f.votes[i], Maps: maps[i].Made(), Union: how.method == Union}
 		if p := f.pairs[i]; p != nil {
 			back := map[string]string{}
 			for a, b := range p.Tensors {
@@ -616,15 +617,7 @@ func (a *average) model() (*onnxio.Model, error) {
 		if a.made(w) {
 			share = func(float64) float64 { return 1 }
 		}
-		tensors, err := a.tensors(name)
-		if err != nil {
-			return nil, err
-		}
-		terms := []term{{tensors[0], share(a.share)}}
-		for i, p := range a.parts {
-			terms = append(terms, term{tensors[i+1], share(p.share)})
-		}
-		sum, err := total(terms)
+		sum, err := a.sum(name, share)
 		if err != nil {
 			return nil, fmt.Errorf("weight %q: %w", name, err)
 		}
@@ -637,31 +630,97 @@ func (a *average) model() (*onnxio.Model, error) {
 	return a.out, nil
 }
 
-// tensors returns the target's tensor of a name and those of the parts, all made at the same time.
-func (a *average) tensors(name string) ([]*onnxio.Tensor, error) {
-	out := make([]*onnxio.Tensor, 1+len(a.parts))
-	errs := make([]error, len(out))
+// largeWeight is the number of elements from which on the models' tensors are
+// not made at the same time, and largePart how many of the target's are read at
+// once.
+const largeWeight, largePart = 16 << 20, 1 << 20
+
+// sum is the weighted sum of the target's tensor of a name and those of the parts.
+func (a *average) sum(name string, share func(float64) float64) (*onnxio.Tensor, error) {
+	large := a.target.Analysis.Weights[name].Len() >= largeWeight
+	moved, err := a.moved(name, !large)
+	if err != nil {
+		return nil, err
+	}
+	terms := make([]term, 1+len(moved))
+	for i, t := range moved {
+		terms[1+i] = term{t, share(a.parts[i].share)}
+	}
+	terms[0].share = share(a.share)
+	tp := a.graph.Constant(name)
+	if large && tp.GetDataType() == int32(onnxio.Float) && !slices.ContainsFunc(moved, func(t *onnxio.Tensor) bool { return t.Type != onnxio.Float }) {
+		return a.sumByParts(tp, terms, largePart)
+	}
+	if terms[0].tensor, err = a.out.Tensor(tp); err != nil {
+		return nil, err
+	}
+	return total(terms)
+}
+
+// sumByParts is total for large weights. Of the first term's tensor size
+// elements are read at once, and the second's is written over.
+func (a *average) sumByParts(tp *onnxpb.TensorProto, terms []term, size int) (*onnxio.Tensor, error) {
+	out := terms[1].tensor
+	out.Dims = nil
+	for _, d := range tp.Dims {
+		out.Dims = append(out.Dims, int(d))
+	}
+	row := out.Len() / out.Dims[0]
+	part := slices.Clone(terms)
+	n := max(1, size/row)
+	for from := 0; from < out.Dims[0]; from += n {
+		own, err := a.out.Rows(tp, from, min(n, out.Dims[0]-from))
+		if err != nil {
+			return nil, err
+		}
+		part[0].tensor = own
+		for i, t := range terms[1:] {
+			part[1+i].tensor = &onnxio.Tensor{Type: onnxio.Float, Dims: own.Dims, F32: t.tensor.F32[from*row:][:own.Len()]}
+		}
+		sum, err := total(part)
+		if err != nil {
+			return nil, fmt.Errorf("from element %d on: %w", from*row, err)
+		}
+		copy(out.F32[from*row:], sum.F32)
+	}
+	return out, nil
+}
+
+// moved returns the parts' tensors for the target's of a name.
+func (a *average) moved(name string, atOnce bool) ([]*onnxio.Tensor, error) {
+	out, errs := make([]*onnxio.Tensor, len(a.parts)), make([]error, len(a.parts))
 	var wait sync.WaitGroup
 	for i, p := range a.parts {
 		src, ok := p.sources[name]
 		if !ok {
 			return nil, fmt.Errorf("weight %q has no counterpart in %q", name, p.model.Path)
 		}
-		wait.Go(func() { out[i+1], errs[i+1] = p.moved.Tensor(src) })
-	}
-	out[0], errs[0] = a.out.Tensor(a.graph.Constant(name))
-	wait.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return nil, err
+		one := func() { out[i], errs[i] = p.moved.Tensor(src) }
+		if atOnce {
+			wait.Go(one)
+		} else {
+			one()
 		}
 	}
+	wait.Wait()
+	want := elements(a.graph.Constant(name).Dims)
 	for i, p := range a.parts {
-		if out[i+1].Len() != out[0].Len() {
-			return nil, fmt.Errorf("weight %q: %v elements of %q against %v", name, out[i+1].Dims, p.sources[name], out[0].Dims)
+		if errs[i] != nil {
+			return nil, errs[i]
+		}
+		if int64(out[i].Len()) != want {
+			return nil, fmt.Errorf("weight %q: %v elements of %q against %v", name, out[i].Dims, p.sources[name], a.graph.Constant(name).Dims)
 		}
 	}
 	return out, nil
+}
+
+func elements(dims []int64) int64 {
+	n := int64(1)
+	for _, d := range dims {
+		n *= d
+	}
+	return n
 }
 
 // A term is a tensor times its share.

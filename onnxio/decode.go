@@ -22,7 +22,28 @@ func (m *Model) Tensor(tp *onnxpb.TensorProto) (*Tensor, error) {
 	return t, nil
 }
 
+// Rows is Tensor for n rows of the first axis, from one on: a large tensor can be
+// worked on without decoding all of it at once where it is stored as raw_data.
+func (m *Model) Rows(tp *onnxpb.TensorProto, from, n int) (*Tensor, error) {
+	if tp == nil {
+		return nil, errors.New("no tensor")
+	}
+	if len(tp.Dims) == 0 || from < 0 || n < 0 || int64(from)+int64(n) > tp.Dims[0] {
+		return nil, m.errorf("tensor %q: no rows %d to %d in %v", tp.GetName(), from, from+n, tp.Dims)
+	}
+	t, err := m.decodeRows(tp, from, n)
+	if err != nil {
+		return nil, m.errorf("tensor %q: %w", tp.GetName(), err)
+	}
+	return t, nil
+}
+
 func (m *Model) decodeTensor(tp *onnxpb.TensorProto) (*Tensor, error) {
+	return m.decodeRows(tp, 0, -1)
+}
+
+// decodeRows decodes some rows of the first axis, all if n is negative.
+func (m *Model) decodeRows(tp *onnxpb.TensorProto, from, n int) (*Tensor, error) {
 	s, err := storageOf(tp)
 	if err != nil {
 		return nil, err
@@ -31,19 +52,54 @@ func (m *Model) decodeTensor(tp *onnxpb.TensorProto) (*Tensor, error) {
 	for i, d := range tp.Dims {
 		t.Dims[i] = int(d)
 	}
+	raw := tp.RawData
 	switch s.kind {
 	case inTyped:
 		t.fromTyped(tp, s)
-	case inRaw:
-		t.fromRaw(tp.RawData, s)
+		if n >= 0 {
+			t.cut(from, n)
+		}
+		return t, nil
 	case inFile:
-		raw, err := m.readExternal(s)
-		if err != nil {
+		if raw, err = m.readExternal(s); err != nil {
 			return nil, err
 		}
-		t.fromRaw(raw, s)
 	}
+	if n >= 0 {
+		row := 0
+		if t.Dims[0] > 0 {
+			row = int(s.n) / t.Dims[0]
+		}
+		if row*s.dtype.bits%8 != 0 {
+			t.fromRaw(raw, s)
+			t.cut(from, n)
+			return t, nil
+		}
+		bytes := row * s.dtype.bits / 8
+		raw = raw[from*bytes : (from+n)*bytes]
+		s.n, t.Dims[0] = int64(n*row), n
+	}
+	t.fromRaw(raw, s)
 	return t, nil
+}
+
+// cut leaves n rows of the first axis.
+func (t *Tensor) cut(from, n int) {
+	row := 1
+	for _, d := range t.Dims[1:] {
+		row *= d
+	}
+	size := len(t.Raw) / max(1, row*t.Dims[0]) // of a complex number
+	t.F32, t.F64, t.I64 = part(t.F32, from*row, n*row), part(t.F64, from*row, n*row), part(t.I64, from*row, n*row)
+	t.Strings, t.Raw = part(t.Strings, from*row, n*row), part(t.Raw, from*row*size, n*row*size)
+	t.Dims[0] = n
+}
+
+func part[T any](v []T, from, n int) []T {
+	if v == nil {
+		return nil
+	}
+	return v[from : from+n]
 }
 
 // fromRaw decodes raw_data whose length was checked.

@@ -293,3 +293,36 @@ func TestTensorSharesNothing(t *testing.T) {
 		t.Error("the proto changed with the tensor")
 	}
 }
+
+// Rows of a tensor are those of all of it, however it is stored.
+func TestRows(t *testing.T) {
+	m := allTypes()
+	for _, p := range m.Proto.Graph.Initializer {
+		whole, err := m.Tensor(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := whole.Dims[0]
+		var joined onnxio.Tensor
+		for from := range n {
+			one, err := m.Rows(p, from, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff([]int{1, 1}, one.Dims); d != "" || one.Type != whole.Type {
+				t.Errorf("%s: %v, %s", p.GetName(), one.Type, d)
+			}
+			joined.F32, joined.F64, joined.I64 = append(joined.F32, one.F32...), append(joined.F64, one.F64...), append(joined.I64, one.I64...)
+			joined.Strings, joined.Raw = append(joined.Strings, one.Strings...), append(joined.Raw, one.Raw...)
+		}
+		joined.Name, joined.Type, joined.Dims = whole.Name, whole.Type, whole.Dims
+		if d := cmp.Diff(whole, &joined, cmpopts.EquateEmpty(), cmpopts.EquateNaNs()); d != "" {
+			t.Errorf("%s: %s", p.GetName(), d)
+		}
+		for _, c := range [][2]int{{-1, 1}, {0, n + 1}, {n, 1}, {0, -1}} {
+			if _, err := m.Rows(p, c[0], c[1]); err == nil {
+				t.Errorf("%s: no error for %d rows from %d on", p.GetName(), c[1], c[0])
+			}
+		}
+	}
+}
