@@ -102,16 +102,12 @@ func save(ctx context.Context, path string, m *Model, o SaveOptions) error {
 			return err
 		}
 	}
-	bytes, err := out.Encode()
-	if err != nil {
-		return err
-	}
 	file, err := createAtomic(path)
 	if err != nil {
 		return err
 	}
 	defer file.abort()
-	if _, err := file.Write(bytes); err != nil {
+	if err := out.writeTo(ctx, file); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
