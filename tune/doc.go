@@ -26,8 +26,14 @@
 // What lies before another operator keeps its parameters. Trained are weights
 // and biases of Conv, Gemm and MatMul and constants that are added: matrices by
 // muon where that costs little, the rest by adam, with a warm-up and a rate that
-// falls as a cosine. Images are shifted and mirrored at random, and half of the
+// falls as a cosine. What is trained on are variants of the inputs
+// (engine.Data.Varied): images are shifted and mirrored at random, and half of the
 // inputs laid over others.
+//
+// The result is judged on inputs held out and on variants of these. A fused
+// classifier's logits are multiplied by a factor in the end, so that it is as sure
+// as its sources are in the mean: of two perceptrons fused at equal shares the
+// divergence from that mean fell from 0.0100 to 0.0026 nats on 10,000 test images.
 //
 // Many steps are what matters, however few the inputs: see Affordable. An MLP of
 // a tenth of its widths, refitted on 16 images, got 53.6 % of the test images
