@@ -52,7 +52,7 @@ func (f *alignFlags) add(cmd *cobra.Command, bases []string) {
 	addChoice(cmd, &f.refit, "refit", "refit the layers in closed form on --data, no labels needed (default: on with --data unless --align is given, which asks for transport alone)", "on", "off")
 	f.data.add(cmd, "`PATH` of a data set to work with (none: work without data); see monge --help")
 	cmd.Flags().IntVar(&f.samples, "samples", 200, "samples that channels are compared on by activations (0: all)")
-	cmd.Flags().IntVar(&f.tune, "tune", -1, "after the refit, distil what went in into the result for this many epochs on the samples of --data or the made-up ones, no labels needed (-1: 2,000 steps, or as many as take two or three minutes on two cores; none under --max-drop)")
+	cmd.Flags().IntVar(&f.tune, "tune", -1, "after the refit, distil what went in into the result for this many epochs on the samples of --data or the made-up ones, no labels needed (-1: 2,000 steps, or as many as take two or three minutes on two cores; none under --max-drop, nor on made-up samples in models of 64 MiB or more)")
 	cmd.Flags().IntVar(&f.refitSamples, "refit-samples", 1000, "samples that channels are chosen and layers refitted on (0: all)")
 }
 
@@ -66,6 +66,20 @@ func (f *alignFlags) epochs() int {
 		return -1
 	}
 	return 0
+}
+
+// mostTaught is the size in bytes from which on a model is not distilled on noise
+// unless --tune asks for it: what trains a perceptron of 400 MB takes five times
+// its memory and minutes, and was undone for being no better.
+const mostTaught = 64 << 20
+
+// epochsOn is epochs for a model of so many bytes, and whether that is why there
+// are none.
+func (f *alignFlags) epochsOn(b basis, bytes int64) (epochs int, tooLarge bool) {
+	if f.tune < 0 && b.synthetic && bytes >= mostTaught {
+		return -1, true
+	}
+	return f.epochs(), false
 }
 
 const scalingHelp = "consumers read merged channels by their sum or mean (default: mean onto another model, sum within one)"

@@ -149,11 +149,16 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	if err != nil {
 		return err
 	}
+	_, bytes := engine.Size(models[0])
+	epochs, tooLarge := f.align.epochsOn(b, bytes)
+	if tooLarge && !f.alone && !f.output.dryRun {
+		a.note("not distilled on made-up inputs: for a model of this size that takes long and much memory, and noise teaches it little (--tune N does it)")
+	}
 	progress, clear := a.progress()
 	defer clear()
 	b.align.Progress = stage(progress, "comparing activations")
 	o := compress.Options{
-		RefitData: b.fit, EvalData: eval, Uniform: f.uniform, Tune: f.align.epochs(),
+		RefitData: b.fit, EvalData: eval, Uniform: f.uniform, Tune: epochs,
 		Keep: f.keep, MACs: f.macs, Params: f.params, MaxDrop: f.maxDrop, Exclude: f.exclude, KeepResidual: f.keepResidual, Multiple: f.multiple,
 		Align: b.align, InputShapes: shapes, KeepBatchNorm: f.align.keepBN, DryRun: f.output.dryRun,
 		Progress: progress,

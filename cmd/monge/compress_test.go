@@ -112,6 +112,28 @@ func TestMaxDrop(t *testing.T) {
 	}
 }
 
+// Large models are not distilled on noise unless that is asked for.
+func TestNoiseTeachesLargeModelsLittle(t *testing.T) {
+	for _, c := range []struct {
+		tune      int
+		synthetic bool
+		bytes     int64
+		want      int
+		tooLarge  bool
+	}{
+		{-1, true, mostTaught, -1, true},
+		{-1, true, mostTaught - 1, 0, false},
+		{-1, false, mostTaught, 0, false},
+		{7, true, mostTaught, 7, false},
+		{0, true, mostTaught, -1, false},
+	} {
+		got, tooLarge := (&alignFlags{tune: c.tune}).epochsOn(basis{synthetic: c.synthetic}, c.bytes)
+		if got != c.want || tooLarge != c.tooLarge {
+			t.Errorf("%+v: %d epochs, %v", c, got, tooLarge)
+		}
+	}
+}
+
 func TestMadeUpInputs(t *testing.T) {
 	data(t, "mnist_calib") // needs onnxruntime
 	var made, none report.Compression
