@@ -23,11 +23,14 @@ import "C"
 
 import (
 	"errors"
+	"runtime"
 	"unsafe"
 )
 
 // libraryVersion opens a shared library, asks onnxruntime for its version and closes it.
 func libraryVersion(path string) (string, error) {
+	runtime.LockOSThread() // dlerror speaks of what the same thread did
+	defer runtime.UnlockOSThread()
 	cPath, cName := C.CString(path), C.CString("OrtGetApiBase")
 	defer C.free(unsafe.Pointer(cPath))
 	defer C.free(unsafe.Pointer(cName))
