@@ -73,6 +73,19 @@ func (s *Subject) floats32(name string) ([]float32, error) {
 	return out, nil
 }
 
+// rows32 returns n rows of a weight in single precision, from one on.
+func (s *Subject) rows32(name string, from, n int) (*onnxio.Tensor, error) {
+	t, err := s.Model.Rows(s.Graph.Constant(name), from, n)
+	if err != nil {
+		return nil, err
+	}
+	at := slices.IndexFunc(t.F32, func(x float32) bool { return x != x })
+	if at >= 0 {
+		at += from * (len(t.F32) / n)
+	}
+	return t, s.noNaN(name, at)
+}
+
 // tensor returns a weight as it is stored.
 func (s *Subject) tensor(name string) (*onnxio.Tensor, error) {
 	tp := s.Graph.Constant(name)

@@ -148,12 +148,9 @@ func (t *transform) applyByParts(s *Subject, w *coupling.Weight, size int) (data
 			return nil, nil, false, err
 		}
 		for i, r := range rows {
-			part, err := s.Model.Rows(s.Graph.Constant(w.Name), r[0].Col, 1)
+			part, err := s.rows32(w.Name, r[0].Col, 1)
 			if err != nil {
 				return nil, nil, false, err
-			}
-			if at := slices.IndexFunc(part.F32, func(x float32) bool { return x != x }); at >= 0 {
-				return nil, nil, false, s.noNaN(w.Name, r[0].Col*len(part.F32)+at)
 			}
 			if i == 0 {
 				data, dims = make([]float32, 0, len(part.F32)*len(rows)), part.Dims
@@ -168,12 +165,9 @@ func (t *transform) applyByParts(s *Subject, w *coupling.Weight, size int) (data
 	row := w.Len() / all
 	for from := 0; from < all; from += max(1, size/row) {
 		n := min(max(1, size/row), all-from)
-		part, err := s.Model.Rows(s.Graph.Constant(w.Name), from, n)
+		part, err := s.rows32(w.Name, from, n)
 		if err != nil {
 			return nil, nil, false, err
-		}
-		if at := slices.IndexFunc(part.F32, func(x float32) bool { return x != x }); at >= 0 {
-			return nil, nil, false, s.noNaN(w.Name, from*row+at)
 		}
 		moved, after, err := applyTo(t, w, part.F32, part.Dims, axes[:1])
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/refit"
+	"github.com/monge-ml/monge/tune"
 )
 
 const (
@@ -18,10 +19,6 @@ const (
 	// quick is the number of samples that all candidates are fitted on first, and
 	// finalists how many of them are then fitted on the rest too.
 	quick, finalists = 250, 2
-	// judgedVariants is the number of variants of each sample held out that count
-	// too, and judgeSeed chooses them.
-	judgedVariants = 2
-	judgeSeed      = 11
 )
 
 // The balance moves from equal shares in a few steps: for two models to 0.65,
@@ -52,7 +49,7 @@ func (f *fusion) choose(ctx context.Context, method Method) (*onnxio.Model, *Rep
 		}
 		return f.finish(ctx, recipe{method: method, shares: f.votes})
 	}
-	judge, err := refit.NewJudge(ctx, f.models, f.votes, held.Varied(judgedVariants, judgeSeed), refit.JudgeOptions{Threads: f.o.Align.Threads, Batch: f.o.Align.Batch})
+	judge, err := refit.NewJudge(ctx, f.models, f.votes, tune.Judged(held), refit.JudgeOptions{Threads: f.o.Align.Threads, Batch: f.o.Align.Batch})
 	if err != nil {
 		return nil, nil, err
 	}

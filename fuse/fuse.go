@@ -657,8 +657,8 @@ func (a *average) sum(name string, share func(float64) float64) (*onnxio.Tensor,
 	return total(terms)
 }
 
-// sumByParts is total for large weights. Of the first term's tensor size
-// elements are read at once, and the second's is written over.
+// sumByParts is total for large weights. The first term's tensor is read size
+// elements at a time, and the second's is written over.
 func (a *average) sumByParts(tp *onnxpb.TensorProto, terms []term, size int) (*onnxio.Tensor, error) {
 	out := terms[1].tensor
 	out.Dims = nil

@@ -201,6 +201,10 @@ func Distill(ctx context.Context, child *onnxio.Model, sources []refit.Source, o
 	return out, report, r.trainer.store(out)
 }
 
+// Judged are the inputs that results are judged on: what is held out, and variants
+// of it.
+func Judged(held *engine.Data) *engine.Data { return held.Varied(judgedVariants, judgeSeed) }
+
 // judge is what the loss says about the outputs, in the mean over judged inputs.
 func (r *run) judge(ctx context.Context) (float64, error) {
 	total, n := 0.0, 0
@@ -219,12 +223,14 @@ func (r *run) judge(ctx context.Context) (float64, error) {
 // has kept of that flatters it. Nothing held out: over variants of the data, the
 // same ones every time, which none has seen.
 func (r *run) judged(do func(in map[string]*engine.Value) error) error {
-	data, first := r.o.HeldOut, 0
-	variants := judgedVariants
-	if data == nil || data.Len() == 0 {
-		data, first, variants = r.o.Data, r.o.Data.Len(), (mostHeldOut-1)/r.o.Data.Len()+1
+	var data *engine.Data
+	first := 0
+	if r.o.HeldOut != nil && r.o.HeldOut.Len() > 0 {
+		data = Judged(r.o.HeldOut)
+	} else {
+		first = r.o.Data.Len()
+		data = r.o.Data.Varied((mostHeldOut-1)/first+1, judgeSeed)
 	}
-	data = data.Varied(variants, judgeSeed)
 	inputs, err := engine.Inputs(r.child)
 	if err != nil {
 		return err
