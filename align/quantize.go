@@ -120,11 +120,15 @@ func requantize(g *onnxio.Graph, w *coupling.Weight, dims []int, v []float64) er
 	return setFloats(g, w.Name, dims, v)
 }
 
-// rescale gives the weight's readers scales of their own.
+// rescale gives the weight's readers scales of their own: in place where nobody
+// else reads the old ones.
 func rescale(g *onnxio.Graph, q *coupling.Quantization, scale []float64) error {
 	old, err := g.Model.Tensor(g.Constant(q.Scale))
 	if err != nil {
 		return err
+	}
+	if ours := len(g.Consumers(q.Scale)); ours == len(q.Nodes) && !g.IsOutput(q.Scale) {
+		return g.SetConstant(onnxio.NewTensor(q.Scale, old.Type, old.Dims, scale))
 	}
 	name := g.Fresh(q.Scale)
 	if err := g.AddInitializer(onnxio.NewTensor(name, old.Type, old.Dims, scale)); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/monge-ml/monge/coupling"
-	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/lossless"
 	"github.com/monge-ml/monge/onnxio"
 )
@@ -72,8 +71,8 @@ func (o *Options) strip(ctx context.Context, m *onnxio.Model, keep func(*couplin
 			}
 		}
 	}
-	_, bytes := engine.Size(m)
-	b.frame = bytes - weightBytes(a, nil)
+	_, bytes := m.Size()
+	b.frame = bytes - a.WeightBytes(nil)
 	return m, nil
 }
 

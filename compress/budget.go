@@ -6,10 +6,9 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
-	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/onnxio"
-	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
 func (o Options) check() error {
@@ -117,7 +116,7 @@ func (o Options) budget() float64 {
 // cost is what the budget is about, for a model and widths.
 func (o Options) cost(a *coupling.Analysis, w coupling.Widths) float64 {
 	if o.Size > 0 {
-		return float64(o.base.frame + weightBytes(a, w))
+		return float64(o.base.frame + a.WeightBytes(w))
 	}
 	size := sizeOf(a, w)
 	if o.MACs != 0 {
@@ -136,57 +135,63 @@ func (o Options) unit() string {
 	return "parameters"
 }
 
-// weightBytes is what all weights occupy under the widths.
-func weightBytes(a *coupling.Analysis, w coupling.Widths) int64 {
-	total := int64(0)
-	for _, wt := range a.Weights {
-		n := itemBytes(wt.Type)
-		for _, x := range wt.Axes {
-			n *= int64(max(w.Size(x), 0))
-		}
-		total += n
-	}
-	return total
-}
-
-// itemBytes is the size of one stored element.
-func itemBytes(t onnxpb.TensorProto_DataType) int64 {
-	switch t {
-	case onnxio.Double, onnxpb.TensorProto_INT64, onnxpb.TensorProto_UINT64:
-		return 8
-	case onnxio.Float16, onnxio.BFloat16, onnxpb.TensorProto_INT16, onnxpb.TensorProto_UINT16:
-		return 2
-	case onnxpb.TensorProto_INT8, onnxpb.TensorProto_UINT8, onnxpb.TensorProto_BOOL:
-		return 1
-	}
-	return 4
-}
-
 // toSize compresses until the file is small enough. What the weights take is
 // known beforehand; biases that a refit adds and stored shapes are not, so a
 // result that is too large is made again with as much less.
 func (o Options) toSize(ctx context.Context, m *onnxio.Model) (*onnxio.Model, *Report, error) {
-	limit, over := o.Size, int64(0)
+	if _, bytes := m.Size(); bytes <= o.Size {
+		return o.whole(m)
+	}
+	limit := o.Size
 	s, folded, err := o.prepare(m, none)
 	if err != nil {
 		return nil, nil, err
 	}
-	const attempts = 4
-	for range attempts {
+	least := coupling.Widths{}
+	for sp, k := range o.widths(s.Analysis, 0) {
+		least.Set(sp, k)
+	}
+	floor := int64(o.cost(s.Analysis, least))
+	unmet := func(least int64) error {
+		return fmt.Errorf("%w: it is %d bytes, and with one channel in every space that may change %d remain", errUnmet, limit, least)
+	}
+	if limit < floor {
+		return nil, nil, unmet(floor)
+	}
+	const attempts = 8
+	for i := range attempts {
+		if i == attempts-1 {
+			o.Size = floor // what there is to be had
+		}
 		out, report, err := o.model(ctx, s, folded)
 		if err != nil || o.DryRun {
 			return out, report, err
 		}
-		_, bytes := engine.Size(out)
-		if bytes <= limit {
+		_, bytes := out.Size()
+		switch {
+		case bytes <= limit:
 			return out, report, nil
+		case o.Size <= floor:
+			return nil, nil, unmet(bytes)
 		}
-		over = bytes - limit
-		if o.Size -= over; o.Size <= 0 {
-			break
-		}
+		o.Size = max(floor, o.Size-(bytes-limit)<<i) // widths come in steps
 	}
-	return nil, nil, fmt.Errorf("%w: it is %d bytes, and %d more remain", errUnmet, limit, over)
+	return nil, nil, nil // the last attempt has returned
+}
+
+// whole is the result where nothing has to change.
+func (o Options) whole(m *onnxio.Model) (*onnxio.Model, *Report, error) {
+	s, err := align.NewSubject(m, o.coupling())
+	if err != nil {
+		return nil, nil, err
+	}
+	o.base.see(s.Analysis)
+	report := o.base.report()
+	report.describe(s.Analysis, o, nil, nil)
+	if o.DryRun {
+		return nil, report, nil
+	}
+	return m.Clone(), report, nil
 }
 
 func sizeOf(a *coupling.Analysis, w coupling.Widths) Size {

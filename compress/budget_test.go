@@ -111,7 +111,7 @@ func encode(t *testing.T, m *onnxio.Model) string {
 func TestSizeBudget(t *testing.T) {
 	m := modeltest.Load(t, "resnet_a")
 	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 64})
-	_, whole := engine.Size(m)
+	_, whole := m.Size()
 	for _, share := range []float64{0.7, 0.3} {
 		for _, o := range []compress.Options{{}, {RefitData: d, Tune: 2}, {RefitData: d, Tune: 2, Uniform: true}} {
 			o.Size = int64(share * float64(whole))
@@ -119,7 +119,7 @@ func TestSizeBudget(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, bytes := engine.Size(out)
+			_, bytes := out.Size()
 			if bytes > o.Size || float64(bytes) < 0.85*float64(o.Size) {
 				t.Errorf("%d bytes for a budget of %d (%d parameters)", bytes, o.Size, r.After.Params)
 			}

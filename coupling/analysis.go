@@ -45,6 +45,9 @@ type Analysis struct {
 	Roots map[string][]string
 
 	spaceOf map[*Axis]*Space
+	// otherParams are parameters that are in no weight: in bodies of Loop nodes,
+	// in functions, in sparse tensors.
+	otherParams int64
 }
 
 // A Weight is a constant tensor: an initializer or the value of a Constant node.

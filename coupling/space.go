@@ -98,6 +98,8 @@ func (an *analyzer) finish() (*Analysis, error) {
 			a.Weights[v.name] = &Weight{Name: v.name, Type: onnxpb.TensorProto_DataType(tp.GetDataType()), Axes: v.axes, Quant: v.quant}
 		}
 	}
+	params, _ := an.model.Size()
+	a.otherParams = params - a.Params(nil)
 	an.bound()
 	uses, order := an.uses()
 	beside := an.beside()
@@ -584,21 +586,34 @@ func (op *LinearOp) MACs(w Widths) int64 {
 	return n
 }
 
-// Params counts the elements of all weights that stand for real numbers under
-// the widths.
+// Params counts the model's parameters under the widths as [onnxio.Model.Size]
+// does; for nil widths the two are equal.
 func (a *Analysis) Params(w Widths) int64 {
-	total := int64(0)
+	total := a.otherParams
 	for _, wt := range a.Weights {
-		if isInteger(wt.Type) && wt.Quant == nil {
-			continue
+		if onnxio.IsParameter(wt.Type) {
+			total += wt.elements(w)
 		}
-		n := int64(1)
-		for _, x := range wt.Axes {
-			n *= int64(w.Size(x))
-		}
-		total += n
 	}
 	return total
+}
+
+// WeightBytes is what all weights occupy in a file under the widths.
+func (a *Analysis) WeightBytes(w Widths) int64 {
+	total := int64(0)
+	for _, wt := range a.Weights {
+		total += onnxio.StoredBytes(wt.Type, wt.elements(w))
+	}
+	return total
+}
+
+// elements is the number of elements under the widths.
+func (w *Weight) elements(widths Widths) int64 {
+	n := int64(1)
+	for _, x := range w.Axes {
+		n *= int64(max(widths.Size(x), 0))
+	}
+	return n
 }
 
 // NarrowableShare is the share of the parameters of linear operators that lie

@@ -125,7 +125,7 @@ type evalRun struct {
 
 func newEvalRun(ctx context.Context, m *onnxio.Model, data *Data, o EvalOptions) (*evalRun, error) {
 	r := &evalRun{name: nameOf(m)}
-	r.params, r.bytes = Size(m)
+	r.params, r.bytes = m.Size()
 	if o.Runs >= 0 {
 		t, err := Latency(ctx, m, LatencyOptions{Threads: o.Threads, Runs: o.Runs, Data: data})
 		if err != nil {

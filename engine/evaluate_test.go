@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -16,7 +15,6 @@ import (
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/engine/enginetest"
 	"github.com/monge-ml/monge/onnxio"
-	"github.com/monge-ml/monge/onnxio/onnxpb"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
@@ -291,35 +289,6 @@ func TestLatency(t *testing.T) {
 	free := onnxtest.Model(onnxtest.Values(onnxtest.Value("x", "N", 3, "H", "W")), onnxtest.Values(onnxtest.Value("y")), onnxtest.Node("Relu", "x", "y"))
 	if _, err := engine.Latency(t.Context(), free, engine.LatencyOptions{}); err == nil || err.Error() != "model test: input x float [N,3,H,W] has free sizes: give its shape" {
 		t.Errorf("free sizes: %v", err)
-	}
-}
-
-func TestSize(t *testing.T) {
-	m := onnxtest.Model(onnxtest.Values(onnxtest.Value("x", "N", 3)), onnxtest.Values(onnxtest.Value("y")),
-		onnxtest.Floats("a", []int{2, 3}, 1, 2, 3, 4, 5, 6), onnxtest.Ints("shape", -1, 3),
-		onnxtest.Initializer(&onnxio.Tensor{Name: "q", Type: onnxpb.TensorProto_INT8, Dims: []int{5}, I64: make([]int64, 5)}),
-		onnxtest.Node("Constant", "", "c", onnxtest.Attr("value", onnxio.NewTensor("", onnxio.Float16, []int{7}, make([]float64, 7)).Proto())),
-	)
-	encoded, err := m.Encode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if params, bytes := engine.Size(m); params != 6+5+7 || bytes != int64(len(encoded)) {
-		t.Errorf("%d parameters, %d bytes; want 18, %d", params, bytes, len(encoded))
-	}
-	file := filepath.Join(t.TempDir(), "m.onnx")
-	if err := onnxio.SaveWith(file, mlp(), onnxio.SaveOptions{External: onnxio.Always, Threshold: -1}); err != nil {
-		t.Fatal(err)
-	}
-	loaded, err := onnxio.Load(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if encoded, err = loaded.Encode(); err != nil {
-		t.Fatal(err)
-	}
-	if params, bytes := engine.Size(loaded); params != 10 || bytes != int64(len(encoded))+40 {
-		t.Errorf("%d parameters, %d bytes; want 10, %d", params, bytes, len(encoded)+40)
 	}
 }
 

@@ -205,7 +205,7 @@ func outputNames(g *onnxio.Graph, wanted []string) ([]string, error) {
 // start loads the model into onnxruntime.
 func (s *Session) start(m *onnxio.Model, fetch []string, o Options) error {
 	spec := runnerSpec{outputs: fetch, threads: s.threads, asWritten: o.AsWritten, spin: o.Spin, strict: o.Strict}
-	if _, bytes := Size(m); bytes >= mappedSize {
+	if _, bytes := m.Size(); bytes >= mappedSize {
 		spec.unpacked = o.Unpacked
 	}
 	for _, i := range s.inputs {

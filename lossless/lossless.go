@@ -8,7 +8,6 @@ import (
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
-	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -111,7 +110,7 @@ const mostParams = 50_000_000
 // and decides nothing else.
 func Strip(ctx context.Context, m *onnxio.Model, o Options) (*onnxio.Model, *Report, error) {
 	r := &Report{}
-	r.ParamsBefore, r.BytesBefore = engine.Size(m)
+	r.ParamsBefore, r.BytesBefore = m.Size()
 	out := m.Clone()
 	large := r.ParamsBefore > mostParams
 	if large {
@@ -151,7 +150,7 @@ func Strip(ctx context.Context, m *onnxio.Model, o Options) (*onnxio.Model, *Rep
 	if !r.Changed() {
 		out = m.Clone()
 	}
-	r.ParamsAfter, r.BytesAfter = engine.Size(out)
+	r.ParamsAfter, r.BytesAfter = out.Size()
 	return out, r, nil
 }
 

@@ -84,6 +84,31 @@ func (d dtype) bytes(n int64) int64 {
 	return (n*int64(d.bits) + 7) / 8
 }
 
+// StoredBytes returns what n elements of a type occupy in a file, as raw_data
+// has them: several to a byte where they are of less than eight bits. It is 0
+// for strings and for types that are not defined.
+func StoredBytes(t onnxpb.TensorProto_DataType, n int64) int64 {
+	d, err := dtypeOf(t)
+	if err != nil {
+		return 0
+	}
+	return d.bytes(n)
+}
+
+// IsParameter reports whether elements of a type are counted as parameters:
+// floating-point and complex numbers, and integers of sixteen bits or less, which
+// stand for real numbers. Wider integers are indices and shapes.
+func IsParameter(t onnxpb.TensorProto_DataType) bool {
+	d, err := dtypeOf(t)
+	switch {
+	case err != nil || d.family == noFamily || t == Bool:
+		return false
+	case d.family == i64Family:
+		return d.bits <= 16
+	}
+	return d.family != stringFamily
+}
+
 // elements returns the product of dims, or why it cannot be the size of a
 // tensor: negative, or so large that the byte count leaves int64.
 func elements(dims []int64) (int64, error) {

@@ -149,7 +149,7 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	if err != nil {
 		return err
 	}
-	_, bytes := engine.Size(models[0])
+	_, bytes := models[0].Size()
 	epochs, tooLarge := f.align.epochsOn(b, bytes)
 	if tooLarge && !f.alone && !f.output.dryRun {
 		a.note("not distilled on made-up inputs: for a model of this size that takes long and much memory, and noise teaches it little (--tune N does it)")

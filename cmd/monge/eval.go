@@ -98,7 +98,7 @@ func (a *app) evalLatency(ctx context.Context, models []*onnxio.Model, shapes ma
 	var evals []engine.Eval
 	for _, m := range models {
 		e := engine.Eval{Model: m.Path}
-		e.Params, e.Bytes = engine.Size(m)
+		e.Params, e.Bytes = m.Size()
 		if !f.noLatency {
 			if err := needShapes(m, shapes); err != nil {
 				return nil, err

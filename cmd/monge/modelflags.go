@@ -134,7 +134,7 @@ func measure(m *onnxio.Model, shapes map[string][]int) (report.Size, error) {
 
 func sizeOf(m *onnxio.Model, an *coupling.Analysis) report.Size {
 	var s report.Size
-	s.Params, s.Bytes = engine.Size(m)
+	s.Params, s.Bytes = m.Size()
 	s.MACs, s.OpenDims = an.MACs(nil)
 	return s
 }
