@@ -2,7 +2,6 @@ package compress
 
 import (
 	"context"
-	"fmt"
 	"math"
 
 	"github.com/monge-ml/monge/align"
@@ -70,8 +69,13 @@ func (o Options) allocate(ctx context.Context, s *align.Subject) (*allocation, e
 				best, bestTo, bestPrice = sp, to, price
 			}
 		}
-		if best == nil {
-			return nil, fmt.Errorf("%w: %.4g %s of %.4g remain", errUnmet, now, o.unit(), o.cost(o.base.analysis, nil))
+		if best == nil { // what could not be observed must give way as well
+			ratio, err := o.ratio(s.Analysis)
+			if err != nil {
+				return nil, err
+			}
+			a.widths = o.widths(s.Analysis, ratio)
+			return a, nil
 		}
 		a.widths[best] = bestTo
 		w.Set(best, bestTo)
@@ -89,7 +93,7 @@ func (o Options) refill(s *align.Subject, a *allocation, w coupling.Widths, curv
 		bestTo, bestWorth := 0, 0.0
 		for _, sp := range s.Analysis.Spaces {
 			curve, k := curves[sp], a.widths[sp]
-			to := k + max(o.Multiple, 1)
+			to := k + o.multiple(sp)
 			if curve == nil || to > sp.Width {
 				continue
 			}
@@ -208,9 +212,9 @@ func interpolate(points [][2]float64, x float64) float64 {
 }
 
 // step is the next smaller width that is tried: a sixteenth of the space less,
-// in multiples.
+// in multiples, down to its floor.
 func (o Options) step(s *coupling.Space, k int) int {
-	m := max(o.Multiple, 1)
+	m := o.multiple(s)
 	d := max(1, s.Width/16/m) * m
-	return max(k-d, min(m, s.Width), len(s.Pieces))
+	return max(k-d, o.least(s), len(s.Pieces))
 }

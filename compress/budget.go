@@ -33,6 +33,8 @@ func (o Options) check() error {
 		return fmt.Errorf("give one of keep, macs, params, size and max-drop")
 	case o.Size < 0:
 		return fmt.Errorf("size is %d: want a number of bytes", o.Size)
+	case o.Floor > 1:
+		return fmt.Errorf("floor is %g: want a share between 0 and 1", o.Floor)
 	case o.Multiple < 0:
 		return fmt.Errorf("multiple is %d: want a positive number", o.Multiple)
 	case o.MaxDrop > 0 && o.EvalData == nil && o.data() == nil:
@@ -62,16 +64,38 @@ func (o Options) widths(a *coupling.Analysis, ratio float64) map[*coupling.Space
 	return out
 }
 
-// share is a share of the channels that a space had at first.
+// share is a share of the channels that a space had at first, not below its
+// floor.
 func (o Options) share(ratio float64, s *coupling.Space) int {
-	return min(o.round(ratio, o.base.width(s)), s.Width)
+	m := o.multiple(s)
+	k := int(math.Round(ratio*float64(o.base.width(s))/float64(m))) * m
+	return min(max(k, o.least(s)), s.Width)
 }
 
-func (o Options) round(ratio float64, n int) int {
-	m := max(o.Multiple, 1)
-	k := int(math.Round(ratio*float64(n)/float64(m))) * m
-	return min(max(k, m, 1), n)
+// defaultFloor is the share of its channels that every space keeps under a
+// budget.
+const defaultFloor = 1.0 / 8
+
+// least is the fewest channels that a space is left with: under a budget its
+// floor, of the channels that it had at first, in multiples.
+func (o Options) least(s *coupling.Space) int {
+	n := 1
+	if o.Keep == 0 { // the share of every space is not given
+		n = max(n, int(math.Ceil(o.floor()*float64(o.base.width(s)))))
+	}
+	m := o.multiple(s)
+	return min((n+m-1)/m*m, s.Width)
 }
+
+func (o Options) floor() float64 {
+	if o.Floor == 0 {
+		return defaultFloor
+	}
+	return max(o.Floor, 0)
+}
+
+// multiple is what the widths of a space are multiples of.
+func (o Options) multiple(*coupling.Space) int { return max(o.Multiple, 1) }
 
 // ratio finds the share of channels to keep: given, or the largest whose cost
 // is within the budget.
@@ -88,7 +112,7 @@ func (o Options) ratio(a *coupling.Analysis) (float64, error) {
 	}
 	budget := o.budget()
 	if cost(0) > budget {
-		return 0, fmt.Errorf("%w: it is %.4g %s, and with one channel in every space that may change %.4g remain", errUnmet, budget, o.unit(), cost(0))
+		return 0, o.unmet(a, budget)
 	}
 	lo, hi := 0.0, 1.0
 	if cost(hi) <= budget {
@@ -103,6 +127,24 @@ func (o Options) ratio(a *coupling.Analysis) (float64, error) {
 		}
 	}
 	return lo, nil
+}
+
+// unmet says what remains of a model that cannot be made as small as its budget.
+func (o Options) unmet(a *coupling.Analysis, budget float64) error {
+	remain := func(o Options) float64 {
+		w := coupling.Widths{}
+		for s, k := range o.widths(a, 0) {
+			w.Set(s, k)
+		}
+		return o.cost(a, w)
+	}
+	bare := o
+	bare.Floor = -1
+	least, barest := remain(o), remain(bare)
+	if least == barest {
+		return fmt.Errorf("%w: it is %.4g %s, and with one channel in every space that may change %.4g remain", errUnmet, budget, o.unit(), barest)
+	}
+	return fmt.Errorf("%w: it is %.4g %s, and where every space keeps %.3g of its channels, its floor, %.4g remain; without one (--floor 0) %.4g would", errUnmet, budget, o.unit(), o.floor(), least, barest)
 }
 
 // budget is what cost may be.

@@ -187,3 +187,41 @@ func TestMaxDrop(t *testing.T) {
 		}
 	}
 }
+
+// Under a budget no space falls below its floor: the answer to a budget that asks
+// for more is an error that names what remains and the flag, not a space of one
+// channel.
+func TestFloor(t *testing.T) {
+	m := modeltest.Load(t, "cnn_a")
+	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 32})
+	for _, o := range []compress.Options{{}, {RefitData: d}, {RefitData: d, Multiple: 4}} {
+		o.DryRun = true
+		for floor, atLeast := range map[float64]float64{0: 1.0 / 8, 0.35: 0.35, -1: 0} {
+			o.Floor, o.MACs = floor, 0.1+atLeast/2
+			_, r, err := compress.Model(context.Background(), m, o)
+			if err != nil {
+				t.Fatalf("floor %g: %v", floor, err)
+			}
+			for _, s := range r.Spaces {
+				if s.Kept == "" && float64(s.After) < atLeast*float64(s.Before) {
+					t.Errorf("floor %g: %s: %d → %d", floor, s.Name, s.Before, s.After)
+				}
+			}
+			o.MACs = 1e-3
+			if _, _, err = compress.Model(context.Background(), m, o); err == nil || !strings.Contains(err.Error(), "remain") {
+				t.Errorf("floor %g: error %v", floor, err)
+			} else if strings.Contains(err.Error(), "--floor 0") != (floor >= 0) {
+				t.Errorf("floor %g: %v", floor, err)
+			}
+		}
+	}
+	_, r, err := compress.Model(context.Background(), m, compress.Options{Keep: 0.03})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range r.Spaces {
+		if s.Kept == "" && s.After != max(1, int(0.03*float64(s.Before)+0.5)) {
+			t.Errorf("a share that was asked for: %s: %d → %d", s.Name, s.Before, s.After)
+		}
+	}
+}

@@ -28,6 +28,10 @@ type Options struct {
 	// Size is the most bytes that the model may occupy in its file and external
 	// data. Widths are allocated as for Params.
 	Size int64
+	// Floor is the share of the channels it came with that every space keeps at
+	// least, whatever MACs, Params, Size or MaxDrop ask for. Zero means 1/8; a
+	// negative one leaves a single channel. Keep goes below.
+	Floor float64
 	// MaxDrop asks for the fewest multiply-accumulates with which accuracy falls
 	// by at most this share of the samples, in (0, 1); where there are no labels,
 	// agreement with the original. It needs data.

@@ -408,6 +408,8 @@ func TestUsage(t *testing.T) {
 		{"--macs is 1.5", []string{"compress", a, "-o", "x", "--macs", "1.5"}},
 		{"--params is NaN", []string{"compress", a, "-o", "x", "--params", "NaN"}},
 		{"--multiple", []string{"compress", a, "-o", "x", "--keep", "1", "--multiple", "0"}},
+		{"--floor is 2", []string{"compress", a, "-o", "x", "--macs", "0.5", "--floor", "2"}},
+		{"--floor has no place beside --keep", []string{"compress", a, "-o", "x", "--keep", "0.5", "--floor", "0.1"}},
 		{"beside --into", []string{"compress", a, "-o", "x", "--into", b, "--exclude", "fc*"}},
 		{"without --into", []string{"compress", a, "-o", "x", "--keep", "1", "--solver", "emd"}},
 		{"want weights or activations", []string{"compress", a, "-o", "x", "--keep", "1", "--align", "none"}},

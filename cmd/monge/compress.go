@@ -19,6 +19,7 @@ import (
 type compressFlags struct {
 	keep, macs, params float64
 	size               sizeFlag
+	floor              float64
 	maxDrop            float64
 	into               string
 	exclude            []string
@@ -57,6 +58,7 @@ func (a *app) compressCommand() *cobra.Command {
 	fs.Float64Var(&f.params, "params", 0, "share `F` of the parameters that may remain")
 	fs.Var(&f.size, "size", "`BYTES` that the result's file may have, as in 5MB or 500KiB")
 	fs.Float64Var(&f.maxDrop, "max-drop", 0, "largest share `F` of samples by which accuracy may drop, or agreement where there are no labels: makes the model as cheap as that allows")
+	fs.Float64Var(&f.floor, "floor", 0.125, "share `F` of its channels that every space keeps under --macs, --params, --size and --max-drop; 0: a single channel")
 	fs.StringVar(&f.into, "into", "", "narrow `MODEL` that gives the widths and is what channels are moved onto; none of its weights are used")
 	fs.StringArrayVar(&f.exclude, "exclude", nil, "keep the width of spaces made by nodes or weights whose name matches the `GLOB`, as in 'layer4*' (may be repeated)")
 	fs.BoolVar(&f.keepResidual, "keep-residual", false, "leave every residual stream whole")
@@ -93,6 +95,9 @@ func (f *compressFlags) check(cmd *cobra.Command) error {
 			return usagef("--%s is %g: want a share above 0, up to 1", v.name, v.share)
 		}
 	}
+	if !(f.floor >= 0 && f.floor <= 1) {
+		return usagef("--floor is %g: want a share from 0 to 1", f.floor)
+	}
 	if f.multiple < 1 {
 		return usagef("--multiple is %d: want 1 or more", f.multiple)
 	}
@@ -115,8 +120,13 @@ func (f *compressFlags) check(cmd *cobra.Command) error {
 			return usagef("--%s has no place without --into: each channel moves to the nearest of those that stay", name)
 		}
 	}
+	for _, name := range []string{"keep", "into"} {
+		if given("floor") && given(name) {
+			return usagef("--floor has no place beside --%s, which gives every space its width", name)
+		}
+	}
 	if f.alone {
-		for _, name := range []string{"multiple", "uniform", "align", "cost", "mass", "scaling", "refit"} {
+		for _, name := range []string{"multiple", "uniform", "floor", "align", "cost", "mass", "scaling", "refit"} {
 			if given(name) {
 				return usagef("--%s has no place beside --lossless alone: no channels are merged", name)
 			}
@@ -162,6 +172,9 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 		Keep: f.keep, MACs: f.macs, Params: f.params, MaxDrop: f.maxDrop, Exclude: f.exclude, KeepResidual: f.keepResidual, Multiple: f.multiple,
 		Align: b.align, InputShapes: shapes, KeepBatchNorm: f.align.keepBN, DryRun: f.output.dryRun,
 		Progress: progress,
+	}
+	if o.Floor = f.floor; f.floor == 0 {
+		o.Floor = -1
 	}
 	if f.size.bytes > 0 {
 		// What is said about the command is written too.

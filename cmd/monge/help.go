@@ -86,6 +86,7 @@ the wide one does.
   --max-drop F   the cheapest model whose accuracy, or agreement with the original
                  where there are no labels, falls by at most F (0.01: one sample in a
                  hundred), found by halving; what was tried is printed
+  --floor F      with these four, the share that every space keeps (1/8; 0: one channel)
   --into NARROW  the widths of a narrow model of the same architecture
   --lossless     nothing but the lossless pass
 
