@@ -197,7 +197,7 @@ func TestFloor(t *testing.T) {
 	for _, o := range []compress.Options{{}, {RefitData: d}, {RefitData: d, Multiple: 4}} {
 		o.DryRun = true
 		for floor, atLeast := range map[float64]float64{0: 1.0 / 8, 0.35: 0.35, -1: 0} {
-			o.Floor, o.MACs = floor, 0.1+atLeast/2
+			o.Floor, o.MACs = floor, 0.1+0.7*atLeast
 			_, r, err := compress.Model(context.Background(), m, o)
 			if err != nil {
 				t.Fatalf("floor %g: %v", floor, err)

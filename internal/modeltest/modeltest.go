@@ -6,8 +6,9 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
-	"runtime"
+	"sync"
 	"testing"
 
 	"github.com/monge-ml/monge/engine"
@@ -19,11 +20,24 @@ import (
 // preprocess is how the testdata networks want MNIST.
 var preprocess = engine.Preprocess{Scale: 1.0 / 255, Mean: []float64{0.1307}, Std: []float64{0.3081}}
 
-// Dir is the path of a file in testdata.
-func Dir(name string) string {
-	_, here, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(here), "..", "..", "testdata", name)
-}
+// Dir is the path of a file in testdata, which lies beside go.mod: tests run in
+// the folder of their package, and with -trimpath source files do not know theirs.
+func Dir(name string) string { return filepath.Join(root(), "testdata", name) }
+
+var root = sync.OnceValue(func() string {
+	here, err := os.Getwd()
+	if err != nil {
+		panic(err)
+	}
+	for dir := here; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		if dir == filepath.Dir(dir) {
+			panic("no go.mod above " + here)
+		}
+	}
+})
 
 // Names lists all trained models of testdata, without their extension.
 func Names(t testing.TB) []string {
