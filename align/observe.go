@@ -146,17 +146,8 @@ func (s *Subject) look(ob observation, m *engine.Moments) error {
 	_, taps, _ := s.inputsOf(c)
 	r := ob.into[0]
 	places := placesOf(s.Analysis.Weights[c.use.Tensor].Axes[c.use.Axis], c.seen.space)[0]
-	l := &lens{gram: mat.NewSymDense(m.D, nil)}
 	n := float64(m.Rows)
-	for i := range m.D {
-		for j := i; j < m.D; j++ {
-			v := m.XX[i*m.D+j] / n
-			if r.affine {
-				v -= m.SumX[i] / n * m.SumX[j] / n
-			}
-			l.gram.SetSym(i, j, v)
-		}
-	}
+	l := &lens{gram: secondMoments(m.D, n, func(i, j int) float64 { return m.XX[i*m.D+j] }, m.SumX, r.affine)}
 	for _, p := range places {
 		var block []int
 		for _, at := range p {

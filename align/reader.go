@@ -152,12 +152,33 @@ func (c *reader) covariance() *mat.SymDense {
 			dense.AddGram(dense.New(c.n, c.n, gram), 1, s)
 		}
 	}
-	out := mat.NewSymDense(c.n, nil)
-	for p := range c.n {
-		for q := p; q < c.n; q++ {
-			v := gram[q*c.n+p] / c.rows
-			if c.affine {
-				v -= c.sum[p] / c.rows * c.sum[q] / c.rows
+	return secondMoments(c.n, c.rows, func(p, q int) float64 { return gram[q*c.n+p] }, c.sum, c.affine)
+}
+
+// constant is the variance, relative to the mean square, up to which a value
+// counts as one that does not vary: what single precision leaves of the
+// difference of the two, which may well be negative.
+const constant = 1e-6
+
+// secondMoments is the matrix of E[x xᵀ] of d values, from sums over rows of
+// products (q ≤ p is not asked for) and of values; centred if that is wanted.
+// What does not vary has no covariance.
+func secondMoments(d int, rows float64, product func(p, q int) float64, sum []float64, centred bool) *mat.SymDense {
+	out := mat.NewSymDense(d, nil)
+	still := make([]bool, d)
+	for p := range d {
+		square := product(p, p) / rows
+		mean := sum[p] / rows
+		still[p] = centred && square-mean*mean <= constant*square
+	}
+	for p := range d {
+		for q := p; q < d && !still[p]; q++ {
+			if still[q] {
+				continue
+			}
+			v := product(p, q) / rows
+			if centred {
+				v -= sum[p] / rows * sum[q] / rows
 			}
 			out.SetSym(p, q, v)
 		}

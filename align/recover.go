@@ -1,7 +1,6 @@
 package align
 
 import (
-	"fmt"
 	"math"
 
 	"gonum.org/v1/gonum/floats"
@@ -87,7 +86,9 @@ func applyLowRank[T float32 | float64](l *lowRank, out, data []T, outer, inner i
 // which consumers read channels that are gone out of those that stay, is the
 // least-squares reconstruction h ≈ Out·h_keep over all readers, kept channels
 // standing for themselves. A little ridge keeps channels that hardly vary from
-// being amplified.
+// being amplified. Where the channels that are kept do not vary, or what is known of
+// them is no covariance (activations that are not finite), nothing is read out of
+// them: each stands for itself alone.
 func (e *Evidence) Recover(group int, keep []int) (Transfer, error) {
 	t := Transfer{In: make(Rows, len(keep)), OutT: make(Rows, len(keep))}
 	for i, p := range keep {
@@ -98,13 +99,12 @@ func (e *Evidence) Recover(group int, keep []int) (Transfer, error) {
 		return t, nil
 	}
 	if a, ok := e.factor(group); ok && a.Rows < len(keep) {
-		var err error
-		t.rest, err = recoverFrom(a, keep)
-		return t, err
+		t.rest = recoverFrom(a, keep)
+		return t, nil
 	}
-	kk, err := e.recoverFromSums(group, keep)
-	if err != nil {
-		return t, err
+	kk, ok := e.recoverFromSums(group, keep)
+	if !ok {
+		return t, nil
 	}
 	for i, p := range keep {
 		for j := range keep {
@@ -136,8 +136,8 @@ func (e *Evidence) factor(group int) (a dense.Matrix[float64], ok bool) {
 
 // recoverFrom solves the same problem as recoverFromSums out of A, m×n with m < k:
 // (A_KᵀA_K + l·I)⁻¹·A_KᵀA = A_Kᵀ·(A_K·A_Kᵀ + l·I)⁻¹·A, in which the columns of kept
-// channels are left out.
-func recoverFrom(a dense.Matrix[float64], keep []int) (*lowRank, error) {
+// channels are left out. It is nil where that cannot be solved.
+func recoverFrom(a dense.Matrix[float64], keep []int) *lowRank {
 	m, n, k := a.Rows, a.Cols, len(keep)
 	ak := dense.New[float64](m, k, nil)
 	for i := range m {
@@ -157,7 +157,7 @@ func recoverFrom(a dense.Matrix[float64], keep []int) (*lowRank, error) {
 			break
 		}
 		if ridge > 1 {
-			return nil, errNotPositive
+			return nil
 		}
 	}
 	for _, p := range keep {
@@ -166,13 +166,12 @@ func recoverFrom(a dense.Matrix[float64], keep []int) (*lowRank, error) {
 		}
 	}
 	dense.SolveCholesky(chol, a)
-	return &lowRank{ak.T(), a}, nil
+	return &lowRank{ak.T(), a}
 }
 
-var errNotPositive = fmt.Errorf("the covariance of the kept channels is not positive")
-
-// recoverFromSums returns (G_KK + l·I)⁻¹·G_Kn, k×n.
-func (e *Evidence) recoverFromSums(group int, keep []int) (dense.Matrix[float64], error) {
+// recoverFromSums returns (G_KK + l·I)⁻¹·G_Kn, k×n; ok is false where G_KK is no
+// covariance, whatever l.
+func (e *Evidence) recoverFromSums(group int, keep []int) (kn dense.Matrix[float64], ok bool) {
 	readers := e.readers[group]
 	n := readers[0].n
 	g := mat.NewSymDense(n, nil)
@@ -188,7 +187,7 @@ func (e *Evidence) recoverFromSums(group int, keep []int) (dense.Matrix[float64]
 	}
 	k := len(keep)
 	kk := dense.New[float64](k, k, nil)
-	kn := dense.New[float64](k, n, nil)
+	kn = dense.New[float64](k, n, nil)
 	trace := 0.0
 	for i, p := range keep {
 		for q := range n {
@@ -208,9 +207,9 @@ func (e *Evidence) recoverFromSums(group int, keep []int) (dense.Matrix[float64]
 			break
 		}
 		if ridge > 1 {
-			return kn, errNotPositive
+			return kn, false
 		}
 	}
 	dense.SolveCholesky(kk, kn)
-	return kn, nil
+	return kn, true
 }

@@ -157,3 +157,50 @@ func TestWeightsOfChannels(t *testing.T) {
 		t.Error("no consumer was seen")
 	}
 }
+
+// Channels that do not vary, of which single precision leaves variances of any
+// sign, and activations that are no numbers end no selection.
+func TestRecoverWithoutACovariance(t *testing.T) {
+	rng := rand.New(rand.NewPCG(8, 8))
+	const n = 12
+	for name, x := range map[string]func(p, row int) float64{
+		"constant":      func(p, _ int) float64 { return 3 + float64(p)*(1+1e-7*rng.NormFloat64()) },
+		"one row":       func(p, _ int) float64 { return math.Sqrt(float64(p)) },
+		"some constant": func(p, row int) float64 { return float64(p) + float64(p%2)*rng.NormFloat64() },
+		"not finite":    func(p, row int) float64 { return math.NaN() },
+	} {
+		c := &reader{n: n, sum: make([]float64, n), gram: make([]float64, n*n), affine: true, sens: sensitivity{whole: mat.NewSymDense(n, nil)}}
+		for p := range n {
+			c.sens.whole.SetSym(p, p, 1)
+			for q := range p + 1 {
+				for row := range 9 {
+					c.gram[p*n+q] += float64(float32(x(p, row))) * float64(float32(x(q, row)))
+				}
+			}
+			for row := range 9 {
+				c.sum[p] += float64(float32(x(p, row)))
+			}
+		}
+		c.rows = 9
+		e := &Evidence{readers: [][]*reader{{c}}}
+		keep := e.Choose(0, 6, nil)
+		m, err := e.Recover(0, keep)
+		if err != nil || len(keep) != 6 || len(m.OutT) != 6 {
+			t.Fatalf("%s: %v, %v", name, keep, err)
+		}
+		for j, row := range m.OutT {
+			own := 0.0
+			for _, v := range row {
+				if math.IsNaN(v.Val) || math.Abs(v.Val) > 10 {
+					t.Errorf("%s: channel %d reads %g times channel %d", name, v.Col, v.Val, keep[j])
+				}
+				if v.Col == keep[j] {
+					own = v.Val
+				}
+			}
+			if own != 1 {
+				t.Errorf("%s: kept channel %d counts %g", name, keep[j], own)
+			}
+		}
+	}
+}

@@ -8,8 +8,15 @@ import (
 )
 
 // heldEvery says that one batch in so many is held out when ridge strengths
-// are compared.
+// are compared, or one of all where there are fewer.
 const heldEvery = 5
+
+// holds reports whether a batch is held out. Of a single one nothing is.
+func (r *run) holds(batch int) bool {
+	n := r.child.Batches()
+	every := min(heldEvery, n)
+	return n > 1 && batch%every == every-1
+}
 
 // maxMACs bounds the multiplications spent on the second moments of one layer;
 // beyond it a seeded subset of positions is used.
@@ -35,42 +42,40 @@ func (r *run) few(l *layer, w *weights) (bool, error) {
 	return n < d, err
 }
 
-// collectRows gathers a layer's input and target, from the batches for fitting and those held out.
+// collectRows gathers a layer's input and target, from the batches for fitting and those held out, nil if there are none.
 func (r *run) collectRows(ctx context.Context, l *layer, t *target, w *weights) (train, held *rows, err error) {
 	reading, err := l.reading(w)
 	if err != nil {
 		return nil, nil, err
 	}
-	hold := r.child.Batches() >= heldEvery
 	gather := func(heldOut bool) (*rows, error) {
 		s, err := engine.CollectRows(ctx, r.child, reading, []engine.Target{{Values: t.batch, Axis: l.axis}}, engine.MomentOptions{
-			Batches: func(i int) bool { return !hold || (i%heldEvery == heldEvery-1) == heldOut },
+			Batches: func(i int) bool { return r.holds(i) == heldOut },
 		})
 		if err != nil {
 			return nil, err
 		}
 		return &rows{n: s.N, d: s.D, o: s.O, x: s.X, y: s.Y}, nil
 	}
-	if train, err = gather(false); err != nil || !hold {
-		return train, train, err
+	if train, err = gather(false); err != nil || r.child.Batches() < 2 {
+		return train, nil, err
 	}
 	held, err = gather(true)
 	return train, held, err
 }
 
 // collect sums the moments of a layer's input and target, per group, over the
-// batches for fitting and those held out.
+// batches for fitting and those held out, nil if there are none.
 func (r *run) collect(ctx context.Context, l *layer, t *target, w *weights) (train, held []*moments, err error) {
 	reading, err := l.reading(w)
 	if err != nil {
 		return nil, nil, err
 	}
 	targets := []engine.Target{{Values: t.batch, Axis: l.axis}}
-	hold := r.child.Batches() >= heldEvery
 	sum := func(heldOut bool) ([]*moments, error) {
 		ms, err := engine.CollectMoments(ctx, r.child, reading, targets, engine.MomentOptions{
 			Threads: r.o.Threads, MaxMACs: maxMACs, Seed: 1,
-			Batches: func(i int) bool { return !hold || (i%heldEvery == heldEvery-1) == heldOut },
+			Batches: func(i int) bool { return r.holds(i) == heldOut },
 		})
 		if err != nil {
 			return nil, err
@@ -81,8 +86,8 @@ func (r *run) collect(ctx context.Context, l *layer, t *target, w *weights) (tra
 		}
 		return out, nil
 	}
-	if train, err = sum(false); err != nil || !hold {
-		return train, train, err
+	if train, err = sum(false); err != nil || r.child.Batches() < 2 {
+		return train, nil, err
 	}
 	held, err = sum(true)
 	return train, held, err

@@ -101,6 +101,10 @@ type Layer struct {
 	Note string `json:"note,omitempty"`
 }
 
+// noteFew says that a layer was not fitted since nothing could be held out: what
+// a fit makes of the rows that it was made from does not tell whether it helps.
+const noteFew = "too few samples to fit; transported weights kept"
+
 // errWide says that a layer has too many inputs to be fitted.
 var errWide = errors.New("too many inputs to fit; mean and deviation repaired")
 
@@ -348,9 +352,14 @@ func (r *run) fitRows(ctx context.Context, l *layer, t *target, w *weights, out 
 	}
 	start := time.Now()
 	defer func() { r.solving += time.Since(start) }()
+	if held == nil {
+		out.Note = noteFew
+		return nil
+	}
+	variation, size := held.variation(), held.size()
 	best, lambda, before, after := chooseOnRows(train, held, w.group(0))
 	w.setGroup(0, best)
-	out.Before, out.After = before, after
+	out.Before, out.After = relative(before, variation, size), relative(after, variation, size)
 	if !math.IsInf(lambda, 1) {
 		out.Strength = lambda
 	}
@@ -365,29 +374,26 @@ func (r *run) fit(ctx context.Context, l *layer, t *target, w *weights, out *Lay
 	}
 	start := time.Now()
 	defer func() { r.solving += time.Since(start) }()
+	if held == nil {
+		out.Note = noteFew
+		return nil
+	}
 	if len(train) != l.groups || len(held) != l.groups {
 		return fmt.Errorf("%d groups of moments for %d", len(train), l.groups)
 	}
-	variation, before, after, strength := 0.0, 0.0, 0.0, 0.0
+	variation, size, before, after := 0.0, 0.0, 0.0, 0.0
 	for g := range train {
-		prior := w.group(g)
-		best, lambda, b, a, err := choose(train[g], held[g], prior)
-		if err != nil {
-			return err
-		}
+		variation += held[g].variation()
+		size += held[g].size()
+		best, lambda, b, a := choose(train[g], held[g], w.group(g))
 		w.setGroup(g, best)
-		v := held[g].variation()
-		variation += v
-		before += b * v
-		after += a * v
+		before += b
+		after += a
 		if !math.IsInf(lambda, 1) {
-			strength = max(strength, lambda)
+			out.Strength = max(out.Strength, lambda)
 		}
 	}
-	if variation > 0 {
-		out.Before, out.After = before/variation, after/variation
-	}
-	out.Strength = strength
+	out.Before, out.After = relative(before, variation, size), relative(after, variation, size)
 	return nil
 }
 

@@ -59,6 +59,15 @@ func (r *rows) variation() float64 {
 	return total
 }
 
+// size is Σ‖y‖².
+func (r *rows) size() float64 {
+	total := 0.0
+	for _, y := range r.y {
+		total += float64(y) * float64(y)
+	}
+	return total
+}
+
 // deviations are the variances of the components of y.
 func (r *rows) deviations() []float64 {
 	mean, out := columnMeans(r.y, r.o), make([]float64, r.o)
@@ -176,13 +185,10 @@ func (q *dual) fit(c dense.Matrix[float64], scale []float64) fit {
 
 // chooseOnRows is choose for samples. It centres them, joins held to train, and writes over the prior's weights.
 func chooseOnRows(train, held *rows, prior fit) (best fit, lambda, before, after float64) {
-	variation := max(held.variation(), math.SmallestNonzeroFloat64)
 	equations := newDual(train, prior)
 	offset := make([]float64, train.o) // of the prior's predictions
 	if prior.b != nil {
-		if held != train {
-			held.centre(train.mean)
-		}
+		held.centre(train.mean)
 		for k := range offset {
 			offset[k] = prior.b[k] + floats.Dot(prior.w[k*train.d:][:train.d], train.mean)
 		}
@@ -191,9 +197,9 @@ func chooseOnRows(train, held *rows, prior fit) (best fit, lambda, before, after
 	now := held.times(prior.w)
 	like := dense.New[float64](held.n, train.n, nil)
 	dense.AddMul(like, 1, dense.New(held.n, held.d, held.x), dense.New(train.n, train.d, train.x).T())
-	before = held.squaredError(now.Data, nil, offset) / variation
+	before = held.squaredError(now.Data, nil, offset)
 	after, lambda = before, math.Inf(1)
-	if before < rounding {
+	if before <= rounding*held.variation() {
 		return prior, lambda, before, before
 	}
 	for _, l := range strengths {
@@ -203,17 +209,15 @@ func chooseOnRows(train, held *rows, prior fit) (best fit, lambda, before, after
 		}
 		predicted := dense.New(held.n, held.o, append([]float64{}, now.Data...))
 		dense.AddMul(predicted, 1, like, c)
-		if e := held.squaredError(predicted.Data, scale, equations.meanY) / variation; e < after {
+		if e := held.squaredError(predicted.Data, scale, equations.meanY); e < after {
 			after, lambda = e, l
 		}
 	}
 	if math.IsInf(lambda, 1) {
 		return prior, lambda, before, before
 	}
-	if held != train {
-		train.join(held)
-		equations = newDual(train, prior)
-	}
+	train.join(held)
+	equations = newDual(train, prior)
 	c, scale, ok := equations.solve(lambda)
 	if !ok {
 		return prior, math.Inf(1), before, before

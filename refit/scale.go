@@ -73,7 +73,7 @@ func (r *run) fitScale(ctx context.Context, l *layer, t *target, out *Layer) err
 	}
 	gamma := scale.Float64()
 	out.Inputs = 1
-	sums := make([]line, len(gamma))
+	train, held := make([]line, len(gamma)), make([]line, len(gamma))
 	for i := range r.child.Batches() {
 		vs, err := r.child.Batch(i, l.output)
 		if err != nil {
@@ -90,6 +90,10 @@ func (r *run) fitScale(ctx context.Context, l *layer, t *target, out *Layer) err
 		if len(dims) != l.axis+1 || dims[l.axis] != len(gamma) || len(y.F32) != len(u) {
 			return fmt.Errorf("%q is %v, its target %v", l.output, dims, y.Dims)
 		}
+		sums := train
+		if r.holds(i) {
+			sums = held
+		}
 		for k, x := range u {
 			sums[k%len(gamma)].add(float64(x), float64(y.F32[k]))
 		}
@@ -102,19 +106,29 @@ func (r *run) fitScale(ctx context.Context, l *layer, t *target, out *Layer) err
 		}
 		beta = b.Float64()
 	}
-	total, before, after := 0.0, 0.0, 0.0
+	if r.child.Batches() < 2 {
+		out.Note = noteFew
+		return r.child.Drop(l.output)
+	}
+	total, size, before, after := 0.0, 0.0, 0.0, 0.0
 	for c := range gamma {
-		a, b := sums[c].fit(beta != nil)
-		total += sums[c].variation()
-		before += sums[c].squaredError(1, 0)
-		after += sums[c].squaredError(a, b)
+		a, b := train[c].fit(beta != nil)
+		total += held[c].variation()
+		size += held[c].yy
+		before += held[c].squaredError(1, 0)
+		after += held[c].squaredError(a, b)
+	}
+	out.Before, out.After = relative(before, total, size), relative(min(after, before), total, size)
+	if !(after < before) {
+		return r.child.Drop(l.output)
+	}
+	for c := range gamma {
+		train[c].join(&held[c])
+		a, b := train[c].fit(beta != nil)
 		gamma[c] *= a
 		if beta != nil {
 			beta[c] = a*beta[c] + b
 		}
-	}
-	if total > 0 {
-		out.Before, out.After = before/total, after/total
 	}
 	if err := r.graph.SetConstant(onnxio.NewTensor(l.weight, scale.Type, scale.Dims, gamma)); err != nil {
 		return err
@@ -137,6 +151,16 @@ func (s *line) add(x, y float64) {
 	s.xx += x * x
 	s.xy += x * y
 	s.yy += y * y
+}
+
+// join takes in other points.
+func (s *line) join(o *line) {
+	s.n += o.n
+	s.x += o.x
+	s.y += o.y
+	s.xx += o.xx
+	s.xy += o.xy
+	s.yy += o.yy
 }
 
 // fit is the least-squares line y = a·x + b, through zero without an offset. A

@@ -48,7 +48,6 @@ func (r *run) fitScores(l *layer, t *target, w *weights, out *Layer) (ok bool, e
 		return false, nil
 	}
 	train, held := &scores{d: w.inputs, o: w.outputs}, &scores{d: w.inputs, o: w.outputs}
-	hold := r.child.Batches() >= heldEvery
 	for i := range r.child.Batches() {
 		vs, err := r.child.Batch(i, l.input)
 		if err != nil {
@@ -66,13 +65,14 @@ func (r *run) fitScores(l *layer, t *target, w *weights, out *Layer) (ok bool, e
 			return false, nil // not one row a sample
 		}
 		into := train
-		if hold && i%heldEvery == heldEvery-1 {
+		if r.holds(i) {
 			into = held
 		}
 		into.add(x, y.F32)
 	}
-	if !hold {
-		held = train
+	if held.n == 0 {
+		out.Note = noteFew
+		return true, nil
 	}
 	start := time.Now()
 	defer func() { r.solving += time.Since(start) }()
@@ -96,9 +96,7 @@ func (r *run) fitScores(l *layer, t *target, w *weights, out *Layer) (ok bool, e
 	}
 	best := slices.IndexFunc(losses, func(e []float64) bool { return within(e, losses[least]) })
 	out.Strength, out.After = scoreStrengths[best], stat.Mean(losses[best], nil)
-	if hold {
-		train.join(held)
-	}
+	train.join(held)
 	w.setGroup(0, train.minimise(out.Strength, prior, now))
 	return true, nil
 }

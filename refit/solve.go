@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 
+	"gonum.org/v1/gonum/floats"
+
 	"github.com/monge-ml/monge/internal/dense"
 )
 
@@ -190,14 +192,19 @@ func (m *moments) variation() float64 {
 }
 
 // strengths are the ridge strengths that are tried, relative to the mean
-// diagonal of the Gram matrix.
-var strengths = []float64{1e-5, 1e-4, 1e-3, 1e-2, 1e-1}
+// diagonal of the Gram matrix. Few rows of many inputs want the strong ones:
+// the n directions that were seen then hold all of the trace, d/n times the mean
+// each.
+var strengths = []float64{1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10}
 
 // choose fits on train, picks the strength with the least error on held-out
-// rows, and fits again on all rows with it, which train takes in. The prior itself is a candidate.
-func choose(train, held *moments, prior fit) (best fit, lambda, before, after float64, err error) {
-	variation := max(held.variation(), math.SmallestNonzeroFloat64)
-	before = held.squaredError(prior) / variation
+// rows, and fits again on all rows with it, which train takes in. The prior
+// itself is a candidate, and what is returned where no Gram matrix allows a fit.
+// before and after are squared errors on the held-out rows, of the prior and of
+// the fit to train: sums, since the variation that they are relative to may be
+// zero for one group of a layer (a channel that is off in all of them).
+func choose(train, held *moments, prior fit) (best fit, lambda, before, after float64) {
+	before = held.squaredError(prior)
 	after, lambda = before, math.Inf(1)
 	equations := train.normal(prior.b != nil)
 	for _, l := range strengths {
@@ -205,15 +212,33 @@ func choose(train, held *moments, prior fit) (best fit, lambda, before, after fl
 		if err != nil {
 			continue // too little ridge for this Gram matrix; a stronger one follows
 		}
-		if e := held.squaredError(f) / variation; e < after {
+		if e := held.squaredError(f); e < after {
 			after, lambda = e, l
 		}
 	}
 	if math.IsInf(lambda, 1) {
-		return prior, lambda, before, before, nil
+		return prior, lambda, before, before
 	}
 	equations = nil // gives its memory back
 	train.add(held)
-	best, err = train.ridge(lambda, prior)
-	return best, lambda, before, after, err
+	best, err := train.ridge(lambda, prior)
+	if err != nil {
+		return prior, math.Inf(1), before, before
+	}
+	return best, lambda, before, after
 }
+
+// relative is a squared error as a share of the variation of what was aimed at,
+// or of its size where that varies no more than single precision does.
+func relative(e, variation, size float64) float64 {
+	switch {
+	case variation > 1e-6*size:
+		return e / variation
+	case size > 0:
+		return e / size
+	}
+	return 0
+}
+
+// size is Σ‖y‖².
+func (m *moments) size() float64 { return floats.Sum(m.yy) }
