@@ -249,7 +249,7 @@ func TestMatchErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `testdata/single.npz: input "x": mean and std have 2 channels, shape [4,3,2,1] has not (layout "")`
+	want := `testdata/single.npz: input "x": mean and std have 2 channels, shape [4,3,2,1] has not that many on its first or last axis`
 	if _, err := feed.Batch(0, 4, 4); err == nil || err.Error() != want {
 		t.Errorf("got %v", err)
 	}

@@ -108,5 +108,12 @@ func (p Preprocess) axis(dims []int) (int, error) {
 	case p.Layout == LayoutNHWC && dims[last] == n, p.Layout == LayoutAuto && dims[last] == n:
 		return last, nil
 	}
-	return 0, fmt.Errorf("mean and std have %d channels, shape %s has not (layout %q)", n, dimString(dims), p.Layout)
+	where := "first or last axis" // behind the sample
+	switch p.Layout {
+	case LayoutNCHW:
+		where = "first axis (layout nchw)"
+	case LayoutNHWC:
+		where = "last axis (layout nhwc)"
+	}
+	return 0, fmt.Errorf("mean and std have %d channels, shape %s has not that many on its %s", n, dimString(dims), where)
 }

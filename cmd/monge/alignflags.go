@@ -41,19 +41,23 @@ func (f *alignFlags) refits() bool {
 	return (f.data.given() || f.invents()) && f.by.value == ""
 }
 
-func (f *alignFlags) add(cmd *cobra.Command, bases []string) {
-	addChoice(cmd, &f.by, "align", "compare channels by this (default: activations with --data, weights without)", bases...)
-	addChoice(cmd, &f.cost, "cost", "ground cost between two channels (default euclidean)", "euclidean", "sqeuclidean", "cosine")
-	addChoice(cmd, &f.mass, "mass", "mass of a channel: uniform, or the norm of its incoming weights (default uniform)", "uniform", "l1", "l2")
-	addChoice(cmd, &f.solver, "solver", "exact plan or entropic one (default emd)", "emd", "sinkhorn")
-	cmd.Flags().Float64Var(&f.epsilon, "epsilon", 0, "strength of sinkhorn's entropy relative to the mean cost (default 0.05)")
-	addChoice(cmd, &f.scaling, "scaling", scalingHelp, "sum", "mean")
-	cmd.Flags().BoolVar(&f.keepBN, "keep-bn", false, "leave BatchNormalization in place (default: fold it into the layer before)")
+func (f *alignFlags) add(cmd *cobra.Command, shapes *shapeFlags, bases []string) {
+	f.data.add(cmd, shapes, "`PATH` of a data set to work with (none: work without data); see monge --help")
+	fs := cmd.Flags()
 	addChoice(cmd, &f.refit, "refit", "refit the layers in closed form on --data, no labels needed (default: on with --data unless --align is given, which asks for transport alone)", "on", "off")
-	f.data.add(cmd, "`PATH` of a data set to work with (none: work without data); see monge --help")
-	cmd.Flags().IntVar(&f.samples, "samples", 200, "samples that channels are compared on by activations (0: all)")
-	cmd.Flags().IntVar(&f.tune, "tune", -1, "after the refit, distil what went in into the result for this many epochs on the samples of --data or the made-up ones, no labels needed (-1: 2,000 steps, or as many as take two or three minutes on two cores; none under --max-drop, nor on made-up samples in models of 64 MiB or more)")
-	cmd.Flags().IntVar(&f.refitSamples, "refit-samples", 1000, "samples that channels are chosen and layers refitted on (0: all)")
+	fs.IntVar(&f.refitSamples, "refit-samples", 1000, "samples that channels are chosen and layers refitted on (0: all)")
+	fs.IntVar(&f.tune, "tune", -1, "after the refit, distil what went in into the result for this many epochs on the samples of --data or the made-up ones, no labels needed (default: 2,000 steps, or as many as take two or three minutes on two cores; none under --max-drop, nor on made-up samples in models of 64 MiB or more)")
+	fs.Lookup("tune").DefValue = "" // its description says more
+	refitGroup.in(cmd)
+	addChoice(cmd, &f.by, "align", "compare channels by this (default: activations with --data, weights without)", bases...)
+	fs.IntVar(&f.samples, "samples", 200, "samples that channels are compared on by activations (0: all)")
+	addChoice(cmd, &f.cost, "cost", "ground cost between two channels (default: euclidean)", "euclidean", "sqeuclidean", "cosine")
+	addChoice(cmd, &f.mass, "mass", "mass of a channel: uniform, or the norm of its incoming weights (default: uniform)", "uniform", "l1", "l2")
+	addChoice(cmd, &f.solver, "solver", "exact plan or entropic one (default: emd)", "emd", "sinkhorn")
+	fs.Float64Var(&f.epsilon, "epsilon", 0, "strength of sinkhorn's entropy relative to the mean cost (default: 0.05)")
+	addChoice(cmd, &f.scaling, "scaling", scalingHelp, "sum", "mean")
+	fs.BoolVar(&f.keepBN, "keep-bn", false, "leave BatchNormalization in place (default: fold it into the layer before)")
+	transportGroup.in(cmd)
 }
 
 // epochs turns --tune into the Tune of compress.Options and fuse.Options, where

@@ -18,6 +18,7 @@ import (
 type app struct {
 	stdout, stderr io.Writer
 	terminal       bool // stderr is one
+	columns        int  // of the terminal that stdout is; 0 where it is none
 	// runtime opens onnxruntime, or says why it cannot.
 	runtime func() (engine.Library, error)
 	version string
@@ -68,7 +69,10 @@ func (a *app) root() *cobra.Command {
 		Long:          rootHelp,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkFinite(cmd.Flags()); err != nil {
+				return err
+			}
 			if a.threads < 0 {
 				return usagef("--threads is %d: want a positive number, or 0 for one per core", a.threads)
 			}
@@ -79,11 +83,15 @@ func (a *app) root() *cobra.Command {
 		},
 	}
 	f := root.PersistentFlags()
-	f.SortFlags = false
 	f.BoolVar(&a.json, "json", false, "print the result as JSON")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no notes; fuse, compress and convert print nothing")
 	f.IntVar(&a.threads, "threads", 0, "threads to work with (0: one per core)")
 	root.AddCommand(a.inspectCommand(), a.fuseCommand(), a.compressCommand(), a.evalCommand(), a.convertCommand(), a.runtimeCommand(), a.versionCommand())
+	for _, cmd := range append(root.Commands(), root) {
+		cmd.Flags().SortFlags, cmd.PersistentFlags().SortFlags = false, false
+	}
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { a.help(cmd) })
+	root.SetFlagErrorFunc(flagError)
 	return root
 }
 

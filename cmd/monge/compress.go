@@ -38,10 +38,10 @@ type compressFlags struct {
 func (a *app) compressCommand() *cobra.Command {
 	var f compressFlags
 	cmd := &cobra.Command{
-		Use:               "compress MODEL -o OUT (--keep F | --macs F | --params F | --size BYTES | --max-drop F | --into NARROW | --lossless)",
+		Use:               "compress MODEL -o OUT (--keep F | --macs F | --params F | --size BYTES | --max-drop F | --into MODEL | --lossless)",
 		Short:             "Make a model narrower: by a share of its channels, to a budget, or into a narrow model's shape",
 		Long:              compressHelp,
-		Example:           "  monge compress model.onnx -o half.onnx --keep 0.5 --data images.npz --scale 0.0039215686\n  monge compress model.onnx -o cheap.onnx --macs 0.5 --multiple 8 --exclude 'head*'\n  monge compress model.onnx -o tiny.onnx --max-drop 0.01 --data images.npz --eval-data labelled.npz\n  monge compress model.onnx -o clean.onnx --lossless\n  monge compress wide.onnx -o squeezed.onnx --into narrow.onnx",
+		Example:           compressExamples,
 		Args:              exactly(1, "one model"),
 		ValidArgsFunction: completeModels,
 		RunE: running(func(cmd *cobra.Command, args []string) error {
@@ -60,17 +60,18 @@ func (a *app) compressCommand() *cobra.Command {
 	fs.Float64Var(&f.maxDrop, "max-drop", 0, "largest share `F` of samples by which accuracy may drop, or agreement where there are no labels: makes the model as cheap as that allows")
 	fs.Float64Var(&f.floor, "floor", 0.125, "share `F` of its channels that every space keeps under --macs, --params, --size and --max-drop; 0: a single channel")
 	fs.StringVar(&f.into, "into", "", "narrow `MODEL` that gives the widths and is what channels are moved onto; none of its weights are used")
+	f.clean.add(cmd, "first remove channels that are constant, repeated or unread, unused nodes, and subnormal weights; without a budget do nothing else")
+	budgetGroup.in(cmd)
 	fs.StringArrayVar(&f.exclude, "exclude", nil, "keep the width of spaces made by nodes or weights whose name matches the `GLOB`, as in 'layer4*' (may be repeated)")
 	fs.BoolVar(&f.keepResidual, "keep-residual", false, "leave every residual stream whole")
 	fs.IntVar(&f.multiple, "multiple", 1, "round widths to multiples of this; onnxruntime is often faster with 4 or 8")
 	fs.BoolVar(&f.uniform, "uniform", false, "under --macs, --params, --size and --max-drop, keep an equal share of every space (default: with a refit, widths by measured error for cost saved)")
-	f.clean.add(cmd, "first remove channels that are constant, repeated or unread, unused nodes, and subnormal weights; without a budget do nothing else")
+	widthGroup.in(cmd)
 	f.align.invent = true
-	f.align.add(cmd, []string{"weights", "activations"})
+	f.align.add(cmd, &f.shapes, []string{"weights", "activations"})
 	fs.StringVar(&f.evalData, "eval-data", "", "`PATH` of a data set that the result is judged on (default: samples held out of --data; none: neither)")
 	fs.BoolVar(&f.noLatency, "no-latency", false, "do not measure latency")
-	f.shapes.add(cmd)
-	fs.SortFlags = false
+	measureGroup.in(cmd)
 	return cmd
 }
 

@@ -34,7 +34,7 @@ func (a *app) convertCommand() *cobra.Command {
 	fs := cmd.Flags()
 	fs.BoolVar(&f.external, "external-data", false, "move weights of 1 KiB and more into OUT.data")
 	fs.BoolVar(&f.inline, "inline", false, "move all weights into the model file (up to 2 GiB)")
-	fs.SortFlags = false
+	outputGroup.in(cmd)
 	return cmd
 }
 

@@ -26,7 +26,8 @@ type dataFlags struct {
 	batch   int
 }
 
-func (d *dataFlags) add(cmd *cobra.Command, use string) {
+// add adds the flags about data, and those about the inputs that they feed.
+func (d *dataFlags) add(cmd *cobra.Command, shapes *shapeFlags, use string) {
 	f := cmd.Flags()
 	f.StringVar(&d.path, "data", "", use)
 	f.Float64Var(&d.scale, "scale", 1, "preprocessing is (x·scale − mean)/std")
@@ -40,9 +41,9 @@ func (d *dataFlags) add(cmd *cobra.Command, use string) {
 	f.IntVar(&d.limit, "limit", 0, "use at most this many samples of the data set (0: all)")
 	f.Int64Var(&d.seed, "seed", 0, "of the shuffle before --limit and --samples take the first ones (-1: file order)")
 	f.IntVar(&d.batch, "batch", 0, "samples that are run at once (0: 32)")
-	for _, name := range []string{"scale", "mean", "std"} {
-		f.Lookup(name).DefValue = "0" // help need not print that nothing is changed
-	}
+	f.Lookup("scale").DefValue = "" // help need not print that nothing is changed
+	shapes.add(cmd)
+	dataGroup.in(cmd)
 }
 
 // given reports whether there is a data set; "none" asks for no data.
@@ -51,6 +52,10 @@ func (d *dataFlags) given() bool { return d.path != "" && d.path != "none" }
 // check finds mistakes that need no file to be seen.
 func (d *dataFlags) check() error {
 	switch {
+	case d.resize < 0:
+		return usagef("--resize is %d: want a number of pixels, or 0 for what the crop needs", d.resize)
+	case d.crop < 0:
+		return usagef("--crop is %d: want a number of pixels, or 0 for the model's input size", d.crop)
 	case d.limit < 0:
 		return usagef("--limit is %d: want a positive number, or 0 for all", d.limit)
 	case d.batch < 0:

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"github.com/monge-ml/monge/internal/near"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -21,6 +25,74 @@ func usagef(format string, args ...any) error {
 type failure struct{ error }
 
 func (f failure) Unwrap() error { return f.error }
+
+// flagError says what is wrong with a flag in the words of the command line.
+func flagError(cmd *cobra.Command, err error) error {
+	var (
+		unknown *pflag.NotExistError
+		empty   *pflag.ValueRequiredError
+		invalid *pflag.InvalidValueError
+	)
+	switch {
+	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() != "":
+		return usagef("there is no flag -%s (see %s --help)", unknown.GetSpecifiedName(), cmd.CommandPath())
+	case errors.As(err, &unknown):
+		return unknownFlag(cmd, unknown.GetSpecifiedName())
+	case errors.As(err, &empty):
+		value, _ := pflag.UnquoteUsage(empty.GetFlag())
+		return usagef("--%s has no value: want %s", empty.GetFlag().Name, cmp.Or(valueWords[value], value))
+	case errors.As(err, &invalid):
+		f := invalid.GetFlag()
+		if words := valueWords[f.Value.Type()]; words != "" {
+			return usagef("--%s %q: want %s", f.Name, invalid.GetValue(), words)
+		}
+		return usagef("--%s %q: %w", f.Name, invalid.GetValue(), invalid.Unwrap())
+	}
+	return usagef("%w (see %s --help)", err, cmd.CommandPath())
+}
+
+// valueWords says what values of a type of flag are. Types of our own say it in
+// the errors of their Set.
+var valueWords = map[string]string{
+	"bool": "true or false", "int": "a whole number", "int64": "a whole number",
+	"float64": "a number", "float": "a number", "float64Slice": "numbers with commas between them",
+}
+
+// checkFinite finds numbers among flags that are none: NaN and infinities, which
+// Go reads as numbers.
+func checkFinite(flags *pflag.FlagSet) error {
+	var err error
+	flags.Visit(func(f *pflag.Flag) {
+		var numbers []float64
+		switch f.Value.Type() {
+		case "float64":
+			x, _ := flags.GetFloat64(f.Name)
+			numbers = []float64{x}
+		case "float64Slice":
+			numbers, _ = flags.GetFloat64Slice(f.Name)
+		}
+		for _, x := range numbers {
+			if math.IsNaN(x) || math.IsInf(x, 0) {
+				err = usagef("--%s %g: want finite numbers", f.Name, x)
+			}
+		}
+	})
+	return err
+}
+
+// unknownFlag names flags that may have been meant.
+func unknownFlag(cmd *cobra.Command, name string) error {
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	var hints []string
+	for _, n := range near.Names(name, names, 3) {
+		hints = append(hints, "--"+n)
+	}
+	if len(hints) == 0 {
+		return usagef("there is no flag --%s (see %s --help)", name, cmd.CommandPath())
+	}
+	return usagef("there is no flag --%s; did you mean %s? (see %s --help)", name, orList(hints), cmd.CommandPath())
+}
 
 // running marks errors of a command's work, so that those of cobra itself, which
 // are about the command line, can be told from them.

@@ -23,7 +23,7 @@ func (a *app) evalCommand() *cobra.Command {
 		Use:               "eval MODEL [MODEL...] --data D",
 		Short:             "Compare models on data: accuracy, agreement, size, latency",
 		Long:              evalHelp,
-		Example:           "  monge eval model.onnx half.onnx --data images.npz --scale 0.0039215686\n  monge eval model.onnx half.onnx --data folder/ --scale 0.0039215686 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225",
+		Example:           evalExamples,
 		Args:              atLeast(1, "one model or more"),
 		ValidArgsFunction: completeModels,
 		RunE: running(func(cmd *cobra.Command, args []string) error {
@@ -39,11 +39,10 @@ func (a *app) evalCommand() *cobra.Command {
 			return a.eval(cmd.Context(), args, &f)
 		}),
 	}
-	f.data.add(cmd, "`PATH` of a data set to run (none: size and latency alone); see monge --help")
+	f.data.add(cmd, &f.shapes, "`PATH` of a data set to run (none: size and latency alone); see monge --help")
 	cmd.Flags().IntVar(&f.runs, "runs", 0, "least number of timed runs (0: 30)")
 	cmd.Flags().BoolVar(&f.noLatency, "no-latency", false, "do not measure latency")
-	f.shapes.add(cmd)
-	cmd.Flags().SortFlags = false
+	measureGroup.in(cmd)
 	return cmd
 }
 

@@ -44,14 +44,12 @@ func (a *app) fuseCommand() *cobra.Command {
 	f.output.add(cmd)
 	cmd.Flags().Float64SliceVar(&f.weights, "weights", nil, "`LIST` of the models' shares, summing to 1 (default: with a refit chosen by measurement, else equal ones)")
 	cmd.Flags().IntVar(&f.onto, "onto", 0, "model `N`, counted from 1, whose widths and channel order the result has (default: the last)")
-	cmd.Flags().Lookup("weights").DefValue = "0" // help prints its own
 	addChoice(cmd, &f.method, "method", "ot moves the models onto one of them, union lets their channels compete for places (default: with a refit whichever is measured to be better, else ot)", "ot", "union")
 	cmd.Flags().Float64Var(&f.keep, "keep", 0, "make the result `F` times as wide as the --onto model, also more than 1 (union)")
 	cmd.Flags().StringVar(&f.into, "into", "", "a `MODEL` whose widths the result has; none of its weights are used")
 	f.clean.add(cmd, "first remove unused nodes and initializers of the models and set subnormal weights to zero; channels stay, since widths are those of a model")
-	f.align.add(cmd, []string{"weights", "activations", "none"})
-	f.shapes.add(cmd)
-	cmd.Flags().SortFlags = false
+	modelsGroup.in(cmd)
+	f.align.add(cmd, &f.shapes, []string{"weights", "activations", "none"})
 	return cmd
 }
 

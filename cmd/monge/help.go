@@ -8,7 +8,8 @@ framework is needed; onnxruntime runs the models where data is used.
 A session, from a look at the model to the verdict:
 
   monge inspect model.onnx
-  monge compress model.onnx -o half.onnx --keep 0.5 --data images.npz --scale 0.0039215686
+  monge compress model.onnx -o half.onnx --keep 0.5 \
+      --data images.npz --scale 0.0039215686
   monge eval model.onnx half.onnx --data images.npz --scale 0.0039215686
 
 and two models into one:
@@ -106,10 +107,22 @@ The result is judged beside the original on samples of --data that nothing else 
 done with (a fifth; a tenth, at most 200, where the rest is all needed; none of less
 than 100), or on --eval-data, which is read with the same --scale, --mean and so on.`
 
+const compressExamples = `  monge compress model.onnx -o half.onnx --keep 0.5 \
+      --data images.npz --scale 0.0039215686
+  monge compress model.onnx -o cheap.onnx --macs 0.5 --exclude 'head*'
+  monge compress model.onnx -o tiny.onnx --max-drop 0.01 \
+      --data images.npz --eval-data labelled.npz
+  monge compress model.onnx -o clean.onnx --lossless
+  monge compress wide.onnx -o squeezed.onnx --into narrow.onnx`
+
 const evalHelp = `Run models over a data set and print one table: accuracy where there are labels,
 agreement with the first model, parameters, MACs, size and latency.
 
 ` + definitions
+
+const evalExamples = `  monge eval model.onnx half.onnx --data images.npz --scale 0.0039215686
+  monge eval model.onnx half.onnx --data folder/ --scale 0.0039215686 \
+      --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225`
 
 const convertHelp = `Rewrite a model file without changing what it means: nodes, names, weights, types,
 metadata and what Monge does not know stay as they are, and nothing is added. Large

@@ -14,7 +14,7 @@ func (a *app) inspectCommand() *cobra.Command {
 		Use:               "inspect MODEL",
 		Short:             "Show layers and spaces: what can be narrowed, what is frozen and why",
 		Long:              inspectHelp,
-		Example:           "  monge inspect model.onnx\n  monge inspect model.onnx --json | jq '.spaces[] | select(.frozen) | {name, reason}'",
+		Example:           "  monge inspect model.onnx\n  monge inspect model.onnx --json | jq '.spaces[] | select(.frozen) | .name'",
 		Args:              exactly(1, "one model"),
 		ValidArgsFunction: completeModels,
 		RunE: running(func(_ *cobra.Command, args []string) error {
@@ -30,5 +30,6 @@ func (a *app) inspectCommand() *cobra.Command {
 		}),
 	}
 	shapes.add(cmd)
+	dataGroup.in(cmd)
 	return cmd
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/term"
@@ -50,12 +51,22 @@ func collectGarbage(bytes int64) {
 	}
 }
 
+// columns is the width of the terminal that a file is; 0 where it is none or does
+// not tell, unless COLUMNS is set.
+func columns(f *os.File) int {
+	if n, _, err := term.GetSize(int(f.Fd())); err == nil && n > 0 {
+		return n
+	}
+	n, _ := strconv.Atoi(os.Getenv("COLUMNS"))
+	return max(n, 0)
+}
+
 func main() {
 	collectGarbage(0)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	a := &app{
-		stdout: os.Stdout, stderr: os.Stderr, terminal: term.IsTerminal(int(os.Stderr.Fd())),
+		stdout: os.Stdout, stderr: os.Stderr, terminal: term.IsTerminal(int(os.Stderr.Fd())), columns: columns(os.Stdout),
 		runtime: engine.Available, version: versionOf(),
 	}
 	os.Exit(a.run(ctx, os.Args[1:]))

@@ -35,6 +35,7 @@ func (o *outputFlags) add(cmd *cobra.Command) {
 	o.addFile(cmd)
 	o.widths = true
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "print the widths and write nothing")
+	outputGroup.in(cmd)
 }
 
 // check finds out, before the work begins, whether the result can be written.
