@@ -395,7 +395,7 @@ func TestUsage(t *testing.T) {
 		args []string
 	}{
 		{`unknown command "compres"`, []string{"compres"}},
-		{"unknown flag: --keap", []string{"compress", a, "--keap", "1"}},
+		{"there is no flag --keap; did you mean --keep?", []string{"compress", a, "--keap", "1"}},
 		{"two models", []string{"fuse", a, "-o", "x"}},
 		{"one model", []string{"compress", "-o", "x", "--keep", "1"}},
 		{"one model", []string{"inspect", a, b}},

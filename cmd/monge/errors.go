@@ -73,7 +73,7 @@ func checkFinite(flags *pflag.FlagSet) error {
 		}
 		for _, x := range numbers {
 			if math.IsNaN(x) || math.IsInf(x, 0) {
-				err = usagef("--%s %g: want finite numbers", f.Name, x)
+				err = usagef("--%s is %g: want finite numbers", f.Name, x)
 			}
 		}
 	})
