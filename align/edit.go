@@ -105,7 +105,7 @@ func (t *transform) moved(s *Subject, w *coupling.Weight) (*onnxio.Tensor, error
 		if err != nil {
 			return nil, err
 		}
-		data, dims, err := applyAll(t, w, data, -1)
+		data, dims, err := applyAll(t, w, data)
 		if err != nil {
 			return nil, err
 		}
@@ -115,7 +115,7 @@ func (t *transform) moved(s *Subject, w *coupling.Weight) (*onnxio.Tensor, error
 	if err != nil {
 		return nil, err
 	}
-	data, dims, err := t.weight(w, data, -1)
+	data, dims, err := applyAll(t, w, data)
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +149,7 @@ func (t *transform) edit(s *Subject, g *onnxio.Graph, w *coupling.Weight) error 
 	if err != nil {
 		return err
 	}
-	data, dims, err := t.weight(w, data, -1)
+	data, dims, err := applyAll(t, w, data)
 	if err != nil {
 		return err
 	}

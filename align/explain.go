@@ -295,8 +295,8 @@ func (s *Subject) sensitivity(sp *coupling.Space, u coupling.Use, group int, kno
 		out.own, err = s.weightOf(sp, u, group)
 		return out, err
 	}
-	r := reading{node: u.Node, groups: make([]features, sp.Groups)}
-	if err := s.appendFeatures(&r, newTransform(s.Analysis, nil), sp, u); err != nil {
+	r, err := s.read(newTransform(s.Analysis, nil), groupsOf(sp), []coupling.Use{u})
+	if err != nil {
 		return out, err
 	}
 	f := r.groups[group]
@@ -335,9 +335,13 @@ func (s *Subject) weightOf(sp *coupling.Space, u coupling.Use, group int) ([]flo
 	if err != nil {
 		return nil, err
 	}
-	inner, n := 1, w.Axes[u.Axis].Size()
-	for _, a := range w.Axes[u.Axis+1:] {
-		inner *= a.Size()
+	dims, by := w.Dims(), groupsOf(sp)
+	if selects := by.selector(w, u.Axis); selects >= 0 {
+		data, dims = pick(data, dims, selects, positionsOf(w.Axes[selects], by, nil)[group])
+	}
+	inner, n := 1, dims[u.Axis]
+	for _, d := range dims[u.Axis+1:] {
+		inner *= d
 	}
 	sums := make([]float64, n)
 	for i := 0; i < len(data); i += inner {

@@ -1,9 +1,12 @@
 package align
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"runtime/debug"
+	"slices"
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/ot"
@@ -94,12 +97,7 @@ func (c costs) each(f func(g, h int, c *ot.Cost)) {
 // best plan between their channels, which is a transport problem itself, and
 // then the channels follow their head.
 func (p *planner) plan(s *coupling.Space, from costSource) error {
-	var inner []*coupling.Space
-	for _, in := range p.spaces {
-		if p.src.indexOf(in) == s && p.pair.pairedGroups(in) {
-			inner = append(inner, in)
-		}
-	}
+	inner := p.inside(s)
 	if len(inner) == 0 && s.Width >= wideSpace && s.Groups == 1 {
 		debug.FreeOSMemory() // each step takes a large part of the models' size
 		c, err := from.narrow(s)
@@ -170,6 +168,23 @@ type planner struct {
 	o        Options
 	spaces   []*coupling.Space
 	res      *Result
+	// partial says that some weight was left out, since a space had no plan yet.
+	partial bool
+	// unordered compares by what does not depend on the order of channels that
+	// have no plan yet.
+	unordered bool
+}
+
+// inside lists the spaces whose groups are the channels of s, and are moved with
+// them.
+func (p *planner) inside(s *coupling.Space) []*coupling.Space {
+	var out []*coupling.Space
+	for _, in := range p.spaces {
+		if p.src.indexOf(in) == s && p.pair.pairedGroups(in) {
+			out = append(out, in)
+		}
+	}
+	return out
 }
 
 // sweep plans by weights: a topological pass, then passes in which every space
@@ -179,8 +194,12 @@ func (p *planner) sweep(ctx context.Context) error {
 	if limit == 0 {
 		limit = 10
 	}
+	if err := p.first(ctx); err != nil {
+		return err
+	}
+	p.res.Sweeps = 1
 	best, bestMaps := 0.0, Maps(nil)
-	for pass := 0; pass == 0 || pass <= limit; pass++ {
+	for pass := 1; p.partial && pass <= limit; pass++ {
 		total := 0.0
 		for _, s := range p.spaces {
 			if err := ctx.Err(); err != nil {
@@ -198,48 +217,108 @@ func (p *planner) sweep(ctx context.Context) error {
 			p.res.Maps = bestMaps
 			break
 		}
-		best, bestMaps = total, Maps{}
-		for s, m := range p.res.Maps {
-			bestMaps[s] = m
-		}
-		if !p.cyclic() {
-			break
-		}
+		best, bestMaps = total, maps.Clone(p.res.Maps)
 	}
 	return nil
 }
 
-// cyclic reports whether some plan was made before one it depends on.
-func (p *planner) cyclic() bool {
-	seen := map[*coupling.Space]bool{}
-	for _, s := range p.spaces {
-		for _, u := range s.Producers() {
-			for _, other := range p.feeding(u) {
-				if other == s || !seen[other] {
-					return true
-				}
+// first plans every space once, each as soon as something is known of it that
+// does not depend on spaces without a plan. Where they all wait for one another,
+// the first of them is compared by what does not depend on the others' order.
+func (p *planner) first(ctx context.Context) error {
+	for todo := p.spaces; len(todo) > 0; {
+		var waiting []*coupling.Space
+		for _, s := range todo {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if !p.known(s) {
+				waiting = append(waiting, s)
+				continue
+			}
+			if err := p.plan(s, byWeights{p}); err != nil {
+				return err
 			}
 		}
-		seen[s] = true
+		if len(waiting) == len(todo) {
+			p.unordered = true
+			err := p.plan(waiting[0], byWeights{p})
+			if p.unordered = false; err != nil {
+				return err
+			}
+			waiting = waiting[1:]
+		}
+		todo = waiting
 	}
-	return false
+	return nil
 }
 
-// feeding lists the mapped spaces along the other axes of a producer's weight.
-func (p *planner) feeding(u coupling.Use) []*coupling.Space {
+// known reports whether some weight says what a space's channels are whatever
+// order is found for spaces that have no plan yet.
+func (p *planner) known(s *coupling.Space) bool {
+	if outer := p.src.indexOf(s); outer != nil && p.pair.pairedGroups(s) && p.res.Maps[outer] == nil {
+		return false
+	}
+	inner := p.inside(s)
+	for _, in := range inner {
+		for _, uses := range p.src.evidence(in) {
+			if p.ready(groupsOf(in), uses[0]) {
+				return true
+			}
+		}
+	}
+	return len(inner) == 0 && slices.ContainsFunc(p.src.evidence(s), func(uses []coupling.Use) bool {
+		return p.ready(groupsOf(s), uses[0]) || p.beside(s, uses[0]) != nil
+	})
+}
+
+// ready reports whether all spaces have plans that run along a weight beside the
+// one that is looked at.
+func (p *planner) ready(by grouping, u coupling.Use, but ...*coupling.Space) bool {
+	return len(p.unplanned(by, u, but...)) == 0
+}
+
+// unplanned lists the spaces without plans that run along a weight, beside those
+// that the channels along the used axis are told apart by.
+func (p *planner) unplanned(by grouping, u coupling.Use, but ...*coupling.Space) []*coupling.Space {
+	if by.index != nil {
+		but = append(but, p.src.Analysis.SpaceOf(by.index))
+	}
 	var out []*coupling.Space
 	for k, a := range p.src.Analysis.Weights[u.Tensor].Axes {
-		if k == u.Axis {
-			continue
-		}
 		for _, x := range a.Atoms() {
-			if s := p.src.Analysis.SpaceOf(x); s != nil && p.pair.Spaces[s] != nil {
-				out = append(out, s)
+			s := p.src.Analysis.SpaceOf(x)
+			if s == nil || p.pair.Spaces[s] == nil || p.res.Maps[s] != nil || k == u.Axis && s == by.space || slices.Contains(but, s) || slices.Contains(out, s) {
+				continue
 			}
+			out = append(out, s)
 		}
 	}
 	return out
 }
+
+// beside is a space without a plan that shares the axis a producer makes with
+// another one that is all else that is known: channels of channels, in an order
+// of their own that all of them have. It is nil where there is none.
+func (p *planner) beside(s *coupling.Space, u coupling.Use) *coupling.Space {
+	other := p.unplanned(groupsOf(s), u)
+	if len(other) != 1 || other[0] == s || s.Groups > 1 || len(s.Pieces) > 1 {
+		return nil
+	}
+	in := other[0]
+	d := p.pair.Spaces[in]
+	if in.Groups > 1 || len(in.Pieces) > 1 || len(d.Pieces) > 1 || len(p.pair.Spaces[s].Pieces) > 1 || s.Width*in.Width*p.pair.Spaces[s].Width*d.Width > maxBeside {
+		return nil
+	}
+	if !slices.ContainsFunc(in.Pieces, func(x *coupling.Axis) bool { return holds(p.src.Analysis.Weights[u.Tensor].Axes[u.Axis], x) }) {
+		return nil
+	}
+	return in
+}
+
+// maxBeside bounds the pairs of channels that are compared for the sake of other
+// channels.
+const maxBeside = 1 << 26
 
 // A costSource gives the costs of spaces.
 type costSource interface {
@@ -257,6 +336,10 @@ func (p byWeights) costs(s *coupling.Space) (costs, error) {
 	out := newCosts(s, p.pair.Spaces[s], p.pair.pairedGroups(s))
 	err := p.producers(s, func(x, y reading) {
 		out.each(func(g, h int, c *ot.Cost) { addFeatureCost(c.Data, x.groups[g], y.groups[h], p.o.Cost) })
+	}, func(inner *ot.Cost) {
+		for i, c := range inner.Data {
+			out[0][0].Data[i] += c
+		}
 	})
 	return out, err
 }
@@ -264,59 +347,131 @@ func (p byWeights) costs(s *coupling.Space) (costs, error) {
 func (p byWeights) narrow(s *coupling.Space) (*ot.Cost32, error) {
 	n, k := s.Width, p.pair.Spaces[s].Width
 	c := &ot.Cost32{N: n, K: k, Data: make([]float32, n*k)}
-	err := p.producers(s, func(x, y reading) { addFeatureCost(c.Data, x.groups[0], y.groups[0], p.o.Cost) })
+	err := p.producers(s, func(x, y reading) { addFeatureCost(c.Data, x.groups[0], y.groups[0], p.o.Cost) }, func(inner *ot.Cost) {
+		for i, v := range inner.Data {
+			c.Data[i] += float32(v)
+		}
+	})
 	return c, err
 }
 
-// producers calls f with what each pair of producers whose inputs have been moved says about a space.
-func (p *planner) producers(s *coupling.Space, f func(x, y reading)) error {
+// producers calls f with what each pair of producers whose inputs have been moved
+// says about a space, and inner with what it costs to move channels, each as best
+// its own channels allow.
+func (p *planner) producers(s *coupling.Space, f func(x, y reading), inner func(*ot.Cost)) error {
 	d := p.pair.Spaces[s]
-	x, err := p.src.readings(s, p.res.Maps)
-	if err != nil {
-		return err
-	}
-	y, err := p.dst.readings(d, nil)
-	if err != nil {
-		return err
-	}
-	if len(x) != len(y) {
-		return fmt.Errorf("space %q has %d producers, %q %d", s.Name, len(x), d.Name, len(y))
-	}
-	// Producers are paired through their tensors, since the order may differ.
-	byTensor := map[string]int{}
-	for j, u := range d.Producers() {
-		byTensor[u.Tensor] = j
+	theirs := p.dst.evidence(d)
+	if n := len(s.Producers()); n != len(theirs) {
+		return fmt.Errorf("space %q has %d producers, %q %d", s.Name, n, d.Name, len(theirs))
 	}
 	used := 0
-	for j, u := range d.Producers() {
-		i := -1
-		for k, v := range s.Producers() {
-			if v.Tensor == p.pair.Sources[u.Tensor] {
-				i = k
+	for _, y := range theirs {
+		x, y, err := p.counterparts(s, y)
+		if err != nil {
+			return err
+		}
+		switch in := p.beside(s, x[0]); {
+		case p.unordered:
+			err = p.compare(groupsOf(s), groupsOf(d), x, y, f)
+		case in != nil:
+			var c *ot.Cost
+			if c, err = p.channelsOfChannels(s, in, x, y); err == nil {
+				inner(c)
 			}
-		}
-		if i < 0 {
-			return fmt.Errorf("weight %q has no counterpart", u.Tensor)
-		}
-		ready := true
-		for _, other := range p.feeding(s.Producers()[i]) {
-			if p.res.Maps[other] == nil {
-				ready = false
-			}
-		}
-		if !ready {
+		case p.ready(groupsOf(s), x[0]):
+			x, y = p.usable(groupsOf(s), x, y)
+			err = p.compare(groupsOf(s), groupsOf(d), x, y, f)
+		default:
+			p.partial = true
 			continue
 		}
-		if fx, fy := x[i].groups[0], y[j].groups[0]; fx.cols != fy.cols {
-			return fmt.Errorf("weights %q and %q have inputs of %d and %d", s.Producers()[i].Tensor, u.Tensor, fx.cols, fy.cols)
+		if err != nil {
+			return err
 		}
-		f(x[i], y[j])
 		used++
 	}
 	if used == 0 {
-		return fmt.Errorf("space %q: every producer depends on a space that is planned later", s.Name)
+		return fmt.Errorf("space %q: no weight makes it that can be compared", s.Name)
 	}
 	return nil
+}
+
+// counterparts pairs what a producer of the target and its biases say with what
+// the source's do, through their tensors, since the order may differ.
+func (p *planner) counterparts(s *coupling.Space, theirs []coupling.Use) (x, y []coupling.Use, err error) {
+	for i, u := range theirs {
+		at := slices.IndexFunc(s.Uses, func(v coupling.Use) bool {
+			return v.Tensor == p.pair.Sources[u.Tensor] && v.Axis == u.Axis && v.Role == u.Role
+		})
+		switch {
+		case at >= 0:
+			x, y = append(x, s.Uses[at]), append(y, u)
+		case i == 0:
+			return nil, nil, fmt.Errorf("weight %q has no counterpart", u.Tensor)
+		}
+	}
+	return x, y, nil
+}
+
+// usable leaves out the weights along which a space has no plan yet.
+func (p *planner) usable(by grouping, x, y []coupling.Use, but ...*coupling.Space) (a, b []coupling.Use) {
+	for i := range x {
+		if !p.ready(by, x[i], but...) {
+			p.partial = true
+			continue
+		}
+		a, b = append(a, x[i]), append(b, y[i])
+	}
+	return a, b
+}
+
+// compare reads weights of both models for f.
+func (p *planner) compare(by, to grouping, x, y []coupling.Use, f func(x, y reading)) error {
+	t := newTransform(p.src.Analysis, p.res.Maps)
+	a, err := p.src.read(t, by, x)
+	if err != nil {
+		return err
+	}
+	b, err := p.dst.read(newTransform(p.dst.Analysis, nil), to, y)
+	if err != nil {
+		return err
+	}
+	if p.unordered {
+		p.partial = true
+		matchQuantiles(a, b)
+	}
+	if m, n := a.groups[0].cols, b.groups[0].cols; m != n {
+		return fmt.Errorf("weights %q and %q have inputs of %d and %d", x[0].Tensor, y[0].Tensor, m, n)
+	}
+	f(a, b)
+	return nil
+}
+
+// channelsOfChannels is what it costs to move the channels of a space where each
+// has channels of its own, in an order not known yet: that of the best plan
+// between those.
+func (p *planner) channelsOfChannels(s, in *coupling.Space, x, y []coupling.Use) (*ot.Cost, error) {
+	d, to := p.pair.Spaces[s], p.pair.Spaces[in]
+	by, of := grouping{in, s.Pieces[0], s.Width}, grouping{to, d.Pieces[0], d.Width}
+	out := ot.NewCost(s.Width, d.Width, nil)
+	x, y = p.usable(by, x, y)
+	p.partial = true // the plans differ, and in the end there is one
+	var failed error
+	err := p.compare(by, of, x, y, func(a, b reading) {
+		for g := range a.groups {
+			for h := range b.groups {
+				c := ot.NewCost(in.Width, to.Width, nil)
+				addFeatureCost(c.Data, a.groups[g], b.groups[h], p.o.Cost)
+				r, err := transport(nil, nil, c, p.o)
+				if err != nil {
+					failed = fmt.Errorf("space %q: %w", in.Name, err)
+					return
+				}
+				out.Set(g, h, r.Objective)
+			}
+		}
+	})
+	return out, cmp.Or(err, failed)
 }
 
 // solve turns the costs of a space into its map.

@@ -3,6 +3,7 @@ package align
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/monge-ml/monge/coupling"
@@ -47,6 +48,51 @@ func newTransform(an *coupling.Analysis, maps Maps) *transform {
 	return t
 }
 
+// without is the transform that leaves some spaces (nil: none) as they are.
+func (t *transform) without(spaces ...*coupling.Space) *transform {
+	out := *t
+	out.piece, out.after = maps.Clone(t.piece), maps.Clone(t.after)
+	for _, s := range spaces {
+		if s == nil {
+			continue
+		}
+		for _, p := range s.Pieces {
+			delete(out.piece, p.Canonical())
+			delete(out.after, p.Canonical())
+		}
+	}
+	return &out
+}
+
+// beside applies the maps to a weight so that the channels of a space along one
+// axis can be compared: the space itself stays as it is there, and what tells its
+// groups apart stays everywhere. own are the widths that hold along the axis then,
+// others those along the other axes.
+func (t *transform) beside(w *coupling.Weight, data []float32, axis int, by grouping) (_ []float32, dims []int, own, rest coupling.Widths, err error) {
+	dims = w.Dims()
+	if !slices.ContainsFunc(w.Axes, t.touches) {
+		return data, dims, nil, nil, nil
+	}
+	var outer *coupling.Space
+	if by.index != nil {
+		outer = t.an.SpaceOf(by.index)
+	}
+	others := t.without(outer)
+	along := others.without(by.space)
+	for _, k := range others.order(w) {
+		use := others
+		if k == axis {
+			if use = along; !use.touches(w.Axes[k]) {
+				continue
+			}
+		}
+		if data, dims, err = applyTo(use, w, data, dims, []int{k}); err != nil {
+			return nil, nil, nil, nil, err
+		}
+	}
+	return data, dims, along.after, others.after, nil
+}
+
 // touches reports whether a mapped space runs along the axis.
 func (t *transform) touches(a *coupling.Axis) bool {
 	for _, x := range a.Atoms() {
@@ -67,29 +113,20 @@ func sideOf(s *coupling.Space, tensor string, axis int) side {
 	return sideIn
 }
 
-// weight applies the maps to every axis of a weight (values row-major, dims as
-// in the analysis) except those in skip.
-func (t *transform) weight(w *coupling.Weight, data []float64, skip int) ([]float64, []int, error) {
-	return applyAll(t, w, data, skip)
-}
-
-// applyAll is weight for numbers of either type.
-func applyAll[T float32 | float64](t *transform, w *coupling.Weight, data []T, skip int) ([]T, []int, error) {
-	dims := make([]int, len(w.Axes))
-	for i, a := range w.Axes {
-		dims[i] = a.Size()
-	}
-	return applyTo(t, w, data, dims, t.order(w, skip))
+// applyAll applies the maps to every axis of a weight (values row-major, dims as
+// in the analysis).
+func applyAll[T float32 | float64](t *transform, w *coupling.Weight, data []T) ([]T, []int, error) {
+	return applyTo(t, w, data, w.Dims(), t.order(w))
 }
 
 // order lists the axes of a weight that maps change, in the order in which they
 // are: plans are selected by the source's groups, so axes whose plan another axis
 // selects come before that axis is changed. Maps that write all channels out of
 // all others come last, where the weight is smallest.
-func (t *transform) order(w *coupling.Weight, skip int) []int {
+func (t *transform) order(w *coupling.Weight) []int {
 	var selected, rest, full []int
 	for k, a := range w.Axes {
-		if k == skip || !t.touches(a) {
+		if !t.touches(a) {
 			continue
 		}
 		if by, _, _ := t.selector(w, k); by >= 0 {
@@ -135,7 +172,7 @@ const largeWeight, largePart = 16 << 20, 1 << 20
 // single precision before its first map is applied. ok is false where the first map mixes positions of the first axis, or
 // differs between them.
 func (t *transform) applyByParts(s *Subject, w *coupling.Weight, size int) (data []float32, dims []int, ok bool, err error) {
-	axes := t.order(w, -1)
+	axes := t.order(w)
 	if len(axes) == 0 {
 		return nil, nil, false, nil
 	}

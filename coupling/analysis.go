@@ -59,6 +59,15 @@ type Weight struct {
 	Quant *Quantization
 }
 
+// Dims are the sizes of the axes.
+func (w *Weight) Dims() []int {
+	out := make([]int, len(w.Axes))
+	for i, a := range w.Axes {
+		out[i] = a.Size()
+	}
+	return out
+}
+
 // Len is the number of elements.
 func (w *Weight) Len() int {
 	n := 1

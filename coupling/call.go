@@ -453,8 +453,8 @@ func (c *call) markIndexed(b *binding, pats []axisPattern) {
 
 // markIndex notes that g selects the plan of i.
 func (c *call) markIndex(g, i *Axis) {
-	if g == nil || i == nil || g.Size() == 1 || i.Size() <= 1 {
-		return // g may be an unknown batch with heads inside
+	if g == nil || i == nil || g.Size() == 1 || i.Size() == 0 || i.Size() == 1 {
+		return // g may be an unknown batch with heads inside, i channels beside positions
 	}
 	i.eachAtom(func(x *Axis) bool {
 		x.index(g)

@@ -1001,7 +1001,7 @@ var rules = []rule{
 		y = Conv(b, w2[5 8 1 1])`, `
 		Conv_a (in): 3, frozen: graph input "x"
 		Conv_a[0:8]: 2
-		Conv_a[0:8]#2: 4, rigid: InstanceNormalization "InstanceNormalization_n" takes all channels together
+		Conv_a: 4 in 2 groups, rigid: InstanceNormalization "InstanceNormalization_n" takes all channels together
 		Conv_y: 5, frozen: graph output "y"`},
 	{"GroupNormalization", `
 		opset 21
@@ -1302,7 +1302,7 @@ var rules = []rule{
 		y = Conv(c, w2[5 8 1 1])`, `
 		Conv_a (in): 3, frozen: graph input "x"
 		Conv_a[0:8]: 2
-		Conv_a[0:8]#2: 4, rigid: InstanceNormalization "InstanceNormalization_i" takes all channels together
+		Conv_a: 4 in 2 groups, rigid: InstanceNormalization "InstanceNormalization_i" takes all channels together
 		Conv_y: 5, frozen: graph output "y"`},
 	{"a shuffle of channels whose positions are known only at run time", `
 		x: N 3 H W
