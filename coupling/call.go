@@ -516,12 +516,9 @@ func (c *call) roles(p *pattern, b *binding, acts Flags) {
 	for _, axes := range p.out {
 		visit(axes, func(pl *places, _ axisPattern, _ int) { pl.out = true })
 	}
+	c.blends(b, at, order)
 	for _, name := range order {
-		pl := at[name]
-		terms := b.rest[name]
-		if t := b.axis[name]; t != nil {
-			terms = []*Axis{t}
-		}
+		pl, terms := at[name], b.terms(name)
 		if isFixed(name) {
 			continue // never a space
 		}
@@ -537,6 +534,35 @@ func (c *call) roles(p *pattern, b *binding, acts Flags) {
 			c.letter(t, pl.live, pl.weights, pl.out, pl.mix, acts)
 			for _, i := range pl.primed {
 				c.an.records = append(c.an.records, record{c.node, c.in[i.in], i.axis, t, Consumed})
+			}
+		}
+	}
+}
+
+// terms are the axes that a letter stands for.
+func (b *binding) terms(name string) []*Axis {
+	if t := b.axis[name]; t != nil {
+		return []*Axis{t}
+	}
+	return b.rest[name]
+}
+
+// blends notes that channels which are only taken together, in any order, may be
+// in an order of their own for every position of the other axes: those of each
+// group of a GroupNormalization that is made of reshapes.
+func (c *call) blends(b *binding, at map[string]*places, order []string) {
+	for _, mixed := range order {
+		if at[mixed].mix != '{' {
+			continue
+		}
+		for _, plain := range order {
+			if at[plain].mix != 0 {
+				continue
+			}
+			for _, g := range b.terms(plain) {
+				for _, i := range b.terms(mixed) {
+					c.markIndex(g, i)
+				}
 			}
 		}
 	}

@@ -100,23 +100,6 @@ func meanVarianceAxes(c *call) (string, sizeMap, restMap, error) {
 	return expr, sizes, nil, err
 }
 
-// instanceNormAxes: every channel has its own statistics over all positions. These
-// may be channels themselves, of the groups of a GroupNormalization that is made
-// of reshapes: each group's may be in an order of their own.
-func instanceNormAxes(c *call) (string, sizeMap, restMap, error) {
-	x := c.input(0)
-	if x == nil || !x.ranked {
-		return "", nil, nil, errUnranked
-	}
-	space := ""
-	for k := 2; k < x.rank(); k++ {
-		letter := fmt.Sprintf("s%d", k)
-		space += " {" + letter + "}"
-		c.indexed = append(c.indexed, [2]string{"c", letter})
-	}
-	return "n c" + space + ", c, c -> n c" + space, nil, nil, nil
-}
-
 // groupNormAxes: mean and variance over space and the channels of each group.
 // Up to opset 20 scale and bias belong to groups, from 21 on to channels.
 func groupNormAxes(c *call) (string, sizeMap, restMap, error) {

@@ -1376,8 +1376,8 @@ var rules = []rule{
 		r = ReduceSum(c, e1) keepdims=0
 		y = Conv(r, w2[5 4 1])`, `
 		Conv_a (in): 3, frozen: graph input "x"
-		Conv_a[0:8]: 2, rigid: ReduceSum "ReduceSum_r" takes all channels together
-		Conv_a[0:8]#2: 4
+		Conv_a: 2 in 4 groups, rigid: ReduceSum "ReduceSum_r" takes all channels together
+		Conv_a[0:8]: 4
 		Conv_y: 5, frozen: graph output "y"`},
 	{"positions that are cut in one place and grouped in another", `
 		x: N 8 5

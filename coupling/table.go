@@ -34,7 +34,7 @@ func table() []Op {
 
 		// Per-channel followers.
 		{Name: "BatchNormalization", AxesOf: batchNormAxes, Acts: PerChannel},
-		{Name: "InstanceNormalization", AxesOf: instanceNormAxes, Acts: PerChannel | Nonlinear},
+		{Name: "InstanceNormalization", Axes: "n c {s...}, c, c -> n c {s...}", Acts: PerChannel | Nonlinear},
 		{Name: "GroupNormalization", AxesOf: groupNormAxes, Acts: Nonlinear | PerChannel},
 		{Name: "RMSNormalization", AxesOf: layerNormAxes, Acts: Nonlinear | PerChannel},
 		{Name: "LpNormalization", AxesOf: lpNormalizationAxes, Acts: Nonlinear | PerChannel},
