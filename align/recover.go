@@ -145,13 +145,13 @@ func recoverFrom(a dense.Matrix[float64], keep []int) *lowRank {
 			ak.Data[i*k+j] = a.Data[i*n+p]
 		}
 	}
-	trace := floats.Dot(ak.Data, ak.Data)
+	scale := floats.Dot(ak.Data, ak.Data)/float64(k) + dead*floats.Dot(a.Data, a.Data)/float64(n)
 	gram, chol := dense.New[float64](m, m, nil), dense.New[float64](m, m, nil)
 	dense.AddGram(gram, 1, ak)
 	for ridge := 1e-6; ; ridge *= 10 {
 		copy(chol.Data, gram.Data)
 		for i := range m {
-			chol.Data[i*m+i] += ridge*trace/float64(k) + 1e-300
+			chol.Data[i*m+i] += ridge*scale + 1e-300
 		}
 		if dense.Cholesky(chol) {
 			break
@@ -168,6 +168,10 @@ func recoverFrom(a dense.Matrix[float64], keep []int) *lowRank {
 	dense.SolveCholesky(chol, a)
 	return &lowRank{ak.T(), a}
 }
+
+// dead is the share of the mean variance of all channels below which those that
+// stay say nothing about the others: the covariance of the two is rounding.
+const dead = 1e-6
 
 // recoverFromSums returns (G_KK + l·I)⁻¹·G_Kn, k×n; ok is false where G_KK is no
 // covariance, whatever l.
@@ -188,12 +192,12 @@ func (e *Evidence) recoverFromSums(group int, keep []int) (kn dense.Matrix[float
 	k := len(keep)
 	kk := dense.New[float64](k, k, nil)
 	kn = dense.New[float64](k, n, nil)
-	trace := 0.0
+	scale := dead * mat.Trace(g) / float64(n)
 	for i, p := range keep {
 		for q := range n {
 			kn.Data[i*n+q] = g.At(p, q)
 		}
-		trace += g.At(p, p)
+		scale += g.At(p, p) / float64(k)
 	}
 	// The sums are single precision: what channels with large means share may have lost its sign.
 	for ridge := 1e-6; ; ridge *= 10 {
@@ -201,7 +205,7 @@ func (e *Evidence) recoverFromSums(group int, keep []int) (kn dense.Matrix[float
 			for j, q := range keep[:i+1] {
 				kk.Data[i*k+j] = g.At(p, q)
 			}
-			kk.Data[i*k+i] += ridge*trace/float64(k) + 1e-300
+			kk.Data[i*k+i] += ridge*scale + 1e-300
 		}
 		if dense.Cholesky(kk) {
 			break

@@ -250,6 +250,25 @@ func (r refusal) Error() string { return string(r) }
 // errUnranked says that an input's rank is not known, so nothing can be said.
 var errUnranked = errors.New("the rank of an input is not known")
 
+// has gives an activation whose rank is not known the rank that the operator
+// demands (a Gemm reads two axes), and axis 1 the size that its weight has. What
+// these axes are made of stays unknown, so that they are frozen. It reports
+// whether the rank is known then.
+func (c *call) has(v *value, rank, channels int) bool {
+	if v.ranked || !v.live() {
+		return v.ranked
+	}
+	v.ranked = true
+	for k := range rank {
+		size := -1
+		if k == 1 {
+			size = channels
+		}
+		v.axes = append(v.axes, c.an.sys.frozen(size, c.label()+" reads it, and its shape is not known"))
+	}
+	return true
+}
+
 // bindInput matches one input's axes with its pattern.
 func (c *call) bindInput(b *binding, pat []axisPattern, v *value) error {
 	fixed, rest := 0, -1

@@ -17,7 +17,7 @@ type (
 // (depthwise) the groups themselves are the channels.
 func convAxes(c *call) (string, sizeMap, restMap, error) {
 	x, w := c.input(0), c.input(1)
-	if x == nil || w == nil || !x.ranked || !w.ranked {
+	if x == nil || w == nil || !w.ranked {
 		return "", nil, nil, errUnranked
 	}
 	group := int(c.attrInt("group", 1))
@@ -25,8 +25,11 @@ func convAxes(c *call) (string, sizeMap, restMap, error) {
 		return "", nil, nil, fmt.Errorf("%s: group is %d", c.label(), group)
 	}
 	sizes := sizeMap{"g": group}
-	if n := w.rank() - 2; n < 0 || x.rank() != w.rank() {
+	if w.rank() < 2 || x.ranked && x.rank() != w.rank() {
 		return "", nil, nil, fmt.Errorf("%s: input has %d axes, weight %q %d", c.label(), x.rank(), w.name, w.rank())
+	}
+	if !c.has(x, w.rank(), total(kindProd, []int{group, w.axes[1].Size()})) {
+		return "", nil, nil, errUnranked
 	}
 	if in := w.axes[1].Size(); in > 0 && group > 1 {
 		sizes["i"] = in
@@ -43,15 +46,18 @@ func convAxes(c *call) (string, sizeMap, restMap, error) {
 // input channels of all groups and the output channels of one.
 func convTransposeAxes(c *call) (string, sizeMap, restMap, error) {
 	x, w := c.input(0), c.input(1)
-	if x == nil || w == nil || !x.ranked || !w.ranked {
+	if x == nil || w == nil || !w.ranked {
 		return "", nil, nil, errUnranked
 	}
 	group := int(c.attrInt("group", 1))
 	if group < 1 {
 		return "", nil, nil, fmt.Errorf("%s: group is %d", c.label(), group)
 	}
-	if w.rank() < 2 || x.rank() != w.rank() {
+	if w.rank() < 2 || x.ranked && x.rank() != w.rank() {
 		return "", nil, nil, fmt.Errorf("%s: input has %d axes, weight %q %d", c.label(), x.rank(), w.name, w.rank())
+	}
+	if !c.has(x, w.rank(), w.axes[0].Size()) {
+		return "", nil, nil, errUnranked
 	}
 	out := restMap{"t": c.transposedSizes(x.sizes()[2:], w.sizes()[2:])}
 	c.moving = slices.ContainsFunc(x.axes[2:], (*Axis).open)
@@ -75,12 +81,14 @@ func gemmAxes(c *call) (string, sizeMap, restMap, error) {
 	if c.input(0) == nil || c.input(1) == nil {
 		return "", nil, nil, errUnranked
 	}
-	a, b := "m i", "i o"
+	a, b, inner := "m i", "i o", 0
+	if c.attrInt("transB", 0) != 0 {
+		b, inner = "o i", 1
+	}
 	if c.attrInt("transA", 0) != 0 {
 		a = "i m"
-	}
-	if c.attrInt("transB", 0) != 0 {
-		b = "o i"
+	} else if w := c.input(1); w.rank() == 2 {
+		c.has(c.input(0), 2, w.axes[inner].Size())
 	}
 	expr := a + ", " + b
 	if v := c.input(2); v != nil {

@@ -757,7 +757,21 @@ var rules = []rule{
 		b = CenterCropPad(a, s{4 4}) axes=2,3
 		y = Conv(b, w2[5 8 1 1])`, `
 		Conv_a (in): 3, frozen: graph input "x"
-		Conv_a: 8, frozen: CenterCropPad "CenterCropPad_b" has no rule`},
+		Conv_a: 8, frozen: CenterCropPad "CenterCropPad_b" has no rule
+		Conv_y (in): 8, frozen: Conv "Conv_y" reads it, and its shape is not known
+		Conv_y: 5, frozen: graph output "y"`},
+	{"a Gemm behind what it demands the rank of", `
+		x: N 3 4 4
+		a = Conv(x, w1[6 3 1 1])
+		p = GlobalAveragePool(a)
+		q = Squeeze(p)
+		f = Gemm(q, w2[7 6], b2[7]) transB=1
+		y = Gemm(f, w3[7 5])`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a: 6, frozen: Squeeze "Squeeze_q" has inputs whose shape is not known
+		Gemm_f (in): 6, frozen: Gemm "Gemm_f" reads it, and its shape is not known
+		Gemm_f: 7, linear
+		Gemm_y: 5, frozen: graph output "y"`},
 	{"Constant, Size, Range, ConstantOfShape", `
 		x: 2 3 4 4
 		k = Constant() value_floats=1.0,2.0,3.0,4.0,5.0,6.0,7.0,8.0
@@ -1231,7 +1245,9 @@ var rules = []rule{
 		b = Add(a, e)
 		y = Conv(b, w2[5 6 1 1])`, `
 		Conv_a (in): 3, frozen: graph input "x"
-		Conv_a: 6, frozen: Expand "Expand_e" has inputs whose shape is not known`},
+		Conv_a: 6, frozen: Expand "Expand_e" has inputs whose shape is not known
+		Conv_y (in): 6, frozen: Conv "Conv_y" reads it, and its shape is not known
+		Conv_y: 5, frozen: graph output "y"`},
 	{"sampling from space", `
 		x: 1 3 4 4
 		a = Conv(x, w1[6 3 1 1])

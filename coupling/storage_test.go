@@ -165,11 +165,15 @@ func TestOpaqueBodies(t *testing.T) {
 			`Conv_a (in): 3, frozen: graph input "x"`,
 			`Conv_a: 6, frozen: Loop "Loop_y1" reads it in a subgraph`,
 			`Conv_b: 5, frozen: Loop "Loop_y1" has no rule`,
+			`Conv_y (in): 5, frozen: Conv "Conv_y" reads it, and its shape is not known`,
+			`Conv_y: 2, frozen: graph output "y"`,
 		}},
 		"function": {function, []string{
 			`Conv_a (in): 3, frozen: graph input "x"`,
 			"Conv_a: 6, linear",
 			`Conv_b: 5, frozen: Twice "Twice_c" has no rule`,
+			`Conv_y (in): 5, frozen: Conv "Conv_y" reads it, and its shape is not known`,
+			`Conv_y: 2, frozen: graph output "y"`,
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -248,7 +248,7 @@ func (f *fusion) subject(m *onnxio.Model, onto bool) (*align.Subject, error) {
 func (f *fusion) setWidths() error {
 	f.widths = map[*coupling.Space]int{}
 	for _, s := range f.target().Analysis.Spaces {
-		if s.Frozen {
+		if s.Frozen || !f.shared(s) {
 			continue
 		}
 		k := s.Width
@@ -269,9 +269,22 @@ func (f *fusion) setWidths() error {
 		return f.o.Shape.InFile(err)
 	}
 	for a, b := range pair.Spaces {
-		f.widths[a] = b.Width
+		if f.shared(a) {
+			f.widths[a] = b.Width
+		}
 	}
 	return nil
+}
+
+// shared reports whether every model has a counterpart of one of onto's spaces.
+// What only the branches of an If read is not matched where there are data.
+func (f *fusion) shared(s *coupling.Space) bool {
+	for i := range f.models {
+		if f.spaceOf(i, s) == nil {
+			return false
+		}
+	}
+	return true
 }
 
 func (f *fusion) otherWidths() bool {

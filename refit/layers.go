@@ -1,6 +1,7 @@
 package refit
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/monge-ml/monge/coupling"
@@ -69,7 +70,7 @@ func layersOf(g *onnxio.Graph, an *coupling.Analysis) ([]*layer, error) {
 			}
 			l.biasAdd(g, an)
 		} else if err := l.ownBias(g, an); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s: %w", onnxio.Label(n), err)
 		}
 		l.residual(g, an)
 		out = append(out, l)
@@ -105,7 +106,15 @@ func (l *layer) biasAdd(g *onnxio.Graph, an *coupling.Analysis) {
 
 // ownBias gives the operator a bias that nobody else reads.
 func (l *layer) ownBias(g *onnxio.Graph, an *coupling.Analysis) error {
-	n := an.Activations[l.output][l.axis].Size()
+	w := an.Weights[l.weight]
+	out := 0 // the axis of the weight on which the outputs stand
+	if l.node.GetOpType() == "Gemm" && onnxio.AttrInt(l.node, "transB", 0) == 0 {
+		out = 1
+	}
+	if out >= len(w.Axes) {
+		return fmt.Errorf("weight %q has %d axes", l.weight, len(w.Axes))
+	}
+	n := w.Axes[out].Size()
 	in := l.node.GetInput()
 	if len(in) > 2 && in[2] != "" {
 		tp := g.Constant(in[2])
@@ -130,7 +139,7 @@ func (l *layer) ownBias(g *onnxio.Graph, an *coupling.Analysis) error {
 		}
 		return l.setBias(g, t.Type, full)
 	}
-	return l.setBias(g, an.Weights[l.weight].Type, make([]float64, n))
+	return l.setBias(g, w.Type, make([]float64, n))
 }
 
 func (l *layer) setBias(g *onnxio.Graph, typ onnxpb.TensorProto_DataType, v []float64) error {

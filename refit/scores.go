@@ -95,6 +95,9 @@ func (r *run) fitScores(l *layer, t *target, w *weights, out *Layer) (ok bool, e
 		return true, nil
 	}
 	best := slices.IndexFunc(losses, func(e []float64) bool { return within(e, losses[least]) })
+	if best < 0 {
+		return true, nil // losses that are no numbers: nothing can be learnt
+	}
 	out.Strength, out.After = scoreStrengths[best], stat.Mean(losses[best], nil)
 	train.join(held)
 	w.setGroup(0, train.minimise(out.Strength, prior, now))
@@ -162,7 +165,11 @@ func (s *scores) prepare() {
 		softmax(s.p[i : i+s.o])
 	}
 	Decided(s.p, s.o)
-	s.variation = max(variation(s.y, s.o), math.SmallestNonzeroFloat32)
+	// Scores that do not vary (a dead layer's) are compared by their size, zeros by one.
+	s.variation = max(variation(s.y, s.o), 1e-6*floats.Dot(s.y, s.y))
+	if s.variation == 0 {
+		s.variation = float64(len(s.y))
+	}
 	s.scale = variation(s.x, s.d) / float64(s.n*s.d)
 }
 

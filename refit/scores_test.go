@@ -130,3 +130,15 @@ func TestWithinOneStandardError(t *testing.T) {
 		}
 	}
 }
+
+// Scores that do not vary leave nothing to learn, and nothing that is no number.
+func TestScoresThatDoNotVary(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 1))
+	for _, level := range []float64{0, 3} {
+		truth := fit{w: make([]float64, 12), b: []float64{level, level, level}}
+		s := problemOf(rng, 30, 4, 3, truth, 0)
+		if loss := stat.Mean(s.losses(random(rng, 4, 3)), nil); math.IsNaN(loss) || math.IsInf(loss, 0) {
+			t.Errorf("scores of %g: loss %g", level, loss)
+		}
+	}
+}

@@ -207,8 +207,11 @@ func measure(ctx context.Context, m *onnxio.Model, g *onnxio.Graph, examples []m
 	seen := &sights{dims: map[string][]int{}, values: map[string][]int{}, rms: map[string]float64{}}
 	for _, example := range examples {
 		out, err := s.Run(ctx, example)
-		if err != nil {
-			return nil, err
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err != nil { // there may be sequences, which cannot be looked at
+			return nil, fmt.Errorf("%w: %w", errUntrainable, err)
 		}
 		for _, list := range []map[string]*engine.Value{example, out} {
 			for name, v := range list {

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 
+	"gonum.org/v1/gonum/stat"
+
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/engine/enginetest"
 	"github.com/monge-ml/monge/onnxio"
@@ -251,4 +253,77 @@ func OnlyType(t testing.TB, m *onnxio.Model, typ onnxpb.TensorProto_DataType) {
 	if seen == 0 {
 		t.Errorf("no weight is of type %v", typ)
 	}
+}
+
+// Redrawn is a copy of a float32 model with other weights: each tensor of more
+// than one element is drawn anew, with the mean and deviation that it had.
+func Redrawn(t testing.TB, m *onnxio.Model, seed uint64) *onnxio.Model {
+	t.Helper()
+	m = m.Clone()
+	rng := rand.New(rand.NewPCG(seed, 5))
+	for i, tp := range m.Proto.Graph.Initializer {
+		if tp.GetDataType() != int32(onnxio.Float) {
+			continue
+		}
+		w, err := m.Tensor(tp)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := w.Float64()
+		if len(v) < 2 {
+			continue
+		}
+		mean, deviation := stat.MeanStdDev(v, nil)
+		for i := range v {
+			v[i] = mean + deviation*rng.NormFloat64()
+		}
+		m.Proto.Graph.Initializer[i] = onnxio.NewTensor(w.Name, w.Type, w.Dims, v).Proto()
+	}
+	return m
+}
+
+// Noise is a data set of n standard normal samples for a model; integers are
+// drawn from 0 to 3.
+func Noise(t testing.TB, m *onnxio.Model, n int, seed uint64) *engine.Data {
+	t.Helper()
+	enginetest.Require(t)
+	inputs, err := engine.Inputs(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(seed, 6))
+	arrays := map[string]*engine.Value{}
+	for _, in := range inputs {
+		v := &engine.Value{Name: in.Name, Type: in.Type}
+		size := 1
+		for _, d := range in.Dims {
+			if d < 0 { // the batch, first or not
+				d = int64(n)
+			}
+			size *= int(d)
+			v.Dims = append(v.Dims, int(d))
+		}
+		for range size {
+			if in.Type == onnxio.Int64 {
+				v.I64 = append(v.I64, int64(rng.IntN(4)))
+			} else {
+				v.F32 = append(v.F32, float32(rng.NormFloat64()))
+			}
+		}
+		arrays[in.Name] = v
+	}
+	d, err := engine.NewData("noise", arrays, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// RelativeError is Σ(a−b)² / Σ(a−ā)².
+func RelativeError(a, b []float64) float64 {
+	e := 0.0
+	for i, x := range a {
+		e += (x - b[i]) * (x - b[i])
+	}
+	return e / (stat.PopVariance(a, nil) * float64(len(a)))
 }
