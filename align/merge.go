@@ -78,7 +78,7 @@ type merger struct {
 func (m *merger) inside(sp *coupling.Space) []*coupling.Space {
 	var out []*coupling.Space
 	for _, in := range m.s.Analysis.Spaces {
-		if m.s.indexOf(in) == sp && m.pair.pairedGroups(in) && !in.Frozen {
+		if m.s.Analysis.IndexOf(in) == sp && m.pair.pairedGroups(in) && !in.Frozen {
 			out = append(out, in)
 		}
 	}
@@ -174,10 +174,33 @@ func group[T dense.Float](m *merger, sp *coupling.Space, mp *Map, c ot.Costs, da
 	return plan, nil
 }
 
+// own adds to costs what the producers say that make the channels of a space
+// alone, without those of the spaces inside it: of the channels in front of a
+// depthwise multiplier.
+func (m *merger) own(sp *coupling.Space, inside []*coupling.Space, c *ot.Cost) error {
+	if m.measured != nil {
+		return nil // activations inside say it too
+	}
+	rs, err := m.s.readings(sp, m.res.Maps)
+	if err != nil {
+		return err
+	}
+	for i, u := range sp.Producers() {
+		axis := m.s.Analysis.Weights[u.Tensor].Axes[u.Axis]
+		if !slices.ContainsFunc(inside, func(in *coupling.Space) bool { return slices.ContainsFunc(in.Pieces, axis.Holds) }) {
+			addFeatureCost(c.Data, rs[i].groups[0], rs[i].groups[0], m.o.Cost)
+		}
+	}
+	return nil
+}
+
 // mergeHeads merges attention heads, each after its dimensions have been moved
 // onto those of the head that it joins.
 func (m *merger) mergeHeads(sp *coupling.Space, inside []*coupling.Space, k int) error {
 	heads := ot.NewCost(sp.Width, sp.Width, nil)
+	if err := m.own(sp, inside, heads); err != nil {
+		return err
+	}
 	plans := make([][][]*ot.Plan, len(inside)) // by space, head and head
 	for i, in := range inside {
 		table, err := m.costs(in)

@@ -389,7 +389,7 @@ func (p *Pairing) sameIndex(sa, sb *coupling.Space) bool {
 	if sa.Index == nil || sb.Index == nil || p.atoms[sa.Index.Canonical()] != sb.Index.Canonical() {
 		return false
 	}
-	ia, ib := p.a.indexOf(sa), p.b.indexOf(sb)
+	ia, ib := p.a.Analysis.IndexOf(sa), p.b.Analysis.IndexOf(sb)
 	return ia != nil && ib != nil && !ia.Frozen && !ib.Frozen && len(ia.Pieces) == 1 && len(ib.Pieces) == 1
 }
 

@@ -147,7 +147,7 @@ func (p *planner) plan(s *coupling.Space, from costSource) error {
 // move onto: where the groups are channels that have a map, the one that most
 // of the group goes to.
 func (p *planner) partner(s *coupling.Space, group int) int {
-	m := p.res.Maps[p.src.indexOf(s)]
+	m := p.res.Maps[p.src.Analysis.IndexOf(s)]
 	if m == nil || !p.pair.pairedGroups(s) {
 		return group
 	}
@@ -180,7 +180,7 @@ type planner struct {
 func (p *planner) inside(s *coupling.Space) []*coupling.Space {
 	var out []*coupling.Space
 	for _, in := range p.spaces {
-		if p.src.indexOf(in) == s && p.pair.pairedGroups(in) {
+		if p.src.Analysis.IndexOf(in) == s && p.pair.pairedGroups(in) {
 			out = append(out, in)
 		}
 	}
@@ -256,7 +256,7 @@ func (p *planner) first(ctx context.Context) error {
 // known reports whether some weight says what a space's channels are whatever
 // order is found for spaces that have no plan yet.
 func (p *planner) known(s *coupling.Space) bool {
-	if outer := p.src.indexOf(s); outer != nil && p.pair.pairedGroups(s) && p.res.Maps[outer] == nil {
+	if outer := p.src.Analysis.IndexOf(s); outer != nil && p.pair.pairedGroups(s) && p.res.Maps[outer] == nil {
 		return false
 	}
 	inner := p.inside(s)

@@ -33,7 +33,7 @@ func Union(ctx context.Context, parties []Party, widths map[*coupling.Space]int,
 		if _, ok := widths[sp]; !ok {
 			continue
 		}
-		if _, ok := widths[first.indexOf(sp)]; !ok {
+		if _, ok := widths[first.Analysis.IndexOf(sp)]; !ok {
 			spaces = append(spaces, sp)
 			continue
 		}
@@ -115,14 +115,6 @@ func staying(parties []Party, sp *coupling.Space, places int) []bool {
 		out = append(out, slices.Repeat([]bool{stays}, n)...)
 	}
 	return out
-}
-
-// indexOf is the space whose channels each have channels of this one, or nil.
-func (s *Subject) indexOf(sp *coupling.Space) *coupling.Space {
-	if sp.Index == nil {
-		return nil
-	}
-	return s.Analysis.SpaceOf(sp.Index)
 }
 
 // A choice is one channel of a union: the column it has side by side, whose it

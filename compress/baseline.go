@@ -116,7 +116,11 @@ func (r *Report) describe(a *coupling.Analysis, o Options, after coupling.Widths
 		if len(s.Producers()) == 0 {
 			continue // an input, not something to narrow
 		}
-		row := Space{Name: s.Name, Before: o.base.width(s) * s.Groups, After: after.Of(s) * s.Groups, Cost: cost[s]}
+		groups := s.Groups
+		if g := a.IndexOf(s); g != nil {
+			groups = after.Of(g)
+		}
+		row := Space{Name: s.Name, Before: o.base.width(s) * s.Groups, After: after.Of(s) * groups, Cost: cost[s]}
 		if row.After == row.Before {
 			row.Kept = o.kept(s)
 		}

@@ -95,7 +95,7 @@ func (o Options) floor() float64 {
 }
 
 // multiple is what the widths of a space are multiples of.
-func (o Options) multiple(*coupling.Space) int { return max(o.Multiple, 1) }
+func (o Options) multiple(s *coupling.Space) int { return s.Step(max(o.Multiple, 1)) }
 
 // ratio finds the share of channels to keep: given, or the largest whose cost
 // is within the budget.

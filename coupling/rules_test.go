@@ -51,8 +51,8 @@ var rules = []rule{
 		d = Conv(c, w2[12 1 3 3], b2[12]) group=6
 		y = Conv(d, w3[4 12 1 1])`, `
 		Conv_c (in): 3, frozen: graph input "x"
-		Conv_c: 6, frozen: its groups have channels of their own (space of 2)
-		Conv_d: 2 in 6 groups, linear
+		Conv_c: 6
+		Conv_d: 2 in 6 groups, linear, rigid: a factor beside it is narrowed instead (space of 6)
 		Conv_y: 4, frozen: graph output "y"`},
 	{"Conv grouped", `
 		x: N 4 6 6
@@ -310,7 +310,7 @@ var rules = []rule{
 		e = Reshape(d, s4{0 6 4 4})
 		y = Conv(e, w2[5 6 1 1])`, `
 		Conv_c (in): 3, frozen: graph input "x"
-		Conv_c[0:6]: 2, linear
+		Conv_c[0:6]: 2, linear, rigid: a factor beside it is narrowed instead (space of 3)
 		Conv_c[0:6]#2: 3, linear
 		Conv_y: 5, frozen: graph output "y"`},
 	{"Reshape by arithmetic on sizes", `
@@ -651,8 +651,8 @@ var rules = []rule{
 		y = MatMul(b, i)`, `
 		MatMul_a (in): 5, frozen: graph input "x"
 		MatMul_a[0:8]: 2, linear
-		MatMul_a[0:8]#2: 2, linear
-		MatMul_a[0:8]#3: 2, linear
+		MatMul_a[0:8]#2: 2, linear, rigid: a factor beside it is narrowed instead (space of 2)
+		MatMul_a[0:8]#3: 2, linear, rigid: a factor beside it is narrowed instead (space of 2)
 		MatMul_b[0:12]: 6, linear
 		MatMul_y: 3, frozen: graph output "y"`},
 	{"a bias behind Unsqueeze", `
@@ -962,7 +962,7 @@ var rules = []rule{
 		y = MatMul(o, w4[24 7])`, `
 		MatMul_q (in): 12, frozen: graph input "x"
 		MatMul_q[0:24]: 3
-		MatMul_q[0:24]#2: 2
+		MatMul_q[0:24]#2: 2, rigid: a factor beside it is narrowed instead (space of 3)
 		MatMul_q[0:24]#3: 4 in 3 groups, rigid: the dimensions of an attention head stay together
 		MatMul_v: 4 in 3 groups, linear, rigid: the dimensions of an attention head stay together
 		MatMul_y: 7, frozen: graph output "y"`},
@@ -1335,7 +1335,7 @@ var rules = []rule{
 		e = Reshape(t, f)
 		y = Conv(e, w2[5 8 1 1])`, `
 		Conv_a (in): 3, frozen: graph input "x"
-		Conv_a[0:8]: 2, linear
+		Conv_a[0:8]: 2, linear, rigid: a factor beside it is narrowed instead (space of 4)
 		Conv_a[0:8]#2: 4, linear
 		Conv_y: 5, frozen: graph output "y"`},
 	{"halves by computed bounds", `

@@ -31,6 +31,12 @@ type Space struct {
 	// Fewer channels have other statistics, so the width is left alone unless it
 	// is given by another model, and then the normalisation has to be refitted.
 	Normalised bool
+	// Whole: the space is Rigid for no other reason than that what it is a factor
+	// of loses whole blocks of it already (the channels of a depthwise multiplier,
+	// the dimensions of heads). Another model may give it another width.
+	Whole bool
+	// Heads: the channels are attention heads.
+	Heads bool
 	// Residual: a live Add joins two produced tensors along the space.
 	Residual bool
 	// Linear: only operators that are linear and act alike on every channel lie
@@ -43,6 +49,10 @@ type Space struct {
 	Index *Axis
 	// Uses lists every weight axis the space touches.
 	Uses []Use
+
+	// beside are the sizes of what stands beside the space in the products of
+	// weights' axes: a product has Width times as many positions.
+	beside []int
 }
 
 // A Use is one weight axis that a space runs along.
@@ -78,7 +88,32 @@ func (s *Space) Narrowable() bool { return !s.Frozen && s.Rigid == "" }
 
 // Resizable reports whether the space may take the width that another model
 // has.
-func (s *Space) Resizable() bool { return !s.Frozen && (s.Rigid == "" || s.Normalised) }
+func (s *Space) Resizable() bool {
+	return !s.Frozen && (s.Rigid == "" || s.Normalised || s.Whole)
+}
+
+// Step is what the width must be a multiple of for every axis that operators see
+// to have multiples of the given number of positions. Heads are counted one by
+// one.
+func (s *Space) Step(multiple int) int {
+	step := 1
+	if s.Heads {
+		return step
+	}
+	for _, n := range s.beside {
+		step = lcm(step, multiple/gcd(multiple, n))
+	}
+	return step
+}
+
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
+func lcm(a, b int) int { return a / gcd(a, b) * b }
 
 // SpaceOf returns the space an atom belongs to, or nil.
 func (a *Analysis) SpaceOf(atom *Axis) *Space { return a.spaceOf[atom.find()] }
@@ -153,6 +188,7 @@ func (an *analyzer) finish() (*Analysis, error) {
 				s.Frozen, s.Reason, s.Rigid, s.Groups, s.Index = true, "it has no channels", "", 1, nil
 			}
 		}
+		s.Heads = atom.atom.flags&heads != 0
 		s.Residual = atom.atom.flags&Joined != 0 && len(s.Producers()) > 1
 		bySignature[sig] = s
 		a.spaceOf[atom] = s
@@ -186,13 +222,151 @@ func (a *Analysis) settle() {
 		if s.Width == 1 && !s.Frozen && s.Rigid == "" { // it may be spread over others
 			s.Rigid = "it is a single channel"
 		}
+	}
+	a.share()
+	for _, s := range a.Spaces {
 		if s.Index == nil || s.Frozen || s.Rigid != "" {
 			continue
 		}
-		if outer := a.spaceOf[s.Index]; outer != nil && !outer.Frozen {
+		if outer := a.IndexOf(s); outer != nil && !outer.Frozen {
+			outer.Rigid, outer.Whole = "", false
 			outer.Frozen, outer.Reason = true, fmt.Sprintf("its groups have channels of their own (space of %d)", s.Width)
 		}
 	}
+}
+
+// A term is one summand of a weight's axis: a product of the atoms, some of which
+// are spaces, of size positions.
+type term struct {
+	atoms []*Axis
+	size  int
+}
+
+// terms lists the summands of all axes of weights that spaces run along, in the
+// order of the spaces' uses.
+func (a *Analysis) terms() []term {
+	type axis struct {
+		tensor string
+		index  int
+	}
+	var out []term
+	seen := map[axis]bool{}
+	for _, s := range a.Spaces {
+		for _, u := range s.Uses {
+			w, at := a.Weights[u.Tensor], axis{u.Tensor, u.Axis}
+			if w == nil || seen[at] {
+				continue
+			}
+			seen[at] = true
+			for _, t := range w.Axes[u.Axis].Terms() {
+				out = append(out, term{t.Atoms(), t.Size()})
+			}
+		}
+	}
+	return out
+}
+
+// products tells which terms of weights' axes hold a space, and which of a term's
+// spaces is narrowed.
+type products struct {
+	*Analysis
+	terms    []term
+	in       map[*Space][]int
+	narrowed []*Space // by term; nil where none is
+}
+
+func (a *Analysis) products() *products {
+	p := &products{Analysis: a, terms: a.terms(), in: map[*Space][]int{}}
+	p.narrowed = make([]*Space, len(p.terms))
+	for i, t := range p.terms {
+		for _, x := range t.atoms {
+			s := a.spaceOf[x]
+			if s == nil || x.size < 1 {
+				continue
+			}
+			p.in[s] = appendNew(p.in[s], i)
+			beside := t.size / x.size
+			if s.Index != nil && !slices.Contains(t.atoms, s.Index.find()) {
+				beside *= s.Groups // the axis of one group
+			}
+			s.beside = appendNew(s.beside, beside)
+		}
+	}
+	return p
+}
+
+// share decides which factor of a product of spaces is narrowed: a ratio is meant
+// once, and would be taken as often as there are factors. A factor that stands
+// wherever another one does, and elsewhere, goes first (the keys' heads before
+// the queries of each, the channels before what a depthwise multiplier makes of
+// them), then the widest, which a ratio divides best; what shares a product with
+// it stays whole. The groups of a Conv that are nothing but groups do not count.
+func (a *Analysis) share() {
+	p := a.products()
+	groups := map[*Space]bool{}
+	for _, s := range a.Spaces {
+		if g := a.IndexOf(s); g != nil && s.Narrowable() && !g.Heads && !slices.Contains(g.beside, 1) {
+			groups[g] = true
+		}
+	}
+	free := map[*Space]bool{}
+	var order []*Space
+	for _, s := range a.Spaces {
+		if s.Narrowable() && !groups[s] && len(p.in[s]) > 0 {
+			order, free[s] = append(order, s), true
+		}
+	}
+	slices.SortStableFunc(order, func(s, t *Space) int { return cmp.Compare(t.Width, s.Width) })
+	for _, last := range []bool{false, true} {
+		for _, s := range order {
+			if p.rival(s) != nil || !last && p.outdone(s, free) {
+				continue
+			}
+			for _, i := range p.in[s] {
+				p.narrowed[i] = s
+			}
+		}
+	}
+	for _, s := range order {
+		if t := p.rival(s); t != nil {
+			s.Rigid, s.Whole = fmt.Sprintf("a factor beside it is narrowed instead (space of %d)", t.Width), true
+		}
+	}
+}
+
+// rival is another space that is narrowed in a product which holds this one.
+func (p *products) rival(s *Space) *Space {
+	for _, i := range p.in[s] {
+		if t := p.narrowed[i]; t != nil && t != s {
+			return t
+		}
+	}
+	return nil
+}
+
+// outdone reports whether another free space stands wherever s does, and
+// elsewhere, and has no rival.
+func (p *products) outdone(s *Space, free map[*Space]bool) bool {
+	for _, x := range p.terms[p.in[s][0]].atoms {
+		t := p.spaceOf[x]
+		if t == s || !free[t] || len(p.in[t]) <= len(p.in[s]) || p.rival(t) != nil {
+			continue
+		}
+		if !slices.ContainsFunc(p.in[s], func(i int) bool { return !slices.Contains(p.in[t], i) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// IndexOf is the space whose channels each have channels of this one: the heads
+// of their dimensions. It is nil for a space of one group, and where groups are
+// no channels.
+func (a *Analysis) IndexOf(s *Space) *Space {
+	if s.Index == nil {
+		return nil
+	}
+	return a.spaceOf[s.Index.find()]
 }
 
 // wholly reports whether the used axis is this atom, or starts with it and
