@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/qdq"
 	"github.com/monge-ml/monge/lossless"
 	"github.com/monge-ml/monge/onnxio"
 )
@@ -26,6 +27,10 @@ type baseline struct {
 	lossless *lossless.Report
 	// frame is what the stripped model's file holds beside weights, in bytes.
 	frame int64
+	bytes int64 // that file's size
+	// form is how the stripped model was written: what is narrowed is the model in
+	// ordinary operators.
+	form *qdq.Form
 	// was finds what spaces of later analyses were at first.
 	was map[*coupling.Space]*coupling.Space
 	// seen is what allocation learnt from the data; nil before.
@@ -48,13 +53,19 @@ func placeOf(s *coupling.Space) place {
 }
 
 // strip takes the baseline of a model and removes what does not matter; keep
-// says which spaces stay whole.
+// says which spaces stay whole. The result is in ordinary operators.
 func (o *Options) strip(ctx context.Context, m *onnxio.Model, keep func(*coupling.Space) bool) (*onnxio.Model, error) {
-	a, err := coupling.Analyze(m, o.coupling())
+	whole, _, err := qdq.Expand(m)
+	if err != nil {
+		return nil, err
+	}
+	a, err := coupling.Analyze(whole, o.coupling())
 	if err != nil {
 		return nil, m.InFile(err)
 	}
-	b := &baseline{analysis: a, size: sizeOf(a, nil), was: map[*coupling.Space]*coupling.Space{}}
+	size := sizeOf(a, nil)
+	size.Params, _ = m.Size()
+	b := &baseline{analysis: a, size: size, was: map[*coupling.Space]*coupling.Space{}}
 	o.base = b
 	if o.Lossless != LosslessOff {
 		lo := lossless.Options{InputShapes: o.InputShapes, Keep: keep, Runs: o.LosslessRuns, Threads: o.Align.Threads}
@@ -65,15 +76,42 @@ func (o *Options) strip(ctx context.Context, m *onnxio.Model, keep func(*couplin
 		if m, b.lossless, err = lossless.Strip(ctx, m, lo); err != nil {
 			return nil, err
 		}
-		if b.lossless.Changed() {
-			if a, err = coupling.Analyze(m, o.coupling()); err != nil {
-				return nil, err
-			}
+	}
+	_, b.bytes = m.Size()
+	if m, b.form, err = qdq.Expand(m); err != nil {
+		return nil, err
+	}
+	if b.lossless != nil && b.lossless.Changed() {
+		if a, err = coupling.Analyze(m, o.coupling()); err != nil {
+			return nil, err
 		}
 	}
-	_, bytes := m.Size()
-	b.frame = bytes - a.WeightBytes(nil)
+	b.frame = b.bytes - b.weightBytes(a, nil)
 	return m, nil
+}
+
+// weightBytes is what the weights of an expanded model occupy in the original's
+// form under the widths.
+func (b *baseline) weightBytes(a *coupling.Analysis, w coupling.Widths) int64 {
+	total := int64(0)
+	for _, wt := range a.Weights {
+		typ := wt.Type
+		if t, ok := b.form.StoredAs(wt.Name); ok {
+			typ = t
+		}
+		total += onnxio.StoredBytes(typ, w.Elements(wt))
+	}
+	return total
+}
+
+// written returns a result as the original was written, and enters its size.
+func (b *baseline) written(m *onnxio.Model, r *Report) (*onnxio.Model, *Report, error) {
+	out, err := b.form.Restore(m)
+	if err != nil {
+		return nil, nil, err
+	}
+	r.After.Params, _ = out.Size()
+	return out, r, nil
 }
 
 func spacesByPlace(a *coupling.Analysis) map[place][]*coupling.Space {

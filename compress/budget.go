@@ -158,7 +158,7 @@ func (o Options) budget() float64 {
 // cost is what the budget is about, for a model and widths.
 func (o Options) cost(a *coupling.Analysis, w coupling.Widths) float64 {
 	if o.Size > 0 {
-		return float64(o.base.frame + a.WeightBytes(w))
+		return float64(o.base.frame + o.base.weightBytes(a, w))
 	}
 	size := sizeOf(a, w)
 	if o.MACs != 0 {
@@ -181,7 +181,7 @@ func (o Options) unit() string {
 // known beforehand; biases that a refit adds and stored shapes are not, so a
 // result that is too large is made again with as much less.
 func (o Options) toSize(ctx context.Context, m *onnxio.Model) (*onnxio.Model, *Report, error) {
-	if _, bytes := m.Size(); bytes <= o.Size {
+	if o.base.bytes <= o.Size {
 		return o.whole(m)
 	}
 	limit := o.Size
@@ -233,7 +233,7 @@ func (o Options) whole(m *onnxio.Model) (*onnxio.Model, *Report, error) {
 	if o.DryRun {
 		return nil, report, nil
 	}
-	return m.Clone(), report, nil
+	return o.base.written(m, report)
 }
 
 func sizeOf(a *coupling.Analysis, w coupling.Widths) Size {

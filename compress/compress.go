@@ -7,6 +7,7 @@ import (
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/qdq"
 	"github.com/monge-ml/monge/lossless"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
@@ -225,7 +226,7 @@ func (o Options) model(ctx context.Context, s *align.Subject, folded int) (*onnx
 	}
 	if !changes(chosen.widths) {
 		report.describe(s.Analysis, o, nil, nil)
-		return s.Model.Clone(), report, nil
+		return o.base.written(s.Model, report)
 	}
 	var plan *align.Result
 	if o.fits() {
@@ -237,7 +238,10 @@ func (o Options) model(ctx context.Context, s *align.Subject, folded int) (*onnx
 		return nil, nil, err
 	}
 	out, err := o.finish(ctx, s, plan, report)
-	return out, report, err
+	if err != nil {
+		return nil, nil, err
+	}
+	return o.base.written(out, report)
 }
 
 // changes reports whether any space gets another width.
@@ -306,6 +310,9 @@ func Into(ctx context.Context, wide, narrow *onnxio.Model, o Options) (*onnxio.M
 	if err != nil {
 		return nil, nil, err
 	}
+	if narrow, _, err = qdq.Expand(narrow); err != nil {
+		return nil, nil, err
+	}
 	report := o.base.report()
 	var subjects [2]*align.Subject
 	for i, m := range []*onnxio.Model{wide, narrow} {
@@ -340,7 +347,10 @@ func Into(ctx context.Context, wide, narrow *onnxio.Model, o Options) (*onnxio.M
 		return nil, nil, err
 	}
 	out, err := o.finish(ctx, subjects[0], plan, report)
-	return out, report, err
+	if err != nil {
+		return nil, nil, err
+	}
+	return o.base.written(out, report)
 }
 
 // into plans the move into another shape: with a refit, and where no space has

@@ -2,7 +2,10 @@ package compress_test
 
 import (
 	"context"
+	"maps"
+	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/monge-ml/monge/align"
@@ -10,6 +13,8 @@ import (
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/engine/enginetest"
+	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
@@ -68,5 +73,58 @@ func TestQuantizedWeights(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// operators counts the operators of a model.
+func operators(m *onnxio.Model) map[string]int {
+	out := map[string]int{}
+	for _, n := range m.Proto.GetGraph().GetNode() {
+		out[n.GetOpType()]++
+	}
+	return out
+}
+
+// However a quantised model is written, half of its channels go, with data and
+// without; it stays written that way, is smaller, and what is left computes
+// finite numbers. Parameters are counted alike everywhere.
+func TestQuantizedForms(t *testing.T) {
+	enginetest.Require(t)
+	for _, f := range onnxtest.Quantized() {
+		m, err := f.Model()
+		if err != nil {
+			t.Fatal(err)
+		}
+		data := samples(t, m, 40)
+		for name, o := range map[string]compress.Options{"weights": {Keep: 0.5}, "refit": {Keep: 0.5, RefitData: data, Tune: -1}, "params": {Params: 0.6, RefitData: data, Tune: -1}} {
+			t.Run(f.Name+"/"+name, func(t *testing.T) {
+				before, bytes := m.Size()
+				out, r, err := compress.Model(context.Background(), m, o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				after, less := out.Size()
+				if r.Before.Params != before || r.After.Params != after {
+					t.Errorf("%d → %d parameters reported, there are %d → %d", r.Before.Params, r.After.Params, before, after)
+				}
+				if less >= bytes || after >= before {
+					t.Errorf("%d bytes and %d parameters, had %d and %d", less, after, bytes, before)
+				}
+				if !maps.Equal(operators(m), operators(out)) {
+					t.Errorf("operators %v, had %v", operators(out), operators(m))
+				}
+				if !slices.ContainsFunc(r.Spaces, func(s compress.Space) bool { return s.Before == 16 && s.After < 16 && (o.Keep == 0 || s.After == 8) }) {
+					t.Errorf("spaces %+v", r.Spaces)
+				}
+				if o.Params > 0 && float64(after) > 0.6*float64(before)+1 {
+					t.Errorf("%d of %d parameters remain", after, before)
+				}
+				for _, x := range modeltest.Outputs(t, out, data) {
+					if math.IsNaN(x) || math.IsInf(x, 0) {
+						t.Fatal("an output is not finite")
+					}
+				}
+			})
+		}
 	}
 }

@@ -69,8 +69,13 @@ func (o Options) search(ctx context.Context, m *onnxio.Model) (*onnxio.Model, *R
 	}
 	lo, hi := o.cost(s.Analysis, least)/max(o.budget(), 1), o.cost(s.Analysis, nil)/max(o.budget(), 1)
 	// With everything kept nothing is lost.
-	best, report := m, o.base.report()
+	report := o.base.report()
 	report.describe(s.Analysis, o, nil, nil)
+	best, report, err := o.base.written(m, report)
+	if err != nil {
+		return nil, nil, err
+	}
+	m = best
 	for hi-lo > resolution*hi {
 		o.MACs = (lo + hi) / 2
 		trial := o

@@ -1495,6 +1495,15 @@ var rules = []rule{
 		MatMul_a (in): 5, frozen: graph input "x"
 		MatMul_a: 8
 		MatMul_y: 3, frozen: graph output "y"`},
+	{"activations quantised by their own range", `
+		x: N 5
+		a = MatMul(x, w2[5 8])
+		b s z = DynamicQuantizeLinear(a)
+		d = com.microsoft.DequantizeLinear(b, s, z)
+		y = MatMul(d, w3[8 3])`, `
+		MatMul_a (in): 5, frozen: graph input "x"
+		MatMul_a: 8
+		MatMul_y: 3, frozen: graph output "y"`},
 }
 
 func TestRules(t *testing.T) {

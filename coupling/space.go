@@ -766,26 +766,17 @@ func (a *Analysis) Params(w Widths) int64 {
 	total := a.otherParams
 	for _, wt := range a.Weights {
 		if onnxio.IsParameter(wt.Type) {
-			total += wt.elements(w)
+			total += w.Elements(wt)
 		}
 	}
 	return total
 }
 
-// WeightBytes is what all weights occupy in a file under the widths.
-func (a *Analysis) WeightBytes(w Widths) int64 {
-	total := int64(0)
-	for _, wt := range a.Weights {
-		total += onnxio.StoredBytes(wt.Type, wt.elements(w))
-	}
-	return total
-}
-
-// elements is the number of elements under the widths.
-func (w *Weight) elements(widths Widths) int64 {
+// Elements is the number of elements of a weight under the widths.
+func (w Widths) Elements(wt *Weight) int64 {
 	n := int64(1)
-	for _, x := range w.Axes {
-		n *= int64(max(widths.Size(x), 0))
+	for _, x := range wt.Axes {
+		n *= int64(max(w.Size(x), 0))
 	}
 	return n
 }

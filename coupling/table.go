@@ -111,6 +111,9 @@ func table() []Op {
 		// Integers that stand for real numbers.
 		{Name: "QuantizeLinear", AxesOf: quantizeAxes, Acts: Nonlinear | PerChannel},
 		{Name: "DequantizeLinear", Apply: dequantize, Acts: PerChannel, Moves: true},
+		{Name: "QuantizeLinear", Domain: "com.microsoft", AxesOf: quantizeAxes, Acts: Nonlinear | PerChannel},
+		{Name: "DequantizeLinear", Domain: "com.microsoft", Apply: dequantize, Acts: PerChannel, Moves: true},
+		{Name: "DynamicQuantizeLinear", Axes: "s... -> s..., , ", Acts: Nonlinear},
 
 		// Attention in one operator.
 		{Name: "Attention", AxesOf: attentionAxes, Acts: Nonlinear},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/qdq"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -111,7 +112,11 @@ const mostParams = 50_000_000
 func Strip(ctx context.Context, m *onnxio.Model, o Options) (*onnxio.Model, *Report, error) {
 	r := &Report{}
 	r.ParamsBefore, r.BytesBefore = m.Size()
-	out := m.Clone()
+	expanded, form, err := qdq.Expand(m)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := expanded.Clone()
 	large := r.ParamsBefore > mostParams
 	if large {
 		r.Notes = append(r.Notes, fmt.Sprintf("with more than %d million parameters only unused nodes and initializers are looked for", mostParams/1_000_000))
@@ -142,6 +147,9 @@ func Strip(ctx context.Context, m *onnxio.Model, o Options) (*onnxio.Model, *Rep
 		}
 	}
 	r.tidy()
+	if out, err = form.Restore(out); err != nil {
+		return nil, nil, err
+	}
 	if r.Changed() && !large {
 		if err := o.verify(ctx, m, out, r); err != nil {
 			return nil, nil, err

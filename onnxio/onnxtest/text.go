@@ -18,7 +18,8 @@ import (
 //	x: N 3 6 6                           an input; "x: int N 4" holds int64
 //	c = Conv(x, w[8 3 3 3], b[8]) pads=1,1,1,1
 //	a b = Split(c, s{5 3}) axis=1        {…}: an int64 constant, {=3}: a scalar
-//	h = Add(a, k<0.5>)                   <…>: a float constant of one element
+//	h = Add(a, k<0.5>)                   <…>: a constant of one element, a float
+//	                                     or what the name says, as below
 //	-> a h                               outputs; the last node's if not given
 //
 // Numbers in [] are the shape of a random weight (of integers where the name
@@ -156,7 +157,11 @@ func (b *builder) operand(in string) (string, error) {
 		}
 		b.parts = append(b.parts, Initializer(onnxio.NewInts(name, shape, ints)))
 	default:
-		b.parts = append(b.parts, Floats(name, nil, nums...))
+		part := Floats(name, nil, nums...)
+		if typ, ok := integerOf(name); ok {
+			part = Initializer(onnxio.NewTensor(name, typ, nil, nums))
+		}
+		b.parts = append(b.parts, part)
 	}
 	return name, nil
 }
@@ -178,21 +183,29 @@ func (b *builder) weights(name string, dims []int) Part {
 			v[i] = 0.5 + math.Abs(v[i])
 		}
 	}
+	typ, ok := integerOf(name)
+	if !ok {
+		return Floats(name, dims, v...)
+	}
+	for i := range v {
+		v[i] = math.Round(40 * v[i] * math.Sqrt(float64(fan)))
+		if typ == onnxpb.TensorProto_UINT8 {
+			v[i] += 128
+		}
+	}
+	return Initializer(onnxio.NewTensor(name, typ, dims, v))
+}
+
+// integerOf is the type that the name of a constant asks for.
+func integerOf(name string) (onnxpb.TensorProto_DataType, bool) {
 	for prefix, typ := range map[string]onnxpb.TensorProto_DataType{
 		"int8": onnxpb.TensorProto_INT8, "uint8": onnxpb.TensorProto_UINT8, "int32": onnxpb.TensorProto_INT32,
 	} {
-		if !strings.HasPrefix(name, prefix) {
-			continue
+		if strings.HasPrefix(name, prefix) {
+			return typ, true
 		}
-		for i := range v {
-			v[i] = math.Round(40 * v[i] * math.Sqrt(float64(fan)))
-			if prefix == "uint8" {
-				v[i] += 128
-			}
-		}
-		return Initializer(onnxio.NewTensor(name, typ, dims, v))
 	}
-	return Floats(name, dims, v...)
+	return 0, false
 }
 
 func attribute(k, v string) *onnxpb.AttributeProto {
