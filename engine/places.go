@@ -19,6 +19,7 @@ type place struct {
 	source      string
 	path        string
 	listMissing bool // worth a line in the report even if nothing is there
+	only        bool // nothing else will do: the user named it
 }
 
 // files returns the libraries in this place, the most promising first.
@@ -65,7 +66,7 @@ func places(yield func(place) bool) {
 		}
 	}
 	if p := os.Getenv(EnvLibrary); p != "" {
-		add(EnvLibrary, true, p)
+		list = append(list, place{source: EnvLibrary, path: p, listMissing: true, only: true})
 	}
 	if exe, err := os.Executable(); err == nil {
 		add("beside the program", true, filepath.Dir(realPath(exe)))

@@ -22,13 +22,18 @@ static const char *call_version(void *get_api_base) {
 import "C"
 
 import (
+	"debug/elf"
 	"errors"
+	"os"
 	"runtime"
 	"unsafe"
 )
 
 // libraryVersion opens a shared library, asks onnxruntime for its version and closes it.
 func libraryVersion(path string) (string, error) {
+	if truncated(path) {
+		return "", errors.New("the file is truncated")
+	}
 	runtime.LockOSThread() // dlerror speaks of what the same thread did
 	defer runtime.UnlockOSThread()
 	cPath, cName := C.CString(path), C.CString("OrtGetApiBase")
@@ -48,4 +53,37 @@ func libraryVersion(path string) (string, error) {
 		return "", errors.New("it reports no version")
 	}
 	return C.GoString(version), nil
+}
+
+// truncated reports whether an ELF file ends before what it says is to be mapped into memory: the loader maps what is not
+// there all the same, and touching it kills the program.
+func truncated(path string) bool {
+	info, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	f, err := elf.Open(path)
+	if err != nil {
+		// The section headers are at the end; what else is wrong the loader sees.
+		return isELF(path) && !errors.As(err, new(*os.PathError))
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_LOAD && p.Off+p.Filesz > uint64(info.Size()) {
+			return true
+		}
+	}
+	return false
+}
+
+// isELF reports whether a file starts as ELF files do.
+func isELF(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	head := make([]byte, len(elf.ELFMAG))
+	_, err = f.Read(head)
+	return err == nil && string(head) == elf.ELFMAG
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -51,8 +52,19 @@ var ErrNoRuntime = errors.New("onnxruntime " + MinVersion + " or later not found
 var ErrNoCgo = errors.New("this monge was built without cgo and cannot run models: " +
 	"install a C compiler (gcc or clang) and rebuild with CGO_ENABLED=1")
 
-// Find searches for the onnxruntime library in these places, in this order: MONGE_ONNXRUNTIME (a file or a folder), the
-// folder of the executable, .onnxruntime in the working directory, the user's cache (see [Install]), the system's
+// A namedLibraryError says why the library that MONGE_ONNXRUNTIME names cannot be used. It is an [ErrNoRuntime], whose
+// advice would be the wrong one.
+type namedLibraryError struct{ path, reason string }
+
+func (e namedLibraryError) Error() string {
+	return fmt.Sprintf("%s is %s: %s: set it to a library of onnxruntime %s or later, or its folder, or unset it",
+		EnvLibrary, e.path, e.reason, MinVersion)
+}
+
+func (e namedLibraryError) Is(target error) bool { return target == ErrNoRuntime }
+
+// Find searches for the onnxruntime library in these places, in this order: MONGE_ONNXRUNTIME (a file or a folder; if it
+// is set, nothing else is used), the folder of the executable, .onnxruntime in the working directory, the user's cache (see [Install]), the system's
 // library folders, and onnxruntime/capi of Python environments (VIRTUAL_ENV, CONDA_PREFIX, python3 on PATH, the usual
 // folders). It returns the one that sessions use (zero if there is none) and everything it looked at. Libraries are
 // opened to ask for their version.
@@ -60,11 +72,13 @@ func Find() (Library, []Candidate) {
 	return search(places, false)
 }
 
-// search probes places in order. With first it stops at the first usable library.
+// search probes places in order. With first it stops at the first usable library, or at a place beside which nothing else
+// will do.
 func search(places iter.Seq[place], first bool) (Library, []Candidate) {
 	var found Library
 	var list []Candidate
 	seen := map[string]bool{}
+	named := false // a place was named of which nothing can be used
 	for p := range places {
 		files := p.files()
 		if len(files) == 0 && p.listMissing {
@@ -77,7 +91,7 @@ func search(places iter.Seq[place], first bool) (Library, []Candidate) {
 			}
 			seen[real] = true
 			c := probe(p.source, file)
-			if c.Status == StatusUsable && found.Path == "" {
+			if c.Status == StatusUsable && found.Path == "" && !named {
 				c.Status = StatusUsed
 				found = Library{Path: c.Path, Version: c.Version, Source: c.Source}
 			}
@@ -85,6 +99,9 @@ func search(places iter.Seq[place], first bool) (Library, []Candidate) {
 			if first && found.Path != "" {
 				return found, list
 			}
+		}
+		if named = named || p.only && found.Path == ""; named && first {
+			return found, list
 		}
 	}
 	return found, list
@@ -141,6 +158,9 @@ func load() (Library, error) {
 	}
 	lib, list := search(places, true)
 	if lib.Path == "" {
+		if path := os.Getenv(EnvLibrary); path != "" {
+			return Library{}, namedLibraryError{path, strings.TrimPrefix(whyNot(list), path+": ")}
+		}
 		for _, c := range list {
 			if c.Status == StatusTooOld || c.Status == StatusUnusable {
 				return Library{}, fmt.Errorf("%s: %s: %w", c.Path, c.Detail, ErrNoRuntime)
@@ -153,6 +173,14 @@ func load() (Library, error) {
 	}
 	loaded = lib
 	return lib, nil
+}
+
+// whyNot says what is wrong with the first place that was searched.
+func whyNot(list []Candidate) string {
+	if len(list) == 0 || list[0].Status == StatusMissing {
+		return "there is no onnxruntime library"
+	}
+	return list[0].Detail
 }
 
 // Available returns the library that sessions run on, opening it if that has not happened yet. The error wraps

@@ -121,6 +121,49 @@ func TestSearch(t *testing.T) {
 	}
 }
 
+// TestNamedLibrary: where MONGE_ONNXRUNTIME names what cannot be used, nothing else is, and the error names it.
+func TestNamedLibrary(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("file names are those of Linux")
+	}
+	dir := t.TempDir()
+	write := func(name string, data []byte) string {
+		file := filepath.Join(dir, name, "libonnxruntime.so.1")
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, data, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	good := write("good", nil)
+	fakeLibrary(t, good, "1.30.0")
+	whole, err := os.ReadFile(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := write("old", nil)
+	fakeLibrary(t, old, "1.16.3")
+	defer func(l Library) { loaded = l }(loaded)
+	for named, reason := range map[string]string{
+		write("text", []byte("no library")):              "file too short",
+		filepath.Dir(write("cut", whole[:len(whole)/2])): "truncated",
+		write("head", whole[:20]):                        "truncated",
+		write("segments", append(whole[:4096:4096], 0)):  "truncated",
+		old:                           "version 1.16.3, 1.24 or later is needed",
+		filepath.Join(dir, "nothing"): "there is no onnxruntime library",
+		t.TempDir():                   "there is no onnxruntime library",
+	} {
+		t.Setenv(EnvLibrary, named)
+		loaded = Library{}
+		_, err := Available()
+		if !errors.Is(err, ErrNoRuntime) || !strings.HasPrefix(err.Error(), EnvLibrary+" is "+named+": ") || !strings.Contains(err.Error(), reason) {
+			t.Errorf("%s: %v, want %q", named, err, reason)
+		}
+	}
+	if used, list := Find(); used != (Library{}) || list[0].Source != EnvLibrary || list[0].Status == StatusUsed {
+		t.Errorf("used %v, searched %v", used, list)
+	}
+}
+
 func TestPlaces(t *testing.T) {
 	t.Setenv(EnvLibrary, filepath.Join(t.TempDir(), "elsewhere"))
 	var sources []string

@@ -54,6 +54,7 @@ type Compression struct {
 	*compress.Report
 	// Evaluation compares the two models; nil where nothing was measured.
 	Evaluation *Comparison `json:"evaluation,omitempty"`
+	Warnings   []string    `json:"warnings"` // what a person has to know about the run; never nil
 	Cost
 }
 

@@ -11,10 +11,11 @@ import (
 
 // An Evaluation compares models on one data set.
 type Evaluation struct {
-	Data    string   `json:"data,omitempty"` // path; "" without data
-	Samples int      `json:"samples"`
-	Threads int      `json:"threads"` // that worked on one operator while latency was measured; 0 if it was not
-	Models  []Judged `json:"models"`
+	Data     string   `json:"data,omitempty"` // path; "" without data
+	Samples  int      `json:"samples"`
+	Threads  int      `json:"threads"` // that worked on one operator while latency was measured; 0 if it was not
+	Models   []Judged `json:"models"`
+	Warnings []string `json:"warnings"` // what a person has to know about the run; never nil
 	Cost
 }
 

@@ -18,6 +18,7 @@ type Fusion struct {
 	Alignment
 	Result Size `json:"result"`
 	*fuse.Report
+	Warnings []string `json:"warnings"` // what a person has to know about the run; never nil
 	Cost
 }
 

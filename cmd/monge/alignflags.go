@@ -107,7 +107,7 @@ func (f *alignFlags) check(cmd *cobra.Command) error {
 	case f.tune > 0 && !f.refits():
 		return usagef("--tune needs --data and a refit")
 	}
-	return f.data.check()
+	return f.data.check(cmd)
 }
 
 // A basis is what channels are compared by and layers refitted on.
@@ -121,9 +121,9 @@ type basis struct {
 }
 
 // options opens the data and onnxruntime, where they are asked for. hold, which
-// may be nil, takes samples aside. Without onnxruntime, or without data,
-// channels are compared by weights, and the user is told so; unless what needs
-// data was asked for by name.
+// may be nil, takes samples aside. Without data, or where none can be made up
+// since there is no onnxruntime, channels are compared by weights, and the user is
+// told so.
 func (f *alignFlags) options(a *app, dryRun bool, m *onnxio.Model, shapes map[string][]int, hold func(d *engine.Data) (fit, held *engine.Data)) (b basis, err error) {
 	b.align = align.Options{
 		By: align.Basis(f.by.value), Cost: align.Metric(f.cost.value), Mass: align.Mass(f.mass.value),
@@ -152,19 +152,9 @@ func (f *alignFlags) options(a *app, dryRun bool, m *onnxio.Model, shapes map[st
 	case !f.data.given():
 		return f.madeUp(a, b, m, shapes)
 	}
-	data, err := f.data.open()
+	data, err := f.data.open(a)
 	if err != nil {
 		return b, err
-	}
-	if _, err := a.runtime(); err != nil {
-		switch {
-		case f.by.value == string(align.Activations):
-			return b, fmt.Errorf("--align activations: %w", err)
-		case f.refit.value == "on":
-			return b, fmt.Errorf("--refit on: %w", err)
-		}
-		a.warn("%s: --data is not used, channels are compared by their weights: %s", f.data.path, oneLine(err))
-		return b, nil
 	}
 	if hold != nil {
 		data, b.held = hold(data)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"time"
 
@@ -27,9 +28,10 @@ type app struct {
 	json, quiet bool
 	threads     int
 
-	args  []string // as given
-	notes []string
-	start time.Time
+	args     []string // as given
+	warnings []string // said already
+	notes    []string // for the end
+	start    time.Time
 }
 
 // Exit codes.
@@ -102,7 +104,25 @@ func (a *app) note(format string, args ...any) {
 
 // warn says at once what a person may not expect, even with --quiet.
 func (a *app) warn(format string, args ...any) {
-	fmt.Fprintf(a.stderr, "monge: "+format+"\n", args...)
+	line := fmt.Sprintf(format, args...)
+	a.warnings = append(a.warnings, line)
+	a.say(line)
+}
+
+// say prints a line for a person.
+func (a *app) say(line string) { fmt.Fprintln(a.stderr, "monge: "+line) }
+
+// said returns all warnings and notes, for the JSON. It is not nil.
+func (a *app) said() []string { return append(append([]string{}, a.warnings...), a.notes...) }
+
+// named fails if the user names a library, by MONGE_ONNXRUNTIME, that cannot be
+// used, whether this run needs one or not.
+func (a *app) named() error {
+	if os.Getenv(engine.EnvLibrary) == "" {
+		return nil
+	}
+	_, err := a.runtime()
+	return err
 }
 
 // A printer is a result that prints itself for a person.
@@ -121,7 +141,7 @@ func (a *app) show(r printer) error {
 func (a *app) done(r printer) error {
 	for _, n := range a.notes {
 		if !a.quiet {
-			a.warn("%s", n)
+			a.say(n)
 		}
 	}
 	if a.quiet && !a.json {

@@ -322,26 +322,50 @@ func TestWithoutRuntime(t *testing.T) {
 	missing := func() (engine.Library, error) { return engine.Library{}, engine.ErrNoRuntime }
 	calib := []string{"--data", modeltest.Dir("mnist_calib.npz"), "--scale", "0.0039"}
 
-	// Data-free, and says so.
-	path := out(t)
-	r := runWith(t, context.Background(), missing, with(calib, "compress", model("mlp_a"), "-o", path, "--keep", "0.5", "--quiet", "--json")...)
+	// Without data it does what can be done without, and says so.
+	r := runWith(t, context.Background(), missing, "compress", model("mlp_a"), "-o", out(t), "--keep", "0.5", "--quiet", "--json")
 	var c report.Compression
 	if err := json.Unmarshal([]byte(r.stdout), &c); r.code != exitOK || err != nil || c.By != "weights" || c.Samples != 0 {
 		t.Errorf("exit code %d, %v: %s", r.code, err, r.stdout)
 	}
-	if !strings.Contains(r.stderr, "monge runtime install") || !strings.Contains(r.stderr, "compared by their weights") {
-		t.Errorf("said %q", r.stderr)
+	if said := strings.Join(c.Warnings, "\n"); !strings.Contains(said, "monge runtime install") || !strings.Contains(said, "compared by their weights") {
+		t.Errorf("said %q", said)
 	}
 
-	// Asked for by name, it is an error that says what to install.
-	path = out(t)
+	// Data that cannot be used are an error that says what to install.
+	path := out(t)
 	for _, args := range [][]string{
+		with(calib, "compress", model("mlp_a"), "-o", path, "--keep", "0.5"),
 		with(calib, "compress", model("mlp_a"), "-o", path, "--keep", "0.5", "--align", "activations"),
+		with(calib, "compress", model("mlp_a"), "-o", path, "--lossless"),
+		{"compress", model("mlp_a"), "-o", path, "--keep", "0.5", "--eval-data", modeltest.Dir("mnist_test.npz")},
+		with(calib, "eval", model("mlp_a"), model("mlp_b")),
+		with(calib, "fuse", model("mlp_a"), model("mlp_b"), "-o", path),
 		with(calib, "fuse", model("mlp_a"), model("mlp_b"), "-o", path, "--align", "activations"),
 		{"runtime"},
 	} {
 		r := runWith(t, context.Background(), missing, args...)
 		if r.code != exitFailed || strings.Count(r.stderr, "\n") != 1 || !strings.Contains(r.stderr, "monge runtime install") {
+			t.Errorf("%v: exit code %d: %q", args, r.code, r.stderr)
+		}
+	}
+	empty(t, filepath.Dir(path))
+}
+
+// A library that MONGE_ONNXRUNTIME names and that cannot be used fails every
+// command that works on models, even where it would not be needed.
+func TestNamedRuntime(t *testing.T) {
+	broken := errors.New("MONGE_ONNXRUNTIME is /nowhere: there is no onnxruntime library")
+	fails := func() (engine.Library, error) { return engine.Library{}, broken }
+	t.Setenv(engine.EnvLibrary, "/nowhere")
+	path := out(t)
+	for _, args := range [][]string{
+		{"compress", model("mlp_a"), "-o", path, "--keep", "0.5"},
+		{"compress", model("mlp_a"), "-o", path, "--keep", "0.5", "--data", "none"},
+		{"fuse", model("mlp_a"), model("mlp_b"), "-o", path},
+		{"eval", model("mlp_a"), "--data", "none", "--no-latency"},
+	} {
+		if r := runWith(t, context.Background(), fails, args...); r.code != exitFailed || r.stderr != "monge: "+broken.Error()+"\n" {
 			t.Errorf("%v: exit code %d: %q", args, r.code, r.stderr)
 		}
 	}

@@ -144,6 +144,9 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	if err := f.output.check(append([]string{f.align.data.path}, paths...)...); err != nil {
 		return err
 	}
+	if err := a.named(); err != nil {
+		return err
+	}
 	models, shapes, err := f.shapes.load(paths)
 	if err != nil {
 		return err
@@ -225,7 +228,7 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 			r.Evaluation = f.judge(ctx, a, models[0], out, judged, shapes)
 		}
 	}
-	r.Cost = a.cost()
+	r.Warnings, r.Cost = a.said(), a.cost()
 	return a.done(r)
 }
 
@@ -237,14 +240,7 @@ func (f *compressFlags) openEval(a *app) (*engine.Data, error) {
 	}
 	d := f.align.data
 	d.path, d.limit = f.evalData, 0
-	data, err := d.open()
-	if err != nil {
-		return nil, err
-	}
-	if _, err := a.runtime(); err != nil {
-		return nil, fmt.Errorf("--eval-data: %w", err)
-	}
-	return data, nil
+	return d.open(a)
 }
 
 // basis opens the data, and keeps some of it for the verdict.
@@ -254,7 +250,7 @@ func (f *compressFlags) basis(a *app, m *onnxio.Model, shapes map[string][]int) 
 		if !f.align.data.given() {
 			return b, nil
 		}
-		data, err := f.align.data.open()
+		data, err := f.align.data.open(a)
 		b.held = data // nothing is fitted
 		return b, err
 	}
@@ -264,7 +260,7 @@ func (f *compressFlags) basis(a *app, m *onnxio.Model, shapes map[string][]int) 
 	}
 	b, err := f.align.options(a, f.output.dryRun, m, shapes, hold)
 	if f.maxDrop > 0 && f.evalData == "" && err == nil && (b.held == nil || b.held.Len() == 0) {
-		return b, usagef("%s: too few samples to hold some out for --max-drop, or no onnxruntime: --eval-data gives others", f.align.data.path)
+		return b, usagef("%s: too few samples to hold some out for --max-drop: --eval-data gives others", f.align.data.path)
 	}
 	return b, err
 }

@@ -2,7 +2,10 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,9 +16,10 @@ import (
 // dataFlags say which data set is used and how.
 type dataFlags struct {
 	path    string
-	scale   float64
-	mean    []float64
-	std     []float64
+	preset  choice
+	scale   numberFlag
+	mean    numbersFlag
+	std     numbersFlag
 	layout  choice
 	resize  int
 	crop    int
@@ -30,9 +34,10 @@ type dataFlags struct {
 func (d *dataFlags) add(cmd *cobra.Command, shapes *shapeFlags, use string) {
 	f := cmd.Flags()
 	f.StringVar(&d.path, "data", "", use)
-	f.Float64Var(&d.scale, "scale", 1, "preprocessing is (x·scale − mean)/std")
-	f.Float64SliceVar(&d.mean, "mean", nil, "`LIST`: one number, or one per channel, as in 0.485,0.456,0.406")
-	f.Float64SliceVar(&d.std, "std", nil, "`LIST`: one number, or one per channel, as in 0.229,0.224,0.225")
+	addChoice(cmd, &d.preset, "preset", "--scale, --mean and --std of a usual kind (monge --help lists them)", slices.Sorted(maps.Keys(presets))...)
+	f.Var(&d.scale, "scale", "`F`, as in 1/255: inputs become (x·scale − mean)/std")
+	f.Var(&d.mean, "mean", "`LIST`: one number, or one per channel, as in 0.485,0.456,0.406")
+	f.Var(&d.std, "std", "`LIST`: one number, or one per channel, as in 0.229,0.224,0.225")
 	addChoice(cmd, &d.layout, "layout", "axis of the channels in images and for --mean, --std (default: told from the sizes)", "nchw", "nhwc")
 	f.IntVar(&d.resize, "resize", 0, "scale images until the shorter side has this many pixels (0: as the crop needs)")
 	f.IntVar(&d.crop, "crop", 0, "cut this many pixels, square, out of an image's middle (0: the model's input size)")
@@ -41,16 +46,31 @@ func (d *dataFlags) add(cmd *cobra.Command, shapes *shapeFlags, use string) {
 	f.IntVar(&d.limit, "limit", 0, "use at most this many samples of the data set (0: all)")
 	f.Int64Var(&d.seed, "seed", 0, "of the shuffle before --limit and --samples take the first ones (-1: file order)")
 	f.IntVar(&d.batch, "batch", 0, "samples that are run at once (0: 32)")
-	f.Lookup("scale").DefValue = "" // help need not print that nothing is changed
 	shapes.add(cmd)
 	dataGroup.in(cmd)
+}
+
+// presets are the preprocessing that networks are usually trained with, of
+// pixels from 0 to 255.
+var presets = map[string]engine.Preprocess{
+	"0..1":     {Scale: 1. / 255},
+	"-1..1":    {Scale: 1. / 255, Mean: []float64{0.5}, Std: []float64{0.5}},
+	"imagenet": {Scale: 1. / 255, Mean: []float64{0.485, 0.456, 0.406}, Std: []float64{0.229, 0.224, 0.225}},
+	"cifar10":  {Scale: 1. / 255, Mean: []float64{0.4914, 0.4822, 0.4465}, Std: []float64{0.2470, 0.2435, 0.2616}},
+	"mnist":    {Scale: 1. / 255, Mean: []float64{0.1307}, Std: []float64{0.3081}},
 }
 
 // given reports whether there is a data set; "none" asks for no data.
 func (d *dataFlags) given() bool { return d.path != "" && d.path != "none" }
 
 // check finds mistakes that need no file to be seen.
-func (d *dataFlags) check() error {
+func (d *dataFlags) check(cmd *cobra.Command) error {
+	given := cmd.Flags().Changed
+	for _, name := range []string{"scale", "mean", "std"} {
+		if given("preset") && given(name) {
+			return usagef("give --preset %s or --%s, not both", d.preset.value, name)
+		}
+	}
 	switch {
 	case d.resize < 0:
 		return usagef("--resize is %d: want a number of pixels, or 0 for what the crop needs", d.resize)
@@ -62,13 +82,19 @@ func (d *dataFlags) check() error {
 		return usagef("--batch is %d: want a positive number, or 0 for 32", d.batch)
 	case d.seed < engine.FileOrder:
 		return usagef("--seed is %d: want 0 or more, or -1 for file order", d.seed)
-	case d.scale == 0:
+	case given("scale") && d.scale.value == 0:
 		return usagef("--scale is 0: every input would be the same")
+	case slices.Contains(d.std.values, 0):
+		return usagef("--std has a 0: nothing can be divided by it")
 	}
 	return nil
 }
 
-func (d *dataFlags) open() (*engine.Data, error) {
+// open opens the data set, and onnxruntime, without which it is of no use.
+func (d *dataFlags) open(a *app) (*engine.Data, error) {
+	if _, err := a.runtime(); err != nil {
+		return nil, fmt.Errorf("%s cannot be used: %w", d.path, err)
+	}
 	classes, err := d.classList()
 	if err != nil {
 		return nil, err
@@ -77,10 +103,12 @@ func (d *dataFlags) open() (*engine.Data, error) {
 }
 
 func (d *dataFlags) preprocess(classes []string) engine.Preprocess {
-	return engine.Preprocess{
-		Scale: d.scale, Mean: d.mean, Std: d.std, Layout: engine.Layout(d.layout.value),
-		Resize: d.resize, Crop: d.crop, BGR: d.bgr, Classes: classes,
+	p := engine.Preprocess{Scale: d.scale.value, Mean: d.mean.values, Std: d.std.values}
+	if d.preset.value != "" {
+		p = presets[d.preset.value]
 	}
+	p.Layout, p.Resize, p.Crop, p.BGR, p.Classes = engine.Layout(d.layout.value), d.resize, d.crop, d.bgr, classes
+	return p
 }
 
 func (d *dataFlags) classList() ([]string, error) {

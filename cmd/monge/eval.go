@@ -33,7 +33,7 @@ func (a *app) evalCommand() *cobra.Command {
 			case f.runs < 0:
 				return usagef("--runs is %d: want a positive number, or 0 for %d", f.runs, engine.MinRuns)
 			}
-			if err := f.data.check(); err != nil {
+			if err := f.data.check(cmd); err != nil {
 				return err
 			}
 			return a.eval(cmd.Context(), args, &f)
@@ -47,6 +47,9 @@ func (a *app) evalCommand() *cobra.Command {
 }
 
 func (a *app) eval(ctx context.Context, paths []string, f *evalFlags) error {
+	if err := a.named(); err != nil {
+		return err
+	}
 	models, shapes, err := f.shapes.load(paths)
 	if err != nil {
 		return err
@@ -73,12 +76,12 @@ func (a *app) eval(ctx context.Context, paths []string, f *evalFlags) error {
 		}
 		r.Models = append(r.Models, j)
 	}
-	r.Cost = a.cost()
+	r.Warnings, r.Cost = a.said(), a.cost()
 	return a.show(r)
 }
 
 func (a *app) evalData(ctx context.Context, models []*onnxio.Model, f *evalFlags, r *report.Evaluation) ([]engine.Eval, error) {
-	data, err := f.data.open()
+	data, err := f.data.open(a)
 	if err != nil {
 		return nil, err
 	}

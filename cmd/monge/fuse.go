@@ -31,7 +31,7 @@ func (a *app) fuseCommand() *cobra.Command {
 		Use:               "fuse A B [C...] -o OUT",
 		Short:             "Make one model out of several of the same architecture, of equal or different widths",
 		Long:              fuseHelp,
-		Example:           "  monge fuse a.onnx b.onnx -o ab.onnx --data images.npz --scale 0.0039215686\n  monge fuse wide.onnx narrow.onnx -o fused.onnx --weights 0.3,0.7",
+		Example:           "  monge fuse a.onnx b.onnx -o ab.onnx --data images.npz --scale 1/255\n  monge fuse wide.onnx narrow.onnx -o fused.onnx --weights 0.3,0.7",
 		Args:              atLeast(2, "two models or more"),
 		ValidArgsFunction: completeModels,
 		RunE: running(func(cmd *cobra.Command, args []string) error {
@@ -96,6 +96,9 @@ func (a *app) fuse(ctx context.Context, paths []string, f *fuseFlags) error {
 	if err := f.output.check(append([]string{f.align.data.path}, all...)...); err != nil {
 		return err
 	}
+	if err := a.named(); err != nil {
+		return err
+	}
 	models, shapes, err := f.shapes.load(all)
 	if err != nil {
 		return err
@@ -152,6 +155,6 @@ func (a *app) fuse(ctx context.Context, paths []string, f *fuseFlags) error {
 		}
 		r.Output = f.output.path
 	}
-	r.Cost = a.cost()
+	r.Warnings, r.Cost = a.said(), a.cost()
 	return a.done(r)
 }

@@ -9,12 +9,12 @@ A session, from a look at the model to the verdict:
 
   monge inspect model.onnx
   monge compress model.onnx -o half.onnx --keep 0.5 \
-      --data images.npz --scale 0.0039215686
-  monge eval model.onnx half.onnx --data images.npz --scale 0.0039215686
+      --data images.npz --scale 1/255
+  monge eval model.onnx half.onnx --data images.npz --scale 1/255
 
 and two models into one:
 
-  monge fuse a.onnx b.onnx -o ab.onnx --data images.npz --scale 0.0039215686
+  monge fuse a.onnx b.onnx -o ab.onnx --data images.npz --scale 1/255
 
 Data (--data) is one of
   .npz    arrays named like the model's inputs, first axis the sample; labels, if
@@ -23,8 +23,14 @@ Data (--data) is one of
   .npy    one array for a model with one input
   folder  of PNG or JPEG images, sub-folders being the classes; or of onnxruntime's
           test_data_set_* folders
-Inputs become (x·scale − mean)/std. Without data compress works on made-up inputs
-(noise), fuse on weights alone; without onnxruntime both do the latter.
+Inputs become (x·scale − mean)/std; --preset gives all three, for pixels of 0…255:
+  0..1      1/255
+  -1..1     1/255, mean 0.5, std 0.5
+  imagenet  1/255, mean 0.485,0.456,0.406, std 0.229,0.224,0.225
+  cifar10   1/255, mean 0.4914,0.4822,0.4465, std 0.2470,0.2435,0.2616
+  mnist     1/255, mean 0.1307, std 0.3081
+Without data compress works on made-up inputs (noise), fuse on weights alone; without
+onnxruntime both do the latter, and --data is an error.
 
 ` + definitions + `
 Exit codes: 0 done, 1 failed, 2 mistake in the command line, 130 interrupted.
@@ -108,7 +114,7 @@ done with (a fifth; a tenth, at most 200, where the rest is all needed; none of 
 than 100), or on --eval-data, which is read with the same --scale, --mean and so on.`
 
 const compressExamples = `  monge compress model.onnx -o half.onnx --keep 0.5 \
-      --data images.npz --scale 0.0039215686
+      --data images.npz --scale 1/255
   monge compress model.onnx -o cheap.onnx --macs 0.5 --exclude 'head*'
   monge compress model.onnx -o tiny.onnx --max-drop 0.01 \
       --data images.npz --eval-data labelled.npz
@@ -120,9 +126,9 @@ agreement with the first model, parameters, MACs, size and latency.
 
 ` + definitions
 
-const evalExamples = `  monge eval model.onnx half.onnx --data images.npz --scale 0.0039215686
-  monge eval model.onnx half.onnx --data folder/ --scale 0.0039215686 \
-      --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225`
+const evalExamples = `  monge eval model.onnx half.onnx --data images.npz --scale 1/255
+  monge eval model.onnx half.onnx --data folder/ --scale 1/255 \
+      --preset imagenet`
 
 const convertHelp = `Rewrite a model file without changing what it means: nodes, names, weights, types,
 metadata and what Monge does not know stay as they are, and nothing is added. Large
@@ -138,4 +144,5 @@ models may read it.`
 
 const runtimeHelp = `Show which onnxruntime library models run on, and every place where one was looked
 for: MONGE_ONNXRUNTIME, beside the program, .onnxruntime, the user's cache, the
-system's library folders, and Python environments. Fails if there is none.`
+system's library folders, and Python environments. Fails if there is none, or if
+MONGE_ONNXRUNTIME is set and names none that can be used.`

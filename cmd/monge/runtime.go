@@ -33,7 +33,7 @@ func (a *app) runtimeCommand() *cobra.Command {
 		RunE: running(func(cmd *cobra.Command, _ []string) error {
 			lib, err := engine.Install(cmd.Context(), func(message string) {
 				if !a.quiet {
-					a.warn("%s", message)
+					a.say(message)
 				}
 			})
 			if err != nil {
