@@ -37,6 +37,7 @@ type Data struct {
 	order    []int             // the samples of this subset, as indices into the columns
 	complete bool              // a sample is a whole set of inputs, batch axis and all
 	expected [][]*Value        // recorded outputs of each sample, if complete
+	remarks  []string          // what was left aside, and what was taken for what
 	pre      Preprocess
 	variants *variants // nil: all samples are as they are stored
 }
@@ -66,7 +67,9 @@ type binding struct {
 //   - an .npy file: one array for a model with a single input.
 //   - a folder with a file input_0.pb, or with folders that have one (test_data_set_0, ...): onnxruntime's test data. Each
 //     folder is one sample with all its inputs, in the model's order.
-//   - a folder of PNG and JPEG images: sub-folders are classes, numbered in sorted order or as Preprocess.Classes says.
+//   - a folder of images (PNG, JPEG, WebP, GIF, BMP, TIFF): sub-folders are classes, numbered in sorted order or as
+//     Preprocess.Classes says. One without images counts as well, as it did when a model was trained on the folders beside
+//     it. Images further down are an error, unless Preprocess.Classes says that the sub-folders are the classes.
 //
 // Errors fit on one line and name the file. What does not fit a model shows when the two are brought together.
 func OpenData(path string, p Preprocess, o DataOptions) (*Data, error) {
@@ -157,6 +160,9 @@ func (d *Data) Labels() []int {
 
 // Classes returns the names of the classes of an image folder, by label; nil for other data sets.
 func (d *Data) Classes() []string { return slices.Clone(d.classes) }
+
+// Remarks says, in a line each, what of the data set was left aside, and what was taken for what.
+func (d *Data) Remarks() []string { return slices.Clone(d.remarks) }
 
 // Sample returns the first n samples after a shuffle with seed (FileOrder: as they come); all of them, in the order they
 // have, if n is 0 or not less than Len.

@@ -28,7 +28,7 @@ type Preprocess struct {
 
 	// Layout says which axis holds the channels: of arrays, for Mean and Std; of image folders, which layout the model
 	// wants. LayoutAuto: for arrays the first axis after the sample's that is as long as Mean, for images the axis of
-	// the model's input that has 1 or 3 entries.
+	// the model's input that has 1, 3 or 4 entries.
 	Layout Layout
 
 	// Resize scales images, bilinearly (averaging where they shrink), until their shorter side has this many pixels. 0:
@@ -41,6 +41,10 @@ type Preprocess struct {
 
 	// BGR orders the channels of image folders blue, green, red. false: red, green, blue.
 	BGR bool
+
+	// AutoOrient turns and mirrors images as their EXIF orientation says. false: pixels stay as they are stored, as with
+	// PIL, torchvision and TensorFlow (OpenCV turns them).
+	AutoOrient bool
 
 	// Classes names the sub-folders of an image folder in the order of their labels. nil: sorted order.
 	Classes []string

@@ -159,11 +159,23 @@ func (f *alignFlags) options(a *app, dryRun bool, m *onnxio.Model, shapes map[st
 	if hold != nil {
 		data, b.held = hold(data)
 	}
+	if b.held, err = f.data.sound(a, b.held); err != nil {
+		return b, err
+	}
+	// Of many samples only those that are used are read. They have been shuffled
+	// then.
+	seed := f.data.seed
+	if most := max(f.samples, f.refitSamples); min(f.samples, f.refitSamples) > 0 && most < data.Len() {
+		data, seed = data.Sample(most, seed), engine.FileOrder
+	}
+	if data, err = f.data.sound(a, data); err != nil {
+		return b, err
+	}
 	if b.align.By = by; by == align.Activations {
-		b.align.Data = data.Sample(f.samples, f.data.seed)
+		b.align.Data = data.Sample(f.samples, seed)
 	}
 	if f.refits() {
-		b.fit = data.Sample(f.refitSamples, f.data.seed)
+		b.fit = data.Sample(f.refitSamples, seed)
 	}
 	return b, nil
 }

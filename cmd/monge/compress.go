@@ -240,7 +240,11 @@ func (f *compressFlags) openEval(a *app) (*engine.Data, error) {
 	}
 	d := f.align.data
 	d.path, d.limit = f.evalData, 0
-	return d.open(a)
+	data, err := d.open(a)
+	if err != nil {
+		return nil, err
+	}
+	return d.sound(a, data)
 }
 
 // basis opens the data, and keeps some of it for the verdict.
@@ -251,7 +255,10 @@ func (f *compressFlags) basis(a *app, m *onnxio.Model, shapes map[string][]int) 
 			return b, nil
 		}
 		data, err := f.align.data.open(a)
-		b.held = data // nothing is fitted
+		if err != nil {
+			return b, err
+		}
+		b.held, err = f.align.data.sound(a, data) // nothing is fitted
 		return b, err
 	}
 	hold := f.holdOut

@@ -1,12 +1,21 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image"
+	"image/png"
+	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/engine/enginetest"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 	"github.com/monge-ml/monge/report"
@@ -233,5 +242,66 @@ func TestMadeUpSamples(t *testing.T) {
 	}
 	if got := (&alignFlags{refitSamples: 40}).madeUpSamples(onnxtest.Model(nil, nil), nil); got != 40 {
 		t.Errorf("--refit-samples 40: %d", got)
+	}
+}
+
+// A folder with an image that cannot be read does its work without that image,
+// and says so on stderr and in the JSON; one in which none can be read fails.
+func TestMessyFolder(t *testing.T) {
+	enginetest.Require(t)
+	dir := t.TempDir()
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, class := range []string{"a", "b", "c d"} {
+		for i := range 15 {
+			p := image.NewGray(image.Rect(0, 0, 28, 28))
+			for k := range p.Pix {
+				p.Pix[k] = uint8(rng.IntN(256))
+			}
+			var raw bytes.Buffer
+			if err := png.Encode(&raw, p); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(dir, class, fmt.Sprintf("%02d.png", i))
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, raw.Bytes(), 0o644)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	bad := filepath.Join(dir, "b", "bad.png")
+	if err := errors.Join(os.WriteFile(bad, []byte("no image"), 0o644), os.Mkdir(filepath.Join(dir, "nothing"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"compress", model("cnn_a"), "-o", out(t), "--keep", "0.75", "--tune", "0", "--no-latency"},
+		{"fuse", model("mlp_a"), model("mlp_b"), "-o", out(t), "--tune", "0"},
+		{"eval", model("cnn_a"), "--no-latency"},
+	} {
+		args = append(args, "--data", dir, "--preset", "mnist", "--json")
+		r := run(t, args...)
+		var got struct {
+			Warnings     []string
+			Samples      int
+			RefitSamples int `json:"refit_samples"`
+		}
+		if err := json.Unmarshal([]byte(r.stdout), &got); r.code != exitOK || err != nil {
+			t.Fatalf("%v: exit code %d, %v: %s", args, r.code, err, r.stderr)
+		}
+		if got.Samples != 45 {
+			t.Errorf("%v: %d samples", args, got.Samples)
+		}
+		for _, want := range []string{bad + ": image: unknown format", "1 folder has no image"} {
+			if !strings.Contains(strings.Join(got.Warnings, "\n"), want) || !strings.Contains(r.stderr, want) {
+				t.Errorf("%v: warned of %q and said %q, want %q", args, got.Warnings, r.stderr, want)
+			}
+		}
+		if lines := strings.Count(r.stderr, "\n"); lines != len(got.Warnings) {
+			t.Errorf("%v: %d lines for the warnings %q", args, lines, got.Warnings)
+		}
+	}
+	if r := run(t, "eval", model("cnn_a"), "--data", filepath.Join(dir, "nothing")); r.code != exitFailed || !strings.Contains(r.stderr, "no images") {
+		t.Errorf("an empty folder: exit code %d: %s", r.code, r.stderr)
+	}
+	if r := run(t, "eval", model("cnn_a"), "--data", filepath.Dir(dir)); r.code != exitFailed || !strings.Contains(r.stderr, "two folders down") {
+		t.Errorf("the folder above: exit code %d: %s", r.code, r.stderr)
 	}
 }

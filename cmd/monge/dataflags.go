@@ -24,6 +24,7 @@ type dataFlags struct {
 	resize  int
 	crop    int
 	bgr     bool
+	orient  bool
 	classes string
 	limit   int
 	seed    int64
@@ -42,6 +43,7 @@ func (d *dataFlags) add(cmd *cobra.Command, shapes *shapeFlags, use string) {
 	f.IntVar(&d.resize, "resize", 0, "scale images until the shorter side has this many pixels (0: as the crop needs)")
 	f.IntVar(&d.crop, "crop", 0, "cut this many pixels, square, out of an image's middle (0: the model's input size)")
 	f.BoolVar(&d.bgr, "bgr", false, "images as blue, green, red (default: red, green, blue)")
+	f.BoolVar(&d.orient, "auto-orient", false, "turn images as their EXIF orientation says (default: as stored, as PIL and torchvision do)")
 	f.StringVar(&d.classes, "classes", "", "`LIST` of the folders of an image set in the order of their labels: a,b,c or a text file, one per line (default: sorted)")
 	f.IntVar(&d.limit, "limit", 0, "use at most this many samples of the data set (0: all)")
 	f.Int64Var(&d.seed, "seed", 0, "of the shuffle before --limit and --samples take the first ones (-1: file order)")
@@ -99,7 +101,32 @@ func (d *dataFlags) open(a *app) (*engine.Data, error) {
 	if err != nil {
 		return nil, err
 	}
-	return engine.OpenData(d.path, d.preprocess(classes), engine.DataOptions{Limit: d.limit, Seed: d.seed})
+	data, err := engine.OpenData(d.path, d.preprocess(classes), engine.DataOptions{Limit: d.limit, Seed: d.seed})
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range data.Remarks() {
+		a.warn("%s", r)
+	}
+	return data, nil
+}
+
+// sound leaves out, with a warning, what of a data set cannot be read. All of it is
+// tried: it should be no more than what is then used. It may be nil.
+func (d *dataFlags) sound(a *app, data *engine.Data) (*engine.Data, error) {
+	if data == nil {
+		return nil, nil
+	}
+	progress, clear := a.progress()
+	defer clear()
+	out, err := data.Readable(stage(progress, "reading the data"))
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range out.Remarks()[len(data.Remarks()):] {
+		a.warn("%s", r)
+	}
+	return out, nil
 }
 
 func (d *dataFlags) preprocess(classes []string) engine.Preprocess {
@@ -107,7 +134,7 @@ func (d *dataFlags) preprocess(classes []string) engine.Preprocess {
 	if d.preset.value != "" {
 		p = presets[d.preset.value]
 	}
-	p.Layout, p.Resize, p.Crop, p.BGR, p.Classes = engine.Layout(d.layout.value), d.resize, d.crop, d.bgr, classes
+	p.Layout, p.Resize, p.Crop, p.BGR, p.AutoOrient, p.Classes = engine.Layout(d.layout.value), d.resize, d.crop, d.bgr, d.orient, classes
 	return p
 }
 

@@ -85,6 +85,9 @@ func (a *app) evalData(ctx context.Context, models []*onnxio.Model, f *evalFlags
 	if err != nil {
 		return nil, err
 	}
+	if data, err = f.data.sound(a, data); err != nil {
+		return nil, err
+	}
 	r.Data, r.Samples = f.data.path, data.Len()
 	progress, clear := a.progress()
 	defer clear()

@@ -21,8 +21,8 @@ Data (--data) is one of
           any, in an integer array "labels". One unlabelled array feeds a model
           with one input, whatever its name.
   .npy    one array for a model with one input
-  folder  of PNG or JPEG images, sub-folders being the classes; or of onnxruntime's
-          test_data_set_* folders
+  folder  of images (PNG, JPEG, WebP, GIF, BMP, TIFF), its folders being the
+          classes; or of onnxruntime's test_data_set_* folders
 Inputs become (x·scale − mean)/std; --preset gives all three, for pixels of 0…255:
   0..1      1/255
   -1..1     1/255, mean 0.5, std 0.5
@@ -127,8 +127,7 @@ agreement with the first model, parameters, MACs, size and latency.
 ` + definitions
 
 const evalExamples = `  monge eval model.onnx half.onnx --data images.npz --scale 1/255
-  monge eval model.onnx half.onnx --data folder/ --scale 1/255 \
-      --preset imagenet`
+  monge eval model.onnx half.onnx --data folder/ --preset imagenet`
 
 const convertHelp = `Rewrite a model file without changing what it means: nodes, names, weights, types,
 metadata and what Monge does not know stay as they are, and nothing is added. Large
