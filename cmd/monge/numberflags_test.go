@@ -16,7 +16,7 @@ func parseData(t *testing.T, args ...string) (engine.Preprocess, error) {
 	t.Helper()
 	var f dataFlags
 	cmd := &cobra.Command{Use: "test", SilenceErrors: true, SilenceUsage: true, RunE: func(cmd *cobra.Command, _ []string) error { return f.check(cmd) }}
-	f.add(cmd, "")
+	f.add(cmd, &shapeFlags{}, "")
 	cmd.SetArgs(args)
 	err := cmd.Execute()
 	return f.preprocess(nil), err
