@@ -15,6 +15,7 @@ import (
 // some belong to the channels of a space.
 type lens struct {
 	gram   *mat.SymDense // E[x xᵀ], centred where a bias absorbs means; d×d
+	held   *mat.SymDense // the same of rows held out, about the means of the others; nil if there are none
 	w      *mat.Dense    // o×d
 	blocks [][]int       // by channel: its places in x
 }
@@ -24,6 +25,16 @@ type elimination struct {
 	removed []int     // channels in order of removal
 	error   []float64 // error[i]: share of what consumers compute that is lost after i+1 removals
 }
+
+const (
+	// checkpoints is the number of widths at which what is lost on held-out rows
+	// is computed, at least leastCheckpoints and as many as cost no more than
+	// maxChecks multiply-accumulates; between them it is interpolated.
+	checkpoints, leastCheckpoints = 16, 4
+	maxChecks                     = 3e10
+	// sampledOutputs is the number of outputs by which shrinkages are compared.
+	sampledOutputs = 64
+)
 
 // eliminate removes channels one by one, each time the one whose loss costs
 // least if the consumers' remaining weights are refitted. With H = G⁻¹ the
@@ -36,17 +47,20 @@ type elimination struct {
 // output). Consumers count equally, each relative to what it computes. At most
 // n−least channels go, none of those that stay; of every range of pieces one
 // is left where that is possible.
+//
+// Where a consumer saw fewer rows than it has inputs, what is left always
+// explains them. What is lost is therefore counted on rows that were held out:
+// with W₀ the weights as they were, W those refitted to the other rows and G' the
+// second moments of what was held out, it is tr (W₀−W)·G'·(W₀−W)ᵀ. That is an
+// estimate for inputs not seen, since neither order nor weights know of these
+// (Stone, Cross-validatory choice and assessment of statistical predictions,
+// 1974; whole samples are held out, as the positions of one are alike).
 func eliminate(lenses []*lens, n, least int, pieces []int, stay []bool) *elimination {
-	var problems []*problem
-	for _, l := range lenses {
-		if p := newProblem(l); p != nil {
-			problems = append(problems, p)
-		}
-	}
+	problems := problemsOf(lenses)
 	left := newRanges(pieces, stay)
 	gone := make([]bool, n)
 	e := &elimination{}
-	spent := 0.0
+	book := newLedger(problems, n)
 	for len(e.removed) < n-least {
 		best, price := -1, math.Inf(1)
 		for c := range n {
@@ -72,11 +86,75 @@ func eliminate(lenses []*lens, n, least int, pieces []int, stay []bool) *elimina
 		for _, p := range problems {
 			p.remove(best)
 		}
-		spent += price / float64(max(len(problems), 1))
-		e.removed = append(e.removed, best)
-		e.error = append(e.error, spent)
+		e.removed, e.error = append(e.removed, best), append(e.error, 0)
+		book.count(e, false)
 	}
+	book.count(e, true)
 	return e
+}
+
+// problemsOf sets up the problems of all consumers that show something. Where
+// none does (a single row, constant channels) all channels count as if they
+// varied alike and on their own, so that weights decide.
+func problemsOf(lenses []*lens) []*problem {
+	var out []*problem
+	for _, l := range lenses {
+		if p := newProblem(l); p != nil {
+			out = append(out, p)
+		}
+	}
+	if len(out) > 0 {
+		return out
+	}
+	for _, l := range lenses {
+		blind := &lens{gram: mat.NewSymDense(l.gram.SymmetricDim(), nil), w: l.w, blocks: l.blocks}
+		for i := range l.gram.SymmetricDim() {
+			blind.gram.SetSym(i, i, 1)
+		}
+		if p := newProblem(blind); p != nil {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// A ledger keeps what is lost, as counted on held-out rows.
+type ledger struct {
+	problems []*problem
+	every    int // removals from one count to the next
+	at       int // removals at the last count
+	lost     float64
+}
+
+func newLedger(problems []*problem, n int) *ledger {
+	one := 1.0 // multiply-accumulates of a count
+	for _, p := range problems {
+		if d := float64(p.h.Rows); p.lens.held != nil {
+			one += d * d * float64(p.w.Cols)
+		}
+	}
+	counts := int(min(checkpoints, max(leastCheckpoints, maxChecks/one)))
+	return &ledger{problems: problems, every: max(1, n/counts)}
+}
+
+// count enters what is lost after all removals so far, if it is time or this is
+// the last. It never falls: with fewer channels nothing is known better, and what
+// seems so is chance.
+func (g *ledger) count(e *elimination, last bool) {
+	n := len(e.removed)
+	if n == g.at || !last && n-g.at < g.every {
+		return
+	}
+	lost := 0.0
+	for _, p := range g.problems {
+		lost += p.lost() / float64(len(g.problems))
+	}
+	lost = max(lost, g.lost)
+	for i := g.at; i < n; i++ {
+		share := float64(i+1-g.at) / float64(n-g.at)
+		e.error[i] = g.lost + share*(lost-g.lost)
+	}
+	g.at, g.lost = n, lost
 }
 
 // ranges counts the channels that are left in each piece of a space.
@@ -166,8 +244,13 @@ type problem struct {
 	w      dense.Matrix[float64] // Wᵀ: d×o
 	blocks [][]int               // by channel: its places; nil once it is gone
 	total  float64               // what the consumer computes, squared
-	out    []bool                // by place: its channel is gone, though not yet taken out of h and w
-	gone   int                   // of these places
+	// heldTotal is the same of held-out rows, unless it is as good as nothing.
+	heldTotal float64
+	out       []bool // by place: its channel is gone, though not yet taken out of h and w
+	gone      int    // of these places
+	first     []int  // by place: which one it was at first
+	lens      *lens
+	spent     float64 // what is lost on the rows that were seen
 
 	l, v, y dense.Matrix[float64] // scratch of factored
 }
@@ -175,37 +258,176 @@ type problem struct {
 // newProblem returns nil where nothing varies or nothing is read.
 func newProblem(l *lens) *problem {
 	d, o := l.gram.SymmetricDim(), l.w.RawMatrix().Rows
-	g := dense.New[float64](d, d, nil)
+	p := &problem{blocks: slices.Clone(l.blocks), w: dense.New[float64](d, o, nil), h: dense.New[float64](d, d, nil), out: make([]bool, d), first: make([]int, d), lens: l}
 	for i := range d {
-		for j := range d {
-			g.Data[i*d+j] = l.gram.At(i, j)
+		p.first[i] = i
+		for k := range o {
+			p.w.Data[i*o+k] = l.w.At(k, i)
 		}
 	}
-	w := dense.New(o, d, l.w.RawMatrix().Data)
-	w.Row = l.w.RawMatrix().Stride
-	wg := dense.New[float64](o, d, nil)
-	dense.AddMul(wg, 1, w, g)
-	p := &problem{blocks: slices.Clone(l.blocks), w: dense.New[float64](d, o, nil), h: dense.New[float64](d, d, nil), out: make([]bool, d)}
-	for k := range o {
-		for i := range d {
-			x := w.Data[k*w.Row+i]
-			p.total += x * wg.Data[k*d+i]
-			p.w.Data[i*o+k] = x
-		}
+	p.total = quadratic(l.gram, p.w)
+	if l.held != nil {
+		p.heldTotal = max(quadratic(l.held, p.w), 1e-3*p.total)
 	}
-	trace := mat.Trace(l.gram)
-	if !(trace > 0) || !(p.total > 0) {
+	if !(mat.Trace(l.gram) > 0) || !(p.total > 0) || math.IsInf(p.total, 0) {
+		return nil
+	}
+	g, ok := l.factored(l.shrinkage(p.w), nil)
+	if !ok {
 		return nil
 	}
 	for i := range d {
-		g.Data[i*d+i] += 1e-4 * trace / float64(d)
 		p.h.Data[i*d+i] = 1
-	}
-	if !dense.Cholesky(g) {
-		return nil
 	}
 	dense.SolveCholesky(g, p.h)
 	return p
+}
+
+// quadratic is tr Wᵀ·G·W for W of d×o.
+func quadratic(g *mat.SymDense, w dense.Matrix[float64]) float64 {
+	d, raw := w.Rows, g.RawSymmetric()
+	whole := dense.New[float64](d, d, nil)
+	for i := range d {
+		for j := i; j < d; j++ {
+			v := raw.Data[i*raw.Stride+j]
+			whole.Data[i*d+j], whole.Data[j*d+i] = v, v
+		}
+	}
+	gw := dense.New[float64](d, w.Cols, nil)
+	dense.AddMul(gw, 1, whole, w)
+	return floats.Dot(gw.Data, w.Data)
+}
+
+// shrinkages are the shares that are tried of the diagonal in a Gram matrix: none
+// of it where there are rows enough; most where there are few, so that channels
+// are then told apart by how much they vary and what is read of them.
+var shrinkages = []float64{0, 0.003, 0.01, 0.03, 0.1, 0.3, 0.6, 0.9}
+
+// shrinkage chooses the share of the diagonal with which the half of the inputs
+// that matters most predicts best, on held-out rows, what is computed of all
+// (for the form see Schäfer & Strimmer, A shrinkage approach to large-scale
+// covariance matrix estimation, 2005; its closed form for the share minimises the
+// error of the matrix, of which a few strong directions make up most, and leaves
+// the many weak ones, by which predictions overfit, as they are).
+func (l *lens) shrinkage(w dense.Matrix[float64]) float64 {
+	if l.held == nil {
+		return 0
+	}
+	keep, gone := l.halves(w)
+	if len(gone) == 0 {
+		return 0
+	}
+	w = someColumns(w, sampledOutputs)
+	o := w.Cols
+	part := dense.New[float64](len(gone), o, nil)
+	for a, i := range gone {
+		copy(part.Data[a*o:][:o], w.Data[i*o:])
+	}
+	cross := dense.New[float64](len(keep), len(gone), nil)
+	for a, i := range keep {
+		for b, j := range gone {
+			cross.Data[a*len(gone)+b] = l.gram.At(i, j)
+		}
+	}
+	aim := dense.New[float64](len(keep), o, nil)
+	dense.AddMul(aim, 1, cross, part)
+	best, least := 0.0, math.Inf(1)
+	for _, share := range shrinkages {
+		g, ok := l.factored(share, keep)
+		if !ok {
+			continue
+		}
+		// What is left of W₀ − W: W₀ where channels are gone, minus what takes their place where they are kept.
+		x := dense.New(len(keep), o, slices.Clone(aim.Data))
+		dense.SolveCholesky(g, x)
+		off := dense.New[float64](w.Rows, o, nil)
+		for a, i := range keep {
+			floats.AddScaled(off.Data[i*o:][:o], share-1, x.Data[a*o:][:o])
+		}
+		for a, i := range gone {
+			copy(off.Data[i*o:][:o], part.Data[a*o:])
+		}
+		if lost := quadratic(l.held, off); lost < least {
+			best, least = share, lost
+		}
+	}
+	return best
+}
+
+// someColumns returns at most so many columns, spread evenly.
+func someColumns(w dense.Matrix[float64], most int) dense.Matrix[float64] {
+	if w.Cols <= most {
+		return w
+	}
+	out := dense.New[float64](w.Rows, most, nil)
+	for i := range w.Rows {
+		for k := range most {
+			out.Data[i*most+k] = w.Data[i*w.Row+k*w.Cols/most]
+		}
+	}
+	return out
+}
+
+// halves splits the inputs: the half of the channels whose variance adds most to
+// what is computed, with all inputs of no channel, and the rest.
+func (l *lens) halves(w dense.Matrix[float64]) (keep, gone []int) {
+	weight := make([]float64, len(l.blocks))
+	for c, block := range l.blocks {
+		for _, i := range block {
+			row := w.Data[i*w.Row:][:w.Cols]
+			weight[c] += l.gram.At(i, i) * floats.Dot(row, row)
+		}
+	}
+	sorted := slices.Sorted(slices.Values(weight))
+	out := make([]bool, w.Rows)
+	for c, block := range l.blocks {
+		for _, i := range block {
+			out[i] = weight[c] < sorted[len(sorted)/2]
+		}
+	}
+	for i, o := range out {
+		if o {
+			gone = append(gone, i)
+		} else {
+			keep = append(keep, i)
+		}
+	}
+	return keep, gone
+}
+
+// factored returns the Cholesky factor of (1−share)·G + share·diag G, and a little
+// ridge, for some of the inputs or all; ok is false if that is not positive.
+func (l *lens) factored(share float64, some []int) (g dense.Matrix[float64], ok bool) {
+	d := l.gram.SymmetricDim()
+	ridge := 1e-4 * mat.Trace(l.gram) / float64(d)
+	n, at := d, func(i int) int { return i }
+	if some != nil {
+		n, at = len(some), func(i int) int { return some[i] }
+	}
+	g = dense.New[float64](n, n, nil)
+	for i := range n {
+		for j := range i {
+			g.Data[i*n+j] = (1 - share) * l.gram.At(at(i), at(j))
+		}
+		g.Data[i*n+i] = l.gram.At(at(i), at(i)) + ridge
+	}
+	return g, dense.Cholesky(g)
+}
+
+// lost is what is lost so far as a share of what the consumer computes: of
+// held-out rows, or where there are none of the others.
+func (p *problem) lost() float64 {
+	if p.lens.held == nil {
+		return p.spent
+	}
+	o := p.w.Cols
+	off := dense.New(p.lens.gram.SymmetricDim(), o, mat.DenseCopyOf(p.lens.w.T()).RawMatrix().Data)
+	for i, first := range p.first {
+		if !p.out[i] {
+			floats.Sub(off.Data[first*o:][:o], p.w.Data[i*p.w.Row:][:o])
+		}
+	}
+	return quadratic(p.lens.held, off) / p.heldTotal
 }
 
 // factored returns V = L⁻¹·W_Jᵀ, with H_JJ = L·Lᵀ for the block J of a channel;
@@ -256,6 +478,7 @@ func (p *problem) removalCost(c int) float64 {
 func (p *problem) remove(c int) {
 	block := p.blocks[c]
 	if v, ok := p.factored(c); ok {
+		p.spent += floats.Dot(v.Data, v.Data) / p.total
 		d := p.h.Rows
 		if p.y.Rows != len(block) || p.y.Cols != d {
 			p.y = dense.New[float64](len(block), d, nil)
@@ -288,11 +511,12 @@ func (p *problem) shrink() {
 		}
 	}
 	d, o := p.h.Rows, p.w.Cols
-	h, w := dense.New[float64](n, n, nil), dense.New[float64](n, o, nil)
+	h, w, first := dense.New[float64](n, n, nil), dense.New[float64](n, o, nil), make([]int, n)
 	for i := range d {
 		if p.out[i] {
 			continue
 		}
+		first[places[i]] = p.first[i]
 		copy(w.Data[places[i]*o:][:o], p.w.Data[i*o:])
 		row := h.Data[places[i]*n:]
 		for j, x := range p.h.Data[i*d:][:d] {
@@ -310,7 +534,7 @@ func (p *problem) shrink() {
 			p.blocks[c] = moved
 		}
 	}
-	p.h, p.w, p.out, p.gone = h, w, make([]bool, n), 0
+	p.h, p.w, p.first, p.out, p.gone = h, w, first, make([]bool, n), 0
 }
 
 // kept lists the channels that remain when only k shall, in order.

@@ -97,6 +97,7 @@ func Observe(ctx context.Context, parties []Party, spaces []*coupling.Space, o O
 					blocks = append(blocks, side[k].sens[g])
 				}
 				r := &reader{n: n, sum: make([]float64, n), sens: blockDiagonal(blocks), affine: sides[0][k].affine}
+				r.held = &reader{n: n, sum: make([]float64, n), affine: r.affine}
 				for i, side := range sides {
 					r.widths = append(r.widths, side[k].seen.space.Width)
 					r.energy = append(r.energy, parties[i].Energy)
@@ -133,14 +134,21 @@ func Observe(ctx context.Context, parties []Party, spaces []*coupling.Space, o O
 		return out, nil
 	}
 	samples := max(o.Data.Len(), 1)
+	o.Batch = batchOf(o)
+	batch, batches := 0, (samples+o.Batch-1)/o.Batch
 	rng := rand.New(rand.NewPCG(1, 2))
 	models := make([]*onnxio.Model, len(parties))
 	for i := range parties {
 		models[i], tensors[i] = parties[i].Subject.Model, compact(tensors[i])
 	}
 	err := sideBySide(ctx, models, tensors, o, func(n int, values []map[string]*engine.Value) error {
+		held := heldOut(batch, batches)
+		batch++
 		for _, v := range views {
 			for g, r := range v.into {
+				if held {
+					r = r.held
+				}
 				var x []float64
 				d := -1
 				for i, part := range v.parts {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
 
 	"github.com/monge-ml/monge/coupling"
@@ -46,16 +47,16 @@ func (s *Subject) observeExactly(ctx context.Context, all []observation, o Optio
 	slices.SortStableFunc(todo, func(a, b int) int {
 		return place[all[a].consumer.seen.tensor] - place[all[b].consumer.seen.tensor]
 	})
-	flow, err := engine.NewFlow(s.Model, o.Data, engine.FlowOptions{Batch: o.Batch, Threads: o.Threads})
+	flow, err := engine.NewFlow(s.Model, o.Data, engine.FlowOptions{Batch: batchOf(o), Threads: o.Threads})
 	if err != nil {
 		return nil, err
 	}
 	defer flow.Close()
-	sums := map[string]*engine.Moments{} // by node: a node that reads several spaces is summed once
+	sums := map[string][2]*engine.Moments{} // by node: a node that reads several spaces is summed once
 	for step, i := range todo {
 		ob := all[i]
 		node := ob.consumer.use.Node.GetOutput()[0]
-		if sums[node] == nil {
+		if sums[node][0] == nil {
 			var rest []string
 			for _, j := range todo[step:] {
 				rest = append(rest, all[j].consumer.seen.tensor)
@@ -120,31 +121,42 @@ func (s *Subject) inputsOf(c *consumer) (channels, taps int, ok bool) {
 	return channels, taps, channels*taps <= maxExact
 }
 
-func (s *Subject) momentsOf(ctx context.Context, flow *engine.Flow, c *consumer, o Options) (*engine.Moments, error) {
+// momentsOf sums what a consumer reads, over the batches that count and over those
+// held out, nil if there are none.
+func (s *Subject) momentsOf(ctx context.Context, flow *engine.Flow, c *consumer, o Options) (out [2]*engine.Moments, err error) {
 	r := engine.Reading{Tensor: c.seen.tensor, Axis: -1}
 	if c.use.Node.GetOpType() == "Conv" {
 		var dims []int
 		for _, a := range s.Analysis.Weights[c.use.Tensor].Axes {
 			dims = append(dims, a.Size())
 		}
-		var err error
 		if r.Conv, err = engine.WindowOf(c.use.Node, dims); err != nil {
-			return nil, err
+			return out, err
 		}
 	}
-	ms, err := engine.CollectMoments(ctx, flow, r, nil, engine.MomentOptions{Threads: o.Threads, MaxMACs: 60e9, Seed: 1})
-	if err != nil {
-		return nil, err
+	for i, most := range []float64{60e9, 15e9} {
+		if i > 0 && flow.Batches() < 2 {
+			break
+		}
+		ms, err := engine.CollectMoments(ctx, flow, r, nil, engine.MomentOptions{
+			Threads: o.Threads, MaxMACs: most, Seed: 1,
+			Batches: func(b int) bool { return heldOut(b, flow.Batches()) == (i > 0) },
+		})
+		if err != nil {
+			return out, err
+		}
+		out[i] = ms[0]
 	}
-	return ms[0], nil
+	return out, nil
 }
 
 // look turns a consumer's moments into its lens on the space, and into the
 // channels' own moments, positions summed.
-func (s *Subject) look(ob observation, m *engine.Moments) error {
+func (s *Subject) look(ob observation, moments [2]*engine.Moments) error {
 	c := ob.consumer
 	_, taps, _ := s.inputsOf(c)
 	r := ob.into[0]
+	m := moments[0]
 	places := placesOf(s.Analysis.Weights[c.use.Tensor].Axes[c.use.Axis], c.seen.space)[0]
 	n := float64(m.Rows)
 	l := &lens{gram: secondMoments(m.D, n, func(i, j int) float64 { return m.XX[i*m.D+j] }, m.SumX, r.affine)}
@@ -157,22 +169,17 @@ func (s *Subject) look(ob observation, m *engine.Moments) error {
 		}
 		l.blocks = append(l.blocks, block)
 	}
-	each := len(l.blocks[0])
-	r.gram = make([]float64, r.n*r.n)
-	for p, bp := range l.blocks {
-		for q, bq := range l.blocks {
-			if q < p || len(bq) != each || len(bp) != each {
-				continue
-			}
-			for t := range each {
-				r.gram[q*r.n+p] += m.XX[bp[t]*m.D+bq[t]]
-			}
+	r.takePlaces(l.blocks, m)
+	if held := moments[1]; held != nil {
+		var means []float64
+		if r.affine {
+			means = make([]float64, m.D)
+			floats.AddScaled(means, 1/n, m.SumX)
 		}
-		for _, i := range bp {
-			r.sum[p] += m.SumX[i]
-		}
+		l.held = aboutMeans(m.D, float64(held.Rows), func(i, j int) float64 { return held.XX[i*m.D+j] }, held.SumX, means)
+		r.held = &reader{n: r.n, sum: make([]float64, r.n), affine: r.affine}
+		r.held.takePlaces(l.blocks, held)
 	}
-	r.rows = n * float64(each)
 	data, err := s.floats(c.use.Tensor)
 	if err != nil {
 		return err
@@ -180,6 +187,26 @@ func (s *Subject) look(ob observation, m *engine.Moments) error {
 	l.w = asMatrix(s.Analysis.Weights[c.use.Tensor], c.use.Axis, data)
 	r.exact = l
 	return nil
+}
+
+// takePlaces sums the moments of channels over their places.
+func (c *reader) takePlaces(blocks [][]int, m *engine.Moments) {
+	each := len(blocks[0])
+	c.gram = make([]float64, c.n*c.n)
+	for p, bp := range blocks {
+		for q, bq := range blocks {
+			if q < p || len(bq) != each || len(bp) != each {
+				continue
+			}
+			for t := range each {
+				c.gram[q*c.n+p] += m.XX[bp[t]*m.D+bq[t]]
+			}
+		}
+		for _, i := range bp {
+			c.sum[p] += m.SumX[i]
+		}
+	}
+	c.rows = float64(m.Rows) * float64(each)
 }
 
 // asMatrix lays a weight out as outputs × (channels × taps), where axis holds

@@ -31,6 +31,27 @@ type reader struct {
 	// exact is the consumer's own least-squares problem, kernel taps told apart;
 	// nil where only channels were observed.
 	exact *lens
+	// held is what other samples show of the same channels, by which what the
+	// rows above say is checked; nil where there were too few to hold any out.
+	held *reader
+}
+
+// heldEvery says that one batch in so many is held out, or one of all where there
+// are fewer.
+const heldEvery = 5
+
+// heldOut reports whether a batch of several is held out.
+func heldOut(batch, batches int) bool {
+	every := min(heldEvery, batches)
+	return every > 1 && batch%every == every-1
+}
+
+// batchOf is a batch size with which there are enough batches to hold some out.
+func batchOf(o Options) int {
+	if o.Batch > 0 {
+		return o.Batch
+	}
+	return min(32, max(1, o.Data.Len()/(2*heldEvery)))
 }
 
 // sensitivity is S = Σ w wᵀ over a consumer's outputs and taps: how errors of the
@@ -54,7 +75,7 @@ func (c *reader) lens() *lens {
 		return c.exact
 	}
 	cov := c.covariance()
-	l := &lens{gram: cov, w: c.sens.w}
+	l := &lens{gram: cov, held: c.heldMoments(), w: c.sens.w}
 	if l.w == nil {
 		l.w = squareRoot(c.balanced(cov))
 	}
@@ -145,6 +166,12 @@ func (c *reader) variance(p int) float64 {
 
 // covariance is the mean of h hᵀ, centred if the consumer can absorb means.
 func (c *reader) covariance() *mat.SymDense {
+	gram := c.sums()
+	return secondMoments(c.n, c.rows, func(p, q int) float64 { return gram[q*c.n+p] }, c.sum, c.affine)
+}
+
+// sums is Σ h hᵀ, n×n, lower triangle.
+func (c *reader) sums() []float64 {
 	gram := c.gram
 	if gram == nil {
 		gram = make([]float64, c.n*c.n)
@@ -152,7 +179,43 @@ func (c *reader) covariance() *mat.SymDense {
 			dense.AddGram(dense.New(c.n, c.n, gram), 1, s)
 		}
 	}
-	return secondMoments(c.n, c.rows, func(p, q int) float64 { return gram[q*c.n+p] }, c.sum, c.affine)
+	return gram
+}
+
+// heldMoments are the second moments of held-out rows about the means of the
+// others, which a bias fitted to these takes off; nil if there are none.
+func (c *reader) heldMoments() *mat.SymDense {
+	h := c.held
+	if h == nil || h.rows == 0 {
+		return nil
+	}
+	gram := h.sums()
+	return aboutMeans(c.n, h.rows, func(p, q int) float64 { return gram[q*c.n+p] }, h.sum, c.means())
+}
+
+// means are those of the channels, which a bias absorbs; nil where there is none.
+func (c *reader) means() []float64 {
+	if !c.affine {
+		return nil
+	}
+	out := make([]float64, c.n)
+	floats.AddScaled(out, 1/c.rows, c.sum)
+	return out
+}
+
+// aboutMeans is E[(x − m)(x − m)ᵀ] out of sums over rows; a nil m is zero.
+func aboutMeans(d int, rows float64, product func(p, q int) float64, sum, m []float64) *mat.SymDense {
+	out := mat.NewSymDense(d, nil)
+	for p := range d {
+		for q := p; q < d; q++ {
+			v := product(p, q) / rows
+			if m != nil {
+				v += m[p]*m[q] - m[p]*sum[q]/rows - m[q]*sum[p]/rows
+			}
+			out.SetSym(p, q, v)
+		}
+	}
+	return out
 }
 
 // constant is the variance, relative to the mean square, up to which a value

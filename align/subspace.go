@@ -47,11 +47,14 @@ func (s *Subject) projects(sp *coupling.Space, e *Evidence) (bool, error) {
 // is P = S^-½·U·Uᵀ·S^½, where U are the leading k eigenvectors of S^½·C·S^½
 // (principal components weighed by what is read of them; reduced-rank regression,
 // Izenman 1975). In is UᵀS^½ and Out is S^-½·U, up to the scale of each new
-// channel. The second result is the share of what consumers compute that is lost.
+// channel. Of few rows C is shrunk towards its diagonal, as much as loses least on
+// held-out rows; else it would have no more directions than there are rows. The
+// second result is the share of what consumers compute that is lost.
 func (e *Evidence) Subspace(group, k int) (Transfer, float64, error) {
 	readers := e.readers[group]
 	n := readers[0].n
-	cov, sens := mat.NewSymDense(n, nil), mat.NewSymDense(n, nil)
+	cov, held, sens := mat.NewSymDense(n, nil), mat.NewSymDense(n, nil), mat.NewSymDense(n, nil)
+	few := false
 	for _, r := range readers {
 		c := r.covariance()
 		var product mat.Dense
@@ -59,26 +62,36 @@ func (e *Evidence) Subspace(group, k int) (Transfer, float64, error) {
 		if varies, reads := mat.Trace(c), mat.Trace(&product); varies > 0 && reads > 0 {
 			addScaled(cov, 1/varies, c)
 			addScaled(sens, varies/reads, r.sens.whole)
+			if h := r.heldMoments(); h != nil {
+				addScaled(held, 1/varies, h)
+				few = few || r.rows < rowsEach*float64(n)
+			}
 		}
 	}
 	root, inverse, err := roots(sens)
 	if err != nil {
 		return Transfer{}, 0, err
 	}
-	var half, seen mat.Dense
-	half.Mul(root, cov)
-	seen.Mul(&half, root)
-	values, vectors, err := eigen(symmetric(&seen))
-	if err != nil {
-		return Transfer{}, 0, err
+	shares := shrinkages[:1]
+	if few {
+		shares = shrinkages
 	}
-	var in, out mat.Dense
-	u := vectors.Slice(0, n, n-k, n)
-	in.Mul(u.T(), root)
-	out.Mul(inverse, u)
+	var best *projection
+	for _, share := range shares {
+		p, err := project(shrunk(cov, share), root, inverse, k)
+		if err != nil {
+			return Transfer{}, 0, err
+		}
+		if few {
+			p.lost = p.lostOf(held, sens)
+		}
+		if best == nil || p.lost < best.lost {
+			best = p
+		}
+	}
 	t := Transfer{In: make(Rows, k), OutT: make(Rows, k)}
 	for j := range k {
-		row := in.RawRowView(k - 1 - j) // the most important first
+		row := best.in.RawRowView(k - 1 - j) // the most important first
 		scale := mat.Norm(mat.NewVecDense(n, row), 2)
 		if !(scale > 0) {
 			return Transfer{}, 0, fmt.Errorf("only %d directions of its channels are read", j)
@@ -88,9 +101,35 @@ func (e *Evidence) Subspace(group, k int) (Transfer, float64, error) {
 		}
 		for p := range n {
 			t.In[j] = append(t.In[j], Entry{p, row[p] / scale})
-			t.OutT[j] = append(t.OutT[j], Entry{p, out.At(p, k-1-j) * scale})
+			t.OutT[j] = append(t.OutT[j], Entry{p, best.out.At(p, k-1-j) * scale})
 		}
 	}
+	return t, best.lost, nil
+}
+
+// rowsEach is the number of rows a channel up to which a covariance is shrunk.
+const rowsEach = 10
+
+// A projection is onto k of n channels and back.
+type projection struct {
+	in, out mat.Dense // k×n, n×k
+	lost    float64   // share of what is read that is lost
+}
+
+// project finds the subspace for a covariance and the roots of a sensitivity.
+func project(cov *mat.SymDense, root, inverse *mat.Dense, k int) (*projection, error) {
+	n := cov.SymmetricDim()
+	var half, seen mat.Dense
+	half.Mul(root, cov)
+	seen.Mul(&half, root)
+	values, vectors, err := eigen(symmetric(&seen))
+	if err != nil {
+		return nil, err
+	}
+	p := &projection{}
+	u := vectors.Slice(0, n, n-k, n)
+	p.in.Mul(u.T(), root)
+	p.out.Mul(inverse, u)
 	total, kept := 0.0, 0.0
 	for i, v := range values {
 		total += max(v, 0)
@@ -98,10 +137,48 @@ func (e *Evidence) Subspace(group, k int) (Transfer, float64, error) {
 			kept += max(v, 0)
 		}
 	}
-	if total == 0 {
-		return t, 0, nil
+	if total > 0 {
+		p.lost = max(1-kept/total, 0)
 	}
-	return t, max(1-kept/total, 0), nil
+	return p, nil
+}
+
+// lostOf is the share of what is read that is lost of rows with other moments.
+func (p *projection) lostOf(moments, sens *mat.SymDense) float64 {
+	n := moments.SymmetricDim()
+	var through, off, part, lost mat.Dense
+	through.Mul(&p.out, &p.in)
+	off.Sub(eye(n), &through)
+	part.Mul(&off, moments)
+	lost.Mul(&part, off.T())
+	part.Mul(sens, moments)
+	all := mat.Trace(&part)
+	part.Mul(sens, &lost)
+	if !(all > 0) {
+		return 0
+	}
+	return mat.Trace(&part) / all
+}
+
+func eye(n int) *mat.DiagDense {
+	d := mat.NewDiagDense(n, nil)
+	for i := range n {
+		d.SetDiag(i, 1)
+	}
+	return d
+}
+
+// shrunk is (1−share)·C + share·diag C.
+func shrunk(c *mat.SymDense, share float64) *mat.SymDense {
+	n := c.SymmetricDim()
+	out := mat.NewSymDense(n, nil)
+	for i := range n {
+		out.SetSym(i, i, c.At(i, i))
+		for j := i + 1; j < n; j++ {
+			out.SetSym(i, j, (1-share)*c.At(i, j))
+		}
+	}
+	return out
 }
 
 // addScaled adds f·x to a.
