@@ -6,12 +6,14 @@ import (
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/refit"
 )
 
 // A plan of widths with what was learnt on the way.
 type allocation struct {
+	kind     Kind
 	widths   map[*coupling.Space]int
 	evidence map[*coupling.Space]*align.Evidence
 }
@@ -21,7 +23,7 @@ type allocation struct {
 // least for each unit of cost saved. Spaces that cannot be observed keep an
 // equal share.
 func (o Options) allocate(ctx context.Context, s *align.Subject) (*allocation, error) {
-	a := &allocation{widths: map[*coupling.Space]int{}}
+	a := &allocation{kind: Allocated, widths: map[*coupling.Space]int{}}
 	var free []*coupling.Space
 	for _, sp := range s.Analysis.Spaces {
 		if o.kept(sp) == "" {
@@ -128,11 +130,16 @@ func (o Options) observe(ctx context.Context, s *align.Subject, free []*coupling
 	if seen := o.base.seen; seen != nil && seen.subject == s {
 		return seen, nil
 	}
+	// Predictions are judged on samples that no channel was chosen by.
+	var held *engine.Data
+	if o.RefitData, held = o.data().Split(heldEvery); held.Len() == 0 {
+		held = o.data()
+	}
 	evidence, err := align.Observe(ctx, []align.Party{{Subject: s}}, free, o.selection())
 	if err != nil {
 		return nil, err
 	}
-	curves, err := o.curves(ctx, s, free, evidence)
+	curves, err := o.curves(ctx, s, free, evidence, held.Sample(judgeSamples, 0))
 	if err != nil {
 		return nil, err
 	}
@@ -146,16 +153,15 @@ const (
 )
 
 // probes are the shares of its channels at which a space is tried.
-var probes = []float64{0.75, 0.5}
+var probes = []float64{0.75, 0.5, 0.25}
 
 // curves estimates, for every space that can be observed and every number of
 // channels it may keep, how far the model's predictions move (refit.Judge).
 // How much of what consumers compute is lost is known for every number
 // (align.Evidence.Unexplained); what that does to the predictions is measured
 // for some, by narrowing the space alone, and interpolated.
-func (o Options) curves(ctx context.Context, s *align.Subject, free []*coupling.Space, evidence map[*coupling.Space]*align.Evidence) (map[*coupling.Space][]float64, error) {
-	some := o.data().Sample(judgeSamples, 0)
-	judge, err := refit.NewJudge(ctx, []*onnxio.Model{s.Model}, []float64{1}, some, refit.JudgeOptions{Threads: o.Align.Threads, Batch: o.Align.Batch})
+func (o Options) curves(ctx context.Context, s *align.Subject, free []*coupling.Space, evidence map[*coupling.Space]*align.Evidence, held *engine.Data) (map[*coupling.Space][]float64, error) {
+	judge, err := refit.NewJudge(ctx, []*onnxio.Model{s.Model}, []float64{1}, held, refit.JudgeOptions{Threads: o.Align.Threads, Batch: o.Align.Batch})
 	if err != nil {
 		return nil, err
 	}

@@ -35,6 +35,8 @@ type baseline struct {
 	was map[*coupling.Space]*coupling.Space
 	// seen is what allocation learnt from the data; nil before.
 	seen *observed
+	// taken is the kind of candidate that was best at the first attempt at a size.
+	taken Kind
 }
 
 // A place is a weight axis on which spaces are first made. Spaces that share one

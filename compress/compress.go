@@ -23,8 +23,9 @@ type Options struct {
 	Keep float64
 	// MACs is the share of multiply-accumulates that may remain, Params of
 	// parameters, in (0, 1]. With data, widths are allocated by measured error
-	// for cost saved; without, or if Uniform is set, every space keeps an equal
-	// share of its channels.
+	// for cost saved, unless an equal share of every space, or widths halfway
+	// between, serve held-out samples better; without, or if Uniform is set, every
+	// space keeps an equal share of its channels.
 	MACs, Params float64
 	// Size is the most bytes that the model may occupy in its file and external
 	// data. Widths are allocated as for Params.
@@ -127,6 +128,12 @@ type Report struct {
 	Spaces []Space `json:"spaces"`
 	// Lossless tells what was removed first; nil where that was off.
 	Lossless *lossless.Report `json:"lossless,omitempty"`
+	// Candidates are the ways to meet the budget that were compared; none where
+	// there was only one.
+	Candidates []Candidate `json:"candidates,omitempty"`
+	// Blind is set where channels were merged by their weights in spite of data,
+	// since these were too few to serve better.
+	Blind bool `json:"blind,omitempty"`
 	// Search tells how MaxDrop was met; nil under other budgets.
 	Search *Search `json:"search,omitempty"`
 	// Refit tells about every refitted operator; nil without a refit.
@@ -211,8 +218,8 @@ func (o Options) model(ctx context.Context, s *align.Subject, folded int) (*onnx
 	report := o.base.report()
 	report.Folded = folded
 	chosen := &allocation{widths: o.widths(s.Analysis, ratio)}
-	if o.fits() && o.Keep == 0 && !o.Uniform {
-		if chosen, err = o.allocate(ctx, s); err != nil {
+	if o.fits() {
+		if chosen, err = o.choose(ctx, s, ratio, report); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -228,16 +235,7 @@ func (o Options) model(ctx context.Context, s *align.Subject, folded int) (*onnx
 		report.describe(s.Analysis, o, nil, nil)
 		return o.base.written(s.Model, report)
 	}
-	var plan *align.Result
-	if o.fits() {
-		plan, err = align.Select(ctx, s, chosen.widths, chosen.evidence, o.selection())
-	} else {
-		plan, err = align.Merge(ctx, s, chosen.widths, o.Align)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	out, err := o.finish(ctx, s, plan, report)
+	out, err := o.make(ctx, s, chosen, report)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -261,8 +259,9 @@ func (o Options) selection() align.Options {
 	return a
 }
 
-// finish carries the plan out, and refits if there are data.
-func (o Options) finish(ctx context.Context, s *align.Subject, plan *align.Result, report *Report) (*onnxio.Model, error) {
+// finish carries the plan out, and where there are data refits, if that is wanted,
+// and distils, unless there is a single sample.
+func (o Options) finish(ctx context.Context, s *align.Subject, plan *align.Result, fits bool, report *Report) (*onnxio.Model, error) {
 	out, err := align.Edit(s, plan.Maps)
 	if err != nil {
 		return nil, err
@@ -271,6 +270,9 @@ func (o Options) finish(ctx context.Context, s *align.Subject, plan *align.Resul
 	if !o.fits() || report.After == sizeOf(s.Analysis, nil) {
 		return out, nil
 	}
+	if !fits && o.data().Len() < 2 {
+		o.Tune = min(o.Tune, 0) - 1
+	}
 	fit, held := o.data(), (*engine.Data)(nil)
 	epochs := o.epochs(report)
 	if epochs > 0 {
@@ -278,9 +280,11 @@ func (o Options) finish(ctx context.Context, s *align.Subject, plan *align.Resul
 	}
 	plan.Maps = plan.Maps.Made()
 	sources := []refit.Source{{Subject: s, Share: 1, Maps: plan.Maps}}
-	out, report.Refit, err = refit.Refit(ctx, out, sources, refit.Options{
-		Data: fit, Threads: o.Align.Threads, Batch: o.Align.Batch, Progress: o.progress("refit"),
-	})
+	if fits {
+		out, report.Refit, err = refit.Refit(ctx, out, sources, refit.Options{
+			Data: fit, Threads: o.Align.Threads, Batch: o.Align.Batch, Progress: o.progress("refit"),
+		})
+	}
 	if err != nil || epochs == 0 {
 		return out, err
 	}
@@ -346,7 +350,7 @@ func Into(ctx context.Context, wide, narrow *onnxio.Model, o Options) (*onnxio.M
 	if err != nil {
 		return nil, nil, err
 	}
-	out, err := o.finish(ctx, subjects[0], plan, report)
+	out, err := o.finish(ctx, subjects[0], plan, true, report)
 	if err != nil {
 		return nil, nil, err
 	}

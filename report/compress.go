@@ -79,6 +79,7 @@ func (r *Compression) Print(w io.Writer) {
 		t.print(w)
 		fmt.Fprintln(w)
 	}
+	printCandidates(w, r.Candidates)
 	printSearch(w, r.Search)
 	printRefit(w, r.Refit)
 	printTune(w, r.Tune)
@@ -189,6 +190,23 @@ func some(n int) string {
 		return ""
 	}
 	return grouped(int64(n))
+}
+
+// printCandidates says which ways to meet the budget were compared.
+func printCandidates(w io.Writer, all []compress.Candidate) {
+	if len(all) == 0 {
+		return
+	}
+	t := newTable("<widths", "MACs", "params", "divergence", "<")
+	for _, c := range all {
+		note := ""
+		if c.Taken {
+			note = "taken"
+		}
+		t.add(string(c.Name), count(c.Size.MACs), count(c.Size.Params), fmt.Sprintf("%.4f", c.Divergence), note)
+	}
+	t.print(w)
+	fmt.Fprintf(w, "divergence: from the original's predictions on held-out samples and variants, after a quick fit\n\n")
 }
 
 // printSearch says what was tried to find the cheapest model.

@@ -214,6 +214,10 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 		return in(path, err)
 	}
 	r := &report.Compression{Model: path, Into: f.into, DryRun: f.output.dryRun, Alone: f.alone, Alignment: b.report(), Before: before, Report: done}
+	if done.Blind {
+		r.Alignment = report.Alignment{By: string(align.Weights)}
+		a.warn("%s: %d of its samples are too few to choose channels by or to fit layers to: channels are merged by their weights; a few hundred make a better model", f.align.data.path, b.fit.Len())
+	}
 	if f.output.dryRun {
 		r.After = report.Size{Params: done.After.Params, MACs: done.After.MACs, OpenDims: done.After.Open}
 	} else {
