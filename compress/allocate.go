@@ -153,7 +153,7 @@ const (
 )
 
 // probes are the shares of its channels at which a space is tried.
-var probes = []float64{0.75, 0.5, 0.25}
+var probes = []float64{0.75, 0.5}
 
 // curves estimates, for every space that can be observed and every number of
 // channels it may keep, how far the model's predictions move (refit.Judge).
