@@ -8,7 +8,7 @@ import (
 )
 
 // cast returns v in another element type, v itself where nothing has to be done. Numbers that a narrower integer type
-// cannot hold are an error; fractions are cut off.
+// cannot hold are an error, and so are fractions where integers are wanted.
 func cast(v *Value, t DType) (*Value, error) {
 	if t == v.Type || t == onnxpb.TensorProto_UNDEFINED {
 		return v, nil
@@ -27,10 +27,21 @@ func cast(v *Value, t DType) (*Value, error) {
 	case to == kindFloat64:
 		out.F64 = v.Float64()
 	default:
+		for _, x := range v.Float64() {
+			if x != math.Trunc(x) || math.IsInf(x, 0) {
+				return nil, fmt.Errorf("%g is not an integer, and the model takes %v%s", x, t, integersFor[t])
+			}
+		}
 		out.I64 = convert[int64](v.Float64())
 		return out, inRange(out)
 	}
 	return out, nil
+}
+
+// integersFor says what a model mostly takes integers of a type for.
+var integersFor = map[DType]string{
+	onnxpb.TensorProto_UINT8: " (pixels of 0…255: if these are pixels of 0…1, multiply them by 255)",
+	onnxpb.TensorProto_INT64: " (numbers of words, for instance)", onnxpb.TensorProto_INT32: " (numbers of words, for instance)",
 }
 
 func convert[To, From float32 | float64 | int64 | int](v []From) []To {

@@ -34,6 +34,7 @@ type Data struct {
 	left     map[string]string // arrays that are not columns: name to reason
 	labels   []int             // one per sample, or nil
 	classes  []string          // names of the classes of an image folder
+	rows     []int             // where in the file the rows of the columns were; nil: in the same place
 	order    []int             // the samples of this subset, as indices into the columns
 	complete bool              // a sample is a whole set of inputs, batch axis and all
 	expected [][]*Value        // recorded outputs of each sample, if complete

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -40,6 +41,32 @@ func (d *Data) For(inputs []IOInfo) (*Feed, error) {
 		f.slots = append(f.slots, slot{in, b})
 	}
 	return f, f.fixBatch()
+}
+
+// finite refuses NaN and infinite numbers: they would be all that is left of every mean. A mask of zeros and −∞, which is
+// added to scores, is what it should be.
+func (d *Data) finite(v *Value, samples []int) error {
+	bad, mask := -1, true
+	look := func(i int, x float64) {
+		if bad < 0 && (math.IsNaN(x) || math.IsInf(x, 0)) {
+			bad = i
+		}
+		mask = mask && (x == 0 || math.IsInf(x, -1))
+	}
+	for i, x := range v.F32 {
+		look(i, float64(x))
+	}
+	for i, x := range v.F64 {
+		look(i, x)
+	}
+	if bad < 0 || mask {
+		return nil
+	}
+	sample := samples[bad*len(samples)/max(v.Len(), 1)]
+	if d.rows != nil {
+		sample = d.rows[sample]
+	}
+	return fmt.Errorf("sample %d, counted from 0, has %g in it: --data has to be finite numbers", sample, v.Float64()[bad])
 }
 
 // column finds the column for input i of n.
@@ -111,6 +138,9 @@ func (f *Feed) Batch(from, n, size int) (map[string]*Value, error) {
 	for _, s := range f.slots {
 		v, err := s.read(samples)
 		if err != nil {
+			return nil, fmt.Errorf("%s: input %q: %w", f.data.name, s.in.Name, err)
+		}
+		if err := f.data.finite(v, samples); err != nil {
 			return nil, fmt.Errorf("%s: input %q: %w", f.data.name, s.in.Name, err)
 		}
 		v.Name = s.in.Name

@@ -87,7 +87,7 @@ func openNPY(path string, o DataOptions) (*Data, error) {
 		return nil, err
 	}
 	a.title = strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
-	return &Data{columns: []column{a}, order: s.samples(a.dims[0])}, nil
+	return &Data{columns: []column{a}, rows: s.rows, order: s.samples(a.dims[0])}, nil
 }
 
 // openNPZ reads the arrays that are samples: those as long as the labels, or without labels as the longest, and those
@@ -142,7 +142,7 @@ func openNPZ(path string, o DataOptions) (*Data, error) {
 	if !slices.ContainsFunc(d.columns, func(c column) bool { return len(c.(*array).dims) > 0 }) {
 		return nil, errors.New("no array of samples in it")
 	}
-	d.order = s.samples(n)
+	d.rows, d.order = s.rows, s.samples(n)
 	return d, nil
 }
 
@@ -254,6 +254,11 @@ func (h header) readFrom(z *zip.ReadCloser, key string, rows []int, limit int64)
 	a, err := h.read(r, rows, limit)
 	if err != nil {
 		return nil, err
+	}
+	if rows == nil { // the checksum is compared at the end
+		if _, err := io.Copy(io.Discard, r); err != nil {
+			return nil, err
+		}
 	}
 	a.title = key
 	return a, nil

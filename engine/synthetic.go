@@ -71,7 +71,7 @@ func Synthetic(m *onnxio.Model, o SyntheticOptions) (*Data, error) {
 			}
 		}
 		if in.Type != 0 && !isFloat(in.Type) {
-			limit, known := meaning(g, in.Name)
+			limit, known := meaning(g, in.Name, false)
 			if !known || kindOf(in.Type) != kindInt || limit == 0 && in.Type == onnxpb.TensorProto_UINT8 { // pixels
 				return nil, fmt.Errorf("input %s cannot be made up: what its integers stand for is not known", in)
 			}

@@ -37,8 +37,8 @@ func (c *tokens) bind(in IOInfo, _ Preprocess) (binding, error) {
 
 // meaning tells what the integers of an input are for: indices below a limit,
 // where they pick rows of a table, or (limit 0) marks of what counts, where they
-// become real numbers or conditions. known is false where they are neither.
-func meaning(g *onnxio.Graph, input string) (limit int64, known bool) {
+// become real numbers or conditions. known is false where they are neither. whole: parts of the input do not count.
+func meaning(g *onnxio.Graph, input string, whole bool) (limit int64, known bool) {
 	seen := map[string]bool{input: true}
 	marks := false
 	for queue := []string{input}; len(queue) > 0; queue = queue[1:] {
@@ -54,7 +54,11 @@ func meaning(g *onnxio.Graph, input string) (limit int64, known bool) {
 					}
 					continue
 				}
-			case "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Expand", "Tile":
+			case "Slice":
+				if whole {
+					continue
+				}
+			case "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Expand", "Tile":
 			case "Cast":
 				to := onnxpb.TensorProto_DataType(onnxio.AttrInt(c.Node, "to", 0))
 				if isFloat(to) || to == onnxpb.TensorProto_BOOL {

@@ -120,6 +120,18 @@ type basis struct {
 	synthetic bool
 }
 
+// given returns the samples of the user's own that are worked with; nil if there
+// are none.
+func (b basis) given() *engine.Data {
+	switch {
+	case b.synthetic:
+		return nil
+	case b.fit != nil:
+		return b.fit
+	}
+	return b.align.Data
+}
+
 // options opens the data and onnxruntime, where they are asked for. hold, which
 // may be nil, takes samples aside. Without data, or where none can be made up
 // since there is no onnxruntime, channels are compared by weights, and the user is

@@ -163,6 +163,9 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	if err != nil {
 		return err
 	}
+	if err := f.align.data.examine(ctx, a, models[0], b.given(), true); err != nil {
+		return err
+	}
 	_, bytes := models[0].Size()
 	epochs, tooLarge := f.align.epochsOn(b, bytes)
 	if tooLarge && !f.alone && !f.output.dryRun {

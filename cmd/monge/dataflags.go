@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/onnxio"
 )
 
 // dataFlags say which data set is used and how.
@@ -109,6 +111,32 @@ func (d *dataFlags) open(a *app) (*engine.Data, error) {
 		a.warn("%s", r)
 	}
 	return data, nil
+}
+
+// fewSamples are too few to be fitted on without a word.
+const fewSamples = 32
+
+// examine warns of what seems to be wrong with data that a model is fitted or, if
+// not fit, judged on. They may be nil.
+func (d *dataFlags) examine(ctx context.Context, a *app, m *onnxio.Model, data *engine.Data, fit bool) error {
+	if data == nil {
+		return nil
+	}
+	remarks, err := engine.Examine(ctx, m, data, a.threads)
+	if err != nil {
+		return err
+	}
+	if n := data.Len(); fit && n < fewSamples {
+		samples := "samples"
+		if n == 1 {
+			samples = "sample"
+		}
+		a.warn("%s: %d %s to fit on; --data with a few hundred makes a better model, --data none does without", data.Name(), n, samples)
+	}
+	for _, r := range remarks {
+		a.warn("%s", r)
+	}
+	return nil
 }
 
 // sound leaves out, with a warning, what of a data set cannot be read. All of it is

@@ -88,6 +88,9 @@ func (a *app) evalData(ctx context.Context, models []*onnxio.Model, f *evalFlags
 	if data, err = f.data.sound(a, data); err != nil {
 		return nil, err
 	}
+	if err := f.data.examine(ctx, a, models[0], data, false); err != nil {
+		return nil, err
+	}
 	r.Data, r.Samples = f.data.path, data.Len()
 	progress, clear := a.progress()
 	defer clear()

@@ -107,6 +107,9 @@ func (a *app) fuse(ctx context.Context, paths []string, f *fuseFlags) error {
 	if err != nil {
 		return err
 	}
+	if err := f.align.data.examine(ctx, a, models[0], b.given(), true); err != nil {
+		return err
+	}
 	progress, clear := a.progress()
 	defer clear()
 	cleaned := make([]*lossless.Report, len(models))
