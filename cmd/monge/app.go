@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/progress"
 	"github.com/monge-ml/monge/report"
 )
 
@@ -18,8 +19,9 @@ import (
 // by a method of it.
 type app struct {
 	stdout, stderr io.Writer
-	terminal       bool // stderr is one
-	columns        int  // of the terminal that stdout is; 0 where it is none
+	terminal       bool              // stderr is one
+	columns        int               // of the terminal that stdout is; 0 where it is none
+	display        *progress.Display // of progress, on stderr; nil for none
 	// runtime opens onnxruntime, or says why it cannot.
 	runtime func() (engine.Library, error)
 	version string
@@ -110,7 +112,10 @@ func (a *app) warn(format string, args ...any) {
 }
 
 // say prints a line for a person.
-func (a *app) say(line string) { fmt.Fprintln(a.stderr, "monge: "+line) }
+func (a *app) say(line string) {
+	a.display.Pause()
+	fmt.Fprintln(a.stderr, "monge: "+line)
+}
 
 // said returns all warnings and notes, for the JSON. It is not nil.
 func (a *app) said() []string { return append(append([]string{}, a.warnings...), a.notes...) }

@@ -1,41 +1,41 @@
 package main
 
 import (
-	"time"
+	"cmp"
+	"os"
+	"strings"
 
-	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"github.com/monge-ml/monge/internal/progress"
 )
 
 // A watcher is told what is being done, and how much of how much is done.
 type watcher func(stage string, done, total int)
 
-// progress returns a watcher that draws a bar on the terminal, nil where nobody
-// looks, and a function that removes the bar.
+// progress returns a watcher that shows how far the command is, nil where that is
+// not wanted, and a function that removes what is shown.
 func (a *app) progress() (w watcher, clear func()) {
-	if !a.terminal || a.quiet || a.json {
+	if a.display == nil || a.quiet || a.json && !a.terminal {
 		return nil, func() {}
 	}
-	var bar *progressbar.ProgressBar
-	var name string
-	last, of := 0, 0
-	clear = func() {
-		if bar != nil {
-			_ = bar.Clear() // decoration: an error here is none of the user's business
-			bar = nil
-		}
-	}
-	return func(stage string, done, total int) {
-		if total <= 0 {
-			total = -1 // a spinner
-		}
-		if bar == nil || stage != name || total != of || done < last {
-			clear()
-			bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(a.stderr), progressbar.OptionSetDescription(stage),
-				progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionShowCount(), progressbar.OptionClearOnFinish())
-		}
-		name, last, of = stage, done, total
-		_ = bar.Set(done)
-	}, clear
+	return func(name string, done, total int) {
+		a.display.Update(stageName(name), done, total)
+	}, a.display.Close
+}
+
+// stageNames says in words what the packages call their stages.
+var stageNames = map[string]string{
+	"select": "choosing channels", "allocate": "allocating widths", "refit": "refitting layers", "measure": "measuring",
+	"tune": "distilling", "distil": "distilling", "lossless": "removing what does not matter",
+}
+
+// stageName is a stage in words; where it is one of several attempts, that stands
+// before it.
+func stageName(name string) string {
+	at := strings.LastIndex(name, ": ") + 1
+	attempt, stage := name[:at], strings.TrimSpace(name[at:])
+	return strings.TrimSpace(attempt + " " + cmp.Or(stageNames[stage], stage))
 }
 
 // stage is a watcher for one stage; nil if w is.
@@ -44,4 +44,13 @@ func stage(w watcher, name string) func(done, total int) {
 		return nil
 	}
 	return func(done, total int) { w(name, done, total) }
+}
+
+// newDisplay shows progress on a file: a line that is drawn over if it is a
+// terminal that can do that, else plain lines.
+func newDisplay(f *os.File) *progress.Display {
+	if term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
+		return progress.OnTerminal(f, func() int { return columns(f) })
+	}
+	return progress.Plain(f)
 }
