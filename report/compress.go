@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/monge-ml/monge/compress"
+	"github.com/monge-ml/monge/internal/screen"
 	"github.com/monge-ml/monge/lossless"
 	"github.com/monge-ml/monge/refit"
 	"github.com/monge-ml/monge/tune"
@@ -86,7 +87,7 @@ func (r *Compression) Print(w io.Writer) {
 	r.printVerdict(w)
 	fmt.Fprintln(w)
 	if r.Alone && r.Output != "" {
-		fmt.Fprintf(w, "%s written %s\n", r.Output, r.Cost.text())
+		fmt.Fprintf(w, "%s written %s\n", screen.Name(r.Output), r.Cost.text())
 		return
 	}
 	printEnd(w, r.Output, r.Alignment, r.Folded, r.Cost)
@@ -116,9 +117,9 @@ func (r *Compression) printVerdict(w io.Writer) {
 	t.print(w)
 	switch {
 	case e.HeldOut:
-		fmt.Fprintf(w, "judged on %s of %s that nothing else was done with\n", plural(e.Samples, "sample"), e.Data)
+		fmt.Fprintf(w, "judged on %s of %s that nothing else was done with\n", plural(e.Samples, "sample"), screen.Name(e.Data))
 	case e.Data != "":
-		fmt.Fprintf(w, "judged on %s of %s\n", plural(e.Samples, "sample"), e.Data)
+		fmt.Fprintf(w, "judged on %s of %s\n", plural(e.Samples, "sample"), screen.Name(e.Data))
 	case r.Output != "" && !r.Alone:
 		fmt.Fprintln(w, "what it costs in accuracy was not measured: --eval-data takes samples for that")
 	}
@@ -178,7 +179,7 @@ func printLossless(w io.Writer, r *lossless.Report, alone bool) {
 	}
 	if alone {
 		for _, l := range r.Left {
-			fmt.Fprintf(w, "left in %s: %s, %s\n", l.Space, plural(l.Channels, "channel"), l.Reason)
+			fmt.Fprintf(w, "left in %s: %s, %s\n", screen.Name(l.Space), plural(l.Channels, "channel"), l.Reason)
 		}
 	}
 	fmt.Fprintln(w)
@@ -241,7 +242,7 @@ func printEnd(w io.Writer, output string, a Alignment, folded int, c Cost) {
 		parts = append(parts, plural(folded, "BatchNormalization")+" folded into the layers before")
 	}
 	fmt.Fprintln(w, strings.Join(parts, "; "))
-	fmt.Fprintf(w, "%s written %s\n", output, c.text())
+	fmt.Fprintf(w, "%s written %s\n", screen.Name(output), c.text())
 }
 
 // printTune says what a distillation brought.

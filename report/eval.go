@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/screen"
 )
 
 // An Evaluation compares models on one data set.
@@ -85,7 +86,7 @@ func (r *Evaluation) Print(w io.Writer) {
 	t.print(w)
 	fmt.Fprintln(w)
 	if r.Data != "" {
-		fmt.Fprintf(w, "%s of %s\n", plural(r.Samples, "sample"), r.Data)
+		fmt.Fprintf(w, "%s of %s\n", plural(r.Samples, "sample"), screen.Name(r.Data))
 	}
 	if compared {
 		fmt.Fprintln(w, "agreement, cosine, max diff: with the first model, the worst of the outputs")

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/monge-ml/monge/fuse"
+	"github.com/monge-ml/monge/internal/screen"
 	"github.com/monge-ml/monge/lossless"
 )
 
@@ -35,7 +36,7 @@ type Parent struct {
 func (r *Fusion) Print(w io.Writer) {
 	for _, m := range r.Models {
 		if m.Lossless != nil && m.Lossless.Changed() {
-			fmt.Fprintln(w, m.Model)
+			fmt.Fprintln(w, screen.Name(m.Model))
 		}
 		printLossless(w, m.Lossless, false)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/screen"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -38,7 +39,7 @@ type Value struct {
 }
 
 func (v Value) String() string {
-	return fmt.Sprintf("%s %s %s", v.Name, v.Type, shape(v.Dims, v.DimNames))
+	return screen.Name(fmt.Sprintf("%s %s %s", v.Name, v.Type, shape(v.Dims, v.DimNames)))
 }
 
 // A Layer is a linear operator.
@@ -182,8 +183,8 @@ func elements(dims []int64) int64 {
 
 // Print writes the inspection for a person.
 func (r *Inspection) Print(w io.Writer) {
-	fmt.Fprintln(w, r.Model)
-	fmt.Fprintf(w, "  made by   %s; IR version %d, opset %s\n", or(r.Producer, "unknown"), r.IRVersion, r.opsets())
+	fmt.Fprintln(w, screen.Name(r.Model))
+	fmt.Fprintf(w, "  made by   %s; IR version %d, opset %s\n", screen.Name(or(r.Producer, "unknown")), r.IRVersion, r.opsets())
 	for i, v := range r.Inputs {
 		fmt.Fprintf(w, "  %-8s  %v\n", first(i, "inputs"), v)
 	}
@@ -204,7 +205,7 @@ func (r *Inspection) Print(w io.Writer) {
 	fmt.Fprintf(w, "  can be narrowed: %d of %s, with %s of the layers' parameters\n", narrowable, plural(len(r.Spaces), "space"), percent(r.NarrowableShare))
 
 	fmt.Fprintln(w)
-	t := newTable("<layer", "<operator", "<weight", "<shape", "params", "MACs", "<followed by")
+	t := newTable("<layer", "<operator", "<weight", "=shape", "params", "MACs", "<followed by")
 	for _, l := range r.Layers {
 		dims := ""
 		if l.Weight != "" {

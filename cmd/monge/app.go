@@ -12,6 +12,7 @@ import (
 
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/internal/progress"
+	"github.com/monge-ml/monge/internal/screen"
 	"github.com/monge-ml/monge/report"
 )
 
@@ -114,7 +115,7 @@ func (a *app) warn(format string, args ...any) {
 // say prints a line for a person.
 func (a *app) say(line string) {
 	a.display.Pause()
-	fmt.Fprintln(a.stderr, "monge: "+line)
+	fmt.Fprintln(a.stderr, "monge: "+screen.Escape(line))
 }
 
 // said returns all warnings and notes, for the JSON. It is not nil.
@@ -138,7 +139,11 @@ func (a *app) show(r printer) error {
 	if a.json {
 		return report.JSON(a.stdout, r)
 	}
-	r.Print(a.stdout)
+	w := screen.NewWriter(a.stdout, a.columns)
+	r.Print(w)
+	if w.Shortened {
+		fmt.Fprintln(w, "…: cut to fit the terminal; names are whole in a file or pipe, and with --json")
+	}
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/monge-ml/monge/internal/near"
+	"github.com/monge-ml/monge/internal/screen"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -108,8 +109,10 @@ func running(f func(cmd *cobra.Command, args []string) error) func(*cobra.Comman
 
 func isUsage(err error) bool { return !errors.As(err, new(failure)) }
 
-// oneLine puts an error on one line.
-func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+// oneLine puts an error on one line, in which no name can move the cursor.
+func oneLine(err error) string {
+	return screen.Escape(strings.Join(strings.Fields(err.Error()), " "))
+}
 
 // in names the file an error is about, unless it does so itself.
 func in(file string, err error) error {
