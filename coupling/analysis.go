@@ -171,7 +171,11 @@ func (an *analyzer) run() error {
 		an.define(tp.GetName(), v)
 	}
 	for _, vi := range g.Inputs() {
-		an.define(vi.GetName(), an.declared(vi, fmt.Sprintf("graph input %q", vi.GetName())))
+		v := an.declared(vi, fmt.Sprintf("graph input %q", vi.GetName()))
+		for _, a := range v.axes {
+			a.anchor()
+		}
+		an.define(vi.GetName(), v)
 	}
 	for _, n := range g.Nodes {
 		if err := an.node(n); err != nil {
@@ -182,6 +186,7 @@ func (an *analyzer) run() error {
 		if v := an.values[vi.GetName()]; v != nil {
 			for _, a := range v.axes {
 				a.freeze(fmt.Sprintf("graph output %q", vi.GetName()))
+				a.anchor()
 			}
 			for _, a := range v.follows {
 				a.stiffen(fmt.Sprintf("graph output %q is made of its size", vi.GetName()))
@@ -375,7 +380,13 @@ func (c *call) apply() ([]*value, error) {
 func (an *analyzer) described(name string) *value {
 	for _, vi := range an.graph.Proto.GetValueInfo() {
 		if vi.GetName() == name {
-			return an.declared(vi, "only its declared shape is known")
+			v := an.declared(vi, "only its declared shape is known")
+			for _, a := range v.axes {
+				if a.Size() >= 0 { // whatever made it may be in any order
+					a.find().atom.common = false
+				}
+			}
+			return v
 		}
 	}
 	for _, vi := range an.graph.Outputs() {

@@ -38,6 +38,7 @@ const (
 // atomInfo is what is known of an atom besides its size.
 type atomInfo struct {
 	frozen  string // why the atom may not change; "" while it may
+	common  bool   // its positions mean the same in every model of the architecture
 	rigid   string // why its size must stay; "" while it need not
 	mixed   string // which operator takes statistics over it; "" while none does
 	open    bool   // its size is given for the analysis (InputShapes): when the model runs it may be another
@@ -332,6 +333,25 @@ func (a *Axis) blend(reason string) {
 		}
 		return true
 	})
+}
+
+// anchor says that the positions of the axis mean the same in every model of the
+// architecture: what goes in and out, kernel taps, positions that operators make.
+func (a *Axis) anchor() {
+	a.eachAtom(func(x *Axis) bool {
+		x.atom.common = true
+		return true
+	})
+}
+
+// anchored reports whether the positions of the axis mean the same everywhere.
+func (a *Axis) anchored() bool {
+	common := true
+	a.eachAtom(func(x *Axis) bool {
+		common = x.atom.common || x.size == 1
+		return common
+	})
+	return common
 }
 
 func (a *Axis) flag(f Flags) {

@@ -122,6 +122,13 @@ func (c *call) freeze(v *value, why string) {
 	}
 }
 
+// cut makes an axis out of positions of another one.
+func (c *call) cut(a *Axis, size int) *Axis {
+	x := c.an.sys.frozen(size, "made by "+c.label())
+	x.atom.common = a.anchored()
+	return x
+}
+
 // freezeAxis freezes one axis on account of this node.
 func (c *call) freezeAxis(a *Axis, why string) { a.freeze(c.label() + " " + why) }
 
@@ -264,7 +271,7 @@ func (c *call) has(v *value, rank, channels int) bool {
 		if k == 1 {
 			size = channels
 		}
-		v.axes = append(v.axes, c.an.sys.frozen(size, c.label()+" reads it, and its shape is not known"))
+		v.axes = append(v.axes, c.an.sys.loose(size, c.label()+" reads it, and its shape is not known"))
 	}
 	return true
 }
@@ -641,6 +648,7 @@ func (c *call) letter(t *Axis, live, weights []place, out bool, mix byte, acts F
 			note(i, Private)
 		}
 		t.freeze("private to " + c.label())
+		t.anchor()
 	default:
 		c.freezeAxis(t, "makes it")
 	}

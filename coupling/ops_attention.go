@@ -206,6 +206,7 @@ func rotary(c *call) ([]*value, error) {
 		dims = in
 	}
 	c.freezeAxis(dims, "rotates pairs of it")
+	dims.anchor() // which angle turns which pair is no matter of training
 	for _, v := range c.in[1:] {
 		c.freeze(v, "rotates by it")
 	}

@@ -46,7 +46,7 @@ func expand(c *call) ([]*value, error) {
 			}
 		case a != nil && a.Size() < 0: // one or many: only running it can tell
 			c.freezeAxis(a, "may repeat it")
-			o.axes[k] = c.an.sys.frozen(-1, "made by "+c.label())
+			o.axes[k] = c.cut(a, -1)
 		case e.size != nil:
 			o.axes[k] = e.size
 		case e.known && e.v >= 0:
@@ -89,7 +89,7 @@ func tile(c *call) ([]*value, error) {
 			o.axes[k] = e.size
 		case !e.known:
 			c.freezeAxis(x.axes[k], "repeats it as often as is known only at run time")
-			o.axes[k] = c.an.sys.frozen(-1, "made by "+c.label())
+			o.axes[k] = c.cut(x.axes[k], -1)
 		case r == 1:
 		case r < 0 || r > maxSize:
 			return nil, fmt.Errorf("%s: repeats an axis %d times", c.label(), r)

@@ -325,7 +325,7 @@ func pad(c *call) ([]*value, error) {
 				size = max(-1, n+int(before)+int(after))
 			}
 			c.freezeAxis(a, "pads it")
-			o.axes[k] = c.an.sys.frozen(size, "made by "+c.label())
+			o.axes[k] = c.cut(a, size)
 			continue
 		}
 		var parts []*Axis
@@ -401,7 +401,7 @@ func slice(c *call) ([]*value, error) {
 				continue
 			}
 			c.freezeAxis(a, "slices it")
-			o.axes[k] = c.an.sys.frozen(-1, "made by "+c.label())
+			o.axes[k] = c.cut(a, -1)
 			continue
 		}
 		lo, hi := sliceBounds(starts[i], ends[i], step, int64(n))
@@ -414,7 +414,7 @@ func slice(c *call) ([]*value, error) {
 			}
 		case step != 1 || count == 0 || a.allFrozen():
 			c.freezeAxis(a, "slices it")
-			o.axes[k] = c.an.sys.frozen(int(count), "made by "+c.label())
+			o.axes[k] = c.cut(a, int(count))
 		default:
 			var left, mid *Axis
 			var err error
@@ -427,7 +427,7 @@ func slice(c *call) ([]*value, error) {
 			}
 			if err != nil {
 				c.freezeAxis(a, "slices it where it has no boundary")
-				o.axes[k] = c.an.sys.frozen(int(count), "made by "+c.label())
+				o.axes[k] = c.cut(a, int(count))
 				continue
 			}
 			from[i] = ShapeElem{}
@@ -469,7 +469,7 @@ func (c *call) sliceUnknown(x *value) ([]*value, error) {
 			continue
 		}
 		c.freezeAxis(a, "slices it at bounds known only at run time")
-		o.axes = append(o.axes, c.an.sys.frozen(-1, "made by "+c.label()))
+		o.axes = append(o.axes, c.cut(a, -1))
 	}
 	return []*value{o}, nil
 }
@@ -569,7 +569,7 @@ func split(c *call) ([]*value, error) {
 			if i < len(sizes) {
 				n = int(sizes[i])
 			}
-			o.axes[axis] = c.an.sys.frozen(n, "made by "+c.label())
+			o.axes[axis] = c.cut(a, n)
 		}
 		return outs, nil
 	}
@@ -644,7 +644,7 @@ func resize(c *call) ([]*value, error) {
 			continue
 		}
 		c.freezeAxis(x.axes[k], "resizes it")
-		o.axes[k] = c.an.sys.frozen(to, "made by "+c.label())
+		o.axes[k] = c.cut(x.axes[k], to)
 		o.axes[k].atom.open = x.axes[k].open()
 		ref.Elems = append(ref.Elems, ShapeElem{Value: int64(to)})
 	}

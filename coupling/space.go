@@ -359,6 +359,25 @@ func (p *products) outdone(s *Space, free map[*Space]bool) bool {
 	return false
 }
 
+// Unaligned says of an atom why its positions may mean different things in two
+// models of one architecture though no space moves them: something that Monge
+// cannot follow reads or makes it. It is "" for the channels of spaces that may
+// change, and for what means the same everywhere: inputs and outputs of the model,
+// kernel taps, positions.
+func (a *Analysis) Unaligned(atom *Axis) string {
+	atom = atom.find()
+	s := a.spaceOf[atom]
+	switch {
+	case atom.atom.common || atom.size == 1 || s != nil && !s.Frozen:
+		return ""
+	case atom.atom.frozen != "":
+		return atom.atom.frozen
+	case s != nil:
+		return s.Reason
+	}
+	return ""
+}
+
 // IndexOf is the space whose channels each have channels of this one: the heads
 // of their dimensions. It is nil for a space of one group, and where groups are
 // no channels.
@@ -507,6 +526,7 @@ func (an *analyzer) judge(a *Analysis, atom *Axis, us []Use) {
 	}
 	if !produced {
 		atom.freeze("no weight produces it")
+		atom.anchor()
 	}
 }
 

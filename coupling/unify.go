@@ -29,9 +29,17 @@ func (s *system) atom(size int) *Axis {
 	return &Axis{kind: kindAtom, size: size, id: s.next, atom: &atomInfo{}}
 }
 
+// loose makes a frozen atom whose positions may mean anything.
+func (s *system) loose(size int, reason string) *Axis {
+	a := s.frozen(size, reason)
+	a.atom.common = false
+	return a
+}
+
 func (s *system) frozen(size int, reason string) *Axis {
 	a := s.atom(size)
 	a.atom.frozen = reason
+	a.atom.common = size >= 0 // nothing that is learnt makes it
 	return a
 }
 
@@ -141,6 +149,7 @@ func (atom *Axis) bind(t *Axis) {
 		if x.atom.mixed == "" {
 			x.atom.mixed = info.mixed
 		}
+		x.atom.common = x.atom.common || info.common
 		x.atom.open = x.atom.open || info.open
 		x.atom.flags |= info.flags
 		for _, g := range info.indexed {

@@ -88,7 +88,10 @@ type Report struct {
 	Whole  int     `json:"whole,omitempty"`
 	Folded int     `json:"folded_batchnorms"`
 	Spaces []Space `json:"spaces"`
-	Sweeps int     `json:"sweeps"` // passes over all spaces, the most any model needed
+	// Kept lists the weights that are not averaged but those of Onto, since an axis
+	// of theirs could not be aligned.
+	Kept   []Kept `json:"kept,omitempty"`
+	Sweeps int    `json:"sweeps"` // passes over all spaces, the most any model needed
 	// Contribution is the share of the result's channels that each model gave
 	// (union), or its weight (ot).
 	Contribution []float64 `json:"contribution"`
@@ -162,6 +165,17 @@ func Models(ctx context.Context, models []*onnxio.Model, o Options) (*onnxio.Mod
 		return nil, report, nil
 	}
 	f.votes = shares
+	if method == Auto && f.loose() {
+		// Channels of all models cannot compete where it is not known which is which.
+		if _, _, err := f.transport(ctx, shares, f.report(OT, shares)); err != nil {
+			return nil, nil, err
+		}
+		for _, apart := range f.apart {
+			if len(apart) > 0 {
+				method = OT
+			}
+		}
+	}
 	if method == Auto || (o.Weights == nil && f.fits()) {
 		return f.choose(ctx, method)
 	}
@@ -198,9 +212,11 @@ type fusion struct {
 	subjects []*align.Subject
 	pairs    []*align.Pairing // of each model with onto; nil for onto itself
 	folded   int
-	plans    []*align.Result         // of transport, by model, once they are made
-	votes    []float64               // the models' shares in what the result shall predict
-	widths   map[*coupling.Space]int // of the result, by onto's spaces
+	// apart are, by model, the atoms of onto whose channels could not be aligned.
+	apart  map[*align.Subject]map[*coupling.Axis]bool
+	plans  []*align.Result         // of transport, by model, once they are made
+	votes  []float64               // the models' shares in what the result shall predict
+	widths map[*coupling.Space]int // of the result, by onto's spaces
 }
 
 // fits reports whether operators are refitted.
@@ -363,7 +379,12 @@ func (f *fusion) make(ctx context.Context, how recipe, data *engine.Data) (*onnx
 			for a, b := range p.Tensors {
 				back[b] = a
 			}
-			src.Tensor = func(child string) string { return back[child] }
+			src.Tensor = func(child string) string {
+				if f.strays(s, child) {
+					return "" // onto's weights stay as they are
+				}
+				return back[child]
+			}
 		}
 		sources = append(sources, src)
 	}
@@ -372,6 +393,14 @@ func (f *fusion) make(ctx context.Context, how recipe, data *engine.Data) (*onnx
 		Progress: func(done, total int) { f.progress("refit", done, total) },
 	})
 	return child, sources, report, err
+}
+
+// strays reports whether an axis of one of onto's activations could not be
+// aligned with that of a model.
+func (f *fusion) strays(s *align.Subject, tensor string) bool {
+	return slices.ContainsFunc(f.target().Analysis.Activations[tensor], func(a *coupling.Axis) bool {
+		return slices.ContainsFunc(a.Atoms(), func(x *coupling.Axis) bool { return f.apart[s][x] })
+	})
 }
 
 func (f *fusion) progress(stage string, done, total int) {
@@ -443,8 +472,19 @@ func (f *fusion) transport(ctx context.Context, shares []float64, report *Report
 			}
 		}
 	}
+	sum.inPlace, sum.byWeights = f.o.Align.By == align.Unaligned, f.o.Align.By != align.Activations
 	out, err := sum.model()
+	f.note(sum, report)
 	return out, maps, err
+}
+
+// note keeps what an average could not align.
+func (f *fusion) note(sum *average, report *Report) {
+	report.Kept = sum.kept
+	f.apart = map[*align.Subject]map[*coupling.Axis]bool{}
+	for _, p := range sum.parts {
+		f.apart[p.subject] = p.apart
+	}
 }
 
 // spaces lists onto's spaces in the order of the report.
@@ -521,6 +561,7 @@ func (f *fusion) union(ctx context.Context, how recipe, data *engine.Data, repor
 	}
 	report.Contribution = given
 	out, err := sum.model()
+	f.note(sum, report)
 	return out, maps, err
 }
 
@@ -573,13 +614,23 @@ type average struct {
 	// model gives some and shares do not count.
 	whole align.Maps
 	parts []part
+	// inPlace says that channels shall be averaged as they stand, aligned or not;
+	// byWeights that they were compared by their weights.
+	inPlace, byWeights bool
+	// kept are the weights that no part, or not every part, enters.
+	kept []Kept
 }
 
 type part struct {
+	subject *align.Subject
 	model   *onnxio.Model
 	moved   *align.Moved
 	sources map[string]string
 	share   float64
+	// out are the target's weights that it does not enter, apart the atoms whose
+	// channels are in another order there, for all that is known.
+	out   map[string]bool
+	apart map[*coupling.Axis]bool
 }
 
 func newAverage(target *align.Subject, m *onnxio.Model, share float64, whole align.Maps) (*average, error) {
@@ -597,7 +648,7 @@ func (a *average) add(s *align.Subject, maps align.Maps, pair *align.Pairing, sh
 	if err != nil {
 		return err
 	}
-	a.parts = append(a.parts, part{s.Model, moved, pair.Sources, share})
+	a.parts = append(a.parts, part{subject: s, model: s.Model, moved: moved, sources: pair.Sources, share: share})
 	return nil
 }
 
@@ -622,8 +673,11 @@ func (a *average) made(w *coupling.Weight) bool {
 // model carries out the sum, weight by weight. Weights without a counterpart
 // (constants that are no part of the architecture) stay the target's.
 func (a *average) model() (*onnxio.Model, error) {
+	if err := a.keep(); err != nil {
+		return nil, err
+	}
 	for name, w := range a.target.Analysis.Weights {
-		if _, ok := a.parts[0].sources[name]; !ok {
+		if _, ok := a.parts[0].sources[name]; !ok || len(a.entering(name)) == 0 {
 			continue
 		}
 		share := func(s float64) float64 { return s }
@@ -651,15 +705,19 @@ const largeWeight, largePart = 16 << 20, 1 << 20
 // sum is the weighted sum of the target's tensor of a name and those of the parts.
 func (a *average) sum(name string, share func(float64) float64) (*onnxio.Tensor, error) {
 	large := a.target.Analysis.Weights[name].Len() >= largeWeight
-	moved, err := a.moved(name, !large)
+	parts := a.entering(name)
+	moved, err := a.moved(name, parts, !large)
 	if err != nil {
 		return nil, err
 	}
 	terms := make([]term, 1+len(moved))
 	for i, t := range moved {
-		terms[1+i] = term{t, share(a.parts[i].share)}
+		terms[1+i] = term{t, share(parts[i].share)}
 	}
 	terms[0].share = share(a.share)
+	if len(parts) < len(a.parts) { // the shares are those of all models
+		rescale(terms)
+	}
 	tp := a.graph.Constant(name)
 	if large && tp.GetDataType() == int32(onnxio.Float) && !slices.ContainsFunc(moved, func(t *onnxio.Tensor) bool { return t.Type != onnxio.Float }) {
 		return a.sumByParts(tp, terms, largePart)
@@ -668,6 +726,26 @@ func (a *average) sum(name string, share func(float64) float64) (*onnxio.Tensor,
 		return nil, err
 	}
 	return total(terms)
+}
+
+// entering lists the parts whose weight enters the sum for the target's.
+func (a *average) entering(name string) []part {
+	return slices.DeleteFunc(slices.Clone(a.parts), func(p part) bool { return p.out[name] })
+}
+
+// rescale makes the shares sum to one. Where no model that is left has a share
+// the target has it.
+func rescale(terms []term) {
+	sum := 0.0
+	for _, t := range terms {
+		sum += t.share
+	}
+	for i := range terms {
+		if sum == 0 {
+			terms[0].share, sum = 1, 1
+		}
+		terms[i].share /= sum
+	}
 }
 
 // sumByParts is total for large weights. The first term's tensor is read size
@@ -699,11 +777,11 @@ func (a *average) sumByParts(tp *onnxpb.TensorProto, terms []term, size int) (*o
 	return out, nil
 }
 
-// moved returns the parts' tensors for the target's of a name.
-func (a *average) moved(name string, atOnce bool) ([]*onnxio.Tensor, error) {
-	out, errs := make([]*onnxio.Tensor, len(a.parts)), make([]error, len(a.parts))
+// moved returns the tensors of parts for the target's of a name.
+func (a *average) moved(name string, parts []part, atOnce bool) ([]*onnxio.Tensor, error) {
+	out, errs := make([]*onnxio.Tensor, len(parts)), make([]error, len(parts))
 	var wait sync.WaitGroup
-	for i, p := range a.parts {
+	for i, p := range parts {
 		src, ok := p.sources[name]
 		if !ok {
 			return nil, fmt.Errorf("weight %q has no counterpart in %q", name, p.model.Path)
@@ -717,7 +795,7 @@ func (a *average) moved(name string, atOnce bool) ([]*onnxio.Tensor, error) {
 	}
 	wait.Wait()
 	want := elements(a.graph.Constant(name).Dims)
-	for i, p := range a.parts {
+	for i, p := range parts {
 		if errs[i] != nil {
 			return nil, errs[i]
 		}

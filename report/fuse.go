@@ -57,6 +57,7 @@ func (r *Fusion) Print(w io.Writer) {
 	t.print(w)
 	fmt.Fprintln(w)
 
+	r.printKept(w)
 	r.printMethod(w)
 	printTune(w, r.Tune)
 	t = newTable("<model", "weight", "params", "MACs", "size", "<")
@@ -78,6 +79,25 @@ func (r *Fusion) Print(w io.Writer) {
 	}
 	fmt.Fprintln(w)
 	printEnd(w, r.Output, r.Alignment, r.Folded, r.Cost)
+}
+
+// mostKept bounds the weights that are named; --json lists all.
+const mostKept = 12
+
+// printKept lists the weights that were not averaged.
+func (r *Fusion) printKept(w io.Writer) {
+	if len(r.Kept) == 0 {
+		return
+	}
+	t := newTable("<not averaged", "<why: which channels correspond is not known")
+	for _, k := range r.Kept[:min(mostKept, len(r.Kept))] {
+		t.add(k.Tensor, k.Reason)
+	}
+	t.print(w)
+	if more := len(r.Kept) - mostKept; more > 0 {
+		fmt.Fprintf(w, "and %d more (--json lists them)\n", more)
+	}
+	fmt.Fprintf(w, "these weights are those of model %d; --align none averages them as they stand\n\n", r.Onto)
 }
 
 // printMethod says what was tried and how much came from each model.

@@ -1,0 +1,308 @@
+package fuse
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
+
+// A Kept weight is that of the model that the others were fused onto, since it
+// could not be told which channels of the others correspond.
+type Kept struct {
+	Tensor string `json:"tensor"`
+	Reason string `json:"reason"`
+}
+
+// unaligned returns why the channels along a weight's axes need not correspond to
+// those of a part's weight, and the atoms, of the target, that this is about.
+func (a *average) unaligned(w *coupling.Weight, p part) (reason string, atoms []*coupling.Axis) {
+	note := func(atom *coupling.Axis, why string) {
+		if why != "" {
+			reason = cmp.Or(reason, why)
+			atoms = append(atoms, atom)
+		}
+	}
+	theirs := p.subject.Analysis.Weights[p.sources[w.Name]]
+	for k, axis := range w.Axes {
+		mine := axis.Atoms()
+		for _, x := range mine {
+			note(x, a.target.Analysis.Unaligned(x))
+		}
+		if theirs == nil || reason != "" {
+			continue
+		}
+		for _, x := range theirs.Axes[k].Atoms() {
+			note(mine[0], p.subject.Analysis.Unaligned(x))
+		}
+	}
+	return reason, atoms
+}
+
+// keep finds the weights of parts that stay out of the sum, since an axis of
+// theirs is not aligned and the weights do not show that it need not be.
+func (a *average) keep() error {
+	reasons := map[string]string{}
+	for i := range a.parts {
+		p := &a.parts[i]
+		p.out, p.apart = map[string]bool{}, map[*coupling.Axis]bool{}
+		alike := map[*coupling.Axis]bool{}
+		for name, w := range a.target.Analysis.Weights {
+			if _, ok := p.sources[name]; !ok || a.inPlace || a.made(w) {
+				continue
+			}
+			reason, atoms := a.unaligned(w, *p)
+			for _, x := range atoms {
+				if _, known := alike[x]; !known {
+					var err error
+					if alike[x], err = a.alike(x, *p); err != nil {
+						return err
+					}
+				}
+				if !alike[x] {
+					p.out[name], p.apart[x], reasons[name] = true, true, reason
+				}
+			}
+		}
+	}
+	for i := range a.parts {
+		a.spread(&a.parts[i], reasons)
+	}
+	inner, err := a.bodies()
+	if err != nil {
+		return err
+	}
+	for name, why := range inner {
+		reasons[name] = cmp.Or(reasons[name], why)
+	}
+	for name, why := range reasons {
+		a.kept = append(a.kept, Kept{name, why})
+	}
+	slices.SortFunc(a.kept, func(x, y Kept) int { return cmp.Compare(x.Tensor, y.Tensor) })
+	return nil
+}
+
+// spread finds the spaces whose plan was made by nothing but weights that read
+// channels which are not aligned: such a plan means nothing, and what the space
+// runs along stays out as well.
+func (a *average) spread(p *part, reasons map[string]string) {
+	if len(p.apart) == 0 || !a.byWeights {
+		return
+	}
+	analysis := a.target.Analysis
+	for more := true; more; {
+		more = false
+		for _, s := range analysis.Spaces {
+			if s.Frozen || p.apart[s.Pieces[0]] || slices.ContainsFunc(s.Producers(), func(u coupling.Use) bool { return !p.reads(analysis, u) }) {
+				continue
+			}
+			more = true
+			for _, x := range s.Pieces {
+				p.apart[x.Canonical()] = true
+			}
+			for _, u := range s.Uses {
+				if _, ok := p.sources[u.Tensor]; ok {
+					p.out[u.Tensor] = true
+					reasons[u.Tensor] = cmp.Or(reasons[u.Tensor], fmt.Sprintf("what %q is made of is not aligned", s.Name))
+				}
+			}
+		}
+	}
+}
+
+// reads reports whether a weight reads channels that are not aligned.
+func (p *part) reads(a *coupling.Analysis, u coupling.Use) bool {
+	for k, axis := range a.Weights[u.Tensor].Axes {
+		if k != u.Axis && slices.ContainsFunc(axis.Atoms(), func(x *coupling.Axis) bool { return p.apart[x] }) {
+			return true
+		}
+	}
+	return false
+}
+
+// loose reports whether some axis of a weight of onto's is not aligned by what is
+// known of the graph.
+func (f *fusion) loose() bool {
+	a := f.target().Analysis
+	for _, w := range a.Weights {
+		for _, axis := range w.Axes {
+			if slices.ContainsFunc(axis.Atoms(), func(x *coupling.Axis) bool { return a.Unaligned(x) != "" }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// alike reports whether the weights themselves show that the channels of an atom
+// are in the same order in a part: those of a fine-tuned copy are. One weight
+// that tells the channels apart is enough, for two orders never agree by chance.
+func (a *average) alike(x *coupling.Axis, p part) (bool, error) {
+	for name, w := range a.target.Analysis.Weights {
+		src, ok := p.sources[name]
+		if !ok {
+			continue
+		}
+		for k, axis := range w.Axes {
+			if !axis.Holds(x) || axis.Factors()[0] != x { // the outer factor, or all of the axis
+				continue
+			}
+			mine, err := a.out.Tensor(a.graph.Constant(name))
+			if err != nil {
+				return false, err
+			}
+			theirs, err := p.moved.Tensor(src)
+			if err != nil {
+				return false, err
+			}
+			if mine.Len() == theirs.Len() && inPlace(channelsOf(mine, k, x.Size()), channelsOf(theirs, k, x.Size())) {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
+// testified bounds the channels, and the numbers of each, that two models are
+// compared by.
+const testified, perChannel = 128, 4096
+
+// channelsOf returns the numbers of each of n channels along an axis of a tensor,
+// or of some spread over all where there are many.
+func channelsOf(t *onnxio.Tensor, axis, n int) [][]float64 {
+	data, inner := t.Float64(), 1
+	for _, d := range t.Dims[axis:] {
+		inner *= d
+	}
+	block, outer := inner/n, len(data)/inner
+	every, step := (n+testified-1)/testified, (block*outer+perChannel-1)/perChannel
+	var out [][]float64
+	for c := 0; c < n; c += every {
+		var v []float64
+		for i := 0; i < block*outer; i += step {
+			v = append(v, data[i/block*inner+c*block+i%block])
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+// inPlace reports whether the channels of two models correspond in the order
+// they stand in: nearly each is nearest to the one in its own place, at less than
+// half the squared distance that any two have in the mean. Of fewer than four
+// channels the order could agree by chance, so that they must be nearly the same.
+func inPlace(a, b [][]float64) bool {
+	n := len(a)
+	own, all, nearest := 0.0, 0.0, 0
+	for i, x := range a {
+		least, at := math.Inf(1), 0.0
+		for j, y := range b {
+			d := 0.0
+			for k := range x {
+				d += (x[k] - y[k]) * (x[k] - y[k])
+			}
+			if i == j {
+				at = d
+				continue
+			}
+			all += d / float64(n-1)
+			least = min(least, d)
+		}
+		own += at
+		if at < least {
+			nearest++
+		}
+	}
+	limit := 0.5
+	if n < 4 {
+		limit = 0.1
+	}
+	return n > 1 && own <= limit*all && float64(nearest) >= 0.95*float64(n)
+}
+
+// bodies lists the floating-point weights inside of nodes' bodies that are not
+// part of the analysis, and of functions, in which the models differ.
+func (a *average) bodies() (map[string]string, error) {
+	out := map[string]string{}
+	mine := inside(a.out, a.graph)
+	for _, p := range a.parts {
+		theirs := inside(p.subject.Model, p.subject.Graph)
+		for i, b := range mine {
+			if i < len(theirs) {
+				x, err := a.out.Tensor(b.tensor)
+				if err != nil {
+					return nil, err
+				}
+				y, err := p.subject.Model.Tensor(theirs[i].tensor)
+				if err != nil {
+					return nil, err
+				}
+				if bytes.Equal(x.Proto().GetRawData(), y.Proto().GetRawData()) {
+					continue
+				}
+			}
+			out[b.name] = b.where
+		}
+	}
+	return out, nil
+}
+
+// A body weight is stored in a node's body or a function.
+type bodyWeight struct {
+	name, where string
+	tensor      *onnxpb.TensorProto
+}
+
+// inside lists the floating-point weights of more than one element that are
+// stored in bodies and functions which a graph does not hold.
+func inside(m *onnxio.Model, g *onnxio.Graph) []bodyWeight {
+	var out []bodyWeight
+	note := func(name, where string, t *onnxpb.TensorProto) {
+		if isFloat(t) && elements(t.Dims) > 1 && g.Constant(name) == nil {
+			out = append(out, bodyWeight{name, where, t})
+		}
+	}
+	var graph func(where string, g *onnxpb.GraphProto)
+	nodes := func(where string, list []*onnxpb.NodeProto) {
+		for _, n := range list {
+			for _, at := range n.Attribute {
+				if at.T != nil && n.GetOpType() == "Constant" && where != "" {
+					note(n.GetOutput()[0], where, at.T)
+				}
+				in := "it stands in the body of " + onnxio.Label(n)
+				if at.G != nil {
+					graph(in, at.G)
+				}
+				for _, sub := range at.Graphs {
+					graph(in, sub)
+				}
+			}
+		}
+	}
+	graph = func(where string, g *onnxpb.GraphProto) {
+		for _, t := range g.GetInitializer() {
+			if where != "" {
+				note(t.GetName(), where, t)
+			}
+		}
+		nodes(where, g.GetNode())
+	}
+	graph("", m.Proto.GetGraph())
+	for _, f := range m.Proto.GetFunctions() {
+		nodes(fmt.Sprintf("it stands in function %q", f.GetName()), f.GetNode())
+	}
+	return out
+}
+
+func isFloat(t *onnxpb.TensorProto) bool {
+	switch onnxpb.TensorProto_DataType(t.GetDataType()) {
+	case onnxio.Float, onnxio.Double, onnxio.Float16, onnxio.BFloat16:
+		return true
+	}
+	return false
+}
