@@ -149,9 +149,10 @@ func (a *average) alike(x *coupling.Axis, p part) (bool, error) {
 			continue
 		}
 		for k, axis := range w.Axes {
-			if !axis.Holds(x) || axis.Factors()[0] != x { // the outer factor, or all of the axis
+			if !axis.Holds(x) {
 				continue
 			}
+			at := placesOf(axis, x)
 			mine, err := a.out.Tensor(a.graph.Constant(name))
 			if err != nil {
 				return false, err
@@ -160,7 +161,7 @@ func (a *average) alike(x *coupling.Axis, p part) (bool, error) {
 			if err != nil {
 				return false, err
 			}
-			if mine.Len() == theirs.Len() && inPlace(channelsOf(mine, k, x.Size()), channelsOf(theirs, k, x.Size())) {
+			if mine.Len() == theirs.Len() && inPlace(channelsOf(mine, k, at), channelsOf(theirs, k, at)) {
 				return true, nil
 			}
 		}
@@ -172,20 +173,41 @@ func (a *average) alike(x *coupling.Axis, p part) (bool, error) {
 // compared by.
 const testified, perChannel = 128, 4096
 
-// channelsOf returns the numbers of each of n channels along an axis of a tensor,
-// or of some spread over all where there are many.
-func channelsOf(t *onnxio.Tensor, axis, n int) [][]float64 {
+// placesOf lists for every channel of an atom its positions along an axis.
+func placesOf(axis, atom *coupling.Axis) [][]int {
+	out := make([][]int, atom.Size())
+	for i, coords := range coupling.Widths(nil).Coordinates(axis) {
+		for _, c := range coords {
+			if c.Atom == atom {
+				out[c.Index] = append(out[c.Index], i)
+			}
+		}
+	}
+	return out
+}
+
+// channelsOf returns the numbers of the channels that stand in the given places
+// along an axis of a tensor, or of some spread over all where there are many.
+func channelsOf(t *onnxio.Tensor, axis int, places [][]int) [][]float64 {
 	data, inner := t.Float64(), 1
-	for _, d := range t.Dims[axis:] {
+	for _, d := range t.Dims[axis+1:] {
 		inner *= d
 	}
-	block, outer := inner/n, len(data)/inner
-	every, step := (n+testified-1)/testified, (block*outer+perChannel-1)/perChannel
+	row := inner * t.Dims[axis]
+	every, step := (len(places)+testified-1)/testified, 1+len(data)/len(places)/perChannel
 	var out [][]float64
-	for c := 0; c < n; c += every {
+	for c := 0; c < len(places); c += every {
 		var v []float64
-		for i := 0; i < block*outer; i += step {
-			v = append(v, data[i/block*inner+c*block+i%block])
+		seen := 0
+		for from := 0; from < len(data); from += row {
+			for _, p := range places[c] {
+				for _, x := range data[from+p*inner:][:inner] {
+					if seen%step == 0 {
+						v = append(v, x)
+					}
+					seen++
+				}
+			}
 		}
 		out = append(out, v)
 	}
