@@ -216,6 +216,11 @@ type measured struct {
 // has reports whether a space was observed.
 func (m *measured) has(s *coupling.Space) bool { return m != nil && m.taps[s] != nil }
 
+// own says nothing: activations inside a space show it as well.
+func (m *measured) own(*coupling.Space, []*coupling.Space, *ot.Cost) (told bool, err error) {
+	return false, nil
+}
+
 // costs returns, for every group of a space, the summed costs over its taps. They
 // are made anew at every call: those of all spaces together would be large.
 func (m *measured) costs(s *coupling.Space) (costs, error) {

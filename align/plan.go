@@ -3,6 +3,7 @@ package align
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"runtime/debug"
@@ -118,11 +119,19 @@ func (p *planner) plan(s *coupling.Space, from costSource) error {
 		return p.solve(s, mine)
 	}
 	heads := ot.NewCost(s.Width, p.pair.Spaces[s].Width, nil)
+	told, err := from.own(s, inner, heads)
+	if err != nil {
+		return err
+	}
 	for _, in := range inner {
 		table, err := from.costs(in)
+		if errors.Is(err, errUntold) {
+			continue // in the order of spaces that are planned later
+		}
 		if err != nil {
 			return err
 		}
+		told = true
 		var failed error
 		table.each(func(g, h int, c *ot.Cost) {
 			a, b, err := p.masses(in, p.pair.Spaces[in], g, h)
@@ -139,6 +148,9 @@ func (p *planner) plan(s *coupling.Space, from costSource) error {
 		if failed != nil {
 			return failed
 		}
+	}
+	if !told {
+		return fmt.Errorf("space %q: %w", s.Name, errUntold)
 	}
 	return p.solve(s, []ot.Costs{heads})
 }
@@ -267,8 +279,8 @@ func (p *planner) known(s *coupling.Space) bool {
 			}
 		}
 	}
-	return len(inner) == 0 && slices.ContainsFunc(p.src.evidence(s), func(uses []coupling.Use) bool {
-		return p.ready(groupsOf(s), uses[0]) || p.beside(s, uses[0]) != nil
+	return slices.ContainsFunc(p.src.evidence(s), func(uses []coupling.Use) bool {
+		return p.alone(s, inner, uses[0]) || len(inner) == 0 && p.beside(s, uses[0]) != nil
 	})
 }
 
@@ -327,7 +339,13 @@ type costSource interface {
 	// narrow gives those of a space of one group in single precision: of 8,192
 	// channels they take 256 MB.
 	narrow(s *coupling.Space) (*ot.Cost32, error)
+	// own adds what is known of a space alone, without those inside it, and reports
+	// whether that is anything.
+	own(s *coupling.Space, inner []*coupling.Space, c *ot.Cost) (told bool, err error)
 }
+
+// errUntold says that there is nothing yet by which channels could be compared.
+var errUntold = errors.New("no weight makes it that can be compared")
 
 // byWeights compares channels by the weights of all producers whose inputs have been moved.
 type byWeights struct{ *planner }
@@ -353,6 +371,34 @@ func (p byWeights) narrow(s *coupling.Space) (*ot.Cost32, error) {
 		}
 	})
 	return c, err
+}
+
+// own compares by the producers that make a space without what is inside it: the
+// channels in front of a depthwise multiplier.
+func (p byWeights) own(s *coupling.Space, inner []*coupling.Space, c *ot.Cost) (told bool, err error) {
+	d := p.pair.Spaces[s]
+	for _, y := range p.dst.evidence(d) {
+		x, y, err := p.counterparts(s, y)
+		if err != nil {
+			return told, err
+		}
+		if !p.alone(s, inner, x[0]) {
+			continue
+		}
+		x, y = p.usable(groupsOf(s), x, y)
+		told = true
+		if err := p.compare(groupsOf(s), groupsOf(d), x, y, func(x, y reading) { addFeatureCost(c.Data, x.groups[0], y.groups[0], p.o.Cost) }); err != nil {
+			return told, err
+		}
+	}
+	return told, nil
+}
+
+// alone reports whether a weight makes a space without what is inside it, and
+// reads nothing that has no plan yet.
+func (p *planner) alone(s *coupling.Space, inner []*coupling.Space, u coupling.Use) bool {
+	axis := p.src.Analysis.Weights[u.Tensor].Axes[u.Axis]
+	return p.ready(groupsOf(s), u) && !slices.ContainsFunc(inner, func(in *coupling.Space) bool { return slices.ContainsFunc(in.Pieces, axis.Holds) })
 }
 
 // producers calls f with what each pair of producers whose inputs have been moved
@@ -391,7 +437,7 @@ func (p *planner) producers(s *coupling.Space, f func(x, y reading), inner func(
 		used++
 	}
 	if used == 0 {
-		return fmt.Errorf("space %q: no weight makes it that can be compared", s.Name)
+		return fmt.Errorf("space %q: %w", s.Name, errUntold)
 	}
 	return nil
 }

@@ -181,3 +181,30 @@ func unfollowed(t *testing.T) map[string]*onnxio.Model {
 	delete(out, "If") // its branches are followed without data
 	return out
 }
+
+// The channels in front of depthwise multipliers, and what these make of each, are
+// found in any order.
+func TestPermutedMultipliers(t *testing.T) {
+	m, err := onnxtest.Parse(`
+		x: N 3 6 6
+		a = Conv(x, w0[8 3 3 3], b0[8]) pads=1,1,1,1
+		b = Relu(a)
+		c = Conv(b, w1[16 1 3 3]) group=8
+		d = Relu(c)
+		e = Conv(d, w2[48 1 3 3], b2[48]) group=16
+		f = Relu(e)
+		y = Conv(f, w3[5 48 1 1])`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, _, err := fuse.Models(context.Background(), []*onnxio.Model{permuted(t, m), m}, fuse.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := modeltest.Floats(t, out)
+	for w, v := range modeltest.Floats(t, m) {
+		if diff := modeltest.MaxDiff(t, v, got[w]); diff > 1e-5 {
+			t.Errorf("weight %q differs by %g", w, diff)
+		}
+	}
+}
