@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
@@ -64,12 +65,90 @@ func (a *array) bind(in IOInfo, p Preprocess) (binding, error) {
 		}}, nil
 	}
 	if err := fits(in, a.dims, 1); err != nil {
+		if b, ok := a.bindTurned(in, p); ok {
+			return b, nil
+		}
 		return binding{}, err
 	}
 	return binding{read: func(samples []int) (*Value, error) {
 		dims := append([]int{len(samples)}, a.dims[1:]...)
 		return a.value(a.gather(samples), dims, in, p)
 	}}, nil
+}
+
+// bindTurned matches images whose channels are another axis than the input's, or that lack the axis of a single channel.
+func (a *array) bindTurned(in IOInfo, p Preprocess) (binding, bool) {
+	if len(in.Dims) != 4 {
+		return binding{}, false
+	}
+	if len(a.dims) == 3 {
+		for _, axis := range []int{1, 3} {
+			b := *a
+			if b.dims = slices.Insert(slices.Clone(a.dims), axis, 1); in.Dims[axis] == 1 && fits(in, b.dims, 1) == nil {
+				out, err := b.bind(in, p)
+				out.note = fmt.Sprintf("array %q %s has no axis of channels: it is fed as %s", a.title, dimString(a.dims), dimString(b.dims))
+				return out, err == nil
+			}
+		}
+		return binding{}, false
+	}
+	for _, order := range [][]int{{0, 3, 1, 2}, {0, 2, 3, 1}} {
+		to := make([]int, len(order))
+		for k, from := range order {
+			if from >= len(a.dims) {
+				return binding{}, false
+			}
+			to[k] = a.dims[from]
+		}
+		channels := a.dims[3]
+		if order[1] != 3 {
+			channels = a.dims[1]
+		}
+		if channels != 1 && channels != 3 && channels != 4 || fits(in, to, 1) != nil {
+			continue
+		}
+		return binding{
+			note: fmt.Sprintf("array %q %s has its channels elsewhere than input %q %s: it is turned to %s", a.title, dimString(a.dims), in.Name, in.shape(), dimString(to)),
+			read: func(samples []int) (*Value, error) {
+				v, err := a.value(a.gather(samples), append([]int{len(samples)}, a.dims[1:]...), in, p)
+				if err != nil {
+					return nil, err
+				}
+				return turned(v, order), nil
+			},
+		}, true
+	}
+	return binding{}, false
+}
+
+// turned returns a value of rank 4 with its axes in another order.
+func turned(v *Value, order []int) *Value {
+	out := &Value{Name: v.Name, Type: v.Type, Dims: make([]int, 4)}
+	strides := []int{v.Dims[1] * v.Dims[2] * v.Dims[3], v.Dims[2] * v.Dims[3], v.Dims[3], 1}
+	var step [4]int
+	for k, from := range order {
+		out.Dims[k], step[k] = v.Dims[from], strides[from]
+	}
+	at := make([]int, 0, v.Len())
+	for n := range out.Dims[0] {
+		for i := range out.Dims[1] {
+			for j := range out.Dims[2] {
+				for k := range out.Dims[3] {
+					at = append(at, n*step[0]+i*step[1]+j*step[2]+k*step[3])
+				}
+			}
+		}
+	}
+	if v.F32 != nil {
+		out.F32 = pick(v.F32, at)
+	}
+	if v.F64 != nil {
+		out.F64 = pick(v.F64, at)
+	}
+	if v.I64 != nil {
+		out.I64 = pick(v.I64, at)
+	}
+	return out
 }
 
 func (a *array) value(raw []byte, dims []int, in IOInfo, p Preprocess) (*Value, error) {
@@ -86,9 +165,25 @@ func fits(in IOInfo, dims []int, axis int) error {
 		ok = in.Dims[k] < 0 || int(in.Dims[k]) == dims[k]
 	}
 	if !ok {
-		return fmt.Errorf("shape %s does not fit input %q %s", dimString(dims), in.Name, in.shape())
+		hint := ""
+		if have, want := count(dims[min(1, len(dims)):]), sizeOf(in.Dims[min(1, len(in.Dims)):]); have == want && axis > 0 {
+			hint = ": reshape the array, it has the right number of elements"
+		}
+		return fmt.Errorf("shape %s does not fit input %q %s%s", dimString(dims), in.Name, in.shape(), hint)
 	}
 	return nil
+}
+
+// sizeOf is the number of elements of an input; 0 or less where a size is free.
+func sizeOf(dims []int64) int {
+	n := int64(1)
+	for _, d := range dims {
+		if d < 0 {
+			return -1
+		}
+		n *= d
+	}
+	return int(n)
 }
 
 // decode makes a value of raw little-endian elements: preprocessed if the target is a floating-point type, then cast.

@@ -33,6 +33,7 @@ type Data struct {
 	columns  []column
 	left     map[string]string // arrays that are not columns: name to reason
 	labels   []int             // one per sample, or nil
+	labelled column            // the array of labels, where it is not called labels
 	classes  []string          // names of the classes of an image folder
 	rows     []int             // where in the file the rows of the columns were; nil: in the same place
 	order    []int             // the samples of this subset, as indices into the columns
@@ -55,6 +56,8 @@ type binding struct {
 	// whole: each sample is a complete value of the input, to be run alone. Otherwise samples are stacked along a new
 	// first axis.
 	whole bool
+	// note says what was done to make the column fit; "" if nothing was.
+	note string
 	// read returns the value for some samples: one if whole.
 	read func(samples []int) (*Value, error)
 }
@@ -62,9 +65,10 @@ type binding struct {
 // OpenData opens a data set. path is one of
 //
 //   - an .npz file: arrays named like the model's inputs, first axis the sample, and optionally `labels` (integers, one
-//     per sample). A single array besides labels feeds a model with a single input, whatever its name. An array with one
+//     per sample; or label, y, target and the like). A single array besides labels feeds a model with a single input, whatever its name. An array with one
 //     axis more than its input holds complete inputs, which are run one by one; an array without axes is fed as it is
-//     with every batch.
+//     with every batch. Images whose channels are another axis than the model's are turned, and get the axis of a single
+//     channel that they lack.
 //   - an .npy file: one array for a model with a single input.
 //   - a folder with a file input_0.pb, or with folders that have one (test_data_set_0, ...): onnxruntime's test data. Each
 //     folder is one sample with all its inputs, in the model's order.

@@ -34,7 +34,7 @@ func Examine(ctx context.Context, m *onnxio.Model, d *Data, threads int) ([]stri
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", nameOf(m), err)
 	}
-	remarks := d.repeated()
+	remarks := append(feed.remarks(), d.repeated()...)
 	for i, in := range inputs {
 		c, err := d.column(i, in, len(inputs))
 		if err != nil {

@@ -76,6 +76,9 @@ func (d *Data) column(i int, in IOInfo, n int) (column, error) {
 			return c, nil
 		}
 	}
+	if d.labelled != nil && d.labelled.name() == in.Name {
+		return d.labelled, nil
+	}
 	switch {
 	case d.complete:
 		// Test data is matched by position, as its file names say.
@@ -94,6 +97,17 @@ func (d *Data) column(i int, in IOInfo, n int) (column, error) {
 		names = append(names, fmt.Sprintf("%q", c.name()))
 	}
 	return nil, fmt.Errorf("no array %q for input %s (arrays: %v)", in.Name, in, names)
+}
+
+// remarks says what was made to fit.
+func (f *Feed) remarks() []string {
+	var list []string
+	for _, s := range f.slots {
+		if s.note != "" {
+			list = append(list, fmt.Sprintf("%s: %s", f.data.name, s.note))
+		}
+	}
+	return list
 }
 
 // fixBatch finds the batch size that the inputs force.

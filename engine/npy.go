@@ -20,8 +20,25 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// labelsName is the array of an .npz file that holds the classes.
+// labelsName is the array of an .npz file that holds the classes; otherNames are what else it is called.
 const labelsName = "labels"
+
+var otherNames = []string{"label", "y", "targets", "target", "y_test", "y_train", "classes"}
+
+// labelsIn returns the name of the array that holds the classes: labels, or an array of another usual name that is nothing
+// but integers, one per sample, beside others that are. "" if there is none.
+func labelsIn(headers map[string]header, n int) string {
+	if _, ok := headers[labelsName]; ok {
+		return labelsName
+	}
+	for _, name := range otherNames {
+		h, ok := headers[name]
+		if ok && len(headers) > 1 && len(h.dims) > 0 && h.dims[0] == n && count(h.dims) == n && kindOf(h.typ) == kindInt {
+			return name
+		}
+	}
+	return ""
+}
 
 // maxHeader bounds the header of an array, in bytes. NumPy writes 128.
 const maxHeader = 1 << 16
@@ -119,6 +136,7 @@ func openNPZ(path string, o DataOptions) (*Data, error) {
 	n := rowsOf(headers)
 	d := &Data{left: map[string]string{}}
 	s := choose(n, o)
+	labels := labelsIn(headers, n)
 	for _, key := range slices.Sorted(maps.Keys(headers)) {
 		h := headers[key]
 		switch {
@@ -133,10 +151,16 @@ func openNPZ(path string, o DataOptions) (*Data, error) {
 		if err != nil {
 			return nil, fmt.Errorf("array %q: %w", key, err)
 		}
-		if key != labelsName {
+		if key != labels {
 			d.columns = append(d.columns, a)
-		} else if d.labels, err = labelsOf(a); err != nil {
+			continue
+		}
+		if d.labels, err = labelsOf(a); err != nil {
 			return nil, fmt.Errorf("array %q: %w", key, err)
+		}
+		if key != labelsName {
+			d.labelled = a // a model may have an input of that name
+			d.remarks = append(d.remarks, fmt.Sprintf("%s: array %q is taken for the labels", path, key))
 		}
 	}
 	if !slices.ContainsFunc(d.columns, func(c column) bool { return len(c.(*array).dims) > 0 }) {

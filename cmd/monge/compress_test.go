@@ -305,3 +305,38 @@ func TestMessyFolder(t *testing.T) {
 		t.Errorf("the folder above: exit code %d: %s", r.code, r.stderr)
 	}
 }
+
+// What seems to be wrong with the data is said on stderr, a line each, and in the
+// JSON; with the right flags nothing is.
+func TestDataWarnings(t *testing.T) {
+	enginetest.Require(t)
+	calib := []string{"--data", modeltest.Dir("mnist_calib.npz"), "--no-latency"}
+	for _, c := range []struct {
+		args []string
+		want []string
+	}{
+		{with(calib, "eval", model("cnn_a"), "--limit", "40"), []string{"--scale 1/255"}},
+		{with(calib, "eval", model("vit_a"), "--limit", "40"), []string{"--scale 1/255"}},
+		{with(calib, "eval", model("resnet_a"), "--limit", "40", "--mean", "0.13", "--std", "0.3"), []string{"--scale 1/255"}},
+		{with(calib, "eval", model("resnet_a"), "--limit", "40", "--preset", "mnist"), nil},
+		{with(calib, "compress", model("mlp_a"), "-o", out(t), "--keep", "0.5", "--tune", "0", "--limit", "40"), []string{"--scale 1/255"}},
+		{with(calib, "compress", model("mlp_a"), "-o", out(t), "--keep", "0.5", "--tune", "0", "--limit", "9", "--preset", "mnist"), []string{"9 samples to fit on; --data with"}},
+		{with(calib, "compress", model("mlp_a"), "-o", out(t), "--keep", "0.5", "--tune", "0", "--limit", "1", "--preset", "mnist"), []string{"1 sample to fit on"}},
+		{with(calib, "compress", model("mlp_a"), "-o", out(t), "--keep", "0.5", "--tune", "0", "--preset", "mnist"), nil},
+	} {
+		r := run(t, append(c.args, "--json")...)
+		var got struct{ Warnings []string }
+		if err := json.Unmarshal([]byte(r.stdout), &got); r.code != exitOK || err != nil {
+			t.Errorf("%v: exit code %d, %v: %s", c.args, r.code, err, r.stderr)
+		}
+		lines := strings.Count(r.stderr, "\n")
+		if lines != len(got.Warnings) || lines < len(c.want) || c.want == nil && lines > 0 {
+			t.Errorf("%v: warned of %q and said %q", c.args, got.Warnings, r.stderr)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(strings.Join(got.Warnings, "\n"), want) || !strings.Contains(r.stderr, want) {
+				t.Errorf("%v: warned of %q, want %q", c.args, got.Warnings, want)
+			}
+		}
+	}
+}
