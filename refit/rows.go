@@ -52,9 +52,10 @@ func columnMeans(v []float32, k int) []float64 {
 
 // variation is Σ‖y − ȳ‖².
 func (r *rows) variation() float64 {
-	total := 0.0
-	for _, v := range r.deviations() {
-		total += v * float64(r.n)
+	mean, total := columnMeans(r.y, r.o), 0.0
+	for i, y := range r.y {
+		d := float64(y) - mean[i%r.o]
+		total += d * d
 	}
 	return total
 }
@@ -66,16 +67,6 @@ func (r *rows) size() float64 {
 		total += float64(y) * float64(y)
 	}
 	return total
-}
-
-// deviations are the variances of the components of y.
-func (r *rows) deviations() []float64 {
-	mean, out := columnMeans(r.y, r.o), make([]float64, r.o)
-	for i, y := range r.y {
-		d := float64(y) - mean[i%r.o]
-		out[i%r.o] += d * d / float64(r.n)
-	}
-	return out
 }
 
 // join takes in the samples of others, centred alike.
@@ -101,14 +92,13 @@ type dual struct {
 	r      *rows
 	prior  fit
 	meanY  []float64 // taken off y; zeros where there is no bias
-	spread []float64 // variances of y
 	k, res dense.Matrix[float64]
 	trace  float64
 }
 
 // newDual centres the samples.
 func newDual(r *rows, prior fit) *dual {
-	q := &dual{r: r, prior: prior, meanY: make([]float64, r.o), spread: r.deviations()}
+	q := &dual{r: r, prior: prior, meanY: make([]float64, r.o)}
 	if prior.b != nil {
 		var meanX []float64
 		meanX, q.meanY = r.means()
@@ -127,12 +117,11 @@ func newDual(r *rows, prior fit) *dual {
 	return q
 }
 
-// solve returns C for a strength λ relative to tr G/d, and the factors that restore the deviations of the outputs (see
-// normal.restoreSpread). ok is false where nothing can be learnt.
-func (q *dual) solve(lambda float64) (c dense.Matrix[float64], scale []float64, ok bool) {
+// solve returns C for a strength λ relative to tr G/d. ok is false where nothing can be learnt.
+func (q *dual) solve(lambda float64) (c dense.Matrix[float64], ok bool) {
 	n, o := q.r.n, q.r.o
 	if !(q.trace > 0) || math.IsInf(q.trace, 0) {
-		return c, nil, false
+		return c, false
 	}
 	l := lambda * q.trace / float64(q.r.d) * float64(n)
 	chol := dense.New[float64](n, n, nil)
@@ -145,34 +134,19 @@ func (q *dual) solve(lambda float64) (c dense.Matrix[float64], scale []float64, 
 			break
 		}
 		if tries == 12 {
-			return c, nil, false
+			return c, false
 		}
 		l *= 10
 	}
 	c = dense.New(n, o, append([]float64{}, q.res.Data...))
 	dense.SolveCholesky(chol, c)
-	have := make([]float64, o)
-	for i, v := range c.Data {
-		p := float64(q.r.y[i]) - q.meanY[i%o] - l*v
-		have[i%o] += p * p / float64(n)
-	}
-	scale = make([]float64, o)
-	for k, h := range have {
-		scale[k] = 1
-		if h > 0 && q.spread[k] > 0 {
-			scale[k] = min(math.Sqrt(q.spread[k]/h), maxSpread)
-		}
-	}
-	return c, scale, true
+	return c, true
 }
 
 // fit carries a solution out, over the weights of the prior.
-func (q *dual) fit(c dense.Matrix[float64], scale []float64) fit {
+func (q *dual) fit(c dense.Matrix[float64]) fit {
 	w := dense.New(q.r.o, q.r.d, q.prior.w)
 	dense.AddMul(w, 1, c.T(), dense.New(q.r.n, q.r.d, q.r.x))
-	for k, s := range scale {
-		floats.Scale(s, w.Data[k*q.r.d:][:q.r.d])
-	}
 	out := fit{w: w.Data}
 	if q.prior.b != nil {
 		out.b = make([]float64, q.r.o)
@@ -197,19 +171,19 @@ func chooseOnRows(train, held *rows, prior fit) (best fit, lambda, before, after
 	now := held.times(prior.w)
 	like := dense.New[float64](held.n, train.n, nil)
 	dense.AddMul(like, 1, dense.New(held.n, held.d, held.x), dense.New(train.n, train.d, train.x).T())
-	before = held.squaredError(now.Data, nil, offset)
+	before = held.squaredError(now.Data, offset)
 	after, lambda = before, math.Inf(1)
 	if before <= rounding*held.variation() {
 		return prior, lambda, before, before
 	}
 	for _, l := range strengths {
-		c, scale, ok := equations.solve(l)
+		c, ok := equations.solve(l)
 		if !ok {
 			continue
 		}
 		predicted := dense.New(held.n, held.o, append([]float64{}, now.Data...))
 		dense.AddMul(predicted, 1, like, c)
-		if e := held.squaredError(predicted.Data, scale, equations.meanY); e < after {
+		if e := held.squaredError(predicted.Data, equations.meanY); e < after {
 			after, lambda = e, l
 		}
 	}
@@ -218,27 +192,22 @@ func chooseOnRows(train, held *rows, prior fit) (best fit, lambda, before, after
 	}
 	train.join(held)
 	equations = newDual(train, prior)
-	c, scale, ok := equations.solve(lambda)
+	c, ok := equations.solve(lambda)
 	if !ok {
 		return prior, math.Inf(1), before, before
 	}
-	return equations.fit(c, scale), lambda, before, after
+	return equations.fit(c), lambda, before, after
 }
 
 // rounding is a squared error relative to the variance that single precision leaves where there is none: a fit could
 // only learn it by heart.
 const rounding = 1e-12
 
-// squaredError is Σ‖y − scale·p − offset‖² of predictions p, n×o; a nil scale is one.
-func (r *rows) squaredError(p, scale, offset []float64) float64 {
+// squaredError is Σ‖y − p − offset‖² of predictions p, n×o.
+func (r *rows) squaredError(p, offset []float64) float64 {
 	total := 0.0
 	for i, y := range r.y {
-		k := i % r.o
-		v := p[i]
-		if scale != nil {
-			v *= scale[k]
-		}
-		d := float64(y) - v - offset[k]
+		d := float64(y) - p[i] - offset[i%r.o]
 		total += d * d
 	}
 	return total

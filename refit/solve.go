@@ -111,42 +111,11 @@ func (q *normal) ridge(lambda float64, prior fit) (fit, error) {
 			out.w[k*m.d+i] = v
 		}
 	}
-	q.restoreSpread(out.w)
 	if q.affine {
 		out.b = m.bias(out.w)
 	}
 	return out, nil
 }
-
-// restoreSpread scales every output so that its deviation is the target's.
-// Least squares predicts the part of the target that the inputs explain, so
-// its outputs vary less than the target's; over many layers that starves the
-// nonlinearities. A little squared error buys the right statistics (the idea of
-// REPAIR, Jordan et al. 2022).
-func (q *normal) restoreSpread(w []float64) {
-	m := q.m
-	wg := dense.New[float64](m.o, m.d, nil)
-	dense.AddMul(wg, 1, dense.New(m.o, m.d, w), q.g)
-	for k := range m.o {
-		row := w[k*m.d:][:m.d]
-		have := 0.0
-		for i, v := range wg.Data[k*m.d:][:m.d] {
-			have += v * row[i]
-		}
-		want := m.yy[k]/m.n - m.sumY[k]/m.n*m.sumY[k]/m.n
-		if have <= 0 || want <= 0 {
-			continue
-		}
-		// An output that is hardly explained at all must not be blown up.
-		scale := min(math.Sqrt(want/have), maxSpread)
-		for i := range row {
-			row[i] *= scale
-		}
-	}
-}
-
-// maxSpread bounds how much restoreSpread may scale.
-const maxSpread = 1.5
 
 // bias is the best bias for given weights: mean of y − W·x.
 func (m *moments) bias(w []float64) []float64 {

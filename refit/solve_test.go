@@ -111,32 +111,6 @@ func TestMomentsAddUp(t *testing.T) {
 	}
 }
 
-// Outputs of a fit vary as much as their targets, also where inputs explain
-// only part of them.
-func TestFitKeepsDeviations(t *testing.T) {
-	x, _, truth, m := sample(6, 3000, 5, 2, 1.0)
-	f, err := m.ridge(1e-6, zero(truth))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for k := range 2 {
-		sum, squares := 0.0, 0.0
-		for r := range 3000 {
-			v := f.b[k]
-			for i := range 5 {
-				v += f.w[k*5+i] * x.At(r, i)
-			}
-			sum += v
-			squares += v * v
-		}
-		have := squares/3000 - sum/3000*sum/3000
-		want := m.yy[k]/3000 - m.sumY[k]/3000*m.sumY[k]/3000
-		if math.Abs(have-want) > 1e-6*want {
-			t.Errorf("output %d varies by %g, its target by %g", k, have, want)
-		}
-	}
-}
-
 func TestChooseTakesThePriorWhereNothingIsBetter(t *testing.T) {
 	_, _, truth, train := sample(7, 30, 20, 2, 0.5)
 	// Held-out rows that the prior predicts exactly.
