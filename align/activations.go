@@ -28,10 +28,15 @@ func (s *Subject) Taps(sp *coupling.Space) []string {
 }
 
 func (s *Subject) tap(sp *coupling.Space, n *onnxpb.NodeProto) string {
-	t := n.GetOutput()[0]
-	if _, _, ok := s.channelAxis(t, sp); !ok {
+	// Of a recurrent layer the last states may be all that is read.
+	at := slices.IndexFunc(n.GetOutput(), func(out string) bool {
+		_, _, ok := s.channelAxis(out, sp)
+		return ok && (s.Graph.IsOutput(out) || len(s.Graph.Consumers(out)) > 0)
+	})
+	if at < 0 {
 		return ""
 	}
+	t := n.GetOutput()[at]
 	for {
 		if s.Graph.IsOutput(t) {
 			return t
@@ -96,6 +101,23 @@ type seen struct {
 	tensor string
 	axis   int
 	places [][][]int
+	// selects is another axis, whose positions belong to groups; -1 if there is none.
+	selects   int
+	positions [][]int
+}
+
+// seenIn is how an activation shows a space; ok is false where it does not.
+func (s *Subject) seenIn(tensor string, sp *coupling.Space) (v seen, ok bool) {
+	axis, places, ok := s.channelAxis(tensor, sp)
+	if !ok {
+		return seen{}, false
+	}
+	by := groupsOf(sp)
+	v = seen{sp, tensor, axis, places, by.selector(s.Analysis.Activations[tensor], axis), nil}
+	if v.selects >= 0 {
+		v.positions = positionsOf(s.Analysis.Activations[tensor][v.selects], by, nil)
+	}
+	return v, true
 }
 
 // vectors lays the channels of a group out as rows (channels × positions).
@@ -103,11 +125,16 @@ func (v *seen) vectors(t *engine.Value, group int) ([]float64, int, error) {
 	if v.axis >= len(t.Dims) {
 		return nil, 0, fmt.Errorf("activation %q has %d axes", v.tensor, len(t.Dims))
 	}
-	outer, inner, n := 1, 1, t.Dims[v.axis]
-	for _, d := range t.Dims[:v.axis] {
+	f32, f64, dims := t.F32, t.F64, t.Dims
+	if v.selects >= 0 {
+		f32, _ = pick(f32, t.Dims, v.selects, v.positions[group])
+		f64, dims = pick(f64, t.Dims, v.selects, v.positions[group])
+	}
+	outer, inner, n := 1, 1, dims[v.axis]
+	for _, d := range dims[:v.axis] {
 		outer *= d
 	}
-	for _, d := range t.Dims[v.axis+1:] {
+	for _, d := range dims[v.axis+1:] {
 		inner *= d
 	}
 	rows := v.places[group]
@@ -122,12 +149,12 @@ func (v *seen) vectors(t *engine.Value, group int) ([]float64, int, error) {
 			}
 			for o := range outer {
 				from := (o*n + p) * inner
-				if t.F32 != nil {
-					for i, x := range t.F32[from : from+inner] {
+				if f32 != nil {
+					for i, x := range f32[from : from+inner] {
 						out[at+i] = float64(x)
 					}
 				} else {
-					copy(out[at:at+inner], t.F64[from:from+inner])
+					copy(out[at:at+inner], f64[from:from+inner])
 				}
 				at += inner
 			}
@@ -252,13 +279,14 @@ func observePairs(ctx context.Context, src, dst *Subject, pair *Pairing, spaces 
 		found := false
 		for _, t := range src.Taps(s) {
 			u := pair.Tensors[through(src, t)]
-			ax, px, okx := src.channelAxis(t, s)
-			ay, py, oky := dst.channelAxis(u, d)
+			x, okx := src.seenIn(t, s)
+			y, oky := dst.seenIn(u, d)
 			if u == "" || !okx || !oky {
 				continue
 			}
 			found = true
-			p := &tap{x: seen{s, through(src, t), ax, px}, y: seen{d, u, ay, py}}
+			x.tensor = through(src, t)
+			p := &tap{x: x, y: y}
 			for g := range s.Groups {
 				p.moments = append(p.moments, make([]*moments, d.Groups))
 				for h := range d.Groups {

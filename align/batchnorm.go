@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -21,18 +23,19 @@ func FoldBatchNorm(m *onnxio.Model, want func(linear *onnxpb.NodeProto) bool) (o
 		return nil, nil, err
 	}
 	dead := map[*onnxpb.NodeProto]bool{}
-	for _, bn := range g.Nodes {
-		linear := foldable(g, bn)
-		if linear == nil || (want != nil && !want(linear)) {
-			continue
-		}
-		ok, err := fold(out, g, linear, bn)
+	for _, alike := range foldings(g, want) {
+		ok, err := fold(out, g, alike[0].linear, alike[0].bn)
 		if err != nil {
 			return nil, nil, err
 		}
-		if ok {
-			dead[bn] = true
-			folded = append(folded, linear.GetName())
+		if !ok {
+			continue
+		}
+		for _, f := range alike {
+			f.linear.Input = append(f.linear.Input[:1], alike[0].linear.Input[1:]...)
+			f.linear.Output[0] = f.bn.GetOutput()[0]
+			dead[f.bn] = true
+			folded = append(folded, f.linear.GetName())
 		}
 	}
 	if len(dead) == 0 {
@@ -43,6 +46,79 @@ func FoldBatchNorm(m *onnxio.Model, want func(linear *onnxpb.NodeProto) bool) (o
 		return nil, nil, err
 	}
 	return out, folded, nil
+}
+
+// A folding is a normalisation and the operator before it that takes it in.
+type folding struct{ linear, bn *onnxpb.NodeProto }
+
+// foldings lists what can be folded, by weight. Nodes that share a weight are
+// folded as one, if they are all followed by the same normalisation (a siamese
+// network), else not: each would need a weight of its own.
+func foldings(g *onnxio.Graph, want func(linear *onnxpb.NodeProto) bool) [][]folding {
+	var weights []string
+	by := map[string][]folding{}
+	for _, bn := range g.Nodes {
+		linear := foldable(g, bn)
+		if linear == nil || want != nil && !want(linear) {
+			continue
+		}
+		w := sourceOf(g, linear.GetInput()[1])
+		if by[w] == nil {
+			weights = append(weights, w)
+		}
+		by[w] = append(by[w], folding{linear, bn})
+	}
+	var out [][]folding
+	for _, w := range weights {
+		alike := by[w]
+		if len(alike) == readers(g, w) && !slices.ContainsFunc(alike, func(f folding) bool { return !sameFolding(g, f, alike[0]) }) {
+			out = append(out, alike)
+		}
+	}
+	return out
+}
+
+// sameFolding reports whether two nodes that share a weight compute the same of it,
+// their normalisations included.
+func sameFolding(g *onnxio.Graph, a, b folding) bool {
+	same := func(x, y *onnxpb.NodeProto) bool {
+		if len(x.GetInput()) != len(y.GetInput()) || x.GetOpType() != y.GetOpType() || len(x.GetAttribute()) != len(y.GetAttribute()) {
+			return false
+		}
+		for i, in := range x.GetInput()[1:] {
+			if sourceOf(g, in) != sourceOf(g, y.GetInput()[1+i]) {
+				return false
+			}
+		}
+		return !slices.ContainsFunc(x.GetAttribute(), func(a *onnxpb.AttributeProto) bool {
+			return !proto.Equal(a, onnxio.Attr(y, a.GetName()))
+		})
+	}
+	return same(a.linear, b.linear) && same(a.bn, b.bn)
+}
+
+// sourceOf is the tensor behind Identity nodes.
+func sourceOf(g *onnxio.Graph, name string) string {
+	for {
+		n := g.Producer(name)
+		if n == nil || n.GetOpType() != "Identity" || len(n.GetInput()) != 1 {
+			return name
+		}
+		name = n.GetInput()[0]
+	}
+}
+
+// readers counts the nodes that read a tensor, through Identity nodes too.
+func readers(g *onnxio.Graph, name string) int {
+	n := 0
+	for _, c := range g.Consumers(name) {
+		if c.Node.GetOpType() == "Identity" {
+			n += readers(g, c.Node.GetOutput()[0])
+			continue
+		}
+		n++
+	}
+	return n
 }
 
 // foldable returns the linear node a BatchNormalization can be folded into.
@@ -66,23 +142,9 @@ func foldable(g *onnxio.Graph, bn *onnxpb.NodeProto) *onnxpb.NodeProto {
 	return n
 }
 
-// constantThrough finds the constant behind Identity nodes.
-func constantThrough(g *onnxio.Graph, name string) *onnxpb.TensorProto {
-	for {
-		if tp := g.Constant(name); tp != nil {
-			return tp
-		}
-		n := g.Producer(name)
-		if n == nil || n.GetOpType() != "Identity" || len(n.GetInput()) != 1 {
-			return nil
-		}
-		name = n.GetInput()[0]
-	}
-}
-
 func fold(m *onnxio.Model, g *onnxio.Graph, linear, bn *onnxpb.NodeProto) (bool, error) {
 	load := func(name string) ([]float64, *onnxpb.TensorProto, error) {
-		tp := constantThrough(g, name)
+		tp := g.Constant(sourceOf(g, name))
 		if tp == nil {
 			return nil, nil, nil
 		}
@@ -161,8 +223,8 @@ func fold(m *onnxio.Model, g *onnxio.Graph, linear, bn *onnxpb.NodeProto) (bool,
 		w[i] *= scale[(i/inner)%n]
 	}
 	typ := onnxpb.TensorProto_DataType(wp.GetDataType())
-	// The weight keeps its name where this node alone reads it.
-	if name := linear.GetInput()[1]; g.Constant(name) != nil && len(g.Consumers(name)) == 1 && !g.IsOutput(name) {
+	// The weight keeps its name: all who read it are folded alike.
+	if name := linear.GetInput()[1]; g.Constant(name) != nil && !g.IsOutput(name) {
 		if err := g.SetConstant(onnxio.NewTensor(name, typ, size, w)); err != nil {
 			return false, err
 		}
@@ -181,7 +243,6 @@ func fold(m *onnxio.Model, g *onnxio.Graph, linear, bn *onnxpb.NodeProto) (bool,
 		linear.Input = append(linear.Input, "")
 	}
 	linear.Input[2] = name
-	linear.Output[0] = bn.GetOutput()[0]
 	return true, nil
 }
 

@@ -196,12 +196,12 @@ func (s *Subject) consumersOf(sp *coupling.Space, know detail) ([]*consumer, err
 	done := map[string]bool{}
 	for _, u := range sp.Consumers() {
 		in := s.dataInput(u.Node)
-		axis, places, ok := s.channelAxis(in, sp)
+		view, ok := s.seenIn(in, sp)
 		if in == "" || !ok || done[in+"|"+u.Tensor] {
 			continue
 		}
 		done[in+"|"+u.Tensor] = true
-		c := &consumer{use: u, seen: seen{sp, in, axis, places}, affine: u.Node.GetOpType() != "MatMul"}
+		c := &consumer{use: u, seen: view, affine: u.Node.GetOpType() != "MatMul"}
 		for g := range sp.Groups {
 			if know == nothing {
 				break
@@ -224,11 +224,11 @@ func (s *Subject) consumersOf(sp *coupling.Space, know detail) ([]*consumer, err
 func (s *Subject) producersOf(sp *coupling.Space, know detail) []*consumer {
 	var out []*consumer
 	for _, t := range s.Taps(sp) {
-		axis, places, ok := s.channelAxis(t, sp)
+		view, ok := s.seenIn(t, sp)
 		if !ok {
 			continue
 		}
-		c := &consumer{use: sp.Producers()[0], seen: seen{sp, t, axis, places}, affine: true}
+		c := &consumer{use: sp.Producers()[0], seen: view, affine: true}
 		for range sp.Groups {
 			one := sensitivity{own: slices.Repeat([]float64{1}, sp.Width)}
 			if know > diagonal {
@@ -344,7 +344,7 @@ func (s *Subject) weightOf(sp *coupling.Space, u coupling.Use, group int) ([]flo
 		return nil, err
 	}
 	dims, by := w.Dims(), groupsOf(sp)
-	if selects := by.selector(w, u.Axis); selects >= 0 {
+	if selects := by.selector(w.Axes, u.Axis); selects >= 0 {
 		data, dims = pick(data, dims, selects, positionsOf(w.Axes[selects], by, nil)[group])
 	}
 	inner, n := 1, dims[u.Axis]

@@ -109,7 +109,7 @@ func (s *Subject) appendFeatures(r *reading, t *transform, by grouping, u coupli
 		return err
 	}
 	places := placesIn(w.Axes[u.Axis], by, own)
-	selects := by.selector(w, u.Axis)
+	selects := by.selector(w.Axes, u.Axis)
 	var positions [][]int
 	if selects >= 0 {
 		positions = positionsOf(w.Axes[selects], by, rest)
@@ -124,13 +124,13 @@ func (s *Subject) appendFeatures(r *reading, t *transform, by grouping, u coupli
 	return nil
 }
 
-// selector is the other axis of a weight whose positions tell the groups of the
+// selector is the other axis of a tensor whose positions tell the groups of the
 // channels along an axis apart; -1 if there is none.
-func (by grouping) selector(w *coupling.Weight, axis int) int {
-	if by.index == nil || holds(w.Axes[axis], by.index) {
+func (by grouping) selector(axes []*coupling.Axis, axis int) int {
+	if by.index == nil || holds(axes[axis], by.index) {
 		return -1
 	}
-	return slices.IndexFunc(w.Axes, func(a *coupling.Axis) bool { return holds(a, by.index) })
+	return slices.IndexFunc(axes, func(a *coupling.Axis) bool { return holds(a, by.index) })
 }
 
 // append adds the numbers of a tensor that stand at each channel's places along
@@ -185,15 +185,16 @@ func (p part) quantiles(rows, k int) part {
 	return out
 }
 
-// pick takes some positions of a row-major tensor along an axis.
-func pick(data []float32, dims []int, axis int, positions []int) ([]float32, []int) {
+// pick takes some positions of a row-major tensor along an axis. Of nothing it
+// takes nothing.
+func pick[T float32 | float64](data []T, dims []int, axis int, positions []int) ([]T, []int) {
 	rows := make(Rows, len(positions))
 	for i, p := range positions {
 		rows[i] = []Entry{{Col: p, Val: 1}}
 	}
-	if len(rows) == 0 {
+	if len(rows) == 0 || data == nil {
 		size := slices.Clone(dims)
-		size[axis] = 0
+		size[axis] = len(rows)
 		return nil, size
 	}
 	return apply(data, dims, axis, -1, func(int) Rows { return rows })

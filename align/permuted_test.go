@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/monge-ml/monge/align"
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/engine/enginetest"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio"
 )
@@ -285,4 +287,40 @@ func spread(t *testing.T, s *align.Subject) (wide *onnxio.Model, spaces int) {
 		t.Fatal(err)
 	}
 	return wide, len(maps)
+}
+
+// Directions and last states show their channels on data too.
+func TestPermutedActivationsAreFound(t *testing.T) {
+	enginetest.Require(t)
+	for name, text := range map[string]string{
+		"both directions": `
+			x: N 7 5
+			xt = Transpose(x) perm=1,0,2
+			a h = GRU(xt, w1[2 24 5], r1[2 24 8], b1[2 48]) hidden_size=8 direction=bidirectional
+			b = Transpose(a) perm=2,0,1,3
+			c = Reshape(b, rs{0 0 -1})
+			y = MatMul(c, w2[16 3])`,
+		"the last state": `
+			x: N 7 5
+			xt = Transpose(x) perm=1,0,2
+			a h c = LSTM(xt, w1[2 32 5], r1[2 32 8], b1[2 64]) hidden_size=8 direction=bidirectional
+			b = Transpose(h) perm=1,0,2
+			d = Reshape(b, rs{0 16})
+			y = MatMul(d, w2[16 3])`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(3, 4))
+			v := make([]float32, 64*7*5)
+			for i := range v {
+				v[i] = float32(rng.NormFloat64())
+			}
+			d, err := engine.NewData("noise", map[string]*engine.Value{"x": engine.Float32(v, 64, 7, 5)}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := parsed(t, text)
+			o := align.Options{By: align.Activations, Data: d}
+			sameWeights(t, m, moved(t, permute(t, subject(t, m)), m, o))
+		})
+	}
 }

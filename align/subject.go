@@ -11,21 +11,32 @@ import (
 
 // A Subject is a model ready to be aligned: its graph and its spaces.
 type Subject struct {
+	// Model is the model in a form in which layers that do not belong together have
+	// no constants in common (see Reshare).
 	Model    *onnxio.Model
 	Graph    *onnxio.Graph
 	Analysis *coupling.Analysis
 
 	opaque bool
+	given  *onnxio.Model // before constants were separated
 }
 
 // NewSubject analyses a model. The model is not changed.
 func NewSubject(m *onnxio.Model, o coupling.Options) (*Subject, error) {
-	an, err := coupling.Analyze(m, o)
+	own, copies, err := unshared(m)
 	if err != nil {
 		return nil, m.InFile(err)
 	}
-	return &Subject{Model: m, Graph: an.Graph, Analysis: an, opaque: o.Opaque}, nil
+	o.Copies = copies
+	an, err := coupling.Analyze(own, o)
+	if err != nil {
+		return nil, m.InFile(err)
+	}
+	return &Subject{Model: own, Graph: an.Graph, Analysis: an, opaque: o.Opaque, given: m}, nil
 }
+
+// Given is the model that the subject was made of.
+func (s *Subject) Given() *onnxio.Model { return s.given }
 
 // GraphOf returns the graph of a copy of the subject's model in the form in
 // which the subject was analysed.

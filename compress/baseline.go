@@ -3,6 +3,7 @@ package compress
 import (
 	"context"
 
+	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/internal/qdq"
 	"github.com/monge-ml/monge/lossless"
@@ -61,9 +62,9 @@ func (o *Options) strip(ctx context.Context, m *onnxio.Model, keep func(*couplin
 	if err != nil {
 		return nil, err
 	}
-	a, err := coupling.Analyze(whole, o.coupling())
+	a, err := o.analyze(whole)
 	if err != nil {
-		return nil, m.InFile(err)
+		return nil, err
 	}
 	size := sizeOf(a, nil)
 	size.Params, _ = m.Size()
@@ -84,12 +85,21 @@ func (o *Options) strip(ctx context.Context, m *onnxio.Model, keep func(*couplin
 		return nil, err
 	}
 	if b.lossless != nil && b.lossless.Changed() {
-		if a, err = coupling.Analyze(m, o.coupling()); err != nil {
+		if a, err = o.analyze(m); err != nil {
 			return nil, err
 		}
 	}
 	b.frame = b.bytes - b.weightBytes(a, nil)
 	return m, nil
+}
+
+// analyze finds the spaces of a model as it is narrowed.
+func (o *Options) analyze(m *onnxio.Model) (*coupling.Analysis, error) {
+	s, err := align.NewSubject(m, o.coupling())
+	if err != nil {
+		return nil, err
+	}
+	return s.Analysis, nil
 }
 
 // weightBytes is what the weights of an expanded model occupy in the original's
@@ -101,7 +111,9 @@ func (b *baseline) weightBytes(a *coupling.Analysis, w coupling.Widths) int64 {
 		if t, ok := b.form.StoredAs(wt.Name); ok {
 			typ = t
 		}
-		total += onnxio.StoredBytes(typ, w.Elements(wt))
+		if a.Stored(wt, w) {
+			total += onnxio.StoredBytes(typ, w.Elements(wt))
+		}
 	}
 	return total
 }

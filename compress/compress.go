@@ -233,9 +233,12 @@ func (o Options) model(ctx context.Context, s *align.Subject, folded int) (*onnx
 	}
 	if !changes(chosen.widths) {
 		report.describe(s.Analysis, o, nil, nil)
-		return o.base.written(s.Model, report)
+		return o.base.written(s.Given(), report)
 	}
 	out, err := o.make(ctx, s, chosen, report)
+	if err == nil {
+		err = s.Reshare(out)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -351,6 +354,9 @@ func Into(ctx context.Context, wide, narrow *onnxio.Model, o Options) (*onnxio.M
 		return nil, nil, err
 	}
 	out, err := o.finish(ctx, subjects[0], plan, true, report)
+	if err == nil {
+		err = subjects[0].Reshare(out)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -384,7 +390,7 @@ func foldChanged(s *align.Subject, widths map[*coupling.Space]int, o coupling.Op
 			outputs[u.Node.GetOutput()[0]] = true
 		}
 	}
-	m, folded, err := align.FoldBatchNorm(s.Model, func(n *onnxpb.NodeProto) bool { return outputs[n.GetOutput()[0]] })
+	m, folded, err := align.FoldBatchNorm(s.Given(), func(n *onnxpb.NodeProto) bool { return outputs[n.GetOutput()[0]] })
 	if err != nil || len(folded) == 0 {
 		return s, 0, err
 	}

@@ -20,6 +20,9 @@ type Options struct {
 	// Opaque leaves the branches of If nodes alone: what they read is frozen,
 	// and their weights are not looked at.
 	Opaque bool
+	// Copies names constants that hold what another one does, and are stored only
+	// where an edit makes them differ in shape.
+	Copies map[string]string
 }
 
 // An Analysis says which axes of a model move together.
@@ -48,6 +51,7 @@ type Analysis struct {
 	// otherParams are parameters that are in no weight: in bodies of Loop nodes,
 	// in functions, in sparse tensors.
 	otherParams int64
+	copies      map[string]string
 }
 
 // A Weight is a constant tensor: an initializer or the value of a Constant node.

@@ -133,8 +133,13 @@ func (an *analyzer) finish() (*Analysis, error) {
 			a.Weights[v.name] = &Weight{Name: v.name, Type: onnxpb.TensorProto_DataType(tp.GetDataType()), Axes: v.axes, Quant: v.quant}
 		}
 	}
-	params, _ := an.model.Size()
-	a.otherParams = params - a.Params(nil)
+	a.otherParams, _ = an.model.Size()
+	for _, wt := range a.Weights {
+		if onnxio.IsParameter(wt.Type) {
+			a.otherParams -= Widths(nil).Elements(wt)
+		}
+	}
+	a.copies = an.opts.Copies
 	an.bound()
 	uses, order := an.uses()
 	beside := an.beside()
@@ -781,15 +786,22 @@ func (op *LinearOp) MACs(w Widths) int64 {
 }
 
 // Params counts the model's parameters under the widths as [onnxio.Model.Size]
-// does; for nil widths the two are equal.
+// does; for nil widths the two are equal, but for Options.Copies.
 func (a *Analysis) Params(w Widths) int64 {
 	total := a.otherParams
 	for _, wt := range a.Weights {
-		if onnxio.IsParameter(wt.Type) {
+		if onnxio.IsParameter(wt.Type) && a.Stored(wt, w) {
 			total += w.Elements(wt)
 		}
 	}
 	return total
+}
+
+// Stored reports whether a weight has a place of its own in a file under the
+// widths: it is no copy of another one, or no longer.
+func (a *Analysis) Stored(wt *Weight, w Widths) bool {
+	of := a.Weights[a.copies[wt.Name]]
+	return of == nil || !slices.EqualFunc(of.Axes, wt.Axes, func(x, y *Axis) bool { return w.Size(x) == w.Size(y) })
 }
 
 // Elements is the number of elements of a weight under the widths.

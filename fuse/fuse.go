@@ -176,10 +176,17 @@ func Models(ctx context.Context, models []*onnxio.Model, o Options) (*onnxio.Mod
 			}
 		}
 	}
+	var out *onnxio.Model
+	var report *Report
 	if method == Auto || (o.Weights == nil && f.fits()) {
-		return f.choose(ctx, method)
+		out, report, err = f.choose(ctx, method)
+	} else {
+		out, report, err = f.finish(ctx, recipe{method: method, shares: shares})
 	}
-	return f.finish(ctx, recipe{method: method, shares: shares})
+	if err == nil {
+		err = f.target().Reshare(out)
+	}
+	return out, report, err
 }
 
 // A recipe says how a child is made.

@@ -195,7 +195,7 @@ func (o Options) round(ctx context.Context, m *onnxio.Model, r *Report) (*onnxio
 	if len(maps) == 0 {
 		return m, false, nil
 	}
-	if err := cmp.Or(p.foldConstants(out, maps), p.err); err != nil {
+	if err := cmp.Or(p.foldConstants(out, maps), p.err, s.Reshare(out)); err != nil {
 		return nil, false, err
 	}
 	for _, v := range p.verdicts {

@@ -297,11 +297,17 @@ func (g *Graph) ValueInfo(name string) *onnxpb.ValueInfoProto {
 	return nil
 }
 
+// Names returns all names of tensors in the model.
+func (g *Graph) Names() map[string]bool {
+	used := make(map[string]bool)
+	visitNames(g.Model.Proto, used)
+	return used
+}
+
 // Fresh returns a tensor name that is used nowhere in the model: prefix itself
 // or prefix with a number.
 func (g *Graph) Fresh(prefix string) string {
-	used := make(map[string]bool)
-	visitNames(g.Model.Proto, used)
+	used := g.Names()
 	name := prefix
 	for i := 1; name == "" || used[name] || g.scope(name) != nil; i++ {
 		name = fmt.Sprintf("%s_%d", prefix, i)

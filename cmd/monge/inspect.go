@@ -26,7 +26,7 @@ func (a *app) inspectCommand() *cobra.Command {
 			if err != nil {
 				return in(args[0], err)
 			}
-			return a.show(report.Inspect(s.Model, s.Graph, s.Analysis, sizeOf(s.Model, s.Analysis)))
+			return a.show(report.Inspect(s.Given(), s.Graph, s.Analysis, sizeOf(s.Given(), s.Analysis)))
 		}),
 	}
 	shapes.add(cmd)
