@@ -90,14 +90,3 @@ func checkDims(c Costs) (n, k int, err error) {
 
 // maxCost bounds the costs so that sums of four of them are still finite.
 const maxCost = math.MaxFloat64 / 8
-
-// badCost returns an error that names the first cost of row i which is NaN, infinite
-// or too large to calculate with.
-func badCost(i int, row []float64) error {
-	for j, x := range row {
-		if !(math.Abs(x) <= maxCost) {
-			return fmt.Errorf("ot: cost %g from %d to %d", x, i, j)
-		}
-	}
-	return nil
-}

@@ -17,9 +17,11 @@
 //
 // # How exact is exact
 //
-// The exact solvers count in integers. Costs are rounded once to a grid of
-// 2⁻⁵¹ of the largest cost, which a float64 holds and adds without error, and
-// masses become multiples of 2⁻⁶⁰ of the total. Every comparison is therefore
+// The exact solvers count in integers. Costs are rounded to a grid of 2⁻⁵¹ of the
+// largest cost, which a float64 holds and adds without error; where that is far
+// above what the plan uses, as costs that are to forbid an arc are (+Inf does it
+// best), the problem is solved again on a finer grid without them. Masses are
+// multiples of 2⁻⁶⁰ of the total. Every comparison is therefore
 // exact, ties cannot make a solver wander, equal inputs give equal plans, and
 // the potentials returned with a plan prove it optimal: see Result.Certify.
 //

@@ -22,8 +22,9 @@ type Solver struct {
 
 // EMD returns an exact optimal plan between the masses a of n sources and b of
 // k targets (the earth mover's distance problem), with potentials that prove it.
-// Any nonnegative masses will do if their totals agree up to rounding; nil
-// stands for uniform masses of total 1.
+// Any nonnegative masses will do if their totals agree up to rounding, that of
+// single precision included; nil stands for uniform masses of total 1. A cost of
+// +Inf forbids an arc; it is an error if no plan can do without.
 func EMD(a, b []float64, c Costs) (*Result, error) { return Solver{}.EMD(a, b, c) }
 
 // Assignment returns an optimal assignment of n sources to n targets: a plan
@@ -61,21 +62,30 @@ func (s Solver) Assignment(c Costs) (*Result, error) {
 
 // solve runs the exact solver on checked input.
 func (s Solver) solve(u *units, c Costs) (*Result, error) {
-	t := s.newTransport(len(u.rows), len(u.cols), c)
-	lift, err := t.reduceColumns()
+	r, lo, hi, err := s.attempt(u, c)
+	if errors.Is(err, errClosed) {
+		r, lo, hi, err = s.solveClosed(u, c, maxCost/max(u.total(), 1))
+	}
 	if err != nil {
 		return nil, err
 	}
-	var total float64
-	for _, m := range u.rows {
-		total += u.mass(m)
+	return s.refine(u, c, r, lo, hi)
+}
+
+// attempt solves a problem on the grid that its least and largest cost set, which
+// it returns as well. Costs that are no numbers, infinite or too large are errClosed.
+func (s Solver) attempt(u *units, c Costs) (r *Result, lo, hi float64, err error) {
+	t := s.newTransport(len(u.rows), len(u.cols), c)
+	lift, err := t.reduceColumns()
+	if err != nil {
+		return nil, 0, 0, err
 	}
 	// U and V are at most twice the costs.
-	if t.largest > math.MaxFloat64/8/max(total, 1) {
-		return nil, errors.New("ot: costs times masses overflow")
+	if t.largest > maxCost/max(u.total(), 1) {
+		return nil, 0, 0, errClosed
 	}
 	t.run(u)
-	return t.result(u, c, lift), nil
+	return t.result(u, c, lift), t.lo, t.hi, nil
 }
 
 // newTransport returns an empty problem with scratch for every worker.
@@ -147,7 +157,7 @@ func (t *transport) supplyLeft(u *units) (left, all float64) {
 
 // only places the mass of a problem with one row or one column, which has one plan.
 func (t *transport) only(u *units) {
-	t.supply, t.room, t.v = u.rows, u.cols, t.low
+	t.supply, t.room, t.v = slices.Clone(u.rows), slices.Clone(u.cols), t.low
 	t.flows = newFlows(t.n, t.k)
 	for i := range int32(t.n) {
 		for j := range int32(t.k) {
@@ -195,7 +205,7 @@ func (t *transport) reduceColumns() (lift float64, err error) {
 		t.eachRow(w, from, to, func(i int, row []float64) {
 			h, zero := t.scans[w].foldRow(row, low)
 			if (zero != 0 || h > maxCost) && errs[w] == nil {
-				errs[w] = badCost(i, row)
+				errs[w] = errClosed
 			}
 			high = max(high, h)
 		})
@@ -214,9 +224,9 @@ func (t *transport) reduceColumns() (lift float64, err error) {
 	}
 	lo, hi := slices.Min(t.low), slices.Max(highs)
 	if lo < -maxCost {
-		return 0, fmt.Errorf("ot: a cost of %g is too large", lo)
+		return 0, errClosed
 	}
-	t.largest = max(math.Abs(lo), math.Abs(hi))
+	t.lo, t.hi, t.largest = lo, hi, max(math.Abs(lo), math.Abs(hi))
 	lift = 1
 	if t.largest < tinyCost {
 		t.costs = lifted{t.costs}

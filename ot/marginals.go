@@ -6,8 +6,13 @@ import (
 )
 
 // totalsTolerance is the relative difference of Σa and Σb that is put down to
-// rounding: the column masses are then scaled by Σa/Σb.
-const totalsTolerance = 1e-7
+// rounding: the column masses are then scaled by Σa/Σb. Masses may have been
+// normalised in single precision, of which a sum of many equal numbers loses up to
+// about a quarter of a unit of 2⁻²⁴ with each of them.
+func totalsTolerance(n, k int) float64 {
+	const unit = 0x1p-24
+	return min((16+float64(n+k)/4)*unit, 1e-3)
+}
 
 // marginals are checked source and target masses; nil slices stand for uniform ones.
 type marginals struct {
@@ -41,7 +46,7 @@ func newMarginals(a, b []float64, n, k int) (*marginals, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !(math.Abs(ta-tb) <= totalsTolerance*max(ta, tb)) {
+	if !(math.Abs(ta-tb) <= totalsTolerance(n, k)*max(ta, tb)) {
 		return nil, fmt.Errorf("ot: source masses sum to %g, target masses to %g", ta, tb)
 	}
 	if ta == 0 || tb == 0 {
@@ -77,6 +82,15 @@ type units struct {
 	unit       float64
 	exp        int
 	least      int64 // units of each row or of each column, whichever is less; large where they differ
+}
+
+// total returns what all units of one side weigh.
+func (u *units) total() float64 {
+	var sum float64
+	for _, m := range u.rows {
+		sum += u.mass(m)
+	}
+	return sum
 }
 
 // mass returns what n units weigh.

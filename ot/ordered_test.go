@@ -132,7 +132,7 @@ func TestSimplexAfresh(t *testing.T) {
 				s.breakCycles()
 			}
 			r := s.result(&u, c, lift)
-			if err := r.Certify(a, b, c, 0); err != nil {
+			if err := r.certify(a, b, c, 0, max(math.Abs(slices.Max(c.Data)), math.Abs(slices.Min(c.Data)))); err != nil {
 				t.Fatalf("from %s: %v", how, err)
 			}
 			objectives = append(objectives, r.Objective)

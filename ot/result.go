@@ -46,7 +46,8 @@ type Result struct {
 	Objective float64 // Σ T[i,j]·C[i,j], evaluated on the costs as given
 
 	// U (n) and V (k) are the dual potentials: U[i]+V[j] ≤ C[i,j] everywhere and
-	// = C[i,j] where the plan moves mass, both up to 2⁻⁵⁰ of the largest cost.
+	// = C[i,j] where the plan moves mass, both up to 2⁻⁵⁰ of the largest cost that
+	// matters, see Certify.
 	// Of Sinkhorn they are the potentials of the entropic problem, for which
 	// neither holds.
 	U, V []float64
@@ -63,13 +64,32 @@ type Result struct {
 // optimal for the masses a and b (nil: uniform, total 1) and the costs c: its
 // masses are positive, its marginals are a and b, the potentials are feasible,
 // the plan moves mass only where they are tight, and primal and dual objective
-// agree. Each holds up to tol, relative to the total mass and the largest
-// absolute cost; zero means 1e-12. The error says what fails first, and by how much.
+// agree. Each holds up to tol, relative to the total mass and to the largest
+// absolute cost that matters: 128·(min(n, k)+1) times what the plan uses, or the
+// largest of all where that is less; zero means 1e-12. The error says what fails first, and by how much.
 func (r *Result) Certify(a, b []float64, c Costs, tol float64) error {
 	n, k, err := checkDims(c)
 	if err != nil {
 		return err
 	}
+	lo, scale := math.Inf(1), 0.0
+	buf := make([]float64, k)
+	for i := range n {
+		for _, x := range c.Row(i, buf) {
+			if !math.IsInf(x, 1) {
+				lo, scale = min(lo, x), max(scale, math.Abs(x))
+			}
+		}
+	}
+	if used := r.used(c); used > lo {
+		scale = min(scale, math.Abs(lo)+coarse*(separation(c, lo, used)-lo))
+	}
+	return r.certify(a, b, c, tol, scale)
+}
+
+// certify is Certify for costs of such a size.
+func (r *Result) certify(a, b []float64, c Costs, tol, scale float64) error {
+	n, k := c.Dims()
 	p := r.Plan
 	if p.N != n || p.K != k || len(r.U) != n || len(r.V) != k {
 		return fmt.Errorf("ot: certificate: a %d×%d plan with %d+%d potentials for %d×%d costs", p.N, p.K, len(r.U), len(r.V), n, k)
@@ -100,11 +120,9 @@ func (r *Result) Certify(a, b []float64, c Costs, tol float64) error {
 		}
 	}
 	buf := make([]float64, k)
-	var scale float64
 	slack, si, sj := math.Inf(1), 0, 0
 	for i := range n {
 		for j, x := range c.Row(i, buf) {
-			scale = max(scale, math.Abs(x))
 			if d := x - r.U[i] - r.V[j]; !(d >= slack) {
 				slack, si, sj = d, i, j
 			}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 
 	"gonum.org/v1/gonum/floats"
 )
@@ -50,7 +49,7 @@ func (o SinkhornOptions) withDefaults() (SinkhornOptions, error) {
 // Sparse Scaling Algorithms for Entropy Regularized Transport Problems, SIAM
 // J. Sci. Comput. 41, 2019. The plan has an entry wherever float64 can tell it
 // from zero. Its rows sum to a exactly, its columns to b within Tol; the status
-// is IterationLimit if that was not reached. Objective is Σ T·C without the entropy.
+// is IterationLimit if that was not reached. A cost of +Inf forbids an arc. Objective is Σ T·C without the entropy.
 func Sinkhorn(a, b []float64, c Costs, o SinkhornOptions) (*Result, error) {
 	n, k, err := checkDims(c)
 	if err != nil {
@@ -67,9 +66,14 @@ func Sinkhorn(a, b []float64, c Costs, o SinkhornOptions) (*Result, error) {
 		return nil, fmt.Errorf("ot: sinkhorn: %d start potentials for %d targets", len(o.Start), k)
 	}
 	s := newSinkhorn(m, c)
-	mean, span, err := s.costSize()
+	mean, span, closed, err := s.costSize()
 	if err != nil {
 		return nil, err
+	}
+	if closed {
+		if err := feasible(m, c); err != nil {
+			return nil, err
+		}
 	}
 	if mean == 0 {
 		mean = 1 // all costs are zero: any ε will do
@@ -126,22 +130,28 @@ func newSinkhorn(m *marginals, c Costs) *sinkhorn {
 	}
 }
 
-// costSize returns the mean absolute cost and the difference of the largest and least.
-func (s *sinkhorn) costSize() (mean, span float64, err error) {
-	lo, hi := math.Inf(1), math.Inf(-1)
+// costSize returns the mean absolute cost and the difference of the largest and
+// least, both of the costs that are finite, and whether some are not.
+func (s *sinkhorn) costSize() (mean, span float64, closed bool, err error) {
+	lo, hi, finite := math.Inf(1), math.Inf(-1), 0
 	for i := range s.m.n {
-		row := s.c.Row(i, s.row)
-		if err := badCost(i, row); err != nil {
-			return 0, 0, err
+		for j, x := range s.c.Row(i, s.row) {
+			switch {
+			case math.IsInf(x, 1):
+				closed = true
+				continue
+			case !(math.Abs(x) <= maxCost):
+				return 0, 0, false, fmt.Errorf("ot: cost %g from %d to %d", x, i, j)
+			}
+			lo, hi = min(lo, x), max(hi, x)
+			finite++
+			mean += (math.Abs(x) - mean) / float64(finite)
 		}
-		lo, hi = min(lo, slices.Min(row)), max(hi, slices.Max(row))
-		var sum float64
-		for _, x := range row {
-			sum += math.Abs(x) / float64(s.m.k)
-		}
-		mean += sum / float64(s.m.n)
 	}
-	return mean, hi - lo, nil
+	if finite == 0 {
+		return 0, 0, closed, nil
+	}
+	return mean, hi - lo, closed, nil
 }
 
 var errUnderflow = errors.New("ot: sinkhorn: epsilon is too small for float64")
@@ -190,6 +200,10 @@ func (s *sinkhorn) updateSources(eps float64) {
 		for j, x := range row {
 			top = max(top, s.g[j]-x)
 		}
+		if math.IsInf(top, -1) { // a source without mass, from which no arc leads
+			s.f[i] = top
+			continue
+		}
 		var sum float64
 		for j, x := range row {
 			sum += math.Exp((s.g[j] - x - top) / eps)
@@ -208,12 +222,21 @@ func (s *sinkhorn) updateTargets(eps float64) {
 			s.top[j] = max(s.top[j], f-x)
 		}
 	}
+	for j, x := range s.top {
+		if math.IsInf(x, -1) { // a target without mass, to which no arc leads
+			s.top[j] = 0
+		}
+	}
 	for i, f := range s.f {
 		for j, x := range s.c.Row(i, s.row) {
 			s.sum[j] += math.Exp((f - x - s.top[j]) / eps)
 		}
 	}
 	for j := range s.g {
+		if s.m.b(j) == 0 {
+			s.g[j] = math.Inf(-1)
+			continue
+		}
 		s.g[j] = eps*(math.Log(s.m.b(j)*s.m.ratio)-math.Log(s.sum[j])) - s.top[j]
 	}
 }

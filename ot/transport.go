@@ -34,6 +34,7 @@ type transport struct {
 	search search
 	stats  Stats
 
+	lo, hi     float64 // least and largest cost
 	largest    float64 // absolute cost
 	listLimit  int     // steps after which simplex prices whole rows
 	pivotLimit int     // and after which it gives up
