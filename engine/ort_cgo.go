@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 
@@ -18,12 +19,25 @@ const haveCgo = true
 // initEnvironment opens the library and makes the process-wide environment of the binding.
 func initEnvironment(path string) error {
 	ort.SetSharedLibraryPath(path)
+	// Recent libraries would otherwise write files for telemetry into the user's cache and the folder of temporary
+	// files as soon as there is an environment, and send them.
+	if _, chosen := os.LookupEnv(telemetrySwitch); !chosen {
+		if err := os.Setenv(telemetrySwitch, "1"); err != nil {
+			return err
+		}
+	}
 	// Errors come back from the calls; onnxruntime would print them on stderr as well.
 	if err := ort.InitializeEnvironment(ort.WithLogLevelFatal()); err != nil {
 		return oneLine(err)
 	}
+	if err := ort.DisableTelemetry(); err != nil {
+		return oneLine(err)
+	}
 	return nil
 }
+
+// telemetrySwitch is the environment variable that keeps onnxruntime from collecting anything.
+const telemetrySwitch = "ORT_DISABLE_TELEMETRY"
 
 // An ortRunner runs a model through the binding.
 type ortRunner struct {

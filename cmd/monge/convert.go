@@ -57,16 +57,17 @@ func (a *app) convert(ctx context.Context, path string, f *convertFlags) error {
 	case f.inline:
 		o.External = onnxio.Never
 	}
-	if err := onnxio.SaveContext(ctx, f.output.path, m, o); err != nil {
-		return in(f.output.path, err)
-	}
 	// Reading the result back is a check as well: what was written is a model.
-	written, err := onnxio.Load(f.output.path)
+	err = f.output.write(ctx, a, m, o, func(path string) error {
+		written, err := onnxio.Load(path)
+		if err != nil {
+			return in(path, err)
+		}
+		r.After, err = report.StorageOf(written)
+		return in(path, err)
+	})
 	if err != nil {
-		return in(f.output.path, err)
-	}
-	if r.After, err = report.StorageOf(written); err != nil {
-		return in(f.output.path, err)
+		return err
 	}
 	r.Cost = a.cost()
 	return a.done(r)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -26,7 +27,7 @@ type outputFlags struct {
 // addFile adds the flags about the file.
 func (o *outputFlags) addFile(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVarP(&o.path, "output", "o", "", "`FILE` to write; one that exists is replaced")
+	f.StringVarP(&o.path, "output", "o", "", "`FILE` to write; one that exists is replaced (-: standard output; tables and JSON then go to standard error)")
 	f.BoolVar(&o.force, "force", false, "let the output replace one of the inputs")
 }
 
@@ -51,8 +52,19 @@ func (o *outputFlags) check(inputs ...string) error {
 		}
 		return usagef("-o is missing: where shall the result go?%s", hint)
 	}
+	if o.path == stdoutPath {
+		return nil
+	}
 	info, err := os.Stat(o.path)
 	switch {
+	case err == nil && info.Mode()&os.ModeNamedPipe != 0:
+		return nil // to open and close it would look like the end to who reads it
+	case err == nil && isStream(info):
+		f, err := os.OpenFile(o.path, os.O_WRONLY, 0)
+		if err != nil {
+			return cannotWrite(o.path, err)
+		}
+		return f.Close()
 	case err == nil && info.IsDir():
 		return fmt.Errorf("%s: cannot be written: it is a folder", o.path)
 	case err == nil && !o.force:
@@ -64,11 +76,7 @@ func (o *outputFlags) check(inputs ...string) error {
 	}
 	probe, err := os.CreateTemp(filepath.Dir(o.path), ".monge-*")
 	if err != nil {
-		var path *os.PathError
-		if errors.As(err, &path) {
-			err = path.Err // the temporary name would only puzzle
-		}
-		return fmt.Errorf("%s: cannot be written: %w", o.path, err)
+		return cannotWrite(o.path, err)
 	}
 	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
@@ -83,7 +91,78 @@ func (o *outputFlags) save(ctx context.Context, a *app, m *onnxio.Model, shapes 
 	if err != nil {
 		return size, in(o.path, err)
 	}
-	return size, in(o.path, onnxio.SaveContext(ctx, o.path, m, onnxio.SaveOptions{}))
+	return size, o.write(ctx, a, m, onnxio.SaveOptions{}, nil)
+}
+
+// stdoutPath stands for standard output.
+const stdoutPath = "-"
+
+// isStream reports whether a file takes what is written and cannot be replaced: a
+// device or a pipe.
+func isStream(info os.FileInfo) bool {
+	return info.Mode()&(os.ModeDevice|os.ModeNamedPipe) != 0
+}
+
+func cannotWrite(path string, err error) error {
+	var inner *os.PathError
+	if errors.As(err, &inner) {
+		err = inner.Err // the name may be that of a temporary file, which would only puzzle
+	}
+	return fmt.Errorf("%s: cannot be written: %w", path, err)
+}
+
+// write writes a model. check, which may be nil, then looks at the file. Standard
+// output, devices and pipes get a copy of a finished file, so that none sees a part
+// of a model that failed.
+func (o *outputFlags) write(ctx context.Context, a *app, m *onnxio.Model, s onnxio.SaveOptions, check func(path string) error) error {
+	info, err := os.Stat(o.path)
+	if o.path != stdoutPath && (err != nil || !isStream(info)) {
+		if err := onnxio.SaveContext(ctx, o.path, m, s); err != nil || check == nil {
+			return in(o.path, err)
+		}
+		return check(o.path)
+	}
+	dir, err := os.MkdirTemp("", "monge-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	whole := filepath.Join(dir, "model.onnx")
+	s.External = onnxio.Never // there is one stream
+	if err := onnxio.SaveContext(ctx, whole, m, s); err != nil {
+		return in(o.path, err)
+	}
+	if check != nil {
+		if err := check(whole); err != nil {
+			return err
+		}
+	}
+	return in(o.path, o.send(ctx, a, whole))
+}
+
+// send copies a file to where the output goes. What else the command prints leaves
+// standard output to the model.
+func (o *outputFlags) send(ctx context.Context, a *app, path string) error {
+	from, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if o.path == stdoutPath {
+		to := a.stdout
+		a.stdout, a.columns = a.stderr, 0
+		_, err := io.Copy(to, from)
+		return err
+	}
+	to, err := os.OpenFile(o.path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(to, from)
+	return errors.Join(err, to.Close())
 }
 
 // metadata is what a result says about its history.
