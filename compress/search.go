@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/big"
+	"strconv"
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/engine"
@@ -13,7 +15,8 @@ import (
 // A Search tells how MaxDrop was met.
 type Search struct {
 	// Measure is "top1" or "agreement", whose drop from the original's was
-	// limited: for agreement from 1.
+	// limited: for agreement (engine.OutputEval; of several outputs the worst)
+	// from 1.
 	Measure string  `json:"measure"`
 	Limit   float64 `json:"limit"`
 	// Drop is that of the result.
@@ -90,14 +93,19 @@ func (o Options) search(ctx context.Context, m *onnxio.Model) (*onnxio.Model, *R
 		if err != nil {
 			return nil, nil, err
 		}
-		measure, drop, err := trial.drop(ctx, m, next, held)
+		measure, lost, err := trial.drop(ctx, m, next, held)
 		if err != nil {
 			return nil, nil, err
 		}
-		t := Trial{MACs: o.MACs, Size: r.After, Drop: drop, Within: drop <= out.Limit}
+		t := Trial{MACs: o.MACs, Size: r.After, Within: true}
+		for i, l := range lost {
+			if t.Within = t.Within && l.within(out.Limit); i == 0 || l.share() > t.Drop {
+				t.Drop = l.share()
+			}
+		}
 		out.Trials, out.Measure = append(out.Trials, t), measure
 		if t.Within {
-			best, report, hi, out.Drop = next, r, o.MACs, drop
+			best, report, hi, out.Drop = next, r, o.MACs, t.Drop
 		} else {
 			lo = o.MACs
 		}
@@ -106,15 +114,44 @@ func (o Options) search(ctx context.Context, m *onnxio.Model) (*onnxio.Model, *R
 	return best, report, nil
 }
 
-// drop measures by how much a model is worse than the original.
-func (o Options) drop(ctx context.Context, original, m *onnxio.Model, data *engine.Data) (measure string, drop float64, err error) {
+// A loss is by how much a model is worse than the original: in so many of so many
+// decisions, or, where rows is 0, by a part of what agreement there was.
+type loss struct {
+	count, rows int
+	part        float64
+}
+
+func (l loss) share() float64 {
+	if l.rows > 0 {
+		return float64(l.count) / float64(l.rows)
+	}
+	return l.part
+}
+
+// within compares counts exactly: 148/160 − 140/160 is more than 0.05 in
+// floating-point numbers.
+func (l loss) within(limit float64) bool {
+	if l.rows == 0 {
+		return l.part <= limit
+	}
+	// The limit is the decimal number that the user wrote.
+	most, ok := new(big.Rat).SetString(strconv.FormatFloat(limit, 'g', -1, 64))
+	return ok && big.NewRat(int64(l.count), int64(l.rows)).Cmp(most) <= 0
+}
+
+// drop measures by how much a model is worse than the original: of the samples
+// with labels, or output by output.
+func (o Options) drop(ctx context.Context, original, m *onnxio.Model, data *engine.Data) (measure string, lost []loss, err error) {
 	evals, err := engine.Evaluate(ctx, []*onnxio.Model{original, m}, data, engine.EvalOptions{Runs: -1,
 		StreamOptions: engine.StreamOptions{Batch: o.Align.Batch, Threads: o.Align.Threads, Progress: o.progress("measure")}})
 	if err != nil {
-		return "", 0, err
+		return "", nil, err
 	}
-	if a, b := evals[0].Top1, evals[1].Top1; a != nil && b != nil {
-		return "top1", *a - *b, nil
+	if a, b := evals[0], evals[1]; a.Top1 != nil && b.Top1 != nil {
+		return "top1", []loss{{count: a.Right - b.Right, rows: a.Samples}}, nil
 	}
-	return "agreement", 1 - *evals[1].Agreement, nil
+	for _, e := range evals[1].Outputs {
+		lost = append(lost, loss{count: e.Rows - e.Same, rows: e.Rows, part: 1 - e.Agreement})
+	}
+	return "agreement", lost, nil
 }

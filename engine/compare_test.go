@@ -2,9 +2,11 @@ package engine
 
 import (
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 func TestComparison(t *testing.T) {
@@ -16,18 +18,23 @@ func TestComparison(t *testing.T) {
 	}{
 		"3-4-5":           {value([]int{2}, 3, 4), value([]int{2}, 0, 0), OutputEval{MaxDiff: 4}},
 		"equal":           {value([]int{2}, 3, 4), value([]int{2}, 3, 4), OutputEval{Agreement: 1, Cosine: 1}},
-		"opposite":        {value([]int{2}, 3, 4), value([]int{2}, -3, -4), OutputEval{Agreement: -1, Cosine: -1, MaxDiff: 8}},
+		"opposite":        {value([]int{2}, 3, 4), value([]int{2}, -3, -4), OutputEval{Agreement: 1 - math.Sqrt(200), Cosine: -1, MaxDiff: 8}},
 		"zeros":           {value([]int{2}, 0, 0), value([]int{2}, 0, 0), OutputEval{Agreement: 1, Cosine: 1}},
 		"equal infinites": {value([]int{3}, inf, nan, 1), value([]int{3}, inf, nan, 1), OutputEval{Agreement: 1, Cosine: 1}},
 		"one infinite":    {value([]int{3}, inf, nan, 1), value([]int{3}, 5, 5, 1), OutputEval{Agreement: 1, Cosine: 1, NonFinite: 2}},
 		"scores":          {value([]int{2, 2}, 3, 0, 4, 5), value([]int{2, 2}, 3, 0, 4, 0), OutputEval{Agreement: .5, Cosine: 25 / math.Sqrt(50) / 5, MaxDiff: 5}},
 		"pooled scores":   {value([]int{1, 2, 1, 1}, 2, 1), value([]int{1, 2, 1, 1}, 9, 1), OutputEval{Agreement: 1, Cosine: 19 / math.Sqrt(5) / math.Sqrt(82), MaxDiff: 7}},
 	} {
-		var k comparison
-		if err := k.add(c.y, c.y0); err != nil {
+		k := comparison{output: Output{Task: Regress}}
+		if strings.Contains(name, "scores") {
+			k.output = Output{Task: Classify, Axis: 1}
+			c.want.Same, c.want.Rows = int(c.want.Agreement*float64(c.y.Dims[0])), c.y.Dims[0]
+		}
+		if err := k.add(c.y, c.y0, c.y.Dims[0]); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(c.want, k.result()); diff != "" {
+		c.want.Task = k.output.Task
+		if diff := cmp.Diff(c.want, k.result(), cmpopts.EquateApprox(0, 1e-12)); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}

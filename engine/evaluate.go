@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/monge-ml/monge/onnxio"
 )
@@ -15,6 +14,9 @@ type EvalOptions struct {
 
 	// Runs is the least number of timed runs per model; see [LatencyOptions]. 0: MinRuns. Negative: no timing.
 	Runs int
+
+	// Outputs say what the outputs of the first model are for. nil: what [FindTasks] says.
+	Outputs []Output
 }
 
 // An Eval is what was measured about one model. Shares are between 0 and 1.
@@ -24,8 +26,9 @@ type Eval struct {
 	Params  int64  `json:"params"`  // see [Size]
 	Bytes   int64  `json:"bytes"`   // see [Size]
 
-	Top1 *float64 `json:"top1,omitempty"` // share of samples whose label has the highest score; nil without labels
-	Top5 *float64 `json:"top5,omitempty"` // among the five highest; nil without labels or with fewer than 5 classes
+	Top1  *float64 `json:"top1,omitempty"` // share of samples whose label has the highest score; nil without labels
+	Right int      `json:"-"`              // samples that Top1 counts
+	Top5  *float64 `json:"top5,omitempty"` // among the five highest; nil without labels or with fewer than 5 classes
 
 	// Agreement, Cosine and MaxDiff compare with the first model: the worst of Outputs. They are nil for the first.
 	Agreement *float64     `json:"agreement,omitempty"`
@@ -40,8 +43,8 @@ type Eval struct {
 }
 
 // Evaluate runs models over a data set and measures accuracy, agreement with the first one, size and latency. All models
-// read the same samples; their outputs are compared by position, since names may differ. Labels are compared with the
-// first output of shape [N, K ≥ 2].
+// read the same samples; their outputs are compared by position, since names may differ, as their tasks say. Labels are
+// compared with the first output that has one row of class scores for each sample.
 //
 // A model that does not fit the data, or whose outputs have other shapes than those of the first one, is an error.
 func Evaluate(ctx context.Context, models []*onnxio.Model, data *Data, o EvalOptions) ([]Eval, error) {
@@ -49,6 +52,12 @@ func Evaluate(ctx context.Context, models []*onnxio.Model, data *Data, o EvalOpt
 		return nil, nil
 	}
 	data = data.Sample(o.Samples, o.Seed)
+	if o.Outputs == nil {
+		var err error
+		if o.Outputs, err = FindTasks(ctx, models[:1], data, nil, o.StreamOptions); err != nil {
+			return nil, err
+		}
+	}
 	runs := make([]*evalRun, 0, len(models))
 	defer func() {
 		for _, r := range runs {
@@ -81,11 +90,11 @@ func Evaluate(ctx context.Context, models []*onnxio.Model, data *Data, o EvalOpt
 			}
 			if i == 0 {
 				first = out
-			} else if err := r.compare(&r.outputs, out, first, runs[0].name); err != nil {
+			} else if err := r.compare(&r.outputs, out, first, n, runs[0].name); err != nil {
 				return nil, err
 			}
 			if recorded := data.recorded(from); recorded != nil {
-				if err := r.compare(&r.recorded, out, recorded, data.name); err != nil {
+				if err := r.compare(&r.recorded, out, recorded, n, data.name); err != nil {
 					return nil, err
 				}
 			}
@@ -116,6 +125,7 @@ type evalRun struct {
 	session       *Session
 	feed          *Feed
 	size          int // samples per run
+	tasks         []Output
 	timing        *Timing
 
 	top1, top5, scored int
@@ -124,7 +134,7 @@ type evalRun struct {
 }
 
 func newEvalRun(ctx context.Context, m *onnxio.Model, data *Data, o EvalOptions) (*evalRun, error) {
-	r := &evalRun{name: nameOf(m)}
+	r := &evalRun{name: nameOf(m), tasks: o.Outputs}
 	r.params, r.bytes = m.Size()
 	if o.Runs >= 0 {
 		t, err := Latency(ctx, m, LatencyOptions{Threads: o.Threads, Runs: o.Runs, Data: data})
@@ -238,13 +248,11 @@ func join(pieces []*Value) *Value {
 
 // score compares the scores of classes with labels.
 func (r *evalRun) score(out []*Value, labels []int) error {
-	i := slices.IndexFunc(out, isScores)
-	if i < 0 {
+	v, k := r.scores(out, len(labels))
+	if v == nil {
 		return nil
 	}
-	v := out[i]
-	n, k := v.Dims[0], v.Dims[1]
-	if n != len(labels) {
+	if n := v.Len() / k; n != len(labels) {
 		return fmt.Errorf("%s: output %q has %d rows for %d samples with labels", r.name, v.Name, n, len(labels))
 	}
 	r.classes = k
@@ -265,6 +273,24 @@ func (r *evalRun) score(out []*Value, labels []int) error {
 	return nil
 }
 
+// scores finds the output that labels are compared with, the first that has a row of k scores for each of n samples; or
+// one that has other rows, where there is none. nil: no output is about one decision a sample.
+func (r *evalRun) scores(out []*Value, n int) (v *Value, k int) {
+	for i, o := range r.tasks[:min(len(r.tasks), len(out))] {
+		c := o.Classes(out[i].Dims)
+		if c == 0 || o.Axis != 1 && out[i].Len() != n*c {
+			continue
+		}
+		if v == nil || out[i].Len() == n*c {
+			v, k = out[i], c
+		}
+		if v.Len() == n*k {
+			break
+		}
+	}
+	return v, k
+}
+
 // isScores says whether an output has one row of K ≥ 2 numbers per sample. Trailing axes of size 1, as pooling leaves
 // them, do not count.
 func isScores(v *Value) bool {
@@ -272,7 +298,7 @@ func isScores(v *Value) bool {
 }
 
 // compare adds the difference between two models' outputs to the figures.
-func (r *evalRun) compare(to *[]comparison, out, reference []*Value, name string) error {
+func (r *evalRun) compare(to *[]comparison, out, reference []*Value, n int, name string) error {
 	if len(out) < len(reference) {
 		return fmt.Errorf("%s has %d outputs, %s has %d", r.name, len(out), name, len(reference))
 	}
@@ -281,8 +307,11 @@ func (r *evalRun) compare(to *[]comparison, out, reference []*Value, name string
 	}
 	for i, ref := range reference {
 		c := &(*to)[i]
-		c.name = out[i].Name
-		if err := c.add(out[i], ref); err != nil {
+		c.name, c.output = out[i].Name, Output{Task: Regress}
+		if i < len(r.tasks) {
+			c.output = r.tasks[i]
+		}
+		if err := c.add(out[i], ref, n); err != nil {
 			return fmt.Errorf("%s: output %q %s, in %s %q %s: %w", r.name, out[i].Name, dimString(out[i].Dims),
 				name, ref.Name, dimString(ref.Dims), err)
 		}
@@ -307,6 +336,7 @@ func (r *evalRun) eval(samples int) Eval {
 	for _, c := range r.recorded {
 		e.Recorded = append(e.Recorded, c.result())
 	}
+	e.Right = r.top1
 	for i, o := range e.Outputs {
 		if i == 0 {
 			e.Agreement, e.Cosine, e.MaxDiff = ptr(o.Agreement), ptr(o.Cosine), ptr(o.MaxDiff)

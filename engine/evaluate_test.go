@@ -205,37 +205,48 @@ func TestEvaluate(t *testing.T) {
 	}
 }
 
-// TestEvaluateRegression: outputs that are no scores agree by their distance.
+// TestEvaluateRegression: outputs that are no scores agree by their distance, relative to how far they vary, wherever
+// their mean is.
 func TestEvaluateRegression(t *testing.T) {
 	enginetest.Require(t)
-	model := func(scale float64) *onnxio.Model {
+	model := func(scale, mean float64) *onnxio.Model {
 		return onnxtest.Model(onnxtest.Values(onnxtest.Value("x", "N", 3)), onnxtest.Values(onnxtest.Value("y"), onnxtest.Value("z")),
-			onnxtest.Floats("s", []int{1}, scale), onnxtest.Node("Mul", "x s", "m"),
+			onnxtest.Floats("s", []int{1}, scale), onnxtest.Node("Mul", "x s", "v"), onnxtest.Floats("c", []int{3}, mean, 0, -mean), onnxtest.Node("Add", "v c", "m"),
 			onnxtest.Ints("shape", -1, 3, 1, 1), onnxtest.Ints("picture", -1, 1, 3), onnxtest.Node("Reshape", "m shape", "y"), onnxtest.Node("Reshape", "m picture", "z"))
 	}
 	_, x := points(t, 40)
+	for i := range x {
+		x[i] -= x[i%3] // means are not zero
+	}
 	d, err := engine.NewData("points", map[string]*engine.Value{"x": engine.Float32(x, 40, 3)}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	evals, err := engine.Evaluate(t.Context(), []*onnxio.Model{model(1), model(.75)}, d, engine.EvalOptions{Runs: -1, StreamOptions: engine.StreamOptions{Samples: 30, Seed: 1}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := evals[1].Outputs
-	if len(out) != 2 || out[0].Agreement != 1 || math.Abs(out[1].Agreement-.75) > 1e-6 || *evals[1].Agreement != out[1].Agreement || evals[1].Samples != 30 {
-		t.Errorf("%+v", evals[1])
+	var want float64
+	for _, mean := range []float64{0, 100} {
+		evals, err := engine.Evaluate(t.Context(), []*onnxio.Model{model(1, mean), model(.75, mean)}, d, engine.EvalOptions{Runs: -1, StreamOptions: engine.StreamOptions{Samples: 30, Seed: 1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := evals[1].Outputs
+		if want == 0 {
+			want = out[0].Agreement
+		}
+		if len(out) != 2 || out[0].Task != engine.Regress || !(want > 0 && want < .75) || math.Abs(out[0].Agreement-want) > 1e-4 || math.Abs(out[1].Agreement-want) > 1e-4 ||
+			*evals[1].Agreement != min(out[0].Agreement, out[1].Agreement) || evals[1].Samples != 30 {
+			t.Errorf("mean %g: %+v", mean, evals[1])
+		}
 	}
 }
 
 func TestEvaluateErrors(t *testing.T) {
 	enginetest.Require(t)
 	d, _ := points(t, 20)
-	narrow := onnxtest.Model(onnxtest.Values(onnxtest.Value("x", "N", 3)), onnxtest.Values(onnxtest.Value("y")),
-		onnxtest.Floats("W", []int{3, 2}, 1, 2, 3, 4, 5, 6), onnxtest.Node("MatMul", "x W", "y"))
+	narrow := onnxtest.Model(onnxtest.Values(onnxtest.Value("x", "N", 3)), onnxtest.Values(onnxtest.Value("logits")),
+		onnxtest.Floats("W", []int{3, 2}, 1, 2, 3, 4, 5, 6), onnxtest.Node("MatMul", "x W", "logits"))
 	other := onnxtest.Model(onnxtest.Values(onnxtest.Value("x", "N", 4)), onnxtest.Values(onnxtest.Value("y")), onnxtest.Node("Relu", "x", "y"))
 	for want, models := range map[string][]*onnxio.Model{
-		`output "y" has 2 classes, a label is`:                      {narrow},
+		`output "logits" has 2 classes, a label is`:                 {narrow},
 		`array "pixels": shape [20,3] does not fit input "x" [N,4]`: {scorer("N"), other},
 	} {
 		if _, err := engine.Evaluate(t.Context(), models, d, engine.EvalOptions{Runs: -1}); err == nil || !strings.Contains(err.Error(), want) {
@@ -246,7 +257,7 @@ func TestEvaluateErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `model test: output "y" [20,2], in model test "y" [20,5]: shapes differ`
+	want := `model test: output "logits" [20,2], in model test "y" [20,5]: shapes differ`
 	if _, err := engine.Evaluate(t.Context(), []*onnxio.Model{scorer("N"), narrow}, unlabelled, engine.EvalOptions{Runs: -1}); err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
