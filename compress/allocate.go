@@ -161,7 +161,7 @@ var probes = []float64{0.75, 0.5}
 // (align.Evidence.Unexplained); what that does to the predictions is measured
 // for some, by narrowing the space alone, and interpolated.
 func (o Options) curves(ctx context.Context, s *align.Subject, free []*coupling.Space, evidence map[*coupling.Space]*align.Evidence, held *engine.Data) (map[*coupling.Space][]float64, error) {
-	judge, err := refit.NewJudge(ctx, []*onnxio.Model{s.Model}, []float64{1}, held, refit.JudgeOptions{Threads: o.Align.Threads, Batch: o.Align.Batch})
+	judge, err := refit.NewJudge(ctx, []*onnxio.Model{s.Model}, []float64{1}, held, refit.JudgeOptions{Threads: o.Align.Threads, Batch: o.Align.Batch, Outputs: o.base.outputs})
 	if err != nil {
 		return nil, err
 	}

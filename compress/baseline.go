@@ -5,6 +5,7 @@ import (
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/internal/qdq"
 	"github.com/monge-ml/monge/lossless"
 	"github.com/monge-ml/monge/onnxio"
@@ -34,6 +35,8 @@ type baseline struct {
 	form *qdq.Form
 	// was finds what spaces of later analyses were at first.
 	was map[*coupling.Space]*coupling.Space
+	// outputs say what the outputs are for; nil where no predictions are compared.
+	outputs []engine.Output
 	// seen is what allocation learnt from the data; nil before.
 	seen *observed
 	// taken is the kind of candidate that was best at the first attempt at a size.
@@ -128,6 +131,20 @@ func (b *baseline) written(m *onnxio.Model, r *Report) (*onnxio.Model, *Report, 
 	return out, r, nil
 }
 
+// findTasks decides what the outputs are for, where predictions will be compared,
+// on the data with labels if there are any.
+func (o *Options) findTasks(ctx context.Context, m *onnxio.Model) (err error) {
+	data := o.data()
+	if o.EvalData != nil && (data == nil || o.EvalData.Labels() != nil) {
+		data = o.EvalData
+	}
+	if o.DryRun || o.MaxDrop == 0 && !o.fits() {
+		return nil
+	}
+	o.base.outputs, err = engine.FindTasks(ctx, []*onnxio.Model{m}, data, o.Tasks, engine.StreamOptions{Batch: o.Align.Batch, Threads: o.Align.Threads})
+	return err
+}
+
 func spacesByPlace(a *coupling.Analysis) map[place][]*coupling.Space {
 	out := map[place][]*coupling.Space{}
 	for _, s := range a.Spaces {
@@ -159,7 +176,9 @@ func (b *baseline) width(s *coupling.Space) int {
 }
 
 // report starts a report.
-func (b *baseline) report() *Report { return &Report{Before: b.size, Lossless: b.lossless} }
+func (b *baseline) report() *Report {
+	return &Report{Before: b.size, Lossless: b.lossless, Outputs: b.outputs}
+}
 
 // describe enters what became of the spaces.
 func (r *Report) describe(a *coupling.Analysis, o Options, after coupling.Widths, cost map[*coupling.Space]float64) {

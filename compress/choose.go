@@ -107,7 +107,7 @@ func (o Options) choose(ctx context.Context, s *align.Subject, ratio float64, re
 // judge refits every candidate on some samples and returns the one whose
 // predictions are nearest to the original's on others.
 func (o Options) judge(ctx context.Context, s *align.Subject, all []*allocation, held *engine.Data, report *Report) (*allocation, error) {
-	judge, err := refit.NewJudge(ctx, []*onnxio.Model{s.Model}, []float64{1}, tune.Judged(held), refit.JudgeOptions{Threads: o.Align.Threads, Batch: o.Align.Batch})
+	judge, err := refit.NewJudge(ctx, []*onnxio.Model{s.Model}, []float64{1}, tune.Judged(held), refit.JudgeOptions{Threads: o.Align.Threads, Batch: o.Align.Batch, Outputs: o.base.outputs})
 	if err != nil {
 		return nil, err
 	}

@@ -79,6 +79,9 @@ type Options struct {
 	// Where it is distilled, a tenth of the data is kept from the refit, to tell
 	// whether distillation helped.
 	Tune int
+	// Tasks are given for outputs, by name (of "": of all others). For outputs
+	// without one, engine.FindTasks says what they are for.
+	Tasks engine.Tasks
 	// Progress, if set, is told what is being done, and how far it is.
 	Progress func(stage string, done, total int)
 
@@ -134,6 +137,9 @@ type Report struct {
 	// Blind is set where channels were merged by their weights in spite of data,
 	// since these were too few to serve better.
 	Blind bool `json:"blind,omitempty"`
+	// Outputs say what the outputs are for, so how predictions were compared; nil
+	// where none were.
+	Outputs []engine.Output `json:"tasks,omitempty"`
 	// Search tells how MaxDrop was met; nil under other budgets.
 	Search *Search `json:"search,omitempty"`
 	// Refit tells about every refitted operator; nil without a refit.
@@ -168,6 +174,9 @@ func Model(ctx context.Context, m *onnxio.Model, o Options) (*onnxio.Model, *Rep
 	}
 	m, err := o.strip(ctx, m, func(s *coupling.Space) bool { return o.kept(s) != "" })
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := o.findTasks(ctx, m); err != nil {
 		return nil, nil, err
 	}
 	switch {
@@ -285,14 +294,14 @@ func (o Options) finish(ctx context.Context, s *align.Subject, plan *align.Resul
 	sources := []refit.Source{{Subject: s, Share: 1, Maps: plan.Maps}}
 	if fits {
 		out, report.Refit, err = refit.Refit(ctx, out, sources, refit.Options{
-			Data: fit, Threads: o.Align.Threads, Batch: o.Align.Batch, Progress: o.progress("refit"),
+			Data: fit, Threads: o.Align.Threads, Batch: o.Align.Batch, Outputs: o.base.outputs, Progress: o.progress("refit"),
 		})
 	}
 	if err != nil || epochs == 0 {
 		return out, err
 	}
 	tuned, done, err := tune.Distill(ctx, out, sources, tune.Options{
-		Data: fit, HeldOut: held, Epochs: epochs, Threads: o.Align.Threads, Progress: o.progress("tune"),
+		Data: fit, HeldOut: held, Epochs: epochs, Threads: o.Align.Threads, Outputs: o.base.outputs, Progress: o.progress("tune"),
 	})
 	report.Tune = done
 	return tuned, err
@@ -318,6 +327,9 @@ func Into(ctx context.Context, wide, narrow *onnxio.Model, o Options) (*onnxio.M
 		return nil, nil, err
 	}
 	if narrow, _, err = qdq.Expand(narrow); err != nil {
+		return nil, nil, err
+	}
+	if err := o.findTasks(ctx, wide); err != nil {
 		return nil, nil, err
 	}
 	report := o.base.report()

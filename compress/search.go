@@ -142,7 +142,7 @@ func (l loss) within(limit float64) bool {
 // drop measures by how much a model is worse than the original: of the samples
 // with labels, or output by output.
 func (o Options) drop(ctx context.Context, original, m *onnxio.Model, data *engine.Data) (measure string, lost []loss, err error) {
-	evals, err := engine.Evaluate(ctx, []*onnxio.Model{original, m}, data, engine.EvalOptions{Runs: -1,
+	evals, err := engine.Evaluate(ctx, []*onnxio.Model{original, m}, data, engine.EvalOptions{Runs: -1, Outputs: o.base.outputs,
 		StreamOptions: engine.StreamOptions{Batch: o.Align.Batch, Threads: o.Align.Threads, Progress: o.progress("measure")}})
 	if err != nil {
 		return "", nil, err

@@ -46,6 +46,15 @@ func (o Output) Classes(dims []int) int {
 	return dims[o.Axis]
 }
 
+// Vector is the number of numbers of a vector of an output of these sizes, where they lie side by side; 0 where they do
+// not, or where there are no vectors.
+func (o Output) Vector(dims []int) int {
+	if o.Task != Embed || o.Axis >= len(dims) || count(dims[o.Axis+1:]) != 1 {
+		return 0
+	}
+	return dims[o.Axis]
+}
+
 // FindTasks decides what the outputs of models of one kind are for, by evidence: what makes an output, what it is called,
 // whether labels of the data tell that its highest score is right, and how its numbers behave on the data. The evidence of
 // any of the models counts; outputs go by position and are named as in the first one. Without data (nil) no model is run.

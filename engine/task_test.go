@@ -165,6 +165,22 @@ func TestTaskEvidence(t *testing.T) {
 	}
 }
 
+// TestTaskOfBoxScores: scores of boxes are no scores of classes, whatever they are called.
+func TestTaskOfBoxScores(t *testing.T) {
+	enginetest.Require(t)
+	data, err := engine.NewData("boxes", map[string]*engine.Value{"x": engine.Float32(make([]float32, 3*20*4), 3, 20, 4)}, []int{0, 1, 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, keep := range []int{0, 1} {
+		m := onnxtest.Model(onnxtest.Values(onnxtest.Value("x", "N", 20, 4)), onnxtest.Values(onnxtest.Value("scores"), onnxtest.Value("y")),
+			onnxtest.Node("Abs", "x", "y"), onnxtest.Node("ReduceMean", "x", "scores", onnxtest.Attr("axes", []int64{2}), onnxtest.Attr("keepdims", keep)))
+		if o := taskOf(t, m, data, nil); o.Task != engine.Regress || !strings.Contains(o.Reason, `each row of "y"`) {
+			t.Errorf("keepdims %d: %+v", keep, o)
+		}
+	}
+}
+
 // TestTaskGiven: what is given holds, or is an error.
 func TestTaskGiven(t *testing.T) {
 	enginetest.Require(t)

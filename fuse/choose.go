@@ -49,7 +49,7 @@ func (f *fusion) choose(ctx context.Context, method Method) (*onnxio.Model, *Rep
 		}
 		return f.finish(ctx, recipe{method: method, shares: f.votes})
 	}
-	judge, err := refit.NewJudge(ctx, f.models, f.votes, tune.Judged(held), refit.JudgeOptions{Threads: f.o.Align.Threads, Batch: f.o.Align.Batch})
+	judge, err := refit.NewJudge(ctx, f.models, f.votes, tune.Judged(held), refit.JudgeOptions{Threads: f.o.Align.Threads, Batch: f.o.Align.Batch, Outputs: f.outputs})
 	if err != nil {
 		return nil, nil, err
 	}

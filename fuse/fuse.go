@@ -62,6 +62,9 @@ type Options struct {
 	KeepBatchNorm bool
 	// InputShapes gives sizes to free dimensions of inputs, by name.
 	InputShapes map[string][]int
+	// Tasks are given for outputs, by their names in the first model (of "": of all
+	// others). For outputs without one, engine.FindTasks says what they are for.
+	Tasks engine.Tasks
 	// DryRun checks that the models fit together and stops: no model is made.
 	DryRun bool
 	// Progress, if set, is told what is being done, and how far it is.
@@ -99,6 +102,9 @@ type Report struct {
 	// held-out inputs, where it was measured; Candidates lists all that was tried.
 	Divergence float64     `json:"divergence,omitempty"`
 	Candidates []Candidate `json:"candidates,omitempty"`
+	// Outputs say what the outputs are for, so how predictions were compared and
+	// mixed; nil without a refit.
+	Outputs []engine.Output `json:"tasks,omitempty"`
 	// Refit tells about every refitted operator; nil without a refit.
 	Refit *refit.Report `json:"refit,omitempty"`
 	// Tune tells about the distillation; nil without one.
@@ -165,6 +171,11 @@ func Models(ctx context.Context, models []*onnxio.Model, o Options) (*onnxio.Mod
 		return nil, report, nil
 	}
 	f.votes = shares
+	if f.fits() {
+		if f.outputs, err = engine.FindTasks(ctx, models, o.data(), o.Tasks, engine.StreamOptions{Batch: o.Align.Batch, Threads: o.Align.Threads}); err != nil {
+			return nil, nil, err
+		}
+	}
 	if method == Auto && f.loose() {
 		// Channels of all models cannot compete where it is not known which is which.
 		if _, _, err := f.transport(ctx, shares, f.report(OT, shares)); err != nil {
@@ -220,10 +231,11 @@ type fusion struct {
 	pairs    []*align.Pairing // of each model with onto; nil for onto itself
 	folded   int
 	// apart are, by model, the atoms of onto whose channels could not be aligned.
-	apart  map[*align.Subject]map[*coupling.Axis]bool
-	plans  []*align.Result         // of transport, by model, once they are made
-	votes  []float64               // the models' shares in what the result shall predict
-	widths map[*coupling.Space]int // of the result, by onto's spaces
+	apart   map[*align.Subject]map[*coupling.Axis]bool
+	plans   []*align.Result         // of transport, by model, once they are made
+	outputs []engine.Output         // what they are for; nil without a refit
+	votes   []float64               // the models' shares in what the result shall predict
+	widths  map[*coupling.Space]int // of the result, by onto's spaces
 }
 
 // fits reports whether operators are refitted.
@@ -332,7 +344,7 @@ func (f *fusion) finish(ctx context.Context, how recipe) (*onnxio.Model, *Report
 		return out, report, err
 	}
 	tuned, done, err := tune.Distill(ctx, out, sources, tune.Options{
-		Data: fit, HeldOut: held, Epochs: epochs, Threads: f.o.Align.Threads,
+		Data: fit, HeldOut: held, Epochs: epochs, Threads: f.o.Align.Threads, Outputs: f.outputs,
 		Progress: func(done, total int) { f.progress("distil", done, total) },
 	})
 	report.Tune = done
@@ -396,7 +408,7 @@ func (f *fusion) make(ctx context.Context, how recipe, data *engine.Data) (*onnx
 		sources = append(sources, src)
 	}
 	child, report.Refit, err = refit.Refit(ctx, child, sources, refit.Options{
-		Data: data, Threads: f.o.Align.Threads, Batch: f.o.Align.Batch,
+		Data: data, Threads: f.o.Align.Threads, Batch: f.o.Align.Batch, Outputs: f.outputs,
 		Progress: func(done, total int) { f.progress("refit", done, total) },
 	})
 	return child, sources, report, err
@@ -417,7 +429,7 @@ func (f *fusion) progress(stage string, done, total int) {
 }
 
 func (f *fusion) report(method Method, shares []float64) *Report {
-	r := &Report{Method: method, Onto: f.onto + 1, Weights: shares, Folded: f.folded, Contribution: shares}
+	r := &Report{Method: method, Onto: f.onto + 1, Weights: shares, Folded: f.folded, Contribution: shares, Outputs: f.outputs}
 	for _, s := range f.target().Analysis.Spaces {
 		k, ok := f.widths[s]
 		if !ok {

@@ -4,26 +4,33 @@ import (
 	"math"
 
 	"gonum.org/v1/gonum/floats"
+
+	"github.com/monge-ml/monge/engine"
 )
 
-// classes reports whether the layer's goal holds the scores of a classifier:
-// rows of two or more that are an output of the model, or that a Softmax turns
+// classes reports whether the layer's goal holds the scores of a classifier, side
+// by side along its last axis: an output that is for that, or what a Softmax turns
 // into one.
 func (t *target) classes() bool {
 	r := t.run
-	if len(r.sources) < 2 || len(r.an.Activations[t.goal]) != 2 || t.layer.axis != 1 {
+	last := len(r.an.Activations[t.goal]) - 1
+	if len(r.sources) < 2 || last < 1 || t.layer.axis != last {
 		return false
 	}
-	if r.graph.IsOutput(t.goal) {
-		return true
-	}
-	readers := r.graph.Consumers(t.goal)
-	if len(readers) != 1 || readers[0].Input != 0 {
-		return false
-	}
-	switch readers[0].Node.GetOpType() {
-	case "Softmax", "LogSoftmax":
-		return r.graph.IsOutput(readers[0].Node.GetOutput()[0])
+	for i, out := range r.graph.Outputs() {
+		if i >= len(r.o.Outputs) || r.o.Outputs[i].Task != engine.Classify || r.o.Outputs[i].Axis != last {
+			continue
+		}
+		if out.GetName() == t.goal {
+			return true
+		}
+		n := r.graph.Producer(out.GetName())
+		switch n.GetOpType() {
+		case "Softmax", "LogSoftmax":
+			if n.GetInput()[0] == t.goal && len(r.graph.Consumers(t.goal)) == 1 {
+				return true
+			}
+		}
 	}
 	return false
 }

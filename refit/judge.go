@@ -16,6 +16,9 @@ type JudgeOptions struct {
 	Threads int
 	// Batch is the number of samples run at once; zero means engine's choice.
 	Batch int
+	// Outputs say what the outputs are for. Nil means what engine.FindTasks says of
+	// the parents.
+	Outputs []engine.Output
 }
 
 // A Judge measures how far models are from the mean prediction of some parents
@@ -23,24 +26,34 @@ type JudgeOptions struct {
 type Judge struct {
 	o       JudgeOptions
 	data    *engine.Data
-	mean    [][]float64 // by output: samples × classes probabilities, or raw values
+	mean    [][]float64 // by output: rows of probabilities, or raw values
 	columns []int       // by output: number of classes; 0 where it is no classifier's
+	vectors []int       // by output: numbers of a vector; 0 where it is no embedding
+	// scale is what divergences are multiplied by, by output: one, but where a sample
+	// has many decisions (Scarcity).
+	scale []float64
 	// temperature divides the logits, by output.
 	temperature []float64
 }
 
-// NewJudge runs the parents. The mean of several is Decided. Outputs [N, K ≥ 2]
-// count as classifiers': logits, or probabilities where every row is one already.
+// NewJudge runs the parents. The mean of several is Decided where outputs are class
+// scores: logits, or probabilities where every row is one already.
 func NewJudge(ctx context.Context, parents []*onnxio.Model, shares []float64, data *engine.Data, o JudgeOptions) (*Judge, error) {
+	if o.Outputs == nil {
+		var err error
+		if o.Outputs, err = engine.FindTasks(ctx, parents, data, nil, engine.StreamOptions{Batch: o.Batch, Threads: o.Threads}); err != nil {
+			return nil, err
+		}
+	}
 	j := &Judge{o: o, data: data}
 	var outs [][][]float64
 	for _, m := range parents {
-		out, columns, err := j.predict(ctx, m)
+		out, columns, vectors, err := j.predict(ctx, m)
 		if err != nil {
 			return nil, err
 		}
 		if len(outs) == 0 {
-			j.columns = columns
+			j.columns, j.vectors = columns, vectors
 		}
 		if len(out) != len(j.columns) {
 			return nil, fmt.Errorf("%d outputs against %d", len(out), len(j.columns))
@@ -70,6 +83,10 @@ func NewJudge(ctx context.Context, parents []*onnxio.Model, shares []float64, da
 		j.mean = append(j.mean, mean)
 	}
 	for k, c := range j.columns {
+		j.scale = append(j.scale, 1)
+		if c > 0 && len(j.mean[k]) > c*data.Len() {
+			j.scale[k] = Scarcity(j.mean[k], c)
+		}
 		if c > 0 && len(parents) > 1 {
 			Decided(j.mean[k], c)
 		}
@@ -77,12 +94,13 @@ func NewJudge(ctx context.Context, parents []*onnxio.Model, shares []float64, da
 	return j, nil
 }
 
-// Divergence is the mean over samples and outputs of KL(mean ‖ model) in nats (of
-// logits divided by their Temperature),
-// or for outputs that are no classifier's the squared error relative to the
-// variance.
+// Divergence is the mean over outputs of what their tasks say: of class scores the
+// mean over rows of KL(mean ‖ model) in nats (of logits divided by their
+// Temperature; where a sample has several rows, times Scarcity), of embeddings one
+// minus the mean cosine, of others the squared error relative to the variance over
+// the samples.
 func (j *Judge) Divergence(ctx context.Context, m *onnxio.Model) (float64, error) {
-	out, _, err := j.predict(ctx, m)
+	out, _, _, err := j.predict(ctx, m)
 	if err != nil {
 		return 0, err
 	}
@@ -107,46 +125,99 @@ func (j *Judge) distance(out [][]float64) float64 {
 					kl += p * math.Log(p/max(v[t], 1e-12))
 				}
 			}
-			total += kl / float64(len(v)/c)
+			total += j.scale[k] * kl / float64(len(v)/c)
 			continue
 		}
-		mean := 0.0
-		for _, x := range j.mean[k] {
-			mean += x / float64(len(v))
+		if c := j.vectors[k]; c > 0 {
+			total += Turned(v, j.mean[k], c)
+			continue
 		}
-		e, spread := 0.0, 0.0
+		e := 0.0
 		for t, x := range j.mean[k] {
 			e += (x - v[t]) * (x - v[t])
-			spread += (x - mean) * (x - mean)
 		}
-		total += e / max(spread, math.SmallestNonzeroFloat64)
+		total += e / max(Spread(j.mean[k], j.data.Len()), math.SmallestNonzeroFloat64)
 	}
 	return total / float64(len(out))
 }
 
-// predict returns a model's outputs and the number of classes of each.
-func (j *Judge) predict(ctx context.Context, m *onnxio.Model) (out [][]float64, columns []int, err error) {
+// Spread is Σ(x − x̄)² over the values of n samples, each around its own mean over
+// the samples; of one sample, or where all are equal, around the mean of all.
+func Spread[T float32 | float64](x []T, n int) float64 {
+	v := make([]float64, len(x))
+	for i, a := range x {
+		v[i] = float64(a)
+	}
+	if n > 1 && len(v)%n == 0 {
+		if s := variation(v, len(v)/n); s > 0 {
+			return s
+		}
+	}
+	return variation(v, 1)
+}
+
+// Turned is one minus the mean cosine between vectors of k numbers.
+func Turned[T float32 | float64](x, y []T, k int) float64 {
+	total, n := 0.0, 0
+	a, b := make([]float64, k), make([]float64, k)
+	for at := 0; at+k <= len(x); at += k {
+		for i := range k {
+			a[i], b[i] = float64(x[at+i]), float64(y[at+i])
+		}
+		total += 1 - engine.Cosine(a, b)
+		n++
+	}
+	return total / float64(max(n, 1))
+}
+
+// leastInformation bounds Scarcity, in nats.
+const leastInformation = 0.01
+
+// Scarcity is one over what rows of k probabilities tell, in nats: the divergence
+// of a row from the mean of all, in the mean over all rows. Where most of a
+// sample's decisions are the same, as on a picture with few things in it, the
+// others hardly count in a mean over all; relative to that, nothing said is one.
+func Scarcity[T float32 | float64](p []T, k int) float64 {
+	mean, rows := make([]float64, k), float64(len(p)/k)
+	told := 0.0
+	for i, v := range p {
+		mean[i%k] += float64(v) / rows
+		if v > 0 {
+			told += float64(v) * math.Log(float64(v)) / rows
+		}
+	}
+	for _, v := range mean {
+		if v > 0 {
+			told -= v * math.Log(v)
+		}
+	}
+	return 1 / max(told, leastInformation)
+}
+
+// predict returns a model's outputs, and the number of classes, or of the numbers
+// of a vector, of each.
+func (j *Judge) predict(ctx context.Context, m *onnxio.Model) (out [][]float64, columns, vectors []int, err error) {
 	g, err := m.Graph()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	var names []string
 	for _, o := range g.Outputs() {
 		names = append(names, o.GetName())
 	}
-	out, columns = make([][]float64, len(names)), make([]int, len(names))
-	err = engine.Stream(ctx, m, j.data, names, engine.StreamOptions{Batch: j.o.Batch, Threads: j.o.Threads}, func(_, n int, values map[string]*engine.Value) error {
+	out, columns, vectors = make([][]float64, len(names)), make([]int, len(names)), make([]int, len(names))
+	err = engine.Stream(ctx, m, j.data, names, engine.StreamOptions{Batch: j.o.Batch, Threads: j.o.Threads}, func(_, _ int, values map[string]*engine.Value) error {
 		for k, name := range names {
 			v := values[name]
 			x := v.Float64()
-			if len(v.Dims) == 2 && v.Dims[0] == n && v.Dims[1] >= 2 {
-				columns[k] = v.Dims[1]
+			if k < len(j.o.Outputs) {
+				columns[k], vectors[k] = j.o.Outputs[k].Classes(v.Dims), j.o.Outputs[k].Vector(v.Dims)
 			}
 			out[k] = append(out[k], x...)
 		}
 		return nil
 	})
-	return out, columns, err
+	return out, columns, vectors, err
 }
 
 // typicalSpread is the deviation among a classifier's logits up to which their

@@ -49,6 +49,15 @@ func Votes(sources []Source) []float64 {
 	return votes
 }
 
+// Models are the sources' models.
+func Models(sources []Source) []*onnxio.Model {
+	var out []*onnxio.Model
+	for _, s := range sources {
+		out = append(out, s.Subject.Model)
+	}
+	return out
+}
+
 func (s *Source) tensor(child string) string {
 	if s.Tensor == nil {
 		return child
@@ -70,6 +79,9 @@ type Options struct {
 	// deviations repaired instead. Zero means 6,000. Layers that see fewer rows
 	// (samples × positions) than they have inputs are fitted whatever their width.
 	MaxInputs int
+	// Outputs say what the outputs are for. Nil means what engine.FindTasks says of
+	// the sources.
+	Outputs []engine.Output
 	// Progress, if set, is told how many layers of how many are done.
 	Progress func(done, total int)
 }
@@ -120,6 +132,12 @@ func Refit(ctx context.Context, child *onnxio.Model, sources []Source, o Options
 	}
 	if o.MaxInputs == 0 {
 		o.MaxInputs = 6000
+	}
+	if o.Outputs == nil && len(sources) > 1 {
+		var err error
+		if o.Outputs, err = engine.FindTasks(ctx, Models(sources), o.Data, nil, engine.StreamOptions{Batch: o.Batch, Threads: o.Threads}); err != nil {
+			return nil, nil, err
+		}
 	}
 	r := &run{o: o, model: child.Clone(), sources: sources}
 	if err := r.open(); err != nil {

@@ -21,7 +21,7 @@ const (
 	closeness = 0.3
 	// decided is the part of a target that is all for its likeliest class.
 	decided = 0.5
-	// maxScores bounds samples × inputs × classes of a layer whose scores are
+	// maxScores bounds rows × inputs × classes of a layer whose scores are
 	// fitted by divergence, maxSteps the steps that are taken for one strength.
 	maxScores = 1e9
 	maxSteps  = 60
@@ -44,9 +44,6 @@ var scoreStrengths = []float64{1, 0.3, 0.1, 0.03, 1e-2, 3e-3, 1e-3, 1e-4}
 // the difference, the strongest is taken (Breiman et al., Classification and
 // Regression Trees, 1984). ok is false where the problem is too large for that.
 func (r *run) fitScores(l *layer, t *target, w *weights, out *Layer) (ok bool, err error) {
-	if float64(r.o.Data.Len())*float64(w.inputs)*float64(w.outputs) > maxScores {
-		return false, nil
-	}
 	train, held := &scores{d: w.inputs, o: w.outputs}, &scores{d: w.inputs, o: w.outputs}
 	for i := range r.child.Batches() {
 		vs, err := r.child.Batch(i, l.input)
@@ -62,7 +59,10 @@ func (r *run) fitScores(l *layer, t *target, w *weights, out *Layer) (ok bool, e
 			return false, err
 		}
 		if len(x)*w.outputs != len(y.F32)*w.inputs {
-			return false, nil // not one row a sample
+			return false, nil // not as many rows of inputs as of scores
+		}
+		if rows := float64(len(x)/w.inputs) * float64(r.child.Batches()); rows*float64(w.inputs)*float64(w.outputs) > maxScores {
+			return false, nil
 		}
 		into := train
 		if r.holds(i) {

@@ -87,7 +87,7 @@ func (t *target) batch(i int) (*engine.Value, error) {
 		}
 	}
 	if t.classifier {
-		sum = Mixture(scores, votes, dims[1])
+		sum = Mixture(scores, votes, dims[len(dims)-1])
 	}
 	if t.other != "" {
 		vs, err := t.run.child.Batch(i, t.other)

@@ -123,6 +123,7 @@ func (r *Compression) printVerdict(w io.Writer) {
 	case r.Output != "" && !r.Alone:
 		fmt.Fprintln(w, "what it costs in accuracy was not measured: --eval-data takes samples for that")
 	}
+	fmt.Fprint(w, tasks(r.Outputs))
 	if r.Before.OpenDims {
 		fmt.Fprintln(w, openNote)
 	}

@@ -17,6 +17,8 @@ type Evaluation struct {
 	Threads  int      `json:"threads"` // that worked on one operator while latency was measured; 0 if it was not
 	Models   []Judged `json:"models"`
 	Warnings []string `json:"warnings"` // what a person has to know about the run; never nil
+	// Tasks say what the outputs are for; nil without data.
+	Tasks []engine.Output `json:"tasks,omitempty"`
 	Cost
 }
 
@@ -88,6 +90,7 @@ func (r *Evaluation) Print(w io.Writer) {
 	if r.Data != "" {
 		fmt.Fprintf(w, "%s of %s\n", plural(r.Samples, "sample"), screen.Name(r.Data))
 	}
+	fmt.Fprint(w, tasks(r.Tasks))
 	if compared {
 		fmt.Fprintln(w, "agreement, cosine, max diff: with the first model, the worst of the outputs")
 	}

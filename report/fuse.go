@@ -59,6 +59,9 @@ func (r *Fusion) Print(w io.Writer) {
 
 	r.printKept(w)
 	r.printMethod(w)
+	if line := tasks(r.Outputs); line != "" {
+		fmt.Fprintln(w, line)
+	}
 	printTune(w, r.Tune)
 	t = newTable("<model", "weight", "params", "MACs", "size", "<")
 	for i, m := range r.Models {
@@ -116,7 +119,7 @@ func (r *Fusion) printMethod(w io.Writer) {
 			t.add(string(c.Method), weights, fmt.Sprint(c.Samples), fmt.Sprintf("%.4f", c.Divergence), note)
 		}
 		t.print(w)
-		fmt.Fprintln(w, "divergence: from the models' mean prediction on held-out samples and variants, in nats, after a fit to that many others")
+		fmt.Fprintf(w, "divergence: from the models' mean prediction on held-out samples and variants, %s, after a fit to that many others\n", divergence(r.Outputs))
 		fmt.Fprintln(w)
 	}
 	if r.Method == fuse.Union && !r.DryRun {

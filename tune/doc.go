@@ -6,7 +6,8 @@
 //
 // The sum of the Kullback-Leibler divergence from the sources' mean
 // probabilities (of several sources, refit.Decided; for outputs that are no
-// classifier's the squared error relative to the variance) and, for logits and
+// classifier's, as engine.FindTasks says, the squared error relative to the
+// variance) and, for logits and
 // every activation that a linear operator reads, the squared error, relative to
 // the variance, against Σ share·In·Y of the sources' activations Y (of logits,
 // refit.Mixture): the same targets that package refit aims at. A calibration set

@@ -41,13 +41,16 @@ type goal struct {
 	// temperature divides the logits: one, unless they are far apart
 	// (refit.Temperature).
 	temperature float64
-	// scale multiplies the squared error of an output that is no classifier's: one
-	// over its variance.
+	// vector is the number of numbers of an embedding, 0 where the output is none.
+	vector int
+	// scale multiplies the squared error, by one over the variance, or a divergence:
+	// by one, or where a sample has many decisions, refit.Scarcity.
 	scale float64
 	tap   bool // an activation whose values count, logits included
 	// logits is the number of classes whose scores a tap holds, 0 for others.
 	logits int
 	// rows move the sources' channels, along axis, to the child's; nil: they stay.
+	// Of an output axis is that of the classes.
 	rows  []align.Rows
 	axis  int
 	dims  []int
@@ -283,12 +286,13 @@ func assemble(m *onnxio.Model, params []string, goals []*goal, seen *sights) (*a
 
 // gradient writes what the loss says about the tensor it looks at: the
 // Kullback-Leibler divergence between the target's and the tensor's
-// distributions, or the squared error; the mean over the samples.
+// distributions, or the squared error; the mean over the rows.
 func (l *goal) gradient(t *tape) string {
 	y := l.tensor
 	if l.classes > 0 {
-		y = t.node("Softmax", []string{t.scale(y, 1/l.temperature)}, attrInt("axis", 1))
-		return t.scale(t.node("Sub", []string{y, l.input}), 1/(l.temperature*float64(l.dims[0])))
+		y = t.node("Softmax", []string{t.scale(y, 1/l.temperature)}, attrInt("axis", l.axis))
+		rows := product(l.dims) / l.classes
+		return t.scale(t.node("Sub", []string{y, l.input}), l.scale/(l.temperature*float64(rows)))
 	}
 	d := t.scale(t.node("Sub", []string{y, l.input}), 2*l.scale/float64(product(l.dims)))
 	if l.tap {

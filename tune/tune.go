@@ -43,6 +43,9 @@ type Options struct {
 	Threads int
 	// Seed chooses the order of the samples and what is done to them.
 	Seed int64
+	// Outputs say what the outputs are for. Nil means what engine.FindTasks says of
+	// the sources.
+	Outputs []engine.Output
 	// Progress, if set, is told how many steps of how many are done.
 	Progress func(done, total int)
 }
@@ -278,10 +281,14 @@ func (r *run) loss(ctx context.Context, in map[string]*engine.Value) (float64, e
 	return total, nil
 }
 
-// loss is the divergence or the relative squared error, the mean over samples.
+// loss is, in the mean, the divergence of rows of class scores, one minus the cosine
+// of embeddings, or the relative squared error.
 func (l *goal) loss(y, target []float32) float64 {
 	total := 0.0
-	if l.classes == 0 {
+	switch {
+	case l.vector > 0:
+		return refit.Turned(y, target, l.vector)
+	case l.classes == 0:
 		for i, v := range y {
 			d := float64(v - target[i])
 			total += d * d * l.scale
@@ -294,7 +301,7 @@ func (l *goal) loss(y, target []float32) float64 {
 			total += float64(q) * (math.Log(float64(q)) - math.Log(max(float64(p[i]), math.SmallestNonzeroFloat32)))
 		}
 	}
-	return total * float64(l.classes) / float64(len(y))
+	return total * l.scale * float64(l.classes) / float64(len(y))
 }
 
 // run is the state of one distillation.
@@ -329,6 +336,11 @@ func (r *run) open(ctx context.Context, child *onnxio.Model) error {
 	inputs, err := engine.Inputs(child)
 	if err != nil {
 		return err
+	}
+	if r.o.Outputs == nil {
+		if r.o.Outputs, err = engine.FindTasks(ctx, refit.Models(r.sources), r.o.Data, nil, engine.StreamOptions{Threads: r.o.Threads}); err != nil {
+			return err
+		}
 	}
 	feed, err := r.o.Data.For(inputs)
 	if err != nil {
@@ -372,13 +384,21 @@ func (r *run) open(ctx context.Context, child *onnxio.Model) error {
 			seen[i] = append(seen[i], v.F32...)
 		}
 	}
+	samples := r.unit * r.units * len(examples)
 	for i, l := range goals {
-		if l.classes == 0 {
+		switch {
+		case l.classes > 0 && len(seen[i]) > l.classes*samples:
+			l.scale = refit.Scarcity(seen[i], l.classes)
+		case l.classes > 0:
+			l.scale = 1
+		case !l.tap:
+			l.scale = float64(len(seen[i])) / max(refit.Spread(seen[i], samples), math.SmallestNonzeroFloat32)
+		default:
 			l.scale = 1 / max(variance(seen[i]), math.SmallestNonzeroFloat32)
 			switch {
 			case l.logits > 0 && len(r.sources) > 1:
 				l.scale *= mixtureCloseness
-			case l.tap:
+			default:
 				l.scale *= r.o.Closeness
 			}
 		}
@@ -508,14 +528,17 @@ func (r *run) goals(ctx context.Context, child *onnxio.Model, g *onnxio.Graph, e
 	if err != nil {
 		return nil, err
 	}
-	for _, l := range slices.Clone(goals) {
+	for i, l := range slices.Clone(goals) {
 		v := out[l.tensor]
 		if v.F32 == nil {
 			return nil, fmt.Errorf("%w: %q is not of single precision", errUntrainable, l.tensor)
 		}
 		l.dims = v.Dims
-		if !l.tap && len(v.Dims) == 2 && v.Dims[0] == r.unit*r.units && v.Dims[1] >= 2 {
-			l.classes = v.Dims[1]
+		if !l.tap && i < len(r.o.Outputs) {
+			task := r.o.Outputs[i]
+			l.classes, l.vector, l.axis = task.Classes(v.Dims), task.Vector(v.Dims), task.Axis
+		}
+		if l.classes > 0 {
 			if distributions(v.F32, l.classes) {
 				n := g.Producer(l.tensor)
 				if n == nil || n.GetOpType() != "Softmax" {
@@ -526,7 +549,7 @@ func (r *run) goals(ctx context.Context, child *onnxio.Model, g *onnxio.Graph, e
 			}
 		}
 		if l.classes > 0 {
-			if logits := r.tap(l.tensor, 1); logits != nil {
+			if logits := r.tap(l.tensor, l.axis); logits != nil {
 				logits.output, logits.logits, logits.dims = true, l.classes, l.dims
 				goals = append(goals, logits)
 			}

@@ -33,6 +33,7 @@ type compressFlags struct {
 	align              alignFlags
 	output             outputFlags
 	shapes             shapeFlags
+	task               taskFlags
 }
 
 func (a *app) compressCommand() *cobra.Command {
@@ -71,6 +72,7 @@ func (a *app) compressCommand() *cobra.Command {
 	f.align.add(cmd, &f.shapes, []string{"weights", "activations"})
 	fs.StringVar(&f.evalData, "eval-data", "", "`PATH` of a data set that the result is judged on (default: samples held out of --data; none: neither)")
 	fs.BoolVar(&f.noLatency, "no-latency", false, "do not measure latency")
+	f.task.add(cmd)
 	measureGroup.in(cmd)
 	return cmd
 }
@@ -155,6 +157,10 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	if err != nil {
 		return in(path, err)
 	}
+	tasks, err := f.task.tasks(models[0])
+	if err != nil {
+		return err
+	}
 	eval, err := f.openEval(a)
 	if err != nil {
 		return err
@@ -177,7 +183,7 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	o := compress.Options{
 		RefitData: b.fit, EvalData: eval, Uniform: f.uniform, Tune: epochs,
 		Keep: f.keep, MACs: f.macs, Params: f.params, MaxDrop: f.maxDrop, Exclude: f.exclude, KeepResidual: f.keepResidual, Multiple: f.multiple,
-		Align: b.align, InputShapes: shapes, KeepBatchNorm: f.align.keepBN, DryRun: f.output.dryRun,
+		Align: b.align, Tasks: tasks, InputShapes: shapes, KeepBatchNorm: f.align.keepBN, DryRun: f.output.dryRun,
 		Progress: progress,
 	}
 	if o.Floor = f.floor; f.floor == 0 {
@@ -232,7 +238,8 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 			s.HeldOut = true
 		}
 		if a.json || !a.quiet {
-			r.Evaluation = f.judge(ctx, a, models[0], out, judged, shapes)
+			judged.tasks = tasks
+			r.Evaluation = f.judge(ctx, a, models[0], out, judged, done, shapes)
 		}
 	}
 	r.Warnings, r.Cost = a.said(), a.cost()
@@ -310,11 +317,12 @@ type judgedOn struct {
 	data    *engine.Data
 	path    string
 	heldOut bool
+	tasks   engine.Tasks // as given
 }
 
 // judge compares the result with the original. The file is written by then: what
 // goes wrong here is a remark.
-func (f *compressFlags) judge(ctx context.Context, a *app, before, after *onnxio.Model, on judgedOn, shapes map[string][]int) *report.Comparison {
+func (f *compressFlags) judge(ctx context.Context, a *app, before, after *onnxio.Model, on judgedOn, done *compress.Report, shapes map[string][]int) *report.Comparison {
 	if _, err := a.runtime(); err != nil || on.data == nil && f.noLatency {
 		return nil
 	}
@@ -323,7 +331,16 @@ func (f *compressFlags) judge(ctx context.Context, a *app, before, after *onnxio
 	models := []*onnxio.Model{before, after}
 	c := &report.Comparison{}
 	if on.data != nil {
-		evals, err := engine.Evaluate(ctx, models, on.data, engine.EvalOptions{Runs: -1,
+		outputs, err := done.Outputs, error(nil)
+		if outputs == nil {
+			outputs, err = engine.FindTasks(ctx, models[:1], on.data, on.tasks, engine.StreamOptions{Batch: f.align.data.batch, Threads: a.threads})
+		}
+		if err != nil {
+			a.warn("the result was not judged: %s", oneLine(err))
+			return nil
+		}
+		done.Outputs = outputs
+		evals, err := engine.Evaluate(ctx, models, on.data, engine.EvalOptions{Runs: -1, Outputs: outputs,
 			StreamOptions: engine.StreamOptions{Batch: f.align.data.batch, Threads: a.threads, Progress: stage(progress, "judging the result")}})
 		if err != nil {
 			a.warn("the result was not judged: %s", oneLine(err))

@@ -13,6 +13,7 @@ import (
 type evalFlags struct {
 	data      dataFlags
 	shapes    shapeFlags
+	task      taskFlags
 	runs      int
 	noLatency bool
 }
@@ -42,6 +43,7 @@ func (a *app) evalCommand() *cobra.Command {
 	f.data.add(cmd, &f.shapes, "`PATH` of a data set to run (none: size and latency alone); see monge --help")
 	cmd.Flags().IntVar(&f.runs, "runs", 0, "least number of timed runs (0: 30)")
 	cmd.Flags().BoolVar(&f.noLatency, "no-latency", false, "do not measure latency")
+	f.task.add(cmd)
 	measureGroup.in(cmd)
 	return cmd
 }
@@ -91,6 +93,10 @@ func (a *app) evalData(ctx context.Context, models []*onnxio.Model, f *evalFlags
 	if err := f.data.examine(ctx, a, models[0], data, false); err != nil {
 		return nil, err
 	}
+	given, err := f.task.tasks(models[0])
+	if err != nil {
+		return nil, err
+	}
 	r.Data, r.Samples = f.data.path, data.Len()
 	progress, clear := a.progress()
 	defer clear()
@@ -98,6 +104,10 @@ func (a *app) evalData(ctx context.Context, models []*onnxio.Model, f *evalFlags
 	if f.noLatency {
 		o.Runs = -1
 	}
+	if r.Tasks, err = engine.FindTasks(ctx, models[:1], data, given, o.StreamOptions); err != nil {
+		return nil, err
+	}
+	o.Outputs = r.Tasks
 	return engine.Evaluate(ctx, models, data, o)
 }
 

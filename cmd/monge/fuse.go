@@ -23,6 +23,7 @@ type fuseFlags struct {
 	align   alignFlags
 	output  outputFlags
 	shapes  shapeFlags
+	task    taskFlags
 }
 
 func (a *app) fuseCommand() *cobra.Command {
@@ -48,6 +49,7 @@ func (a *app) fuseCommand() *cobra.Command {
 	cmd.Flags().Float64Var(&f.keep, "keep", 0, "make the result `F` times as wide as the --onto model, also more than 1 (union)")
 	cmd.Flags().StringVar(&f.into, "into", "", "a `MODEL` whose widths the result has; none of its weights are used")
 	f.clean.add(cmd, "first remove unused nodes and initializers of the models and set subnormal weights to zero; channels stay, since widths are those of a model")
+	f.task.add(cmd)
 	modelsGroup.in(cmd)
 	f.align.add(cmd, &f.shapes, []string{"weights", "activations", "none"})
 	return cmd
@@ -103,6 +105,10 @@ func (a *app) fuse(ctx context.Context, paths []string, f *fuseFlags) error {
 	if err != nil {
 		return err
 	}
+	tasks, err := f.task.tasks(models[0])
+	if err != nil {
+		return err
+	}
 	b, err := f.align.options(a, f.output.dryRun, models[0], shapes, nil)
 	if err != nil {
 		return err
@@ -127,7 +133,7 @@ func (a *app) fuse(ctx context.Context, paths []string, f *fuseFlags) error {
 	b.align.Progress = stage(progress, "comparing activations")
 	o := fuse.Options{
 		Method: fuse.Method(f.method.value), RefitData: b.fit, Tune: f.align.epochs(), Keep: f.keep,
-		Weights: f.weights, Onto: f.onto, Align: b.align, KeepBatchNorm: f.align.keepBN, InputShapes: shapes,
+		Weights: f.weights, Onto: f.onto, Align: b.align, KeepBatchNorm: f.align.keepBN, InputShapes: shapes, Tasks: tasks,
 		DryRun: f.output.dryRun, Progress: progress,
 	}
 	if b.fit == nil {

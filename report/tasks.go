@@ -1,0 +1,63 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/monge-ml/monge/engine"
+)
+
+// mostTasks is the number of outputs up to which each is said to be for something.
+const mostTasks = 3
+
+// tasks says in a line what outputs were taken for, and why; "" where nothing was
+// compared.
+func tasks(outputs []engine.Output) string {
+	var parts []string
+	if len(outputs) > mostTasks {
+		for _, t := range []engine.Task{engine.Classify, engine.Regress, engine.Embed} {
+			if n := withTask(outputs, t); n > 0 {
+				parts = append(parts, fmt.Sprintf("%d to %s", n, t))
+			}
+		}
+		return fmt.Sprintf("outputs: %s (--json says which; --task sets it)\n", strings.Join(parts, ", "))
+	}
+	for _, o := range outputs {
+		parts = append(parts, fmt.Sprintf("%s to %s (%s)", o.Name, o.Task, o.Reason))
+	}
+	if parts == nil {
+		return ""
+	}
+	noun := "outputs"
+	if len(outputs) == 1 {
+		noun = "output"
+	}
+	return fmt.Sprintf("%s: %s\n", noun, strings.Join(parts, ", "))
+}
+
+func withTask(outputs []engine.Output, t engine.Task) (n int) {
+	for _, o := range outputs {
+		if o.Task == t {
+			n++
+		}
+	}
+	return n
+}
+
+// divergence says what candidates of a fusion are compared by.
+func divergence(outputs []engine.Output) string {
+	var parts []string
+	for _, x := range []struct {
+		task engine.Task
+		text string
+	}{{engine.Classify, "in nats"}, {engine.Embed, "one minus the cosine"}, {engine.Regress, "squared, relative to the variance"}} {
+		if slices.ContainsFunc(outputs, func(o engine.Output) bool { return o.Task == x.task }) {
+			parts = append(parts, x.text)
+		}
+	}
+	if parts == nil {
+		return "in nats"
+	}
+	return strings.Join(parts, " and ")
+}
