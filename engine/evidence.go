@@ -291,8 +291,11 @@ func holds(name string, set map[string]bool) bool {
 
 // perPlace sees that each number belongs to a row of another output, as the score of a box does: they are of one class.
 func (e *evidence) perPlace() (Output, bool) {
+	if count(e.dims[2:]) != 1 {
+		return Output{}, false
+	}
 	for _, o := range e.others {
-		if len(e.dims) == 2 && len(o.dims) == 3 && e.dims[1] == o.dims[1] && e.dims[0] == o.dims[0] {
+		if len(o.dims) == 3 && o.dims[2] != 1 && slices.Equal(e.dims[:2], o.dims[:2]) {
 			return Output{Task: Regress, Reason: fmt.Sprintf("one number for each row of %q", o.name)}, true
 		}
 	}

@@ -48,8 +48,13 @@ const definitions = `Definitions
                     is not frozen, over all weights of those operators
   top-1, top-5      share of samples whose label has the highest score, or is
                     among the five highest
-  agreement         with the first model: share of samples with the same arg-max
-                    for outputs [N, K ≥ 2], else 1 − ‖y − y₀‖/‖y₀‖
+  agreement         with the first model, by what the output is for. Class
+                    scores: share of rows with the same arg-max; where a sample
+                    has several rows (pixels, words, boxes), of those that not
+                    both give to the first model's commonest class. Embeddings:
+                    mean cosine between y and y₀. Plain numbers: one minus the
+                    relative error, 1 − ‖y − y₀‖/‖y₀ − ȳ₀‖, ȳ₀ the mean of y₀
+                    over the samples
   cosine, max diff  ⟨y, y₀⟩/(‖y‖·‖y₀‖) and largest |y − y₀|, over all samples
   latency           median of at least 30 runs, batch 1, after warm-up, with the
                     number of threads printed
