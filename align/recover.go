@@ -118,15 +118,16 @@ func (e *Evidence) Recover(group int, keep []int) (Transfer, error) {
 	return t, nil
 }
 
-// missing lists the channels that are not kept.
+// missing lists the channels that are not kept, in whatever order those are.
 func missing(n int, keep []int) (gone []int) {
-	at := 0
-	for p := range n {
-		if at < len(keep) && keep[at] == p {
-			at++
-			continue
+	kept := make([]bool, n)
+	for _, p := range keep {
+		kept[p] = true
+	}
+	for p, is := range kept {
+		if !is {
+			gone = append(gone, p)
 		}
-		gone = append(gone, p)
 	}
 	return gone
 }

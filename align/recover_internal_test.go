@@ -204,3 +204,24 @@ func TestRecoverWithoutACovariance(t *testing.T) {
 		}
 	}
 }
+
+// A union orders kept channels by piece: their order says nothing about which
+// are gone.
+func TestRecoverOfChannelsInAnyOrder(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 9))
+	const n = 12
+	for _, keep := range [][]int{{0, 1, 2, 5, 8, 11}, {8, 0, 11, 2, 5, 1}} {
+		c := newPopulation(rng, n).observed(rng, 60)
+		m, err := (&Evidence{readers: [][]*reader{{c}}}).Recover(0, keep)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for j, row := range m.OutT {
+			for _, v := range row {
+				if at := slices.Index(keep, v.Col); at >= 0 && (at != j || v.Val != 1) {
+					t.Errorf("%v: kept channel %d reads %g times kept channel %d", keep, keep[j], v.Val, v.Col)
+				}
+			}
+		}
+	}
+}
