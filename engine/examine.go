@@ -43,19 +43,11 @@ func Examine(ctx context.Context, m *onnxio.Model, d *Data, threads int) ([]stri
 		if err := inTable(g, in, c, d); err != nil {
 			return nil, err
 		}
-		if isFloat(in.Type) || in.Type == 0 {
-			text, suspect := misscaled(in, c, d)
-			if text == "" {
-				continue
-			}
-			if suspect && !ownScale(m, g, in.Name) {
-				unscaled, err := prefersScaled(ctx, m, g, feed, in.Name, threads)
-				if err != nil || !unscaled {
-					continue // if the model does not run, that is told when it has to
-				}
-			} else if suspect {
-				continue
-			}
+		text, suspect := misscaled(in, c, d)
+		if suspect && (ownScale(m, g, in.Name) || !prefersScaled(ctx, m, g, feed, in.Name, threads)) {
+			continue
+		}
+		if text != "" {
 			remarks = append(remarks, fmt.Sprintf("%s: input %q: %s", d.name, in.Name, text))
 		}
 	}
@@ -162,7 +154,7 @@ func inTable(g *onnxio.Graph, in IOInfo, c column, d *Data) error {
 
 // misscaled says what is odd about the range of an image input. suspect: only the model can tell whether it is.
 func misscaled(in IOInfo, c column, d *Data) (text string, suspect bool) {
-	if len(in.Dims) != 4 {
+	if len(in.Dims) != 4 || !isFloat(in.Type) {
 		return "", false
 	}
 	s := span{0, 255, true}
@@ -231,11 +223,12 @@ const (
 // prefersScaled reports whether a model seems to be made for 1/255 of what an input gets. A network that was trained with
 // biases or normalisations does something else with twice its usual input; one whose input is far too large only says the
 // same twice as loud, since biases no longer matter, or the same, since everything is saturated. The direction of its
-// outputs, before a last Softmax, is therefore compared between an input and its double.
-func prefersScaled(ctx context.Context, m *onnxio.Model, g *onnxio.Graph, feed *Feed, input string, threads int) (bool, error) {
+// outputs, before a last Softmax, is therefore compared between an input and its double. What goes wrong is no answer: it
+// is told when the model has to run.
+func prefersScaled(ctx context.Context, m *onnxio.Model, g *onnxio.Graph, feed *Feed, input string, threads int) bool {
 	s, err := Open(m, Options{Threads: threads, Outputs: scoresOf(g), Unpacked: true})
 	if err != nil {
-		return false, err
+		return false
 	}
 	defer s.Close()
 	f := *feed
@@ -246,17 +239,17 @@ func prefersScaled(ctx context.Context, m *onnxio.Model, g *onnxio.Graph, feed *
 	for i := range n {
 		values, err := f.Batch(i, 1, size)
 		if err != nil {
-			return false, err
+			return false
 		}
 		for factor, sum := range map[float64]*float64{1: &asIs, 1. / 255: &scaled} {
 			turn, err := s.turns(ctx, values, input, factor)
 			if err != nil {
-				return false, err
+				return false
 			}
 			*sum += turn / float64(n)
 		}
 	}
-	return scaled >= leastSensitive && scaled >= sensitive*asIs, nil
+	return scaled >= leastSensitive && scaled >= sensitive*asIs
 }
 
 // turns is 1 − cosine, the mean over the outputs, between the outputs for a factor times an input and for twice that.

@@ -19,7 +19,7 @@ var imageFormats = map[string]bool{
 	".dng": false, ".cr2": false, ".cr3": false, ".nef": false, ".arw": false, ".raw": false,
 }
 
-// systemFolders are made by operating systems and network drives beside the user's own.
+// ownFolders are made by operating systems and network drives beside the user's own.
 var ownFolders = []string{"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
 
 // A folder is what a folder of images holds.
