@@ -49,8 +49,9 @@ type Options struct {
 	Exclude []string
 	// KeepResidual leaves every residual stream whole.
 	KeepResidual bool
-	// Multiple rounds widths to multiples of it where the space is wide enough;
-	// zero means 1.
+	// Multiple rounds widths to multiples of it where the space is wide enough:
+	// channels over all groups, as a kernel sees them; attention heads are counted
+	// one by one. Zero means 1.
 	Multiple int
 	// Align says how channels are compared.
 	Align align.Options
