@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -17,6 +18,7 @@ import (
 // (nil: all). The copy computes the same function up to rounding. folded names
 // the linear nodes that took a normalisation in.
 func FoldBatchNorm(m *onnxio.Model, want func(linear *onnxpb.NodeProto) bool) (out *onnxio.Model, folded []string, err error) {
+	defer guard.Recover(&err)
 	out = m.Clone()
 	g, err := out.Graph()
 	if err != nil {
@@ -142,7 +144,8 @@ func foldable(g *onnxio.Graph, bn *onnxpb.NodeProto) *onnxpb.NodeProto {
 	return n
 }
 
-func fold(m *onnxio.Model, g *onnxio.Graph, linear, bn *onnxpb.NodeProto) (bool, error) {
+func fold(m *onnxio.Model, g *onnxio.Graph, linear, bn *onnxpb.NodeProto) (_ bool, err error) {
+	defer guard.At(&err, func() string { return onnxio.Label(bn) })
 	load := func(name string) ([]float64, *onnxpb.TensorProto, error) {
 		tp := g.Constant(sourceOf(g, name))
 		if tp == nil {

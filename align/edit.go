@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -16,7 +17,8 @@ import (
 // bounds, group counts and value_info that follow its width. Spaces without a
 // map, or whose map is the identity, are not touched: not a bit of their
 // weights changes.
-func Edit(s *Subject, maps Maps) (*onnxio.Model, error) {
+func Edit(s *Subject, maps Maps) (_ *onnxio.Model, err error) {
+	defer guard.Recover(&err)
 	maps = maps.changed()
 	out := s.Model.Clone()
 	if len(maps) == 0 {
@@ -74,7 +76,8 @@ func NewMoved(s *Subject, maps Maps) (*Moved, error) {
 }
 
 // Tensor returns the weight of a name. The caller may write over its elements.
-func (m *Moved) Tensor(name string) (*onnxio.Tensor, error) {
+func (m *Moved) Tensor(name string) (_ *onnxio.Tensor, err error) {
+	defer guard.Recover(&err)
 	if m.whole != nil {
 		tp := m.graph.Constant(name)
 		if tp == nil {
@@ -137,7 +140,8 @@ func editOrder(an *coupling.Analysis) []*coupling.Weight {
 }
 
 // edit writes one transformed weight into the copy.
-func (t *transform) edit(s *Subject, g *onnxio.Graph, w *coupling.Weight) error {
+func (t *transform) edit(s *Subject, g *onnxio.Graph, w *coupling.Weight) (err error) {
+	defer guard.At(&err, func() string { return fmt.Sprintf("weight %q", w.Name) })
 	if w.Quant == nil {
 		v, err := t.moved(s, w)
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/internal/dense"
+	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -35,6 +36,10 @@ type Party struct {
 	Spaces map[*coupling.Space]*coupling.Space
 	// Energy is the party's share of what is to be explained; zero means one.
 	Energy float64
+	// Fixed are maps of spaces that a union does not choose the channels of: those
+	// that may only be permuted (Space.Paired) are moved onto those of the first
+	// party, and averaged.
+	Fixed Maps
 	// Whole says that a union keeps all the party's channels, wherever there are
 	// places for them.
 	Whole bool
@@ -50,7 +55,8 @@ func (p *Party) space(s *coupling.Space) *coupling.Space {
 // Observe runs the data through one or several models side by side and
 // collects, for every given space of the first, the second moments of all
 // parties' channels at the inputs of its consumers.
-func Observe(ctx context.Context, parties []Party, spaces []*coupling.Space, o Options) (map[*coupling.Space]*Evidence, error) {
+func Observe(ctx context.Context, parties []Party, spaces []*coupling.Space, o Options) (_ map[*coupling.Space]*Evidence, err error) {
+	defer guard.Recover(&err)
 	type view struct {
 		parts []*seen   // by party
 		into  []*reader // by group
@@ -141,7 +147,7 @@ func Observe(ctx context.Context, parties []Party, spaces []*coupling.Space, o O
 	for i := range parties {
 		models[i], tensors[i] = parties[i].Subject.Model, compact(tensors[i])
 	}
-	err := sideBySide(ctx, models, tensors, o, func(n int, values []map[string]*engine.Value) error {
+	err = sideBySide(ctx, models, tensors, o, func(n int, values []map[string]*engine.Value) error {
 		held := heldOut(batch, batches)
 		batch++
 		for _, v := range views {
@@ -475,7 +481,8 @@ func squareRoot(s *mat.SymDense) *mat.Dense {
 // spaces are projected instead, onto their Subspace. It needs o.Data. Spaces
 // that no consumer can be observed for are merged by weights.
 // known is what Observe has found already, or nil.
-func Select(ctx context.Context, s *Subject, widths map[*coupling.Space]int, known map[*coupling.Space]*Evidence, o Options) (*Result, error) {
+func Select(ctx context.Context, s *Subject, widths map[*coupling.Space]int, known map[*coupling.Space]*Evidence, o Options) (_ *Result, err error) {
+	defer guard.Recover(&err)
 	if o.Data == nil {
 		return nil, fmt.Errorf("selecting channels by what they explain needs data")
 	}

@@ -24,6 +24,10 @@ type Map struct {
 	Groups []Transfer
 	// Pieces holds the new number of channels of each piece of the space.
 	Pieces []int
+	// Partial: other models give channels too, those for which In has no entries.
+	// What is made of all models' channels is then their sum, whatever the models'
+	// shares.
+	Partial bool
 }
 
 // A Transfer holds the two matrices of one plan T (n×k).
@@ -57,6 +61,10 @@ func (m *Map) Identity(n int) bool {
 func (m Maps) Made() Maps {
 	out := make(Maps, len(m))
 	for s, x := range m {
+		if len(s.Second) > 0 {
+			out[s] = x // activations take Outᵀ as well
+			continue
+		}
 		c := *x
 		c.Groups = slices.Clone(x.Groups)
 		for i := range c.Groups {

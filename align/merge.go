@@ -10,6 +10,7 @@ import (
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/internal/dense"
+	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/ot"
 )
 
@@ -22,7 +23,8 @@ import (
 // Spaces are planned in topological order, each seeing its inputs merged.
 // Attention heads are compared, and merged, after the best plan between their
 // dimensions, which are permuted for it.
-func Merge(ctx context.Context, s *Subject, widths map[*coupling.Space]int, o Options) (*Result, error) {
+func Merge(ctx context.Context, s *Subject, widths map[*coupling.Space]int, o Options) (_ *Result, err error) {
+	defer guard.Recover(&err)
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
@@ -102,7 +104,8 @@ func (m *merger) costs(sp *coupling.Space) (costs, error) {
 }
 
 // merge makes the map of one space, and of the spaces inside it.
-func (m *merger) merge(sp *coupling.Space, k int) error {
+func (m *merger) merge(sp *coupling.Space, k int) (err error) {
+	defer guard.Recover(&err)
 	inside := m.inside(sp)
 	if len(inside) > 0 {
 		return m.mergeHeads(sp, inside, k)

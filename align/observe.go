@@ -2,6 +2,7 @@ package align
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"gonum.org/v1/gonum/floats"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -152,7 +154,8 @@ func (s *Subject) momentsOf(ctx context.Context, flow *engine.Flow, c *consumer,
 
 // look turns a consumer's moments into its lens on the space, and into the
 // channels' own moments, positions summed.
-func (s *Subject) look(ob observation, moments [2]*engine.Moments) error {
+func (s *Subject) look(ob observation, moments [2]*engine.Moments) (err error) {
+	defer guard.At(&err, func() string { return fmt.Sprintf("space %q", ob.consumer.seen.space.Name) })
 	c := ob.consumer
 	_, taps, _ := s.inputsOf(c)
 	r := ob.into[0]

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -30,7 +31,8 @@ type Pairing struct {
 
 // Pair matches two models from their outputs backwards. The error names the
 // models and the first two nodes that differ.
-func Pair(a, b *Subject) (*Pairing, error) {
+func Pair(a, b *Subject) (_ *Pairing, err error) {
+	defer guard.Recover(&err)
 	p, err := pair(a, b)
 	if err != nil && b.Model.Path != "" {
 		err = fmt.Errorf("does not fit %s: %w", b.Model.Path, err)
@@ -253,7 +255,8 @@ func (p *Pairing) hashOf(s *Subject, name string) uint64 {
 
 // constants pairs the weights of two nodes. Shapes and other integers are left
 // to each model.
-func (p *Pairing) constants(na, nb *onnxpb.NodeProto, ca, cb map[int]string) error {
+func (p *Pairing) constants(na, nb *onnxpb.NodeProto, ca, cb map[int]string) (err error) {
+	defer guard.At(&err, func() string { return onnxio.Label(na) + " against " + onnxio.Label(nb) })
 	weight := func(s *Subject, name string) *coupling.Weight {
 		roots := s.Analysis.Roots[name]
 		if len(roots) != 1 {

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/ot"
 )
 
@@ -25,7 +26,8 @@ type Result struct {
 // Onto finds one plan for each space of src that moves its channels into the
 // channels of the paired space of dst. Out is the reference's Inᵀ (Mean) unless
 // Scaling says otherwise.
-func Onto(ctx context.Context, src, dst *Subject, pair *Pairing, o Options) (*Result, error) {
+func Onto(ctx context.Context, src, dst *Subject, pair *Pairing, o Options) (_ *Result, err error) {
+	defer guard.Recover(&err)
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
@@ -97,7 +99,8 @@ func (c costs) each(f func(g, h int, c *ot.Cost)) {
 // in any order: what it costs to move one head onto another is the cost of the
 // best plan between their channels, which is a transport problem itself, and
 // then the channels follow their head.
-func (p *planner) plan(s *coupling.Space, from costSource) error {
+func (p *planner) plan(s *coupling.Space, from costSource) (err error) {
+	defer guard.At(&err, func() string { return fmt.Sprintf("space %q", s.Name) })
 	inner := p.inside(s)
 	if len(inner) == 0 && s.Width >= wideSpace && s.Groups == 1 {
 		debug.FreeOSMemory() // each step takes a large part of the models' size

@@ -103,8 +103,12 @@ func (t *transform) touches(a *coupling.Axis) bool {
 	return false
 }
 
-// sideOf says which matrix of the space's map acts on a weight axis.
+// sideOf says which matrix of the space's map acts on an axis of a weight or an
+// activation.
 func sideOf(s *coupling.Space, tensor string, axis int) side {
+	if s.Second[tensor] {
+		return sideOut
+	}
 	for _, u := range s.Uses {
 		if u.Tensor == tensor && u.Axis == axis && !u.TakesIn() {
 			return sideOut
@@ -454,9 +458,11 @@ func key(t termKey, c []coupling.Coord) string {
 }
 
 // TargetRows returns, for one axis of an activation, the matrix that makes the
-// mapped model's positions out of this model's (the In side of every map). It
-// is nil where no mapped space runs along the axis.
-func (s *Subject) TargetRows(tensor string, axis int, maps Maps) (Rows, error) {
+// mapped model's positions out of this model's, times the model's share in them:
+// In, or Outᵀ on the second side of a contraction. Channels that the model alone
+// gives (Map.Partial) are its own whatever its share. It is nil where no mapped
+// space runs along the axis.
+func (s *Subject) TargetRows(tensor string, axis int, maps Maps, share float64) (Rows, error) {
 	axes, ok := s.Analysis.Activations[tensor]
 	if !ok || axis >= len(axes) {
 		return nil, fmt.Errorf("the shape of %q is not known", tensor)
@@ -465,7 +471,55 @@ func (s *Subject) TargetRows(tensor string, axis int, maps Maps) (Rows, error) {
 	if !t.touches(axes[axis]) {
 		return nil, nil
 	}
-	return t.rows(&coupling.Weight{Name: tensor, Axes: axes}, axis, 0)
+	rows, err := t.rows(&coupling.Weight{Name: tensor, Axes: axes}, axis, 0)
+	if err != nil || share == 1 {
+		return rows, err
+	}
+	given := t.given(tensor, axis, axes[axis])
+	out := make(Rows, len(rows))
+	for j, row := range rows {
+		if out[j] = row; given == nil || !given[j] {
+			out[j] = slices.Clone(row)
+			for i := range out[j] {
+				out[j][i].Val *= share
+			}
+		}
+	}
+	return out, nil
+}
+
+// given reports, for the new positions along an axis of a weight or an
+// activation, whether one of several models gives them alone (Map.Partial); nil
+// where none is given so.
+func (t *transform) given(tensor string, k int, axis *coupling.Axis) []bool {
+	var out []bool
+	some := false
+	for _, term := range axis.Terms() {
+		alone := slices.ContainsFunc(term.Atoms(), func(x *coupling.Axis) bool {
+			p, ok := t.piece[x]
+			return ok && t.maps[p.space].Partial && sideOf(p.space, tensor, k) == sideIn
+		})
+		out = append(out, slices.Repeat([]bool{alone}, max(t.after.Size(term), 0))...)
+		some = some || alone
+	}
+	if !some {
+		return nil
+	}
+	return out
+}
+
+// Alone returns an axis of a weight along which some positions of the mapped
+// weight, those marked, are given by one of several models alone: there the
+// models' weights add up, elsewhere they are averaged. given is nil where there
+// is no such axis.
+func (s *Subject) Alone(weight string, maps Maps) (axis int, given []bool) {
+	t := newTransform(s.Analysis, maps)
+	for k, a := range s.Analysis.Weights[weight].Axes {
+		if given = t.given(weight, k, a); given != nil {
+			return k, given
+		}
+	}
+	return 0, nil
 }
 
 // Apply multiplies a float32 tensor by the matrix along one axis.

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/guard"
 )
 
 // Union puts the channels of several models side by side and chooses, for every
@@ -19,6 +20,7 @@ import (
 // of another space (the dimensions of attention heads) follow that and have no
 // entry in from.
 func Union(ctx context.Context, parties []Party, widths map[*coupling.Space]int, o Options) (maps []Maps, from map[*coupling.Space][]int, err error) {
+	defer guard.Recover(&err)
 	if o.Data == nil {
 		return nil, nil, fmt.Errorf("a union of models needs data")
 	}
@@ -33,14 +35,16 @@ func Union(ctx context.Context, parties []Party, widths map[*coupling.Space]int,
 		if _, ok := widths[sp]; !ok {
 			continue
 		}
-		if _, ok := widths[first.Analysis.IndexOf(sp)]; !ok {
+		_, follows := widths[first.Analysis.IndexOf(sp)] // the dimensions of an attention head come with the head
+		if !follows && !fixed(parties, sp) {
 			spaces = append(spaces, sp)
 			continue
 		}
-		// The dimensions of an attention head come with the head.
 		for i := range parties {
 			own := parties[i].space(sp)
-			maps[i][own] = keepAll(own)
+			if maps[i][own] = parties[i].Fixed[own]; maps[i][own] == nil || follows {
+				maps[i][own] = keepAll(own)
+			}
 		}
 	}
 	seen, err := Observe(ctx, parties, spaces, o)
@@ -73,7 +77,7 @@ func Union(ctx context.Context, parties []Party, widths map[*coupling.Space]int,
 				own := parties[i].space(sp)
 				m := maps[i][own]
 				if m == nil {
-					m = &Map{}
+					m = &Map{Partial: true}
 					maps[i][own] = m
 				}
 				t := Transfer{In: make(Rows, len(chosen)), OutT: make(Rows, len(chosen))}
@@ -100,6 +104,17 @@ func Union(ctx context.Context, parties []Party, widths map[*coupling.Space]int,
 		}
 	}
 	return maps, from, nil
+}
+
+// fixed reports whether every party but the first has a map of a space already.
+func fixed(parties []Party, sp *coupling.Space) bool {
+	for i := range parties[1:] {
+		p := &parties[1+i]
+		if p.Fixed[p.space(sp)] == nil {
+			return false
+		}
+	}
+	return len(parties) > 1
 }
 
 // staying marks, side by side, the channels of parties that stay whole, as long

@@ -7,6 +7,7 @@ import (
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/internal/qdq"
 	"github.com/monge-ml/monge/lossless"
 	"github.com/monge-ml/monge/onnxio"
@@ -169,11 +170,12 @@ type Space struct {
 }
 
 // Model compresses a model by merging channels of its own.
-func Model(ctx context.Context, m *onnxio.Model, o Options) (*onnxio.Model, *Report, error) {
+func Model(ctx context.Context, m *onnxio.Model, o Options) (_ *onnxio.Model, _ *Report, err error) {
+	defer guard.Recover(&err)
 	if err := o.check(); err != nil {
 		return nil, nil, err
 	}
-	m, err := o.strip(ctx, m, func(s *coupling.Space) bool { return o.kept(s) != "" })
+	m, err = o.strip(ctx, m, func(s *coupling.Space) bool { return o.kept(s) != "" })
 	if err != nil {
 		return nil, nil, err
 	}
@@ -319,11 +321,12 @@ func (o Options) epochs(r *Report) int {
 // Into moves a wide model into the widths of a narrow one of the same
 // architecture. The narrow model serves as the target of the alignment; none
 // of its weights enter the result.
-func Into(ctx context.Context, wide, narrow *onnxio.Model, o Options) (*onnxio.Model, *Report, error) {
+func Into(ctx context.Context, wide, narrow *onnxio.Model, o Options) (_ *onnxio.Model, _ *Report, err error) {
+	defer guard.Recover(&err)
 	if o.Keep != 0 || o.MACs != 0 || o.Params != 0 || o.Size != 0 || o.MaxDrop != 0 {
 		return nil, nil, fmt.Errorf("the narrow model gives the widths: keep, macs, params, size and max-drop have no place beside it")
 	}
-	wide, err := o.strip(ctx, wide, func(*coupling.Space) bool { return true })
+	wide, err = o.strip(ctx, wide, func(*coupling.Space) bool { return true })
 	if err != nil {
 		return nil, nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -136,7 +137,8 @@ type analyzer struct {
 // Analyze finds the spaces of a model. It fails where the graph contradicts
 // itself (a weight that does not fit its input); whatever it does not
 // understand is frozen, with the reason kept in the space.
-func Analyze(m *onnxio.Model, opts Options) (*Analysis, error) {
+func Analyze(m *onnxio.Model, opts Options) (_ *Analysis, err error) {
+	defer guard.Recover(&err)
 	an, err := newAnalyzer(m, opts)
 	if err != nil {
 		return nil, err
@@ -206,7 +208,8 @@ func (an *analyzer) define(name string, v *value) {
 	an.order = append(an.order, v)
 }
 
-func (an *analyzer) node(n *onnxpb.NodeProto) error {
+func (an *analyzer) node(n *onnxpb.NodeProto) (err error) {
+	defer guard.At(&err, func() string { return onnxio.Label(n) })
 	domain := n.GetDomain()
 	if domain == "ai.onnx" {
 		domain = ""

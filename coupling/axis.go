@@ -40,6 +40,7 @@ type atomInfo struct {
 	frozen  string // why the atom may not change; "" while it may
 	common  bool   // its positions mean the same in every model of the architecture
 	rigid   string // why its size must stay; "" while it need not
+	paired  bool   // rigid since only permutations are exact
 	mixed   string // which operator takes statistics over it; "" while none does
 	open    bool   // its size is given for the analysis (InputShapes): when the model runs it may be another
 	flags   Flags
@@ -320,6 +321,16 @@ func (a *Axis) stiffen(reason string) {
 		if x.atom.rigid == "" {
 			x.atom.rigid = reason
 		}
+		return true
+	})
+}
+
+// pair says that nothing but permutations of the atoms is exact; the first reason
+// stays.
+func (a *Axis) pair(reason string) {
+	a.stiffen(reason)
+	a.eachAtom(func(x *Axis) bool {
+		x.atom.paired = true
 		return true
 	})
 }

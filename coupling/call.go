@@ -626,7 +626,7 @@ func (c *call) letter(t *Axis, live, weights []place, out bool, mix byte, acts F
 		t.flag(Contracted)
 		for _, i := range weights { // of both sides in one, such as a packed bias
 			note(i, Carried)
-			t.stiffen(c.label() + " contracts it with a weight in between")
+			t.pair(c.label() + " contracts it with a weight in between")
 		}
 	case len(live) > 1:
 		c.freezeAxis(t, "contracts several tensors over it")

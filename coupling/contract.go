@@ -97,7 +97,11 @@ func (an *analyzer) sides(atom *Axis) (side map[string]bool, err error) {
 		if bends[1] && bends[0] {
 			return nil, errors.New("both tensors contracted over it pass a nonlinear operator")
 		}
-		if bends[1] { // sums and halves do not pass there
+		// Sums and halves do not pass where the operator is not linear. Where neither
+		// side has one, the order of the nodes shall not matter: the left operand is
+		// first.
+		first := slices.IndexFunc(an.contractions, func(c contraction) bool { return slices.Contains(queue, c.left) && c.term.Holds(atom) })
+		if bends[1] || !bends[0] && first >= 0 && side[an.contractions[first].left] {
 			for _, name := range queue {
 				side[name] = !side[name]
 			}
@@ -133,14 +137,20 @@ func additive(u Use) bool {
 	return false
 }
 
-// transpose marks the uses on the second side of a contracted atom. Where the
-// sides cannot be told apart only permutations are exact: for them both
-// matrices are one.
-func (an *analyzer) transpose(atom *Axis, us []Use) {
+// transpose marks the uses on the second side of a contracted atom, and returns
+// the activations on it. Where the sides cannot be told apart only permutations
+// are exact: for them both matrices are one.
+func (an *analyzer) transpose(atom *Axis, us []Use) (second map[string]bool) {
 	side, err := an.sides(atom)
 	if err != nil {
-		atom.stiffen(err.Error())
-		return
+		atom.pair(err.Error())
+		return nil
+	}
+	second = map[string]bool{}
+	for name, s := range side {
+		if s {
+			second[name] = true
+		}
 	}
 	for i, u := range us {
 		if u.Role == Carried && !additive(u) {
@@ -157,4 +167,5 @@ func (an *analyzer) transpose(atom *Axis, us []Use) {
 			}
 		}
 	}
+	return second
 }

@@ -35,8 +35,15 @@ type Space struct {
 	// of loses whole blocks of it already (the channels of a depthwise multiplier,
 	// the dimensions of heads). Another model may give it another width.
 	Whole bool
+	// Paired: what makes the channels and what reads them cannot take different
+	// matrices, since one weight does both, or a tensor is contracted with itself.
+	// Only permutations are exact, so that the space is Rigid too.
+	Paired bool
 	// Heads: the channels are attention heads.
 	Heads bool
+	// Second lists the activations on the second side of a contraction of two
+	// (the K of Q·Kᵀ), which take Outᵀ where others take In; see Use.Transposed.
+	Second map[string]bool
 	// Residual: a live Add joins two produced tensors along the space.
 	Residual bool
 	// Linear: only operators that are linear and act alike on every channel lie
@@ -151,8 +158,9 @@ func (an *analyzer) finish() (*Analysis, error) {
 		if !slices.ContainsFunc(us, func(u Use) bool { return u.Role == Produced || u.Role == Consumed }) {
 			continue
 		}
+		var second map[string]bool
 		if atom.atom.frozen == "" && atom.atom.flags&Contracted != 0 {
-			an.transpose(atom, us)
+			second = an.transpose(atom, us)
 		}
 		an.judge(a, atom, us)
 		produced := slices.ContainsFunc(us, func(u Use) bool { return u.Role == Produced })
@@ -185,7 +193,8 @@ func (an *analyzer) finish() (*Analysis, error) {
 			if g := index[atom]; g != nil {
 				s.Groups, s.Index = g.Size(), g
 			}
-			s.Rigid = atom.atom.rigid
+			s.Rigid, s.Paired = atom.atom.rigid, atom.atom.paired
+			s.Second = second
 			if s.Rigid == "" && atom.atom.mixed != "" {
 				s.Rigid, s.Normalised = atom.atom.mixed, true
 			}
@@ -525,7 +534,7 @@ func (an *analyzer) judge(a *Analysis, atom *Axis, us []Use) {
 		}
 		key := [2]any{u.Tensor, u.Axis}
 		if old, ok := takesIn[key]; ok && old != u.TakesIn() {
-			atom.stiffen(fmt.Sprintf("weight %q both makes and reads it", u.Tensor))
+			atom.pair(fmt.Sprintf("weight %q both makes and reads it", u.Tensor))
 		}
 		takesIn[key] = u.TakesIn()
 	}

@@ -151,6 +151,7 @@ func (atom *Axis) bind(t *Axis) {
 		}
 		x.atom.common = x.atom.common || info.common
 		x.atom.open = x.atom.open || info.open
+		x.atom.paired = x.atom.paired || info.paired
 		x.atom.flags |= info.flags
 		for _, g := range info.indexed {
 			x.index(g)

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/monge-ml/monge/internal/guard"
 )
 
 // FileOrder is the seed that means: do not shuffle.
@@ -77,7 +79,8 @@ type binding struct {
 //     it. Images further down are an error, unless Preprocess.Classes says that the sub-folders are the classes.
 //
 // Errors fit on one line and name the file. What does not fit a model shows when the two are brought together.
-func OpenData(path string, p Preprocess, o DataOptions) (*Data, error) {
+func OpenData(path string, p Preprocess, o DataOptions) (_ *Data, err error) {
+	defer guard.Recover(&err)
 	if err := p.check(); err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -47,7 +48,8 @@ type Eval struct {
 // compared with the first output that has one row of class scores for each sample.
 //
 // A model that does not fit the data, or whose outputs have other shapes than those of the first one, is an error.
-func Evaluate(ctx context.Context, models []*onnxio.Model, data *Data, o EvalOptions) ([]Eval, error) {
+func Evaluate(ctx context.Context, models []*onnxio.Model, data *Data, o EvalOptions) (_ []Eval, err error) {
+	defer guard.Recover(&err)
 	if len(models) == 0 {
 		return nil, nil
 	}

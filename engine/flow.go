@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 
+	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -72,7 +73,8 @@ type Flow struct {
 
 // NewFlow brings a model and a data set together. It runs the model once, on two samples, to find out whether it takes
 // more than one: exporters leave the batch axis free although a Reshape inside has its size built in.
-func NewFlow(m *onnxio.Model, data *Data, o FlowOptions) (*Flow, error) {
+func NewFlow(m *onnxio.Model, data *Data, o FlowOptions) (_ *Flow, err error) {
+	defer guard.Recover(&err)
 	data = data.Sample(o.Samples, o.Seed)
 	f := &Flow{threads: threadsOf(o.Threads), kept: map[string]*keptTensor{}, samples: data.Len()}
 	switch {
@@ -225,7 +227,8 @@ func (f *Flow) startingFrom(tensors []string) ([]string, error) {
 // Compute evaluates tensors of the main graph for all batches and keeps them. It starts from the nearest kept tensors (the
 // graph's inputs are always there) and runs every node in between once. Tensors that are kept already stay as they are:
 // drop them first to have them computed anew. After an error none of the new tensors is kept.
-func (f *Flow) Compute(ctx context.Context, tensors ...string) error {
+func (f *Flow) Compute(ctx context.Context, tensors ...string) (err error) {
+	defer guard.Recover(&err)
 	var want []string
 	for _, name := range tensors {
 		if f.kept[name] == nil && !slices.Contains(want, name) {

@@ -1,5 +1,7 @@
 package engine
 
+import "github.com/monge-ml/monge/internal/guard"
+
 // ordered runs jobs, some at a time, and hands their results on in the order in which the jobs began, so that nothing
 // depends on which one ends first. It is to be used by one goroutine.
 type ordered[T any] struct {
@@ -25,6 +27,7 @@ func (o *ordered[T]) start(job func() (T, error)) error {
 	o.running = append(o.running, p)
 	go func() {
 		defer close(p.done)
+		defer guard.Recover(&p.err)
 		p.result, p.err = job()
 	}()
 	return nil

@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
@@ -192,7 +193,8 @@ func (c *images) each(samples []int, use func(i int, p *image.NRGBA) error, fail
 
 // decode hands the image in a file to use, in red, green, blue and alpha, not premultiplied. Without alpha what is
 // transparent keeps its color. room is for the pixels of all images that are decoded at once.
-func (c *images) decode(file string, room *semaphore.Weighted, alpha bool, use func(*image.NRGBA) error) error {
+func (c *images) decode(file string, room *semaphore.Weighted, alpha bool, use func(*image.NRGBA) error) (err error) {
+	defer guard.Recover(&err)
 	r, err := os.Open(file)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -42,7 +43,8 @@ type Timing struct {
 
 // Latency measures how long one run of a model takes: the median of at least 30 runs of a single sample, after warm-up.
 // Threads spin, as is onnxruntime's default ([Options]). Inputs and outputs are copied in that time, as any program would.
-func Latency(ctx context.Context, m *onnxio.Model, o LatencyOptions) (Timing, error) {
+func Latency(ctx context.Context, m *onnxio.Model, o LatencyOptions) (_ Timing, err error) {
+	defer guard.Recover(&err)
 	s, err := Open(m, Options{Threads: o.Threads, Spin: true})
 	if err != nil {
 		return Timing{}, err

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/monge-ml/monge/internal/guard"
 )
 
 // A Reading says how a linear operator reads an activation: which numbers make up the vector x that it multiplies.
@@ -90,7 +92,8 @@ func (m *Moments) Add(other *Moments) {
 // its part of the group. Without targets O is 0.
 //
 // Sums run in float32 over some thousand rows, beyond that in float64. Memory does not grow with the number of samples.
-func CollectMoments(ctx context.Context, x *Flow, r Reading, targets []Target, o MomentOptions) ([]*Moments, error) {
+func CollectMoments(ctx context.Context, x *Flow, r Reading, targets []Target, o MomentOptions) (_ []*Moments, err error) {
+	defer guard.Recover(&err)
 	c := &collector{flow: x, reading: r, targets: targets, options: o, sums: map[string]*summation{}}
 	defer c.close()
 	if err := c.collect(ctx); err != nil {

@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"fmt"
+
+	"github.com/monge-ml/monge/internal/guard"
 )
 
 // A RowSet holds what an operator reads, and what it should compute, row by row: one row for each sample and output
@@ -45,7 +47,8 @@ func CountRows(x *Flow, r Reading) (n, d int, err error) {
 
 // CollectRows gathers the rows of what an operator without groups reads, and of targets, over the batches of a flow. x is laid
 // out as by [CollectMoments]. Of the options Batches is used.
-func CollectRows(ctx context.Context, x *Flow, r Reading, targets []Target, o MomentOptions) (*RowSet, error) {
+func CollectRows(ctx context.Context, x *Flow, r Reading, targets []Target, o MomentOptions) (_ *RowSet, err error) {
+	defer guard.Recover(&err)
 	c := &collector{flow: x, reading: r, targets: targets}
 	out := &RowSet{}
 	for i := range x.Batches() {

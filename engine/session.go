@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -92,7 +93,8 @@ type Session struct {
 //
 // Errors are those of the search for onnxruntime (see [ErrNoRuntime], [ErrNoCgo]) and onnxruntime's own checks of the
 // model.
-func Open(m *onnxio.Model, o Options) (*Session, error) {
+func Open(m *onnxio.Model, o Options) (_ *Session, err error) {
+	defer guard.Recover(&err)
 	lib, err := load()
 	if err != nil {
 		return nil, err
@@ -275,7 +277,8 @@ func (s *Session) Close() error {
 
 // Run feeds every input by its name and returns the outputs by theirs. Values are cast to the inputs' element types.
 // When ctx ends, so does the run, with ctx's error. Errors name the input.
-func (s *Session) Run(ctx context.Context, in map[string]*Value) (map[string]*Value, error) {
+func (s *Session) Run(ctx context.Context, in map[string]*Value) (_ map[string]*Value, err error) {
+	defer guard.Recover(&err)
 	feed := make([]*Value, len(s.inputs))
 	for i, info := range s.inputs {
 		v, err := s.fit(info, in[info.Name])

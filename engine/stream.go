@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -35,7 +36,8 @@ type StreamOptions struct {
 // keep. Where a fixed batch axis makes the last batch longer than n, tensors are cut to the rows of the n samples if their
 // first axis is the batch or a multiple of it. Stream ends with the first error of f, or when ctx ends.
 func Stream(ctx context.Context, m *onnxio.Model, data *Data, tensors []string, o StreamOptions,
-	f func(batch, n int, values map[string]*Value) error) error {
+	f func(batch, n int, values map[string]*Value) error) (err error) {
+	defer guard.Recover(&err)
 	s, err := Open(m, Options{Threads: o.Threads, Outputs: tensors, Unpacked: true})
 	if err != nil {
 		return err
@@ -90,6 +92,12 @@ func (s *Session) stream(ctx context.Context, feed *Feed, size int, progress fun
 	return refused, err
 }
 
+// recovering is Batch in a goroutine of its own.
+func (f *Feed) recovering(from, n, size int) (values map[string]*Value, err error) {
+	defer guard.Recover(&err)
+	return f.Batch(from, n, size)
+}
+
 // A batch is what goes into a model at once.
 type batch struct {
 	index, from int // its number, and that of its first sample
@@ -111,7 +119,7 @@ func (f *Feed) each(ctx context.Context, size int, do func(batch) error) error {
 			if f.batch == 0 {
 				b.size = b.n // a model that takes any batch needs no filling up
 			}
-			b.values, b.err = f.Batch(from, b.n, b.size)
+			b.values, b.err = f.recovering(from, b.n, b.size)
 			select {
 			case next <- b:
 			case <-ctx.Done():

@@ -8,6 +8,7 @@ import (
 
 	"gonum.org/v1/gonum/dsp/fourier"
 
+	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -36,7 +37,8 @@ type SyntheticOptions struct {
 // error: their meaning cannot be guessed. All other inputs are independent Gaussian numbers.
 //
 // Samples are made when a batch asks for them, each from the seed and its number.
-func Synthetic(m *onnxio.Model, o SyntheticOptions) (*Data, error) {
+func Synthetic(m *onnxio.Model, o SyntheticOptions) (_ *Data, err error) {
+	defer guard.Recover(&err)
 	if err := o.Preprocess.check(); err != nil {
 		return nil, err
 	}

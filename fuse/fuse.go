@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"sync"
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 	"github.com/monge-ml/monge/refit"
@@ -138,7 +138,8 @@ type Space struct {
 
 // Models fuses two or more models. The error names the first nodes in which
 // their architectures differ.
-func Models(ctx context.Context, models []*onnxio.Model, o Options) (*onnxio.Model, *Report, error) {
+func Models(ctx context.Context, models []*onnxio.Model, o Options) (_ *onnxio.Model, _ *Report, err error) {
+	defer guard.Recover(&err)
 	shares, onto, err := o.check(len(models))
 	if err != nil {
 		return nil, nil, err
@@ -392,7 +393,7 @@ func (f *fusion) make(ctx context.Context, how recipe, data *engine.Data) (*onnx
 		if how.shares[i] == 0 && f.votes[i] == 0 {
 			continue
 		}
-		src := refit.Source{Subject: s, Share: how.shares[i], Vote: f.votes[i], Maps: maps[i].Made(), Union: how.method == Union}
+		src := refit.Source{Subject: s, Share: how.shares[i], Vote: f.votes[i], Maps: maps[i].Made()}
 		if p := f.pairs[i]; p != nil {
 			back := map[string]string{}
 			for a, b := range p.Tensors {
@@ -462,6 +463,31 @@ func (f *fusion) spaceOf(i int, s *coupling.Space) *coupling.Space {
 	return nil
 }
 
+// plan is the transport of a model onto onto.
+func (f *fusion) plan(ctx context.Context, i int) (_ *align.Result, err error) {
+	if f.plans[i] == nil {
+		f.plans[i], err = align.Onto(ctx, f.subjects[i], f.target(), f.pairs[i], f.o.Align)
+	}
+	return f.plans[i], f.models[i].InFile(err)
+}
+
+// fixed are the maps of a model's spaces of which only permutations are exact: in
+// a union too they are moved onto onto's.
+func (f *fusion) fixed(ctx context.Context, i int) (align.Maps, error) {
+	out := align.Maps{}
+	for own, s := range f.pairs[i].Spaces {
+		if _, ok := f.widths[s]; !ok || !own.Paired && !s.Paired {
+			continue
+		}
+		plan, err := f.plan(ctx, i)
+		if err != nil {
+			return nil, err
+		}
+		out[own] = plan.Maps[own]
+	}
+	return out, nil
+}
+
 // transport moves every model onto one of them and averages the weights.
 func (f *fusion) transport(ctx context.Context, shares []float64, report *Report) (*onnxio.Model, []align.Maps, error) {
 	sum, err := newAverage(f.target(), f.target().Model, shares[f.onto], nil)
@@ -473,13 +499,10 @@ func (f *fusion) transport(ctx context.Context, shares []float64, report *Report
 		if i == f.onto {
 			continue
 		}
-		if f.plans[i] == nil {
-			var err error
-			if f.plans[i], err = align.Onto(ctx, s, f.target(), f.pairs[i], f.o.Align); err != nil {
-				return nil, nil, f.models[i].InFile(err)
-			}
+		plan, err := f.plan(ctx, i)
+		if err != nil {
+			return nil, nil, err
 		}
-		plan := f.plans[i]
 		maps[i] = plan.Maps
 		if err := sum.add(s, plan.Maps, f.pairs[i], shares[i]); err != nil {
 			return nil, nil, f.models[i].InFile(err)
@@ -536,6 +559,10 @@ func (f *fusion) union(ctx context.Context, how recipe, data *engine.Data, repor
 			for a, b := range f.pairs[i].Spaces {
 				p.Spaces[b] = a
 			}
+			var err error
+			if p.Fixed, err = f.fixed(ctx, i); err != nil {
+				return nil, nil, err
+			}
 		}
 		parties = append(parties, p)
 	}
@@ -576,7 +603,7 @@ func (f *fusion) union(ctx context.Context, how recipe, data *engine.Data, repor
 		report.Spaces[k].From = counts
 	}
 	for i := range given {
-		given[i] /= total
+		given[i] /= max(total, 1)
 	}
 	report.Contribution = given
 	out, err := sum.model()
@@ -671,22 +698,10 @@ func (a *average) add(s *align.Subject, maps align.Maps, pair *align.Pairing, sh
 	return nil
 }
 
-// made reports whether a union map makes channels along an axis of a weight.
-func (a *average) made(w *coupling.Weight) bool {
-	for _, axis := range w.Axes {
-		for _, atom := range axis.Atoms() {
-			s := a.target.Analysis.SpaceOf(atom)
-			if s == nil || a.whole[s] == nil {
-				continue
-			}
-			for _, u := range s.Uses {
-				if u.Tensor == w.Name && u.Role != coupling.Consumed && a.target.Analysis.Weights[w.Name].Axes[u.Axis] == axis {
-					return true
-				}
-			}
-		}
-	}
-	return false
+// made reports whether single models give channels along an axis of a weight.
+func (a *average) made(name string) bool {
+	_, given := a.target.Alone(name, a.whole)
+	return given != nil
 }
 
 // model carries out the sum, weight by weight. Weights without a counterpart
@@ -695,15 +710,11 @@ func (a *average) model() (*onnxio.Model, error) {
 	if err := a.keep(); err != nil {
 		return nil, err
 	}
-	for name, w := range a.target.Analysis.Weights {
+	for name := range a.target.Analysis.Weights {
 		if _, ok := a.parts[0].sources[name]; !ok || len(a.entering(name)) == 0 {
 			continue
 		}
-		share := func(s float64) float64 { return s }
-		if a.made(w) {
-			share = func(float64) float64 { return 1 }
-		}
-		sum, err := a.sum(name, share)
+		sum, err := a.sum(name)
 		if err != nil {
 			return nil, fmt.Errorf("weight %q: %w", name, err)
 		}
@@ -721,9 +732,19 @@ func (a *average) model() (*onnxio.Model, error) {
 // once.
 const largeWeight, largePart = 16 << 20, 1 << 20
 
-// sum is the weighted sum of the target's tensor of a name and those of the parts.
-func (a *average) sum(name string, share func(float64) float64) (*onnxio.Tensor, error) {
-	large := a.target.Analysis.Weights[name].Len() >= largeWeight
+// sum is the weighted sum of the target's tensor of a name and those of the
+// parts. Positions that one model alone gives count whole.
+func (a *average) sum(name string) (_ *onnxio.Tensor, err error) {
+	defer guard.Recover(&err)
+	axis, given := a.target.Alone(name, a.whole)
+	mixed := slices.Contains(given, true) && slices.Contains(given, false)
+	share := func(s float64) float64 {
+		if given != nil {
+			return 1
+		}
+		return s
+	}
+	large := a.target.Analysis.Weights[name].Len() >= largeWeight && !mixed
 	parts := a.entering(name)
 	moved, err := a.moved(name, parts, !large)
 	if err != nil {
@@ -734,7 +755,7 @@ func (a *average) sum(name string, share func(float64) float64) (*onnxio.Tensor,
 		terms[1+i] = term{t, share(parts[i].share)}
 	}
 	terms[0].share = share(a.share)
-	if len(parts) < len(a.parts) { // the shares are those of all models
+	if len(parts) < len(a.parts) && given == nil { // the shares are those of all models
 		rescale(terms)
 	}
 	tp := a.graph.Constant(name)
@@ -743,6 +764,12 @@ func (a *average) sum(name string, share func(float64) float64) (*onnxio.Tensor,
 	}
 	if terms[0].tensor, err = a.out.Tensor(tp); err != nil {
 		return nil, err
+	}
+	if mixed {
+		terms[0].spread(a.share, axis, given)
+		for i, p := range parts {
+			terms[1+i].spread(p.share, axis, given)
+		}
 	}
 	return total(terms)
 }
@@ -765,6 +792,22 @@ func rescale(terms []term) {
 		}
 		terms[i].share /= sum
 	}
+}
+
+// spread multiplies the term by a share, except for the positions of an axis that
+// are given.
+func (t *term) spread(share float64, axis int, given []bool) {
+	inner := 1
+	for _, d := range t.tensor.Dims[axis+1:] {
+		inner *= d
+	}
+	v := t.tensor.Float64()
+	for i := range v {
+		if !given[i/inner%len(given)] {
+			v[i] *= share
+		}
+	}
+	t.tensor = onnxio.NewTensor(t.tensor.Name, t.tensor.Type, t.tensor.Dims, v)
 }
 
 // sumByParts is total for large weights. The first term's tensor is read size
@@ -799,7 +842,7 @@ func (a *average) sumByParts(tp *onnxpb.TensorProto, terms []term, size int) (*o
 // moved returns the tensors of parts for the target's of a name.
 func (a *average) moved(name string, parts []part, atOnce bool) ([]*onnxio.Tensor, error) {
 	out, errs := make([]*onnxio.Tensor, len(parts)), make([]error, len(parts))
-	var wait sync.WaitGroup
+	var wait guard.Group
 	for i, p := range parts {
 		src, ok := p.sources[name]
 		if !ok {

@@ -53,7 +53,7 @@ func (a *average) keep() error {
 		p.out, p.apart = map[string]bool{}, map[*coupling.Axis]bool{}
 		alike := map[*coupling.Axis]bool{}
 		for name, w := range a.target.Analysis.Weights {
-			if _, ok := p.sources[name]; !ok || a.inPlace || a.made(w) {
+			if _, ok := p.sources[name]; !ok || a.inPlace || a.made(name) {
 				continue
 			}
 			reason, atoms := a.unaligned(w, *p)

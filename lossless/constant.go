@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -49,7 +50,8 @@ func (p *pass) propagate() error {
 }
 
 // transfer computes the levels of a node's output along a space; nil: nothing is known.
-func (p *pass) transfer(n *onnxpb.NodeProto, sp *coupling.Space) ([]level, error) {
+func (p *pass) transfer(n *onnxpb.NodeProto, sp *coupling.Space) (_ []level, err error) {
+	defer guard.At(&err, func() string { return onnxio.Label(n) })
 	if n.GetDomain() != "" && n.GetDomain() != "ai.onnx" {
 		return nil, nil
 	}

@@ -247,7 +247,7 @@ func (p *pass) setBias(g *onnxio.Graph, n *onnxpb.NodeProto, s slot, add []float
 			add[i] += old[i%len(old)]
 		}
 	}
-	rows, err := p.s.TargetRows(s.output, s.axis, maps)
+	rows, err := p.s.TargetRows(s.output, s.axis, maps, 1)
 	if err != nil {
 		return err
 	}

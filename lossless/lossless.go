@@ -8,6 +8,7 @@ import (
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/internal/qdq"
 	"github.com/monge-ml/monge/onnxio"
 )
@@ -109,7 +110,8 @@ const mostParams = 50_000_000
 // zero itself; then it stays. Of models with more than fifty million
 // parameters, only unused nodes and initializers are removed. onnxruntime, where there is one, checks the result
 // and decides nothing else.
-func Strip(ctx context.Context, m *onnxio.Model, o Options) (*onnxio.Model, *Report, error) {
+func Strip(ctx context.Context, m *onnxio.Model, o Options) (_ *onnxio.Model, _ *Report, err error) {
+	defer guard.Recover(&err)
 	r := &Report{}
 	r.ParamsBefore, r.BytesBefore = m.Size()
 	expanded, form, err := qdq.Expand(m)

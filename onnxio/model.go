@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
@@ -33,7 +34,8 @@ type Model struct {
 // Load reads and validates a model file. It does not read external data, but
 // checks that the files are there and long enough. Errors name the file and
 // the node or tensor.
-func Load(path string) (*Model, error) {
+func Load(path string) (_ *Model, err error) {
+	defer guard.Recover(&err)
 	data, err := readModelFile(path)
 	if err != nil {
 		return nil, err
@@ -82,7 +84,8 @@ func readModelFile(path string) ([]byte, error) {
 
 // Decode parses and validates a model held in memory. External-data locations
 // resolve against the folder dir; "" is fine for a model without any.
-func Decode(data []byte, dir string) (*Model, error) {
+func Decode(data []byte, dir string) (_ *Model, err error) {
+	defer guard.Recover(&err)
 	m, err := unmarshal(data)
 	if err != nil {
 		return nil, err

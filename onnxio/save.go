@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
@@ -62,7 +63,8 @@ func SaveWith(path string, m *Model, o SaveOptions) error {
 
 // SaveContext is [SaveWith], but gives up, and leaves nothing behind, when ctx
 // ends before everything is written.
-func SaveContext(ctx context.Context, path string, m *Model, o SaveOptions) error {
+func SaveContext(ctx context.Context, path string, m *Model, o SaveOptions) (err error) {
+	defer guard.Recover(&err)
 	if err := m.Validate(); err != nil {
 		return err
 	}

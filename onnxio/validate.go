@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
@@ -12,7 +13,8 @@ import (
 // made, no cycles, and every tensor has a known type and as many bytes as its
 // dims ask for. External data files must be there and long enough; they are
 // not read. The first fault found is returned, with file and node or tensor.
-func (m *Model) Validate() error {
+func (m *Model) Validate() (err error) {
+	defer guard.Recover(&err)
 	if err := m.validate(); err != nil {
 		return m.errorf("%w", err)
 	}

@@ -2,7 +2,8 @@ package ot
 
 import (
 	"runtime"
-	"sync"
+
+	"github.com/monge-ml/monge/internal/guard"
 )
 
 // parallelWork is the number of matrix entries below which a second goroutine does not pay.
@@ -19,7 +20,7 @@ func (s Solver) workers(entries int) int {
 
 // share calls f for workers consecutive parts of 0 … n−1, at the same time.
 func share(n, workers int, f func(worker, from, to int)) {
-	var wait sync.WaitGroup
+	var wait guard.Group
 	for w := 1; w < workers; w++ {
 		wait.Go(func() { f(w, w*n/workers, (w+1)*n/workers) })
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -38,9 +39,9 @@ type Judge struct {
 
 // NewJudge runs the parents. The mean of several is Decided where outputs are class
 // scores: logits, or probabilities where every row is one already.
-func NewJudge(ctx context.Context, parents []*onnxio.Model, shares []float64, data *engine.Data, o JudgeOptions) (*Judge, error) {
+func NewJudge(ctx context.Context, parents []*onnxio.Model, shares []float64, data *engine.Data, o JudgeOptions) (_ *Judge, err error) {
+	defer guard.Recover(&err)
 	if o.Outputs == nil {
-		var err error
 		if o.Outputs, err = engine.FindTasks(ctx, parents, data, nil, engine.StreamOptions{Batch: o.Batch, Threads: o.Threads}); err != nil {
 			return nil, err
 		}
@@ -99,7 +100,8 @@ func NewJudge(ctx context.Context, parents []*onnxio.Model, shares []float64, da
 // Temperature; where a sample has several rows, times Scarcity), of embeddings one
 // minus the mean cosine, of others the squared error relative to the variance over
 // the samples.
-func (j *Judge) Divergence(ctx context.Context, m *onnxio.Model) (float64, error) {
+func (j *Judge) Divergence(ctx context.Context, m *onnxio.Model) (_ float64, err error) {
+	defer guard.Recover(&err)
 	out, _, _, err := j.predict(ctx, m)
 	if err != nil {
 		return 0, err

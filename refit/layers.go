@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -38,44 +39,55 @@ type layer struct {
 func layersOf(g *onnxio.Graph, an *coupling.Analysis) ([]*layer, error) {
 	var out []*layer
 	for _, n := range slices.Clone(g.Nodes) {
-		l := &layer{node: n, adder: n, groups: 1, axis: 1}
-		in := n.GetInput()
-		if n.GetDomain() != "" || len(in) < 2 {
-			continue
-		}
-		if scaleOf(g, an, l) {
-			out = append(out, l)
-			continue
-		}
-		l.bias, l.adder = "", n
-		switch n.GetOpType() {
-		case "Conv":
-			l.groups = int(onnxio.AttrInt(n, "group", 1))
-		case "Gemm":
-			if onnxio.AttrInt(n, "transA", 0) != 0 {
-				continue
-			}
-		case "MatMul":
-			l.axis = len(an.Activations[n.GetOutput()[0]]) - 1
-		default:
-			continue
-		}
-		l.input, l.weight, l.output = in[0], in[1], n.GetOutput()[0]
-		if !single(g, l.weight) || isConstant(an, l.input) || an.Weights[l.weight] == nil || l.axis < 1 {
-			continue // shared weights have one value for several tasks
-		}
-		if n.GetOpType() == "MatMul" {
-			if len(an.Weights[l.weight].Axes) != 2 {
-				continue
-			}
-			l.biasAdd(g, an)
-		} else if err := l.ownBias(g, an); err != nil {
+		l, err := layerOf(g, an, n)
+		if err != nil {
 			return nil, fmt.Errorf("%s: %w", onnxio.Label(n), err)
 		}
-		l.residual(g, an)
-		out = append(out, l)
+		if l != nil {
+			out = append(out, l)
+		}
 	}
 	return out, nil
+}
+
+// layerOf is a node as a layer, or nil where it cannot be fitted.
+func layerOf(g *onnxio.Graph, an *coupling.Analysis, n *onnxpb.NodeProto) (_ *layer, err error) {
+	defer guard.Recover(&err)
+	l := &layer{node: n, adder: n, groups: 1, axis: 1}
+	in := n.GetInput()
+	if n.GetDomain() != "" || len(in) < 2 {
+		return nil, nil
+	}
+	if scaleOf(g, an, l) {
+		return l, nil
+	}
+	l.bias, l.adder = "", n
+	switch n.GetOpType() {
+	case "Conv":
+		l.groups = int(onnxio.AttrInt(n, "group", 1))
+	case "Gemm":
+		if onnxio.AttrInt(n, "transA", 0) != 0 {
+			return nil, nil
+		}
+	case "MatMul":
+		l.axis = len(an.Activations[n.GetOutput()[0]]) - 1
+	default:
+		return nil, nil
+	}
+	l.input, l.weight, l.output = in[0], in[1], n.GetOutput()[0]
+	if !single(g, l.weight) || isConstant(an, l.input) || an.Weights[l.weight] == nil || l.axis < 1 {
+		return nil, nil // shared weights have one value for several tasks
+	}
+	if n.GetOpType() == "MatMul" {
+		if len(an.Weights[l.weight].Axes) != 2 {
+			return nil, nil
+		}
+		l.biasAdd(g, an)
+	} else if err := l.ownBias(g, an); err != nil {
+		return nil, err
+	}
+	l.residual(g, an)
+	return l, nil
 }
 
 // single reports whether a constant has exactly one reader, and is no output.

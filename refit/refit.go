@@ -11,6 +11,7 @@ import (
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -23,10 +24,6 @@ type Source struct {
 	// Vote is the parent's part in what the outputs aim at; where no source has
 	// one, it is Share.
 	Vote float64
-	// Union says that the maps of all sources make up the child's channels
-	// together, each giving some of them: shares then count only where no map
-	// applies (outputs).
-	Union bool
 	// Maps say how the parent's channels become the child's; only the In side
 	// enters.
 	Maps align.Maps
@@ -123,7 +120,8 @@ var errWide = errors.New("too many inputs to fit; mean and deviation repaired")
 // Refit returns a copy of the child in which every linear operator behind a
 // change is fitted to the sources. The child keeps its structure; biases are
 // added where operators lack them and can take one.
-func Refit(ctx context.Context, child *onnxio.Model, sources []Source, o Options) (*onnxio.Model, *Report, error) {
+func Refit(ctx context.Context, child *onnxio.Model, sources []Source, o Options) (_ *onnxio.Model, _ *Report, err error) {
+	defer guard.Recover(&err)
 	if o.Data == nil {
 		return nil, nil, fmt.Errorf("refitting needs data")
 	}
@@ -282,7 +280,8 @@ func (r *run) dirty(l *layer) bool {
 }
 
 // layer fits one operator and writes its weights into the model.
-func (r *run) layer(ctx context.Context, i int, l *layer) (*Layer, error) {
+func (r *run) layer(ctx context.Context, i int, l *layer) (_ *Layer, err error) {
+	defer guard.Recover(&err)
 	out := &Layer{Name: l.node.GetName()}
 	if out.Name == "" {
 		out.Name = l.node.GetOutput()[0]

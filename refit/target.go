@@ -33,7 +33,7 @@ func (t *target) prepare() (note string, err error) {
 		if name == "" {
 			return "the parents compute nothing like it", nil
 		}
-		rows, err := s.Subject.TargetRows(name, t.layer.axis, s.Maps)
+		rows, err := s.Subject.TargetRows(name, t.layer.axis, s.Maps, s.Share)
 		if err != nil {
 			return "", err
 		}
@@ -71,8 +71,8 @@ func (t *target) batch(i int) (*engine.Value, error) {
 		scores = append(scores, data)
 		share := float32(t.run.sources[k].Share)
 		switch {
-		case t.run.sources[k].Union && t.rows[k] != nil:
-			share = 1
+		case t.rows[k] != nil:
+			share = 1 // the rows hold it
 		case t.output:
 			share = float32(votes[k])
 		}

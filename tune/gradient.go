@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -217,7 +218,7 @@ func (t *tape) backward(nodes []*onnxpb.NodeProto) (missing []*onnxpb.NodeProto,
 			missing = append(missing, n)
 			continue
 		}
-		switch err := r(t, n, dy); {
+		switch err := t.apply(r, n, dy); {
 		case errors.Is(err, errNoRule):
 			missing = append(missing, n)
 		case err != nil:
@@ -225,6 +226,12 @@ func (t *tape) backward(nodes []*onnxpb.NodeProto) (missing []*onnxpb.NodeProto,
 		}
 	}
 	return missing, nil
+}
+
+// apply applies a rule.
+func (t *tape) apply(r rule, n *onnxpb.NodeProto, dy string) (err error) {
+	defer guard.Recover(&err)
+	return r(t, n, dy)
 }
 
 func attrInt(name string, v int) *onnxpb.AttributeProto {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 	"github.com/monge-ml/monge/refit"
@@ -163,7 +164,8 @@ var errUntrainable = errors.New("cannot be trained")
 // compute (see the package's comment). Where that does not bring it nearer to
 // the sources, or where gradients reach no parameters of the
 // child, the copy is as the child, and the report says so. No labels are used.
-func Distill(ctx context.Context, child *onnxio.Model, sources []refit.Source, o Options) (*onnxio.Model, *Report, error) {
+func Distill(ctx context.Context, child *onnxio.Model, sources []refit.Source, o Options) (_ *onnxio.Model, _ *Report, err error) {
+	defer guard.Recover(&err)
 	if o.Data == nil {
 		return nil, nil, fmt.Errorf("training needs data")
 	}
@@ -173,7 +175,7 @@ func Distill(ctx context.Context, child *onnxio.Model, sources []refit.Source, o
 	o.defaults()
 	r := &run{o: o, sources: sources, child: child, rng: rand.New(rand.NewPCG(uint64(o.Seed), 7))}
 	defer r.close()
-	err := r.open(ctx, child)
+	err = r.open(ctx, child)
 	if errors.Is(err, errUntrainable) {
 		return child.Clone(), &Report{Note: err.Error()}, nil
 	}
@@ -603,7 +605,7 @@ func (r *run) tap(tensor string, axis int) *goal {
 		if a < 0 {
 			a += len(s.Subject.Analysis.Activations[name])
 		}
-		rows, err := s.Subject.TargetRows(name, a, s.Maps)
+		rows, err := s.Subject.TargetRows(name, a, s.Maps, s.Share)
 		if err != nil {
 			return nil // of unknown rank
 		}
@@ -659,9 +661,7 @@ func (r *run) means(ctx context.Context, goals []*goal, in map[string]*engine.Va
 			}
 			if g.tap && g.rows[k] != nil {
 				x, _ = g.rows[k].Apply(x, v.Dims, g.axis)
-				if r.sources[k].Union {
-					share = 1
-				}
+				share = 1 // the rows hold it
 			}
 			if len(x) != product(g.dims) {
 				return nil, fmt.Errorf("%q has another size than the sources'", g.tensor)

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/internal/progress"
 	"github.com/monge-ml/monge/internal/screen"
 	"github.com/monge-ml/monge/report"
@@ -52,7 +53,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root.SetArgs(args)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
-	err := root.ExecuteContext(ctx)
+	err := execute(ctx, root)
 	switch {
 	case err == nil:
 		return exitOK
@@ -65,6 +66,12 @@ func (a *app) run(ctx context.Context, args []string) int {
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// execute runs the command that was asked for. A panic is an error like others.
+func execute(ctx context.Context, root *cobra.Command) (err error) {
+	defer guard.Recover(&err)
+	return root.ExecuteContext(ctx)
 }
 
 func (a *app) root() *cobra.Command {

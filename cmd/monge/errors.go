@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/internal/near"
 	"github.com/monge-ml/monge/internal/screen"
 	"github.com/monge-ml/monge/onnxio"
@@ -107,7 +108,9 @@ func running(f func(cmd *cobra.Command, args []string) error) func(*cobra.Comman
 	}
 }
 
-func isUsage(err error) bool { return !errors.As(err, new(failure)) }
+func isUsage(err error) bool {
+	return !errors.As(err, new(failure)) && !errors.As(err, new(*guard.Panic))
+}
 
 // oneLine puts an error on one line, in which no name can move the cursor.
 func oneLine(err error) string {

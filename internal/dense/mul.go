@@ -3,8 +3,9 @@ package dense
 import (
 	"fmt"
 	"runtime"
-	"sync"
 	"sync/atomic"
+
+	"github.com/monge-ml/monge/internal/guard"
 )
 
 //go:generate go -C asm run . -out ../tile_amd64.s -stubs ../tile_stubs_amd64.go -pkg dense
@@ -190,7 +191,7 @@ func inParallel(workers, n int, f func(worker, i int)) {
 			f(w, i)
 		}
 	}
-	var wait sync.WaitGroup
+	var wait guard.Group
 	for w := 1; w < min(workers, n); w++ {
 		wait.Go(func() { work(w) })
 	}
