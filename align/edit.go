@@ -167,8 +167,16 @@ func setFloats(g *onnxio.Graph, name string, dims []int, data []float64) error {
 	return g.SetConstant(t)
 }
 
+// input is the name of a node's input, "" where it is absent.
+func input(n *onnxpb.NodeProto, i int) string {
+	if i < len(n.GetInput()) {
+		return n.GetInput()[i]
+	}
+	return ""
+}
+
 // editShapes rewrites stored shapes. A node that needs a new value gets an
-// initializer of its own, since others may read the old one.
+// initializer of its own where others read the old one.
 func editShapes(s *Subject, g *onnxio.Graph, w coupling.Widths) error {
 	at := map[*onnxpb.NodeProto]*onnxpb.NodeProto{}
 	for i, n := range s.Graph.Proto.GetNode() {
@@ -200,6 +208,16 @@ func editShapes(s *Subject, g *onnxio.Graph, w coupling.Widths) error {
 				onnxio.SetAttrInt(n, ref.Attr, after[0])
 			} else {
 				onnxio.SetAttrInts(n, ref.Attr, after)
+			}
+			continue
+		}
+		if old := input(n, ref.Input); g.Constant(old) != nil && len(g.Consumers(old)) == 1 && !g.IsOutput(old) {
+			t, err := shapeTensor(s, old, old, after)
+			if err != nil {
+				return err
+			}
+			if err := g.SetConstant(t); err != nil {
+				return err
 			}
 			continue
 		}

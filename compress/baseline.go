@@ -69,6 +69,9 @@ func (o *Options) strip(ctx context.Context, m *onnxio.Model, keep func(*couplin
 	if err != nil {
 		return nil, err
 	}
+	if err := o.checkExclude(a); err != nil {
+		return nil, err
+	}
 	size := sizeOf(a, nil)
 	size.Params, _ = m.Size()
 	b := &baseline{analysis: a, size: size, was: map[*coupling.Space]*coupling.Space{}}

@@ -50,8 +50,8 @@ func (o Options) check() error {
 	return nil
 }
 
-// errUnmet says that a budget asks for less than there can be.
-var errUnmet = errors.New("the budget cannot be met")
+// ErrUnmet says that a budget asks for less than there can be.
+var ErrUnmet = errors.New("the budget cannot be met")
 
 // widths gives every space that may change its share of channels.
 func (o Options) widths(a *coupling.Analysis, ratio float64) map[*coupling.Space]int {
@@ -142,9 +142,9 @@ func (o Options) unmet(a *coupling.Analysis, budget float64) error {
 	bare.Floor = -1
 	least, barest := remain(o), remain(bare)
 	if least == barest {
-		return fmt.Errorf("%w: it is %.4g %s, and with one channel in every space that may change %.4g remain", errUnmet, budget, o.unit(), barest)
+		return fmt.Errorf("%w: it is %.4g %s, and with one channel in every space that may change %.4g remain", ErrUnmet, budget, o.unit(), barest)
 	}
-	return fmt.Errorf("%w: it is %.4g %s, and where every space keeps %.3g of its channels, its floor, %.4g remain; without one (--floor 0) %.4g would", errUnmet, budget, o.unit(), o.floor(), least, barest)
+	return fmt.Errorf("%w: it is %.4g %s, and where every space keeps %.3g of its channels, its floor, %.4g remain; without one (--floor 0) %.4g would", ErrUnmet, budget, o.unit(), o.floor(), least, barest)
 }
 
 // budget is what cost may be.
@@ -181,9 +181,6 @@ func (o Options) unit() string {
 // known beforehand; biases that a refit adds and stored shapes are not, so a
 // result that is too large is made again with as much less.
 func (o Options) toSize(ctx context.Context, m *onnxio.Model) (*onnxio.Model, *Report, error) {
-	if o.base.bytes <= o.Size {
-		return o.whole(m)
-	}
 	limit := o.Size
 	s, folded, err := o.prepare(m, none)
 	if err != nil {
@@ -195,7 +192,7 @@ func (o Options) toSize(ctx context.Context, m *onnxio.Model) (*onnxio.Model, *R
 	}
 	floor := int64(o.cost(s.Analysis, least))
 	unmet := func(least int64) error {
-		return fmt.Errorf("%w: it is %d bytes, and with one channel in every space that may change %d remain", errUnmet, limit, least)
+		return fmt.Errorf("%w: it is %d bytes, and with one channel in every space that may change %d remain", ErrUnmet, limit, least)
 	}
 	if limit < floor {
 		return nil, nil, unmet(floor)

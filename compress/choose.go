@@ -78,7 +78,7 @@ func (o Options) choose(ctx context.Context, s *align.Subject, ratio float64, re
 	all := []*allocation{even}
 	if allocates {
 		a, err := trial.allocate(ctx, s)
-		if err != nil && !errors.Is(err, errUnmet) {
+		if err != nil && !errors.Is(err, ErrUnmet) {
 			return nil, err
 		}
 		if err == nil && !maps.Equal(a.widths, even.widths) {

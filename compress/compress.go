@@ -2,7 +2,9 @@ package compress
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
@@ -175,7 +177,28 @@ func Model(ctx context.Context, m *onnxio.Model, o Options) (_ *onnxio.Model, _ 
 	if err := o.check(); err != nil {
 		return nil, nil, err
 	}
-	m, err = o.strip(ctx, m, func(s *coupling.Space) bool { return o.kept(s) != "" })
+	out, report, err := o.narrowed(ctx, m)
+	if err != nil || o.DryRun {
+		return out, report, err
+	}
+	_, before := m.Size()
+	if _, after := out.Size(); after > before {
+		if !report.changed() {
+			return m.Clone(), report, nil
+		}
+		return nil, nil, fmt.Errorf("%w: %d bytes for %d", ErrLarger, after, before)
+	}
+	return out, report, nil
+}
+
+// ErrLarger says that the file of the narrow model would be larger than that of
+// the wide one: what a refit adds, or shapes that are stored, outweigh a few
+// channels of a very small model.
+var ErrLarger = errors.New("there is too little to narrow: the file would be larger")
+
+// narrowed carries the options out.
+func (o Options) narrowed(ctx context.Context, m *onnxio.Model) (*onnxio.Model, *Report, error) {
+	m, err := o.strip(ctx, m, func(s *coupling.Space) bool { return o.kept(s) != "" })
 	if err != nil {
 		return nil, nil, err
 	}
@@ -183,6 +206,8 @@ func Model(ctx context.Context, m *onnxio.Model, o Options) (_ *onnxio.Model, _ 
 		return nil, nil, err
 	}
 	switch {
+	case o.Size > 0 && o.base.bytes <= o.Size:
+		return o.whole(m)
 	case o.MaxDrop > 0:
 		return o.search(ctx, m)
 	case o.Size > 0:
@@ -195,6 +220,11 @@ func Model(ctx context.Context, m *onnxio.Model, o Options) (_ *onnxio.Model, _ 
 	return o.model(ctx, s, folded)
 }
 
+// changed reports whether any space has another width than at first.
+func (r *Report) changed() bool {
+	return slices.ContainsFunc(r.Spaces, func(s Space) bool { return s.After != s.Before })
+}
+
 // prepare analyses a model that was stripped already, and folds normalisations
 // into the producers of all spaces that would change with the ratio. Folding is
 // exact, so that several attempts can start from one subject.
@@ -204,6 +234,9 @@ func (o Options) prepare(m *onnxio.Model, ratio func(*coupling.Analysis) (float6
 		return nil, 0, err
 	}
 	o.base.see(s.Analysis)
+	if err := o.nothing(s.Analysis); err != nil {
+		return nil, 0, err
+	}
 	if o.KeepBatchNorm || o.DryRun {
 		return s, 0, nil
 	}

@@ -86,7 +86,7 @@ func (o Options) search(ctx context.Context, m *onnxio.Model) (*onnxio.Model, *R
 			o.progress(fmt.Sprintf("try %d, MACs ×%.2f: %s", len(out.Trials)+1, o.MACs, stage))(done, total)
 		}
 		next, r, err := trial.model(ctx, s, folded)
-		if errors.Is(err, errUnmet) { // widths come in steps
+		if errors.Is(err, ErrUnmet) { // widths come in steps
 			lo = o.MACs
 			continue
 		}

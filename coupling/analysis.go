@@ -230,7 +230,7 @@ func (an *analyzer) node(n *onnxpb.NodeProto) (err error) {
 	an.captured(c)
 	op, ok := an.ops[domain+"/"+n.GetOpType()]
 	if !ok {
-		an.unknown(c, "has no rule")
+		an.unknown(c, noRule(n.GetOpType()))
 		return nil
 	}
 	c.op = &op

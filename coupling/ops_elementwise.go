@@ -3,6 +3,8 @@ package coupling
 import (
 	"fmt"
 	"math"
+
+	"github.com/monge-ml/monge/onnxio"
 )
 
 // unary: the first input passes; further inputs (Clip's bounds) are scalars.
@@ -21,6 +23,19 @@ func unary(c *call) ([]*value, error) {
 		c.flag(a, c.op.Acts)
 	}
 	return []*value{o}, nil
+}
+
+// scaler: (x − offset)·scale, with one number for each feature in attributes, of
+// which the sizes and the order are fixed; one for all is a scale like others.
+func scaler(c *call) ([]*value, error) {
+	x := c.input(0)
+	if x == nil || !x.ranked || x.rank() == 0 {
+		return nil, errUnranked
+	}
+	if len(onnxio.Attr(c.node, "scale").GetFloats()) > 1 || len(onnxio.Attr(c.node, "offset").GetFloats()) > 1 {
+		c.freezeAxis(x.axes[x.rank()-1], "has scales for its features")
+	}
+	return unary(c)
 }
 
 // elementwise: numpy broadcasting over any number of inputs. Axes of equal

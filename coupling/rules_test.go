@@ -1495,6 +1495,18 @@ var rules = []rule{
 		MatMul_a (in): 5, frozen: graph input "x"
 		MatMul_a: 8
 		MatMul_y: 3, frozen: graph output "y"`},
+	{"features that are scaled", `
+		x: N 5
+		s = ai.onnx.ml.Scaler(x) offset=0.1,0.2,0.3,0.4,0.5 scale=1.0,2.0,3.0,4.0,5.0
+		a = MatMul(s, w2[5 8])
+		b = ai.onnx.ml.Scaler(a) offset=[0.5] scale=[2.5]
+		c = MatMul(b, w3[8 6])
+		d = ai.onnx.ml.Scaler(c) offset=0.5,1.5,2.5,3.5,4.5,5.5 scale=1.5,2.5,3.5,4.5,5.5,6.5
+		y = MatMul(d, w4[6 3])`, `
+		MatMul_a (in): 5, frozen: graph input "x"
+		MatMul_a: 8
+		MatMul_c: 6, frozen: Scaler "Scaler_d" has scales for its features
+		MatMul_y: 3, frozen: graph output "y"`},
 	{"activations quantised by their own range", `
 		x: N 5
 		a = MatMul(x, w2[5 8])

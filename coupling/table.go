@@ -108,6 +108,9 @@ func table() []Op {
 		{Name: "Resize", Apply: resize},
 		{Name: "Upsample", Apply: resize},
 
+		// Of scikit-learn's models.
+		{Name: "Scaler", Domain: "ai.onnx.ml", Apply: scaler, Acts: PerChannel},
+
 		// Integers that stand for real numbers.
 		{Name: "QuantizeLinear", AxesOf: quantizeAxes, Acts: Nonlinear | PerChannel},
 		{Name: "DequantizeLinear", Apply: dequantize, Acts: PerChannel, Moves: true},

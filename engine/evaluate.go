@@ -41,6 +41,9 @@ type Eval struct {
 	Recorded []OutputEval `json:"recorded,omitempty"`
 
 	Latency *Timing `json:"latency,omitempty"` // nil if not timed
+
+	// Reduced: onnxruntime's optimiser fails on the model, which ran with fewer optimisations, or none.
+	Reduced bool `json:"reduced_optimization,omitempty"`
 }
 
 // Evaluate runs models over a data set and measures accuracy, agreement with the first one, size and latency. All models
@@ -325,7 +328,7 @@ var errShapes = errors.New("shapes differ")
 
 // eval sums up.
 func (r *evalRun) eval(samples int) Eval {
-	e := Eval{Model: r.name, Samples: samples, Params: r.params, Bytes: r.bytes, Latency: r.timing}
+	e := Eval{Model: r.name, Samples: samples, Params: r.params, Bytes: r.bytes, Latency: r.timing, Reduced: r.session.reduced}
 	if r.scored > 0 {
 		e.Top1 = ptr(float64(r.top1) / float64(r.scored))
 		if r.classes >= 5 {

@@ -39,6 +39,9 @@ type Timing struct {
 	Batch    int     `json:"batch"`      // samples per run: 1, or what the model has built in
 	Runs     int     `json:"runs"`       // timed runs
 	Threads  int     `json:"threads"`    // threads that worked on one operator
+	// Reduced: onnxruntime's optimiser fails on the model, which ran with fewer
+	// optimisations, or none.
+	Reduced bool `json:"reduced_optimization,omitempty"`
 }
 
 // Latency measures how long one run of a model takes: the median of at least 30 runs of a single sample, after warm-up.
@@ -73,7 +76,7 @@ func (s *Session) Latency(ctx context.Context, o LatencyOptions) (Timing, error)
 		}
 		times = append(times, time.Since(before))
 	}
-	return Timing{MedianMS: median(times), Batch: batch, Runs: len(times), Threads: s.threads}, nil
+	return Timing{MedianMS: median(times), Batch: batch, Runs: len(times), Threads: s.threads, Reduced: s.reduced}, nil
 }
 
 // median returns the median in milliseconds.

@@ -72,7 +72,10 @@ func sessionOptions(spec runnerSpec) (*ort.SessionOptions, error) {
 		return nil, oneLine(err)
 	}
 	errs := []error{options.SetIntraOpNumThreads(spec.threads), options.SetInterOpNumThreads(1)}
-	if spec.asWritten {
+	switch spec.level {
+	case levelBasic:
+		errs = append(errs, options.SetGraphOptimizationLevel(ort.GraphOptimizationLevelEnableBasic))
+	case levelNone:
 		errs = append(errs, options.SetGraphOptimizationLevel(ort.GraphOptimizationLevelDisableAll))
 	}
 	if !spec.spin {

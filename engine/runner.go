@@ -23,11 +23,20 @@ type runnerSpec struct {
 	inputs      []string // every one is fed
 	outputs     []string // none of them float16 or bfloat16, which the binding cannot return
 	threads     int      // at least 1
-	asWritten   bool     // no graph optimisation
+	level       level    // of graph optimisation
 	spin        bool     // idle threads wait actively
 	strict      bool     // shapes stored in the model must agree with inferred ones
 	unpacked    bool     // weights stay where they are
 }
+
+// A level says how much onnxruntime's optimiser does.
+type level uint8
+
+const (
+	levelAll   level = iota
+	levelBasic       // what does not depend on the device: its fusions of quantised operators do
+	levelNone
+)
 
 // oneLine puts an error of onnxruntime, which may have several lines, on one.
 func oneLine(err error) error {

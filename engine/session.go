@@ -82,6 +82,7 @@ type Session struct {
 	fetch   []string // names the runner returns, in its order
 	threads int
 	runner  runner
+	reduced bool // the optimiser failed
 	cleanup func()
 }
 
@@ -206,7 +207,7 @@ func outputNames(g *onnxio.Graph, wanted []string) ([]string, error) {
 
 // start loads the model into onnxruntime.
 func (s *Session) start(m *onnxio.Model, fetch []string, o Options) error {
-	spec := runnerSpec{outputs: fetch, threads: s.threads, asWritten: o.AsWritten, spin: o.Spin, strict: o.Strict}
+	spec := runnerSpec{outputs: fetch, threads: s.threads, spin: o.Spin, strict: o.Strict}
 	if _, bytes := m.Size(); bytes >= mappedSize {
 		spec.unpacked = o.Unpacked
 	}
@@ -239,9 +240,22 @@ func (s *Session) start(m *onnxio.Model, fetch []string, o Options) error {
 		debug.FreeOSMemory() // onnxruntime needs now what the work before has left behind
 	}
 	var err error
-	s.runner, err = openRunner(spec)
+	for spec.level = levelAll; ; spec.level++ {
+		if o.AsWritten {
+			spec.level = levelNone
+		}
+		s.runner, err = openRunner(spec)
+		if err == nil || spec.level == levelNone {
+			break
+		}
+	}
+	s.reduced = err == nil && spec.level != levelAll && !o.AsWritten
 	return err
 }
+
+// Reduced reports whether onnxruntime's optimiser fails on the model, which is run
+// with fewer optimisations, or none.
+func (s *Session) Reduced() bool { return s.reduced }
 
 // mappedSize is the size in bytes from which on models are handed over in files, whose weights onnxruntime maps
 // into memory: of a model given as bytes there are four copies until the session is open.

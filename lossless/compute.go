@@ -19,7 +19,8 @@ var computing = []string{"Abs", "Add", "Div", "Exp", "Mul", "Neg", "Pow", "Recip
 var recurrent = []string{"GRU", "LSTM", "RNN"}
 
 // compute has onnxruntime compute what depends on weights alone, once, where the
-// weights cannot be edited otherwise. Nothing is done without onnxruntime.
+// weights cannot be edited otherwise and the result takes no more of the file.
+// Nothing is done without onnxruntime.
 func compute(ctx context.Context, m *onnxio.Model, o Options) error {
 	g, err := m.Graph()
 	if err != nil {
@@ -50,11 +51,45 @@ func compute(ctx context.Context, m *onnxio.Model, o Options) error {
 	}
 	for _, name := range names {
 		made, v := g.Producer(name), values[name]
+		if onnxio.StoredBytes(v.Type, int64(v.Len())) > freed(g, name) {
+			continue // integers that are scaled take a quarter of what they stand for
+		}
 		g.Proto.Node = slices.DeleteFunc(g.Proto.Node, func(n *onnxpb.NodeProto) bool { return n == made })
 		g.Proto.ValueInfo = slices.DeleteFunc(g.Proto.ValueInfo, func(v *onnxpb.ValueInfoProto) bool { return v.GetName() == name })
 		g.Proto.Initializer = append(g.Proto.Initializer, onnxio.NewTensor(name, v.Type, v.Dims, v.Float64()).Proto())
 	}
 	return g.Refresh()
+}
+
+// freed is what the constants occupy that only a tensor is computed from.
+func freed(g *onnxio.Graph, tensor string) int64 {
+	makers := map[*onnxpb.NodeProto]bool{}
+	constants := map[string]bool{}
+	for todo := []string{tensor}; len(todo) > 0; {
+		name := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		n := g.Producer(name)
+		switch {
+		case g.Constant(name) != nil:
+			constants[name] = true
+		case n != nil && !makers[n]:
+			makers[n] = true
+			todo = append(todo, n.GetInput()...)
+		}
+	}
+	total := int64(0)
+	for name := range constants {
+		if g.IsOutput(name) || slices.ContainsFunc(g.Consumers(name), func(c onnxio.Consumer) bool { return c.Input < 0 || !makers[c.Node] }) {
+			continue
+		}
+		t := g.Constant(name)
+		n := int64(1)
+		for _, d := range t.GetDims() {
+			n *= d
+		}
+		total += onnxio.StoredBytes(onnxpb.TensorProto_DataType(t.GetDataType()), n)
+	}
+	return total
 }
 
 // computable lists the tensors that are made of constants by arithmetic, or put

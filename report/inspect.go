@@ -53,6 +53,8 @@ type Layer struct {
 	Params    int64    `json:"params"`
 	MACs      int64    `json:"macs"`
 	Followers []string `json:"followers"` // operators up to the next branch or layer
+	// Reason says why the operator is not followed; "" if it is.
+	Reason string `json:"reason,omitempty"`
 }
 
 // A Space is a set of channels that change together.
@@ -79,14 +81,16 @@ type Use struct {
 	Axis   int    `json:"axis"`
 }
 
-// Inspect describes a model by its graph and its analysis.
-func Inspect(m *onnxio.Model, g *onnxio.Graph, a *coupling.Analysis, s Size) *Inspection {
-	p := m.Proto
+// Inspect describes a model by its analysis, which may be of the same model in
+// ordinary operators: operator gives the operator that the model has itself in the
+// place of a node.
+func Inspect(m *onnxio.Model, a *coupling.Analysis, s Size, operator func(*onnxpb.NodeProto) string) *Inspection {
+	p, g := m.Proto, a.Graph
 	r := &Inspection{
 		Model: m.Path, IRVersion: p.GetIrVersion(), Opsets: map[string]int64{}, Metadata: map[string]string{},
 		Producer: strings.TrimSpace(p.GetProducerName() + " " + p.GetProducerVersion()),
 		Inputs:   values(g.Inputs()), Outputs: values(g.Outputs()),
-		Size: s, NarrowableShare: a.NarrowableShare(), Layers: layers(g, a), Spaces: []Space{},
+		Size: s, NarrowableShare: a.NarrowableShare(), Layers: layers(a, operator), Spaces: []Space{},
 	}
 	for _, o := range p.GetOpsetImport() {
 		r.Opsets[o.GetDomain()] = o.GetVersion()
@@ -126,7 +130,8 @@ func uses(list []coupling.Use) []Use {
 
 // layers lists the linear operators in the graph's order: those with weights,
 // and products of two activations.
-func layers(g *onnxio.Graph, a *coupling.Analysis) []Layer {
+func layers(a *coupling.Analysis, operator func(*onnxpb.NodeProto) string) []Layer {
+	g := a.Graph
 	withWeight := map[*onnxpb.NodeProto]onnxio.Layer{}
 	for _, l := range g.Layers() {
 		withWeight[l.Node] = l
@@ -142,13 +147,16 @@ func layers(g *onnxio.Graph, a *coupling.Analysis) []Layer {
 	out := []Layer{}
 	for _, n := range g.Nodes {
 		l, ok := withWeight[n]
+		unruled := ""
 		if _, counted := macs[n]; !ok && !counted {
-			continue
+			if l.Weight, unruled = a.Unruled(n); unruled == "" {
+				continue
+			}
 		}
 		if l.Weight == "" {
 			l.Weight = stored[n]
 		}
-		row := Layer{Name: nameOf(n), Op: n.GetOpType(), Weight: l.Weight, Bias: l.Bias, Recurrent: l.Recurrent, MACs: macs[n], Dims: []int64{}, Followers: []string{}}
+		row := Layer{Name: nameOf(n), Op: operator(n), Reason: unruled, Weight: l.Weight, Bias: l.Bias, Recurrent: l.Recurrent, MACs: macs[n], Dims: []int64{}, Followers: []string{}}
 		for _, w := range []string{l.Weight, l.Bias, l.Recurrent} {
 			if t := g.Constant(w); t != nil {
 				row.Params += elements(t.GetDims())
@@ -211,7 +219,7 @@ func (r *Inspection) Print(w io.Writer) {
 		if l.Weight != "" {
 			dims = shape(l.Dims, nil)
 		}
-		t.add(l.Name, l.Op, or(l.Weight, "(two activations)"), dims, count(l.Params), count(l.MACs), strings.Join(l.Followers, ", "))
+		t.add(l.Name, l.Op, or(l.Weight, "(two activations)"), dims, count(l.Params), count(l.MACs), or(l.Reason, strings.Join(l.Followers, ", ")))
 	}
 	t.print(w)
 

@@ -2,8 +2,8 @@ package report
 
 // Size is what a model costs.
 type Size struct {
-	// Params is the number of parameters: the elements of all floating-point
-	// and 8-bit or narrower tensors.
+	// Params is the number of parameters: the elements of floating-point tensors
+	// and of integers of at most 16 bits.
 	Params int64 `json:"params"`
 	// MACs is the number of multiply-accumulates of one sample.
 	MACs int64 `json:"macs"`

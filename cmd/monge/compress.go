@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -153,10 +155,6 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	if err != nil {
 		return err
 	}
-	before, err := measure(models[0], shapes)
-	if err != nil {
-		return in(path, err)
-	}
 	tasks, err := f.task.tasks(models[0])
 	if err != nil {
 		return err
@@ -171,6 +169,13 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	}
 	if err := f.align.data.examine(ctx, a, models[0], b.given(), true); err != nil {
 		return err
+	}
+	for _, d := range []*engine.Data{b.fit, b.held, eval} { // costs are counted at the sizes that samples have
+		shapes = engine.Shapes(models[0], d, shapes)
+	}
+	before, err := measure(models[0], shapes)
+	if err != nil {
+		return in(path, err)
 	}
 	_, bytes := models[0].Size()
 	epochs, tooLarge := f.align.epochsOn(b, bytes)
@@ -219,6 +224,10 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 		out, done, err = compress.Model(ctx, models[0], o)
 	}
 	clear()
+	var exclude *compress.ExcludeError
+	if errors.As(err, &exclude) {
+		return usagef("%s: --%w", path, exclude)
+	}
 	if err != nil {
 		return in(path, err)
 	}
@@ -230,7 +239,7 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	if f.output.dryRun {
 		r.After = report.Size{Params: done.After.Params, MACs: done.After.MACs, OpenDims: done.After.Open}
 	} else {
-		if r.After, err = f.output.save(ctx, a, out, shapes); err != nil {
+		if r.After, err = f.output.save(ctx, a, out, shapes, before.Bytes); err != nil {
 			return err
 		}
 		r.Output = f.output.path
@@ -358,6 +367,9 @@ func (f *compressFlags) judge(ctx context.Context, a *app, before, after *onnxio
 			c.Before.LatencyMS = nil
 			a.note("latency was not measured: %s", oneLine(err))
 			break
+		}
+		if t.Reduced {
+			a.note("%s: onnxruntime's optimiser fails on it: it ran with fewer optimisations", cmp.Or(models[i].Path, f.output.path))
 		}
 		q.LatencyMS, c.Threads = &t.MedianMS, t.Threads
 	}

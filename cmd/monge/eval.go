@@ -59,7 +59,7 @@ func (a *app) eval(ctx context.Context, paths []string, f *evalFlags) error {
 	r := &report.Evaluation{}
 	var evals []engine.Eval
 	if f.data.given() {
-		evals, err = a.evalData(ctx, models, f, r)
+		evals, shapes, err = a.evalData(ctx, models, shapes, f, r)
 	} else {
 		evals, err = a.evalLatency(ctx, models, shapes, f)
 	}
@@ -73,6 +73,9 @@ func (a *app) eval(ctx context.Context, paths []string, f *evalFlags) error {
 		} else {
 			a.warn("MACs are not known: %s", oneLine(in(paths[i], err)))
 		}
+		if e.Reduced || e.Latency != nil && e.Latency.Reduced {
+			a.note("%s: onnxruntime's optimiser fails on it: it ran with fewer optimisations", paths[i])
+		}
 		if e.Latency != nil {
 			r.Threads = e.Latency.Threads
 		}
@@ -82,20 +85,20 @@ func (a *app) eval(ctx context.Context, paths []string, f *evalFlags) error {
 	return a.show(r)
 }
 
-func (a *app) evalData(ctx context.Context, models []*onnxio.Model, f *evalFlags, r *report.Evaluation) ([]engine.Eval, error) {
+func (a *app) evalData(ctx context.Context, models []*onnxio.Model, shapes map[string][]int, f *evalFlags, r *report.Evaluation) ([]engine.Eval, map[string][]int, error) {
 	data, err := f.data.open(a)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if data, err = f.data.sound(a, data); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := f.data.examine(ctx, a, models[0], data, false); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	given, err := f.task.tasks(models[0])
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	r.Data, r.Samples = f.data.path, data.Len()
 	progress, clear := a.progress()
@@ -105,10 +108,14 @@ func (a *app) evalData(ctx context.Context, models []*onnxio.Model, f *evalFlags
 		o.Runs = -1
 	}
 	if r.Tasks, err = engine.FindTasks(ctx, models[:1], data, given, o.StreamOptions); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	o.Outputs = r.Tasks
-	return engine.Evaluate(ctx, models, data, o)
+	for _, m := range models {
+		shapes = engine.Shapes(m, data, shapes)
+	}
+	evals, err := engine.Evaluate(ctx, models, data, o)
+	return evals, shapes, err
 }
 
 // evalLatency measures what can be had without data.

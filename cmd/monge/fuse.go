@@ -159,7 +159,7 @@ func (a *app) fuse(ctx context.Context, paths []string, f *fuseFlags) error {
 		r.Result = r.Models[done.Onto-1].Size
 		r.Result.Bytes = 0
 	} else {
-		if r.Result, err = f.output.save(ctx, a, out, shapes); err != nil {
+		if r.Result, err = f.output.save(ctx, a, out, shapes, 0); err != nil {
 			return err
 		}
 		r.Output = f.output.path

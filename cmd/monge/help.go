@@ -41,7 +41,7 @@ const definitions = `Definitions
                     outputs, or all layers that add into a residual stream
   frozen            a space that may not change: it reaches an input or output of
                     the graph, or an operator without a rule
-  params            elements of all floating-point and 8-bit or narrower tensors
+  params            elements of floating-point tensors and of integers of at most 16 bits
   MACs              multiply-accumulates of Conv, ConvTranspose, Gemm, MatMul and
                     recurrent layers, batch 1, at --input-shape or static dims
   narrowable share  parameters in weights with at least one axis in a space that

@@ -5,6 +5,7 @@ import (
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/qdq"
 	"github.com/monge-ml/monge/report"
 )
 
@@ -22,11 +23,15 @@ func (a *app) inspectCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s, err := align.NewSubject(models[0], coupling.Options{InputShapes: given})
+			m, form, err := qdq.Expand(models[0])
 			if err != nil {
 				return in(args[0], err)
 			}
-			return a.show(report.Inspect(s.Given(), s.Graph, s.Analysis, sizeOf(s.Given(), s.Analysis)))
+			s, err := align.NewSubject(m, coupling.Options{InputShapes: given})
+			if err != nil {
+				return in(args[0], err)
+			}
+			return a.show(report.Inspect(models[0], s.Analysis, sizeOf(models[0], s.Analysis), form.Operator))
 		}),
 	}
 	shapes.add(cmd)

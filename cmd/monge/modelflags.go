@@ -10,6 +10,7 @@ import (
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/qdq"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/report"
 )
@@ -125,7 +126,11 @@ func needShapes(m *onnxio.Model, shapes map[string][]int) error {
 
 // measure returns a model's size.
 func measure(m *onnxio.Model, shapes map[string][]int) (report.Size, error) {
-	an, err := coupling.Analyze(m, coupling.Options{InputShapes: shapes})
+	expanded, _, err := qdq.Expand(m)
+	if err != nil {
+		return report.Size{}, err
+	}
+	an, err := coupling.Analyze(expanded, coupling.Options{InputShapes: shapes})
 	if err != nil {
 		return report.Size{}, err
 	}

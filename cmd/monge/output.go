@@ -81,11 +81,16 @@ func (o *outputFlags) check(inputs ...string) error {
 	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
 
-// save writes the result with its history, and measures it. Once ctx is done
-// nothing is written.
-func (o *outputFlags) save(ctx context.Context, a *app, m *onnxio.Model, shapes map[string][]int) (report.Size, error) {
+// save writes the result with its history, and measures it. The history is left
+// out where it would make the file larger than limit, if that is not zero. Once ctx
+// is done nothing is written.
+func (o *outputFlags) save(ctx context.Context, a *app, m *onnxio.Model, shapes map[string][]int, limit int64) (report.Size, error) {
+	told := m.Clone()
 	for _, key := range slices.Sorted(maps.Keys(metadata(a))) {
-		m.SetMetadata(key, metadata(a)[key])
+		told.SetMetadata(key, metadata(a)[key])
+	}
+	if _, bytes := told.Size(); limit == 0 || bytes <= limit {
+		m = told
 	}
 	size, err := measure(m, shapes)
 	if err != nil {

@@ -1,0 +1,154 @@
+package compress
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/near"
+	"github.com/monge-ml/monge/onnxio"
+)
+
+// A NothingError says that no space of a model can get fewer channels.
+type NothingError struct {
+	// Reasons are those of the weights, that of the most parameters first.
+	Reasons []Reason
+}
+
+// A Reason keeps a share of a model's parameters as they are.
+type Reason struct {
+	Why   string
+	Share float64
+}
+
+// said is the number of reasons that are spelt out.
+const said = 3
+
+func (e *NothingError) Error() string {
+	if len(e.Reasons) == 0 {
+		return "nothing can be narrowed: there is no layer with weights"
+	}
+	parts := make([]string, min(said, len(e.Reasons)))
+	for i := range parts {
+		parts[i] = fmt.Sprintf("%s (%.0f%% of the parameters)", e.Reasons[i].Why, 100*e.Reasons[i].Share)
+	}
+	return "nothing can be narrowed: " + strings.Join(parts, "; ")
+}
+
+// nothing is the error of a model of which no space can be narrowed; nil if one
+// can, or if nothing is asked for.
+func (o Options) nothing(a *coupling.Analysis) error {
+	if max(o.Keep, o.MACs, o.Params) == 1 || slices.ContainsFunc(a.Spaces, func(s *coupling.Space) bool { return o.kept(s) == "" }) {
+		return nil
+	}
+	params, total := map[string]int64{}, int64(0)
+	for _, w := range a.Weights {
+		if !onnxio.IsParameter(w.Type) || w.Len() == 0 {
+			continue
+		}
+		total += int64(w.Len())
+		if why := coupling.WithoutName(o.held(a, w)); why != "" {
+			params[why] += int64(w.Len())
+		}
+	}
+	e := &NothingError{}
+	for _, why := range slices.Sorted(maps.Keys(params)) {
+		e.Reasons = append(e.Reasons, Reason{why, float64(params[why]) / float64(total)})
+	}
+	slices.SortStableFunc(e.Reasons, func(a, b Reason) int { return cmp.Compare(b.Share, a.Share) })
+	return e
+}
+
+// held says why a weight stays: on account of the model, or of the options.
+func (o Options) held(a *coupling.Analysis, w *coupling.Weight) string {
+	if why := a.Held(w); why != "" {
+		return why
+	}
+	for _, axis := range w.Axes {
+		for _, x := range axis.Atoms() {
+			if s := a.SpaceOf(x); s != nil && s.Narrowable() {
+				return o.kept(s)
+			}
+		}
+	}
+	return ""
+}
+
+// An ExcludeError is a pattern of Exclude that matches nothing.
+type ExcludeError struct {
+	Pattern string
+	Near    []string // names that were perhaps meant
+}
+
+func (e *ExcludeError) Error() string {
+	text := fmt.Sprintf("exclude %q matches no node and no weight", e.Pattern)
+	if len(e.Near) > 0 {
+		text += ": perhaps " + strings.Join(e.Near, ", ")
+	}
+	return text
+}
+
+// nearParts lists the names of which a part between slashes, dots and underscores is
+// nearly the word, or all of it.
+func nearParts(word string, names []string) []string {
+	parts := map[string][]string{}
+	for _, name := range names {
+		for _, part := range append(strings.FieldsFunc(name, func(r rune) bool { return strings.ContainsRune("/._", r) }), name) {
+			parts[part] = append(parts[part], name)
+		}
+	}
+	var out []string
+	for _, part := range near.Names(word, slices.Sorted(maps.Keys(parts)), mostNear) {
+		for _, name := range parts[part] {
+			if !slices.Contains(out, name) && len(out) < mostNear {
+				out = append(out, name)
+			}
+		}
+	}
+	return out
+}
+
+// mostNear is how many names are offered in the place of a mistyped one.
+const mostNear = 5
+
+// checkExclude sees to it that every pattern means something.
+func (o Options) checkExclude(a *coupling.Analysis) error {
+	names := slices.Sorted(maps.Keys(a.Weights))
+	for _, n := range a.Graph.Nodes {
+		if n.GetName() != "" {
+			names = append(names, n.GetName())
+		}
+	}
+	for _, p := range o.Exclude {
+		re, err := compileGlob(p)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(names, re.MatchString) {
+			continue
+		}
+		e := &ExcludeError{Pattern: p}
+		// What can be excluded is offered: nodes and weights that make a space.
+		var makers []string
+		for _, s := range a.Spaces {
+			for _, u := range s.Producers() {
+				makers = append(makers, u.Node.GetName(), u.Tensor)
+			}
+		}
+		makers = slices.DeleteFunc(slices.Compact(makers), func(s string) bool { return s == "" })
+		word := strings.ToLower(strings.Trim(p, "*?"))
+		for _, name := range makers {
+			if word != "" && strings.Contains(strings.ToLower(name), word) && !slices.Contains(e.Near, name) && len(e.Near) < mostNear {
+				e.Near = append(e.Near, name)
+			}
+		}
+		if len(e.Near) == 0 {
+			e.Near = nearParts(word, makers)
+		}
+		return e
+	}
+	return nil
+}
