@@ -157,7 +157,11 @@ func (t *transform) edit(s *Subject, g *onnxio.Graph, w *coupling.Weight) (err e
 	if err != nil {
 		return err
 	}
-	return requantize(g, w, dims, data)
+	reach, err := s.reach(w)
+	if err != nil {
+		return err
+	}
+	return requantize(g, w, dims, data, reach)
 }
 
 // setFloats stores values under a constant's name, in the constant's type.

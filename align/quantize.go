@@ -72,8 +72,9 @@ func dequantized(g *onnxio.Graph, q *coupling.Quantization, v []float64, dims []
 
 // requantize stores an edited weight as integers again. A slice that is a whole
 // multiple of its scale keeps it, so that a mere choice of channels keeps every
-// integer; any other gets the scale that its largest number asks for.
-func requantize(g *onnxio.Graph, w *coupling.Weight, dims []int, v []float64) error {
+// integer; any other gets the scale that its largest number asks for, of which
+// integers reach as far as the original's.
+func requantize(g *onnxio.Graph, w *coupling.Weight, dims []int, v []float64, reach float64) error {
 	z, err := newQuantizer(g, w.Quant, dims)
 	if err != nil {
 		return fmt.Errorf("weight %q: %w", w.Name, err)
@@ -93,6 +94,7 @@ func requantize(g *onnxio.Graph, w *coupling.Weight, dims []int, v []float64) er
 		if x < 0 {
 			room = z.zero[k] - low
 		}
+		room = min(room, reach)
 		q := x / z.scale[k]
 		if math.Abs(q) > room*(1+1e-6) || math.Abs(q-math.Round(q)) > 1e-3 {
 			whole[k] = false
@@ -118,6 +120,25 @@ func requantize(g *onnxio.Graph, w *coupling.Weight, dims []int, v []float64) er
 		v[i] = min(max(x+z.zero[k], low), high)
 	}
 	return setFloats(g, w.Name, dims, v)
+}
+
+// reach is how far a weight's integers lie from their zero points at most, and at
+// least 1. A weight that leaves the last of eight bits alone does so on purpose: sums
+// of products overflow on some processors.
+func (s *Subject) reach(w *coupling.Weight) (float64, error) {
+	t, err := s.tensor(w.Name)
+	if err != nil {
+		return 0, err
+	}
+	z, err := newQuantizer(s.Graph, w.Quant, t.Dims)
+	if err != nil {
+		return 0, fmt.Errorf("weight %q: %w", w.Name, err)
+	}
+	most := 1.0
+	for i, q := range t.Float64() {
+		most = max(most, math.Abs(q-z.zero[z.of(i)]))
+	}
+	return most, nil
 }
 
 // rescale gives the weight's readers scales of their own: in place where nobody

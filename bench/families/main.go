@@ -26,6 +26,7 @@ import (
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/fuse"
+	"github.com/monge-ml/monge/internal/qdq"
 	"github.com/monge-ml/monge/lossless"
 	"github.com/monge-ml/monge/onnxio"
 )
@@ -98,6 +99,7 @@ type trial struct {
 	reasons             map[string]float64 // share of the parameters by why their spaces stay
 
 	model  *onnxio.Model
+	form   *qdq.Form // how the model is written, if it is quantised
 	inputs *engine.Data
 	// few are inputs by number of samples, want the model's outputs for them;
 	// of a model with a fixed batch only one number is there.
@@ -331,7 +333,12 @@ func (t *trial) fuse(cell string, o fuse.Options) error {
 // identities edits spaces in ways that may change nothing: all channels in
 // another order, and every channel twice, read by half.
 func (t *trial) identities() error {
-	s, err := align.NewSubject(t.model, coupling.Options{})
+	m, form, err := qdq.Expand(t.model)
+	if err != nil {
+		return err
+	}
+	t.form = form
+	s, err := align.NewSubject(m, coupling.Options{})
 	if err != nil {
 		return err
 	}
@@ -376,8 +383,11 @@ func (t *trial) identities() error {
 		what string
 		maps align.Maps
 	}{{"permuting", moved}, {"doubling", doubled}} {
-		if t.loose = exact; edit.what == "doubling" && slices.ContainsFunc(slices.Collect(maps.Values(a.Weights)), func(w *coupling.Weight) bool { return w.Quant != nil }) {
-			t.loose = 0.02 // halves of integers are rounded
+		if t.loose = exact; form != nil {
+			t.loose = 0.02 // a number between two steps may be rounded the other way
+		}
+		if edit.what == "doubling" && slices.ContainsFunc(slices.Collect(maps.Values(a.Weights)), func(w *coupling.Weight) bool { return w.Quant != nil }) {
+			t.loose = max(0.02, 2*t.loose) // halves of integers are rounded
 		}
 		if err := t.unchanged(s, edit.maps); err == nil {
 			continue
@@ -410,7 +420,7 @@ func (t *trial) uneven(s *align.Subject) error {
 			continue
 		}
 		all[sp] = selection(sp, func(n int) int { return 1 + rng.IntN(n) })
-		m, err := align.Edit(s, align.Maps{sp: selection(sp, func(n int) int { return max(n-1, 1) })})
+		m, err := t.edit(s, align.Maps{sp: selection(sp, func(n int) int { return max(n-1, 1) })})
 		if err == nil {
 			_, err = t.outputs(m)
 		}
@@ -418,7 +428,7 @@ func (t *trial) uneven(s *align.Subject) error {
 			return fmt.Errorf("dropping a channel of %q: %w", sp.Name, err)
 		}
 	}
-	m, err := align.Edit(s, all)
+	m, err := t.edit(s, all)
 	if err == nil {
 		_, err = t.outputs(m)
 	}
@@ -448,11 +458,20 @@ func selection(sp *coupling.Space, keep func(n int) int) *align.Map {
 }
 
 func (t *trial) unchanged(s *align.Subject, maps align.Maps) error {
-	m, err := align.Edit(s, maps)
+	m, err := t.edit(s, maps)
 	if err != nil {
 		return err
 	}
 	return t.same(m)
+}
+
+// edit carries maps out and writes the model as it was written.
+func (t *trial) edit(s *align.Subject, maps align.Maps) (*onnxio.Model, error) {
+	m, err := align.Edit(s, maps)
+	if err != nil {
+		return nil, err
+	}
+	return t.form.Restore(m)
 }
 
 func permutation(sp *coupling.Space) *align.Map {
