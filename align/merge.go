@@ -5,8 +5,11 @@ import (
 	"container/heap"
 	"context"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
+
+	"gonum.org/v1/gonum/floats"
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/internal/dense"
@@ -21,8 +24,10 @@ import (
 // unless Scaling says otherwise, so merging exact copies is exact.
 //
 // Spaces are planned in topological order, each seeing its inputs merged.
-// Attention heads are compared, and merged, after the best plan between their
-// dimensions, which are permuted for it.
+// Attention heads are compared after the best plan between their dimensions,
+// which are permuted for it. Heads that are alike become one; others are never
+// averaged, since a mean of two attentions is neither: those of which least is
+// read go whole.
 func Merge(ctx context.Context, s *Subject, widths map[*coupling.Space]int, o Options) (_ *Result, err error) {
 	defer guard.Recover(&err)
 	if err := o.Check(); err != nil {
@@ -107,7 +112,7 @@ func (m *merger) costs(sp *coupling.Space) (costs, error) {
 func (m *merger) merge(sp *coupling.Space, k int) (err error) {
 	defer guard.Recover(&err)
 	inside := m.inside(sp)
-	if len(inside) > 0 {
+	if len(inside) > 0 || sp.Heads {
 		return m.mergeHeads(sp, inside, k)
 	}
 	mp := &Map{}
@@ -200,6 +205,13 @@ func (m *merger) own(sp *coupling.Space, inside []*coupling.Space, c *ot.Cost) e
 // mergeHeads merges attention heads, each after its dimensions have been moved
 // onto those of the head that it joins.
 func (m *merger) mergeHeads(sp *coupling.Space, inside []*coupling.Space, k int) error {
+	if sp.Heads && m.measured != nil {
+		// That two heads are alike their weights say: what they attended to in some
+		// samples does not.
+		byWeights := *m
+		byWeights.measured = nil
+		m = &byWeights
+	}
 	heads := ot.NewCost(sp.Width, sp.Width, nil)
 	if err := m.own(sp, inside, heads); err != nil {
 		return err
@@ -223,10 +235,20 @@ func (m *merger) mergeHeads(sp *coupling.Space, inside []*coupling.Space, k int)
 			}
 		}
 	}
+	if sp.Heads {
+		if err := m.apart(sp, inside, heads); err != nil {
+			return err
+		}
+	}
 	mp := &Map{}
 	joined, err := group(m, sp, mp, heads, heads.Data, 0, k)
 	if err != nil {
 		return err
+	}
+	if sp.Heads {
+		if err := m.drop(mp, joined, heads); err != nil {
+			return err
+		}
 	}
 	m.res.Maps[sp] = mp
 	for i, in := range inside {
@@ -239,6 +261,82 @@ func (m *merger) mergeHeads(sp *coupling.Space, inside []*coupling.Space, k int)
 		m.res.Maps[in] = dims
 	}
 	return nil
+}
+
+// alikeWithin is the cost between two heads, relative to that between them and
+// nothing, up to which they are the same.
+const alikeWithin = 1e-4
+
+// apart turns the costs between heads into what it costs to do without one: how
+// much of it is read, or nothing where it is like the other.
+func (m *merger) apart(sp *coupling.Space, inside []*coupling.Space, heads *ot.Cost) error {
+	size, read := make([]float64, sp.Width), make([]float64, sp.Width)
+	for _, in := range append([]*coupling.Space{sp}, inside...) {
+		rs, err := m.s.readings(in, m.res.Maps)
+		if err != nil {
+			return err
+		}
+		for h := range sp.Width {
+			made, used, err := m.weights(in, in != sp, h, rs)
+			if err != nil {
+				return err
+			}
+			size[h] += made
+			read[h] += made * used
+		}
+	}
+	for g := range sp.Width {
+		for h := range sp.Width {
+			cost := max(read[g], math.SmallestNonzeroFloat32)
+			if alike := alikeWithin * (size[g] + size[h]); g == h || heads.At(g, h) <= alike || m.o.Cost == SquaredEuclidean && heads.At(g, h) <= alike*alike || m.o.Cost == Cosine && heads.At(g, h) <= alikeWithin {
+				cost = 0
+			}
+			heads.Set(g, h, cost)
+		}
+	}
+	return nil
+}
+
+// weights are the norms of what makes a head's channels of a space, and of what
+// reads them. inner says that the head is a group of the space, not a channel.
+func (m *merger) weights(in *coupling.Space, inner bool, head int, rs []reading) (made, used float64, err error) {
+	group, from, to := 0, head, head+1
+	if inner {
+		group, from, to = head, 0, in.Width
+	}
+	for _, r := range rs {
+		for _, p := range r.groups[group].parts {
+			for _, v := range p.data[from*p.cols : to*p.cols] {
+				made += float64(v) * float64(v)
+			}
+		}
+	}
+	for _, u := range in.Consumers() {
+		own, err := m.s.weightOf(in, u, group)
+		if err != nil {
+			return 0, 0, err
+		}
+		used += floats.Sum(own[from:to])
+	}
+	return math.Sqrt(made), math.Sqrt(used), nil
+}
+
+// drop takes heads out of a map that would join others which they are not like.
+func (m *merger) drop(mp *Map, joined *ot.Plan, heads *ot.Cost) (err error) {
+	places := map[int]int{} // of heads that stay
+	for _, e := range joined.Entries {
+		if e.I == e.J {
+			places[e.J] = len(places)
+		}
+	}
+	plan := &ot.Plan{N: joined.N, K: joined.K}
+	for _, e := range joined.Entries {
+		if heads.At(e.I, e.J) == 0 {
+			plan.Entries = append(plan.Entries, ot.Entry{I: e.I, J: places[e.J], Mass: e.Mass})
+		}
+	}
+	mp.Groups[0], err = FromPlan(plan, m.o.Scaling)
+	return err
 }
 
 // selfPairing pairs a subject with itself.
