@@ -114,9 +114,9 @@ FAMILIES = {
 }
 
 
-def main(out):
+def main(out, families):
     os.makedirs(out, exist_ok=True)
-    for name, build in FAMILIES.items():
+    for name, build in families.items():
         for suffix, seed in (("a", 1), ("b", 2)):
             model = build(seed)
             onnx.checker.check_model(model)
@@ -126,4 +126,5 @@ def main(out):
         np.savez(os.path.join(out, f"{name}.npz"), x=x)
 
 
-main(sys.argv[1])
+if __name__ == "__main__":
+    main(sys.argv[1], FAMILIES)
