@@ -24,8 +24,8 @@ type Source struct {
 	// Vote is the parent's part in what the outputs aim at; where no source has
 	// one, it is Share.
 	Vote float64
-	// Maps say how the parent's channels become the child's; only the In side
-	// enters.
+	// Maps say how the parent's channels become the child's: what activations take
+	// of them enters, In, or Outᵀ on the second side of a contraction.
 	Maps align.Maps
 	// Tensor names the parent's activation for one of the child's, or returns "".
 	// Nil means that the names are the same.
