@@ -61,6 +61,24 @@ func eliminate(lenses []*lens, n, least int, pieces []int, stay []bool) *elimina
 	gone := make([]bool, n)
 	e := &elimination{}
 	book := newLedger(problems, n)
+	drop := func(c int) {
+		gone[c] = true
+		left.take(c)
+		for _, p := range problems {
+			p.remove(c)
+		}
+		e.removed, e.error = append(e.removed, c), append(e.error, 0)
+		book.count(e, false)
+	}
+	for c, of := range repeats(problems, n) {
+		if of < 0 || len(e.removed) == n-least || !left.spares(c, least) {
+			continue
+		}
+		for _, p := range problems {
+			p.merge(of, c)
+		}
+		drop(c)
+	}
 	for len(e.removed) < n-least {
 		best, price := -1, math.Inf(1)
 		for c := range n {
@@ -81,16 +99,46 @@ func eliminate(lenses []*lens, n, least int, pieces []int, stay []bool) *elimina
 		if best < 0 {
 			break
 		}
-		gone[best] = true
-		left.take(best)
-		for _, p := range problems {
-			p.remove(best)
-		}
-		e.removed, e.error = append(e.removed, best), append(e.error, 0)
-		book.count(e, false)
+		drop(best)
 	}
 	book.count(e, true)
 	return e
+}
+
+// repeats finds, for every channel, an earlier one that is the same in all that
+// consumers see, or -1. These go first and cost nothing, however few rows there
+// are: a diagonal that is strengthened for what rows do not show would hide them.
+func repeats(problems []*problem, n int) []int {
+	out := slices.Repeat([]int{-1}, n)
+	if len(problems) == 0 {
+		return out
+	}
+	for c := range n {
+		for of := range c {
+			if out[of] < 0 && !slices.ContainsFunc(problems, func(p *problem) bool { return !p.lens.same(of, c) }) {
+				out[c] = of
+				break
+			}
+		}
+	}
+	return out
+}
+
+// same reports whether two channels have equal values, up to rounding, in every
+// row.
+func (l *lens) same(a, b int) bool {
+	const rounding = 1e-6
+	if len(l.blocks[a]) != len(l.blocks[b]) {
+		return false
+	}
+	for k, i := range l.blocks[a] {
+		j := l.blocks[b][k]
+		x, y := l.gram.At(i, i), l.gram.At(j, j)
+		if !(x > 0) || x+y-2*l.gram.At(i, j) > rounding*(x+y) {
+			return false
+		}
+	}
+	return true
 }
 
 // problemsOf sets up the problems of all consumers that show something. Where
@@ -471,6 +519,15 @@ func (p *problem) removalCost(c int) float64 {
 		return 0
 	}
 	return floats.Dot(v.Data, v.Data) / p.total
+}
+
+// merge lets a channel be read by the weights of another that repeats it too.
+func (p *problem) merge(into, from int) {
+	for k, j := range p.blocks[from] {
+		row := p.w.Data[j*p.w.Row:][:p.w.Cols]
+		floats.Add(p.w.Data[p.blocks[into][k]*p.w.Row:][:p.w.Cols], row)
+		clear(row)
+	}
 }
 
 // remove takes a channel out of the inverse and refits the weights: with

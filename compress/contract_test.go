@@ -61,6 +61,17 @@ func TestContractedSpacesUnderRefit(t *testing.T) {
 			v = MatMul(r, wv[8 7])
 			a = MatMul(p, v)
 			y = MatMul(a, wo[7 3])`,
+		"squeeze and excite": `
+			x: N 3 6 6
+			c = Conv(x, w0[8 3 3 3], b0[8])
+			r = Relu(c)
+			g = GlobalAveragePool(r)
+			d = Conv(g, w1[4 8 1 1], b1[4])
+			dr = Relu(d)
+			e = Conv(dr, w2[8 4 1 1], b2[8])
+			s = Sigmoid(e)
+			m = Mul(r, s)
+			y = Conv(m, w3[5 8 3 3], b3[5])`,
 		"gram interaction": `
 			x: N 4 6
 			h = MatMul(x, w0[6 8])
