@@ -3,6 +3,7 @@ package ot
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Status says how a solver ended.
@@ -65,8 +66,8 @@ type Result struct {
 // masses are positive, its marginals are a and b, the potentials are feasible,
 // the plan moves mass only where they are tight, and primal and dual objective
 // agree. Each holds up to tol, relative to the total mass and to the largest
-// absolute cost that matters: 128·(min(n, k)+1) times what the plan uses, or the
-// largest of all where that is less; zero means 1e-12. The error says what fails first, and by how much.
+// absolute cost that matters: 128·(min(n, k)+1) times what the plan uses or
+// the largest potential, or the largest of all where that is less; zero means 1e-12. The error says what fails first, and by how much.
 func (r *Result) Certify(a, b []float64, c Costs, tol float64) error {
 	n, k, err := checkDims(c)
 	if err != nil {
@@ -82,7 +83,11 @@ func (r *Result) Certify(a, b []float64, c Costs, tol float64) error {
 		}
 	}
 	if used := r.used(c); used > lo {
-		scale = min(scale, math.Abs(lo)+coarse*(separation(c, lo, used)-lo))
+		matters := math.Abs(lo) + coarse*(separation(c, lo, used)-lo)
+		for _, x := range slices.Concat(r.U, r.V) {
+			matters = max(matters, math.Abs(x)) // potentials are rounded at their own size
+		}
+		scale = min(scale, matters)
 	}
 	return r.certify(a, b, c, tol, scale)
 }
