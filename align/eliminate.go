@@ -46,7 +46,8 @@ const (
 // (Hassibi & Stork, Optimal Brain Surgeon, 1993, for blocks and a linear
 // output). Consumers count equally, each relative to what it computes. At most
 // n−least channels go, none of those that stay; of every range of pieces one
-// is left where that is possible.
+// is left where that is possible. Where the channels are those of one model
+// alone, repetitions go first (between models shares decide which one stays).
 //
 // Where a consumer saw fewer rows than it has inputs, what is left always
 // explains them. What is lost is therefore counted on rows that were held out:
@@ -55,7 +56,7 @@ const (
 // estimate for inputs not seen, since neither order nor weights know of these
 // (Stone, Cross-validatory choice and assessment of statistical predictions,
 // 1974; whole samples are held out, as the positions of one are alike).
-func eliminate(lenses []*lens, n, least int, pieces []int, stay []bool) *elimination {
+func eliminate(lenses []*lens, n, least int, pieces []int, stay []bool, alone bool) *elimination {
 	problems := problemsOf(lenses)
 	left := newRanges(pieces, stay)
 	gone := make([]bool, n)
@@ -71,7 +72,7 @@ func eliminate(lenses []*lens, n, least int, pieces []int, stay []bool) *elimina
 		book.count(e, false)
 	}
 	for c, of := range repeats(problems, n) {
-		if of < 0 || len(e.removed) == n-least || !left.spares(c, least) {
+		if !alone || of < 0 || len(e.removed) == n-least || !left.spares(c, least) {
 			continue
 		}
 		for _, p := range problems {

@@ -86,7 +86,7 @@ func TestEliminateCountsWhatIsLost(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 9))
 	const n = 12
 	lenses := []*lens{randomLens(rng, n, 3, 5), randomLens(rng, n, 1, 20)}
-	e := eliminate(lenses, n, 2, nil, nil)
+	e := eliminate(lenses, n, 2, nil, nil, true)
 	if len(e.removed) != n-2 {
 		t.Fatalf("%d channels removed, want %d", len(e.removed), n-2)
 	}
@@ -116,7 +116,7 @@ func TestEliminateCountsWhatIsLost(t *testing.T) {
 
 func TestEliminateLeavesOneOfEachPiece(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 9))
-	e := eliminate([]*lens{randomLens(rng, 9, 2, 4)}, 9, 3, []int{0, 2, 5, 9}, nil)
+	e := eliminate([]*lens{randomLens(rng, 9, 2, 4)}, 9, 3, []int{0, 2, 5, 9}, nil, true)
 	kept := e.kept(9, 3)
 	if len(kept) != 3 || kept[0] > 1 || kept[1] < 2 || kept[1] > 4 || kept[2] < 5 {
 		t.Errorf("kept %v", kept)

@@ -413,7 +413,7 @@ func (e *Evidence) ordered(group int, pieces []int, stay []bool) *elimination {
 	for _, r := range readers {
 		lenses = append(lenses, r.lens())
 	}
-	return eliminate(lenses, n, least, pieces, stay)
+	return eliminate(lenses, n, least, pieces, stay, len(readers[0].widths) == 1)
 }
 
 // Unexplained returns, for every number k = 0…n of channels kept, the share of
