@@ -2,7 +2,6 @@ package compress_test
 
 import (
 	"context"
-	"math/rand/v2"
 	"path/filepath"
 	"testing"
 
@@ -11,45 +10,10 @@ import (
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/engine/enginetest"
+	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
-
-// samples makes a data set of normal random numbers for a model.
-func samples(t testing.TB, m *onnxio.Model, n int) *engine.Data {
-	t.Helper()
-	inputs, err := engine.Inputs(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rng := rand.New(rand.NewPCG(3, 4))
-	arrays := map[string]*engine.Value{}
-	for _, in := range inputs {
-		v := &engine.Value{Name: in.Name, Type: in.Type}
-		size := n
-		for _, d := range in.Dims {
-			if d < 0 { // the batch, first or not
-				d = int64(n)
-			} else {
-				size *= int(d)
-			}
-			v.Dims = append(v.Dims, int(d))
-		}
-		for range size {
-			if in.Type == onnxio.Int64 {
-				v.I64 = append(v.I64, int64(rng.IntN(4)))
-			} else {
-				v.F32 = append(v.F32, float32(rng.NormFloat64()))
-			}
-		}
-		arrays[in.Name] = v
-	}
-	d, err := engine.NewData("samples", arrays, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d
-}
 
 // runs loads a model with full checking and runs it once on a data set.
 func runs(t *testing.T, m *onnxio.Model, d *engine.Data) map[string]*engine.Value {
@@ -87,7 +51,7 @@ func TestForms(t *testing.T) {
 			if err := m.Validate(); err != nil {
 				t.Fatal(err)
 			}
-			d := samples(t, m, 24)
+			d := modeltest.Noise(t, m, 24, 3)
 			want := runs(t, m, d)
 			before := proto.Clone(m.Proto)
 			for name, o := range map[string]compress.Options{

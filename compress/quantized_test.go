@@ -95,7 +95,7 @@ func TestQuantizedForms(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		data := samples(t, m, 40)
+		data := modeltest.Noise(t, m, 40, 3)
 		for name, o := range map[string]compress.Options{"weights": {Keep: 0.5}, "refit": {Keep: 0.5, RefitData: data, Tune: -1}, "params": {Params: 0.6, RefitData: data, Tune: -1}} {
 			t.Run(f.Name+"/"+name, func(t *testing.T) {
 				before, bytes := m.Size()
@@ -159,7 +159,7 @@ func TestReachOfIntegers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, o := range []compress.Options{{Keep: 0.5}, {Keep: 0.5, RefitData: samples(t, m, 40), Tune: -1}} {
+	for _, o := range []compress.Options{{Keep: 0.5}, {Keep: 0.5, RefitData: modeltest.Noise(t, m, 40, 3), Tune: -1}} {
 		out, _, err := compress.Model(context.Background(), m, o)
 		if err != nil {
 			t.Fatal(err)
