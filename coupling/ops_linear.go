@@ -34,7 +34,10 @@ func convAxes(c *call) (string, sizeMap, restMap, error) {
 	if in := w.axes[1].Size(); in > 0 && group > 1 {
 		sizes["i"] = in
 	}
-	before, after, out := c.window(x.axes[2:], w.sizes()[2:])
+	before, after, out, err := c.window(x.axes[2:], w.sizes()[2:])
+	if err != nil {
+		return "", nil, nil, err
+	}
 	if group == 1 {
 		return "n i " + before + ", o i k..., o -> n o " + after, nil, out, nil
 	}
@@ -225,81 +228,25 @@ func normAxis(axis int64, rank int) int {
 
 // window writes the spatial axes before and after a Conv or pool. Sizes that are
 // not known, but that it leaves as they are, stay the sizes of the same axes.
-func (c *call) window(space []*Axis, kernel []int) (before, after string, out restMap) {
+func (c *call) window(space []*Axis, kernel []int) (before, after string, sizes restMap, err error) {
 	in := make([]int, len(space))
 	for i, a := range space {
 		in[i] = a.Size()
 		c.moving = c.moving || a.open()
 	}
-	if slices.Contains(in, -1) && c.keepsSize(kernel) {
-		return "[s...]", "[s...]", nil
+	w := onnxio.WindowOf(c.node, kernel)
+	if slices.Contains(in, -1) && w.KeepsSize() {
+		return "[s...]", "[s...]", nil, nil
 	}
-	return "s...", "t...", restMap{"t": c.windowSizes(in, kernel)}
-}
-
-// keepsSize reports whether a window of the given kernel gives as many positions
-// as it is moved over.
-func (c *call) keepsSize(kernel []int) bool {
-	strides, dilations, pads := c.attrInts("strides"), c.attrInts("dilations"), c.attrInts("pads")
-	same := strings.HasPrefix(onnxio.AttrString(c.node, "auto_pad", "NOTSET"), "SAME")
-	for i, k := range kernel {
-		dilation, pad := int64(1), int64(0)
-		if i < len(dilations) {
-			dilation = dilations[i]
-		}
-		if i+len(kernel) < len(pads) {
-			pad = pads[i] + pads[i+len(kernel)]
-		}
-		if i < len(strides) && strides[i] != 1 || k < 1 || !same && pad != dilation*int64(k-1) {
-			return false
-		}
+	placed, err := w.Place(in)
+	if err != nil {
+		return "", "", nil, fmt.Errorf("%s: %w", c.label(), err)
 	}
-	return true
-}
-
-// windowSizes is the spatial output shape of a Conv or pool with the given
-// kernel; -1 where the input's size is not known.
-func (c *call) windowSizes(in, kernel []int) []int {
 	out := make([]int, len(in))
-	strides := onnxio.AttrInts(c.node, "strides")
-	dilations := onnxio.AttrInts(c.node, "dilations")
-	pads := onnxio.AttrInts(c.node, "pads")
-	auto := onnxio.AttrString(c.node, "auto_pad", "NOTSET")
-	ceil := c.attrInt("ceil_mode", 0) != 0
-	at := func(list []int64, i int, def int) int {
-		if i < len(list) {
-			return int(list[i])
-		}
-		return def
+	for i, a := range placed {
+		out[i] = a.Out
 	}
-	for i, n := range in {
-		stride, dilation := max(at(strides, i, 1), 1), max(at(dilations, i, 1), 1)
-		if n < 0 || i >= len(kernel) || kernel[i] < 0 {
-			out[i] = -1
-			continue
-		}
-		if strings.HasPrefix(auto, "SAME") {
-			out[i] = (n + stride - 1) / stride
-			continue
-		}
-		span := n - dilation*(kernel[i]-1) - 1
-		if auto != "VALID" {
-			span += at(pads, i, 0) + at(pads, i+len(in), 0)
-		}
-		if ceil {
-			out[i] = (span+stride-1)/stride + 1
-			// A window that starts in the end padding does not count.
-			if (out[i]-1)*stride >= n+at(pads, i, 0) && auto != "VALID" {
-				out[i]--
-			}
-		} else {
-			out[i] = floorDiv(span, stride) + 1
-		}
-		if out[i] < 0 {
-			out[i] = -1
-		}
-	}
-	return out
+	return "s...", "t...", restMap{"t": out}, nil
 }
 
 // transposedSizes is the spatial output shape of a ConvTranspose; -1 where it is
@@ -330,12 +277,4 @@ func (c *call) transposedSizes(in, kernel []int) []int {
 		}
 	}
 	return out
-}
-
-func floorDiv(a, b int) int {
-	q := a / b
-	if a%b != 0 && (a < 0) != (b < 0) {
-		q--
-	}
-	return q
 }

@@ -13,14 +13,10 @@ func poolAxes(c *call) (string, sizeMap, restMap, error) {
 	if x == nil || !x.ranked || x.rank() < 2 {
 		return "", nil, nil, errUnranked
 	}
-	kernel := make([]int, 0, x.rank()-2)
-	for _, k := range onnxio.AttrInts(c.node, "kernel_shape") {
-		kernel = append(kernel, int(k))
+	before, after, sizes, err := c.window(x.axes[2:], nil)
+	if err != nil {
+		return "", nil, nil, err
 	}
-	if len(kernel) != x.rank()-2 {
-		return "", nil, nil, fmt.Errorf("%s: a kernel of %d axes for an input of %d", c.label(), len(kernel), x.rank())
-	}
-	before, after, sizes := c.window(x.axes[2:], kernel)
 	out := "n c " + after
 	if len(c.node.GetOutput()) > 1 { // MaxPool's indices
 		out += ", " + out
