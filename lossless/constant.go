@@ -3,7 +3,6 @@ package lossless
 import (
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/internal/guard"
@@ -74,7 +73,7 @@ func (p *pass) transfer(n *onnxpb.NodeProto, sp *coupling.Space) (_ []level, err
 		"MaxPool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceMax", "ReduceMin":
 		return p.passOn(n, sp, false), nil
 	case "AveragePool":
-		return p.passOn(n, sp, padded(n, nil) && onnxio.AttrInt(n, "count_include_pad", 0) != 0), nil
+		return p.passOn(n, sp, onnxio.WindowOf(n, nil).Padded() && onnxio.AttrInt(n, "count_include_pad", 0) != 0), nil
 	case "Resize", "Upsample":
 		mode := onnxio.AttrString(n, "mode", "nearest")
 		return p.passOn(n, sp, mode != "nearest" || onnxio.AttrString(n, "coordinate_transformation_mode", "") == "tf_crop_and_resize"), nil
@@ -320,20 +319,9 @@ func (p *pass) runsAlong(tensor string, sp *coupling.Space) bool {
 	return false
 }
 
-// padded reports whether a Conv or pool may see padding at the border. w is the
-// weight of a Conv.
+// padded reports whether a Conv with the weight w may see padding at the border.
 func padded(n *onnxpb.NodeProto, w *coupling.Weight) bool {
-	auto := onnxio.AttrString(n, "auto_pad", "NOTSET")
-	if auto == "VALID" {
-		return false
-	}
-	if !strings.HasPrefix(auto, "SAME") {
-		return slices.ContainsFunc(onnxio.AttrInts(n, "pads"), func(x int64) bool { return x != 0 })
-	}
-	if w != nil {
-		return slices.ContainsFunc(w.Axes[2:], func(a *coupling.Axis) bool { return a.Size() != 1 })
-	}
-	return slices.ContainsFunc(onnxio.AttrInts(n, "kernel_shape"), func(k int64) bool { return k != 1 })
+	return onnxio.WindowOf(n, w.Dims()[2:]).Padded()
 }
 
 // use finds what a node's weight does to a space.

@@ -31,62 +31,51 @@ func init() {
 // inputs, or say only how large these are.
 var blind = map[string]bool{"Shape": true, "Size": true, "ArgMax": true, "ArgMin": true, "Greater": true, "Less": true, "Equal": true, "Sign": true, "Floor": true, "Ceil": true, "Round": true}
 
-// window is a sliding window with its padding made explicit.
-type window struct {
-	kernel, strides, dilations, before, after []int
-	// short is how many positions at the end of each axis no window reaches.
-	short []int
-}
+// window is a window in its place on an input, with one entry per spatial axis.
+type window []onnxio.WindowAxis
 
-func (t *tape) window(n *onnxpb.NodeProto, kernel, in, out []int) (*window, error) {
-	k := len(kernel)
-	w := &window{kernel: kernel, strides: orOnes(n, "strides", k), dilations: orOnes(n, "dilations", k)}
-	pads := onnxio.AttrInts(n, "pads")
-	auto := onnxio.AttrString(n, "auto_pad", "")
-	for i := range k {
-		span := w.dilations[i]*(kernel[i]-1) + 1
-		total := max(0, (out[i]-1)*w.strides[i]+span-in[i])
-		before, after := 0, 0
-		switch {
-		case auto == "SAME_UPPER":
-			before, after = total/2, total-total/2
-		case auto == "SAME_LOWER":
-			before, after = total-total/2, total/2
-		case len(pads) == 2*k:
-			before, after = int(pads[i]), int(pads[k+i])
-		}
-		short := in[i] + before + after - ((out[i]-1)*w.strides[i] + span)
-		if short < 0 {
-			return nil, fmt.Errorf("%w: windows reach beyond the padding", errNoRule)
-		}
-		w.before, w.after, w.short = append(w.before, before), append(w.after, after), append(w.short, short)
+// placed finds the window of a node on an input of a spatial size; kernel is that
+// of a Conv's weight.
+func placed(n *onnxpb.NodeProto, kernel, in []int) (window, error) {
+	w, err := onnxio.WindowOf(n, kernel).Place(in)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errNoRule, err)
+	}
+	if slices.ContainsFunc(w, func(a onnxio.WindowAxis) bool { return a.Unread < 0 }) {
+		return nil, fmt.Errorf("%w: windows reach beyond the padding", errNoRule)
 	}
 	return w, nil
 }
 
-func orOnes(n *onnxpb.NodeProto, name string, k int) []int {
-	out := make([]int, k)
-	v := onnxio.AttrInts(n, name)
-	for i := range out {
-		out[i] = 1
-		if len(v) == k {
-			out[i] = int(v[i])
-		}
+// each lists one number per axis.
+func (w window) each(of func(a onnxio.WindowAxis) int) []int {
+	out := make([]int, len(w))
+	for i, a := range w {
+		out[i] = of(a)
 	}
 	return out
 }
 
-func (w *window) attrs(group int) []*onnxpb.AttributeProto {
+func (w window) kernel() []int  { return w.each(func(a onnxio.WindowAxis) int { return a.Kernel }) }
+func (w window) strides() []int { return w.each(func(a onnxio.WindowAxis) int { return a.Stride }) }
+func (w window) before() []int  { return w.each(func(a onnxio.WindowAxis) int { return a.Before }) }
+func (w window) after() []int   { return w.each(func(a onnxio.WindowAxis) int { return a.After }) }
+
+func (w window) padded() bool { return sum(w.before())+sum(w.after()) > 0 }
+
+func (w window) attrs(group int) []*onnxpb.AttributeProto {
 	return []*onnxpb.AttributeProto{
-		attrInts("kernel_shape", w.kernel...), attrInts("strides", w.strides...), attrInts("dilations", w.dilations...),
-		attrInts("pads", append(slices.Clone(w.before), w.after...)...), attrInt("group", group),
+		attrInts("kernel_shape", w.kernel()...), attrInts("strides", w.strides()...),
+		attrInts("dilations", w.each(func(a onnxio.WindowAxis) int { return a.Dilation })...),
+		attrInts("pads", append(w.before(), w.after()...)...), attrInt("group", group),
 	}
 }
 
 // back is the transposed convolution: what each input position gets from all
 // windows that read it.
-func (t *tape) back(dy, weight string, w *window, group int) string {
-	return t.node("ConvTranspose", []string{dy, weight}, append(w.attrs(group), attrInts("output_padding", w.short...))...)
+func (t *tape) back(dy, weight string, w window, group int) string {
+	unread := w.each(func(a onnxio.WindowAxis) int { return a.Unread })
+	return t.node("ConvTranspose", []string{dy, weight}, append(w.attrs(group), attrInts("output_padding", unread...))...)
 }
 
 // taps is the kernel [c·taps, 1, kernel...] that picks every position under a
@@ -101,11 +90,11 @@ func (t *tape) taps(c int, kernel []int) string {
 }
 
 // unfold returns all that the windows see: [N, c·taps, out...].
-func (t *tape) unfold(x string, c int, w *window) string {
-	if product(w.kernel) == 1 && product(w.strides) == 1 && sum(w.before)+sum(w.after) == 0 {
+func (t *tape) unfold(x string, c int, w window) string {
+	if product(w.kernel()) == 1 && product(w.strides()) == 1 && !w.padded() {
 		return x
 	}
-	return t.node("Conv", []string{x, t.taps(c, w.kernel)}, w.attrs(c)...)
+	return t.node("Conv", []string{x, t.taps(c, w.kernel())}, w.attrs(c)...)
 }
 
 func conv(t *tape, n *onnxpb.NodeProto, dy string) error {
@@ -118,7 +107,7 @@ func conv(t *tape, n *onnxpb.NodeProto, dy string) error {
 		return err
 	}
 	y := t.dims[n.GetOutput()[0]]
-	w, err := t.window(n, weight[2:], x[2:], y[2:])
+	w, err := placed(n, weight[2:], x[2:])
 	if err != nil {
 		return err
 	}
@@ -139,23 +128,23 @@ func conv(t *tape, n *onnxpb.NodeProto, dy string) error {
 // toInput is the gradient of a convolution's input. Under a stride of one it is
 // a convolution itself, with the kernel turned around, which onnxruntime does up
 // to twice as fast as the transposed one.
-func (t *tape) toInput(dy, kernel string, size []int, w *window, group int) string {
-	back := &window{kernel: w.kernel, strides: w.strides, dilations: w.dilations}
-	for i, k := range w.kernel {
-		reach := w.dilations[i] * (k - 1)
-		if w.strides[i] != 1 || w.before[i] > reach || w.after[i] > reach {
+func (t *tape) toInput(dy, kernel string, size []int, w window, group int) string {
+	back := slices.Clone(w)
+	for i, a := range w {
+		reach := a.Dilation * (a.Kernel - 1)
+		if a.Stride != 1 || a.Before > reach || a.After > reach {
 			return t.back(dy, kernel, w, group)
 		}
-		back.before, back.after = append(back.before, reach-w.before[i]), append(back.after, reach-w.after[i])
+		back[i].Before, back[i].After = reach-a.Before, reach-a.After
 	}
-	out, in, taps := size[0]/group, size[1], product(w.kernel)
+	out, in, taps := size[0]/group, size[1], product(w.kernel())
 	k := t.transpose(t.reshape(kernel, group, out, in, taps), 0, 2, 1, 3)
 	if taps > 1 {
 		turned := upTo(taps)
 		slices.Reverse(turned)
 		k = t.node("Gather", []string{k, t.ints(turned...)}, attrInt("axis", 3))
 	}
-	k = t.reshape(k, append([]int{group * in, out}, w.kernel...)...)
+	k = t.reshape(k, append([]int{group * in, out}, w.kernel()...)...)
 	return t.node("Conv", []string{dy, k}, back.attrs(group)...)
 }
 
@@ -167,9 +156,9 @@ const mostTaps = 25
 // reads times dy, over all places. One product for all samples is best where
 // there are few places, since its results are kernels, and one for each sample
 // where there are many, since nothing is transposed.
-func (t *tape) toKernel(in, dy string, x, y, size []int, w *window, group int) string {
-	c, o, taps, places := x[1], y[1], product(w.kernel), product(y[2:])
-	if group > 1 || taps > mostTaps || t.opset < 10 && product(w.strides) > 1 {
+func (t *tape) toKernel(in, dy string, x, y, size []int, w window, group int) string {
+	c, o, taps, places := x[1], y[1], product(w.kernel()), product(y[2:])
+	if group > 1 || taps > mostTaps || t.opset < 10 && product(w.strides()) > 1 {
 		u := t.reshape(t.unfold(in, c, w), x[0], group, c/group*taps, places)
 		d := t.transpose(t.reshape(dy, y[0], group, o/group, places), 0, 1, 3, 2)
 		each := t.node("MatMul", []string{u, d}) // N, group, inputs, outputs
@@ -182,8 +171,8 @@ func (t *tape) toKernel(in, dy string, x, y, size []int, w *window, group int) s
 	if together {
 		in = t.transpose(in, swap...)
 	}
-	if sum(w.before)+sum(w.after) > 0 {
-		in = t.pad(in, append([]int{0, 0}, w.before...), append([]int{0, 0}, w.after...))
+	if w.padded() {
+		in = t.pad(in, append([]int{0, 0}, w.before()...), append([]int{0, 0}, w.after()...))
 	}
 	parts := t.seen(in, y[2:], w)
 	if together {
@@ -202,23 +191,23 @@ func (t *tape) toKernel(in, dy string, x, y, size []int, w *window, group int) s
 
 // seen lists what each position of a window reads at all places, of a padded
 // tensor whose first two axes the window does not move along.
-func (t *tape) seen(x string, places []int, w *window) []string {
-	if product(w.kernel) == 1 && product(w.strides) == 1 {
+func (t *tape) seen(x string, places []int, w window) []string {
+	if product(w.kernel()) == 1 && product(w.strides()) == 1 {
 		return []string{x}
 	}
-	k := len(w.kernel)
+	k := len(w)
 	axes := upTo(k + 2)[2:]
 	at := make([]int, k)
 	var out []string
-	for range product(w.kernel) {
+	for range product(w.kernel()) {
 		from, to := make([]int, k), make([]int, k)
 		for i := range k {
-			from[i] = at[i] * w.dilations[i]
-			to[i] = from[i] + (places[i]-1)*w.strides[i] + 1
+			from[i] = at[i] * w[i].Dilation
+			to[i] = from[i] + (places[i]-1)*w[i].Stride + 1
 		}
-		out = append(out, t.strided(x, from, to, axes, w.strides))
+		out = append(out, t.strided(x, from, to, axes, w.strides()))
 		for i := k - 1; i >= 0; i-- {
-			if at[i]++; at[i] < w.kernel[i] {
+			if at[i]++; at[i] < w[i].Kernel {
 				break
 			}
 			at[i] = 0
@@ -551,12 +540,12 @@ func sum(v []int) int {
 }
 
 // pool finds the window of a pooling.
-func (t *tape) pool(n *onnxpb.NodeProto) (x, y []int, w *window, err error) {
+func (t *tape) pool(n *onnxpb.NodeProto) (x, y []int, w window, err error) {
 	if x, err = t.shape(n.GetInput()[0]); err != nil {
 		return nil, nil, nil, err
 	}
 	y = t.dims[n.GetOutput()[0]]
-	w, err = t.window(n, ints(onnxio.AttrInts(n, "kernel_shape")), x[2:], y[2:])
+	w, err = placed(n, nil, x[2:])
 	return x, y, w, err
 }
 
@@ -567,12 +556,12 @@ func maxPool(t *tape, n *onnxpb.NodeProto, dy string) error {
 	if err != nil {
 		return err
 	}
-	c, taps, places := x[1], product(w.kernel), product(y[2:])
+	c, taps, places := x[1], product(w.kernel()), product(y[2:])
 	u := t.reshape(t.unfold(n.GetInput()[0], c, w), y[0], c, taps, places)
 	top := t.reshape(n.GetOutput()[0], y[0], c, 1, places)
 	is := t.mask(t.node("Not", []string{t.node("Less", []string{u, top})}))
 	d := t.reshape(t.mul(is, t.reshape(dy, y[0], c, 1, places)), append([]int{y[0], c * taps}, y[2:]...)...)
-	t.give(n.GetInput()[0], t.back(d, t.taps(c, w.kernel), w, c))
+	t.give(n.GetInput()[0], t.back(d, t.taps(c, w.kernel()), w, c))
 	return nil
 }
 
@@ -581,10 +570,10 @@ func averagePool(t *tape, n *onnxpb.NodeProto, dy string) error {
 	if err != nil {
 		return err
 	}
-	if onnxio.AttrInt(n, "count_include_pad", 0) == 0 && sum(w.before)+sum(w.after) > 0 {
+	if onnxio.AttrInt(n, "count_include_pad", 0) == 0 && w.padded() {
 		return errNoRule
 	}
-	kernel := t.filled(append([]int{x[1], 1}, w.kernel...), 1/float64(product(w.kernel)))
+	kernel := t.filled(append([]int{x[1], 1}, w.kernel()...), 1/float64(product(w.kernel())))
 	t.give(n.GetInput()[0], t.back(dy, kernel, w, x[1]))
 	return nil
 }
