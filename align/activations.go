@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/internal/dense"
 	"github.com/monge-ml/monge/onnxio"
@@ -347,14 +348,14 @@ func sideBySide(ctx context.Context, models []*onnxio.Model, tensors [][]string,
 		n      int
 		values map[string]*engine.Value
 	}
-	so := engine.StreamOptions{Batch: o.Batch, Threads: o.Threads}
+	so := dataset.StreamOptions{Batch: o.Batch, Threads: o.Threads}
 	others := make([]chan batch, len(models)-1)
 	failed := make([]chan error, len(models)-1)
 	for i := range others {
 		others[i], failed[i] = make(chan batch), make(chan error, 1)
 		go func() {
 			defer close(others[i])
-			failed[i] <- engine.Stream(ctx, models[i+1], o.Data, tensors[i+1], so, func(_, n int, values map[string]*engine.Value) error {
+			failed[i] <- dataset.Stream(ctx, models[i+1], o.Data, tensors[i+1], so, func(_, n int, values map[string]*engine.Value) error {
 				select {
 				case others[i] <- batch{n, values}:
 					return nil
@@ -366,7 +367,7 @@ func sideBySide(ctx context.Context, models []*onnxio.Model, tensors [][]string,
 	}
 	first := so
 	first.Progress = o.Progress
-	err := engine.Stream(ctx, models[0], o.Data, tensors[0], first, func(_, n int, values map[string]*engine.Value) error {
+	err := dataset.Stream(ctx, models[0], o.Data, tensors[0], first, func(_, n int, values map[string]*engine.Value) error {
 		all := []map[string]*engine.Value{values}
 		for i := range others {
 			b, ok := <-others[i]

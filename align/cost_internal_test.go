@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/monge-ml/monge/coupling"
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/dense"
 	"github.com/monge-ml/monge/internal/modeltest"
 )
@@ -69,7 +69,7 @@ func TestNarrowCosts(t *testing.T) {
 			p.spaces = append(p.spaces, s)
 		}
 	}
-	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 50})
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 50})
 	seen, err := observePairs(t.Context(), subjects[0], subjects[1], pair, p.spaces, Options{Data: d})
 	if err != nil {
 		t.Fatal(err)

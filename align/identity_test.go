@@ -6,7 +6,7 @@ import (
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio"
 )
@@ -87,7 +87,7 @@ func TestPermutedModelComputesTheSame(t *testing.T) {
 	for _, name := range modeltest.Names(t) {
 		t.Run(name, func(t *testing.T) {
 			m := modeltest.Load(t, name)
-			d := modeltest.Data(t, "mnist_test", engine.DataOptions{Limit: 64})
+			d := modeltest.Data(t, "mnist_test", dataset.Options{Limit: 64})
 			p := permute(t, subject(t, m))
 			if diff := modeltest.MaxDiff(t, modeltest.Outputs(t, m, d), modeltest.Outputs(t, p, d)); diff > 1e-5 {
 				t.Errorf("outputs differ by %g", diff)
@@ -112,7 +112,7 @@ func TestDuplicateAndMerge(t *testing.T) {
 	for _, name := range modeltest.Names(t) {
 		t.Run(name, func(t *testing.T) {
 			m := modeltest.Load(t, name)
-			d := modeltest.Data(t, "mnist_test", engine.DataOptions{Limit: 64})
+			d := modeltest.Data(t, "mnist_test", dataset.Options{Limit: 64})
 			wide := duplicate(t, subject(t, m))
 			want := modeltest.Outputs(t, m, d)
 			if diff := modeltest.MaxDiff(t, want, modeltest.Outputs(t, wide, d)); diff > 1e-5 {
@@ -151,7 +151,7 @@ func TestFoldBatchNormIsExact(t *testing.T) {
 	for _, name := range []string{"cnn_a", "resnet_a", "resnet_b", "resnet_optiona"} {
 		t.Run(name, func(t *testing.T) {
 			m := modeltest.Load(t, name)
-			d := modeltest.Data(t, "mnist_test", engine.DataOptions{Limit: 64})
+			d := modeltest.Data(t, "mnist_test", dataset.Options{Limit: 64})
 			f, folded, err := align.FoldBatchNorm(m, nil)
 			if err != nil {
 				t.Fatal(err)

@@ -9,8 +9,8 @@ import (
 	"gonum.org/v1/gonum/mat"
 
 	"github.com/monge-ml/monge/coupling"
-	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/internal/guard"
+	"github.com/monge-ml/monge/internal/stats"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -49,12 +49,12 @@ func (s *Subject) observeExactly(ctx context.Context, all []observation, o Optio
 	slices.SortStableFunc(todo, func(a, b int) int {
 		return place[all[a].consumer.seen.tensor] - place[all[b].consumer.seen.tensor]
 	})
-	flow, err := engine.NewFlow(s.Model, o.Data, engine.FlowOptions{Batch: batchOf(o), Threads: o.Threads})
+	flow, err := stats.NewFlow(s.Model, o.Data, stats.FlowOptions{Batch: batchOf(o), Threads: o.Threads})
 	if err != nil {
 		return nil, err
 	}
 	defer flow.Close()
-	sums := map[string][2]*engine.Moments{} // by node: a node that reads several spaces is summed once
+	sums := map[string][2]*stats.Moments{} // by node: a node that reads several spaces is summed once
 	for step, i := range todo {
 		ob := all[i]
 		node := ob.consumer.use.Node.GetOutput()[0]
@@ -125,14 +125,14 @@ func (s *Subject) inputsOf(c *consumer) (channels, taps int, ok bool) {
 
 // momentsOf sums what a consumer reads, over the batches that count and over those
 // held out, nil if there are none.
-func (s *Subject) momentsOf(ctx context.Context, flow *engine.Flow, c *consumer, o Options) (out [2]*engine.Moments, err error) {
-	r := engine.Reading{Tensor: c.seen.tensor, Axis: -1}
+func (s *Subject) momentsOf(ctx context.Context, flow *stats.Flow, c *consumer, o Options) (out [2]*stats.Moments, err error) {
+	r := stats.Reading{Tensor: c.seen.tensor, Axis: -1}
 	if c.use.Node.GetOpType() == "Conv" {
 		var dims []int
 		for _, a := range s.Analysis.Weights[c.use.Tensor].Axes {
 			dims = append(dims, a.Size())
 		}
-		if r.Conv, err = engine.WindowOf(c.use.Node, dims); err != nil {
+		if r.Conv, err = stats.WindowOf(c.use.Node, dims); err != nil {
 			return out, err
 		}
 	}
@@ -140,7 +140,7 @@ func (s *Subject) momentsOf(ctx context.Context, flow *engine.Flow, c *consumer,
 		if i > 0 && flow.Batches() < 2 {
 			break
 		}
-		ms, err := engine.CollectMoments(ctx, flow, r, nil, engine.MomentOptions{
+		ms, err := stats.CollectMoments(ctx, flow, r, nil, stats.MomentOptions{
 			Threads: o.Threads, MaxMACs: most, Seed: 1,
 			Batches: func(b int) bool { return heldOut(b, flow.Batches()) == (i > 0) },
 		})
@@ -154,7 +154,7 @@ func (s *Subject) momentsOf(ctx context.Context, flow *engine.Flow, c *consumer,
 
 // look turns a consumer's moments into its lens on the space, and into the
 // channels' own moments, positions summed.
-func (s *Subject) look(ob observation, moments [2]*engine.Moments) (err error) {
+func (s *Subject) look(ob observation, moments [2]*stats.Moments) (err error) {
 	defer guard.At(&err, func() string { return fmt.Sprintf("space %q", ob.consumer.seen.space.Name) })
 	c := ob.consumer
 	_, taps, _ := s.inputsOf(c)
@@ -193,7 +193,7 @@ func (s *Subject) look(ob observation, moments [2]*engine.Moments) (err error) {
 }
 
 // takePlaces sums the moments of channels over their places.
-func (c *reader) takePlaces(blocks [][]int, m *engine.Moments) {
+func (c *reader) takePlaces(blocks [][]int, m *stats.Moments) {
 	each := len(blocks[0])
 	c.gram = make([]float64, c.n*c.n)
 	for p, bp := range blocks {

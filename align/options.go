@@ -2,8 +2,7 @@ package align
 
 import (
 	"fmt"
-
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/dataset"
 )
 
 // Basis says what channels are compared by.
@@ -77,7 +76,7 @@ type Options struct {
 	// negative none.
 	Sweeps int
 	// Data is what activations are computed on; needed for Activations.
-	Data *engine.Data
+	Data *dataset.Data
 	// Threads limits onnxruntime's threads; zero means all cores.
 	Threads int
 	// Batch is the number of samples run at once; zero means engine's choice.

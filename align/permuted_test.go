@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/monge-ml/monge/align"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/engine/enginetest"
 	"github.com/monge-ml/monge/internal/modeltest"
@@ -314,7 +315,7 @@ func TestPermutedActivationsAreFound(t *testing.T) {
 			for i := range v {
 				v[i] = float32(rng.NormFloat64())
 			}
-			d, err := engine.NewData("noise", map[string]*engine.Value{"x": engine.Float32(v, 64, 7, 5)}, nil)
+			d, err := dataset.New("noise", map[string]*engine.Value{"x": engine.Float32(v, 64, 7, 5)}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

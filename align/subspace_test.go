@@ -9,6 +9,7 @@ import (
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/engine/enginetest"
 	"github.com/monge-ml/monge/internal/modeltest"
@@ -31,14 +32,14 @@ const bottleneck = `
 	m = AveragePool(v) kernel_shape=2,2 strides=2,2
 	y = Conv(m, w5[5 16 1 1], b5[5])`
 
-func images(t *testing.T, n int) *engine.Data {
+func images(t *testing.T, n int) *dataset.Data {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(3, 5))
 	x := make([]float32, n*3*8*8)
 	for i := range x {
 		x[i] = float32(rng.NormFloat64())
 	}
-	d, err := engine.NewData("noise", map[string]*engine.Value{"x": engine.Float32(x, n, 3, 8, 8)}, nil)
+	d, err := dataset.New("noise", map[string]*engine.Value{"x": engine.Float32(x, n, 3, 8, 8)}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

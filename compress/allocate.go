@@ -6,7 +6,7 @@ import (
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/refit"
 )
@@ -131,7 +131,7 @@ func (o Options) observe(ctx context.Context, s *align.Subject, free []*coupling
 		return seen, nil
 	}
 	// Predictions are judged on samples that no channel was chosen by.
-	var held *engine.Data
+	var held *dataset.Data
 	if o.RefitData, held = o.data().Split(heldEvery); held.Len() == 0 {
 		held = o.data()
 	}
@@ -160,7 +160,7 @@ var probes = []float64{0.75, 0.5}
 // How much of what consumers compute is lost is known for every number
 // (align.Evidence.Unexplained); what that does to the predictions is measured
 // for some, by narrowing the space alone, and interpolated.
-func (o Options) curves(ctx context.Context, s *align.Subject, free []*coupling.Space, evidence map[*coupling.Space]*align.Evidence, held *engine.Data) (map[*coupling.Space][]float64, error) {
+func (o Options) curves(ctx context.Context, s *align.Subject, free []*coupling.Space, evidence map[*coupling.Space]*align.Evidence, held *dataset.Data) (map[*coupling.Space][]float64, error) {
 	judge, err := refit.NewJudge(ctx, []*onnxio.Model{s.Model}, []float64{1}, held, refit.JudgeOptions{Threads: o.Align.Threads, Batch: o.Align.Batch, Outputs: o.base.outputs})
 	if err != nil {
 		return nil, err

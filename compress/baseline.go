@@ -5,7 +5,8 @@ import (
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/qdq"
 	"github.com/monge-ml/monge/lossless"
 	"github.com/monge-ml/monge/onnxio"
@@ -36,7 +37,7 @@ type baseline struct {
 	// was finds what spaces of later analyses were at first.
 	was map[*coupling.Space]*coupling.Space
 	// outputs say what the outputs are for; nil where no predictions are compared.
-	outputs []engine.Output
+	outputs []eval.Output
 	// seen is what allocation learnt from the data; nil before.
 	seen *observed
 	// taken is the kind of candidate that was best at the first attempt at a size.
@@ -144,7 +145,7 @@ func (o *Options) findTasks(ctx context.Context, m *onnxio.Model) (err error) {
 	if o.DryRun || o.MaxDrop == 0 && !o.fits() {
 		return nil
 	}
-	o.base.outputs, err = engine.FindTasks(ctx, []*onnxio.Model{m}, data, o.Tasks, engine.StreamOptions{Batch: o.Align.Batch, Threads: o.Align.Threads})
+	o.base.outputs, err = eval.FindTasks(ctx, []*onnxio.Model{m}, data, o.Tasks, dataset.StreamOptions{Batch: o.Align.Batch, Threads: o.Align.Threads})
 	return err
 }
 

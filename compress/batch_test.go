@@ -5,13 +5,13 @@ import (
 	"testing"
 
 	"github.com/monge-ml/monge/compress"
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/modeltest"
 )
 
 func TestResultsDoNotDependOnTheBatchSize(t *testing.T) {
-	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 50})
-	test := modeltest.Data(t, "mnist_test", engine.DataOptions{Limit: 20})
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 50})
+	test := modeltest.Data(t, "mnist_test", dataset.Options{Limit: 20})
 	for _, name := range modeltest.Names(t) {
 		t.Run(name, func(t *testing.T) {
 			for _, o := range []compress.Options{{Keep: 0.6}, {Keep: 0.6, RefitData: d, Tune: 1}} {

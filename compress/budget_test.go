@@ -8,7 +8,7 @@ import (
 
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/coupling"
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio"
 )
@@ -63,7 +63,7 @@ func kill(t *testing.T, m *onnxio.Model, n int) map[string]int {
 func TestLosslessComesFirst(t *testing.T) {
 	m := modeltest.Load(t, "cnn_a").Clone()
 	widths := kill(t, m, 3)
-	d := modeltest.Data(t, "mnist_test", engine.DataOptions{Limit: 64})
+	d := modeltest.Data(t, "mnist_test", dataset.Options{Limit: 64})
 	for _, keep := range []float64{0.5, 1} {
 		out, r, err := compress.Model(context.Background(), m, compress.Options{Keep: keep})
 		if err != nil {
@@ -110,7 +110,7 @@ func encode(t *testing.T, m *onnxio.Model) string {
 
 func TestSizeBudget(t *testing.T) {
 	m := modeltest.Load(t, "resnet_a")
-	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 64})
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 64})
 	_, whole := m.Size()
 	for _, share := range []float64{0.7, 0.3} {
 		for _, o := range []compress.Options{{}, {RefitData: d, Tune: 2}, {RefitData: d, Tune: 2, Uniform: true}} {
@@ -132,11 +132,11 @@ func TestSizeBudget(t *testing.T) {
 
 func TestMaxDrop(t *testing.T) {
 	m := modeltest.Load(t, "cnn_a")
-	calib := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 100})
-	test := modeltest.Data(t, "mnist_test", engine.DataOptions{Limit: 200})
+	calib := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 100})
+	test := modeltest.Data(t, "mnist_test", dataset.Options{Limit: 200})
 	for _, c := range []struct {
 		name    string
-		eval    *engine.Data
+		eval    *dataset.Data
 		limit   float64
 		measure string
 		samples int
@@ -193,7 +193,7 @@ func TestMaxDrop(t *testing.T) {
 // channel.
 func TestFloor(t *testing.T) {
 	m := modeltest.Load(t, "cnn_a")
-	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 32})
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 32})
 	for _, o := range []compress.Options{{}, {RefitData: d}, {RefitData: d, Multiple: 4}} {
 		o.DryRun = true
 		for floor, atLeast := range map[float64]float64{0: 1.0 / 8, 0.35: 0.35, -1: 0} {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/refit"
@@ -97,7 +98,7 @@ func (o Options) choose(ctx context.Context, s *align.Subject, ratio float64, re
 	if len(all) == 1 {
 		return all[0], nil
 	}
-	best, err := trial.judge(ctx, s, all, held.Sample(mostJudged, engine.FileOrder), report)
+	best, err := trial.judge(ctx, s, all, held.Sample(mostJudged, dataset.FileOrder), report)
 	if err == nil && o.Size > 0 {
 		o.base.taken = best.kind
 	}
@@ -106,7 +107,7 @@ func (o Options) choose(ctx context.Context, s *align.Subject, ratio float64, re
 
 // judge refits every candidate on some samples and returns the one whose
 // predictions are nearest to the original's on others.
-func (o Options) judge(ctx context.Context, s *align.Subject, all []*allocation, held *engine.Data, report *Report) (*allocation, error) {
+func (o Options) judge(ctx context.Context, s *align.Subject, all []*allocation, held *dataset.Data, report *Report) (*allocation, error) {
 	judge, err := refit.NewJudge(ctx, []*onnxio.Model{s.Model}, []float64{1}, tune.Judged(held), refit.JudgeOptions{Threads: o.Align.Threads, Batch: o.Align.Batch, Outputs: o.base.outputs})
 	if err != nil {
 		return nil, err

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/monge-ml/monge/compress"
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
@@ -15,7 +15,7 @@ import (
 
 // A few samples, or one several times, make no model worse than none do.
 func TestFewSamplesAreNoWorseThanNone(t *testing.T) {
-	test := modeltest.Data(t, "mnist_test", engine.DataOptions{Limit: 300})
+	test := modeltest.Data(t, "mnist_test", dataset.Options{Limit: 300})
 	for _, name := range []string{"mlp_a", "cnn_a"} {
 		m := modeltest.Load(t, name)
 		none, _, err := compress.Model(context.Background(), m, compress.Options{Keep: 0.75})
@@ -24,7 +24,7 @@ func TestFewSamplesAreNoWorseThanNone(t *testing.T) {
 		}
 		want := modeltest.Correct(t, none, test)
 		for _, n := range []int{1, 2, 9} {
-			d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: n})
+			d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: n})
 			out, r, err := compress.Model(context.Background(), m, compress.Options{Keep: 0.75, RefitData: d, Tune: -1})
 			if err != nil {
 				t.Fatal(err)
@@ -60,8 +60,8 @@ func heads(width int) (*onnxio.Model, error) {
 // Under a budget a model is no worse on inputs that it was not made with than with
 // equal shares, also where layers see fewer rows than they have channels.
 func TestNeverWorseThanEqualShares(t *testing.T) {
-	test := modeltest.Data(t, "mnist_test", engine.DataOptions{Limit: 200})
-	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 100})
+	test := modeltest.Data(t, "mnist_test", dataset.Options{Limit: 200})
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 100})
 	better := 0
 	for _, width := range []int{96, 180} {
 		m, err := heads(width)

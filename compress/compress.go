@@ -8,7 +8,8 @@ import (
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/internal/qdq"
 	"github.com/monge-ml/monge/lossless"
@@ -43,7 +44,7 @@ type Options struct {
 	MaxDrop float64
 	// EvalData are the inputs that MaxDrop is measured on. Nil means every fifth
 	// sample of the data, which is then not used for anything else.
-	EvalData *engine.Data
+	EvalData *dataset.Data
 	// Uniform gives every space an equal share under a budget too.
 	Uniform bool
 	// Exclude lists patterns of node or weight names, in which * stands for any
@@ -77,15 +78,15 @@ type Options struct {
 	// refitted in closed form. Without it channels are merged by transport alone.
 	Refit Refit
 	// RefitData are the inputs for selection and refit; nil means Align.Data.
-	RefitData *engine.Data
+	RefitData *dataset.Data
 	// Tune is the number of epochs that the refitted model is distilled for
 	// (package tune). Zero means as many as tune.Affordable says, negative none.
 	// Where it is distilled, a tenth of the data is kept from the refit, to tell
 	// whether distillation helped.
 	Tune int
 	// Tasks are given for outputs, by name (of "": of all others). For outputs
-	// without one, engine.FindTasks says what they are for.
-	Tasks engine.Tasks
+	// without one, eval.FindTasks says what they are for.
+	Tasks eval.Tasks
 	// Progress, if set, is told what is being done, and how far it is.
 	Progress func(stage string, done, total int)
 
@@ -103,7 +104,7 @@ const (
 )
 
 // data are the inputs for selection and refit.
-func (o Options) data() *engine.Data {
+func (o Options) data() *dataset.Data {
 	if o.RefitData != nil {
 		return o.RefitData
 	}
@@ -143,7 +144,7 @@ type Report struct {
 	Blind bool `json:"blind,omitempty"`
 	// Outputs say what the outputs are for, so how predictions were compared; nil
 	// where none were.
-	Outputs []engine.Output `json:"tasks,omitempty"`
+	Outputs []eval.Output `json:"tasks,omitempty"`
 	// Search tells how MaxDrop was met; nil under other budgets.
 	Search *Search `json:"search,omitempty"`
 	// Refit tells about every refitted operator; nil without a refit.
@@ -321,7 +322,7 @@ func (o Options) finish(ctx context.Context, s *align.Subject, plan *align.Resul
 	if !fits && o.data().Len() < 2 {
 		o.Tune = min(o.Tune, 0) - 1
 	}
-	fit, held := o.data(), (*engine.Data)(nil)
+	fit, held := o.data(), (*dataset.Data)(nil)
 	epochs := o.epochs(report)
 	if epochs > 0 {
 		fit, held = tune.HoldOut(fit)

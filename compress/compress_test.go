@@ -11,7 +11,7 @@ import (
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/coupling"
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/modeltest"
 )
 
@@ -40,7 +40,7 @@ func TestWidthsAreWhatWasAsked(t *testing.T) {
 	for _, name := range modeltest.Names(t) {
 		t.Run(name, func(t *testing.T) {
 			m := modeltest.Load(t, name)
-			d := modeltest.Data(t, "mnist_test", engine.DataOptions{Limit: 8})
+			d := modeltest.Data(t, "mnist_test", dataset.Options{Limit: 8})
 			for _, keep := range []float64{0.9, 0.5, 0.01} {
 				out, report, err := compress.Model(context.Background(), m, compress.Options{Keep: keep})
 				if err != nil {
@@ -151,8 +151,8 @@ func TestDryRunOnlyTellsWidths(t *testing.T) {
 // by activations of 1,000).
 func TestInto(t *testing.T) {
 	wide, narrow := modeltest.Load(t, "mlp_wide"), modeltest.Load(t, "mlp_a")
-	images := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 200, Seed: engine.FileOrder})
-	test := modeltest.Data(t, "mnist_test", engine.DataOptions{})
+	images := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 200, Seed: dataset.FileOrder})
+	test := modeltest.Data(t, "mnist_test", dataset.Options{})
 	for by, correct := range map[align.Basis]int{align.Weights: 843, align.Activations: 868} {
 		out, report, err := compress.Into(context.Background(), wide, narrow, compress.Options{Refit: compress.RefitOff, Align: align.Options{By: by, Data: images}})
 		if err != nil {
@@ -173,7 +173,7 @@ func TestInto(t *testing.T) {
 
 func TestIntoItsOwnShapeGivesTheModel(t *testing.T) {
 	m := modeltest.Load(t, "resnet_optiona")
-	d := modeltest.Data(t, "mnist_test", engine.DataOptions{Limit: 32})
+	d := modeltest.Data(t, "mnist_test", dataset.Options{Limit: 32})
 	out, _, err := compress.Into(context.Background(), m, m, compress.Options{})
 	if err != nil {
 		t.Fatal(err)

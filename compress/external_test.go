@@ -8,7 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/monge-ml/monge/compress"
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio"
 )
@@ -16,7 +16,7 @@ import (
 // A model with its weights in a data file gives the same result as one without,
 // with and without data.
 func TestExternalData(t *testing.T) {
-	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 100})
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 100})
 	inside := modeltest.Load(t, "mlp_wide")
 	dir := t.TempDir()
 	path := filepath.Join(dir, "moved.onnx")

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/monge-ml/monge/compress"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/engine/enginetest"
 	"github.com/monge-ml/monge/internal/modeltest"
@@ -16,7 +17,7 @@ import (
 )
 
 // runs loads a model with full checking and runs it once on a data set.
-func runs(t *testing.T, m *onnxio.Model, d *engine.Data) map[string]*engine.Value {
+func runs(t *testing.T, m *onnxio.Model, d *dataset.Data) map[string]*engine.Value {
 	t.Helper()
 	s, err := engine.Open(m, engine.Options{Strict: true, Threads: 1})
 	if err != nil {

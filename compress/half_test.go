@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/monge-ml/monge/compress"
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
@@ -15,8 +15,8 @@ import (
 // Models in float16 and bfloat16 stay in their type, and lose no more than
 // float32 ones do.
 func TestHalfPrecision(t *testing.T) {
-	calib := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 200})
-	test := modeltest.Data(t, "mnist_test", engine.DataOptions{Limit: 500})
+	calib := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 200})
+	test := modeltest.Data(t, "mnist_test", dataset.Options{Limit: 500})
 	original := modeltest.Load(t, "cnn_a")
 	for name, o := range map[string]compress.Options{
 		"weights": {Keep: 0.75}, "data": {Keep: 0.75, RefitData: calib, Tune: 2}, "macs": {MACs: 0.6, RefitData: calib, Tune: 2},

@@ -11,6 +11,7 @@ import (
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/engine/enginetest"
 	"github.com/monge-ml/monge/internal/modeltest"
@@ -40,7 +41,7 @@ func TestQuantizedWeights(t *testing.T) {
 	for i := range v {
 		v[i] = float32(rng.NormFloat64())
 	}
-	data, err := engine.NewData("random", map[string]*engine.Value{"x": engine.Float32(v, 64, 5)}, nil)
+	data, err := dataset.New("random", map[string]*engine.Value{"x": engine.Float32(v, 64, 5)}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

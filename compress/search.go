@@ -8,14 +8,15 @@ import (
 	"strconv"
 
 	"github.com/monge-ml/monge/coupling"
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/onnxio"
 )
 
 // A Search tells how MaxDrop was met.
 type Search struct {
 	// Measure is "top1" or "agreement", whose drop from the original's was
-	// limited: for agreement (engine.OutputEval; of several outputs the worst)
+	// limited: for agreement (eval.OutputResult; of several outputs the worst)
 	// from 1.
 	Measure string  `json:"measure"`
 	Limit   float64 `json:"limit"`
@@ -52,7 +53,7 @@ func (o Options) search(ctx context.Context, m *onnxio.Model) (*onnxio.Model, *R
 			return nil, nil, fmt.Errorf("max-drop: %d samples are too few to hold a fifth out", o.RefitData.Len())
 		}
 		if d := o.Align.Data; d != nil {
-			o.Align.Data = o.RefitData.Sample(d.Len(), engine.FileOrder)
+			o.Align.Data = o.RefitData.Sample(d.Len(), dataset.FileOrder)
 		}
 	}
 	out.Data, out.Samples = held.Name(), held.Len()
@@ -141,9 +142,9 @@ func (l loss) within(limit float64) bool {
 
 // drop measures by how much a model is worse than the original: of the samples
 // with labels, or output by output.
-func (o Options) drop(ctx context.Context, original, m *onnxio.Model, data *engine.Data) (measure string, lost []loss, err error) {
-	evals, err := engine.Evaluate(ctx, []*onnxio.Model{original, m}, data, engine.EvalOptions{Runs: -1, Outputs: o.base.outputs,
-		StreamOptions: engine.StreamOptions{Batch: o.Align.Batch, Threads: o.Align.Threads, Progress: o.progress("measure")}})
+func (o Options) drop(ctx context.Context, original, m *onnxio.Model, data *dataset.Data) (measure string, lost []loss, err error) {
+	evals, err := eval.Models(ctx, []*onnxio.Model{original, m}, data, eval.Options{Runs: -1, Outputs: o.base.outputs,
+		StreamOptions: dataset.StreamOptions{Batch: o.Align.Batch, Threads: o.Align.Threads, Progress: o.progress("measure")}})
 	if err != nil {
 		return "", nil, err
 	}

@@ -9,22 +9,22 @@ import (
 
 // cast returns v in another element type, v itself where nothing has to be done. Numbers that a narrower integer type
 // cannot hold are an error, and so are fractions where integers are wanted.
-func cast(v *Value, t DType) (*Value, error) {
+func Cast(v *Value, t DType) (*Value, error) {
 	if t == v.Type || t == onnxpb.TensorProto_UNDEFINED {
 		return v, nil
 	}
 	out := &Value{Name: v.Name, Type: t, Dims: v.Dims}
-	switch to := kindOf(t); {
-	case to == kindNone:
+	switch to := KindOf(t); {
+	case to == KindNone:
 		return nil, fmt.Errorf("element type %v cannot be fed", t)
-	case to == kindInt && kindOf(v.Type) == kindInt:
+	case to == KindInt && KindOf(v.Type) == KindInt:
 		out.I64 = v.I64
 		return out, inRange(out)
-	case to == kindFloat32 && kindOf(v.Type) == kindFloat32:
+	case to == KindFloat32 && KindOf(v.Type) == KindFloat32:
 		out.F32 = v.F32
-	case to == kindFloat32:
-		out.F32 = convert[float32](v.Float64())
-	case to == kindFloat64:
+	case to == KindFloat32:
+		out.F32 = Convert[float32](v.Float64())
+	case to == KindFloat64:
 		out.F64 = v.Float64()
 	default:
 		for _, x := range v.Float64() {
@@ -32,7 +32,7 @@ func cast(v *Value, t DType) (*Value, error) {
 				return nil, fmt.Errorf("%g is not an integer, and the model takes %v%s", x, t, integersFor[t])
 			}
 		}
-		out.I64 = convert[int64](v.Float64())
+		out.I64 = Convert[int64](v.Float64())
 		return out, inRange(out)
 	}
 	return out, nil
@@ -44,7 +44,7 @@ var integersFor = map[DType]string{
 	onnxpb.TensorProto_INT64: " (numbers of words, for instance)", onnxpb.TensorProto_INT32: " (numbers of words, for instance)",
 }
 
-func convert[To, From float32 | float64 | int64 | int](v []From) []To {
+func Convert[To, From float32 | float64 | int64 | int](v []From) []To {
 	out := make([]To, len(v))
 	for i, x := range v {
 		out[i] = To(x)

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/monge-ml/monge/internal/guard"
+	"github.com/monge-ml/monge/internal/rewire"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -52,11 +53,11 @@ type IOInfo struct {
 
 // String is the input as one writes it: "input float [N,3,32,32]".
 func (i IOInfo) String() string {
-	return fmt.Sprintf("%s %s %s", i.Name, strings.ToLower(i.Type.String()), i.shape())
+	return fmt.Sprintf("%s %s %s", i.Name, strings.ToLower(i.Type.String()), i.Shape())
 }
 
 // shape prints the sizes, with names or ? for free ones.
-func (i IOInfo) shape() string {
+func (i IOInfo) Shape() string {
 	if i.Dims == nil {
 		return "[?...]"
 	}
@@ -102,17 +103,17 @@ func Open(m *onnxio.Model, o Options) (_ *Session, err error) {
 	}
 	s, err := open(m, o)
 	if err != nil {
-		return nil, fmt.Errorf("%s: onnxruntime %s: %w", nameOf(m), lib.Version, err)
+		return nil, fmt.Errorf("%s: onnxruntime %s: %w", m.Title(), lib.Version, err)
 	}
 	return s, nil
 }
 
 func open(m *onnxio.Model, o Options) (*Session, error) {
-	m, err := withoutBFloat16(m)
+	m, err := rewire.WithoutBFloat16(m)
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{name: nameOf(m), threads: o.Threads, cleanup: func() {}}
+	s := &Session{name: m.Title(), threads: o.Threads, cleanup: func() {}}
 	if s.threads <= 0 {
 		s.threads = runtime.NumCPU()
 	}
@@ -144,11 +145,11 @@ func open(m *onnxio.Model, o Options) (*Session, error) {
 		return s, nil
 	}
 	if o.Outputs != nil {
-		if m, err = cut(m, s.fetch); err != nil {
+		if m, err = rewire.Cut(m, s.fetch); err != nil {
 			return nil, err
 		}
 	}
-	widened, fetch, err := withoutHalfOutputs(m, s.fetch)
+	widened, fetch, err := rewire.WithoutHalfOutputs(m, s.fetch)
 	if err != nil {
 		return nil, err
 	}
@@ -231,7 +232,7 @@ func (s *Session) start(m *onnxio.Model, fetch []string, o Options) error {
 			}
 		default:
 			spec.model = encoded
-			if hasExternal(m) {
+			if rewire.HasExternal(m) {
 				spec.externalDir = absolute(m.Dir)
 			}
 		}
@@ -273,6 +274,9 @@ func saveTemp(m *onnxio.Model) (file string, cleanup func(), err error) {
 
 // Inputs lists what has to be fed, in the model's order.
 func (s *Session) Inputs() []IOInfo { return slices.Clone(s.inputs) }
+
+// Name is what errors call the model.
+func (s *Session) Name() string { return s.name }
 
 // Outputs lists what Run returns, in the order of Options.Outputs or of the model.
 func (s *Session) Outputs() []IOInfo { return slices.Clone(s.outputs) }
@@ -333,7 +337,7 @@ func (s *Session) fit(info IOInfo, v *Value) (*Value, error) {
 	if v == nil {
 		return nil, fmt.Errorf("no value given")
 	}
-	if err := check(v); err != nil {
+	if err := CheckValue(v); err != nil {
 		return nil, err
 	}
 	if info.Dims != nil {
@@ -342,10 +346,10 @@ func (s *Session) fit(info IOInfo, v *Value) (*Value, error) {
 			ok = info.Dims[k] < 0 || int(info.Dims[k]) == v.Dims[k]
 		}
 		if !ok {
-			return nil, fmt.Errorf("shape %s given, %s wanted", dimString(v.Dims), info.shape())
+			return nil, fmt.Errorf("shape %s given, %s wanted", DimString(v.Dims), info.Shape())
 		}
 	}
-	return cast(v, info.Type)
+	return Cast(v, info.Type)
 }
 
 // Inputs lists the inputs of a model that have to be fed: those without an initializer of the same name.
@@ -374,18 +378,7 @@ func isTensor(v *onnxpb.ValueInfoProto) bool {
 		return true
 	}
 	t := v.GetType().GetTensorType()
-	return t != nil && kindOf(DType(t.GetElemType())) != kindNone
-}
-
-// nameOf names a model in messages.
-func nameOf(m *onnxio.Model) string {
-	switch {
-	case m.Path != "":
-		return m.Path
-	case m.Proto.GetGraph().GetName() != "":
-		return "model " + m.Proto.GetGraph().GetName()
-	}
-	return "model"
+	return t != nil && KindOf(DType(t.GetElemType())) != KindNone
 }
 
 func inputNames(list []IOInfo) string {
@@ -397,6 +390,6 @@ func inputNames(list []IOInfo) string {
 }
 
 // dimString prints sizes as [1,3,32,32].
-func dimString(dims []int) string {
+func DimString(dims []int) string {
 	return strings.ReplaceAll(fmt.Sprint(dims), " ", ",")
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/engine/enginetest"
+	"github.com/monge-ml/monge/internal/rewire"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
@@ -93,7 +95,7 @@ func TestRunOutputs(t *testing.T) {
 
 func TestTap(t *testing.T) {
 	enginetest.Require(t)
-	m, err := engine.Tap(mlp(), []string{"h", "x", "y", "W"})
+	m, err := rewire.Tap(mlp(), []string{"h", "x", "y", "W"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +107,7 @@ func TestTap(t *testing.T) {
 	if diff := cmp.Diff(mlpInput["x"].F32, out["x"].F32); diff != "" {
 		t.Error(diff)
 	}
-	if _, err := engine.Tap(mlp(), []string{"nowhere"}); err == nil {
+	if _, err := rewire.Tap(mlp(), []string{"nowhere"}); err == nil {
 		t.Error("Tap of a tensor that does not exist: no error")
 	}
 }
@@ -334,4 +336,22 @@ func TestLargeModel(t *testing.T) {
 	if files, err = os.ReadDir(dir); err != nil || len(files) > 0 {
 		t.Errorf("%d files are left (%v)", len(files), err)
 	}
+}
+
+func TestConcurrentRuns(t *testing.T) {
+	enginetest.Require(t)
+	s := open(t, mlp(), engine.Options{Outputs: []string{"y", "h"}})
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			for range 50 {
+				out, err := s.Run(t.Context(), mlpInput)
+				if err != nil || !cmp.Equal(out["y"].F32, mlpY.F32) {
+					t.Errorf("%v %v", out, err)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
 }

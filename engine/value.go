@@ -29,43 +29,63 @@ func Int64(data []int64, dims ...int) *Value {
 // Rows returns the rows of v from (included) to (excluded) along its first axis. They share their elements with v. v must
 // have an axis and numeric elements, as all Values that come out of a session do.
 func Rows(v *Value, from, to int) *Value {
-	row := count(v.Dims[1:])
+	row := Count(v.Dims[1:])
 	out := &Value{Name: v.Name, Type: v.Type, Dims: slices.Clone(v.Dims)}
 	out.Dims[0] = to - from
-	switch kindOf(v.Type) {
-	case kindFloat32:
+	switch KindOf(v.Type) {
+	case KindFloat32:
 		out.F32 = v.F32[from*row : to*row]
-	case kindFloat64:
+	case KindFloat64:
 		out.F64 = v.F64[from*row : to*row]
-	case kindInt:
+	case KindInt:
 		out.I64 = v.I64[from*row : to*row]
 	}
 	return out
 }
 
+// Join puts values one after the other along their first axis; scalars become an axis.
+func Join(pieces []*Value) *Value {
+	if len(pieces) == 1 {
+		return pieces[0]
+	}
+	out := &Value{Name: pieces[0].Name, Type: pieces[0].Type, Dims: []int{0}}
+	if len(pieces[0].Dims) > 0 {
+		out.Dims = append(out.Dims, pieces[0].Dims[1:]...)
+	}
+	for _, p := range pieces {
+		rows := 1
+		if len(p.Dims) > 0 {
+			rows = p.Dims[0]
+		}
+		out.Dims[0] += rows
+		out.F32, out.F64, out.I64 = append(out.F32, p.F32...), append(out.F64, p.F64...), append(out.I64, p.I64...)
+	}
+	return out
+}
+
 // check says whether the slice that belongs to the type of v holds as many elements as its dims say.
-func check(v *Value) error {
+func CheckValue(v *Value) error {
 	if v == nil {
 		return fmt.Errorf("no value")
 	}
 	for _, d := range v.Dims {
 		if d < 0 {
-			return fmt.Errorf("negative size in %s", dimString(v.Dims))
+			return fmt.Errorf("negative size in %s", DimString(v.Dims))
 		}
 	}
 	var have int
-	switch kindOf(v.Type) {
-	case kindFloat32:
+	switch KindOf(v.Type) {
+	case KindFloat32:
 		have = len(v.F32)
-	case kindFloat64:
+	case KindFloat64:
 		have = len(v.F64)
-	case kindInt:
+	case KindInt:
 		have = len(v.I64)
 	default:
 		return fmt.Errorf("element type %v cannot be fed", v.Type)
 	}
 	if have != v.Len() {
-		return fmt.Errorf("%v tensor %s has %d elements, want %d", v.Type, dimString(v.Dims), have, v.Len())
+		return fmt.Errorf("%v tensor %s has %d elements, want %d", v.Type, DimString(v.Dims), have, v.Len())
 	}
 	return nil
 }
@@ -74,31 +94,31 @@ func check(v *Value) error {
 type kind int
 
 const (
-	kindNone kind = iota // strings, complex numbers and the 8-bit floats do not pass through sessions
-	kindFloat32
-	kindFloat64
-	kindInt
+	KindNone kind = iota // strings, complex numbers and the 8-bit floats do not pass through sessions
+	KindFloat32
+	KindFloat64
+	KindInt
 )
 
-func kindOf(t DType) kind {
+func KindOf(t DType) kind {
 	switch t {
 	case onnxpb.TensorProto_FLOAT, onnxpb.TensorProto_FLOAT16, onnxpb.TensorProto_BFLOAT16:
-		return kindFloat32
+		return KindFloat32
 	case onnxpb.TensorProto_DOUBLE:
-		return kindFloat64
+		return KindFloat64
 	case onnxpb.TensorProto_BOOL,
 		onnxpb.TensorProto_INT8, onnxpb.TensorProto_INT16, onnxpb.TensorProto_INT32, onnxpb.TensorProto_INT64,
 		onnxpb.TensorProto_UINT8, onnxpb.TensorProto_UINT16, onnxpb.TensorProto_UINT32, onnxpb.TensorProto_UINT64:
-		return kindInt
+		return KindInt
 	}
-	return kindNone
+	return KindNone
 }
 
 // isFloat says whether values of this type can be scaled and compared as real numbers.
-func isFloat(t DType) bool { k := kindOf(t); return k == kindFloat32 || k == kindFloat64 }
+func IsFloat(t DType) bool { k := KindOf(t); return k == KindFloat32 || k == KindFloat64 }
 
 // count is the number of elements of a tensor with these sizes: 1 for a scalar.
-func count(dims []int) int {
+func Count(dims []int) int {
 	n := 1
 	for _, d := range dims {
 		n *= d

@@ -5,15 +5,15 @@ import (
 	"testing"
 
 	"github.com/monge-ml/monge/align"
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/fuse"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio"
 )
 
 func TestResultsDoNotDependOnTheBatchSize(t *testing.T) {
-	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 50})
-	test := modeltest.Data(t, "mnist_test", engine.DataOptions{Limit: 20})
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 50})
+	test := modeltest.Data(t, "mnist_test", dataset.Options{Limit: 20})
 	for _, name := range []string{"mlp", "mlp_nobias", "cnn", "resnet", "vit"} {
 		t.Run(name, func(t *testing.T) {
 			models := []*onnxio.Model{modeltest.Load(t, name+"_a"), modeltest.Load(t, name+"_b")}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/monge-ml/monge/align"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/fuse"
 	"github.com/monge-ml/monge/onnxio"
@@ -59,7 +60,7 @@ func BenchmarkPerceptrons(b *testing.B) {
 	for i := range x {
 		x[i] = float32(rng.NormFloat64())
 	}
-	data, err := engine.NewData("noise", map[string]*engine.Value{"x": engine.Float32(x, 200, 784)}, nil)
+	data, err := dataset.New("noise", map[string]*engine.Value{"x": engine.Float32(x, 200, 784)}, nil)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import (
 	"math"
 	"slices"
 
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/refit"
 	"github.com/monge-ml/monge/tune"
@@ -29,7 +29,7 @@ const (
 )
 
 // choose measures candidates by the divergence of the result from the parents'
-// mean prediction on held-out inputs and variants of them (engine.Data.Varied:
+// mean prediction on held-out inputs and variants of them (dataset.Data.Varied:
 // what a candidate has kept of a parent that was trained on these very inputs
 // flatters it on them alone), then makes the best of them on all inputs.
 // Candidates are both methods, and without given weights each model whole beside
@@ -84,7 +84,7 @@ func (f *fusion) choose(ctx context.Context, method Method) (*onnxio.Model, *Rep
 type search struct {
 	f     *fusion
 	judge *refit.Judge
-	data  *engine.Data // that candidates are fitted on
+	data  *dataset.Data // that candidates are fitted on
 	tried []Candidate
 }
 

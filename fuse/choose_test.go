@@ -11,7 +11,7 @@ import (
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/fuse"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio"
@@ -19,7 +19,7 @@ import (
 
 func TestBalanceIsMeasuredBothWays(t *testing.T) {
 	models := []*onnxio.Model{modeltest.Load(t, "mlp_a"), modeltest.Load(t, "mlp_b")}
-	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 200})
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 200})
 	for _, method := range []fuse.Method{fuse.Auto, fuse.OT, fuse.Union} {
 		_, r, err := fuse.Models(context.Background(), models, fuse.Options{Method: method, Tune: -1, Align: align.Options{By: align.Activations, Data: d}})
 		if err != nil {
@@ -54,7 +54,7 @@ func TestBalanceIsMeasuredBothWays(t *testing.T) {
 
 func TestFewSamplesFirst(t *testing.T) {
 	models := []*onnxio.Model{modeltest.Load(t, "mlp_a"), modeltest.Load(t, "mlp_b")}
-	d := modeltest.Data(t, "mnist_test", engine.DataOptions{Limit: 650})
+	d := modeltest.Data(t, "mnist_test", dataset.Options{Limit: 650})
 	_, r, err := fuse.Models(context.Background(), models, fuse.Options{Tune: -1, RefitData: d, Align: align.Options{By: align.Activations, Data: d}})
 	if err != nil {
 		t.Fatal(err)
@@ -86,8 +86,8 @@ func TestFewSamplesFirst(t *testing.T) {
 
 func TestMethodsAndWidths(t *testing.T) {
 	a, b, wide := modeltest.Load(t, "mlp_a"), modeltest.Load(t, "mlp_b"), modeltest.Load(t, "mlp_wide")
-	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{})
-	test := modeltest.Data(t, "mnist_test", engine.DataOptions{})
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{})
+	test := modeltest.Data(t, "mnist_test", dataset.Options{})
 	own := hidden(t, a)
 	scaled := func(f float64) []int {
 		var out []int
@@ -170,7 +170,7 @@ func hidden(t *testing.T, m *onnxio.Model) []int {
 
 func TestTuneBringsTheResultNearer(t *testing.T) {
 	models := []*onnxio.Model{modeltest.Load(t, "cnn_a"), modeltest.Load(t, "cnn_b")}
-	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{})
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{})
 	for _, epochs := range []int{-1, 20} {
 		_, r, err := fuse.Models(context.Background(), models, fuse.Options{Keep: 0.5, Weights: []float64{0.5, 0.5}, Tune: epochs, Align: align.Options{By: align.Activations, Data: d}})
 		if err != nil {

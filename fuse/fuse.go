@@ -8,7 +8,8 @@ import (
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
@@ -50,7 +51,7 @@ type Options struct {
 	// Refit says whether the child's operators are refitted to the parents.
 	Refit Refit
 	// RefitData are the inputs for refit and choice; nil means Align.Data.
-	RefitData *engine.Data
+	RefitData *dataset.Data
 	// Tune is the number of epochs that the refitted result is distilled for
 	// (package tune). Zero means as many as tune.Affordable says, negative none.
 	// Where it is distilled, a tenth of the data is kept from the refit, to tell
@@ -63,8 +64,8 @@ type Options struct {
 	// InputShapes gives sizes to free dimensions of inputs, by name.
 	InputShapes map[string][]int
 	// Tasks are given for outputs, by their names in the first model (of "": of all
-	// others). For outputs without one, engine.FindTasks says what they are for.
-	Tasks engine.Tasks
+	// others). For outputs without one, eval.FindTasks says what they are for.
+	Tasks eval.Tasks
 	// DryRun checks that the models fit together and stops: no model is made.
 	DryRun bool
 	// Progress, if set, is told what is being done, and how far it is.
@@ -104,7 +105,7 @@ type Report struct {
 	Candidates []Candidate `json:"candidates,omitempty"`
 	// Outputs say what the outputs are for, so how predictions were compared and
 	// mixed; nil without a refit.
-	Outputs []engine.Output `json:"tasks,omitempty"`
+	Outputs []eval.Output `json:"tasks,omitempty"`
 	// Refit tells about every refitted operator; nil without a refit.
 	Refit *refit.Report `json:"refit,omitempty"`
 	// Tune tells about the distillation; nil without one.
@@ -173,7 +174,7 @@ func Models(ctx context.Context, models []*onnxio.Model, o Options) (_ *onnxio.M
 	}
 	f.votes = shares
 	if f.fits() {
-		if f.outputs, err = engine.FindTasks(ctx, models, o.data(), o.Tasks, engine.StreamOptions{Batch: o.Align.Batch, Threads: o.Align.Threads}); err != nil {
+		if f.outputs, err = eval.FindTasks(ctx, models, o.data(), o.Tasks, dataset.StreamOptions{Batch: o.Align.Batch, Threads: o.Align.Threads}); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -216,7 +217,7 @@ func (r recipe) String() string {
 }
 
 // data are the inputs for refit and choice.
-func (o Options) data() *engine.Data {
+func (o Options) data() *dataset.Data {
 	if o.RefitData != nil {
 		return o.RefitData
 	}
@@ -234,7 +235,7 @@ type fusion struct {
 	// apart are, by model, the atoms of onto whose channels could not be aligned.
 	apart   map[*align.Subject]map[*coupling.Axis]bool
 	plans   []*align.Result         // of transport, by model, once they are made
-	outputs []engine.Output         // what they are for; nil without a refit
+	outputs []eval.Output           // what they are for; nil without a refit
 	votes   []float64               // the models' shares in what the result shall predict
 	widths  map[*coupling.Space]int // of the result, by onto's spaces
 }
@@ -334,7 +335,7 @@ func (f *fusion) otherWidths() bool {
 
 // finish makes the result and distils the models into it.
 func (f *fusion) finish(ctx context.Context, how recipe) (*onnxio.Model, *Report, error) {
-	fit, held, epochs := f.o.data(), (*engine.Data)(nil), 0
+	fit, held, epochs := f.o.data(), (*dataset.Data)(nil), 0
 	if f.fits() {
 		if epochs = f.epochs(); epochs > 0 {
 			fit, held = tune.HoldOut(fit)
@@ -374,7 +375,7 @@ func (f *fusion) epochs() int {
 }
 
 // make fuses by a recipe, and refits on data if asked to.
-func (f *fusion) make(ctx context.Context, how recipe, data *engine.Data) (*onnxio.Model, []refit.Source, *Report, error) {
+func (f *fusion) make(ctx context.Context, how recipe, data *dataset.Data) (*onnxio.Model, []refit.Source, *Report, error) {
 	report := f.report(how.method, how.shares)
 	report.Whole = how.whole
 	var child *onnxio.Model
@@ -542,7 +543,7 @@ func (f *fusion) spaces() []*coupling.Space {
 
 // union lets the models' channels compete for the child's places, beside those
 // of the model that stays whole.
-func (f *fusion) union(ctx context.Context, how recipe, data *engine.Data, report *Report) (*onnxio.Model, []align.Maps, error) {
+func (f *fusion) union(ctx context.Context, how recipe, data *dataset.Data, report *Report) (*onnxio.Model, []align.Maps, error) {
 	shares := how.shares
 	// Onto goes first: its spaces name the others'.
 	order := []int{f.onto}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/engine/enginetest"
 	"github.com/monge-ml/monge/fuse"
@@ -53,7 +54,7 @@ func TestPermuteAndFuseReturnsTheOriginal(t *testing.T) {
 	for _, name := range modeltest.Names(t) {
 		t.Run(name, func(t *testing.T) {
 			m := modeltest.Load(t, name)
-			d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 64})
+			d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 64})
 			folded, _, err := align.FoldBatchNorm(m, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -83,7 +84,7 @@ func TestFusingAModelWithItselfIsTheIdentity(t *testing.T) {
 	for _, name := range modeltest.Names(t) {
 		t.Run(name, func(t *testing.T) {
 			m := modeltest.Load(t, name)
-			d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 64})
+			d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 64})
 			out, report, err := fuse.Models(context.Background(), []*onnxio.Model{m, m, m}, fuse.Options{Weights: []float64{0.2, 0.3, 0.5}})
 			if err != nil {
 				t.Fatal(err)
@@ -105,7 +106,7 @@ func TestFusingAModelWithItselfIsTheIdentity(t *testing.T) {
 // A residual net whose BatchNorms are kept fuses with a permuted copy too.
 func TestKeepBatchNorm(t *testing.T) {
 	m := modeltest.Load(t, "cnn_a")
-	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 64})
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 64})
 	out, report, err := fuse.Models(context.Background(), []*onnxio.Model{permuted(t, m), m}, fuse.Options{KeepBatchNorm: true, Refit: fuse.RefitOff, Align: align.Options{By: align.Activations, Data: d}})
 	if err != nil {
 		t.Fatal(err)
@@ -208,7 +209,7 @@ func TestChannelsThatNoWeightReads(t *testing.T) {
 		}
 		arrays[name] = engine.Float32(v, 100, 6)
 	}
-	d, err := engine.NewData("noise", arrays, nil)
+	d, err := dataset.New("noise", arrays, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

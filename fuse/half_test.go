@@ -4,7 +4,7 @@ import (
 	"context"
 	"testing"
 
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/fuse"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio"
@@ -14,8 +14,8 @@ import (
 // Models in float16 and bfloat16 are fused in their type, and lose no more than
 // float32 ones do.
 func TestHalfPrecision(t *testing.T) {
-	calib := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 200})
-	test := modeltest.Data(t, "mnist_test", engine.DataOptions{Limit: 500})
+	calib := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 200})
+	test := modeltest.Data(t, "mnist_test", dataset.Options{Limit: 500})
 	for name, o := range map[string]fuse.Options{"weights": {}, "data": {RefitData: calib, Tune: 2}} {
 		t.Run(name, func(t *testing.T) {
 			fused := func(typ onnxpb.TensorProto_DataType) int {

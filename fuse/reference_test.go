@@ -9,7 +9,7 @@ import (
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/fuse"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio"
@@ -51,8 +51,8 @@ func TestEqualsTheReference(t *testing.T) {
 	if len(ref.Cases) == 0 {
 		t.Fatal("no cases")
 	}
-	images := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 200, Seed: engine.FileOrder})
-	test := modeltest.Data(t, "mnist_test", engine.DataOptions{})
+	images := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 200, Seed: dataset.FileOrder})
+	test := modeltest.Data(t, "mnist_test", dataset.Options{})
 	for _, c := range ref.Cases {
 		t.Run(c.Source+"→"+c.Target+" by "+c.Align+" "+c.Scaling, func(t *testing.T) {
 			src, dst := modeltest.Load(t, c.Source), modeltest.Load(t, c.Target)

@@ -6,8 +6,10 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/engine/enginetest"
+	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/fuse"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
@@ -49,9 +51,9 @@ func regressors(seed uint64, rank int) [2]*onnxio.Model {
 	return out
 }
 
-func outputOf(t *testing.T, m *onnxio.Model, d *engine.Data) (y []float64) {
+func outputOf(t *testing.T, m *onnxio.Model, d *dataset.Data) (y []float64) {
 	t.Helper()
-	err := engine.Stream(t.Context(), m, d, []string{"y"}, engine.StreamOptions{}, func(_, _ int, v map[string]*engine.Value) error {
+	err := dataset.Stream(t.Context(), m, d, []string{"y"}, dataset.StreamOptions{}, func(_, _ int, v map[string]*engine.Value) error {
 		y = append(y, v["y"].Float64()...)
 		return nil
 	})
@@ -65,13 +67,13 @@ func outputOf(t *testing.T, m *onnxio.Model, d *engine.Data) (y []float64) {
 // multiplied, and it does not matter whether an axis of one stands between.
 func TestRegressors(t *testing.T) {
 	enginetest.Require(t)
-	normal := func(seed uint64) *engine.Data {
+	normal := func(seed uint64) *dataset.Data {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		x := make([]float32, 250*6)
 		for i := range x {
 			x[i] = float32(rng.NormFloat64())
 		}
-		d, err := engine.NewData("x", map[string]*engine.Value{"x": engine.Float32(x, 250, 6)}, nil)
+		d, err := dataset.New("x", map[string]*engine.Value{"x": engine.Float32(x, 250, 6)}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,7 +81,7 @@ func TestRegressors(t *testing.T) {
 	}
 	data, test := normal(1), normal(2)
 	for seed := range uint64(2) {
-		fused := func(rank int, given engine.Tasks) (float64, *fuse.Report) {
+		fused := func(rank int, given eval.Tasks) (float64, *fuse.Report) {
 			parents := regressors(seed, rank)
 			child, report, err := fuse.Models(context.Background(), parents[:], fuse.Options{RefitData: data, Weights: []float64{.5, .5}, Method: fuse.OT, Tune: 3, Tasks: given})
 			if err != nil {
@@ -95,14 +97,14 @@ func TestRegressors(t *testing.T) {
 		}
 		two, report := fused(2, nil)
 		three, _ := fused(3, nil)
-		mixed, as := fused(2, engine.Tasks{"y": engine.Classify})
-		if o := report.Outputs[0]; o.Task != engine.Regress || report.Tune.Confidence != 0 {
+		mixed, as := fused(2, eval.Tasks{"y": eval.Classify})
+		if o := report.Outputs[0]; o.Task != eval.Regress || report.Tune.Confidence != 0 {
 			t.Errorf("seed %d: %+v, multiplied by %g", seed, o, report.Tune.Confidence)
 		}
 		if !(two < 1) || math.Abs(two-three) > .05*two {
 			t.Errorf("seed %d: error %.3f, with an axis of one %.3f of the parents'", seed, two, three)
 		}
-		if as.Outputs[0].Task != engine.Classify || mixed < 2*two {
+		if as.Outputs[0].Task != eval.Classify || mixed < 2*two {
 			t.Errorf("seed %d: mixed as probabilities: error %.3f against %.3f, %+v", seed, mixed, two, as.Outputs[0])
 		}
 	}

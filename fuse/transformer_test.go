@@ -7,7 +7,7 @@ import (
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/compress"
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/fuse"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio"
@@ -16,8 +16,8 @@ import (
 // Transformers trained from different seeds: matched heads must beat heads
 // averaged as they come, and with a refit nearly nothing may be lost.
 func TestTransformersFuse(t *testing.T) {
-	calib := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 250})
-	test := modeltest.Data(t, "mnist_test", engine.DataOptions{})
+	calib := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 250})
+	test := modeltest.Data(t, "mnist_test", dataset.Options{})
 	a, b := modeltest.Load(t, "vit_a"), modeltest.Load(t, "vit_b")
 	correct := func(o fuse.Options) int {
 		t.Helper()
@@ -42,7 +42,7 @@ func TestTransformersFuse(t *testing.T) {
 // A transformer with fewer heads and hidden units takes part like any other;
 // heads stay whole.
 func TestTransformersOfDifferentWidthsFuse(t *testing.T) {
-	calib := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 200})
+	calib := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 200})
 	a, b := modeltest.Load(t, "vit_a"), modeltest.Load(t, "vit_b")
 	ctx := context.Background()
 	narrow, report, err := compress.Model(ctx, b, compress.Options{Keep: 0.5, Align: align.Options{Data: calib}})

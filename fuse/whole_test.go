@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/monge-ml/monge/align"
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio"
 )
@@ -19,7 +19,7 @@ func TestWholeParentIsKeptExactly(t *testing.T) {
 		for _, keep := range []float64{1, 1.5} {
 			t.Run(fmt.Sprint(pair, keep), func(t *testing.T) {
 				models := []*onnxio.Model{modeltest.Load(t, pair[0]), modeltest.Load(t, pair[1])}
-				d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 100})
+				d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 100})
 				f := &fusion{o: Options{Keep: keep, Refit: RefitOff, Align: align.Options{Data: d}}, votes: []float64{1, 0}}
 				if err := f.prepare(models); err != nil {
 					t.Fatal(err)
@@ -53,7 +53,7 @@ func span(v []float64) float64 { return max(slices.Max(v), -slices.Min(v)) }
 // only there.
 func TestWholeParentsAreCandidates(t *testing.T) {
 	a, wide := modeltest.Load(t, "mlp_a"), modeltest.Load(t, "mlp_wide")
-	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 150})
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 150})
 	for _, c := range []struct {
 		onto int
 		keep float64

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/stats"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -30,7 +31,7 @@ func compute(ctx context.Context, m *onnxio.Model, o Options) error {
 	if len(names) == 0 {
 		return nil
 	}
-	cut, err := engine.Extract(m, roots, names) // a model without inputs cannot be run
+	cut, err := stats.Extract(m, roots, names) // a model without inputs cannot be run
 	if err != nil {
 		return err
 	}

@@ -165,3 +165,14 @@ func (m *Model) SetMetadata(key, value string) {
 func (m *Model) errorf(format string, args ...any) error {
 	return m.InFile(fmt.Errorf(format, args...))
 }
+
+// Title is what errors call the model: its path, or the name of its graph.
+func (m *Model) Title() string {
+	switch {
+	case m.Path != "":
+		return m.Path
+	case m.Proto.GetGraph().GetName() != "":
+		return "model " + m.Proto.GetGraph().GetName()
+	}
+	return "model"
+}

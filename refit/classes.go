@@ -3,9 +3,8 @@ package refit
 import (
 	"math"
 
+	"github.com/monge-ml/monge/eval"
 	"gonum.org/v1/gonum/floats"
-
-	"github.com/monge-ml/monge/engine"
 )
 
 // classes reports whether the layer's goal holds the scores of a classifier, side
@@ -18,7 +17,7 @@ func (t *target) classes() bool {
 		return false
 	}
 	for i, out := range r.graph.Outputs() {
-		if i >= len(r.o.Outputs) || r.o.Outputs[i].Task != engine.Classify || r.o.Outputs[i].Axis != last {
+		if i >= len(r.o.Outputs) || r.o.Outputs[i].Task != eval.Classify || r.o.Outputs[i].Axis != last {
 			continue
 		}
 		if out.GetName() == t.goal {

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/stats"
 )
 
 // heldEvery says that one batch in so many is held out when ridge strengths
@@ -23,11 +24,11 @@ func (r *run) holds(batch int) bool {
 const maxMACs = 60e9
 
 // reading says how a layer reads its input.
-func (l *layer) reading(w *weights) (engine.Reading, error) {
-	reading := engine.Reading{Tensor: l.input, Axis: -1}
+func (l *layer) reading(w *weights) (stats.Reading, error) {
+	reading := stats.Reading{Tensor: l.input, Axis: -1}
 	var err error
 	if l.node.GetOpType() == "Conv" {
-		reading.Conv, err = engine.WindowOf(l.node, w.dims)
+		reading.Conv, err = stats.WindowOf(l.node, w.dims)
 	}
 	return reading, err
 }
@@ -38,7 +39,7 @@ func (r *run) few(l *layer, w *weights) (bool, error) {
 	if err != nil || l.groups != 1 {
 		return false, err
 	}
-	n, d, err := engine.CountRows(r.child, reading)
+	n, d, err := stats.CountRows(r.child, reading)
 	return n < d, err
 }
 
@@ -49,7 +50,7 @@ func (r *run) collectRows(ctx context.Context, l *layer, t *target, w *weights) 
 		return nil, nil, err
 	}
 	gather := func(heldOut bool) (*rows, error) {
-		s, err := engine.CollectRows(ctx, r.child, reading, []engine.Target{{Values: t.batch, Axis: l.axis}}, engine.MomentOptions{
+		s, err := stats.CollectRows(ctx, r.child, reading, []stats.Target{{Values: t.batch, Axis: l.axis}}, stats.MomentOptions{
 			Batches: func(i int) bool { return r.holds(i) == heldOut },
 		})
 		if err != nil {
@@ -71,9 +72,9 @@ func (r *run) collect(ctx context.Context, l *layer, t *target, w *weights) (tra
 	if err != nil {
 		return nil, nil, err
 	}
-	targets := []engine.Target{{Values: t.batch, Axis: l.axis}}
+	targets := []stats.Target{{Values: t.batch, Axis: l.axis}}
 	sum := func(heldOut bool) ([]*moments, error) {
-		ms, err := engine.CollectMoments(ctx, r.child, reading, targets, engine.MomentOptions{
+		ms, err := stats.CollectMoments(ctx, r.child, reading, targets, stats.MomentOptions{
 			Threads: r.o.Threads, MaxMACs: maxMACs, Seed: 1,
 			Batches: func(i int) bool { return r.holds(i) == heldOut },
 		})

@@ -31,6 +31,6 @@
 // Only sums enter: Gram matrices, cross moments and means, which onnxruntime
 // computes and which add up over batches; or, where a layer sees fewer rows than
 // it has inputs, the rows themselves, and systems of that size are solved. Both models are evaluated piecewise
-// (engine.Flow), so that a whole run costs a small multiple of one forward pass
+// (stats.Flow), so that a whole run costs a small multiple of one forward pass
 // whatever the depth.
 package refit

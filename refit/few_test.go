@@ -7,7 +7,7 @@ import (
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 	"github.com/monge-ml/monge/refit"
@@ -45,7 +45,7 @@ var fewNets = map[string]string{
 func TestRefitOfFewSamples(t *testing.T) {
 	for name, text := range fewNets {
 		for _, n := range []int{1, 2, 3, 9} {
-			d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: n})
+			d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: n})
 			m, err := onnxtest.Parse(text)
 			if err != nil {
 				t.Fatal(err)

@@ -6,7 +6,9 @@ import (
 	"math"
 	"slices"
 
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/onnxio"
 )
@@ -17,16 +19,16 @@ type JudgeOptions struct {
 	Threads int
 	// Batch is the number of samples run at once; zero means engine's choice.
 	Batch int
-	// Outputs say what the outputs are for. Nil means what engine.FindTasks says of
+	// Outputs say what the outputs are for. Nil means what eval.FindTasks says of
 	// the parents.
-	Outputs []engine.Output
+	Outputs []eval.Output
 }
 
 // A Judge measures how far models are from the mean prediction of some parents
 // on fixed inputs, without labels.
 type Judge struct {
 	o       JudgeOptions
-	data    *engine.Data
+	data    *dataset.Data
 	mean    [][]float64 // by output: rows of probabilities, or raw values
 	columns []int       // by output: number of classes; 0 where it is no classifier's
 	vectors []int       // by output: numbers of a vector; 0 where it is no embedding
@@ -39,10 +41,10 @@ type Judge struct {
 
 // NewJudge runs the parents. The mean of several is Decided where outputs are class
 // scores: logits, or probabilities where every row is one already.
-func NewJudge(ctx context.Context, parents []*onnxio.Model, shares []float64, data *engine.Data, o JudgeOptions) (_ *Judge, err error) {
+func NewJudge(ctx context.Context, parents []*onnxio.Model, shares []float64, data *dataset.Data, o JudgeOptions) (_ *Judge, err error) {
 	defer guard.Recover(&err)
 	if o.Outputs == nil {
-		if o.Outputs, err = engine.FindTasks(ctx, parents, data, nil, engine.StreamOptions{Batch: o.Batch, Threads: o.Threads}); err != nil {
+		if o.Outputs, err = eval.FindTasks(ctx, parents, data, nil, dataset.StreamOptions{Batch: o.Batch, Threads: o.Threads}); err != nil {
 			return nil, err
 		}
 	}
@@ -166,7 +168,7 @@ func Turned[T float32 | float64](x, y []T, k int) float64 {
 		for i := range k {
 			a[i], b[i] = float64(x[at+i]), float64(y[at+i])
 		}
-		total += 1 - engine.Cosine(a, b)
+		total += 1 - eval.Cosine(a, b)
 		n++
 	}
 	return total / float64(max(n, 1))
@@ -208,7 +210,7 @@ func (j *Judge) predict(ctx context.Context, m *onnxio.Model) (out [][]float64, 
 		names = append(names, o.GetName())
 	}
 	out, columns, vectors = make([][]float64, len(names)), make([]int, len(names)), make([]int, len(names))
-	err = engine.Stream(ctx, m, j.data, names, engine.StreamOptions{Batch: j.o.Batch, Threads: j.o.Threads}, func(_, _ int, values map[string]*engine.Value) error {
+	err = dataset.Stream(ctx, m, j.data, names, dataset.StreamOptions{Batch: j.o.Batch, Threads: j.o.Threads}, func(_, _ int, values map[string]*engine.Value) error {
 		for k, name := range names {
 			v := values[name]
 			x := v.Float64()

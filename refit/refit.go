@@ -10,8 +10,10 @@ import (
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/guard"
+	"github.com/monge-ml/monge/internal/stats"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -66,7 +68,7 @@ func (s *Source) tensor(child string) string {
 // everything else is useful.
 type Options struct {
 	// Data are the calibration inputs.
-	Data *engine.Data
+	Data *dataset.Data
 	// Threads limits onnxruntime's threads; zero means all cores.
 	Threads int
 	// Batch is the number of samples run at once; zero lets the refit choose.
@@ -76,9 +78,9 @@ type Options struct {
 	// deviations repaired instead. Zero means 6,000. Layers that see fewer rows
 	// (samples × positions) than they have inputs are fitted whatever their width.
 	MaxInputs int
-	// Outputs say what the outputs are for. Nil means what engine.FindTasks says of
+	// Outputs say what the outputs are for. Nil means what eval.FindTasks says of
 	// the sources.
-	Outputs []engine.Output
+	Outputs []eval.Output
 	// Progress, if set, is told how many layers of how many are done.
 	Progress func(done, total int)
 }
@@ -133,7 +135,7 @@ func Refit(ctx context.Context, child *onnxio.Model, sources []Source, o Options
 	}
 	if o.Outputs == nil && len(sources) > 1 {
 		var err error
-		if o.Outputs, err = engine.FindTasks(ctx, Models(sources), o.Data, nil, engine.StreamOptions{Batch: o.Batch, Threads: o.Threads}); err != nil {
+		if o.Outputs, err = eval.FindTasks(ctx, Models(sources), o.Data, nil, dataset.StreamOptions{Batch: o.Batch, Threads: o.Threads}); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -173,8 +175,8 @@ type run struct {
 	layers  []*layer
 	sources []Source
 	touched map[*onnxpb.NodeProto]bool
-	child   *engine.Flow
-	parents []*engine.Flow
+	child   *stats.Flow
+	parents []*stats.Flow
 	solving time.Duration // so far
 }
 
@@ -194,12 +196,12 @@ func (r *run) open() (err error) {
 			r.touched[n] = true
 		}
 	}
-	fo := engine.FlowOptions{Batch: r.batch(), Threads: r.o.Threads}
-	if r.child, err = engine.NewFlow(r.model, r.o.Data, fo); err != nil {
+	fo := stats.FlowOptions{Batch: r.batch(), Threads: r.o.Threads}
+	if r.child, err = stats.NewFlow(r.model, r.o.Data, fo); err != nil {
 		return err
 	}
 	for _, s := range r.sources {
-		f, err := engine.NewFlow(s.Subject.Model, r.o.Data, fo)
+		f, err := stats.NewFlow(s.Subject.Model, r.o.Data, fo)
 		if err != nil {
 			r.close()
 			return err

@@ -6,7 +6,7 @@ import (
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/refit"
@@ -42,8 +42,8 @@ func narrow(t *testing.T, name string, keep float64) (*onnxio.Model, refit.Sourc
 }
 
 func TestRefitBringsAccuracyBack(t *testing.T) {
-	calib := modeltest.Data(t, "mnist_calib", engine.DataOptions{})
-	test := modeltest.Data(t, "mnist_test", engine.DataOptions{})
+	calib := modeltest.Data(t, "mnist_calib", dataset.Options{})
+	test := modeltest.Data(t, "mnist_test", dataset.Options{})
 	for _, name := range modeltest.Names(t) {
 		t.Run(name, func(t *testing.T) {
 			child, src := narrow(t, name, 0.5)
@@ -70,7 +70,7 @@ func TestRefitBringsAccuracyBack(t *testing.T) {
 
 // Where nothing was lost nothing may be changed for the worse.
 func TestRefitOfAnExactChildStaysExact(t *testing.T) {
-	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 200})
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 200})
 	for _, name := range []string{"mlp_a", "cnn_a", "resnet_a"} {
 		t.Run(name, func(t *testing.T) {
 			child, src := narrow(t, name, 1)
@@ -86,7 +86,7 @@ func TestRefitOfAnExactChildStaysExact(t *testing.T) {
 }
 
 func TestRefitIsDeterministicAndLeavesItsInputsAlone(t *testing.T) {
-	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 100})
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 100})
 	child, src := narrow(t, "resnet_optiona", 0.5)
 	before := [][]byte{encode(t, child), encode(t, src.Subject.Model)}
 	var first []byte
@@ -109,7 +109,7 @@ func TestRefitIsDeterministicAndLeavesItsInputsAlone(t *testing.T) {
 }
 
 func TestWideLayersAreRepairedInstead(t *testing.T) {
-	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 200})
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 200})
 	child, src := narrow(t, "cnn_a", 0.5)
 	_, report, err := refit.Refit(context.Background(), child, []refit.Source{src}, refit.Options{Data: d, MaxInputs: 50})
 	if err != nil {
@@ -130,7 +130,7 @@ func TestWideLayersAreRepairedInstead(t *testing.T) {
 }
 
 func TestJudge(t *testing.T) {
-	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 100})
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 100})
 	a, b := modeltest.Load(t, "mlp_a"), modeltest.Load(t, "mlp_b")
 	ctx := context.Background()
 	alone, err := refit.NewJudge(ctx, []*onnxio.Model{a}, []float64{1}, d, refit.JudgeOptions{})

@@ -6,7 +6,7 @@ import (
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 	"github.com/monge-ml/monge/refit"
@@ -52,7 +52,7 @@ var postNorm = map[string]string{
 // A residual stream with fewer channels has other statistics; the scales and
 // shifts of normalisations are fitted to that.
 func TestNormalisationsAreRefitted(t *testing.T) {
-	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 200})
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 200})
 	for name, text := range postNorm {
 		t.Run(name, func(t *testing.T) {
 			m, err := onnxtest.Parse(text)

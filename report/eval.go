@@ -6,7 +6,7 @@ import (
 	"math"
 	"strconv"
 
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/screen"
 )
 
@@ -18,7 +18,7 @@ type Evaluation struct {
 	Models   []Judged `json:"models"`
 	Warnings []string `json:"warnings"` // what a person has to know about the run; never nil
 	// Tasks say what the outputs are for; nil without data.
-	Tasks []engine.Output `json:"tasks,omitempty"`
+	Tasks []eval.Output `json:"tasks,omitempty"`
 	Cost
 }
 
@@ -35,8 +35,8 @@ type Judged struct {
 
 	Quality
 
-	Outputs  []engine.OutputEval `json:"outputs,omitempty"`
-	Recorded []engine.OutputEval `json:"recorded,omitempty"` // against the outputs in a test_data_set
+	Outputs  []eval.OutputResult `json:"outputs,omitempty"`
+	Recorded []eval.OutputResult `json:"recorded,omitempty"` // against the outputs in a test_data_set
 
 	LatencyRuns  int `json:"latency_runs,omitempty"`
 	LatencyBatch int `json:"latency_batch,omitempty"`
@@ -56,7 +56,7 @@ type Quality struct {
 }
 
 // Judge takes over what the engine measured.
-func Judge(e engine.Eval) Judged {
+func Judge(e eval.Result) Judged {
 	j := Judged{
 		Model: e.Model, Params: e.Params, Bytes: e.Bytes, Outputs: e.Outputs, Recorded: e.Recorded,
 		Quality: Quality{Top1: e.Top1, Top5: e.Top5, Agreement: e.Agreement, Cosine: e.Cosine, MaxDiff: e.MaxDiff},
@@ -110,7 +110,7 @@ func six(x float64) string   { return strconv.FormatFloat(x, 'f', 6, 64) }
 func three(x float64) string { return strconv.FormatFloat(x, 'g', 3, 64) }
 
 // worst is the largest difference from recorded outputs.
-func worst(list []engine.OutputEval) string {
+func worst(list []eval.OutputResult) string {
 	if len(list) == 0 {
 		return ""
 	}

@@ -2,10 +2,9 @@ package report
 
 import (
 	"fmt"
+	"github.com/monge-ml/monge/eval"
 	"slices"
 	"strings"
-
-	"github.com/monge-ml/monge/engine"
 )
 
 // mostTasks is the number of outputs up to which each is said to be for something.
@@ -13,10 +12,10 @@ const mostTasks = 3
 
 // tasks says in a line what outputs were taken for, and why; "" where nothing was
 // compared.
-func tasks(outputs []engine.Output) string {
+func tasks(outputs []eval.Output) string {
 	var parts []string
 	if len(outputs) > mostTasks {
-		for _, t := range []engine.Task{engine.Classify, engine.Regress, engine.Embed} {
+		for _, t := range []eval.Task{eval.Classify, eval.Regress, eval.Embed} {
 			if n := withTask(outputs, t); n > 0 {
 				parts = append(parts, fmt.Sprintf("%d to %s", n, t))
 			}
@@ -36,7 +35,7 @@ func tasks(outputs []engine.Output) string {
 	return fmt.Sprintf("%s: %s\n", noun, strings.Join(parts, ", "))
 }
 
-func withTask(outputs []engine.Output, t engine.Task) (n int) {
+func withTask(outputs []eval.Output, t eval.Task) (n int) {
 	for _, o := range outputs {
 		if o.Task == t {
 			n++
@@ -46,13 +45,13 @@ func withTask(outputs []engine.Output, t engine.Task) (n int) {
 }
 
 // divergence says what candidates of a fusion are compared by.
-func divergence(outputs []engine.Output) string {
+func divergence(outputs []eval.Output) string {
 	var parts []string
 	for _, x := range []struct {
-		task engine.Task
+		task eval.Task
 		text string
-	}{{engine.Classify, "in nats"}, {engine.Embed, "one minus the cosine"}, {engine.Regress, "squared, relative to the variance"}} {
-		if slices.ContainsFunc(outputs, func(o engine.Output) bool { return o.Task == x.task }) {
+	}{{eval.Classify, "in nats"}, {eval.Embed, "one minus the cosine"}, {eval.Regress, "squared, relative to the variance"}} {
+		if slices.ContainsFunc(outputs, func(o eval.Output) bool { return o.Task == x.task }) {
 			parts = append(parts, x.text)
 		}
 	}

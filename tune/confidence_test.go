@@ -6,7 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/refit"
 )
@@ -37,7 +37,7 @@ func TestConfidence(t *testing.T) {
 // The parameters that make the logits scale them, and nothing else.
 func TestMakers(t *testing.T) {
 	ctx := context.Background()
-	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 16})
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 16})
 	found := 0
 	for _, name := range []string{"mlp_a", "cnn_a", "vgg", "resnet_optiona", "vit_a"} {
 		child, src := narrow(t, name, 0.5, d)
@@ -93,7 +93,7 @@ func TestMakers(t *testing.T) {
 // A child of two sources is in the end as sure as they are in the mean.
 func TestCalibrated(t *testing.T) {
 	ctx := context.Background()
-	fit, held := HoldOut(modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 320}))
+	fit, held := HoldOut(modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 320}))
 	child, a := narrow(t, "mlp_a", 0.5, fit)
 	_, b := narrow(t, "mlp_b", 0.5, fit)
 	a.Share, b.Share = 0.5, 0.5

@@ -6,7 +6,7 @@
 //
 // The sum of the Kullback-Leibler divergence from the sources' mean
 // probabilities (of several sources, refit.Decided; for outputs that are no
-// classifier's, as engine.FindTasks says, the squared error relative to the
+// classifier's, as eval.FindTasks says, the squared error relative to the
 // variance) and, for logits and
 // every activation that a linear operator reads, the squared error, relative to
 // the variance, against Σ share·In·Y of the sources' activations Y (of logits,
@@ -28,7 +28,7 @@
 // and biases of Conv, Gemm and MatMul and constants that are added: matrices by
 // muon where that costs little, the rest by adam, with a warm-up and a rate that
 // falls as a cosine. What is trained on are variants of the inputs
-// (engine.Data.Varied): images are shifted and mirrored at random, and half of the
+// (dataset.Data.Varied): images are shifted and mirrored at random, and half of the
 // inputs laid over others.
 //
 // The result is judged on inputs held out and on variants of these. A fused

@@ -9,7 +9,9 @@ import (
 	"slices"
 
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
@@ -20,13 +22,13 @@ import (
 // of everything else is useful.
 type Options struct {
 	// Data are the calibration inputs.
-	Data *engine.Data
+	Data *dataset.Data
 	// HeldOut are inputs that tell whether the result is better than the child;
 	// neither the child's weights nor the result's must have been fitted on them
 	// (see HoldOut). Nil means that both are compared on variants of the data
-	// (engine.Data.Varied), which neither has seen; on the data themselves a refit
+	// (dataset.Data.Varied), which neither has seen; on the data themselves a refit
 	// makes no error at all where they are few.
-	HeldOut *engine.Data
+	HeldOut *dataset.Data
 	// Epochs is how often every input is seen; zero means 10.
 	Epochs int
 	// Rate is the largest step, relative to the root mean square of a weight; zero
@@ -44,9 +46,9 @@ type Options struct {
 	Threads int
 	// Seed chooses the order of the samples and what is done to them.
 	Seed int64
-	// Outputs say what the outputs are for. Nil means what engine.FindTasks says of
+	// Outputs say what the outputs are for. Nil means what eval.FindTasks says of
 	// the sources.
-	Outputs []engine.Output
+	Outputs []eval.Output
 	// Progress, if set, is told how many steps of how many are done.
 	Progress func(done, total int)
 }
@@ -83,7 +85,7 @@ func batchOf(samples int) int { return max(1, min(samples, max(16, min(64, sampl
 
 // HoldOut takes inputs aside to judge a distillation on, a tenth and no more than
 // 200; none of fewer than 200, of which a tenth would say little.
-func HoldOut(data *engine.Data) (fit, held *engine.Data) {
+func HoldOut(data *dataset.Data) (fit, held *dataset.Data) {
 	n := data.Len()
 	if n < leastHeldOut {
 		return data, nil
@@ -208,7 +210,7 @@ func Distill(ctx context.Context, child *onnxio.Model, sources []refit.Source, o
 
 // Judged are the inputs that results are judged on: what is held out, and variants
 // of it.
-func Judged(held *engine.Data) *engine.Data { return held.Varied(judgedVariants, judgeSeed) }
+func Judged(held *dataset.Data) *dataset.Data { return held.Varied(judgedVariants, judgeSeed) }
 
 // judge is what the loss says about the outputs, in the mean over judged inputs.
 func (r *run) judge(ctx context.Context) (float64, error) {
@@ -228,7 +230,7 @@ func (r *run) judge(ctx context.Context) (float64, error) {
 // has kept of that flatters it. Nothing held out: over variants of the data, the
 // same ones every time, which none has seen.
 func (r *run) judged(do func(in map[string]*engine.Value) error) error {
-	var data *engine.Data
+	var data *dataset.Data
 	first := 0
 	if r.o.HeldOut != nil && r.o.HeldOut.Len() > 0 {
 		data = Judged(r.o.HeldOut)
@@ -340,7 +342,7 @@ func (r *run) open(ctx context.Context, child *onnxio.Model) error {
 		return err
 	}
 	if r.o.Outputs == nil {
-		if r.o.Outputs, err = engine.FindTasks(ctx, refit.Models(r.sources), r.o.Data, nil, engine.StreamOptions{Threads: r.o.Threads}); err != nil {
+		if r.o.Outputs, err = eval.FindTasks(ctx, refit.Models(r.sources), r.o.Data, nil, dataset.StreamOptions{Threads: r.o.Threads}); err != nil {
 			return err
 		}
 	}
@@ -727,7 +729,7 @@ func (r *run) starts(from, to int) []int {
 
 // read reads the units that start at some of so many samples and lays them behind
 // each other.
-func (r *run) read(feed *engine.Feed, samples int, starts []int) (map[string]*engine.Value, error) {
+func (r *run) read(feed *dataset.Feed, samples int, starts []int) (map[string]*engine.Value, error) {
 	out := map[string]*engine.Value{}
 	for _, from := range starts {
 		in, err := feed.Batch(from, min(r.unit, samples-from), r.unit)

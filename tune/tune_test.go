@@ -8,7 +8,9 @@ import (
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
@@ -16,7 +18,7 @@ import (
 )
 
 // narrow keeps half of the channels of every space, chosen by what they explain.
-func narrow(t *testing.T, name string, keep float64, d *engine.Data) (*onnxio.Model, refit.Source) {
+func narrow(t *testing.T, name string, keep float64, d *dataset.Data) (*onnxio.Model, refit.Source) {
 	t.Helper()
 	m, _, err := align.FoldBatchNorm(modeltest.Load(t, name), nil)
 	if err != nil {
@@ -45,7 +47,7 @@ func narrow(t *testing.T, name string, keep float64, d *engine.Data) (*onnxio.Mo
 
 // On samples that were not trained on, the child comes nearer to its source.
 func TestDistillationHelps(t *testing.T) {
-	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 200})
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 200})
 	for _, name := range []string{"mlp_a", "cnn_a", "vgg", "resnet_optiona", "vit_a"} {
 		t.Run(name, func(t *testing.T) {
 			fit, held := HoldOut(d)
@@ -57,7 +59,7 @@ func TestDistillationHelps(t *testing.T) {
 			if r.Kept || r.After >= 0.9*r.Before || r.HeldOut != 20 || r.Samples != 180 {
 				t.Errorf("%+v", *r)
 			}
-			judge, err := refit.NewJudge(context.Background(), []*onnxio.Model{src.Subject.Model}, []float64{1}, modeltest.Data(t, "mnist_test", engine.DataOptions{}), refit.JudgeOptions{})
+			judge, err := refit.NewJudge(context.Background(), []*onnxio.Model{src.Subject.Model}, []float64{1}, modeltest.Data(t, "mnist_test", dataset.Options{}), refit.JudgeOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -78,7 +80,7 @@ func TestDistillationHelps(t *testing.T) {
 
 // A child that lost nothing cannot become better, and stays bit for bit.
 func TestAnExactChildStays(t *testing.T) {
-	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 60})
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 60})
 	child, src := narrow(t, "cnn_a", 1, d)
 	out, r, err := Distill(context.Background(), child, []refit.Source{src}, Options{Data: d, Epochs: 1})
 	if err != nil {
@@ -90,7 +92,7 @@ func TestAnExactChildStays(t *testing.T) {
 }
 
 func TestDistillIsDeterministicAndLeavesItsInputsAlone(t *testing.T) {
-	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 60})
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 60})
 	child, src := narrow(t, "resnet_optiona", 0.5, d)
 	before := [][]byte{encode(t, child), encode(t, src.Subject.Model)}
 	var first []byte
@@ -147,7 +149,7 @@ func TestFixedBatch(t *testing.T) {
 		}
 		return child, s
 	}
-	d, err := engine.NewData("noise", map[string]*engine.Value{"x": noise(rand.New(rand.NewPCG(8, 9)), []int{64, 6})}, nil)
+	d, err := dataset.New("noise", map[string]*engine.Value{"x": noise(rand.New(rand.NewPCG(8, 9)), []int{64, 6})}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +205,7 @@ func TestAffordable(t *testing.T) {
 // However few the inputs and however many the steps, what was fitted on them
 // predicts other inputs better afterwards.
 func TestFewInputs(t *testing.T) {
-	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 16})
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 16})
 	child, src := narrow(t, "mlp_a", 0.3, d)
 	sources := []refit.Source{src}
 	child, _, err := refit.Refit(context.Background(), child, sources, refit.Options{Data: d})
@@ -217,7 +219,7 @@ func TestFewInputs(t *testing.T) {
 	if r.Kept || r.HeldOut != 0 || r.Samples != 16 {
 		t.Errorf("%+v", *r)
 	}
-	judge, err := refit.NewJudge(context.Background(), []*onnxio.Model{src.Subject.Model}, []float64{1}, modeltest.Data(t, "mnist_test", engine.DataOptions{}), refit.JudgeOptions{})
+	judge, err := refit.NewJudge(context.Background(), []*onnxio.Model{src.Subject.Model}, []float64{1}, modeltest.Data(t, "mnist_test", dataset.Options{}), refit.JudgeOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +236,7 @@ func TestFewInputs(t *testing.T) {
 
 // Logits in the thousands are learnt like those of other models.
 func TestLogitsFarApart(t *testing.T) {
-	d := modeltest.Data(t, "mnist_calib", engine.DataOptions{Limit: 100})
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 100})
 	child, src := narrow(t, "mlp_a", 0.5, d)
 	for _, m := range []*onnxio.Model{child, src.Subject.Model} {
 		g, err := m.Graph()
@@ -263,7 +265,7 @@ func TestLogitsFarApart(t *testing.T) {
 	if r.Kept || r.Before > 20 {
 		t.Errorf("%+v", *r)
 	}
-	evals, err := engine.Evaluate(context.Background(), []*onnxio.Model{src.Subject.Model, child, out}, modeltest.Data(t, "mnist_test", engine.DataOptions{}), engine.EvalOptions{Runs: -1})
+	evals, err := eval.Models(context.Background(), []*onnxio.Model{src.Subject.Model, child, out}, modeltest.Data(t, "mnist_test", dataset.Options{}), eval.Options{Runs: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

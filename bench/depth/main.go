@@ -25,6 +25,7 @@ import (
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/compress"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/onnxio"
 )
@@ -57,7 +58,7 @@ func measure(w *tabwriter.Writer, path string, images int, keep float64, threads
 	}
 	var report *compress.Report
 	var passes, runs [2]seconds
-	for i, d := range []*engine.Data{data, data.Sample(images/2, 1)} {
+	for i, d := range []*dataset.Data{data, data.Sample(images/2, 1)} {
 		if passes[i], err = best(3, func() error { return forward(ctx, m, d, threads) }); err != nil {
 			return err
 		}
@@ -82,17 +83,17 @@ func measure(w *tabwriter.Writer, path string, images int, keep float64, threads
 }
 
 // forward runs the model over the data.
-func forward(ctx context.Context, m *onnxio.Model, data *engine.Data, threads int) error {
+func forward(ctx context.Context, m *onnxio.Model, data *dataset.Data, threads int) error {
 	s, err := engine.Open(m, engine.Options{Threads: threads})
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	return s.Stream(ctx, data, engine.StreamOptions{}, func(int, int, map[string]*engine.Value) error { return nil })
+	return dataset.StreamSession(ctx, s, data, dataset.StreamOptions{}, func(int, int, map[string]*engine.Value) error { return nil })
 }
 
 // noise makes normally distributed images of the model's input size.
-func noise(m *onnxio.Model, n int) (*engine.Data, error) {
+func noise(m *onnxio.Model, n int) (*dataset.Data, error) {
 	inputs, err := engine.Inputs(m)
 	if err != nil {
 		return nil, err
@@ -109,7 +110,7 @@ func noise(m *onnxio.Model, n int) (*engine.Data, error) {
 	for i := range v {
 		v[i] = float32(rng.NormFloat64())
 	}
-	return engine.NewData("noise", map[string]*engine.Value{in.Name: engine.Float32(v, dims...)}, nil)
+	return dataset.New("noise", map[string]*engine.Value{in.Name: engine.Float32(v, dims...)}, nil)
 }
 
 // seconds of a run by two clocks.

@@ -24,6 +24,7 @@ import (
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/fuse"
 	"github.com/monge-ml/monge/internal/qdq"
@@ -100,7 +101,7 @@ type trial struct {
 
 	model  *onnxio.Model
 	form   *qdq.Form // how the model is written, if it is quantised
-	inputs *engine.Data
+	inputs *dataset.Data
 	// few are inputs by number of samples, want the model's outputs for them;
 	// of a model with a fixed batch only one number is there.
 	few, want map[int]map[string]*engine.Value
@@ -203,7 +204,7 @@ func (t *trial) open() (err error) {
 	if t.model, err = onnxio.Load(t.path); err != nil {
 		return err
 	}
-	if t.inputs, err = engine.OpenData(t.data, engine.Preprocess{}, engine.DataOptions{}); err != nil {
+	if t.inputs, err = dataset.Open(t.data, dataset.Preprocess{}, dataset.Options{}); err != nil {
 		return err
 	}
 	s, err := engine.Open(t.model, engine.Options{})

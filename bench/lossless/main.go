@@ -16,7 +16,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/lossless"
 	"github.com/monge-ml/monge/onnxio"
 )
@@ -66,7 +66,7 @@ func one(w *tabwriter.Writer, path string, shapes map[string][]int, threads int,
 	ms := [2]float64{math.Inf(1), math.Inf(1)}
 	for range 3 {
 		for i, m := range []*onnxio.Model{m, out} {
-			t, err := engine.Latency(ctx, m, engine.LatencyOptions{Threads: threads, Shapes: shapes})
+			t, err := eval.Latency(ctx, m, eval.LatencyOptions{Threads: threads, Shapes: shapes})
 			if err != nil {
 				return err
 			}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/report"
 )
@@ -113,16 +113,16 @@ func (f *alignFlags) check(cmd *cobra.Command) error {
 // A basis is what channels are compared by and layers refitted on.
 type basis struct {
 	align align.Options
-	fit   *engine.Data // nil without a refit
+	fit   *dataset.Data // nil without a refit
 	// held are samples that are neither, nil if there are none; synthetic says
 	// that the others are made up.
-	held      *engine.Data
+	held      *dataset.Data
 	synthetic bool
 }
 
 // given returns the samples of the user's own that are worked with; nil if there
 // are none.
-func (b basis) given() *engine.Data {
+func (b basis) given() *dataset.Data {
 	switch {
 	case b.synthetic:
 		return nil
@@ -136,7 +136,7 @@ func (b basis) given() *engine.Data {
 // may be nil, takes samples aside. Without data, or where none can be made up
 // since there is no onnxruntime, channels are compared by weights, and the user is
 // told so.
-func (f *alignFlags) options(a *app, dryRun bool, m *onnxio.Model, shapes map[string][]int, hold func(d *engine.Data) (fit, held *engine.Data)) (b basis, err error) {
+func (f *alignFlags) options(a *app, dryRun bool, m *onnxio.Model, shapes map[string][]int, hold func(d *dataset.Data) (fit, held *dataset.Data)) (b basis, err error) {
 	b.align = align.Options{
 		By: align.Basis(f.by.value), Cost: align.Metric(f.cost.value), Mass: align.Mass(f.mass.value),
 		Scaling: align.Scaling(f.scaling.value), Solver: align.Solver(f.solver.value), Epsilon: f.epsilon,
@@ -178,7 +178,7 @@ func (f *alignFlags) options(a *app, dryRun bool, m *onnxio.Model, shapes map[st
 	// then.
 	seed := f.data.seed
 	if most := max(f.samples, f.refitSamples); min(f.samples, f.refitSamples) > 0 && most < data.Len() {
-		data, seed = data.Sample(most, seed), engine.FileOrder
+		data, seed = data.Sample(most, seed), dataset.FileOrder
 	}
 	if data, err = f.data.sound(a, data); err != nil {
 		return b, err
@@ -197,7 +197,7 @@ func (f *alignFlags) options(a *app, dryRun bool, m *onnxio.Model, shapes map[st
 func (f *alignFlags) madeUp(a *app, b basis, m *onnxio.Model, shapes map[string][]int) (basis, error) {
 	_, err := a.runtime()
 	if err == nil {
-		b.fit, err = engine.Synthetic(m, engine.SyntheticOptions{
+		b.fit, err = dataset.Synthetic(m, dataset.SyntheticOptions{
 			Samples: f.madeUpSamples(m, shapes), Seed: max(f.data.seed, 0), Shapes: shapes, Preprocess: f.data.preprocess(nil),
 		})
 	}
@@ -209,7 +209,7 @@ func (f *alignFlags) madeUp(a *app, b basis, m *onnxio.Model, shapes map[string]
 		return b, nil
 	}
 	b.synthetic = true
-	b.align.By, b.align.Data = align.Activations, b.fit.Sample(f.samples, engine.FileOrder)
+	b.align.By, b.align.Data = align.Activations, b.fit.Sample(f.samples, dataset.FileOrder)
 	a.note("without --data: layers are refitted on %d made-up inputs (noise); a few hundred real ones make a better model, --data none does without", b.fit.Len())
 	return b, nil
 }

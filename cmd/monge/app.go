@@ -12,6 +12,7 @@ import (
 
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/internal/guard"
+	"github.com/monge-ml/monge/internal/memory"
 	"github.com/monge-ml/monge/internal/progress"
 	"github.com/monge-ml/monge/internal/screen"
 	"github.com/monge-ml/monge/report"
@@ -170,7 +171,7 @@ func (a *app) done(r printer) error {
 // cost is what the program has used so far.
 func (a *app) cost() report.Cost {
 	c := report.Cost{Seconds: time.Since(a.start).Seconds()}
-	if peak, err := engine.PeakMemory(); err == nil {
+	if peak, err := memory.Peak(); err == nil {
 		c.PeakMemory = peak
 	}
 	return c

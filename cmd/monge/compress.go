@@ -13,7 +13,8 @@ import (
 
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/compress"
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/report"
 )
@@ -170,8 +171,8 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	if err := f.align.data.examine(ctx, a, models[0], b.given(), true); err != nil {
 		return err
 	}
-	for _, d := range []*engine.Data{b.fit, b.held, eval} { // costs are counted at the sizes that samples have
-		shapes = engine.Shapes(models[0], d, shapes)
+	for _, d := range []*dataset.Data{b.fit, b.held, eval} { // costs are counted at the sizes that samples have
+		shapes = dataset.Shapes(models[0], d, shapes)
 	}
 	before, err := measure(models[0], shapes)
 	if err != nil {
@@ -257,7 +258,7 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 
 // openEval opens the data set that the result is judged on, if one is given and
 // onnxruntime is there.
-func (f *compressFlags) openEval(a *app) (*engine.Data, error) {
+func (f *compressFlags) openEval(a *app) (*dataset.Data, error) {
 	if f.evalData == "" || f.evalData == "none" {
 		return nil, nil
 	}
@@ -305,7 +306,7 @@ const mostHeld = 1000
 // enough for that, and for --max-drop; a tenth, at most 200, where all the rest
 // is needed, since accuracy is worth more than its third digit; none of less than
 // 100.
-func (f *compressFlags) holdOut(d *engine.Data) (fit, held *engine.Data) {
+func (f *compressFlags) holdOut(d *dataset.Data) (fit, held *dataset.Data) {
 	n, every := d.Len(), 5
 	want := max(f.align.refitSamples, f.align.samples)
 	if f.align.refitSamples == 0 || f.align.samples == 0 {
@@ -318,15 +319,15 @@ func (f *compressFlags) holdOut(d *engine.Data) (fit, held *engine.Data) {
 		every = max(10, (n+199)/200)
 	}
 	fit, held = d.Split(every)
-	return fit, held.Sample(mostHeld, engine.FileOrder)
+	return fit, held.Sample(mostHeld, dataset.FileOrder)
 }
 
 // A judgedOn is a data set with what is to be said about it.
 type judgedOn struct {
-	data    *engine.Data
+	data    *dataset.Data
 	path    string
 	heldOut bool
-	tasks   engine.Tasks // as given
+	tasks   eval.Tasks // as given
 }
 
 // judge compares the result with the original. The file is written by then: what
@@ -342,15 +343,15 @@ func (f *compressFlags) judge(ctx context.Context, a *app, before, after *onnxio
 	if on.data != nil {
 		outputs, err := done.Outputs, error(nil)
 		if outputs == nil {
-			outputs, err = engine.FindTasks(ctx, models[:1], on.data, on.tasks, engine.StreamOptions{Batch: f.align.data.batch, Threads: a.threads})
+			outputs, err = eval.FindTasks(ctx, models[:1], on.data, on.tasks, dataset.StreamOptions{Batch: f.align.data.batch, Threads: a.threads})
 		}
 		if err != nil {
 			a.warn("the result was not judged: %s", oneLine(err))
 			return nil
 		}
 		done.Outputs = outputs
-		evals, err := engine.Evaluate(ctx, models, on.data, engine.EvalOptions{Runs: -1, Outputs: outputs,
-			StreamOptions: engine.StreamOptions{Batch: f.align.data.batch, Threads: a.threads, Progress: stage(progress, "judging the result")}})
+		evals, err := eval.Models(ctx, models, on.data, eval.Options{Runs: -1, Outputs: outputs,
+			StreamOptions: dataset.StreamOptions{Batch: f.align.data.batch, Threads: a.threads, Progress: stage(progress, "judging the result")}})
 		if err != nil {
 			a.warn("the result was not judged: %s", oneLine(err))
 			return nil
@@ -362,7 +363,7 @@ func (f *compressFlags) judge(ctx context.Context, a *app, before, after *onnxio
 		return c
 	}
 	for i, q := range []*report.Quality{&c.Before, &c.After} {
-		t, err := engine.Latency(ctx, models[i], engine.LatencyOptions{Threads: a.threads, Data: on.data, Shapes: shapes})
+		t, err := eval.Latency(ctx, models[i], eval.LatencyOptions{Threads: a.threads, Data: on.data, Shapes: shapes})
 		if err != nil {
 			c.Before.LatencyMS = nil
 			a.note("latency was not measured: %s", oneLine(err))

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -56,7 +56,7 @@ func (d *dataFlags) add(cmd *cobra.Command, shapes *shapeFlags, use string) {
 
 // presets are the preprocessing that networks are usually trained with, of
 // pixels from 0 to 255.
-var presets = map[string]engine.Preprocess{
+var presets = map[string]dataset.Preprocess{
 	"0..1":     {Scale: 1. / 255},
 	"-1..1":    {Scale: 1. / 255, Mean: []float64{0.5}, Std: []float64{0.5}},
 	"imagenet": {Scale: 1. / 255, Mean: []float64{0.485, 0.456, 0.406}, Std: []float64{0.229, 0.224, 0.225}},
@@ -84,7 +84,7 @@ func (d *dataFlags) check(cmd *cobra.Command) error {
 		return usagef("--limit is %d: want a positive number, or 0 for all", d.limit)
 	case d.batch < 0:
 		return usagef("--batch is %d: want a positive number, or 0 for 32", d.batch)
-	case d.seed < engine.FileOrder:
+	case d.seed < dataset.FileOrder:
 		return usagef("--seed is %d: want 0 or more, or -1 for file order", d.seed)
 	case given("scale") && d.scale.value == 0:
 		return usagef("--scale is 0: every input would be the same")
@@ -95,7 +95,7 @@ func (d *dataFlags) check(cmd *cobra.Command) error {
 }
 
 // open opens the data set, and onnxruntime, without which it is of no use.
-func (d *dataFlags) open(a *app) (*engine.Data, error) {
+func (d *dataFlags) open(a *app) (*dataset.Data, error) {
 	if _, err := a.runtime(); err != nil {
 		return nil, fmt.Errorf("%s cannot be used: %w", d.path, err)
 	}
@@ -103,7 +103,7 @@ func (d *dataFlags) open(a *app) (*engine.Data, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := engine.OpenData(d.path, d.preprocess(classes), engine.DataOptions{Limit: d.limit, Seed: d.seed})
+	data, err := dataset.Open(d.path, d.preprocess(classes), dataset.Options{Limit: d.limit, Seed: d.seed})
 	if err != nil {
 		return nil, err
 	}
@@ -118,11 +118,11 @@ const fewSamples = 32
 
 // examine warns of what seems to be wrong with data that a model is fitted or, if
 // not fit, judged on. They may be nil.
-func (d *dataFlags) examine(ctx context.Context, a *app, m *onnxio.Model, data *engine.Data, fit bool) error {
+func (d *dataFlags) examine(ctx context.Context, a *app, m *onnxio.Model, data *dataset.Data, fit bool) error {
 	if data == nil {
 		return nil
 	}
-	remarks, err := engine.Examine(ctx, m, data, a.threads)
+	remarks, err := dataset.Examine(ctx, m, data, a.threads)
 	if err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func (d *dataFlags) examine(ctx context.Context, a *app, m *onnxio.Model, data *
 
 // sound leaves out, with a warning, what of a data set cannot be read. All of it is
 // tried: it should be no more than what is then used. It may be nil.
-func (d *dataFlags) sound(a *app, data *engine.Data) (*engine.Data, error) {
+func (d *dataFlags) sound(a *app, data *dataset.Data) (*dataset.Data, error) {
 	if data == nil {
 		return nil, nil
 	}
@@ -157,12 +157,12 @@ func (d *dataFlags) sound(a *app, data *engine.Data) (*engine.Data, error) {
 	return out, nil
 }
 
-func (d *dataFlags) preprocess(classes []string) engine.Preprocess {
-	p := engine.Preprocess{Scale: d.scale.value, Mean: d.mean.values, Std: d.std.values}
+func (d *dataFlags) preprocess(classes []string) dataset.Preprocess {
+	p := dataset.Preprocess{Scale: d.scale.value, Mean: d.mean.values, Std: d.std.values}
 	if d.preset.value != "" {
 		p = presets[d.preset.value]
 	}
-	p.Layout, p.Resize, p.Crop, p.BGR, p.AutoOrient, p.Classes = engine.Layout(d.layout.value), d.resize, d.crop, d.bgr, d.orient, classes
+	p.Layout, p.Resize, p.Crop, p.BGR, p.AutoOrient, p.Classes = dataset.Layout(d.layout.value), d.resize, d.crop, d.bgr, d.orient, classes
 	return p
 }
 

@@ -5,7 +5,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/report"
 )
@@ -32,7 +33,7 @@ func (a *app) evalCommand() *cobra.Command {
 			case f.data.path == "":
 				return usagef("--data is missing (--data none measures size and latency alone)")
 			case f.runs < 0:
-				return usagef("--runs is %d: want a positive number, or 0 for %d", f.runs, engine.MinRuns)
+				return usagef("--runs is %d: want a positive number, or 0 for %d", f.runs, eval.MinRuns)
 			}
 			if err := f.data.check(cmd); err != nil {
 				return err
@@ -57,7 +58,7 @@ func (a *app) eval(ctx context.Context, paths []string, f *evalFlags) error {
 		return err
 	}
 	r := &report.Evaluation{}
-	var evals []engine.Eval
+	var evals []eval.Result
 	if f.data.given() {
 		evals, shapes, err = a.evalData(ctx, models, shapes, f, r)
 	} else {
@@ -85,7 +86,7 @@ func (a *app) eval(ctx context.Context, paths []string, f *evalFlags) error {
 	return a.show(r)
 }
 
-func (a *app) evalData(ctx context.Context, models []*onnxio.Model, shapes map[string][]int, f *evalFlags, r *report.Evaluation) ([]engine.Eval, map[string][]int, error) {
+func (a *app) evalData(ctx context.Context, models []*onnxio.Model, shapes map[string][]int, f *evalFlags, r *report.Evaluation) ([]eval.Result, map[string][]int, error) {
 	data, err := f.data.open(a)
 	if err != nil {
 		return nil, nil, err
@@ -103,32 +104,32 @@ func (a *app) evalData(ctx context.Context, models []*onnxio.Model, shapes map[s
 	r.Data, r.Samples = f.data.path, data.Len()
 	progress, clear := a.progress()
 	defer clear()
-	o := engine.EvalOptions{Runs: f.runs, StreamOptions: engine.StreamOptions{Batch: f.data.batch, Threads: a.threads, Progress: stage(progress, "running the models")}}
+	o := eval.Options{Runs: f.runs, StreamOptions: dataset.StreamOptions{Batch: f.data.batch, Threads: a.threads, Progress: stage(progress, "running the models")}}
 	if f.noLatency {
 		o.Runs = -1
 	}
-	if r.Tasks, err = engine.FindTasks(ctx, models[:1], data, given, o.StreamOptions); err != nil {
+	if r.Tasks, err = eval.FindTasks(ctx, models[:1], data, given, o.StreamOptions); err != nil {
 		return nil, nil, err
 	}
 	o.Outputs = r.Tasks
 	for _, m := range models {
-		shapes = engine.Shapes(m, data, shapes)
+		shapes = dataset.Shapes(m, data, shapes)
 	}
-	evals, err := engine.Evaluate(ctx, models, data, o)
+	evals, err := eval.Models(ctx, models, data, o)
 	return evals, shapes, err
 }
 
 // evalLatency measures what can be had without data.
-func (a *app) evalLatency(ctx context.Context, models []*onnxio.Model, shapes map[string][]int, f *evalFlags) ([]engine.Eval, error) {
-	var evals []engine.Eval
+func (a *app) evalLatency(ctx context.Context, models []*onnxio.Model, shapes map[string][]int, f *evalFlags) ([]eval.Result, error) {
+	var evals []eval.Result
 	for _, m := range models {
-		e := engine.Eval{Model: m.Path}
+		e := eval.Result{Model: m.Path}
 		e.Params, e.Bytes = m.Size()
 		if !f.noLatency {
 			if err := needShapes(m, shapes); err != nil {
 				return nil, err
 			}
-			t, err := engine.Latency(ctx, m, engine.LatencyOptions{Threads: a.threads, Runs: f.runs, Shapes: shapes})
+			t, err := eval.Latency(ctx, m, eval.LatencyOptions{Threads: a.threads, Runs: f.runs, Shapes: shapes})
 			if err != nil {
 				return nil, in(m.Path, err)
 			}

@@ -6,13 +6,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/monge-ml/monge/dataset"
 	"github.com/spf13/cobra"
-
-	"github.com/monge-ml/monge/engine"
 )
 
 // parseData reads the flags of a data set.
-func parseData(t *testing.T, args ...string) (engine.Preprocess, error) {
+func parseData(t *testing.T, args ...string) (dataset.Preprocess, error) {
 	t.Helper()
 	var f dataFlags
 	cmd := &cobra.Command{Use: "test", SilenceErrors: true, SilenceUsage: true, RunE: func(cmd *cobra.Command, _ []string) error { return f.check(cmd) }}

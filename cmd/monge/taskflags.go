@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -20,8 +20,8 @@ func (f *taskFlags) add(cmd *cobra.Command) {
 }
 
 // tasks reads the flags for outputs of a model.
-func (f *taskFlags) tasks(m *onnxio.Model) (engine.Tasks, error) {
-	given := engine.Tasks{}
+func (f *taskFlags) tasks(m *onnxio.Model) (eval.Tasks, error) {
+	given := eval.Tasks{}
 	var names []string
 	for _, v := range m.Proto.GetGraph().GetOutput() {
 		names = append(names, v.GetName())
@@ -33,7 +33,7 @@ func (f *taskFlags) tasks(m *onnxio.Model) (engine.Tasks, error) {
 				return nil, usagef("--task %s: %s has no output %q; it has %s", s, m.Path, name, strings.Join(names, ", "))
 			}
 		}
-		task, err := engine.ParseTask(text)
+		task, err := eval.ParseTask(text)
 		if err != nil {
 			return nil, usagef("--task %s: %s", s, err)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"gonum.org/v1/gonum/stat"
 
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/engine/enginetest"
 	"github.com/monge-ml/monge/onnxio"
@@ -20,7 +21,7 @@ import (
 )
 
 // preprocess is how the testdata networks want MNIST.
-var preprocess = engine.Preprocess{Scale: 1.0 / 255, Mean: []float64{0.1307}, Std: []float64{0.3081}}
+var preprocess = dataset.Preprocess{Scale: 1.0 / 255, Mean: []float64{0.1307}, Std: []float64{0.3081}}
 
 // Dir is the path of a file in testdata, which lies beside go.mod: tests run in
 // the folder of their package, and with -trimpath source files do not know theirs.
@@ -67,10 +68,10 @@ func Load(t testing.TB, name string) *onnxio.Model {
 }
 
 // Data opens a data set of testdata; the test is skipped without onnxruntime.
-func Data(t testing.TB, name string, o engine.DataOptions) *engine.Data {
+func Data(t testing.TB, name string, o dataset.Options) *dataset.Data {
 	t.Helper()
 	enginetest.Require(t)
-	d, err := engine.OpenData(Dir(name+".npz"), preprocess, o)
+	d, err := dataset.Open(Dir(name+".npz"), preprocess, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +79,7 @@ func Data(t testing.TB, name string, o engine.DataOptions) *engine.Data {
 }
 
 // Outputs runs a single-output model over a data set.
-func Outputs(t testing.TB, m *onnxio.Model, d *engine.Data) []float64 {
+func Outputs(t testing.TB, m *onnxio.Model, d *dataset.Data) []float64 {
 	t.Helper()
 	g, err := m.Graph()
 	if err != nil {
@@ -86,7 +87,7 @@ func Outputs(t testing.TB, m *onnxio.Model, d *engine.Data) []float64 {
 	}
 	name := g.Outputs()[0].GetName()
 	var out []float64
-	err = engine.Stream(context.Background(), m, d, []string{name}, engine.StreamOptions{}, func(_, _ int, v map[string]*engine.Value) error {
+	err = dataset.Stream(context.Background(), m, d, []string{name}, dataset.StreamOptions{}, func(_, _ int, v map[string]*engine.Value) error {
 		out = append(out, v[name].Float64()...)
 		return nil
 	})
@@ -98,7 +99,7 @@ func Outputs(t testing.TB, m *onnxio.Model, d *engine.Data) []float64 {
 
 // SameInBatches checks that what a model computes for a sample does not depend,
 // beyond 1e-4 of the largest output, on how many are given to it at once.
-func SameInBatches(t testing.TB, m *onnxio.Model, d *engine.Data) {
+func SameInBatches(t testing.TB, m *onnxio.Model, d *dataset.Data) {
 	t.Helper()
 	g, err := m.Graph()
 	if err != nil {
@@ -111,7 +112,7 @@ func SameInBatches(t testing.TB, m *onnxio.Model, d *engine.Data) {
 	var first map[string][]float64
 	for _, size := range []int{1, 7, d.Len()} {
 		all := map[string][]float64{}
-		err := engine.Stream(context.Background(), m, d, names, engine.StreamOptions{Batch: size}, func(_, _ int, values map[string]*engine.Value) error {
+		err := dataset.Stream(context.Background(), m, d, names, dataset.StreamOptions{Batch: size}, func(_, _ int, values map[string]*engine.Value) error {
 			for _, name := range names {
 				all[name] = append(all[name], values[name].Float64()...)
 			}
@@ -132,7 +133,7 @@ func SameInBatches(t testing.TB, m *onnxio.Model, d *engine.Data) {
 }
 
 // Correct counts the samples whose largest output is the label.
-func Correct(t testing.TB, m *onnxio.Model, d *engine.Data) int {
+func Correct(t testing.TB, m *onnxio.Model, d *dataset.Data) int {
 	t.Helper()
 	y := Outputs(t, m, d)
 	labels := d.Labels()
@@ -284,7 +285,7 @@ func Redrawn(t testing.TB, m *onnxio.Model, seed uint64) *onnxio.Model {
 
 // Noise is a data set of n standard normal samples for a model; integers are
 // drawn from 0 to 3.
-func Noise(t testing.TB, m *onnxio.Model, n int, seed uint64) *engine.Data {
+func Noise(t testing.TB, m *onnxio.Model, n int, seed uint64) *dataset.Data {
 	t.Helper()
 	enginetest.Require(t)
 	inputs, err := engine.Inputs(m)
@@ -312,7 +313,7 @@ func Noise(t testing.TB, m *onnxio.Model, n int, seed uint64) *engine.Data {
 		}
 		arrays[in.Name] = v
 	}
-	d, err := engine.NewData("noise", arrays, nil)
+	d, err := dataset.New("noise", arrays, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,180 @@
+package dataset
+
+import (
+	"fmt"
+	"github.com/monge-ml/monge/engine"
+	"math"
+	"slices"
+)
+
+// A Feed is a data set brought together with the inputs of a model: a source of batches. It may be used by several
+// goroutines at once.
+type Feed struct {
+	data  *Data
+	slots []slot
+	batch int // the only batch size that the model takes; 0 if it takes any
+}
+
+type slot struct {
+	in engine.IOInfo
+	binding
+}
+
+// For matches the data set with the inputs of a model, by name, or as the only array with the only input. Errors name the
+// file, the array, and both shapes.
+func (d *Data) For(inputs []engine.IOInfo) (*Feed, error) {
+	f := &Feed{data: d}
+	if d.pre.changes() && !slices.ContainsFunc(inputs, func(in engine.IOInfo) bool { return engine.IsFloat(in.Type) || in.Type == 0 }) {
+		return nil, fmt.Errorf("%s: scale, mean and std need an input of floating-point type, the model has none", d.name)
+	}
+	for i, in := range inputs {
+		c, err := d.column(i, in, len(inputs))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", d.name, err)
+		}
+		b, err := c.bind(in, d.pre)
+		if err != nil {
+			if c.name() != "" {
+				err = fmt.Errorf("array %q: %w", c.name(), err)
+			}
+			return nil, fmt.Errorf("%s: %w", d.name, err)
+		}
+		f.slots = append(f.slots, slot{in, b})
+	}
+	return f, f.fixBatch()
+}
+
+// finite refuses NaN and infinite numbers: they would be all that is left of every mean. A mask of zeros and −∞, which is
+// added to scores, is what it should be.
+func (d *Data) finite(v *engine.Value, samples []int) error {
+	bad, mask := -1, true
+	look := func(i int, x float64) {
+		if bad < 0 && (math.IsNaN(x) || math.IsInf(x, 0)) {
+			bad = i
+		}
+		mask = mask && (x == 0 || math.IsInf(x, -1))
+	}
+	for i, x := range v.F32 {
+		look(i, float64(x))
+	}
+	for i, x := range v.F64 {
+		look(i, x)
+	}
+	if bad < 0 || mask {
+		return nil
+	}
+	sample := samples[bad*len(samples)/max(v.Len(), 1)]
+	if d.rows != nil {
+		sample = d.rows[sample]
+	}
+	return fmt.Errorf("sample %d, counted from 0, has %g in it: --data has to be finite numbers", sample, v.Float64()[bad])
+}
+
+// column finds the column for input i of n.
+func (d *Data) column(i int, in engine.IOInfo, n int) (column, error) {
+	for _, c := range d.columns {
+		if c.name() == in.Name {
+			return c, nil
+		}
+	}
+	if d.labelled != nil && d.labelled.name() == in.Name {
+		return d.labelled, nil
+	}
+	switch {
+	case d.complete:
+		// Test data is matched by position, as its file names say.
+		if i < len(d.columns) {
+			return d.columns[i], nil
+		}
+		return nil, fmt.Errorf("no input_%d.pb for input %q", i, in.Name)
+	case n == 1 && len(d.columns) == 1:
+		return d.columns[0], nil
+	}
+	if reason, there := d.left[in.Name]; there {
+		return nil, fmt.Errorf("array %q: %s", in.Name, reason)
+	}
+	var names []string
+	for _, c := range d.columns {
+		names = append(names, fmt.Sprintf("%q", c.name()))
+	}
+	return nil, fmt.Errorf("no array %q for input %s (arrays: %v)", in.Name, in, names)
+}
+
+// remarks says what was made to fit.
+func (f *Feed) remarks() []string {
+	var list []string
+	for _, s := range f.slots {
+		if s.note != "" {
+			list = append(list, fmt.Sprintf("%s: %s", f.data.name, s.note))
+		}
+	}
+	return list
+}
+
+// fixBatch finds the batch size that the inputs force.
+func (f *Feed) fixBatch() error {
+	var first string
+	for _, s := range f.slots {
+		size := 0
+		switch {
+		case s.whole:
+			size = 1
+		case len(s.in.Dims) > 0 && s.in.Dims[0] > 0:
+			size = int(s.in.Dims[0])
+		}
+		if size == 0 {
+			continue
+		}
+		if f.batch != 0 && f.batch != size {
+			return fmt.Errorf("%s: input %q wants batches of %d, input %q of %d", f.data.name, first, f.batch, s.in.Name, size)
+		}
+		f.batch, first = size, s.in.Name
+	}
+	return nil
+}
+
+// Fixed reports whether the model takes batches of one size only.
+func (f *Feed) Fixed() bool { return f.batch != 0 }
+
+// Inputs lists the inputs that are fed.
+func (f *Feed) Inputs() []engine.IOInfo {
+	out := make([]engine.IOInfo, len(f.slots))
+	for i, s := range f.slots {
+		out[i] = s.in
+	}
+	return out
+}
+
+// BatchSize is the batch size to use where size is wanted: the model's own, if it takes no other.
+func (f *Feed) BatchSize(size int) int {
+	if f.batch != 0 {
+		return f.batch
+	}
+	return max(1, size)
+}
+
+// Batch returns the inputs for n samples from the given one on. size ≥ n is the batch size of the model: what is missing
+// is filled up by repeating the last sample.
+func (f *Feed) Batch(from, n, size int) (map[string]*engine.Value, error) {
+	places := make([]int, size)
+	for i := range places {
+		places[i] = f.data.order[from+min(i, n-1)]
+	}
+	samples := f.data.samplesOf(places)
+	values := make(map[string]*engine.Value, len(f.slots))
+	for _, s := range f.slots {
+		v, err := s.read(samples)
+		if err != nil {
+			return nil, fmt.Errorf("%s: input %q: %w", f.data.name, s.in.Name, err)
+		}
+		if err := f.data.finite(v, samples); err != nil {
+			return nil, fmt.Errorf("%s: input %q: %w", f.data.name, s.in.Name, err)
+		}
+		v.Name = s.in.Name
+		values[s.in.Name] = v
+	}
+	if err := f.vary(places, values); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.data.name, err)
+	}
+	return values, nil
+}

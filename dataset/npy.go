@@ -1,0 +1,398 @@
+package dataset
+
+import (
+	"archive/zip"
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/sbinet/npyio/npy"
+
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
+
+// labelsName is the array of an .npz file that holds the classes; otherNames are what else it is called.
+const labelsName = "labels"
+
+var otherNames = []string{"label", "y", "targets", "target", "y_test", "y_train", "classes"}
+
+// labelsIn returns the name of the array that holds the classes: labels, or an array of another usual name that is nothing
+// but integers, one per sample, beside others that are. "" if there is none.
+func labelsIn(headers map[string]header, n int) string {
+	if _, ok := headers[labelsName]; ok {
+		return labelsName
+	}
+	for _, name := range otherNames {
+		h, ok := headers[name]
+		if ok && len(headers) > 1 && len(h.dims) > 0 && h.dims[0] == n && engine.Count(h.dims) == n && engine.KindOf(h.typ) == engine.KindInt {
+			return name
+		}
+	}
+	return ""
+}
+
+// maxHeader bounds the header of an array, in bytes. NumPy writes 128.
+const maxHeader = 1 << 16
+
+// wellFormed is the form of every header that NumPy writes. The parser of npyio trusts its input, so nothing else may
+// reach it.
+var wellFormed = regexp.MustCompile(
+	`^\{'descr': '[<>|=][a-zA-Z][0-9]*', 'fortran_order': (True|False), 'shape': \(([0-9]+(, ?[0-9]+)*,?)?\), \} *\n$`)
+
+// A selection says which rows of a file are kept. The zero value keeps all.
+type selection struct {
+	rows  []int // ascending; nil for all
+	order []int // the kept rows in the order in which they are samples, as indices into rows
+}
+
+// choose applies Options to n rows, where n is what a file claims.
+func choose(n int, o Options) selection {
+	if o.Limit <= 0 || o.Limit >= n {
+		return selection{}
+	}
+	first := FirstShuffled(n, o.Limit, o.Seed)
+	s := selection{rows: slices.Sorted(slices.Values(first))}
+	for _, row := range first {
+		i, _ := slices.BinarySearch(s.rows, row)
+		s.order = append(s.order, i)
+	}
+	return s
+}
+
+// samples is the order of a data set of n rows after the selection.
+func (s selection) samples(n int) []int {
+	if s.rows == nil {
+		return FirstShuffled(n, n, FileOrder)
+	}
+	return s.order
+}
+
+// openNPY reads a single array.
+func openNPY(path string, o Options) (*Data, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	r := bufio.NewReader(f)
+	h, err := readHeader(r)
+	if err != nil {
+		return nil, err
+	}
+	if len(h.dims) == 0 {
+		return nil, errors.New("the array has no axes, hence no samples")
+	}
+	s := choose(h.dims[0], o)
+	a, err := h.read(r, s.rows, size)
+	if err != nil {
+		return nil, err
+	}
+	a.title = strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+	return &Data{columns: []column{a}, rows: s.rows, order: s.samples(a.dims[0])}, nil
+}
+
+// openNPZ reads the arrays that are samples: those as long as the labels, or without labels as the longest, and those
+// without axes. The others are left out, with the reason.
+func openNPZ(path string, o Options) (*Data, error) {
+	z, err := zip.OpenReader(path)
+	if err != nil {
+		return nil, err
+	}
+	defer z.Close()
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	// Deflate shrinks to 1/1032 at best, so no array can be larger than this.
+	limit := 1032 * info.Size()
+	headers := map[string]header{}
+	for _, f := range z.File {
+		key, isArray := strings.CutSuffix(f.Name, ".npy")
+		if !isArray {
+			continue
+		}
+		h, err := headerOf(f)
+		if err != nil {
+			return nil, fmt.Errorf("array %q: %w", key, err)
+		}
+		headers[key] = h
+	}
+	n := rowsOf(headers)
+	d := &Data{left: map[string]string{}}
+	s := choose(n, o)
+	labels := labelsIn(headers, n)
+	for _, key := range slices.Sorted(maps.Keys(headers)) {
+		h := headers[key]
+		switch {
+		case h.typ == onnxpb.TensorProto_UNDEFINED:
+			d.left[key] = fmt.Sprintf("its elements (%s) are not numbers", h.descr)
+			continue
+		case len(h.dims) > 0 && h.dims[0] != n:
+			d.left[key] = fmt.Sprintf("it has %d rows, the data set has %d samples", h.dims[0], n)
+			continue
+		}
+		a, err := h.readFrom(z, key, s.rows, limit)
+		if err != nil {
+			return nil, fmt.Errorf("array %q: %w", key, err)
+		}
+		if key != labels {
+			d.columns = append(d.columns, a)
+			continue
+		}
+		if d.labels, err = labelsOf(a); err != nil {
+			return nil, fmt.Errorf("array %q: %w", key, err)
+		}
+		if key != labelsName {
+			d.labelled = a // a model may have an input of that name
+			d.remarks = append(d.remarks, fmt.Sprintf("%s: array %q is taken for the labels", path, key))
+		}
+	}
+	if !slices.ContainsFunc(d.columns, func(c column) bool { return len(c.(*array).dims) > 0 }) {
+		return nil, errors.New("no array of samples in it")
+	}
+	d.rows, d.order = s.rows, s.samples(n)
+	return d, nil
+}
+
+// rowsOf is the number of samples of an .npz file: as many as labels, or as the longest array of numbers has rows.
+func rowsOf(headers map[string]header) int {
+	if h, ok := headers[labelsName]; ok && len(h.dims) > 0 {
+		return h.dims[0]
+	}
+	n := 0
+	for _, h := range headers {
+		if len(h.dims) > 0 && h.typ != onnxpb.TensorProto_UNDEFINED {
+			n = max(n, h.dims[0])
+		}
+	}
+	return n
+}
+
+// labelsOf reads the classes of all samples: integers, with one axis, or a second one of size 1.
+func labelsOf(a *array) ([]int, error) {
+	if len(a.dims) == 0 || engine.Count(a.dims) != a.dims[0] || engine.KindOf(a.typ) != engine.KindInt {
+		return nil, fmt.Errorf("%v of shape %s: labels are integers, one per sample", a.typ, engine.DimString(a.dims))
+	}
+	v, err := plain(a.typ, a.raw, a.dims)
+	if err != nil {
+		return nil, err
+	}
+	labels := make([]int, len(v.I64))
+	for i, x := range v.I64 {
+		labels[i] = int(x)
+	}
+	return labels, nil
+}
+
+// A header says what an array of a NumPy file holds.
+type header struct {
+	descr   string       // NumPy's name of the element type
+	typ     engine.DType // UNDEFINED if the elements are not numbers
+	swap    bool         // big-endian
+	fortran bool         // first axis fastest
+	dims    []int
+}
+
+// readHeader reads the head of an .npy file. It allocates no more than maxHeader bytes.
+func readHeader(r io.Reader) (header, error) {
+	lead := make([]byte, 10)
+	if _, err := io.ReadFull(r, lead); err != nil {
+		return header{}, errors.New("truncated header")
+	}
+	size := int(binary.LittleEndian.Uint16(lead[8:]))
+	if lead[6] > 1 { // format 2 has a length of four bytes
+		rest := make([]byte, 2)
+		if _, err := io.ReadFull(r, rest); err != nil {
+			return header{}, errors.New("truncated header")
+		}
+		lead = append(lead, rest...)
+		size = int(binary.LittleEndian.Uint32(lead[8:]))
+	}
+	if string(lead[:6]) != string(npy.Magic[:]) {
+		return header{}, errors.New("not a NumPy file")
+	}
+	if size > maxHeader {
+		return header{}, fmt.Errorf("header of %d bytes", size)
+	}
+	text := make([]byte, size)
+	if _, err := io.ReadFull(r, text); err != nil {
+		return header{}, errors.New("truncated header")
+	}
+	if !wellFormed.Match(text) {
+		return header{}, fmt.Errorf("unsupported header %q", bytes.TrimSpace(text))
+	}
+	parsed, err := npy.NewReader(io.MultiReader(bytes.NewReader(lead), bytes.NewReader(text)))
+	if err != nil {
+		return header{}, err
+	}
+	d := parsed.Header.Descr
+	h := header{descr: d.Type, typ: npyTypes[d.Type[1:]], swap: d.Type[0] == '>', fortran: d.Fortran, dims: d.Shape}
+	return h, nil
+}
+
+// headerOf reads the head of an array of an .npz file.
+func headerOf(f *zip.File) (header, error) {
+	r, err := f.Open()
+	if err != nil {
+		return header{}, err
+	}
+	defer r.Close()
+	return readHeader(r)
+}
+
+// npyTypes maps NumPy's names, without the byte order, to element types.
+var npyTypes = map[string]engine.DType{
+	"b1": onnxpb.TensorProto_BOOL,
+	"i1": onnxpb.TensorProto_INT8, "i2": onnxpb.TensorProto_INT16, "i4": onnxpb.TensorProto_INT32, "i8": onnxpb.TensorProto_INT64,
+	"u1": onnxpb.TensorProto_UINT8, "u2": onnxpb.TensorProto_UINT16, "u4": onnxpb.TensorProto_UINT32, "u8": onnxpb.TensorProto_UINT64,
+	"f2": onnxpb.TensorProto_FLOAT16, "f4": onnxpb.TensorProto_FLOAT, "f8": onnxpb.TensorProto_DOUBLE,
+}
+
+// readFrom reads an array of an .npz file.
+func (h header) readFrom(z *zip.ReadCloser, key string, rows []int, limit int64) (*array, error) {
+	f, err := z.Open(key + ".npy")
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	r := bufio.NewReader(f)
+	if _, err := readHeader(r); err != nil {
+		return nil, err
+	}
+	a, err := h.read(r, rows, limit)
+	if err != nil {
+		return nil, err
+	}
+	if rows == nil { // the checksum is compared at the end
+		if _, err := io.Copy(io.Discard, r); err != nil {
+			return nil, err
+		}
+	}
+	a.title = key
+	return a, nil
+}
+
+// read reads the elements that follow the header: some rows (ascending), or all if rows is nil. No more is allocated than
+// limit bytes, what the file can hold at most.
+func (h header) read(r io.Reader, rows []int, limit int64) (*array, error) {
+	if h.typ == onnxpb.TensorProto_UNDEFINED {
+		return nil, fmt.Errorf("its elements (%s) are not numbers", h.descr)
+	}
+	a := &array{typ: h.typ, dims: slices.Clone(h.dims)}
+	total := float64(a.width())
+	for _, d := range h.dims {
+		total *= float64(d)
+	}
+	switch {
+	case total == 0:
+		return nil, fmt.Errorf("shape %s has no elements", engine.DimString(h.dims))
+	case total > float64(limit):
+		return nil, fmt.Errorf("truncated: shape %s needs %.0f bytes", engine.DimString(h.dims), total)
+	}
+	pick := rows != nil && len(h.dims) > 0
+	if !pick || h.fortran {
+		a.raw = make([]byte, int(total))
+		if err := h.fill(r, a.raw); err != nil {
+			return nil, err
+		}
+	}
+	if h.fortran {
+		a.raw = rowMajor(a.raw, a.dims, a.width())
+	}
+	if pick {
+		if err := h.pick(r, a, rows); err != nil {
+			return nil, err
+		}
+	}
+	h.littleEndian(a)
+	return a, nil
+}
+
+// pick keeps some rows: of what was read already, or else of what r has.
+func (h header) pick(r io.Reader, a *array, rows []int) error {
+	row := engine.Count(a.dims[1:]) * a.width()
+	if a.raw != nil {
+		a.raw = a.gather(rows)
+	} else {
+		a.raw = make([]byte, len(rows)*row)
+		at := 0
+		for i, want := range rows {
+			if _, err := io.CopyN(io.Discard, r, int64(want-at)*int64(row)); err != nil {
+				return h.truncated(err)
+			}
+			if err := h.fill(r, a.raw[i*row:(i+1)*row]); err != nil {
+				return err
+			}
+			at = want + 1
+		}
+	}
+	a.dims[0] = len(rows)
+	return nil
+}
+
+func (h header) fill(r io.Reader, dst []byte) error {
+	if _, err := io.ReadFull(r, dst); err != nil {
+		return h.truncated(err)
+	}
+	return nil
+}
+
+func (h header) truncated(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("truncated: shape %s promises more than there is", engine.DimString(h.dims))
+	}
+	return err
+}
+
+// littleEndian turns the bytes of big-endian elements around.
+func (h header) littleEndian(a *array) {
+	if !h.swap {
+		return
+	}
+	for w, i := a.width(), 0; i < len(a.raw); i += w {
+		slices.Reverse(a.raw[i : i+w])
+	}
+}
+
+// rowMajor copies elements of some width out of an array whose first axis is the fastest.
+func rowMajor(raw []byte, dims []int, width int) []byte {
+	out := make([]byte, 0, len(raw))
+	strides := make([]int, len(dims)) // in elements
+	step := 1
+	for k, d := range dims {
+		strides[k] = step
+		step *= d
+	}
+	index := make([]int, len(dims))
+	for range len(raw) / width {
+		at := 0
+		for k, i := range index {
+			at += i * strides[k]
+		}
+		out = append(out, raw[at*width:(at+1)*width]...)
+		for k := len(index) - 1; k >= 0; k-- {
+			if index[k]++; index[k] < dims[k] {
+				break
+			}
+			index[k] = 0
+		}
+	}
+	return out
+}

@@ -1,0 +1,151 @@
+package dataset
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/guard"
+	"github.com/monge-ml/monge/onnxio"
+)
+
+// DefaultBatch is the batch size where StreamOptions.Batch is 0.
+const DefaultBatch = 32
+
+// StreamOptions say how a data set is run through a model. The zero value runs all of it.
+type StreamOptions struct {
+	// Batch is the number of samples run at once. 0: DefaultBatch. A model with a fixed batch axis uses its own.
+	Batch int
+
+	// Threads is the number of threads that work on one operator. 0: one per core.
+	Threads int
+
+	// Samples is the number of samples, the first ones of Data.Sample with Seed. 0: all.
+	Samples int
+
+	// Seed shuffles, where Samples leaves some out. FileOrder (-1): the first ones.
+	Seed int64
+
+	// Progress, if not nil, is told after each batch how many of all samples are done.
+	Progress func(done, total int)
+}
+
+// Stream runs a model over a data set and hands the named tensors, any of its main graph, to f, batch by batch. Only what
+// these tensors need is computed, and at most two batches are in memory.
+//
+// f gets the number of the batch, counted from 0, the number n of samples in it, and the tensors by name; they are f's to
+// keep. Where a fixed batch axis makes the last batch longer than n, tensors are cut to the rows of the n samples if their
+// first axis is the batch or a multiple of it. Stream ends with the first error of f, or when ctx ends.
+func Stream(ctx context.Context, m *onnxio.Model, data *Data, tensors []string, o StreamOptions,
+	f func(batch, n int, values map[string]*engine.Value) error) (err error) {
+	defer guard.Recover(&err)
+	s, err := engine.Open(m, engine.Options{Threads: o.Threads, Outputs: tensors, Unpacked: true})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return StreamSession(ctx, s, data, o, f)
+}
+
+// StreamSession is [Stream] with the outputs and threads of an open session.
+func StreamSession(ctx context.Context, s *engine.Session, data *Data, o StreamOptions,
+	f func(batch, n int, values map[string]*engine.Value) error) error {
+	data = data.Sample(o.Samples, o.Seed)
+	feed, err := data.For(s.Inputs())
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.Name(), err)
+	}
+	size := o.Batch
+	if size <= 0 {
+		size = DefaultBatch
+	}
+	size = feed.BatchSize(size)
+	refused, err := streamBatches(ctx, s, feed, size, o.Progress, f)
+	if refused && size > 1 && feed.batch == 0 && ctx.Err() == nil {
+		// Exporters leave the batch axis free although a Reshape inside has its size built in.
+		if stillRefused, err1 := streamBatches(ctx, s, feed, 1, o.Progress, f); !stillRefused {
+			return err1
+		}
+	}
+	return err
+}
+
+// streamBatches runs all batches of one size. refused says that the model could not run the first one.
+func streamBatches(ctx context.Context, s *engine.Session, feed *Feed, size int, progress func(done, total int),
+	f func(batch, n int, values map[string]*engine.Value) error) (refused bool, err error) {
+	err = feed.each(ctx, size, func(b batch) error {
+		out, err := s.Run(ctx, b.values)
+		if err != nil {
+			refused = b.index == 0
+			return err
+		}
+		for name, v := range out {
+			out[name] = Trim(v, b.n, b.size)
+		}
+		if err := f(b.index, b.n, out); err != nil {
+			return err
+		}
+		if progress != nil {
+			progress(b.from+b.n, feed.data.Len())
+		}
+		return nil
+	})
+	return refused, err
+}
+
+// recovering is Batch in a goroutine of its own.
+func (f *Feed) recovering(from, n, size int) (values map[string]*engine.Value, err error) {
+	defer guard.Recover(&err)
+	return f.Batch(from, n, size)
+}
+
+// A batch is what goes into a model at once.
+type batch struct {
+	index, from int // its number, and that of its first sample
+	n, size     int // samples in it, and rows: more than samples where it was filled up
+	values      map[string]*engine.Value
+	err         error
+}
+
+// each calls f for every batch, in order, while the next one is being made.
+func (f *Feed) each(ctx context.Context, size int, do func(batch) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	next := make(chan batch)
+	go func() {
+		defer close(next)
+		total := f.data.Len()
+		for index, from := 0, 0; from < total; index, from = index+1, from+size {
+			b := batch{index: index, from: from, n: min(size, total-from), size: size}
+			if f.batch == 0 {
+				b.size = b.n // a model that takes any batch needs no filling up
+			}
+			b.values, b.err = f.recovering(from, b.n, b.size)
+			select {
+			case next <- b:
+			case <-ctx.Done():
+				return
+			}
+			if b.err != nil {
+				return
+			}
+		}
+	}()
+	for b := range next {
+		if b.err != nil {
+			return b.err
+		}
+		if err := do(b); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// Trim cuts the rows of n samples out of a value computed for size.
+func Trim(v *engine.Value, n, size int) *engine.Value {
+	if n == size || len(v.Dims) == 0 || v.Dims[0]%size != 0 {
+		return v
+	}
+	return engine.Rows(v, 0, v.Dims[0]/size*n)
+}

@@ -1,0 +1,87 @@
+package dataset
+
+import (
+	"math/rand/v2"
+
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
+
+// A tokens is a column of made-up integers: evenly drawn from those below a
+// limit, or all ones where there is none (0).
+type tokens struct {
+	title        string
+	dims         []int // of one sample
+	limit        int64
+	seed, column uint64
+}
+
+func (c *tokens) name() string { return c.title }
+
+func (c *tokens) bind(in engine.IOInfo, _ Preprocess) (binding, error) {
+	return binding{read: func(samples []int) (*engine.Value, error) {
+		size := engine.Count(c.dims)
+		v := &engine.Value{Type: in.Type, Dims: append([]int{len(samples)}, c.dims...), I64: make([]int64, size*len(samples))}
+		for i, s := range samples {
+			rng := rand.New(rand.NewPCG(c.seed<<8|c.column, uint64(s)))
+			for k := range size {
+				v.I64[i*size+k] = 1
+				if c.limit > 0 {
+					v.I64[i*size+k] = rng.Int64N(c.limit)
+				}
+			}
+		}
+		return v, nil
+	}}, nil
+}
+
+// meaning tells what the integers of an input are for: indices below a limit,
+// where they pick rows of a table, or (limit 0) marks of what counts, where they
+// become real numbers or conditions. known is false where they are neither. whole: parts of the input do not count.
+func meaning(g *onnxio.Graph, input string, whole bool) (limit int64, known bool) {
+	seen := map[string]bool{input: true}
+	marks := false
+	for queue := []string{input}; len(queue) > 0; queue = queue[1:] {
+		for _, c := range g.Consumers(queue[0]) {
+			in := c.Node.GetInput()
+			switch c.Node.GetOpType() {
+			case "Gather":
+				if c.Input == 1 {
+					table := g.Constant(in[0])
+					axis := int(onnxio.AttrInt(c.Node, "axis", 0))
+					if dims := table.GetDims(); axis >= 0 && axis < len(dims) && dims[axis] > 0 && (limit == 0 || dims[axis] < limit) {
+						limit = dims[axis]
+					}
+					continue
+				}
+			case "Slice":
+				if whole {
+					continue
+				}
+			case "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Expand", "Tile":
+			case "Cast":
+				to := onnxpb.TensorProto_DataType(onnxio.AttrInt(c.Node, "to", 0))
+				if engine.IsFloat(to) || to == onnxpb.TensorProto_BOOL {
+					marks = true
+					continue
+				}
+			case "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual":
+				marks = true
+				continue
+			default:
+				continue
+			}
+			if c.Input != 0 {
+				continue
+			}
+			for _, out := range c.Node.GetOutput() {
+				if !seen[out] {
+					seen[out] = true
+					queue = append(queue, out)
+				}
+			}
+		}
+	}
+	return limit, limit > 0 || marks
+}

@@ -1,0 +1,328 @@
+package eval
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/guard"
+	"github.com/monge-ml/monge/onnxio"
+)
+
+// Options say how models are compared.
+type Options struct {
+	dataset.StreamOptions
+
+	// Runs is the least number of timed runs per model; see [LatencyOptions]. 0: MinRuns. Negative: no timing.
+	Runs int
+
+	// Outputs say what the outputs of the first model are for. nil: what [FindTasks] says.
+	Outputs []Output
+}
+
+// An Eval is what was measured about one model. Shares are between 0 and 1.
+type Result struct {
+	Model   string `json:"model"`   // its path
+	Samples int    `json:"samples"` // on which the figures below were measured
+	Params  int64  `json:"params"`  // see [Size]
+	Bytes   int64  `json:"bytes"`   // see [Size]
+
+	Top1  *float64 `json:"top1,omitempty"` // share of samples whose label has the highest score; nil without labels
+	Right int      `json:"-"`              // samples that Top1 counts
+	Top5  *float64 `json:"top5,omitempty"` // among the five highest; nil without labels or with fewer than 5 classes
+
+	// Agreement, Cosine and MaxDiff compare with the first model: the worst of Outputs. They are nil for the first.
+	Agreement *float64       `json:"agreement,omitempty"`
+	Cosine    *float64       `json:"cosine,omitempty"`
+	MaxDiff   *float64       `json:"max_diff,omitempty"`
+	Outputs   []OutputResult `json:"outputs,omitempty"`
+
+	// Recorded compares with the outputs that a test_data_set folder holds; nil where there are none.
+	Recorded []OutputResult `json:"recorded,omitempty"`
+
+	Latency *Timing `json:"latency,omitempty"` // nil if not timed
+
+	// Reduced: onnxruntime's optimiser fails on the model, which ran with fewer optimisations, or none.
+	Reduced bool `json:"reduced_optimization,omitempty"`
+}
+
+// Models runs models over a data set and measures accuracy, agreement with the first one, size and latency. All models
+// read the same samples; their outputs are compared by position, since names may differ, as their tasks say. Labels are
+// compared with the first output that has one row of class scores for each sample.
+//
+// A model that does not fit the data, or whose outputs have other shapes than those of the first one, is an error.
+func Models(ctx context.Context, models []*onnxio.Model, data *dataset.Data, o Options) (_ []Result, err error) {
+	defer guard.Recover(&err)
+	if len(models) == 0 {
+		return nil, nil
+	}
+	data = data.Sample(o.Samples, o.Seed)
+	if o.Outputs == nil {
+		var err error
+		if o.Outputs, err = FindTasks(ctx, models[:1], data, nil, o.StreamOptions); err != nil {
+			return nil, err
+		}
+	}
+	runs := make([]*evalRun, 0, len(models))
+	defer func() {
+		for _, r := range runs {
+			r.session.Close()
+		}
+	}()
+	chunk := 0
+	for _, m := range models {
+		r, err := newEvalRun(ctx, m, data, o)
+		if err != nil {
+			return nil, err
+		}
+		runs = append(runs, r)
+		chunk = max(chunk, r.size)
+	}
+	labels := data.Labels()
+	for from := 0; from < data.Len(); from += chunk {
+		n := min(chunk, data.Len()-from)
+		cache := batchCache{}
+		var first []*engine.Value
+		for i, r := range runs {
+			out, err := r.run(ctx, from, n, cache)
+			if err != nil {
+				return nil, err
+			}
+			if labels != nil {
+				if err := r.score(out, labels[from:from+n]); err != nil {
+					return nil, err
+				}
+			}
+			if i == 0 {
+				first = out
+			} else if err := r.compare(&r.outputs, out, first, n, runs[0].name); err != nil {
+				return nil, err
+			}
+			if recorded := data.Recorded(from); recorded != nil {
+				if err := r.compare(&r.recorded, out, recorded, n, data.Name()); err != nil {
+					return nil, err
+				}
+			}
+		}
+		if o.Progress != nil {
+			o.Progress(from+n, data.Len())
+		}
+	}
+	out := make([]Result, len(runs))
+	for i, r := range runs {
+		out[i] = r.eval(data.Len())
+	}
+	return out, nil
+}
+
+// An evalRun gathers the figures of one model.
+type evalRun struct {
+	name          string
+	params, bytes int64
+	session       *engine.Session
+	feed          *dataset.Feed
+	size          int // samples per run
+	tasks         []Output
+	timing        *Timing
+
+	top1, top5, scored int
+	classes            int // of the scored output; 0 if nothing was scored
+	outputs, recorded  []comparison
+}
+
+func newEvalRun(ctx context.Context, m *onnxio.Model, data *dataset.Data, o Options) (*evalRun, error) {
+	r := &evalRun{name: m.Title(), tasks: o.Outputs}
+	r.params, r.bytes = m.Size()
+	if o.Runs >= 0 {
+		t, err := Latency(ctx, m, LatencyOptions{Threads: o.Threads, Runs: o.Runs, Data: data})
+		if err != nil {
+			return nil, err
+		}
+		r.timing = &t
+	}
+	s, err := engine.Open(m, engine.Options{Threads: o.Threads})
+	if err != nil {
+		return nil, err
+	}
+	r.session = s
+	if r.feed, err = data.For(s.Inputs()); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("%s: %w", r.name, err)
+	}
+	r.size = o.Batch
+	if r.size <= 0 {
+		r.size = dataset.DefaultBatch
+	}
+	r.size = r.feed.BatchSize(r.size)
+	if r.size > 1 && !r.feed.Fixed() && data.Len() > 1 && !r.batchable(ctx) {
+		r.size = 1
+	}
+	return r, nil
+}
+
+// batchable says whether the model can take several samples at once and gives each its row of scores: exporters leave the
+// batch axis free although a Reshape inside has its size built in.
+func (r *evalRun) batchable(ctx context.Context) bool {
+	in, err := r.feed.Batch(0, 2, 2)
+	if err != nil {
+		return true // shown by the run to come
+	}
+	out, err := r.session.Run(ctx, in)
+	if err != nil {
+		return false
+	}
+	for _, v := range out {
+		if isScores(v) && v.Dims[0] != 2 {
+			return false
+		}
+	}
+	return true
+}
+
+// A batchCache holds the inputs of models with equal inputs, so that samples are decoded once.
+type batchCache map[string]map[string]*engine.Value
+
+func (c batchCache) get(f *dataset.Feed, from, n, size int) (map[string]*engine.Value, error) {
+	key := fmt.Sprint(from, n, size)
+	for _, in := range f.Inputs() {
+		key += fmt.Sprintf("|%q %v %v", in.Name, in.Type, in.Dims[min(1, len(in.Dims)):])
+	}
+	if v, ok := c[key]; ok {
+		return v, nil
+	}
+	v, err := f.Batch(from, n, size)
+	c[key] = v
+	return v, err
+}
+
+// run returns the outputs for some samples, in batches of the model's own size, put together.
+func (r *evalRun) run(ctx context.Context, from, n int, cache batchCache) ([]*engine.Value, error) {
+	pieces := make([][]*engine.Value, len(r.session.Outputs()))
+	for done := 0; done < n; done += r.size {
+		k := min(r.size, n-done)
+		size := r.size
+		if !r.feed.Fixed() {
+			size = k
+		}
+		in, err := cache.get(r.feed, from+done, k, size)
+		if err != nil {
+			return nil, err
+		}
+		out, err := r.session.Run(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		for i, info := range r.session.Outputs() {
+			pieces[i] = append(pieces[i], dataset.Trim(out[info.Name], k, size))
+		}
+	}
+	joined := make([]*engine.Value, len(pieces))
+	for i, p := range pieces {
+		joined[i] = engine.Join(p)
+	}
+	return joined, nil
+}
+
+// score compares the scores of classes with labels.
+func (r *evalRun) score(out []*engine.Value, labels []int) error {
+	v, k := r.scores(out, len(labels))
+	if v == nil {
+		return nil
+	}
+	if n := v.Len() / k; n != len(labels) {
+		return fmt.Errorf("%s: output %q has %d rows for %d samples with labels", r.name, v.Name, n, len(labels))
+	}
+	r.classes = k
+	scores := v.Float64()
+	for row, label := range labels {
+		if label < 0 || label >= k {
+			return fmt.Errorf("%s: output %q has %d classes, a label is %d", r.name, v.Name, k, label)
+		}
+		rank := rankOf(scores[row*k:(row+1)*k], label)
+		if rank < 1 {
+			r.top1++
+		}
+		if rank < 5 {
+			r.top5++
+		}
+		r.scored++
+	}
+	return nil
+}
+
+// scores finds the output that labels are compared with, the first that has a row of k scores for each of n samples; or
+// one that has other rows, where there is none. nil: no output is about one decision a sample.
+func (r *evalRun) scores(out []*engine.Value, n int) (v *engine.Value, k int) {
+	for i, o := range r.tasks[:min(len(r.tasks), len(out))] {
+		c := o.Classes(out[i].Dims)
+		if c == 0 || o.Axis != 1 && out[i].Len() != n*c {
+			continue
+		}
+		if v == nil || out[i].Len() == n*c {
+			v, k = out[i], c
+		}
+		if v.Len() == n*k {
+			break
+		}
+	}
+	return v, k
+}
+
+// isScores says whether an output has one row of K ≥ 2 numbers per sample. Trailing axes of size 1, as pooling leaves
+// them, do not count.
+func isScores(v *engine.Value) bool {
+	return len(v.Dims) >= 2 && v.Dims[1] >= 2 && engine.Count(v.Dims[2:]) == 1 && engine.IsFloat(v.Type)
+}
+
+// compare adds the difference between two models' outputs to the figures.
+func (r *evalRun) compare(to *[]comparison, out, reference []*engine.Value, n int, name string) error {
+	if len(out) < len(reference) {
+		return fmt.Errorf("%s has %d outputs, %s has %d", r.name, len(out), name, len(reference))
+	}
+	if *to == nil {
+		*to = make([]comparison, len(reference))
+	}
+	for i, ref := range reference {
+		c := &(*to)[i]
+		c.name, c.output = out[i].Name, Output{Task: Regress}
+		if i < len(r.tasks) {
+			c.output = r.tasks[i]
+		}
+		if err := c.add(out[i], ref, n); err != nil {
+			return fmt.Errorf("%s: output %q %s, in %s %q %s: %w", r.name, out[i].Name, engine.DimString(out[i].Dims),
+				name, ref.Name, engine.DimString(ref.Dims), err)
+		}
+	}
+	return nil
+}
+
+var errShapes = errors.New("shapes differ")
+
+// eval sums up.
+func (r *evalRun) eval(samples int) Result {
+	e := Result{Model: r.name, Samples: samples, Params: r.params, Bytes: r.bytes, Latency: r.timing, Reduced: r.session.Reduced()}
+	if r.scored > 0 {
+		e.Top1 = new(float64(r.top1) / float64(r.scored))
+		if r.classes >= 5 {
+			e.Top5 = new(float64(r.top5) / float64(r.scored))
+		}
+	}
+	for _, c := range r.outputs {
+		e.Outputs = append(e.Outputs, c.result())
+	}
+	for _, c := range r.recorded {
+		e.Recorded = append(e.Recorded, c.result())
+	}
+	e.Right = r.top1
+	for i, o := range e.Outputs {
+		if i == 0 {
+			e.Agreement, e.Cosine, e.MaxDiff = new(o.Agreement), new(o.Cosine), new(o.MaxDiff)
+			continue
+		}
+		*e.Agreement, *e.Cosine = min(*e.Agreement, o.Agreement), min(*e.Cosine, o.Cosine)
+		*e.MaxDiff = max(*e.MaxDiff, o.MaxDiff)
+	}
+	return e
+}

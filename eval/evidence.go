@@ -1,0 +1,545 @@
+package eval
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sort"
+	"strings"
+	"unicode"
+
+	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
+
+const (
+	// taskSamples is the number of samples that outputs are looked at on, and taskNumbers bounds how many numbers of one
+	// output are.
+	taskSamples = 200
+	taskNumbers = 4 << 20
+	// leastRows is the number of rows from which on their behaviour, or that labels are wrong, says something.
+	leastRows = 20
+)
+
+// evidence is what is known about one output of one model.
+type evidence struct {
+	graph  *onnxio.Graph
+	name   string
+	typ    engine.DType
+	dims   []int     // −1 where unknown; nil where the rank is
+	ran    bool      // on some samples
+	x      []float64 // the numbers that came out
+	labels []int     // of the same samples; nil where there are none
+	others []*evidence
+	opset  int
+	doubt  string // why the labels do not make class scores of it; "" if there are none
+}
+
+// gather looks at a model's outputs, and runs it where there are data.
+func gather(ctx context.Context, m *onnxio.Model, data *dataset.Data, o dataset.StreamOptions) ([]*evidence, error) {
+	g, err := m.Graph()
+	if err != nil {
+		return nil, m.InFile(err)
+	}
+	var list []*evidence
+	var names []string
+	for _, v := range g.Outputs() {
+		t := v.GetType().GetTensorType()
+		e := &evidence{graph: g, name: v.GetName(), typ: engine.DType(t.GetElemType()), opset: int(m.Opset(""))}
+		if s := t.GetShape(); s != nil {
+			e.dims = []int{}
+			for _, d := range s.Dim {
+				n := -1
+				if d.GetDimValue() > 0 {
+					n = int(d.GetDimValue())
+				}
+				e.dims = append(e.dims, n)
+			}
+		}
+		names, list = append(names, e.name), append(list, e)
+	}
+	for _, e := range list {
+		e.others = list
+	}
+	if data == nil || data.Len() == 0 {
+		return list, nil
+	}
+	data = data.Sample(taskSamples, 0)
+	labels := data.Labels()
+	pieces := make([][]*engine.Value, len(list))
+	numbers, done := make([]int, len(list)), 0
+	err = dataset.Stream(ctx, m, data, names, dataset.StreamOptions{Batch: o.Batch, Threads: o.Threads}, func(_, n int, values map[string]*engine.Value) error {
+		done += n
+		for i, e := range list {
+			v := values[e.name]
+			if k := len(pieces[i]); k > 0 && (numbers[i]+v.Len() > taskNumbers || !sameRows(v, pieces[i][0])) {
+				continue
+			}
+			pieces[i], numbers[i] = append(pieces[i], v), numbers[i]+v.Len()
+			if labels != nil {
+				e.labels = labels[:done]
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i, e := range list {
+		v := engine.Join(pieces[i])
+		e.ran, e.x, e.typ, e.dims = true, v.Float64(), v.Type, v.Dims
+	}
+	return list, nil
+}
+
+// sameRows reports whether two values can be laid behind each other.
+func sameRows(a, b *engine.Value) bool {
+	return len(a.Dims) > 0 && len(a.Dims) == len(b.Dims) && slices.Equal(a.Dims[1:], b.Dims[1:])
+}
+
+// decide weighs the evidence of all models about one output. What is sure comes first. An output of which nothing says
+// that it holds scores is taken for plain numbers: a classifier compressed by the error of its scores is as good as
+// another, and a regressor whose numbers are mixed as probabilities is ruined.
+func decide(list []*evidence) Output {
+	first := list[0]
+	plain := func(reason string) Output { return Output{Name: first.name, Task: Regress, Reason: reason} }
+	if !engine.IsFloat(first.typ) {
+		return plain("it is no floating-point number")
+	}
+	if _, ok := first.rowAxis(); !ok {
+		return plain("it has no rows of two numbers or more")
+	}
+	for _, test := range []func(*evidence) (Output, bool){
+		(*evidence).softmax, (*evidence).distribution, (*evidence).unitLength, (*evidence).perPlace, (*evidence).called, (*evidence).labelled,
+		(*evidence).madeBy, (*evidence).manyClasses, (*evidence).standsOut,
+	} {
+		for _, e := range list {
+			if out, ok := test(e); ok {
+				out.Name = first.name
+				return out
+			}
+		}
+	}
+	if first.doubt != "" {
+		return plain(first.doubt)
+	}
+	return plain("nothing says that it holds class scores")
+}
+
+// rowAxis is the axis along which classes or vectors lie, if any: the second one where nothing but single numbers lies
+// behind it, the last one of three, and of pictures whichever of the second and the last is shorter.
+func (e *evidence) rowAxis() (axis int, ok bool) {
+	rank := len(e.dims)
+	if rank < 2 {
+		return 0, false
+	}
+	axis = rank - 1
+	switch rest := e.dims[2:]; {
+	case !slices.ContainsFunc(rest, func(d int) bool { return d != 1 }):
+		axis = 1
+	case rank > 3 && e.dims[1] > 0 && (e.dims[rank-1] < 0 || e.dims[1] < e.dims[rank-1]):
+		axis = 1
+	}
+	return axis, e.dims[axis] >= 2
+}
+
+// softmax finds the operator that makes an output probabilities, or their logarithms.
+func (e *evidence) softmax() (Output, bool) {
+	name := e.name
+	for arranged := false; ; {
+		n := e.graph.Producer(name)
+		if n == nil || len(n.GetInput()) == 0 {
+			return Output{}, false
+		}
+		switch n.GetOpType() {
+		case "Softmax", "LogSoftmax":
+			out := Output{Task: Classify, Reason: "a " + n.GetOpType() + " makes it"}
+			out.Axis = e.softmaxAxis(n)
+			if arranged {
+				if !e.ran {
+					out.Axis, _ = e.rowAxis()
+				} else if d, ok := e.distribution(); ok {
+					out.Axis = d.Axis
+				} else {
+					return Output{}, false // its rows have been taken apart
+				}
+			}
+			return out, true
+		case "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Concat", "Slice", "Split":
+			arranged = true
+		case "Identity", "Cast", "Dropout":
+		default:
+			return Output{}, false
+		}
+		name = n.GetInput()[0]
+	}
+}
+
+// softmaxAxis is the axis of a Softmax whose output has the sizes of e.
+func (e *evidence) softmaxAxis(n *onnxpb.NodeProto) int {
+	def := int64(-1)
+	if e.opset < 13 {
+		def = 1
+	}
+	axis := int(onnxio.AttrInt(n, "axis", def))
+	if axis < 0 {
+		axis += len(e.dims)
+	}
+	if axis < 0 || axis >= len(e.dims) {
+		axis, _ = e.rowAxis()
+	}
+	return axis
+}
+
+// distribution tells probabilities, and their logarithms, by their sum.
+func (e *evidence) distribution() (Output, bool) {
+	if !e.ran {
+		return Output{}, false
+	}
+	axes := []int{len(e.dims) - 1, 1}
+	if axis, ok := e.rowAxis(); ok {
+		axes = slices.Insert(axes, 0, axis)
+	}
+	for _, axis := range axes {
+		if e.dims[axis] < 2 {
+			continue
+		}
+		sums, logs, rows := true, true, 0
+		e.rows(axis, func(row []float64) {
+			rows++
+			sum, exp := 0.0, 0.0
+			for _, v := range row {
+				sums, logs = sums && v >= 0, logs && v <= 0
+				sum, exp = sum+v, exp+math.Exp(min(v, 1))
+			}
+			sums, logs = sums && math.Abs(sum-1) < 1e-3, logs && math.Abs(exp-1) < 1e-3
+		})
+		switch {
+		case rows == 0:
+		case sums:
+			return Output{Task: Classify, Reason: "its rows are positive and sum to one", Axis: axis}, true
+		case logs:
+			return Output{Task: Classify, Reason: "its rows are logarithms of probabilities", Axis: axis}, true
+		}
+	}
+	return Output{}, false
+}
+
+// unitLength tells normalised embeddings.
+func (e *evidence) unitLength() (Output, bool) {
+	axis, _ := e.rowAxis()
+	if n := e.graph.Producer(e.name); n.GetOpType() == "LpNormalization" {
+		return Output{Task: Embed, Reason: "an LpNormalization makes it", Axis: axis}, true
+	}
+	if !e.ran {
+		return Output{}, false
+	}
+	rows, unit := 0, true
+	e.rows(axis, func(row []float64) {
+		rows++
+		squares := 0.0
+		for _, v := range row {
+			squares += v * v
+		}
+		unit = unit && math.Abs(squares-1) < 2e-3
+	})
+	return Output{Task: Embed, Reason: "its rows have length one", Axis: axis}, rows > 1 && unit
+}
+
+// Words in the names of outputs, and of what makes them.
+var (
+	scoreWords = words("logit logits score scores prob probs proba probability probabilities class classes classification " +
+		"classifier cls softmax label labels")
+	vectorWords = words("embedding embeddings embed embeds feature features pooler descriptor descriptors vector vectors hidden")
+	numberWords = words("box boxes bbox bboxes loc locs location locations reg regression landmark landmarks keypoint keypoints " +
+		"kps offset offsets delta deltas anchor anchors coord coords coordinates pose angle angles depth heatmap heatmaps state " +
+		"detection detections")
+	headWords = words("logit logits classifier classification")
+)
+
+func words(list string) map[string]bool {
+	out := map[string]bool{}
+	for _, w := range strings.Fields(list) {
+		out[w] = true
+	}
+	return out
+}
+
+// wordsOf splits a name as people do: at anything that is no letter, and where a capital follows a small letter.
+func wordsOf(name string) []string {
+	var spaced []rune
+	before := ' '
+	for _, r := range name {
+		switch {
+		case !unicode.IsLetter(r):
+			spaced = append(spaced, ' ')
+		case unicode.IsUpper(r) && unicode.IsLower(before):
+			spaced = append(spaced, ' ', r)
+		default:
+			spaced = append(spaced, r)
+		}
+		before = r
+	}
+	return strings.Fields(strings.ToLower(string(spaced)))
+}
+
+func holds(name string, set map[string]bool) bool {
+	return slices.ContainsFunc(wordsOf(name), func(w string) bool { return set[w] })
+}
+
+// perPlace sees that each number belongs to a row of another output, as the score of a box does: they are of one class.
+func (e *evidence) perPlace() (Output, bool) {
+	if engine.Count(e.dims[2:]) != 1 {
+		return Output{}, false
+	}
+	for _, o := range e.others {
+		if len(o.dims) == 3 && o.dims[2] != 1 && slices.Equal(e.dims[:2], o.dims[:2]) {
+			return Output{Task: Regress, Reason: fmt.Sprintf("one number for each row of %q", o.name)}, true
+		}
+	}
+	return Output{}, false
+}
+
+// called goes by the output's name. "box_scores" are scores, "class_embedding" is none.
+func (e *evidence) called() (Output, bool) {
+	axis, _ := e.rowAxis()
+	const reason = "its name says so"
+	switch {
+	case holds(e.name, words("detection detections")): // what a detector has sorted out
+		return Output{Task: Regress, Reason: reason}, true
+	case holds(e.name, vectorWords):
+		return Output{Task: Embed, Reason: reason, Axis: axis}, true
+	case holds(e.name, scoreWords):
+		return Output{Task: Classify, Reason: reason, Axis: axis}, true
+	case holds(e.name, numberWords):
+		return Output{Task: Regress, Reason: reason}, true
+	}
+	return Output{}, false
+}
+
+// labelled asks whether the highest number is more often that of the label than it would be if one did not know of the
+// other (Cohen, A coefficient of agreement for nominal scales, 1960), by two standard errors. Of few samples that cannot
+// be told, and the user, who gave labels, is believed.
+func (e *evidence) labelled() (Output, bool) {
+	axis, _ := e.rowAxis()
+	k := e.dims[axis]
+	if e.labels == nil {
+		return Output{}, false
+	}
+	if i := slices.IndexFunc(e.labels, func(l int) bool { return l < 0 || l >= k }); i >= 0 {
+		e.doubt = fmt.Sprintf("it has %d numbers a row, and a label is %d", k, e.labels[i])
+		return Output{}, false
+	}
+	n, hits := 0, 0
+	said, given := make([]float64, k), make([]float64, k)
+	e.rows(axis, func(row []float64) {
+		if n < len(e.labels) {
+			if top := argMax(row); top >= 0 {
+				said[top]++
+				if top == e.labels[n] {
+					hits++
+				}
+			}
+			given[e.labels[n]]++
+		}
+		n++
+	})
+	if n != len(e.labels) {
+		return Output{}, false // not one row a sample
+	}
+	chance := 0.0
+	for i := range said {
+		chance += said[i] * given[i] / float64(n) / float64(n)
+	}
+	expected := chance * float64(n)
+	better := float64(hits) > expected+2*math.Sqrt(expected*(1-chance))
+	switch {
+	case better:
+		return Output{Task: Classify, Reason: fmt.Sprintf("%d of %d labels are right", hits, n), Axis: axis}, true
+	case n < leastRows:
+		return Output{Task: Classify, Reason: "there are labels", Axis: axis}, true
+	}
+	e.doubt = fmt.Sprintf("%d of %d labels are right, as by chance", hits, n)
+	return Output{}, false
+}
+
+// madeBy goes by the names of the last layer and its weights.
+func (e *evidence) madeBy() (Output, bool) {
+	axis, _ := e.rowAxis()
+	name := e.name
+	for range 3 { // an Add and a Reshape may lie behind the layer
+		n := e.graph.Producer(name)
+		if n == nil || len(n.GetInput()) == 0 {
+			break
+		}
+		for i, s := range append([]string{n.GetName()}, n.GetInput()...) {
+			// The last parts of a path: what lies before names the model.
+			if (i == 0 || e.graph.Constant(s) != nil) && holds(lastParts(s), headWords) {
+				return Output{Task: Classify, Reason: fmt.Sprintf("made by %q", s), Axis: axis}, true
+			}
+		}
+		switch n.GetOpType() {
+		case "Add", "Reshape", "Identity", "Cast", "Squeeze", "Flatten":
+			name = n.GetInput()[0]
+		default:
+			return Output{}, false
+		}
+	}
+	return Output{}, false
+}
+
+// lastParts are the last three parts of a path like "/classifier/classifier.1/Gemm" or "classifier.1.weight".
+func lastParts(name string) string {
+	parts := strings.FieldsFunc(name, func(r rune) bool { return r == '/' || r == '.' || r == ':' })
+	return strings.Join(parts[max(0, len(parts)-3):], "/")
+}
+
+// manyClasses knows the numbers of classes of ImageNet.
+func (e *evidence) manyClasses() (Output, bool) {
+	axis, _ := e.rowAxis()
+	k := e.dims[axis]
+	switch k {
+	case 1000, 1001, 21841, 21843:
+		return Output{Task: Classify, Reason: fmt.Sprintf("%d numbers a row, as ImageNet has classes", k), Axis: axis}, true
+	}
+	return Output{}, false
+}
+
+const (
+	// leastLead is by how much the lead of the highest number over the next, in deviations of a row, exceeds that of
+	// Gaussian numbers with the same means and covariances. Of 18 classifiers it is 2.06 and more, of layers inside
+	// networks and of regressors 1.3 and less.
+	leastLead = 1.5
+	// mostCommon bounds the variance of the mean of a row relative to what it would be of independent numbers. The
+	// gradients of cross-entropy sum to zero over the classes, so that logits hold little in common: of those classifiers
+	// 0.38 and less.
+	mostCommon = 0.7
+	// mostMirrored is the same for two numbers, where the lead says nothing.
+	mostMirrored = 0.1
+	// twinWork bounds rows² × numbers of the Gaussian twin.
+	twinWork = 5e7
+	mostRows = 400
+)
+
+// standsOut tells logits by their behaviour: one number of each row stands out from the others, which takes turns, and
+// what they have in common is little.
+func (e *evidence) standsOut() (Output, bool) {
+	axis, _ := e.rowAxis()
+	if !e.ran {
+		return Output{}, false
+	}
+	k := e.dims[axis]
+	total := len(e.x) / k
+	want := min(mostRows, int(math.Sqrt(twinWork/float64(k))))
+	if min(total, want) < leastRows {
+		return Output{}, false
+	}
+	var x []float64 // want rows, spread evenly
+	seen, taken := 0, 0
+	e.rows(axis, func(row []float64) {
+		if seen*want >= taken*total && taken < want {
+			x, taken = append(x, row...), taken+1
+		}
+		seen++
+	})
+	return Output{Task: Classify, Reason: "one number of each row stands out, as of class scores", Axis: axis}, logits(x, k)
+}
+
+// logits is the test behind standsOut, for rows of k numbers.
+func logits(x []float64, k int) bool {
+	n := len(x) / k
+	mean, common, variance := make([]float64, k), 0.0, 0.0
+	for i, v := range x {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return false
+		}
+		mean[i%k] += v / float64(n)
+	}
+	away := make([]float64, len(x)) // from the mean
+	for i := range n {
+		sum := 0.0
+		for j := range k {
+			d := x[i*k+j] - mean[j]
+			away[i*k+j] = d
+			sum += d
+			variance += d * d
+		}
+		common += sum * sum
+	}
+	if !(variance > 0) {
+		return false
+	}
+	common /= variance
+	if k == 2 {
+		first := 0
+		for i := range n {
+			if x[2*i] > x[2*i+1] {
+				first++
+			}
+		}
+		return common <= mostMirrored && min(first, n-first)*leastRows >= n
+	}
+	if common > mostCommon {
+		return false
+	}
+	// Normal combinations of the rows have the same means and covariances.
+	rng := rand.New(rand.NewPCG(1, 2))
+	twin := make([]float64, len(x))
+	for i := range n {
+		row := twin[i*k:][:k]
+		copy(row, mean)
+		for r := range n {
+			c := rng.NormFloat64() / math.Sqrt(float64(n))
+			for j, d := range away[r*k:][:k] {
+				row[j] += c * d
+			}
+		}
+	}
+	return lead(x, k) >= leastLead*lead(twin, k)
+}
+
+// lead is the mean distance of the two highest numbers of a row, relative to the mean deviation within rows.
+func lead(x []float64, k int) float64 {
+	gap, deviation := 0.0, 0.0
+	row := make([]float64, k)
+	for i := 0; i+k <= len(x); i += k {
+		copy(row, x[i:])
+		sort.Float64s(row)
+		gap += row[k-1] - row[k-2]
+		mean, squares := 0.0, 0.0
+		for _, v := range row {
+			mean += v / float64(k)
+		}
+		for _, v := range row {
+			squares += (v - mean) * (v - mean)
+		}
+		deviation += math.Sqrt(squares / float64(k))
+	}
+	return gap / max(deviation, math.SmallestNonzeroFloat64)
+}
+
+// rows calls f with the numbers along an axis, for every place on the other axes.
+func (e *evidence) rows(axis int, f func(row []float64)) { eachRow(e.x, e.dims, axis, f) }
+
+// eachRow calls f with the numbers of a tensor along an axis, for every place on the other axes. The row is f's only until
+// it returns.
+func eachRow(x []float64, dims []int, axis int, f func(row []float64)) {
+	k, inner := dims[axis], engine.Count(dims[axis+1:])
+	row := make([]float64, k)
+	for from := 0; from+k*inner <= len(x) && k*inner > 0; from += k * inner {
+		for in := range inner {
+			if inner == 1 {
+				row = x[from : from+k]
+			} else {
+				for j := range row {
+					row[j] = x[from+j*inner+in]
+				}
+			}
+			f(row)
+		}
+	}
+}

@@ -1,0 +1,2 @@
+// Package memory says how much memory the process has used.
+package memory

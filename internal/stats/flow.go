@@ -1,0 +1,395 @@
+package stats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+
+	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/guard"
+	"github.com/monge-ml/monge/internal/rewire"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
+
+// DefaultFlowMemory is the cap on kept activations where FlowOptions.MemoryCap is 0: 2 GiB.
+const DefaultFlowMemory = 2 << 30
+
+// maxFlowWorkers bounds the batches that are run at a time, and with them the memory that operators need.
+const maxFlowWorkers = 4
+
+// threadsOf resolves an option of which 0 means one per core.
+func threadsOf(option int) int {
+	if option > 0 {
+		return option
+	}
+	return runtime.NumCPU()
+}
+
+// FlowOptions say how a [Flow] runs. The zero value uses all samples.
+type FlowOptions struct {
+	// Batch is the number of samples run at once. 0: DefaultBatch. A model with a fixed batch axis uses its own.
+	Batch int
+
+	// Threads is the number of threads that work on one operator. 0: one per core.
+	Threads int
+
+	// Samples is the number of samples, the first ones of Data.Sample with Seed. 0: all.
+	Samples int
+
+	// Seed shuffles, where Samples leaves some out. FileOrder (-1): the first ones.
+	Seed int64
+
+	// MemoryCap is the size in bytes of the activations kept in memory; what is kept beyond it goes to temporary files.
+	// 0: DefaultFlowMemory. Negative: everything goes to files.
+	MemoryCap int64
+}
+
+// A Flow evaluates a model piece by piece over a fixed data set. It keeps the activations that the next piece starts from,
+// so that a walk along the whole graph runs every node once, although nodes behind the walker may be edited in between
+// ([Flow.SetModel]).
+//
+//	f, err := stats.NewFlow(m, data, stats.FlowOptions{})
+//	err = f.Compute(ctx, "h1")      // runs the graph from its inputs to h1
+//	v, err := f.Batch(0, "h1")
+//	err = f.Compute(ctx, "h2")      // runs from h1 on
+//	f.Drop("h1")
+//
+// Models in float16 or bfloat16 are evaluated through a float32 copy. Where the model fixes the batch size, samples that do
+// not fill a last batch are left out, unless there are fewer than one batch.
+//
+// One goroutine at a time may use the methods that change a Flow (Compute, Drop, Prune, SetModel, Close); Batch may be
+// called by several.
+type Flow struct {
+	model   *onnxio.Model // in float32
+	feed    *dataset.Feed
+	size    int // samples per batch
+	samples int
+	threads int
+	store   flowStore
+	kept    map[string]*keptTensor
+}
+
+// NewFlow brings a model and a data set together. It runs the model once, on two samples, to find out whether it takes
+// more than one: exporters leave the batch axis free although a Reshape inside has its size built in.
+func NewFlow(m *onnxio.Model, data *dataset.Data, o FlowOptions) (_ *Flow, err error) {
+	defer guard.Recover(&err)
+	data = data.Sample(o.Samples, o.Seed)
+	f := &Flow{threads: threadsOf(o.Threads), kept: map[string]*keptTensor{}, samples: data.Len()}
+	switch {
+	case o.MemoryCap == 0:
+		f.store.cap = DefaultFlowMemory
+	case o.MemoryCap > 0:
+		f.store.cap = o.MemoryCap
+	}
+	inputs, err := f.setModel(m)
+	if err != nil {
+		return nil, err
+	}
+	if f.feed, err = data.For(inputs); err != nil {
+		return nil, err
+	}
+	f.size = o.Batch
+	if f.size <= 0 {
+		f.size = dataset.DefaultBatch
+	}
+	f.size = f.feed.BatchSize(f.size)
+	if b := f.feed.BatchSize(1); b > 1 && f.samples > b {
+		f.samples -= f.samples % b
+	}
+	if f.size > 1 && !f.feed.Fixed() && f.samples > 1 {
+		if err := f.probe(); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// probe falls back to batches of one sample, if the model refuses more.
+func (f *Flow) probe() error {
+	s, err := engine.Open(f.model, engine.Options{Threads: f.threads, Unpacked: true})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	in, err := f.feed.Batch(0, 2, 2)
+	if err != nil {
+		return err
+	}
+	if _, err := s.Run(context.Background(), in); err != nil {
+		f.size = 1
+	}
+	return nil
+}
+
+// setModel returns the inputs.
+func (f *Flow) setModel(m *onnxio.Model) ([]engine.IOInfo, error) {
+	m, err := rewire.WithoutBFloat16(m)
+	if err == nil {
+		m, err = rewire.Widen(m, onnxpb.TensorProto_FLOAT16)
+	}
+	if err != nil {
+		return nil, err
+	}
+	inputs, err := engine.Inputs(m)
+	if err != nil {
+		return nil, err
+	}
+	f.model = m
+	return inputs, nil
+}
+
+// SetModel replaces the model by an edited one, whose inputs are the same. Kept tensors stay as they are; what is computed
+// from now on is computed from them, by the new model. The model is not copied: edits made to it in place, before the next
+// Compute, count too.
+func (f *Flow) SetModel(m *onnxio.Model) error {
+	old := f.model
+	inputs, err := f.setModel(m)
+	if err != nil {
+		return err
+	}
+	for i, in := range f.feed.Inputs() {
+		if len(inputs) != len(f.feed.Inputs()) || inputs[i].Name != in.Name || inputs[i].Type != in.Type {
+			f.model = old
+			return fmt.Errorf("%s: the inputs are others than those of %s", m.Title(), old.Title())
+		}
+	}
+	return nil
+}
+
+// Samples is the number of samples in all batches.
+func (f *Flow) Samples() int { return f.samples }
+
+// Batches is the number of batches.
+func (f *Flow) Batches() int { return (f.samples + f.size - 1) / f.size }
+
+// BatchLen is the number of samples in a batch: the same for all but the last.
+func (f *Flow) BatchLen(batch int) int { return min(f.size, f.samples-batch*f.size) }
+
+// Keep lists the kept tensors, sorted.
+func (f *Flow) Keep() []string { return slices.Sorted(maps.Keys(f.kept)) }
+
+// Drop forgets tensors. Those that are not kept are passed over.
+func (f *Flow) Drop(tensors ...string) error {
+	var errs []error
+	for _, name := range tensors {
+		if t := f.kept[name]; t != nil {
+			errs = append(errs, f.store.remove(t))
+			delete(f.kept, name)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Prune forgets every kept tensor that is not needed to have or to compute the given ones.
+func (f *Flow) Prune(goals ...string) error {
+	needed, err := f.startingFrom(goals)
+	if err != nil {
+		return err
+	}
+	for _, name := range f.Keep() {
+		if !slices.Contains(needed, name) {
+			if err := f.Drop(name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// startingFrom returns the nearest kept tensors, and graph inputs, behind the given ones, in a fixed order.
+func (f *Flow) startingFrom(tensors []string) ([]string, error) {
+	g, err := f.model.Graph()
+	if err != nil {
+		return nil, err
+	}
+	var starts []string
+	seen := map[string]bool{}
+	work := slices.Clone(tensors)
+	for len(work) > 0 {
+		name := work[len(work)-1]
+		work = work[:len(work)-1]
+		if name == "" || seen[name] {
+			continue
+		}
+		seen[name] = true
+		if f.kept[name] != nil || g.IsInput(name) {
+			starts = append(starts, name)
+		} else if n := g.Producer(name); n != nil {
+			work = append(work, rewire.Reads(n)...)
+		}
+	}
+	slices.Sort(starts)
+	return starts, nil
+}
+
+// Compute evaluates tensors of the main graph for all batches and keeps them. It starts from the nearest kept tensors (the
+// graph's inputs are always there) and runs every node in between once. Tensors that are kept already stay as they are:
+// drop them first to have them computed anew. After an error none of the new tensors is kept.
+func (f *Flow) Compute(ctx context.Context, tensors ...string) (err error) {
+	defer guard.Recover(&err)
+	var want []string
+	for _, name := range tensors {
+		if f.kept[name] == nil && !slices.Contains(want, name) {
+			want = append(want, name)
+		}
+	}
+	if len(want) == 0 {
+		return ctx.Err()
+	}
+	part, err := f.part(want)
+	if err != nil {
+		return err
+	}
+	// Several batches at a time keep all cores busy where operators are small, and while values are copied.
+	workers := min(f.threads, f.Batches(), maxFlowWorkers)
+	s, err := engine.Open(part, engine.Options{Threads: f.threads / workers, Outputs: want, Unpacked: true})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	made := make(map[string]*keptTensor, len(want))
+	for _, name := range want {
+		made[name] = &keptTensor{}
+	}
+	if err := f.run(ctx, s, workers, made); err != nil {
+		for _, t := range made {
+			err = errors.Join(err, f.store.remove(t))
+		}
+		return err
+	}
+	maps.Copy(f.kept, made)
+	return nil
+}
+
+// part cuts out what computes some tensors.
+func (f *Flow) part(want []string) (*onnxio.Model, error) {
+	starts, err := f.startingFrom(want)
+	if err != nil {
+		return nil, err
+	}
+	var from []*onnxpb.ValueInfoProto
+	for _, name := range starts {
+		if t := f.kept[name]; t != nil {
+			from = append(from, t.declare(name))
+		}
+	}
+	return extract(f.model, from, want)
+}
+
+// declare describes a kept tensor as an input. Sizes that are known let onnxruntime optimise more.
+func (t *keptTensor) declare(name string) *onnxpb.ValueInfoProto {
+	if t.info == nil || t.info.anyRank {
+		return rewire.OutputInfo(name, t.typ)
+	}
+	dims := make([]any, len(t.info.dims))
+	for i, d := range t.info.dims {
+		if d >= 0 {
+			dims[i] = d
+		}
+	}
+	return onnxio.NewValueInfo(name, t.typ, dims...)
+}
+
+// run fills the tensors that a session computes, some batches at a time.
+func (f *Flow) run(ctx context.Context, s *engine.Session, workers int, made map[string]*keptTensor) error {
+	batches := ordered[map[string]*engine.Value]{limit: workers, take: func(out map[string]*engine.Value) error {
+		for name, t := range made {
+			if err := f.store.add(t, out[name]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}
+	defer batches.abandon()
+	for i := range f.Batches() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		err := batches.start(func() (map[string]*engine.Value, error) {
+			in, err := f.inputsOf(s, i)
+			if err != nil {
+				return nil, err
+			}
+			return s.Run(ctx, in)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return batches.finish(0)
+}
+
+// inputsOf returns what a part of the model reads for one batch.
+func (f *Flow) inputsOf(s *engine.Session, batch int) (map[string]*engine.Value, error) {
+	in := map[string]*engine.Value{}
+	var graph map[string]*engine.Value
+	for _, info := range s.Inputs() {
+		if t := f.kept[info.Name]; t != nil {
+			v, err := t.get(info.Name, batch)
+			if err != nil {
+				return nil, err
+			}
+			in[info.Name] = v
+			continue
+		}
+		if graph == nil {
+			var err error
+			if graph, err = f.graphInputs(batch); err != nil {
+				return nil, err
+			}
+		}
+		in[info.Name] = graph[info.Name]
+	}
+	return in, nil
+}
+
+func (f *Flow) graphInputs(batch int) (map[string]*engine.Value, error) {
+	n := f.BatchLen(batch)
+	size := n
+	if f.feed.Fixed() {
+		size = f.size
+	}
+	return f.feed.Batch(batch*f.size, n, size)
+}
+
+// Batch returns one batch of kept tensors or graph inputs. Values may be shared: they must not be changed. Where a fixed
+// batch axis is longer than there are samples, they are cut as by [Stream].
+func (f *Flow) Batch(batch int, tensors ...string) (map[string]*engine.Value, error) {
+	if batch < 0 || batch >= f.Batches() {
+		return nil, fmt.Errorf("no batch %d: there are %d", batch, f.Batches())
+	}
+	out := make(map[string]*engine.Value, len(tensors))
+	var graph map[string]*engine.Value
+	for _, name := range tensors {
+		v, err := (*engine.Value)(nil), error(nil)
+		if t := f.kept[name]; t != nil {
+			v, err = t.get(name, batch)
+		} else {
+			if graph == nil {
+				graph, err = f.graphInputs(batch)
+			}
+			v = graph[name]
+		}
+		switch {
+		case err != nil:
+			return nil, err
+		case v == nil:
+			return nil, fmt.Errorf("%s: tensor %q is not kept", f.model.Title(), name)
+		}
+		if f.feed.Fixed() {
+			v = dataset.Trim(v, f.BatchLen(batch), f.size)
+		}
+		out[name] = v
+	}
+	return out, nil
+}
+
+// Close forgets everything and removes the temporary files.
+func (f *Flow) Close() error {
+	return errors.Join(f.Drop(f.Keep()...), f.store.close())
+}
