@@ -7,8 +7,8 @@ import (
 	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/internal/refit"
 	"github.com/monge-ml/monge/onnxio"
-	"github.com/monge-ml/monge/refit"
 )
 
 // A plan of widths with what was learnt on the way.

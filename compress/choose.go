@@ -11,9 +11,9 @@ import (
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/refit"
+	"github.com/monge-ml/monge/internal/tune"
 	"github.com/monge-ml/monge/onnxio"
-	"github.com/monge-ml/monge/refit"
-	"github.com/monge-ml/monge/tune"
 )
 
 // A Candidate is a way to narrow the model that was made and judged whole, on

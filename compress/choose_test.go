@@ -8,9 +8,9 @@ import (
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/internal/refit"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
-	"github.com/monge-ml/monge/refit"
 )
 
 // A few samples, or one several times, make no model worse than none do.

@@ -12,11 +12,11 @@ import (
 	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/internal/qdq"
+	"github.com/monge-ml/monge/internal/refit"
+	"github.com/monge-ml/monge/internal/tune"
 	"github.com/monge-ml/monge/lossless"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
-	"github.com/monge-ml/monge/refit"
-	"github.com/monge-ml/monge/tune"
 )
 
 // Options are the settings of a compression. Of Keep, MACs, Params, Size and

@@ -7,9 +7,9 @@ import (
 	"slices"
 
 	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/internal/refit"
+	"github.com/monge-ml/monge/internal/tune"
 	"github.com/monge-ml/monge/onnxio"
-	"github.com/monge-ml/monge/refit"
-	"github.com/monge-ml/monge/tune"
 )
 
 const (

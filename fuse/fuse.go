@@ -11,10 +11,10 @@ import (
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/guard"
+	"github.com/monge-ml/monge/internal/refit"
+	"github.com/monge-ml/monge/internal/tune"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
-	"github.com/monge-ml/monge/refit"
-	"github.com/monge-ml/monge/tune"
 )
 
 // Method says how the child's channels come about.

@@ -6,10 +6,10 @@ import (
 	"strings"
 
 	"github.com/monge-ml/monge/compress"
+	"github.com/monge-ml/monge/internal/refit"
 	"github.com/monge-ml/monge/internal/screen"
+	"github.com/monge-ml/monge/internal/tune"
 	"github.com/monge-ml/monge/lossless"
-	"github.com/monge-ml/monge/refit"
-	"github.com/monge-ml/monge/tune"
 )
 
 // Alignment says how channels were compared.

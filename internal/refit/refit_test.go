@@ -8,8 +8,8 @@ import (
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/internal/refit"
 	"github.com/monge-ml/monge/onnxio"
-	"github.com/monge-ml/monge/refit"
 )
 
 // narrow keeps a share of the channels of every space of a model, merged by

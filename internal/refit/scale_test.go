@@ -8,8 +8,8 @@ import (
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/internal/refit"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
-	"github.com/monge-ml/monge/refit"
 )
 
 // postNorm is a block whose residual stream comes out of a normalisation, with

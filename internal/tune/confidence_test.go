@@ -8,7 +8,7 @@ import (
 
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/modeltest"
-	"github.com/monge-ml/monge/refit"
+	"github.com/monge-ml/monge/internal/refit"
 )
 
 // A factor that logits were multiplied by is found again.

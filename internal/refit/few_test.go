@@ -9,8 +9,8 @@ import (
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/internal/refit"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
-	"github.com/monge-ml/monge/refit"
 )
 
 // fewNets are networks in which some layer sees very few rows, or channels that

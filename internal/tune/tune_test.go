@@ -12,9 +12,9 @@ import (
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/internal/refit"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
-	"github.com/monge-ml/monge/refit"
 )
 
 // narrow keeps half of the channels of every space, chosen by what they explain.

@@ -13,9 +13,9 @@ import (
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/guard"
+	"github.com/monge-ml/monge/internal/refit"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
-	"github.com/monge-ml/monge/refit"
 )
 
 // Options are the settings of a distillation. Data is required; the zero value
