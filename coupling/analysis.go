@@ -146,7 +146,7 @@ func Analyze(m *onnxio.Model, opts Options) (_ *Analysis, err error) {
 	if err := an.run(); err != nil {
 		return nil, err
 	}
-	return an.finish()
+	return an.finish(), nil
 }
 
 func newAnalyzer(m *onnxio.Model, opts Options) (*analyzer, error) {

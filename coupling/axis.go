@@ -51,18 +51,18 @@ type atomInfo struct {
 type Flags uint8
 
 const (
-	// Nonlinear: an operator that is not linear acts on the channels.
-	Nonlinear Flags = 1 << iota
-	// PerChannel: an operator acts on each channel in a way of its own
+	// nonlinear: an operator that is not linear acts on the channels.
+	nonlinear Flags = 1 << iota
+	// perChannel: an operator acts on each channel in a way of its own
 	// (BatchNormalization, depthwise Conv, scale by a constant).
-	PerChannel
-	// Joined: a live Add or Sub joins two tensors along the space.
-	Joined
-	// Symmetric: an operator mixes the channels symmetrically, so permuting is
+	perChannel
+	// joined: a live Add or Sub joins two tensors along the space.
+	joined
+	// symmetric: an operator mixes the channels symmetrically, so permuting is
 	// exact and narrowing changes its statistics (LayerNormalization).
-	Symmetric
-	// Contracted: two live tensors are contracted along the space (Q·Kᵀ).
-	Contracted
+	symmetric
+	// contracted: two live tensors are contracted along the space (Q·Kᵀ).
+	contracted
 
 	// heads: the axis counts attention heads.
 	heads

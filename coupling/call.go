@@ -554,7 +554,7 @@ func (c *call) roles(p *pattern, b *binding, acts Flags) {
 		}
 		acts := acts
 		if len(pl.live) > 0 && len(pl.weights) > 0 && pl.out {
-			acts |= PerChannel
+			acts |= perChannel
 		}
 		for _, t := range terms {
 			c.letter(t, pl.live, pl.weights, pl.out, pl.mix, acts)
@@ -605,7 +605,7 @@ type places struct {
 // flag notes what the node does to channels that pass along an axis.
 func (c *call) flag(t *Axis, acts Flags) {
 	t.flag(acts)
-	if acts&Nonlinear != 0 {
+	if acts&nonlinear != 0 {
 		c.an.bends = append(c.an.bends, bend{c.node, t})
 	}
 }
@@ -623,7 +623,7 @@ func (c *call) letter(t *Axis, live, weights []place, out bool, mix byte, acts F
 		c.flag(t, acts)
 	case len(live) == 2:
 		c.an.contractions = append(c.an.contractions, contraction{c.node, c.in[live[0].in].name, c.in[live[1].in].name, t})
-		t.flag(Contracted)
+		t.flag(contracted)
 		for _, i := range weights { // of both sides in one, such as a packed bias
 			note(i, Carried)
 			t.pair(c.label() + " contracts it with a weight in between")
@@ -656,7 +656,7 @@ func (c *call) letter(t *Axis, live, weights []place, out bool, mix byte, acts F
 	case '[':
 		c.freezeAxis(t, "mixes its channels")
 	case '{':
-		t.flag(Symmetric)
+		t.flag(symmetric)
 		t.blend(c.label() + " takes all channels together")
 	}
 }

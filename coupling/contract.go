@@ -30,84 +30,110 @@ var errSelf = errors.New("a tensor is contracted with itself over it")
 // others. It is an error if a tensor lies on both sides (x·xᵀ, or a residual
 // stream contracted with what was added to it) or if neither side is linear.
 func (an *analyzer) sides(atom *Axis) (side map[string]bool, err error) {
-	var holders []string
-	holds := map[string]bool{}
-	for _, v := range an.order {
-		if v.live() && !holds[v.name] && slices.ContainsFunc(v.axes, func(a *Axis) bool { return a.Holds(atom) }) {
-			holds[v.name] = true
-			holders = append(holders, v.name)
-		}
-	}
-	type edge struct {
-		to  string
-		odd bool
-	}
-	edges := map[string][]edge{}
-	link := func(a, b string, odd bool) {
-		edges[a] = append(edges[a], edge{b, odd})
-		edges[b] = append(edges[b], edge{a, odd})
-	}
-	pair := map[*onnxpb.NodeProto]contraction{}
-	for _, c := range an.contractions {
-		if c.term.Holds(atom) {
-			pair[c.node] = c
-		}
-	}
-	for _, n := range an.graph.Nodes {
-		c, contracts := pair[n]
-		if contracts {
-			link(c.left, c.right, true)
-		}
-		first := ""
-		for _, name := range slices.Concat(n.GetInput(), n.GetOutput()) {
-			switch {
-			case !holds[name] || contracts && name == c.right && name != c.left:
-			case first == "":
-				first = name
-			default:
-				link(first, name, false)
-			}
-		}
-	}
+	t := an.tied(atom)
 	bent := an.bent(atom)
 	side = map[string]bool{}
-	for _, start := range holders {
+	for _, start := range t.tensors {
 		if _, done := side[start]; done {
 			continue
 		}
-		side[start] = false
-		queue := []string{start}
-		var bends [2]bool // which sides hold a nonlinear operator
-		for i := 0; i < len(queue); i++ {
-			at := side[queue[i]]
-			if bent[queue[i]] {
-				bends[truth(at)] = true
-			}
-			for _, e := range edges[queue[i]] {
-				want := at != e.odd
-				old, done := side[e.to]
-				if !done {
-					side[e.to] = want
-					queue = append(queue, e.to)
-				} else if old != want {
-					return nil, errSelf
-				}
-			}
+		reached := t.colour(start, side)
+		if reached == nil {
+			return nil, errSelf
 		}
-		if bends[1] && bends[0] {
+		bends := func(second bool) bool {
+			return slices.ContainsFunc(reached, func(name string) bool { return bent[name] && side[name] == second })
+		}
+		if bends(true) && bends(false) {
 			return nil, errors.New("both tensors contracted over it pass a nonlinear operator")
 		}
 		// Sums and halves do not pass where the operator is not linear. Where neither
 		// side has one, the order of the nodes shall not matter: the left operand is
 		// first.
-		first := slices.IndexFunc(an.contractions, func(c contraction) bool { return slices.Contains(queue, c.left) && c.term.Holds(atom) })
-		if bends[1] || !bends[0] && first >= 0 && side[an.contractions[first].left] {
-			for _, name := range queue {
+		first := slices.IndexFunc(t.contractions, func(c contraction) bool { return slices.Contains(reached, c.left) })
+		if bends(true) || !bends(false) && first >= 0 && side[t.contractions[first].left] {
+			for _, name := range reached {
 				side[name] = !side[name]
 			}
 		}
 	}
 	return side, nil
+}
+
+// ties says which live tensors that hold an atom lie on one side of its
+// contractions, and which on opposite ones.
+type ties struct {
+	tensors      []string
+	contractions []contraction
+	to           map[string][]tie
+}
+
+type tie struct {
+	tensor   string
+	opposite bool
+}
+
+// tied finds the ties of an atom: a node ties all its tensors to one side but for
+// the second of two that it contracts.
+func (an *analyzer) tied(atom *Axis) *ties {
+	t := &ties{to: map[string][]tie{}}
+	holds := map[string]bool{}
+	for _, v := range an.order {
+		if v.live() && !holds[v.name] && slices.ContainsFunc(v.axes, func(a *Axis) bool { return a.Holds(atom) }) {
+			holds[v.name] = true
+			t.tensors = append(t.tensors, v.name)
+		}
+	}
+	at := map[*onnxpb.NodeProto]contraction{}
+	for _, c := range an.contractions {
+		if c.term.Holds(atom) {
+			at[c.node] = c
+			t.contractions = append(t.contractions, c)
+		}
+	}
+	for _, n := range an.graph.Nodes {
+		c, contracts := at[n]
+		if contracts {
+			t.tie(c.left, c.right, true)
+		}
+		first := ""
+		for _, name := range slices.Concat(n.GetInput(), n.GetOutput()) {
+			switch {
+			case !holds[name] || name == c.right && name != c.left:
+			case first == "":
+				first = name
+			default:
+				t.tie(first, name, false)
+			}
+		}
+	}
+	return t
+}
+
+func (t *ties) tie(a, b string, opposite bool) {
+	t.to[a] = append(t.to[a], tie{b, opposite})
+	t.to[b] = append(t.to[b], tie{a, opposite})
+}
+
+// colour gives a side to a tensor and to all that are tied to it, which it
+// returns; nil if one would lie on both sides.
+func (t *ties) colour(start string, side map[string]bool) (reached []string) {
+	side[start] = false
+	reached = []string{start}
+	for i := 0; i < len(reached); i++ {
+		for _, e := range t.to[reached[i]] {
+			want := side[reached[i]] != e.opposite
+			old, done := side[e.tensor]
+			if done && old != want {
+				return nil
+			}
+			if !done {
+				side[e.tensor] = want
+				reached = append(reached, e.tensor)
+			}
+		}
+	}
+	return reached
 }
 
 // bent lists the tensors that a nonlinear operator makes channel by channel of

@@ -105,21 +105,21 @@ func elementwise(c *call) ([]*value, error) {
 // many live tensors and constants run along the axis and how many live ones
 // are repeated along it.
 func elementwiseActs(op *Op, live, weights, repeated int) Flags {
-	additive := op.Acts == Joined
+	additive := op.Acts == joined
 	product := op.Name == "Mul" || op.Name == "Div"
 	switch {
 	case live > 1 && additive:
-		return Joined
+		return joined
 	case live > 1:
-		return Nonlinear
+		return nonlinear
 	case additive && weights > 0 && repeated == 0:
 		return 0 // a bias
 	case product && weights > 0:
-		return PerChannel
+		return perChannel
 	case product && op.Name == "Mul":
 		return 0 // every channel alike
 	}
-	return op.Acts&^Joined | Nonlinear
+	return op.Acts&^joined | nonlinear
 }
 
 func foldUnary(op string, in []elem) []elem {

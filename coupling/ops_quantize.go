@@ -73,7 +73,7 @@ func dequantize(c *call) ([]*value, error) {
 		if !c.anyLive() {
 			c.freeze(x, "dequantises what is put together of several weights")
 		}
-		return c.axes(expr, sizes, rest, PerChannel)
+		return c.axes(expr, sizes, rest, perChannel)
 	}
 	axis, err := c.scaleAxis()
 	if err != nil {

@@ -28,61 +28,61 @@ func table() []Op {
 		{Name: "Gemm", AxesOf: gemmAxes},
 		{Name: "MatMul", AxesOf: matMulAxes},
 		{Name: "Einsum", AxesOf: einsumAxes},
-		{Name: "RNN", AxesOf: recurrentAxes, Acts: Nonlinear},
-		{Name: "GRU", AxesOf: recurrentAxes, Acts: Nonlinear},
-		{Name: "LSTM", AxesOf: recurrentAxes, Acts: Nonlinear},
+		{Name: "RNN", AxesOf: recurrentAxes, Acts: nonlinear},
+		{Name: "GRU", AxesOf: recurrentAxes, Acts: nonlinear},
+		{Name: "LSTM", AxesOf: recurrentAxes, Acts: nonlinear},
 
 		// Per-channel followers.
-		{Name: "BatchNormalization", AxesOf: batchNormAxes, Acts: PerChannel},
-		{Name: "InstanceNormalization", Axes: "n c {s...}, c, c -> n c {s...}", Acts: PerChannel | Nonlinear},
-		{Name: "GroupNormalization", AxesOf: groupNormAxes, Acts: Nonlinear | PerChannel},
-		{Name: "RMSNormalization", AxesOf: layerNormAxes, Acts: Nonlinear | PerChannel},
-		{Name: "LpNormalization", AxesOf: lpNormalizationAxes, Acts: Nonlinear | PerChannel},
-		{Name: "MeanVarianceNormalization", AxesOf: meanVarianceAxes, Acts: Nonlinear | PerChannel},
-		{Name: "LRN", Axes: "n [c] s... -> n [c] s...", Acts: Nonlinear},
-		{Name: "LayerNormalization", AxesOf: layerNormAxes, Acts: Nonlinear | PerChannel},
+		{Name: "BatchNormalization", AxesOf: batchNormAxes, Acts: perChannel},
+		{Name: "InstanceNormalization", Axes: "n c {s...}, c, c -> n c {s...}", Acts: perChannel | nonlinear},
+		{Name: "GroupNormalization", AxesOf: groupNormAxes, Acts: nonlinear | perChannel},
+		{Name: "RMSNormalization", AxesOf: layerNormAxes, Acts: nonlinear | perChannel},
+		{Name: "LpNormalization", AxesOf: lpNormalizationAxes, Acts: nonlinear | perChannel},
+		{Name: "MeanVarianceNormalization", AxesOf: meanVarianceAxes, Acts: nonlinear | perChannel},
+		{Name: "LRN", Axes: "n [c] s... -> n [c] s...", Acts: nonlinear},
+		{Name: "LayerNormalization", AxesOf: layerNormAxes, Acts: nonlinear | perChannel},
 
 		// Elementwise over two or more tensors, with broadcasting.
-		{Name: "Add", Apply: elementwise, Acts: Joined},
-		{Name: "Sub", Apply: elementwise, Acts: Joined},
-		{Name: "Sum", Apply: elementwise, Acts: Joined},
-		{Name: "Mean", Apply: elementwise, Acts: Joined},
-		{Name: "Mul", Apply: elementwise, Acts: PerChannel | Nonlinear},
-		{Name: "Div", Apply: elementwise, Acts: PerChannel | Nonlinear},
-		{Name: "Pow", Apply: elementwise, Acts: PerChannel | Nonlinear},
-		{Name: "PRelu", Apply: elementwise, Acts: PerChannel | Nonlinear},
-		{Name: "Max", Apply: elementwise, Acts: PerChannel | Nonlinear},
-		{Name: "Min", Apply: elementwise, Acts: PerChannel | Nonlinear},
-		{Name: "Where", Apply: elementwise, Acts: PerChannel | Nonlinear},
-		{Name: "Mod", Apply: elementwise, Acts: PerChannel | Nonlinear},
+		{Name: "Add", Apply: elementwise, Acts: joined},
+		{Name: "Sub", Apply: elementwise, Acts: joined},
+		{Name: "Sum", Apply: elementwise, Acts: joined},
+		{Name: "Mean", Apply: elementwise, Acts: joined},
+		{Name: "Mul", Apply: elementwise, Acts: perChannel | nonlinear},
+		{Name: "Div", Apply: elementwise, Acts: perChannel | nonlinear},
+		{Name: "Pow", Apply: elementwise, Acts: perChannel | nonlinear},
+		{Name: "PRelu", Apply: elementwise, Acts: perChannel | nonlinear},
+		{Name: "Max", Apply: elementwise, Acts: perChannel | nonlinear},
+		{Name: "Min", Apply: elementwise, Acts: perChannel | nonlinear},
+		{Name: "Where", Apply: elementwise, Acts: perChannel | nonlinear},
+		{Name: "Mod", Apply: elementwise, Acts: perChannel | nonlinear},
 
 		// Pooling and reductions over space.
-		{Name: "MaxPool", AxesOf: poolAxes, Acts: Nonlinear},
+		{Name: "MaxPool", AxesOf: poolAxes, Acts: nonlinear},
 		{Name: "AveragePool", AxesOf: poolAxes},
-		{Name: "LpPool", AxesOf: poolAxes, Acts: Nonlinear},
+		{Name: "LpPool", AxesOf: poolAxes, Acts: nonlinear},
 		{Name: "GlobalAveragePool", AxesOf: globalPoolAxes},
-		{Name: "GlobalMaxPool", AxesOf: globalPoolAxes, Acts: Nonlinear},
+		{Name: "GlobalMaxPool", AxesOf: globalPoolAxes, Acts: nonlinear},
 		{Name: "GridSample", Axes: "n c s..., n t... U -> n c t..."},
-		{Name: "RoiAlign", AxesOf: roiAlignAxes, Acts: Nonlinear},
+		{Name: "RoiAlign", AxesOf: roiAlignAxes, Acts: nonlinear},
 		{Name: "ReduceMean", AxesOf: reduceAxes},
 		{Name: "ReduceSum", AxesOf: reduceAxes},
-		{Name: "ReduceMax", AxesOf: reduceAxes, Acts: Nonlinear},
-		{Name: "ReduceMin", AxesOf: reduceAxes, Acts: Nonlinear},
-		{Name: "ReduceL2", AxesOf: reduceAxes, Acts: Nonlinear},
-		{Name: "ReduceProd", AxesOf: reduceAxes, Acts: Nonlinear},
-		{Name: "ReduceL1", AxesOf: reduceAxes, Acts: Nonlinear},
-		{Name: "ReduceLogSum", AxesOf: reduceAxes, Acts: Nonlinear},
-		{Name: "ReduceLogSumExp", AxesOf: reduceAxes, Acts: Nonlinear},
-		{Name: "ReduceSumSquare", AxesOf: reduceAxes, Acts: Nonlinear},
+		{Name: "ReduceMax", AxesOf: reduceAxes, Acts: nonlinear},
+		{Name: "ReduceMin", AxesOf: reduceAxes, Acts: nonlinear},
+		{Name: "ReduceL2", AxesOf: reduceAxes, Acts: nonlinear},
+		{Name: "ReduceProd", AxesOf: reduceAxes, Acts: nonlinear},
+		{Name: "ReduceL1", AxesOf: reduceAxes, Acts: nonlinear},
+		{Name: "ReduceLogSum", AxesOf: reduceAxes, Acts: nonlinear},
+		{Name: "ReduceLogSumExp", AxesOf: reduceAxes, Acts: nonlinear},
+		{Name: "ReduceSumSquare", AxesOf: reduceAxes, Acts: nonlinear},
 
 		// Barriers along one axis.
-		{Name: "Softmax", AxesOf: softmaxAxes, Acts: Nonlinear},
-		{Name: "LogSoftmax", AxesOf: softmaxAxes, Acts: Nonlinear},
-		{Name: "Hardmax", AxesOf: softmaxAxes, Acts: Nonlinear},
-		{Name: "ArgMax", AxesOf: reduceAxes, Acts: Nonlinear},
-		{Name: "ArgMin", AxesOf: reduceAxes, Acts: Nonlinear},
+		{Name: "Softmax", AxesOf: softmaxAxes, Acts: nonlinear},
+		{Name: "LogSoftmax", AxesOf: softmaxAxes, Acts: nonlinear},
+		{Name: "Hardmax", AxesOf: softmaxAxes, Acts: nonlinear},
+		{Name: "ArgMax", AxesOf: reduceAxes, Acts: nonlinear},
+		{Name: "ArgMin", AxesOf: reduceAxes, Acts: nonlinear},
 
-		{Name: "TopK", AxesOf: topKAxes, Acts: Nonlinear},
+		{Name: "TopK", AxesOf: topKAxes, Acts: nonlinear},
 		{Name: "CumSum", AxesOf: cumSumAxes},
 		{Name: "ReverseSequence", AxesOf: reverseSequenceAxes},
 		{Name: "Trilu", AxesOf: triluAxes},
@@ -109,32 +109,32 @@ func table() []Op {
 		{Name: "Upsample", Apply: resize},
 
 		// Of scikit-learn's models.
-		{Name: "Scaler", Domain: "ai.onnx.ml", Apply: scaler, Acts: PerChannel},
+		{Name: "Scaler", Domain: "ai.onnx.ml", Apply: scaler, Acts: perChannel},
 
 		// Integers that stand for real numbers.
-		{Name: "QuantizeLinear", AxesOf: quantizeAxes, Acts: Nonlinear | PerChannel},
-		{Name: "DequantizeLinear", Apply: dequantize, Acts: PerChannel, Moves: true},
-		{Name: "QuantizeLinear", Domain: "com.microsoft", AxesOf: quantizeAxes, Acts: Nonlinear | PerChannel},
-		{Name: "DequantizeLinear", Domain: "com.microsoft", Apply: dequantize, Acts: PerChannel, Moves: true},
-		{Name: "DynamicQuantizeLinear", Axes: "s... -> s..., , ", Acts: Nonlinear},
+		{Name: "QuantizeLinear", AxesOf: quantizeAxes, Acts: nonlinear | perChannel},
+		{Name: "DequantizeLinear", Apply: dequantize, Acts: perChannel, Moves: true},
+		{Name: "QuantizeLinear", Domain: "com.microsoft", AxesOf: quantizeAxes, Acts: nonlinear | perChannel},
+		{Name: "DequantizeLinear", Domain: "com.microsoft", Apply: dequantize, Acts: perChannel, Moves: true},
+		{Name: "DynamicQuantizeLinear", Axes: "s... -> s..., , ", Acts: nonlinear},
 
 		// Attention in one operator.
-		{Name: "Attention", AxesOf: attentionAxes, Acts: Nonlinear},
-		{Name: "Attention", Domain: "com.microsoft", AxesOf: packedAttentionAxes, Acts: Nonlinear},
-		{Name: "MultiHeadAttention", Domain: "com.microsoft", AxesOf: multiHeadAttentionAxes, Acts: Nonlinear},
+		{Name: "Attention", AxesOf: attentionAxes, Acts: nonlinear},
+		{Name: "Attention", Domain: "com.microsoft", AxesOf: packedAttentionAxes, Acts: nonlinear},
+		{Name: "MultiHeadAttention", Domain: "com.microsoft", AxesOf: multiHeadAttentionAxes, Acts: nonlinear},
 		{Name: "RotaryEmbedding", Apply: rotary},
 		{Name: "RotaryEmbedding", Domain: "com.microsoft", Apply: rotary},
 
 		// What onnxruntime's optimiser writes.
-		{Name: "FusedConv", Domain: "com.microsoft", AxesOf: fusedConvAxes, Acts: Nonlinear},
-		{Name: "FusedGemm", Domain: "com.microsoft", AxesOf: fusedGemmAxes, Acts: Nonlinear},
+		{Name: "FusedConv", Domain: "com.microsoft", AxesOf: fusedConvAxes, Acts: nonlinear},
+		{Name: "FusedGemm", Domain: "com.microsoft", AxesOf: fusedGemmAxes, Acts: nonlinear},
 		{Name: "FusedMatMul", Domain: "com.microsoft", AxesOf: fusedMatMulAxes},
-		{Name: "Gelu", Domain: "com.microsoft", Apply: unary, Acts: Nonlinear},
-		{Name: "QuickGelu", Domain: "com.microsoft", Apply: unary, Acts: Nonlinear},
-		{Name: "BiasGelu", Domain: "com.microsoft", Apply: biased, Acts: Nonlinear},
-		{Name: "FastGelu", Domain: "com.microsoft", Apply: biased, Acts: Nonlinear},
-		{Name: "SkipLayerNormalization", Domain: "com.microsoft", AxesOf: skipNormAxes, Acts: Joined | Nonlinear | PerChannel},
-		{Name: "SkipSimplifiedLayerNormalization", Domain: "com.microsoft", AxesOf: skipNormAxes, Acts: Joined | Nonlinear | PerChannel},
+		{Name: "Gelu", Domain: "com.microsoft", Apply: unary, Acts: nonlinear},
+		{Name: "QuickGelu", Domain: "com.microsoft", Apply: unary, Acts: nonlinear},
+		{Name: "BiasGelu", Domain: "com.microsoft", Apply: biased, Acts: nonlinear},
+		{Name: "FastGelu", Domain: "com.microsoft", Apply: biased, Acts: nonlinear},
+		{Name: "SkipLayerNormalization", Domain: "com.microsoft", AxesOf: skipNormAxes, Acts: joined | nonlinear | perChannel},
+		{Name: "SkipSimplifiedLayerNormalization", Domain: "com.microsoft", AxesOf: skipNormAxes, Acts: joined | nonlinear | perChannel},
 
 		// Branches.
 		{Name: onnxio.Either, Domain: onnxio.EitherDomain, Apply: either},
@@ -153,12 +153,12 @@ func table() []Op {
 		"Softsign", "Gelu", "Mish", "Swish", "Erf", "Exp", "Log", "Sqrt", "Reciprocal", "Abs", "Sign", "Sin", "Cos", "Tan", "Asin", "Acos", "Atan",
 		"Sinh", "Cosh", "Asinh", "Acosh", "Atanh", "Ceil", "Floor", "Round", "Clip", "Shrink", "IsNaN", "IsInf", "Not", "BitwiseNot",
 	} {
-		ops = append(ops, Op{Name: name, Apply: unary, Acts: Nonlinear})
+		ops = append(ops, Op{Name: name, Apply: unary, Acts: nonlinear})
 	}
 	ops = append(ops, Op{Name: "Neg", Apply: unary, Moves: true})
 	// Comparisons join axes as arithmetic does.
 	for _, name := range []string{"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "Xor"} {
-		ops = append(ops, Op{Name: name, Apply: elementwise, Acts: PerChannel | Nonlinear})
+		ops = append(ops, Op{Name: name, Apply: elementwise, Acts: perChannel | nonlinear})
 	}
 	return ops
 }

@@ -256,14 +256,14 @@ func TestMarksFollowRefinement(t *testing.T) {
 	x := s.atom(6)
 	x.freeze("first")
 	x.freeze("second")
-	x.flag(Joined)
+	x.flag(joined)
 	g := s.atom(4)
 	x.index(g)
 	if err := s.join(x, s.sum(s.atom(2), s.atom(4))); err != nil {
 		t.Fatal(err)
 	}
 	for _, a := range x.Atoms() {
-		if a.atom.frozen != "first" || a.atom.flags != Joined || len(a.atom.indexed) != 1 || a.atom.indexed[0] != g {
+		if a.atom.frozen != "first" || a.atom.flags != joined || len(a.atom.indexed) != 1 || a.atom.indexed[0] != g {
 			t.Errorf("%v: %+v", a, a.atom)
 		}
 	}

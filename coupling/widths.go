@@ -1,0 +1,174 @@
+package coupling
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/monge-ml/monge/onnxio"
+)
+
+// Widths says how many channels each atom shall have; a missing atom keeps its
+// size.
+type Widths map[*Axis]int
+
+// Set gives a space k channels, spread over its pieces in proportion to their
+// sizes (largest remainder).
+func (w Widths) Set(s *Space, k int) {
+	left := k
+	type part struct {
+		i    int
+		rest int
+	}
+	var parts []part
+	give := make([]int, len(s.Pieces))
+	for i, p := range s.Pieces {
+		give[i] = k * p.Size() / s.Width
+		left -= give[i]
+		parts = append(parts, part{i, k * p.Size() % s.Width})
+	}
+	slices.SortStableFunc(parts, func(a, b part) int { return cmp.Compare(b.rest, a.rest) })
+	for _, p := range parts {
+		if left == 0 {
+			break
+		}
+		give[p.i]++
+		left--
+	}
+	for i, p := range s.Pieces {
+		w[p.find()] = give[i]
+	}
+}
+
+// Size is the size of an axis under the widths, or -1 if it is not known.
+func (w Widths) Size(a *Axis) int {
+	a = a.find()
+	switch a.kind {
+	case kindAtom:
+		if n, ok := w[a]; ok {
+			return n
+		}
+		return a.size
+	case kindSum:
+		n := 0
+		for _, k := range a.kids {
+			m := w.Size(k)
+			if m < 0 {
+				return -1
+			}
+			n += m
+		}
+		return n
+	}
+	n := 1
+	for _, k := range a.kids {
+		m := w.Size(k)
+		if m < 0 {
+			return -1
+		}
+		n *= m
+	}
+	return n
+}
+
+// Of is the number of channels the space has under the widths.
+func (w Widths) Of(s *Space) int {
+	n := 0
+	for _, p := range s.Pieces {
+		n += w.Size(p)
+	}
+	return n
+}
+
+// Elem is the new value of a stored shape's element.
+func (w Widths) Elem(e ShapeElem) int64 {
+	v := e.Value
+	for _, a := range e.Sizes {
+		v += int64(w.Size(a))
+	}
+	return v
+}
+
+// Changes reports whether a stored shape must be written anew.
+func (w Widths) Changes(ref ShapeRef) bool {
+	changes := func(a *Axis) bool {
+		return a != nil && slices.ContainsFunc(a.Atoms(), func(x *Axis) bool { return w.Size(x) != x.size })
+	}
+	return slices.ContainsFunc(ref.Follows, changes) || slices.ContainsFunc(ref.Elems, func(e ShapeElem) bool {
+		return changes(e.Open) || w.Elem(e) != Widths(nil).Elem(e)
+	})
+}
+
+// MACs counts multiply-accumulates per sample under the widths (nil: as the
+// model is). open is set where free dimensions were counted as one.
+func (a *Analysis) MACs(w Widths) (macs int64, open bool) {
+	for _, op := range a.Ops {
+		macs += op.MACs(w)
+		open = open || op.Open
+	}
+	return macs, open
+}
+
+// MACs counts the operator's multiply-accumulates per sample.
+func (op *LinearOp) MACs(w Widths) int64 {
+	n := int64(op.Positions)
+	for _, x := range op.Axes {
+		n *= int64(max(w.Size(x), 1))
+	}
+	return n
+}
+
+// Params counts the model's parameters under the widths as [onnxio.Model.Size]
+// does; for nil widths the two are equal, but for Options.Copies.
+func (a *Analysis) Params(w Widths) int64 {
+	total := a.otherParams
+	for _, wt := range a.Weights {
+		if onnxio.IsParameter(wt.Type) && a.Stored(wt, w) {
+			total += w.Elements(wt)
+		}
+	}
+	return total
+}
+
+// Stored reports whether a weight has a place of its own in a file under the
+// widths: it is no copy of another one, or no longer.
+func (a *Analysis) Stored(wt *Weight, w Widths) bool {
+	of := a.Weights[a.copies[wt.Name]]
+	return of == nil || !slices.EqualFunc(of.Axes, wt.Axes, func(x, y *Axis) bool { return w.Size(x) == w.Size(y) })
+}
+
+// Elements is the number of elements of a weight under the widths.
+func (w Widths) Elements(wt *Weight) int64 {
+	n := int64(1)
+	for _, x := range wt.Axes {
+		n *= int64(max(w.Size(x), 0))
+	}
+	return n
+}
+
+// NarrowableShare is the share of the parameters of linear operators that lie
+// in weights with at least one axis in a space that is not frozen.
+func (a *Analysis) NarrowableShare() float64 {
+	total, free := 0, 0
+	seen := map[string]bool{}
+	for _, op := range a.Ops {
+		w := a.Weights[op.Weight]
+		if w == nil || seen[w.Name] {
+			continue
+		}
+		seen[w.Name] = true
+		n := w.Len()
+		total += n
+		if slices.ContainsFunc(w.Axes, func(x *Axis) bool {
+			return slices.ContainsFunc(x.Atoms(), func(at *Axis) bool {
+				s := a.spaceOf[at]
+				return s != nil && !s.Frozen
+			})
+		}) {
+			free += n
+		}
+	}
+	if total == 0 {
+		return 0
+	}
+	return float64(free) / float64(total)
+}
