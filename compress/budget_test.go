@@ -110,10 +110,10 @@ func encode(t *testing.T, m *onnxio.Model) string {
 
 func TestSizeBudget(t *testing.T) {
 	m := modeltest.Load(t, "resnet_a")
-	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 64})
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 100})
 	_, whole := m.Size()
 	for _, share := range []float64{0.7, 0.3} {
-		for _, o := range []compress.Options{{}, {RefitData: d, Tune: 2}, {RefitData: d, Tune: 2, Uniform: true}} {
+		for _, o := range []compress.Options{{}, {RefitData: d, Tune: -1}, {RefitData: d, Tune: 1, Uniform: true}} {
 			o.Size = int64(share * float64(whole))
 			out, r, err := compress.Model(context.Background(), m, o)
 			if err != nil {
@@ -131,8 +131,8 @@ func TestSizeBudget(t *testing.T) {
 }
 
 func TestMaxDrop(t *testing.T) {
-	m := modeltest.Load(t, "cnn_a")
-	calib := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 100})
+	m := modeltest.Load(t, "mlp_a")
+	calib := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 125})
 	test := modeltest.Data(t, "mnist_test", dataset.Options{Limit: 200})
 	for _, c := range []struct {
 		name    string
@@ -141,7 +141,7 @@ func TestMaxDrop(t *testing.T) {
 		measure string
 		samples int
 	}{
-		{"held out", nil, 0.04, "agreement", 20},
+		{"held out", nil, 0.04, "agreement", 25},
 		{"labelled", test, 0.02, "top1", 200},
 	} {
 		out, r, err := compress.Model(context.Background(), m, compress.Options{MaxDrop: c.limit, RefitData: calib, EvalData: c.eval})
@@ -152,8 +152,8 @@ func TestMaxDrop(t *testing.T) {
 		if s == nil || s.Measure != c.measure || s.Samples != c.samples || s.HeldOut != (c.eval == nil) || s.Drop > c.limit || s.Limit != c.limit {
 			t.Fatalf("%s: %+v", c.name, s)
 		}
-		if c.eval == nil && r.Refit.Samples > 80 {
-			t.Errorf("%s: refitted on %d samples, 20 of 100 are for measuring", c.name, r.Refit.Samples)
+		if c.eval == nil && r.Refit.Samples > 100 {
+			t.Errorf("%s: refitted on %d samples, 25 of 125 are for measuring", c.name, r.Refit.Samples)
 		}
 		if r.After.MACs >= r.Before.MACs {
 			t.Errorf("%s: nothing was saved: %+v", c.name, s.Trials)

@@ -52,12 +52,12 @@ func TestForms(t *testing.T) {
 			if err := m.Validate(); err != nil {
 				t.Fatal(err)
 			}
-			d := modeltest.Noise(t, m, 24, 3)
+			d := modeltest.Noise(t, m, 100, 3)
 			want := runs(t, m, d)
 			before := proto.Clone(m.Proto)
 			for name, o := range map[string]compress.Options{
 				"without data": {Keep: 0.5},
-				"with data":    {Keep: 0.5, RefitData: d, Tune: 2},
+				"with data":    {Keep: 0.5, RefitData: d, Tune: 1},
 				"params":       {Params: 0.6},
 			} {
 				t.Run(name, func(t *testing.T) {
