@@ -20,7 +20,7 @@ func TestResultsDoNotDependOnTheBatchSize(t *testing.T) {
 			for _, o := range []fuse.Options{
 				{},
 				{Method: fuse.OT, Tune: 1, Weights: []float64{0.5, 0.5}, Align: align.Options{By: align.Activations, Data: d}},
-				{Method: fuse.Union, Tune: 1, Weights: []float64{0.5, 0.5}, Align: align.Options{Data: d}},
+				{Method: fuse.Union, Tune: -1, Weights: []float64{0.5, 0.5}, Align: align.Options{Data: d}},
 			} {
 				out, _, err := fuse.Models(context.Background(), models, o)
 				if err != nil {

@@ -19,7 +19,7 @@ import (
 
 func TestBalanceIsMeasuredBothWays(t *testing.T) {
 	models := []*onnxio.Model{modeltest.Load(t, "mlp_a"), modeltest.Load(t, "mlp_b")}
-	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 200})
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 100})
 	for _, method := range []fuse.Method{fuse.Auto, fuse.OT, fuse.Union} {
 		_, r, err := fuse.Models(context.Background(), models, fuse.Options{Method: method, Tune: -1, Align: align.Options{By: align.Activations, Data: d}})
 		if err != nil {
@@ -33,8 +33,8 @@ func TestBalanceIsMeasuredBothWays(t *testing.T) {
 			if c.Weights[0] != c.Weights[1] {
 				leads[slices.Index(c.Weights, slices.Max(c.Weights))] = true
 			}
-			if c.Samples != 160 {
-				t.Errorf("method %q: %+v, want a fit to the 160 of 200 samples that are not held out", method, c)
+			if c.Samples != 80 {
+				t.Errorf("method %q: %+v, want a fit to the 80 of 100 samples that are not held out", method, c)
 			}
 			if c.Divergence < r.Candidates[best].Divergence {
 				best = i
@@ -54,7 +54,7 @@ func TestBalanceIsMeasuredBothWays(t *testing.T) {
 
 func TestFewSamplesFirst(t *testing.T) {
 	models := []*onnxio.Model{modeltest.Load(t, "mlp_a"), modeltest.Load(t, "mlp_b")}
-	d := modeltest.Data(t, "mnist_test", dataset.Options{Limit: 650})
+	d := modeltest.Data(t, "mnist_test", dataset.Options{Limit: 625})
 	_, r, err := fuse.Models(context.Background(), models, fuse.Options{Tune: -1, RefitData: d, Align: align.Options{By: align.Activations, Data: d}})
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +86,7 @@ func TestFewSamplesFirst(t *testing.T) {
 
 func TestMethodsAndWidths(t *testing.T) {
 	a, b, wide := modeltest.Load(t, "mlp_a"), modeltest.Load(t, "mlp_b"), modeltest.Load(t, "mlp_wide")
-	d := modeltest.Data(t, "mnist_calib", dataset.Options{})
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 150})
 	test := modeltest.Data(t, "mnist_test", dataset.Options{})
 	own := hidden(t, a)
 	scaled := func(f float64) []int {
@@ -170,8 +170,8 @@ func hidden(t *testing.T, m *onnxio.Model) []int {
 
 func TestTuneBringsTheResultNearer(t *testing.T) {
 	models := []*onnxio.Model{modeltest.Load(t, "cnn_a"), modeltest.Load(t, "cnn_b")}
-	d := modeltest.Data(t, "mnist_calib", dataset.Options{})
-	for _, epochs := range []int{-1, 20} {
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 250})
+	for _, epochs := range []int{-1, 10} {
 		_, r, err := fuse.Models(context.Background(), models, fuse.Options{Keep: 0.5, Weights: []float64{0.5, 0.5}, Tune: epochs, Align: align.Options{By: align.Activations, Data: d}})
 		if err != nil {
 			t.Fatal(err)

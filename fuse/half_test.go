@@ -14,9 +14,9 @@ import (
 // Models in float16 and bfloat16 are fused in their type, and lose no more than
 // float32 ones do.
 func TestHalfPrecision(t *testing.T) {
-	calib := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 200})
+	calib := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 125})
 	test := modeltest.Data(t, "mnist_test", dataset.Options{Limit: 500})
-	for name, o := range map[string]fuse.Options{"weights": {}, "data": {RefitData: calib, Tune: 2}} {
+	for name, o := range map[string]fuse.Options{"weights": {}, "data": {RefitData: calib, Weights: []float64{0.5, 0.5}, Tune: 2}} {
 		t.Run(name, func(t *testing.T) {
 			fused := func(typ onnxpb.TensorProto_DataType) int {
 				models := []*onnxio.Model{modeltest.Load(t, "cnn_a"), modeltest.Load(t, "cnn_b")}

@@ -21,7 +21,7 @@ func TestTransformersFuse(t *testing.T) {
 	a, b := modeltest.Load(t, "vit_a"), modeltest.Load(t, "vit_b")
 	correct := func(o fuse.Options) int {
 		t.Helper()
-		o.Align.Data, o.Tune = calib, 10
+		o.Align.Data, o.Tune = calib, 3
 		m, _, err := fuse.Models(context.Background(), []*onnxio.Model{a, b}, o)
 		if err != nil {
 			t.Fatal(err)
@@ -45,7 +45,7 @@ func TestTransformersOfDifferentWidthsFuse(t *testing.T) {
 	calib := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 200})
 	a, b := modeltest.Load(t, "vit_a"), modeltest.Load(t, "vit_b")
 	ctx := context.Background()
-	narrow, report, err := compress.Model(ctx, b, compress.Options{Keep: 0.5, Align: align.Options{Data: calib}})
+	narrow, report, err := compress.Model(ctx, b, compress.Options{Keep: 0.5, Tune: -1, Align: align.Options{Data: calib}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,8 +63,8 @@ func TestTransformersOfDifferentWidthsFuse(t *testing.T) {
 	}
 	for _, o := range []fuse.Options{
 		{Refit: fuse.RefitOff, Align: align.Options{By: align.Weights}},
-		{Method: fuse.OT, Tune: 2, Weights: []float64{0.5, 0.5}, Align: align.Options{By: align.Activations, Data: calib}},
-		{Method: fuse.Union, Tune: 2, Weights: []float64{0.5, 0.5}, Align: align.Options{Data: calib}},
+		{Method: fuse.OT, Tune: 1, Weights: []float64{0.5, 0.5}, Align: align.Options{By: align.Activations, Data: calib}},
+		{Method: fuse.Union, Tune: -1, Weights: []float64{0.5, 0.5}, Align: align.Options{Data: calib}},
 	} {
 		m, _, err := fuse.Models(ctx, []*onnxio.Model{a, narrow}, o)
 		if err != nil {

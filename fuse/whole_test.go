@@ -53,7 +53,7 @@ func span(v []float64) float64 { return max(slices.Max(v), -slices.Min(v)) }
 // only there.
 func TestWholeParentsAreCandidates(t *testing.T) {
 	a, wide := modeltest.Load(t, "mlp_a"), modeltest.Load(t, "mlp_wide")
-	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 150})
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 80})
 	for _, c := range []struct {
 		onto int
 		keep float64
