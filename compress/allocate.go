@@ -4,9 +4,10 @@ import (
 	"context"
 	"math"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/internal/choose"
+	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/refit"
 	"github.com/monge-ml/monge/onnxio"
 )
@@ -15,14 +16,14 @@ import (
 type allocation struct {
 	kind     Kind
 	widths   map[*coupling.Space]int
-	evidence map[*coupling.Space]*align.Evidence
+	evidence map[*coupling.Space]*choose.Evidence
 }
 
 // allocate chooses widths that meet the budget: every space loses channels in
 // steps, each time the space whose narrowing changes the model's predictions
 // least for each unit of cost saved. Spaces that cannot be observed keep an
 // equal share.
-func (o Options) allocate(ctx context.Context, s *align.Subject) (*allocation, error) {
+func (o Options) allocate(ctx context.Context, s *edit.Subject) (*allocation, error) {
 	a := &allocation{kind: Allocated, widths: map[*coupling.Space]int{}}
 	var free []*coupling.Space
 	for _, sp := range s.Analysis.Spaces {
@@ -88,7 +89,7 @@ func (o Options) allocate(ctx context.Context, s *align.Subject) (*allocation, e
 
 // refill gives channels back while the budget allows it, where they are worth
 // most: the last step down may have saved more than was needed.
-func (o Options) refill(s *align.Subject, a *allocation, w coupling.Widths, curves map[*coupling.Space][]float64, budget float64) {
+func (o Options) refill(s *edit.Subject, a *allocation, w coupling.Widths, curves map[*coupling.Space][]float64, budget float64) {
 	for {
 		now := o.cost(s.Analysis, w)
 		var best *coupling.Space
@@ -120,13 +121,13 @@ func (o Options) refill(s *align.Subject, a *allocation, w coupling.Widths, curv
 // An observed is what the data say about the spaces of a subject, whatever the
 // budget.
 type observed struct {
-	subject  *align.Subject
-	evidence map[*coupling.Space]*align.Evidence
+	subject  *edit.Subject
+	evidence map[*coupling.Space]*choose.Evidence
 	curves   map[*coupling.Space][]float64
 }
 
 // observe looks at the data once for all attempts at one subject.
-func (o Options) observe(ctx context.Context, s *align.Subject, free []*coupling.Space) (*observed, error) {
+func (o Options) observe(ctx context.Context, s *edit.Subject, free []*coupling.Space) (*observed, error) {
 	if seen := o.base.seen; seen != nil && seen.subject == s {
 		return seen, nil
 	}
@@ -135,7 +136,7 @@ func (o Options) observe(ctx context.Context, s *align.Subject, free []*coupling
 	if o.RefitData, held = o.data().Split(heldEvery); held.Len() == 0 {
 		held = o.data()
 	}
-	evidence, err := align.Observe(ctx, []align.Party{{Subject: s}}, free, o.selection())
+	evidence, err := choose.Observe(ctx, []choose.Party{{Subject: s}}, free, o.selection())
 	if err != nil {
 		return nil, err
 	}
@@ -158,9 +159,9 @@ var probes = []float64{0.75, 0.5}
 // curves estimates, for every space that can be observed and every number of
 // channels it may keep, how far the model's predictions move (refit.Judge).
 // How much of what consumers compute is lost is known for every number
-// (align.Evidence.Unexplained); what that does to the predictions is measured
+// (choose.Evidence.Unexplained); what that does to the predictions is measured
 // for some, by narrowing the space alone, and interpolated.
-func (o Options) curves(ctx context.Context, s *align.Subject, free []*coupling.Space, evidence map[*coupling.Space]*align.Evidence, held *dataset.Data) (map[*coupling.Space][]float64, error) {
+func (o Options) curves(ctx context.Context, s *edit.Subject, free []*coupling.Space, evidence map[*coupling.Space]*choose.Evidence, held *dataset.Data) (map[*coupling.Space][]float64, error) {
 	judge, err := refit.NewJudge(ctx, []*onnxio.Model{s.Model}, []float64{1}, held, refit.JudgeOptions{Threads: o.Align.Threads, Batch: o.Align.Batch, Outputs: o.base.outputs})
 	if err != nil {
 		return nil, err
@@ -179,11 +180,11 @@ func (o Options) curves(ctx context.Context, s *align.Subject, free []*coupling.
 			if k == sp.Width || lost[k] <= known[len(known)-1][0] {
 				continue
 			}
-			plan, err := align.Select(ctx, s, map[*coupling.Space]int{sp: k}, evidence, o.selection())
+			plan, err := choose.Select(ctx, s, map[*coupling.Space]int{sp: k}, evidence, o.selection())
 			if err != nil {
 				return nil, err
 			}
-			m, err := align.Edit(s, plan.Maps)
+			m, err := edit.Edit(s, plan.Maps)
 			if err != nil {
 				return nil, err
 			}

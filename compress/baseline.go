@@ -3,10 +3,10 @@ package compress
 import (
 	"context"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/eval"
+	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/qdq"
 	"github.com/monge-ml/monge/lossless"
 	"github.com/monge-ml/monge/onnxio"
@@ -102,7 +102,7 @@ func (o *Options) strip(ctx context.Context, m *onnxio.Model, keep func(*couplin
 
 // analyze finds the spaces of a model as it is narrowed.
 func (o *Options) analyze(m *onnxio.Model) (*coupling.Analysis, error) {
-	s, err := align.NewSubject(m, o.coupling())
+	s, err := edit.NewSubject(m, o.coupling())
 	if err != nil {
 		return nil, err
 	}

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -220,7 +220,7 @@ func (o Options) toSize(ctx context.Context, m *onnxio.Model) (*onnxio.Model, *R
 
 // whole is the result where nothing has to change.
 func (o Options) whole(m *onnxio.Model) (*onnxio.Model, *Report, error) {
-	s, err := align.NewSubject(m, o.coupling())
+	s, err := edit.NewSubject(m, o.coupling())
 	if err != nil {
 		return nil, nil, err
 	}

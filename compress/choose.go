@@ -7,10 +7,12 @@ import (
 	"math"
 	"slices"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/choose"
+	"github.com/monge-ml/monge/internal/edit"
+	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/refit"
 	"github.com/monge-ml/monge/internal/tune"
 	"github.com/monge-ml/monge/onnxio"
@@ -60,7 +62,7 @@ const (
 // returns the widths of the best. What moves predictions when a space is narrowed
 // alone does not add up over spaces, so that an allocation may be worse than equal
 // shares. Where there is one candidate only, nothing is measured.
-func (o Options) choose(ctx context.Context, s *align.Subject, ratio float64, report *Report) (*allocation, error) {
+func (o Options) choose(ctx context.Context, s *edit.Subject, ratio float64, report *Report) (*allocation, error) {
 	even := &allocation{kind: Even, widths: o.widths(s.Analysis, ratio)}
 	if !changes(even.widths) && o.Keep != 0 {
 		return even, nil
@@ -107,7 +109,7 @@ func (o Options) choose(ctx context.Context, s *align.Subject, ratio float64, re
 
 // judge refits every candidate on some samples and returns the one whose
 // predictions are nearest to the original's on others.
-func (o Options) judge(ctx context.Context, s *align.Subject, all []*allocation, held *dataset.Data, report *Report) (*allocation, error) {
+func (o Options) judge(ctx context.Context, s *edit.Subject, all []*allocation, held *dataset.Data, report *Report) (*allocation, error) {
 	judge, err := refit.NewJudge(ctx, []*onnxio.Model{s.Model}, []float64{1}, tune.Judged(held), refit.JudgeOptions{Threads: o.Align.Threads, Batch: o.Align.Batch, Outputs: o.base.outputs})
 	if err != nil {
 		return nil, err
@@ -148,17 +150,17 @@ func (o Options) judge(ctx context.Context, s *align.Subject, all []*allocation,
 }
 
 // make narrows the model to the widths of an allocation.
-func (o Options) make(ctx context.Context, s *align.Subject, a *allocation, report *Report) (*onnxio.Model, error) {
-	var plan *align.Result
+func (o Options) make(ctx context.Context, s *edit.Subject, a *allocation, report *Report) (*onnxio.Model, error) {
+	var plan *match.Result
 	var err error
 	if o.fits() && a.kind != Blind {
-		plan, err = align.Select(ctx, s, a.widths, a.evidence, o.selection())
+		plan, err = choose.Select(ctx, s, a.widths, a.evidence, o.selection())
 	} else {
 		by := o.Align
 		if a.kind == Blind {
-			by.By = align.Weights
+			by.By = match.Weights
 		}
-		plan, err = align.Merge(ctx, s, a.widths, by)
+		plan, err = match.Merge(ctx, s, a.widths, by)
 	}
 	if err != nil {
 		return nil, err
@@ -169,7 +171,7 @@ func (o Options) make(ctx context.Context, s *align.Subject, a *allocation, repo
 
 // mixture lies halfway between two allocations that meet a budget: products of
 // widths do not, so that it is taken towards fewer equal shares until it does.
-func (o Options) mixture(s *align.Subject, a, even *allocation) *allocation {
+func (o Options) mixture(s *edit.Subject, a, even *allocation) *allocation {
 	between := func(ratio float64) map[*coupling.Space]int {
 		out := map[*coupling.Space]int{}
 		for sp, k := range a.widths {

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/eval"
+	"github.com/monge-ml/monge/internal/choose"
+	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/guard"
+	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/qdq"
 	"github.com/monge-ml/monge/internal/refit"
 	"github.com/monge-ml/monge/internal/tune"
@@ -58,7 +60,7 @@ type Options struct {
 	// one by one. Zero means 1.
 	Multiple int
 	// Align says how channels are compared.
-	Align align.Options
+	Align match.Options
 	// InputShapes gives sizes to free dimensions of inputs, by name.
 	InputShapes map[string][]int
 	// KeepBatchNorm leaves BatchNormalization nodes in place; by default they
@@ -229,8 +231,8 @@ func (r *Report) changed() bool {
 // prepare analyses a model that was stripped already, and folds normalisations
 // into the producers of all spaces that would change with the ratio. Folding is
 // exact, so that several attempts can start from one subject.
-func (o Options) prepare(m *onnxio.Model, ratio func(*coupling.Analysis) (float64, error)) (*align.Subject, int, error) {
-	s, err := align.NewSubject(m, o.coupling())
+func (o Options) prepare(m *onnxio.Model, ratio func(*coupling.Analysis) (float64, error)) (*edit.Subject, int, error) {
+	s, err := edit.NewSubject(m, o.coupling())
 	if err != nil {
 		return nil, 0, err
 	}
@@ -256,7 +258,7 @@ func (o Options) prepare(m *onnxio.Model, ratio func(*coupling.Analysis) (float6
 func none(*coupling.Analysis) (float64, error) { return 0, nil }
 
 // model compresses a model to a share.
-func (o Options) model(ctx context.Context, s *align.Subject, folded int) (*onnxio.Model, *Report, error) {
+func (o Options) model(ctx context.Context, s *edit.Subject, folded int) (*onnxio.Model, *Report, error) {
 	ratio, err := o.ratio(s.Analysis)
 	if err != nil {
 		return nil, nil, err
@@ -301,8 +303,8 @@ func changes(widths map[*coupling.Space]int) bool {
 	return false
 }
 
-// selection are the options of align.Select.
-func (o Options) selection() align.Options {
+// selection are the options of choose.Select.
+func (o Options) selection() match.Options {
 	a := o.Align
 	a.Data, a.Progress = o.data(), o.progress("select")
 	return a
@@ -310,8 +312,8 @@ func (o Options) selection() align.Options {
 
 // finish carries the plan out, and where there are data refits, if that is wanted,
 // and distils, unless there is a single sample.
-func (o Options) finish(ctx context.Context, s *align.Subject, plan *align.Result, fits bool, report *Report) (*onnxio.Model, error) {
-	out, err := align.Edit(s, plan.Maps)
+func (o Options) finish(ctx context.Context, s *edit.Subject, plan *match.Result, fits bool, report *Report) (*onnxio.Model, error) {
+	out, err := edit.Edit(s, plan.Maps)
 	if err != nil {
 		return nil, err
 	}
@@ -371,23 +373,23 @@ func Into(ctx context.Context, wide, narrow *onnxio.Model, o Options) (_ *onnxio
 		return nil, nil, err
 	}
 	report := o.base.report()
-	var subjects [2]*align.Subject
+	var subjects [2]*edit.Subject
 	for i, m := range []*onnxio.Model{wide, narrow} {
 		var folded []string
 		var err error
 		if !o.KeepBatchNorm {
-			if m, folded, err = align.FoldBatchNorm(m, nil); err != nil {
+			if m, folded, err = edit.FoldBatchNorm(m, nil); err != nil {
 				return nil, nil, err
 			}
 		}
 		if i == 0 {
 			report.Folded = len(folded)
 		}
-		if subjects[i], err = align.NewSubject(m, o.coupling()); err != nil {
+		if subjects[i], err = edit.NewSubject(m, o.coupling()); err != nil {
 			return nil, nil, err
 		}
 	}
-	pair, err := align.Pair(subjects[0], subjects[1])
+	pair, err := match.Pair(subjects[0], subjects[1])
 	if err != nil {
 		return nil, nil, err
 	}
@@ -416,7 +418,7 @@ func Into(ctx context.Context, wide, narrow *onnxio.Model, o Options) (_ *onnxio
 // into plans the move into another shape: with a refit, and where no space has
 // to grow, by selection, since nothing of the narrow model's weights enters the
 // result and channels that explain most serve better than averages of several.
-func (o Options) into(ctx context.Context, wide, narrow *align.Subject, pair *align.Pairing) (*align.Result, error) {
+func (o Options) into(ctx context.Context, wide, narrow *edit.Subject, pair *match.Pairing) (*match.Result, error) {
 	widths := map[*coupling.Space]int{}
 	grows := false
 	for a, b := range pair.Spaces {
@@ -424,13 +426,13 @@ func (o Options) into(ctx context.Context, wide, narrow *align.Subject, pair *al
 		grows = grows || b.Width > a.Width
 	}
 	if o.fits() && !grows {
-		return align.Select(ctx, wide, widths, nil, o.selection())
+		return choose.Select(ctx, wide, widths, nil, o.selection())
 	}
-	return align.Onto(ctx, wide, narrow, pair, o.Align)
+	return match.Onto(ctx, wide, narrow, pair, o.Align)
 }
 
 // foldChanged folds normalisations into the producers of spaces that change.
-func foldChanged(s *align.Subject, widths map[*coupling.Space]int, o coupling.Options) (*align.Subject, int, error) {
+func foldChanged(s *edit.Subject, widths map[*coupling.Space]int, o coupling.Options) (*edit.Subject, int, error) {
 	outputs := map[string]bool{} // nodes are told apart by their first output
 	for sp, k := range widths {
 		if k == sp.Width {
@@ -440,11 +442,11 @@ func foldChanged(s *align.Subject, widths map[*coupling.Space]int, o coupling.Op
 			outputs[u.Node.GetOutput()[0]] = true
 		}
 	}
-	m, folded, err := align.FoldBatchNorm(s.Given(), func(n *onnxpb.NodeProto) bool { return outputs[n.GetOutput()[0]] })
+	m, folded, err := edit.FoldBatchNorm(s.Given(), func(n *onnxpb.NodeProto) bool { return outputs[n.GetOutput()[0]] })
 	if err != nil || len(folded) == 0 {
 		return s, 0, err
 	}
-	s, err = align.NewSubject(m, o)
+	s, err = edit.NewSubject(m, o)
 	return s, len(folded), err
 }
 

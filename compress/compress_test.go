@@ -8,10 +8,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
 )
 
@@ -153,8 +153,8 @@ func TestInto(t *testing.T) {
 	wide, narrow := modeltest.Load(t, "mlp_wide"), modeltest.Load(t, "mlp_a")
 	images := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 200, Seed: dataset.FileOrder})
 	test := modeltest.Data(t, "mnist_test", dataset.Options{})
-	for by, correct := range map[align.Basis]int{align.Weights: 843, align.Activations: 868} {
-		out, report, err := compress.Into(context.Background(), wide, narrow, compress.Options{Refit: compress.RefitOff, Align: align.Options{By: by, Data: images}})
+	for by, correct := range map[match.Basis]int{match.Weights: 843, match.Activations: 868} {
+		out, report, err := compress.Into(context.Background(), wide, narrow, compress.Options{Refit: compress.RefitOff, Align: match.Options{By: by, Data: images}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -195,7 +195,7 @@ func TestErrors(t *testing.T) {
 		"negative":      {compress.Options{Keep: -1}, "between 0 and 1"},
 		"multiple":      {compress.Options{Keep: 0.5, Multiple: -8}, "multiple"},
 		"empty pattern": {compress.Options{Keep: 0.5, Exclude: []string{""}}, "pattern"},
-		"metric":        {compress.Options{Keep: 0.5, Align: align.Options{Cost: "manhattan"}}, "manhattan"},
+		"metric":        {compress.Options{Keep: 0.5, Align: match.Options{Cost: "manhattan"}}, "manhattan"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := compress.Model(context.Background(), m, c.o)

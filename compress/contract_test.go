@@ -4,9 +4,9 @@ import (
 	"context"
 	"testing"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
@@ -16,27 +16,27 @@ import (
 // narrowed stands twice, and is read with half its weight.
 func doubled(t *testing.T, m *onnxio.Model) *onnxio.Model {
 	t.Helper()
-	s, err := align.NewSubject(m, coupling.Options{})
+	s, err := edit.NewSubject(m, coupling.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	maps := align.Maps{}
+	maps := edit.Maps{}
 	for _, sp := range s.Analysis.Spaces {
 		if !sp.Narrowable() || len(sp.Pieces) != 1 {
 			continue
 		}
-		mp := &align.Map{Pieces: []int{2 * sp.Width}}
+		mp := &edit.Map{Pieces: []int{2 * sp.Width}}
 		for range sp.Groups {
-			tr := align.Transfer{}
+			tr := edit.Transfer{}
 			for j := range 2 * sp.Width {
-				tr.In = append(tr.In, []align.Entry{{Col: j / 2, Val: 1}})
-				tr.OutT = append(tr.OutT, []align.Entry{{Col: j / 2, Val: 0.5}})
+				tr.In = append(tr.In, []edit.Entry{{Col: j / 2, Val: 1}})
+				tr.OutT = append(tr.OutT, []edit.Entry{{Col: j / 2, Val: 0.5}})
 			}
 			mp.Groups = append(mp.Groups, tr)
 		}
 		maps[sp] = mp
 	}
-	out, err := align.Edit(s, maps)
+	out, err := edit.Edit(s, maps)
 	if err != nil {
 		t.Fatal(err)
 	}

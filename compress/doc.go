@@ -3,11 +3,11 @@
 // allows, or into the shape of a given narrower model. What does not matter is
 // removed first (package lossless). The input is never changed.
 //
-// Without data channels are merged by optimal transport (package align). With
+// Without data channels are merged by optimal transport (internal/match). With
 // data, labels not needed, a model goes through these steps:
 //
 //  1. Of every space those channels stay that explain most of what their
-//     consumers compute (align.Select). Under a budget widths are allocated by how
+//     consumers compute (choose.Select). Under a budget widths are allocated by how
 //     far the model's predictions move when a space is narrowed alone.
 //  2. Linear operators are fitted in closed form to what the wide model computes
 //     (package refit).

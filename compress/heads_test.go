@@ -5,9 +5,10 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/edit"
+	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
@@ -96,7 +97,7 @@ func TestHeadsGoWhole(t *testing.T) {
 			}
 			for seed := range uint64(3) {
 				m := modeltest.Redrawn(t, base, seed)
-				s, err := align.NewSubject(m, coupling.Options{})
+				s, err := edit.NewSubject(m, coupling.Options{})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -106,13 +107,13 @@ func TestHeadsGoWhole(t *testing.T) {
 						continue
 					}
 					found = true
-					r, err := align.Merge(context.Background(), s, map[*coupling.Space]int{sp: 2}, align.Options{})
+					r, err := match.Merge(context.Background(), s, map[*coupling.Space]int{sp: 2}, match.Options{})
 					if err != nil {
 						t.Fatal(err)
 					}
 					tr := r.Maps[sp].Groups[0]
-					for _, rows := range []align.Rows{tr.In, tr.OutT} {
-						if slices.ContainsFunc(rows, func(row []align.Entry) bool { return len(row) != 1 || row[0].Val != 1 }) {
+					for _, rows := range []edit.Rows{tr.In, tr.OutT} {
+						if slices.ContainsFunc(rows, func(row []edit.Entry) bool { return len(row) != 1 || row[0].Val != 1 }) {
 							t.Errorf("seed %d: heads are made of %v", seed, rows)
 						}
 					}

@@ -8,12 +8,12 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/engine/enginetest"
+	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
@@ -47,7 +47,7 @@ func TestQuantizedWeights(t *testing.T) {
 	}
 	for name, o := range map[string]compress.Options{
 		"weights":     {Keep: 0.5},
-		"activations": {Keep: 0.5, Refit: compress.RefitOff, Align: align.Options{By: align.Activations, Data: data}},
+		"activations": {Keep: 0.5, Refit: compress.RefitOff, Align: match.Options{By: match.Activations, Data: data}},
 		"refit":       {Keep: 0.5, RefitData: data, Tune: 2},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -7,9 +7,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/fuse"
+	"github.com/monge-ml/monge/internal/edit"
+	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -152,7 +153,7 @@ func TestFuseBranches(t *testing.T) {
 		r = Relu(a)
 		d = MatMul(r, w4[6 5])`)
 	s := subject(t, m)
-	all := align.Maps{}
+	all := edit.Maps{}
 	for _, sp := range s.Analysis.Spaces {
 		if !sp.Frozen {
 			all[sp] = permutation(sp)
@@ -161,7 +162,7 @@ func TestFuseBranches(t *testing.T) {
 	if len(all) != 2 {
 		t.Fatalf("%d spaces may change, want 2", len(all))
 	}
-	permuted := edit(t, s, all)
+	permuted := edited(t, s, all)
 	fused, _, err := fuse.Models(context.Background(), []*onnxio.Model{permuted, m}, fuse.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -171,7 +172,7 @@ func TestFuseBranches(t *testing.T) {
 		t.Errorf("fused with itself, outputs change by %.2g", d)
 	}
 	// Weights that no pair holds would be the target's, and the outputs right.
-	pair, err := align.Pair(subject(t, permuted), s)
+	pair, err := match.Pair(subject(t, permuted), s)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@
 // a layer, a residual stream, the hidden units of an LSTM. It lists every
 // weight axis on which those channels stand, with the [Role] the weight plays.
 // To permute, narrow or merge the channels is to multiply those axes, and
-// nothing else; the package says where, package align does it.
+// nothing else; the package says where, package internal/edit does it.
 //
 // # Axes
 //

@@ -8,13 +8,14 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/edit"
+	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// EnvModels names a folder of models to try the analysis on, beyond those that
+// envModels names a folder of models to try the analysis on, beyond those that
 // the repository holds:
 //
 //	MONGE_MODELS=folder go test ./coupling -run TestModelFolder -v
@@ -47,13 +48,13 @@ func TestModelFolder(t *testing.T) {
 			report(t, s.Analysis)
 			feeds := randomFeeds(t, m)
 			want := run(t, m, feeds)
-			all := align.Maps{}
+			all := edit.Maps{}
 			for _, sp := range s.Analysis.Spaces {
 				if !sp.Frozen {
 					all[sp] = permutation(sp)
 				}
 			}
-			if d := distance(t, want, run(t, edit(t, s, all), feeds)); !(d <= 1e-3) {
+			if d := distance(t, want, run(t, edited(t, s, all), feeds)); !(d <= 1e-3) {
 				t.Errorf("permuting all spaces changes outputs by %.2g", d)
 			}
 			for _, keep := range []float64{0.9, 0.75, 0.5} {
@@ -63,11 +64,11 @@ func TestModelFolder(t *testing.T) {
 						widths[sp] = max(1, int(math.Round(keep*float64(sp.Width))))
 					}
 				}
-				r, err := align.Merge(context.Background(), s, widths, align.Options{})
+				r, err := match.Merge(context.Background(), s, widths, match.Options{})
 				if err != nil {
 					t.Fatal(err)
 				}
-				narrow := edit(t, s, r.Maps)
+				narrow := edited(t, s, r.Maps)
 				macs, _ := s.Analysis.MACs(r.Maps.Widths())
 				t.Logf("keep %.2f: %d params, %d MACs, cosine %.4f", keep, s.Analysis.Params(r.Maps.Widths()), macs, cosine(want, run(t, narrow, feeds)))
 			}

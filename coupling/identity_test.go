@@ -9,10 +9,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/engine/enginetest"
+	"github.com/monge-ml/monge/internal/edit"
+	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -35,7 +36,7 @@ func identities(t *testing.T, m *onnxio.Model) {
 	s := subject(t, m)
 	feeds := randomFeeds(t, m)
 	want := run(t, m, feeds)
-	all := align.Maps{}
+	all := edit.Maps{}
 	for _, sp := range s.Analysis.Spaces {
 		if sp.Frozen {
 			continue
@@ -48,36 +49,36 @@ func identities(t *testing.T, m *onnxio.Model) {
 				t.Errorf("space %q: %s changes outputs by %.2g", sp.Name, what, d)
 			}
 		}
-		check("permuting", edit(t, s, align.Maps{sp: all[sp]}), want)
+		check("permuting", edited(t, s, edit.Maps{sp: all[sp]}), want)
 		if !sp.Narrowable() || sp.Width < 2 {
 			continue
 		}
 		keep := subset(sp)
-		check("dropping channels, compared with zeroing them,", edit(t, s, align.Maps{sp: selection(sp, keep)}), run(t, zeroed(t, s, sp, keep), feeds))
+		check("dropping channels, compared with zeroing them,", edited(t, s, edit.Maps{sp: selection(sp, keep)}), run(t, zeroed(t, s, sp, keep), feeds))
 		if slices.ContainsFunc(sp.Uses, func(u coupling.Use) bool { return s.Analysis.Weights[u.Tensor].Quant != nil }) {
 			allowed = 0.02 // halves of integers are rounded
 		}
-		wide := edit(t, s, align.Maps{sp: duplication(sp)})
+		wide := edited(t, s, edit.Maps{sp: duplication(sp)})
 		check("duplicating", wide, want)
 		check("duplicating and merging", merged(t, wide, sp), want)
 	}
-	if d := distance(t, want, run(t, edit(t, s, all), feeds)); !(d <= tolerance) {
+	if d := distance(t, want, run(t, edited(t, s, all), feeds)); !(d <= tolerance) {
 		t.Errorf("permuting all spaces changes outputs by %.2g", d)
 	}
 }
 
-func subject(t *testing.T, m *onnxio.Model) *align.Subject {
+func subject(t *testing.T, m *onnxio.Model) *edit.Subject {
 	t.Helper()
-	s, err := align.NewSubject(m, coupling.Options{})
+	s, err := edit.NewSubject(m, coupling.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
-func edit(t *testing.T, s *align.Subject, maps align.Maps) *onnxio.Model {
+func edited(t *testing.T, s *edit.Subject, maps edit.Maps) *onnxio.Model {
 	t.Helper()
-	out, err := align.Edit(s, maps)
+	out, err := edit.Edit(s, maps)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,11 +86,11 @@ func edit(t *testing.T, s *align.Subject, maps align.Maps) *onnxio.Model {
 }
 
 // groups makes a map from one matrix for each group; out nil means in.
-func groups(sp *coupling.Space, pieces []int, matrices func(g int) (in, out align.Rows)) *align.Map {
-	m := &align.Map{Pieces: pieces}
+func groups(sp *coupling.Space, pieces []int, matrices func(g int) (in, out edit.Rows)) *edit.Map {
+	m := &edit.Map{Pieces: pieces}
 	for g := range sp.Groups {
 		in, out := matrices(g)
-		m.Groups = append(m.Groups, align.Transfer{In: in, OutT: out})
+		m.Groups = append(m.Groups, edit.Transfer{In: in, OutT: out})
 	}
 	return m
 }
@@ -106,14 +107,14 @@ func pieces(sp *coupling.Space) []int {
 	return out
 }
 
-func permutation(sp *coupling.Space) *align.Map {
-	return groups(sp, pieces(sp), func(g int) (in, out align.Rows) {
+func permutation(sp *coupling.Space) *edit.Map {
+	return groups(sp, pieces(sp), func(g int) (in, out edit.Rows) {
 		p := random(sp, g).Perm(sp.Width)
 		if slices.IsSorted(p) { // a permutation that moves something
 			slices.Reverse(p)
 		}
 		for _, c := range p {
-			in = append(in, []align.Entry{{Col: c, Val: 1}})
+			in = append(in, []edit.Entry{{Col: c, Val: 1}})
 		}
 		return in, in
 	})
@@ -137,29 +138,29 @@ func subset(sp *coupling.Space) (keep [][]int) {
 	return keep
 }
 
-func selection(sp *coupling.Space, keep [][]int) *align.Map {
+func selection(sp *coupling.Space, keep [][]int) *edit.Map {
 	var halves []int
 	for _, n := range pieces(sp) {
 		halves = append(halves, (n+1)/2)
 	}
-	return groups(sp, halves, func(g int) (in, out align.Rows) {
+	return groups(sp, halves, func(g int) (in, out edit.Rows) {
 		for _, c := range keep[g] {
-			in = append(in, []align.Entry{{Col: c, Val: 1}})
+			in = append(in, []edit.Entry{{Col: c, Val: 1}})
 		}
 		return in, in
 	})
 }
 
-func duplication(sp *coupling.Space) *align.Map {
+func duplication(sp *coupling.Space) *edit.Map {
 	var twice []int
 	for _, n := range pieces(sp) {
 		twice = append(twice, 2*n)
 	}
-	return groups(sp, twice, func(int) (in, out align.Rows) {
+	return groups(sp, twice, func(int) (in, out edit.Rows) {
 		for c := range sp.Width {
 			for range 2 {
-				in = append(in, []align.Entry{{Col: c, Val: 1}})
-				out = append(out, []align.Entry{{Col: c, Val: 0.5}})
+				in = append(in, []edit.Entry{{Col: c, Val: 1}})
+				out = append(out, []edit.Entry{{Col: c, Val: 0.5}})
 			}
 		}
 		return in, out
@@ -173,11 +174,11 @@ func merged(t *testing.T, wide *onnxio.Model, sp *coupling.Space) *onnxio.Model 
 	s := subject(t, wide)
 	for _, x := range s.Analysis.Spaces {
 		if slices.EqualFunc(x.Uses, sp.Uses, func(a, b coupling.Use) bool { return a.Tensor == b.Tensor && a.Axis == b.Axis }) && x.Width == 2*sp.Width {
-			r, err := align.Merge(context.Background(), s, map[*coupling.Space]int{x: sp.Width}, align.Options{})
+			r, err := match.Merge(context.Background(), s, map[*coupling.Space]int{x: sp.Width}, match.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			return edit(t, s, r.Maps)
+			return edited(t, s, r.Maps)
 		}
 	}
 	t.Fatalf("space %q is gone from the widened model:\n%s", sp.Name, strings.Join(describe(s.Analysis), "\n"))
@@ -187,7 +188,7 @@ func merged(t *testing.T, wide *onnxio.Model, sp *coupling.Space) *onnxio.Model 
 // zeroed sets to zero, in the original, what the space's consumers read of the
 // channels that are not kept. It goes element by element and shares no code
 // with the edit.
-func zeroed(t *testing.T, s *align.Subject, sp *coupling.Space, keep [][]int) *onnxio.Model {
+func zeroed(t *testing.T, s *edit.Subject, sp *coupling.Space, keep [][]int) *onnxio.Model {
 	t.Helper()
 	out := s.Model.Clone()
 	g, err := s.GraphOf(out)

@@ -20,7 +20,7 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// EnvOperators names a folder of small models, each with recorded inputs in
+// envOperators names a folder of small models, each with recorded inputs in
 // test_data_set_0, such as the test data of ONNX itself:
 //
 //	MONGE_OPERATORS=/usr/share/libonnx-testdata/data/node go test ./coupling -run TestOperatorFolder

@@ -192,7 +192,7 @@ func decode(typ engine.DType, raw []byte, dims []int, target engine.DType, p Pre
 	if target == onnxpb.TensorProto_UNDEFINED {
 		target = onnxpb.TensorProto_FLOAT
 	}
-	if !engine.IsFloat(target) || !p.changes() {
+	if !onnxio.IsFloat(target) || !p.changes() {
 		v, err := plain(typ, raw, dims)
 		if err != nil {
 			return nil, err

@@ -195,7 +195,7 @@ func (d *Data) Sample(n int, seed int64) *Data {
 	return &c
 }
 
-// firstShuffled returns the first k of the numbers below n after a shuffle with seed, in memory and time proportional to
+// FirstShuffled returns the first k of the numbers below n after a shuffle with seed, in memory and time proportional to
 // k: n may be what a file merely claims. With FileOrder, or if k is not below n, the numbers come in order.
 //
 // It is the Fisher-Yates shuffle, cut short, on an array that holds only the entries that differ from their index.

@@ -155,7 +155,7 @@ func inTable(g *onnxio.Graph, in engine.IOInfo, c column, d *Data) error {
 
 // misscaled says what is odd about the range of an image input. suspect: only the model can tell whether it is.
 func misscaled(in engine.IOInfo, c column, d *Data) (text string, suspect bool) {
-	if len(in.Dims) != 4 || !engine.IsFloat(in.Type) {
+	if len(in.Dims) != 4 || !onnxio.IsFloat(in.Type) {
 		return "", false
 	}
 	s := span{0, 255, true}
@@ -270,7 +270,7 @@ func turns(ctx context.Context, s *engine.Session, values map[string]*engine.Val
 	sum, n := 0.0, 0
 	for name, v := range out[0] {
 		w := out[1][name]
-		if !engine.IsFloat(v.Type) || len(v.Float64()) != len(w.Float64()) {
+		if !onnxio.IsFloat(v.Type) || len(v.Float64()) != len(w.Float64()) {
 			continue
 		}
 		dot, vv, ww := 0.0, 0.0, 0.0

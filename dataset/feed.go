@@ -2,9 +2,11 @@ package dataset
 
 import (
 	"fmt"
-	"github.com/monge-ml/monge/engine"
 	"math"
 	"slices"
+
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/onnxio"
 )
 
 // A Feed is a data set brought together with the inputs of a model: a source of batches. It may be used by several
@@ -24,7 +26,7 @@ type slot struct {
 // file, the array, and both shapes.
 func (d *Data) For(inputs []engine.IOInfo) (*Feed, error) {
 	f := &Feed{data: d}
-	if d.pre.changes() && !slices.ContainsFunc(inputs, func(in engine.IOInfo) bool { return engine.IsFloat(in.Type) || in.Type == 0 }) {
+	if d.pre.changes() && !slices.ContainsFunc(inputs, func(in engine.IOInfo) bool { return onnxio.IsFloat(in.Type) || in.Type == 0 }) {
 		return nil, fmt.Errorf("%s: scale, mean and std need an input of floating-point type, the model has none", d.name)
 	}
 	for i, in := range inputs {

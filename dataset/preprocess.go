@@ -3,8 +3,9 @@ package dataset
 import (
 	"errors"
 	"fmt"
-	"github.com/monge-ml/monge/engine"
 	"slices"
+
+	"github.com/monge-ml/monge/engine"
 )
 
 // A Layout says which axis of an image holds the channels.

@@ -62,7 +62,7 @@ func meaning(g *onnxio.Graph, input string, whole bool) (limit int64, known bool
 			case "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Expand", "Tile":
 			case "Cast":
 				to := onnxpb.TensorProto_DataType(onnxio.AttrInt(c.Node, "to", 0))
-				if engine.IsFloat(to) || to == onnxpb.TensorProto_BOOL {
+				if onnxio.IsFloat(to) || to == onnxpb.TensorProto_BOOL {
 					marks = true
 					continue
 				}

@@ -1,9 +1,10 @@
 package dataset
 
 import (
-	"github.com/monge-ml/monge/engine"
 	"math/rand/v2"
 	"slices"
+
+	"github.com/monge-ml/monge/engine"
 )
 
 const (

@@ -7,7 +7,7 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// cast returns v in another element type, v itself where nothing has to be done. Numbers that a narrower integer type
+// Cast returns v in another element type, v itself where nothing has to be done. Numbers that a narrower integer type
 // cannot hold are an error, and so are fractions where integers are wanted.
 func Cast(v *Value, t DType) (*Value, error) {
 	if t == v.Type || t == onnxpb.TensorProto_UNDEFINED {

@@ -56,7 +56,7 @@ func (i IOInfo) String() string {
 	return fmt.Sprintf("%s %s %s", i.Name, strings.ToLower(i.Type.String()), i.Shape())
 }
 
-// shape prints the sizes, with names or ? for free ones.
+// Shape prints the sizes, with names or ? for free ones.
 func (i IOInfo) Shape() string {
 	if i.Dims == nil {
 		return "[?...]"
@@ -389,7 +389,7 @@ func inputNames(list []IOInfo) string {
 	return strings.Join(names, ", ")
 }
 
-// dimString prints sizes as [1,3,32,32].
+// DimString prints sizes as [1,3,32,32].
 func DimString(dims []int) string {
 	return strings.ReplaceAll(fmt.Sprint(dims), " ", ",")
 }

@@ -63,7 +63,7 @@ func Join(pieces []*Value) *Value {
 	return out
 }
 
-// check says whether the slice that belongs to the type of v holds as many elements as its dims say.
+// CheckValue says whether the slice that belongs to the type of v holds as many elements as its dims say.
 func CheckValue(v *Value) error {
 	if v == nil {
 		return fmt.Errorf("no value")
@@ -114,10 +114,7 @@ func KindOf(t DType) kind {
 	return KindNone
 }
 
-// isFloat says whether values of this type can be scaled and compared as real numbers.
-func IsFloat(t DType) bool { k := KindOf(t); return k == KindFloat32 || k == KindFloat64 }
-
-// count is the number of elements of a tensor with these sizes: 1 for a scalar.
+// Count is the number of elements of a tensor with these sizes: 1 for a scalar.
 func Count(dims []int) int {
 	n := 1
 	for _, d := range dims {

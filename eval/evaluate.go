@@ -22,7 +22,7 @@ type Options struct {
 	Outputs []Output
 }
 
-// An Eval is what was measured about one model. Shares are between 0 and 1.
+// A Result is what was measured about one model. Shares are between 0 and 1.
 type Result struct {
 	Model   string `json:"model"`   // its path
 	Samples int    `json:"samples"` // on which the figures below were measured
@@ -273,7 +273,7 @@ func (r *evalRun) scores(out []*engine.Value, n int) (v *engine.Value, k int) {
 // isScores says whether an output has one row of K ≥ 2 numbers per sample. Trailing axes of size 1, as pooling leaves
 // them, do not count.
 func isScores(v *engine.Value) bool {
-	return len(v.Dims) >= 2 && v.Dims[1] >= 2 && engine.Count(v.Dims[2:]) == 1 && engine.IsFloat(v.Type)
+	return len(v.Dims) >= 2 && v.Dims[1] >= 2 && engine.Count(v.Dims[2:]) == 1 && onnxio.IsFloat(v.Type)
 }
 
 // compare adds the difference between two models' outputs to the figures.

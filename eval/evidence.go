@@ -107,7 +107,7 @@ func sameRows(a, b *engine.Value) bool {
 func decide(list []*evidence) Output {
 	first := list[0]
 	plain := func(reason string) Output { return Output{Name: first.name, Task: Regress, Reason: reason} }
-	if !engine.IsFloat(first.typ) {
+	if !onnxio.IsFloat(first.typ) {
 		return plain("it is no floating-point number")
 	}
 	if _, ok := first.rowAxis(); !ok {

@@ -4,9 +4,9 @@ import (
 	"context"
 	"testing"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/fuse"
+	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio"
 )
@@ -19,8 +19,8 @@ func TestResultsDoNotDependOnTheBatchSize(t *testing.T) {
 			models := []*onnxio.Model{modeltest.Load(t, name+"_a"), modeltest.Load(t, name+"_b")}
 			for _, o := range []fuse.Options{
 				{},
-				{Method: fuse.OT, Tune: 1, Weights: []float64{0.5, 0.5}, Align: align.Options{By: align.Activations, Data: d}},
-				{Method: fuse.Union, Tune: -1, Weights: []float64{0.5, 0.5}, Align: align.Options{Data: d}},
+				{Method: fuse.OT, Tune: 1, Weights: []float64{0.5, 0.5}, Align: match.Options{By: match.Activations, Data: d}},
+				{Method: fuse.Union, Tune: -1, Weights: []float64{0.5, 0.5}, Align: match.Options{Data: d}},
 			} {
 				out, _, err := fuse.Models(context.Background(), models, o)
 				if err != nil {

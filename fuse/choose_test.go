@@ -9,10 +9,11 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/fuse"
+	"github.com/monge-ml/monge/internal/edit"
+	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio"
 )
@@ -21,7 +22,7 @@ func TestBalanceIsMeasuredBothWays(t *testing.T) {
 	models := []*onnxio.Model{modeltest.Load(t, "mlp_a"), modeltest.Load(t, "mlp_b")}
 	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 100})
 	for _, method := range []fuse.Method{fuse.Auto, fuse.OT, fuse.Union} {
-		_, r, err := fuse.Models(context.Background(), models, fuse.Options{Method: method, Tune: -1, Align: align.Options{By: align.Activations, Data: d}})
+		_, r, err := fuse.Models(context.Background(), models, fuse.Options{Method: method, Tune: -1, Align: match.Options{By: match.Activations, Data: d}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,7 +56,7 @@ func TestBalanceIsMeasuredBothWays(t *testing.T) {
 func TestFewSamplesFirst(t *testing.T) {
 	models := []*onnxio.Model{modeltest.Load(t, "mlp_a"), modeltest.Load(t, "mlp_b")}
 	d := modeltest.Data(t, "mnist_test", dataset.Options{Limit: 625})
-	_, r, err := fuse.Models(context.Background(), models, fuse.Options{Tune: -1, RefitData: d, Align: align.Options{By: align.Activations, Data: d}})
+	_, r, err := fuse.Models(context.Background(), models, fuse.Options{Tune: -1, RefitData: d, Align: match.Options{By: match.Activations, Data: d}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +116,7 @@ func TestMethodsAndWidths(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.o.Tune = -1 // one method more would tell nothing about these
-			c.o.Align = align.Options{By: align.Activations, Data: d}
+			c.o.Align = match.Options{By: match.Activations, Data: d}
 			out, r, err := fuse.Models(context.Background(), c.models, c.o)
 			if err != nil {
 				t.Fatal(err)
@@ -155,7 +156,7 @@ func TestMethodsAndWidths(t *testing.T) {
 // hidden lists the widths of the spaces that may change.
 func hidden(t *testing.T, m *onnxio.Model) []int {
 	t.Helper()
-	s, err := align.NewSubject(m, coupling.Options{})
+	s, err := edit.NewSubject(m, coupling.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +173,7 @@ func TestTuneBringsTheResultNearer(t *testing.T) {
 	models := []*onnxio.Model{modeltest.Load(t, "cnn_a"), modeltest.Load(t, "cnn_b")}
 	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 250})
 	for _, epochs := range []int{-1, 10} {
-		_, r, err := fuse.Models(context.Background(), models, fuse.Options{Keep: 0.5, Weights: []float64{0.5, 0.5}, Tune: epochs, Align: align.Options{By: align.Activations, Data: d}})
+		_, r, err := fuse.Models(context.Background(), models, fuse.Options{Keep: 0.5, Weights: []float64{0.5, 0.5}, Tune: epochs, Align: match.Options{By: match.Activations, Data: d}})
 		if err != nil {
 			t.Fatal(err)
 		}

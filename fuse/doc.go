@@ -3,7 +3,7 @@
 //
 // One of the models lends the result its widths and the order of its channels
 // (Options.Onto). Every other model's channels are moved onto that model's by
-// optimal transport (package align), and the weights are then averaged. Or the
+// optimal transport (internal/match), and the weights are then averaged. Or the
 // models' channels are put side by side, and those that explain most of what all
 // models compute share the result's places (union), perhaps beside all channels
 // of one model. The inputs are never changed.

@@ -6,11 +6,13 @@ import (
 	"math"
 	"slices"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/eval"
+	"github.com/monge-ml/monge/internal/choose"
+	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/guard"
+	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/refit"
 	"github.com/monge-ml/monge/internal/tune"
 	"github.com/monge-ml/monge/onnxio"
@@ -47,7 +49,7 @@ type Options struct {
 	// Shape, if set, is a model whose widths the result has.
 	Shape *onnxio.Model
 	// Align says how channels are matched. Its Data also feed the refit.
-	Align align.Options
+	Align match.Options
 	// Refit says whether the child's operators are refitted to the parents.
 	Refit Refit
 	// RefitData are the inputs for refit and choice; nil means Align.Data.
@@ -229,12 +231,12 @@ type fusion struct {
 	o        Options
 	onto     int
 	models   []*onnxio.Model // as given
-	subjects []*align.Subject
-	pairs    []*align.Pairing // of each model with onto; nil for onto itself
+	subjects []*edit.Subject
+	pairs    []*match.Pairing // of each model with onto; nil for onto itself
 	folded   int
 	// apart are, by model, the atoms of onto whose channels could not be aligned.
-	apart   map[*align.Subject]map[*coupling.Axis]bool
-	plans   []*align.Result         // of transport, by model, once they are made
+	apart   map[*edit.Subject]map[*coupling.Axis]bool
+	plans   []*match.Result         // of transport, by model, once they are made
 	outputs []eval.Output           // what they are for; nil without a refit
 	votes   []float64               // the models' shares in what the result shall predict
 	widths  map[*coupling.Space]int // of the result, by onto's spaces
@@ -243,13 +245,13 @@ type fusion struct {
 // fits reports whether operators are refitted.
 func (f *fusion) fits() bool { return f.o.Refit != RefitOff && f.o.data() != nil }
 
-func (f *fusion) target() *align.Subject { return f.subjects[f.onto] }
+func (f *fusion) target() *edit.Subject { return f.subjects[f.onto] }
 
 func (f *fusion) prepare(models []*onnxio.Model) error {
 	f.models = models
-	f.subjects = make([]*align.Subject, len(models))
-	f.pairs = make([]*align.Pairing, len(models))
-	f.plans = make([]*align.Result, len(models))
+	f.subjects = make([]*edit.Subject, len(models))
+	f.pairs = make([]*match.Pairing, len(models))
+	f.plans = make([]*match.Result, len(models))
 	var err error
 	for i, m := range models {
 		if f.subjects[i], err = f.subject(m, i == f.onto); err != nil {
@@ -260,16 +262,16 @@ func (f *fusion) prepare(models []*onnxio.Model) error {
 		if i == f.onto {
 			continue
 		}
-		if f.pairs[i], err = align.Pair(s, f.target()); err != nil {
+		if f.pairs[i], err = match.Pair(s, f.target()); err != nil {
 			return err
 		}
 	}
 	return f.setWidths()
 }
 
-func (f *fusion) subject(m *onnxio.Model, onto bool) (*align.Subject, error) {
+func (f *fusion) subject(m *onnxio.Model, onto bool) (*edit.Subject, error) {
 	if !f.o.KeepBatchNorm {
-		folded, names, err := align.FoldBatchNorm(m, nil)
+		folded, names, err := edit.FoldBatchNorm(m, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -278,7 +280,7 @@ func (f *fusion) subject(m *onnxio.Model, onto bool) (*align.Subject, error) {
 		}
 		m = folded
 	}
-	return align.NewSubject(m, coupling.Options{InputShapes: f.o.InputShapes, Opaque: f.o.data() != nil})
+	return edit.NewSubject(m, coupling.Options{InputShapes: f.o.InputShapes, Opaque: f.o.data() != nil})
 }
 
 // setWidths decides the result's widths.
@@ -301,7 +303,7 @@ func (f *fusion) setWidths() error {
 	if err != nil {
 		return f.o.Shape.InFile(err)
 	}
-	pair, err := align.Pair(f.target(), shape)
+	pair, err := match.Pair(f.target(), shape)
 	if err != nil {
 		return f.o.Shape.InFile(err)
 	}
@@ -379,7 +381,7 @@ func (f *fusion) make(ctx context.Context, how recipe, data *dataset.Data) (*onn
 	report := f.report(how.method, how.shares)
 	report.Whole = how.whole
 	var child *onnxio.Model
-	var maps []align.Maps
+	var maps []edit.Maps
 	var err error
 	if how.method == Union {
 		child, maps, err = f.union(ctx, how, data, report)
@@ -418,7 +420,7 @@ func (f *fusion) make(ctx context.Context, how recipe, data *dataset.Data) (*onn
 
 // strays reports whether an axis of one of onto's activations could not be
 // aligned with that of a model.
-func (f *fusion) strays(s *align.Subject, tensor string) bool {
+func (f *fusion) strays(s *edit.Subject, tensor string) bool {
 	return slices.ContainsFunc(f.target().Analysis.Activations[tensor], func(a *coupling.Axis) bool {
 		return slices.ContainsFunc(a.Atoms(), func(x *coupling.Axis) bool { return f.apart[s][x] })
 	})
@@ -465,17 +467,17 @@ func (f *fusion) spaceOf(i int, s *coupling.Space) *coupling.Space {
 }
 
 // plan is the transport of a model onto onto.
-func (f *fusion) plan(ctx context.Context, i int) (_ *align.Result, err error) {
+func (f *fusion) plan(ctx context.Context, i int) (_ *match.Result, err error) {
 	if f.plans[i] == nil {
-		f.plans[i], err = align.Onto(ctx, f.subjects[i], f.target(), f.pairs[i], f.o.Align)
+		f.plans[i], err = match.Onto(ctx, f.subjects[i], f.target(), f.pairs[i], f.o.Align)
 	}
 	return f.plans[i], f.models[i].InFile(err)
 }
 
 // fixed are the maps of a model's spaces of which only permutations are exact: in
 // a union too they are moved onto onto's.
-func (f *fusion) fixed(ctx context.Context, i int) (align.Maps, error) {
-	out := align.Maps{}
+func (f *fusion) fixed(ctx context.Context, i int) (edit.Maps, error) {
+	out := edit.Maps{}
 	for own, s := range f.pairs[i].Spaces {
 		if _, ok := f.widths[s]; !ok || !own.Paired && !s.Paired {
 			continue
@@ -490,12 +492,12 @@ func (f *fusion) fixed(ctx context.Context, i int) (align.Maps, error) {
 }
 
 // transport moves every model onto one of them and averages the weights.
-func (f *fusion) transport(ctx context.Context, shares []float64, report *Report) (*onnxio.Model, []align.Maps, error) {
+func (f *fusion) transport(ctx context.Context, shares []float64, report *Report) (*onnxio.Model, []edit.Maps, error) {
 	sum, err := newAverage(f.target(), f.target().Model, shares[f.onto], nil)
 	if err != nil {
 		return nil, nil, f.models[f.onto].InFile(err)
 	}
-	maps := make([]align.Maps, len(f.models))
+	maps := make([]edit.Maps, len(f.models))
 	for i, s := range f.subjects {
 		if i == f.onto {
 			continue
@@ -515,7 +517,7 @@ func (f *fusion) transport(ctx context.Context, shares []float64, report *Report
 			}
 		}
 	}
-	sum.inPlace, sum.byWeights = f.o.Align.By == align.Unaligned, f.o.Align.By != align.Activations
+	sum.inPlace, sum.byWeights = f.o.Align.By == match.Unaligned, f.o.Align.By != match.Activations
 	out, err := sum.model()
 	f.note(sum, report)
 	return out, maps, err
@@ -524,7 +526,7 @@ func (f *fusion) transport(ctx context.Context, shares []float64, report *Report
 // note keeps what an average could not align.
 func (f *fusion) note(sum *average, report *Report) {
 	report.Kept = sum.kept
-	f.apart = map[*align.Subject]map[*coupling.Axis]bool{}
+	f.apart = map[*edit.Subject]map[*coupling.Axis]bool{}
 	for _, p := range sum.parts {
 		f.apart[p.subject] = p.apart
 	}
@@ -543,7 +545,7 @@ func (f *fusion) spaces() []*coupling.Space {
 
 // union lets the models' channels compete for the child's places, beside those
 // of the model that stays whole.
-func (f *fusion) union(ctx context.Context, how recipe, data *dataset.Data, report *Report) (*onnxio.Model, []align.Maps, error) {
+func (f *fusion) union(ctx context.Context, how recipe, data *dataset.Data, report *Report) (*onnxio.Model, []edit.Maps, error) {
 	shares := how.shares
 	// Onto goes first: its spaces name the others'.
 	order := []int{f.onto}
@@ -552,9 +554,9 @@ func (f *fusion) union(ctx context.Context, how recipe, data *dataset.Data, repo
 			order = append(order, i)
 		}
 	}
-	var parties []align.Party
+	var parties []choose.Party
 	for _, i := range order {
-		p := align.Party{Subject: f.subjects[i], Energy: max(shares[i], 1e-9), Whole: i == how.whole-1}
+		p := choose.Party{Subject: f.subjects[i], Energy: max(shares[i], 1e-9), Whole: i == how.whole-1}
 		if i != f.onto {
 			p.Spaces = map[*coupling.Space]*coupling.Space{}
 			for a, b := range f.pairs[i].Spaces {
@@ -569,15 +571,15 @@ func (f *fusion) union(ctx context.Context, how recipe, data *dataset.Data, repo
 	}
 	ao := f.o.Align
 	ao.Data = data
-	byParty, from, err := align.Union(ctx, parties, f.widths, ao)
+	byParty, from, err := choose.Union(ctx, parties, f.widths, ao)
 	if err != nil {
 		return nil, nil, err
 	}
-	maps := make([]align.Maps, len(f.models))
+	maps := make([]edit.Maps, len(f.models))
 	for k, i := range order {
 		maps[i] = byParty[k]
 	}
-	moved, err := align.Edit(f.target(), maps[f.onto])
+	moved, err := edit.Edit(f.target(), maps[f.onto])
 	if err != nil {
 		return nil, nil, f.models[f.onto].InFile(err)
 	}
@@ -653,13 +655,13 @@ func (o Options) check(n int) (shares []float64, onto int, err error) {
 
 // An average is a weighted sum of models in the channels of one of them.
 type average struct {
-	target *align.Subject
+	target *edit.Subject
 	out    *onnxio.Model
 	graph  *onnxio.Graph
 	share  float64
 	// whole, where set, are maps of a union: along the channels they make, every
 	// model gives some and shares do not count.
-	whole align.Maps
+	whole edit.Maps
 	parts []part
 	// inPlace says that channels shall be averaged as they stand, aligned or not;
 	// byWeights that they were compared by their weights.
@@ -669,9 +671,9 @@ type average struct {
 }
 
 type part struct {
-	subject *align.Subject
+	subject *edit.Subject
 	model   *onnxio.Model
-	moved   *align.Moved
+	moved   *edit.Moved
 	sources map[string]string
 	share   float64
 	// out are the target's weights that it does not enter, apart the atoms whose
@@ -680,7 +682,7 @@ type part struct {
 	apart map[*coupling.Axis]bool
 }
 
-func newAverage(target *align.Subject, m *onnxio.Model, share float64, whole align.Maps) (*average, error) {
+func newAverage(target *edit.Subject, m *onnxio.Model, share float64, whole edit.Maps) (*average, error) {
 	out := m.Clone()
 	g, err := target.GraphOf(out)
 	if err != nil {
@@ -690,8 +692,8 @@ func newAverage(target *align.Subject, m *onnxio.Model, share float64, whole ali
 }
 
 // add adds a model under maps, whose weights are made when they are needed.
-func (a *average) add(s *align.Subject, maps align.Maps, pair *align.Pairing, share float64) error {
-	moved, err := align.NewMoved(s, maps)
+func (a *average) add(s *edit.Subject, maps edit.Maps, pair *match.Pairing, share float64) error {
+	moved, err := edit.NewMoved(s, maps)
 	if err != nil {
 		return err
 	}

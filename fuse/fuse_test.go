@@ -7,12 +7,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/engine/enginetest"
 	"github.com/monge-ml/monge/fuse"
+	"github.com/monge-ml/monge/internal/edit"
+	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
@@ -21,29 +22,29 @@ import (
 // permuted is a copy of a model with all hidden channels in another order.
 func permuted(t *testing.T, m *onnxio.Model) *onnxio.Model {
 	t.Helper()
-	s, err := align.NewSubject(m, coupling.Options{})
+	s, err := edit.NewSubject(m, coupling.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	maps := align.Maps{}
+	maps := edit.Maps{}
 	for i, sp := range s.Analysis.Spaces {
 		if sp.Frozen {
 			continue
 		}
-		mp := &align.Map{}
+		mp := &edit.Map{}
 		for g := range sp.Groups {
-			rows := make(align.Rows, sp.Width)
+			rows := make(edit.Rows, sp.Width)
 			for j, p := range modeltest.Permutation(uint64(i+7+100*g), sp.Width) {
-				rows[j] = []align.Entry{{Col: p, Val: 1}}
+				rows[j] = []edit.Entry{{Col: p, Val: 1}}
 			}
-			mp.Groups = append(mp.Groups, align.Transfer{In: rows, OutT: rows})
+			mp.Groups = append(mp.Groups, edit.Transfer{In: rows, OutT: rows})
 		}
 		for _, p := range sp.Pieces {
 			mp.Pieces = append(mp.Pieces, p.Size())
 		}
 		maps[sp] = mp
 	}
-	out, err := align.Edit(s, maps)
+	out, err := edit.Edit(s, maps)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,14 +56,14 @@ func TestPermuteAndFuseReturnsTheOriginal(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := modeltest.Load(t, name)
 			d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 64})
-			folded, _, err := align.FoldBatchNorm(m, nil)
+			folded, _, err := edit.FoldBatchNorm(m, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			want := modeltest.Floats(t, folded)
 			y := modeltest.Outputs(t, m, d)
-			for _, by := range []align.Basis{align.Weights, align.Activations} {
-				out, _, err := fuse.Models(context.Background(), []*onnxio.Model{permuted(t, m), m}, fuse.Options{Refit: fuse.RefitOff, Align: align.Options{By: by, Data: d}})
+			for _, by := range []match.Basis{match.Weights, match.Activations} {
+				out, _, err := fuse.Models(context.Background(), []*onnxio.Model{permuted(t, m), m}, fuse.Options{Refit: fuse.RefitOff, Align: match.Options{By: by, Data: d}})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -107,7 +108,7 @@ func TestFusingAModelWithItselfIsTheIdentity(t *testing.T) {
 func TestKeepBatchNorm(t *testing.T) {
 	m := modeltest.Load(t, "cnn_a")
 	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 64})
-	out, report, err := fuse.Models(context.Background(), []*onnxio.Model{permuted(t, m), m}, fuse.Options{KeepBatchNorm: true, Refit: fuse.RefitOff, Align: align.Options{By: align.Activations, Data: d}})
+	out, report, err := fuse.Models(context.Background(), []*onnxio.Model{permuted(t, m), m}, fuse.Options{KeepBatchNorm: true, Refit: fuse.RefitOff, Align: match.Options{By: match.Activations, Data: d}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,8 +155,8 @@ func TestErrors(t *testing.T) {
 		"NaN weight":           {[]*onnxio.Model{mlp, mlp}, fuse.Options{Weights: []float64{math.NaN(), 1}}, "not a share"},
 		"onto":                 {[]*onnxio.Model{mlp, mlp}, fuse.Options{Onto: 3}, "no model 3"},
 		"architectures":        {[]*onnxio.Model{mlp, cnn}, fuse.Options{}, "the models differ"},
-		"no alignment":         {[]*onnxio.Model{wide, mlp}, fuse.Options{Align: align.Options{By: align.Unaligned}}, "without alignment"},
-		"activations, no data": {[]*onnxio.Model{mlp, mlp}, fuse.Options{Align: align.Options{By: align.Activations}}, "needs data"},
+		"no alignment":         {[]*onnxio.Model{wide, mlp}, fuse.Options{Align: match.Options{By: match.Unaligned}}, "without alignment"},
+		"activations, no data": {[]*onnxio.Model{mlp, mlp}, fuse.Options{Align: match.Options{By: match.Activations}}, "needs data"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := fuse.Models(context.Background(), c.models, c.o)
@@ -213,7 +214,7 @@ func TestChannelsThatNoWeightReads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	child, _, err := fuse.Models(context.Background(), []*onnxio.Model{permuted(t, m), m}, fuse.Options{Method: fuse.Union, Tune: -1, Align: align.Options{By: align.Activations, Data: d}})
+	child, _, err := fuse.Models(context.Background(), []*onnxio.Model{permuted(t, m), m}, fuse.Options{Method: fuse.Union, Tune: -1, Align: match.Options{By: match.Activations, Data: d}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -285,7 +285,7 @@ type bodyWeight struct {
 func inside(m *onnxio.Model, g *onnxio.Graph) []bodyWeight {
 	var out []bodyWeight
 	note := func(name, where string, t *onnxpb.TensorProto) {
-		if isFloat(t) && elements(t.Dims) > 1 && g.Constant(name) == nil {
+		if onnxio.IsFloat(onnxpb.TensorProto_DataType(t.GetDataType())) && elements(t.Dims) > 1 && g.Constant(name) == nil {
 			out = append(out, bodyWeight{name, where, t})
 		}
 	}
@@ -319,12 +319,4 @@ func inside(m *onnxio.Model, g *onnxio.Graph) []bodyWeight {
 		nodes(fmt.Sprintf("it stands in function %q", f.GetName()), f.GetNode())
 	}
 	return out
-}
-
-func isFloat(t *onnxpb.TensorProto) bool {
-	switch onnxpb.TensorProto_DataType(t.GetDataType()) {
-	case onnxio.Float, onnxio.Double, onnxio.Float16, onnxio.BFloat16:
-		return true
-	}
-	return false
 }

@@ -7,10 +7,11 @@ import (
 	"os"
 	"testing"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/fuse"
+	"github.com/monge-ml/monge/internal/edit"
+	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio"
 )
@@ -56,7 +57,7 @@ func TestEqualsTheReference(t *testing.T) {
 	for _, c := range ref.Cases {
 		t.Run(c.Source+"→"+c.Target+" by "+c.Align+" "+c.Scaling, func(t *testing.T) {
 			src, dst := modeltest.Load(t, c.Source), modeltest.Load(t, c.Target)
-			o := align.Options{By: align.Basis(c.Align), Scaling: align.Scaling(c.Scaling), Data: images}
+			o := match.Options{By: match.Basis(c.Align), Scaling: edit.Scaling(c.Scaling), Data: images}
 			plans(t, src, dst, o, func(layer int, p []int, cost float64) {
 				want := c.Plans[layer]
 				for i, to := range want.To {
@@ -98,20 +99,20 @@ func TestEqualsTheReference(t *testing.T) {
 
 // plans aligns src onto dst and hands over, for every space, where each source
 // channel goes and what the plan costs.
-func plans(t *testing.T, src, dst *onnxio.Model, o align.Options, f func(layer int, to []int, cost float64)) {
+func plans(t *testing.T, src, dst *onnxio.Model, o match.Options, f func(layer int, to []int, cost float64)) {
 	t.Helper()
-	var s [2]*align.Subject
+	var s [2]*edit.Subject
 	for i, m := range []*onnxio.Model{src, dst} {
 		var err error
-		if s[i], err = align.NewSubject(m, coupling.Options{}); err != nil {
+		if s[i], err = edit.NewSubject(m, coupling.Options{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	pair, err := align.Pair(s[0], s[1])
+	pair, err := match.Pair(s[0], s[1])
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := align.Onto(context.Background(), s[0], s[1], pair, o)
+	r, err := match.Onto(context.Background(), s[0], s[1], pair, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,15 +4,15 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio"
 )
 
 // A weighted sum comes out the same, at once and a few rows at a time.
 func TestSumByParts(t *testing.T) {
-	target, err := align.NewSubject(modeltest.Load(t, "mlp_a"), coupling.Options{})
+	target, err := edit.NewSubject(modeltest.Load(t, "mlp_a"), coupling.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

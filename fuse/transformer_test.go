@@ -5,10 +5,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/fuse"
+	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio"
 )
@@ -28,9 +28,9 @@ func TestTransformersFuse(t *testing.T) {
 		}
 		return modeltest.Correct(t, m, test)
 	}
-	plain := correct(fuse.Options{Refit: fuse.RefitOff, Align: align.Options{By: align.Unaligned}})
-	transport := correct(fuse.Options{Refit: fuse.RefitOff, Align: align.Options{By: align.Activations}})
-	refitted := correct(fuse.Options{Method: fuse.OT, Weights: []float64{0.5, 0.5}, Align: align.Options{By: align.Activations}})
+	plain := correct(fuse.Options{Refit: fuse.RefitOff, Align: match.Options{By: match.Unaligned}})
+	transport := correct(fuse.Options{Refit: fuse.RefitOff, Align: match.Options{By: match.Activations}})
+	refitted := correct(fuse.Options{Method: fuse.OT, Weights: []float64{0.5, 0.5}, Align: match.Options{By: match.Activations}})
 	union := correct(fuse.Options{Method: fuse.Union, Weights: []float64{0.5, 0.5}})
 	t.Logf("of 1000: plain average %d, transport %d, refitted %d, union %d; parents %d and %d",
 		plain, transport, refitted, union, modeltest.Correct(t, a, test), modeltest.Correct(t, b, test))
@@ -45,7 +45,7 @@ func TestTransformersOfDifferentWidthsFuse(t *testing.T) {
 	calib := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 200})
 	a, b := modeltest.Load(t, "vit_a"), modeltest.Load(t, "vit_b")
 	ctx := context.Background()
-	narrow, report, err := compress.Model(ctx, b, compress.Options{Keep: 0.5, Tune: -1, Align: align.Options{Data: calib}})
+	narrow, report, err := compress.Model(ctx, b, compress.Options{Keep: 0.5, Tune: -1, Align: match.Options{Data: calib}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,9 +62,9 @@ func TestTransformersOfDifferentWidthsFuse(t *testing.T) {
 		}
 	}
 	for _, o := range []fuse.Options{
-		{Refit: fuse.RefitOff, Align: align.Options{By: align.Weights}},
-		{Method: fuse.OT, Tune: 1, Weights: []float64{0.5, 0.5}, Align: align.Options{By: align.Activations, Data: calib}},
-		{Method: fuse.Union, Tune: -1, Weights: []float64{0.5, 0.5}, Align: align.Options{Data: calib}},
+		{Refit: fuse.RefitOff, Align: match.Options{By: match.Weights}},
+		{Method: fuse.OT, Tune: 1, Weights: []float64{0.5, 0.5}, Align: match.Options{By: match.Activations, Data: calib}},
+		{Method: fuse.Union, Tune: -1, Weights: []float64{0.5, 0.5}, Align: match.Options{Data: calib}},
 	} {
 		m, _, err := fuse.Models(ctx, []*onnxio.Model{a, narrow}, o)
 		if err != nil {

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio"
 )
@@ -20,7 +20,7 @@ func TestWholeParentIsKeptExactly(t *testing.T) {
 			t.Run(fmt.Sprint(pair, keep), func(t *testing.T) {
 				models := []*onnxio.Model{modeltest.Load(t, pair[0]), modeltest.Load(t, pair[1])}
 				d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 100})
-				f := &fusion{o: Options{Keep: keep, Refit: RefitOff, Align: align.Options{Data: d}}, votes: []float64{1, 0}}
+				f := &fusion{o: Options{Keep: keep, Refit: RefitOff, Align: match.Options{Data: d}}, votes: []float64{1, 0}}
 				if err := f.prepare(models); err != nil {
 					t.Fatal(err)
 				}
@@ -59,7 +59,7 @@ func TestWholeParentsAreCandidates(t *testing.T) {
 		keep float64
 		want []int
 	}{{1, 1, []int{1}}, {2, 1, []int{1, 2}}, {1, 0.9, nil}} {
-		_, r, err := Models(context.Background(), []*onnxio.Model{a, wide}, Options{Onto: c.onto, Keep: c.keep, Tune: -1, RefitData: d, Align: align.Options{By: align.Activations, Data: d}})
+		_, r, err := Models(context.Background(), []*onnxio.Model{a, wide}, Options{Onto: c.onto, Keep: c.keep, Tune: -1, RefitData: d, Align: match.Options{By: match.Activations, Data: d}})
 		if err != nil {
 			t.Fatal(err)
 		}

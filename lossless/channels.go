@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -63,7 +63,7 @@ const (
 
 // A pass is one look at all spaces of a model.
 type pass struct {
-	s        *align.Subject
+	s        *edit.Subject
 	o        Options
 	verdicts []*verdict
 	of       map[*coupling.Space]*verdict
@@ -74,7 +74,7 @@ type pass struct {
 	notes    []string
 }
 
-func newPass(s *align.Subject, o Options) (*pass, error) {
+func newPass(s *edit.Subject, o Options) (*pass, error) {
 	p := &pass{s: s, o: o, of: map[*coupling.Space]*verdict{}, values: map[string][]float64{}, state: map[string]map[*coupling.Space][]level{}}
 	for _, sp := range s.Analysis.Spaces {
 		transposed := slices.ContainsFunc(sp.Uses, func(u coupling.Use) bool { return u.Transposed })
@@ -492,23 +492,23 @@ func (v *verdict) pieces() []int {
 // newMap is the map that carries the fates out; nil where nothing changes.
 // Dropped channels have no place in it, and consumers add up what they read of
 // duplicates.
-func (v *verdict) newMap() *align.Map {
-	m := &align.Map{Pieces: v.pieces()}
+func (v *verdict) newMap() *edit.Map {
+	m := &edit.Map{Pieces: v.pieces()}
 	changed := false
 	for g := range v.space.Groups {
-		var t align.Transfer
+		var t edit.Transfer
 		row := make([]int, v.space.Width)
 		from := g * v.space.Width
 		for c, f := range v.fate[from:][:v.space.Width] {
 			switch f.kind {
 			case kept:
 				row[c] = len(t.In)
-				t.In = append(t.In, []align.Entry{{Col: c, Val: 1}})
-				t.OutT = append(t.OutT, []align.Entry{{Col: c, Val: 1}})
+				t.In = append(t.In, []edit.Entry{{Col: c, Val: 1}})
+				t.OutT = append(t.OutT, []edit.Entry{{Col: c, Val: 1}})
 				continue
 			case duplicate:
 				r := row[f.of-from]
-				t.OutT[r] = append(t.OutT[r], align.Entry{Col: c, Val: 1})
+				t.OutT[r] = append(t.OutT[r], edit.Entry{Col: c, Val: 1})
 			}
 			changed = true
 		}
@@ -522,8 +522,8 @@ func (v *verdict) newMap() *align.Map {
 
 // edit carries the fates out. Where all spaces together cannot be edited, those
 // that can are, and the others are reported.
-func (p *pass) edit() (align.Maps, *onnxio.Model, error) {
-	maps := align.Maps{}
+func (p *pass) edit() (edit.Maps, *onnxio.Model, error) {
+	maps := edit.Maps{}
 	for _, v := range p.verdicts {
 		if m := v.newMap(); m != nil {
 			maps[v.space] = m
@@ -532,18 +532,18 @@ func (p *pass) edit() (align.Maps, *onnxio.Model, error) {
 	if len(maps) == 0 {
 		return nil, nil, nil
 	}
-	out, err := align.Edit(p.s, maps)
+	out, err := edit.Edit(p.s, maps)
 	if err == nil {
 		return maps, out, nil
 	}
-	some := align.Maps{}
+	some := edit.Maps{}
 	var model *onnxio.Model
 	for _, v := range p.verdicts {
 		if maps[v.space] == nil {
 			continue
 		}
 		some[v.space] = maps[v.space]
-		next, err := align.Edit(p.s, some)
+		next, err := edit.Edit(p.s, some)
 		if err == nil {
 			model = next
 			continue

@@ -5,7 +5,7 @@
 //
 //	small, report, err := lossless.Strip(ctx, model, lossless.Options{})
 //
-// The channels come from package coupling, the edit is one of package align; what
+// The channels come from package coupling, the edit is one of package internal/edit; what
 // is decided here is which channels may go, by abstract interpretation of the
 // graph over constants (Cousot and Cousot 1977), one value per channel.
 package lossless

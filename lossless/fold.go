@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -180,7 +180,7 @@ func (p *pass) addBehind(n *onnxpb.NodeProto) *onnxpb.NodeProto {
 
 // foldConstants adds what the removed constant channels gave their readers to
 // the readers' biases in the edited model.
-func (p *pass) foldConstants(out *onnxio.Model, maps align.Maps) error {
+func (p *pass) foldConstants(out *onnxio.Model, maps edit.Maps) error {
 	type sum struct {
 		slot slot
 		add  []float64
@@ -237,7 +237,7 @@ func (p *pass) foldConstants(out *onnxio.Model, maps align.Maps) error {
 
 // setBias stores the old bias plus add, both of the old width, at a node of the
 // edited model.
-func (p *pass) setBias(g *onnxio.Graph, n *onnxpb.NodeProto, s slot, add []float64, maps align.Maps) error {
+func (p *pass) setBias(g *onnxio.Graph, n *onnxpb.NodeProto, s slot, add []float64, maps edit.Maps) error {
 	if s.name != "" {
 		old, err := p.floats(s.name)
 		if err != nil {

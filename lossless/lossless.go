@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/internal/qdq"
 	"github.com/monge-ml/monge/onnxio"
@@ -178,7 +178,7 @@ func (o Options) round(ctx context.Context, m *onnxio.Model, r *Report) (*onnxio
 	if err := ctx.Err(); err != nil {
 		return nil, false, err
 	}
-	s, err := align.NewSubject(m, coupling.Options{InputShapes: o.InputShapes, Opaque: true}) // branches are run or not: nothing is known of them
+	s, err := edit.NewSubject(m, coupling.Options{InputShapes: o.InputShapes, Opaque: true}) // branches are run or not: nothing is known of them
 	if err != nil {
 		return nil, false, err
 	}

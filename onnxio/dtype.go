@@ -109,6 +109,16 @@ func IsParameter(t onnxpb.TensorProto_DataType) bool {
 	return d.family != stringFamily
 }
 
+// IsFloat reports whether elements of a type are real numbers of sixteen bits or
+// more: float16, bfloat16, float or double.
+func IsFloat(t onnxpb.TensorProto_DataType) bool {
+	switch t {
+	case Float, Double, Float16, BFloat16:
+		return true
+	}
+	return false
+}
+
 // elements returns the product of dims, or why it cannot be the size of a
 // tensor: negative, or so large that the byte count leaves int64.
 func elements(dims []int64) (int64, error) {

@@ -21,12 +21,13 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/fuse"
+	"github.com/monge-ml/monge/internal/edit"
+	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/qdq"
 	"github.com/monge-ml/monge/lossless"
 	"github.com/monge-ml/monge/onnxio"
@@ -181,21 +182,21 @@ func (t *trial) all() {
 		return
 	}
 	t.step("keep ¾ with data", func() error {
-		m, _, err := compress.Model(context.Background(), t.model, compress.Options{Keep: 0.75, RefitData: t.inputs, Align: align.Options{Data: t.inputs}, Tune: -1})
+		m, _, err := compress.Model(context.Background(), t.model, compress.Options{Keep: 0.75, RefitData: t.inputs, Align: match.Options{Data: t.inputs}, Tune: -1})
 		if err != nil {
 			return err
 		}
 		return t.loads("data", m)
 	})
 	t.step("half the MACs with data", func() error {
-		m, _, err := compress.Model(context.Background(), t.model, compress.Options{MACs: 0.5, RefitData: t.inputs, Align: align.Options{Data: t.inputs}, Tune: 3})
+		m, _, err := compress.Model(context.Background(), t.model, compress.Options{MACs: 0.5, RefitData: t.inputs, Align: match.Options{Data: t.inputs}, Tune: 3})
 		if err != nil {
 			return err
 		}
 		return t.loads("budget", m)
 	})
 	t.step("fuse with data", func() error {
-		return t.fuse("union", fuse.Options{RefitData: t.inputs, Align: align.Options{Data: t.inputs}, Tune: 3})
+		return t.fuse("union", fuse.Options{RefitData: t.inputs, Align: match.Options{Data: t.inputs}, Tune: 3})
 	})
 }
 
@@ -339,7 +340,7 @@ func (t *trial) identities() error {
 		return err
 	}
 	t.form = form
-	s, err := align.NewSubject(m, coupling.Options{})
+	s, err := edit.NewSubject(m, coupling.Options{})
 	if err != nil {
 		return err
 	}
@@ -371,7 +372,7 @@ func (t *trial) identities() error {
 	}
 	t.cells["frozen"], t.cells["rigid"] = fmt.Sprint(frozen), fmt.Sprint(rigid)
 	exact := t.loose
-	moved, doubled := align.Maps{}, align.Maps{}
+	moved, doubled := edit.Maps{}, edit.Maps{}
 	for _, sp := range a.Spaces {
 		if !sp.Frozen {
 			moved[sp] = permutation(sp)
@@ -380,30 +381,30 @@ func (t *trial) identities() error {
 			doubled[sp] = duplication(sp)
 		}
 	}
-	for _, edit := range []struct {
+	for _, e := range []struct {
 		what string
-		maps align.Maps
+		maps edit.Maps
 	}{{"permuting", moved}, {"doubling", doubled}} {
 		if t.loose = exact; form != nil {
 			t.loose = 0.02 // a number between two steps may be rounded the other way
 		}
-		if edit.what == "doubling" && slices.ContainsFunc(slices.Collect(maps.Values(a.Weights)), func(w *coupling.Weight) bool { return w.Quant != nil }) {
+		if e.what == "doubling" && slices.ContainsFunc(slices.Collect(maps.Values(a.Weights)), func(w *coupling.Weight) bool { return w.Quant != nil }) {
 			t.loose = max(0.02, 2*t.loose) // halves of integers are rounded
 		}
-		if err := t.unchanged(s, edit.maps); err == nil {
+		if err := t.unchanged(s, e.maps); err == nil {
 			continue
 		}
 		// Which space is it?
 		var all []error
 		for _, sp := range a.Spaces {
-			if m := edit.maps[sp]; m != nil {
-				if err := t.unchanged(s, align.Maps{sp: m}); err != nil {
-					all = append(all, fmt.Errorf("%s space %q: %w", edit.what, sp.Name, err))
+			if m := e.maps[sp]; m != nil {
+				if err := t.unchanged(s, edit.Maps{sp: m}); err != nil {
+					all = append(all, fmt.Errorf("%s space %q: %w", e.what, sp.Name, err))
 				}
 			}
 		}
 		if len(all) == 0 {
-			all = append(all, fmt.Errorf("%s all: %w", edit.what, t.unchanged(s, edit.maps)))
+			all = append(all, fmt.Errorf("%s all: %w", e.what, t.unchanged(s, e.maps)))
 		}
 		return errors.Join(all...)
 	}
@@ -413,15 +414,15 @@ func (t *trial) identities() error {
 
 // uneven drops channels from every space alone, and other shares of channels from
 // all at once.
-func (t *trial) uneven(s *align.Subject) error {
-	all := align.Maps{}
+func (t *trial) uneven(s *edit.Subject) error {
+	all := edit.Maps{}
 	rng := rand.New(rand.NewPCG(3, 5))
 	for _, sp := range s.Analysis.Spaces {
 		if !sp.Narrowable() {
 			continue
 		}
 		all[sp] = selection(sp, func(n int) int { return 1 + rng.IntN(n) })
-		m, err := t.edit(s, align.Maps{sp: selection(sp, func(n int) int { return max(n-1, 1) })})
+		m, err := t.edit(s, edit.Maps{sp: selection(sp, func(n int) int { return max(n-1, 1) })})
 		if err == nil {
 			_, err = t.outputs(m)
 		}
@@ -440,25 +441,25 @@ func (t *trial) uneven(s *align.Subject) error {
 }
 
 // selection keeps some channels of each piece.
-func selection(sp *coupling.Space, keep func(n int) int) *align.Map {
-	m := &align.Map{}
-	var rows align.Rows
+func selection(sp *coupling.Space, keep func(n int) int) *edit.Map {
+	m := &edit.Map{}
+	var rows edit.Rows
 	at := 0
 	for _, p := range sp.Pieces {
 		k := keep(p.Size())
 		m.Pieces = append(m.Pieces, k)
 		for c := range k {
-			rows = append(rows, []align.Entry{{Col: at + c, Val: 1}})
+			rows = append(rows, []edit.Entry{{Col: at + c, Val: 1}})
 		}
 		at += p.Size()
 	}
 	for range sp.Groups {
-		m.Groups = append(m.Groups, align.Transfer{In: rows, OutT: rows})
+		m.Groups = append(m.Groups, edit.Transfer{In: rows, OutT: rows})
 	}
 	return m
 }
 
-func (t *trial) unchanged(s *align.Subject, maps align.Maps) error {
+func (t *trial) unchanged(s *edit.Subject, maps edit.Maps) error {
 	m, err := t.edit(s, maps)
 	if err != nil {
 		return err
@@ -467,43 +468,43 @@ func (t *trial) unchanged(s *align.Subject, maps align.Maps) error {
 }
 
 // edit carries maps out and writes the model as it was written.
-func (t *trial) edit(s *align.Subject, maps align.Maps) (*onnxio.Model, error) {
-	m, err := align.Edit(s, maps)
+func (t *trial) edit(s *edit.Subject, maps edit.Maps) (*onnxio.Model, error) {
+	m, err := edit.Edit(s, maps)
 	if err != nil {
 		return nil, err
 	}
 	return t.form.Restore(m)
 }
 
-func permutation(sp *coupling.Space) *align.Map {
-	m := &align.Map{}
+func permutation(sp *coupling.Space) *edit.Map {
+	m := &edit.Map{}
 	for _, p := range sp.Pieces {
 		m.Pieces = append(m.Pieces, p.Size())
 	}
 	for g := range sp.Groups {
-		var rows align.Rows
+		var rows edit.Rows
 		for _, c := range rand.New(rand.NewPCG(uint64(g), uint64(sp.Width))).Perm(sp.Width) {
-			rows = append(rows, []align.Entry{{Col: c, Val: 1}})
+			rows = append(rows, []edit.Entry{{Col: c, Val: 1}})
 		}
-		m.Groups = append(m.Groups, align.Transfer{In: rows, OutT: rows})
+		m.Groups = append(m.Groups, edit.Transfer{In: rows, OutT: rows})
 	}
 	return m
 }
 
-func duplication(sp *coupling.Space) *align.Map {
-	m := &align.Map{}
+func duplication(sp *coupling.Space) *edit.Map {
+	m := &edit.Map{}
 	for _, p := range sp.Pieces {
 		m.Pieces = append(m.Pieces, 2*p.Size())
 	}
 	for range sp.Groups {
-		var in, out align.Rows
+		var in, out edit.Rows
 		for c := range sp.Width {
 			for range 2 {
-				in = append(in, []align.Entry{{Col: c, Val: 1}})
-				out = append(out, []align.Entry{{Col: c, Val: 0.5}})
+				in = append(in, []edit.Entry{{Col: c, Val: 1}})
+				out = append(out, []edit.Entry{{Col: c, Val: 0.5}})
 			}
 		}
-		m.Groups = append(m.Groups, align.Transfer{In: in, OutT: out})
+		m.Groups = append(m.Groups, edit.Transfer{In: in, OutT: out})
 	}
 	return m
 }

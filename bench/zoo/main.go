@@ -24,10 +24,10 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -158,7 +158,7 @@ func (r *result) examine(path string, o options) error {
 		return err
 	}
 	shapes := o.shapesOf(m)
-	s, err := align.NewSubject(m, coupling.Options{InputShapes: shapes})
+	s, err := edit.NewSubject(m, coupling.Options{InputShapes: shapes})
 	if err != nil {
 		return err
 	}

@@ -5,9 +5,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/internal/edit"
+	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/report"
 )
@@ -90,7 +91,7 @@ const scalingHelp = "consumers read merged channels by their sum or mean (defaul
 
 func (f *alignFlags) check(cmd *cobra.Command) error {
 	switch {
-	case cmd.Flags().Changed("epsilon") && f.solver.value != string(align.Sinkhorn):
+	case cmd.Flags().Changed("epsilon") && f.solver.value != string(match.Sinkhorn):
 		return usagef("--epsilon belongs to --solver sinkhorn")
 	case cmd.Flags().Changed("epsilon") && !(f.epsilon > 0):
 		return usagef("--epsilon is %g: want a positive number", f.epsilon)
@@ -98,7 +99,7 @@ func (f *alignFlags) check(cmd *cobra.Command) error {
 		return usagef("--samples is %d: want a positive number, or 0 for all", f.samples)
 	case f.refitSamples < 0:
 		return usagef("--refit-samples is %d: want a positive number, or 0 for all", f.refitSamples)
-	case f.by.value == string(align.Activations) && !f.data.given():
+	case f.by.value == string(match.Activations) && !f.data.given():
 		return usagef("--align activations needs --data")
 	case f.refit.value == "on" && !f.data.given() && !f.invents():
 		return usagef("--refit on needs --data")
@@ -112,7 +113,7 @@ func (f *alignFlags) check(cmd *cobra.Command) error {
 
 // A basis is what channels are compared by and layers refitted on.
 type basis struct {
-	align align.Options
+	align match.Options
 	fit   *dataset.Data // nil without a refit
 	// held are samples that are neither, nil if there are none; synthetic says
 	// that the others are made up.
@@ -137,23 +138,23 @@ func (b basis) given() *dataset.Data {
 // since there is no onnxruntime, channels are compared by weights, and the user is
 // told so.
 func (f *alignFlags) options(a *app, dryRun bool, m *onnxio.Model, shapes map[string][]int, hold func(d *dataset.Data) (fit, held *dataset.Data)) (b basis, err error) {
-	b.align = align.Options{
-		By: align.Basis(f.by.value), Cost: align.Metric(f.cost.value), Mass: align.Mass(f.mass.value),
-		Scaling: align.Scaling(f.scaling.value), Solver: align.Solver(f.solver.value), Epsilon: f.epsilon,
+	b.align = match.Options{
+		By: match.Basis(f.by.value), Cost: match.Metric(f.cost.value), Mass: match.Mass(f.mass.value),
+		Scaling: edit.Scaling(f.scaling.value), Solver: match.Solver(f.solver.value), Epsilon: f.epsilon,
 		Threads: a.threads, Batch: f.data.batch,
 	}
 	by := b.align.By
 	if by == "" {
-		by = align.Weights
+		by = match.Weights
 		if f.data.given() {
-			by = align.Activations
+			by = match.Activations
 		}
 	}
-	b.align.By = align.Weights
+	b.align.By = match.Weights
 	switch {
 	case dryRun && !f.refits():
 		return b, nil // nothing is compared
-	case by != align.Activations && !f.refits():
+	case by != match.Activations && !f.refits():
 		b.align.By = by
 		if f.data.given() {
 			a.note("--data is not used: --align %s", by)
@@ -183,7 +184,7 @@ func (f *alignFlags) options(a *app, dryRun bool, m *onnxio.Model, shapes map[st
 	if data, err = f.data.sound(a, data); err != nil {
 		return b, err
 	}
-	if b.align.By = by; by == align.Activations {
+	if b.align.By = by; by == match.Activations {
 		b.align.Data = data.Sample(f.samples, seed)
 	}
 	if f.refits() {
@@ -209,7 +210,7 @@ func (f *alignFlags) madeUp(a *app, b basis, m *onnxio.Model, shapes map[string]
 		return b, nil
 	}
 	b.synthetic = true
-	b.align.By, b.align.Data = align.Activations, b.fit.Sample(f.samples, dataset.FileOrder)
+	b.align.By, b.align.Data = match.Activations, b.fit.Sample(f.samples, dataset.FileOrder)
 	a.note("without --data: layers are refitted on %d made-up inputs (noise); a few hundred real ones make a better model, --data none does without", b.fit.Len())
 	return b, nil
 }

@@ -11,10 +11,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/eval"
+	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/report"
 )
@@ -234,7 +234,7 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	}
 	r := &report.Compression{Model: path, Into: f.into, DryRun: f.output.dryRun, Alone: f.alone, Alignment: b.report(), Before: before, Report: done}
 	if done.Blind {
-		r.Alignment = report.Alignment{By: string(align.Weights)}
+		r.Alignment = report.Alignment{By: string(match.Weights)}
 		a.warn("%s: %d of its samples are too few to choose channels by or to fit layers to: channels are merged by their weights; a few hundred make a better model", f.align.data.path, b.fit.Len())
 	}
 	if f.output.dryRun {
@@ -274,7 +274,7 @@ func (f *compressFlags) openEval(a *app) (*dataset.Data, error) {
 // basis opens the data, and keeps some of it for the verdict.
 func (f *compressFlags) basis(a *app, m *onnxio.Model, shapes map[string][]int) (basis, error) {
 	if f.alone {
-		b := basis{align: align.Options{By: align.Weights, Threads: a.threads}}
+		b := basis{align: match.Options{By: match.Weights, Threads: a.threads}}
 		if !f.align.data.given() {
 			return b, nil
 		}

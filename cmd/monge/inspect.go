@@ -3,8 +3,8 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/qdq"
 	"github.com/monge-ml/monge/report"
 )
@@ -27,7 +27,7 @@ func (a *app) inspectCommand() *cobra.Command {
 			if err != nil {
 				return in(args[0], err)
 			}
-			s, err := align.NewSubject(m, coupling.Options{InputShapes: given})
+			s, err := edit.NewSubject(m, coupling.Options{InputShapes: given})
 			if err != nil {
 				return in(args[0], err)
 			}

@@ -5,9 +5,11 @@ import (
 	"math"
 	"testing"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/internal/choose"
+	"github.com/monge-ml/monge/internal/edit"
+	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/internal/refit"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
@@ -50,7 +52,7 @@ func TestRefitOfFewSamples(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, err := align.NewSubject(m, coupling.Options{})
+			s, err := edit.NewSubject(m, coupling.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -60,11 +62,11 @@ func TestRefitOfFewSamples(t *testing.T) {
 					widths[sp] = (sp.Width + 1) / 2
 				}
 			}
-			plan, err := align.Select(context.Background(), s, widths, nil, align.Options{Data: d})
+			plan, err := choose.Select(context.Background(), s, widths, nil, match.Options{Data: d})
 			if err != nil {
 				t.Fatal(err)
 			}
-			child, err := align.Edit(s, plan.Maps)
+			child, err := edit.Edit(s, plan.Maps)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -8,10 +8,10 @@ import (
 	"slices"
 	"time"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/eval"
+	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/internal/stats"
 	"github.com/monge-ml/monge/onnxio"
@@ -20,7 +20,7 @@ import (
 
 // A Source is a parent that the child's layers take their targets from.
 type Source struct {
-	Subject *align.Subject
+	Subject *edit.Subject
 	// Share is the parent's part in the targets of inner layers.
 	Share float64
 	// Vote is the parent's part in what the outputs aim at; where no source has
@@ -28,7 +28,7 @@ type Source struct {
 	Vote float64
 	// Maps say how the parent's channels become the child's: what activations take
 	// of them enters, In, or Outᵀ on the second side of a contraction.
-	Maps align.Maps
+	Maps edit.Maps
 	// Tensor names the parent's activation for one of the child's, or returns "".
 	// Nil means that the names are the same.
 	Tensor func(child string) string

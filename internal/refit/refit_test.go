@@ -4,9 +4,10 @@ import (
 	"context"
 	"testing"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/internal/edit"
+	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/internal/refit"
 	"github.com/monge-ml/monge/onnxio"
@@ -16,11 +17,11 @@ import (
 // weights, and returns the child with the source that a refit needs.
 func narrow(t *testing.T, name string, keep float64) (*onnxio.Model, refit.Source) {
 	t.Helper()
-	m, _, err := align.FoldBatchNorm(modeltest.Load(t, name), nil)
+	m, _, err := edit.FoldBatchNorm(modeltest.Load(t, name), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := align.NewSubject(m, coupling.Options{})
+	s, err := edit.NewSubject(m, coupling.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,11 +31,11 @@ func narrow(t *testing.T, name string, keep float64) (*onnxio.Model, refit.Sourc
 			widths[sp] = max(1, int(keep*float64(sp.Width)))
 		}
 	}
-	r, err := align.Merge(context.Background(), s, widths, align.Options{})
+	r, err := match.Merge(context.Background(), s, widths, match.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	child, err := align.Edit(s, r.Maps)
+	child, err := edit.Edit(s, r.Maps)
 	if err != nil {
 		t.Fatal(err)
 	}

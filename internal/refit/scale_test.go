@@ -4,9 +4,11 @@ import (
 	"context"
 	"testing"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/internal/choose"
+	"github.com/monge-ml/monge/internal/edit"
+	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/internal/refit"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
@@ -59,7 +61,7 @@ func TestNormalisationsAreRefitted(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, err := align.NewSubject(m, coupling.Options{})
+			s, err := edit.NewSubject(m, coupling.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -72,11 +74,11 @@ func TestNormalisationsAreRefitted(t *testing.T) {
 			if len(widths) != 1 {
 				t.Fatalf("%d streams are normalised", len(widths))
 			}
-			plan, err := align.Select(context.Background(), s, widths, nil, align.Options{Data: d})
+			plan, err := choose.Select(context.Background(), s, widths, nil, match.Options{Data: d})
 			if err != nil {
 				t.Fatal(err)
 			}
-			child, err := align.Edit(s, plan.Maps)
+			child, err := edit.Edit(s, plan.Maps)
 			if err != nil {
 				t.Fatal(err)
 			}

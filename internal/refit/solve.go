@@ -68,7 +68,7 @@ func (m *moments) normal(affine bool) *normal {
 
 // ridge minimises Σ‖y − W·x − b‖²/n + λ·(tr G/d)·‖W − W₀‖² with G the second
 // moments of x, centred where there is a bias (which is not penalised). It is
-// the closed form of DESIGN "Consumer re-fit", solved by Cholesky.
+// in closed form, solved by Cholesky.
 func (m *moments) ridge(lambda float64, prior fit) (fit, error) {
 	return m.normal(prior.b != nil).ridge(lambda, prior)
 }

@@ -3,8 +3,8 @@ package refit
 import (
 	"fmt"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/edit"
 )
 
 // A target is what a layer should compute: Σ share·In·(goal in the parent),
@@ -16,7 +16,7 @@ type target struct {
 	goal   string // the child's activation that is aimed at
 	other  string // the child's activation to be taken off, or ""
 	parent []string
-	rows   []align.Rows // nil: the channels stay
+	rows   []edit.Rows // nil: the channels stay
 	// output says that the goal is what the model returns, or the scores that it
 	// makes probabilities of; classifier that it holds the scores of classes.
 	output, classifier bool

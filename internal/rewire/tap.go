@@ -31,7 +31,7 @@ func Tap(m *onnxio.Model, tensors []string) (*onnxio.Model, error) {
 	return c, nil
 }
 
-// cut returns a copy of the model whose outputs are the named tensors, in that order, and which holds only the nodes and
+// Cut returns a copy of the model whose outputs are the named tensors, in that order, and which holds only the nodes and
 // initializers these need. Inputs all stay.
 func Cut(m *onnxio.Model, tensors []string) (*onnxio.Model, error) {
 	c, err := Tap(m, tensors)
@@ -62,7 +62,7 @@ func Cut(m *onnxio.Model, tensors []string) (*onnxio.Model, error) {
 	return c, nil
 }
 
-// neededBy returns the names of all tensors from which the named ones are computed, themselves included. A node with
+// NeededBy returns the names of all tensors from which the named ones are computed, themselves included. A node with
 // any needed output needs all its inputs, and all names that its subgraphs read from outside.
 func NeededBy(g *onnxpb.GraphProto, tensors []string) map[string]bool {
 	producer := map[string]*onnxpb.NodeProto{}
@@ -96,7 +96,7 @@ func NeededBy(g *onnxpb.GraphProto, tensors []string) map[string]bool {
 	return needed
 }
 
-// reads returns the names a node reads: its inputs, and whatever the graphs inside it mention.
+// Reads returns the names a node reads: its inputs, and whatever the graphs inside it mention.
 func Reads(n *onnxpb.NodeProto) []string {
 	names := slices.Clone(n.GetInput())
 	for _, a := range n.GetAttribute() {
@@ -112,7 +112,7 @@ func Reads(n *onnxpb.NodeProto) []string {
 	return names
 }
 
-// withoutHalfOutputs makes outputs float32 that the binding cannot return: those of type float16, and, if the model
+// WithoutHalfOutputs makes outputs float32 that the binding cannot return: those of type float16, and, if the model
 // holds float16 anywhere, inner tensors whose type is not known. It returns the names to fetch in place of tensors.
 func WithoutHalfOutputs(m *onnxio.Model, tensors []string) (*onnxio.Model, []string, error) {
 	if !mentions(m, onnxpb.TensorProto_FLOAT16) {
@@ -139,7 +139,7 @@ func WithoutHalfOutputs(m *onnxio.Model, tensors []string) (*onnxio.Model, []str
 	return m, fetch, nil
 }
 
-// elemType is the element type of a tensor where the model says it.
+// ElemType is the element type of a tensor where the model says it.
 func ElemType(g *onnxio.Graph, name string) onnxpb.TensorProto_DataType {
 	if v := g.ValueInfo(name); v != nil {
 		return onnxio.ElemType(v)
@@ -147,7 +147,7 @@ func ElemType(g *onnxio.Graph, name string) onnxpb.TensorProto_DataType {
 	return onnxpb.TensorProto_DataType(g.Constant(name).GetDataType())
 }
 
-// outputInfo describes an output by its element type alone, or not at all if that is not known: a stored shape may hold
+// OutputInfo describes an output by its element type alone, or not at all if that is not known: a stored shape may hold
 // for one batch size only.
 func OutputInfo(name string, t onnxpb.TensorProto_DataType) *onnxpb.ValueInfoProto {
 	v := &onnxpb.ValueInfoProto{Name: new(name)}

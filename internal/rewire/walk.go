@@ -24,7 +24,7 @@ func walk(m protoreflect.Message, f func(protoreflect.ProtoMessage)) {
 	})
 }
 
-// hasExternal says whether any tensor of the model lies in another file.
+// HasExternal says whether any tensor of the model lies in another file.
 func HasExternal(m *onnxio.Model) bool {
 	found := false
 	walk(m.Proto.ProtoReflect(), func(p protoreflect.ProtoMessage) {

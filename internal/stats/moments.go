@@ -8,6 +8,7 @@ import (
 
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/internal/guard"
+	"github.com/monge-ml/monge/onnxio"
 )
 
 // A Reading says how a linear operator reads an activation: which numbers make up the vector x that it multiplies.
@@ -272,7 +273,7 @@ type momentShape struct {
 // shapeOf brings input and targets together.
 func (c *collector) shapeOf(values []*engine.Value) (*momentShape, error) {
 	x := values[0]
-	if !engine.IsFloat(x.Type) {
+	if !onnxio.IsFloat(x.Type) {
 		return nil, fmt.Errorf("elements are %v", x.Type)
 	}
 	s := &momentShape{x: slices.Clone(x.Dims), conv: c.reading.Conv, groups: 1, samples: true}
@@ -288,7 +289,7 @@ func (c *collector) shapeOf(values []*engine.Value) (*momentShape, error) {
 		}
 		n := v.Dims[axis]
 		switch {
-		case !engine.IsFloat(v.Type):
+		case !onnxio.IsFloat(v.Type):
 			err = fmt.Errorf("elements are %v", v.Type)
 		case n%s.groups != 0:
 			err = fmt.Errorf("%d channels for %d groups", n, s.groups)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/internal/guard"
+	"github.com/monge-ml/monge/onnxio"
 )
 
 // A RowSet holds what an operator reads, and what it should compute, row by row: one row for each sample and output
@@ -27,7 +28,7 @@ func CountRows(x *Flow, r Reading) (n, d int, err error) {
 			return 0, 0, err
 		}
 		v := in[r.Tensor]
-		if !engine.IsFloat(v.Type) {
+		if !onnxio.IsFloat(v.Type) {
 			return 0, 0, nil
 		}
 		s, err := c.shapeOf([]*engine.Value{v})

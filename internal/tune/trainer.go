@@ -6,8 +6,8 @@ import (
 	"math"
 	"slices"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -51,7 +51,7 @@ type goal struct {
 	logits int
 	// rows move the sources' channels, along axis, to the child's; nil: they stay.
 	// Of an output axis is that of the classes.
-	rows  []align.Rows
+	rows  []edit.Rows
 	axis  int
 	dims  []int
 	input string // the graph's input that takes the target

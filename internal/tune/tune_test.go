@@ -6,11 +6,13 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/monge-ml/monge/align"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/eval"
+	"github.com/monge-ml/monge/internal/choose"
+	"github.com/monge-ml/monge/internal/edit"
+	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/internal/refit"
 	"github.com/monge-ml/monge/onnxio"
@@ -20,11 +22,11 @@ import (
 // narrow keeps half of the channels of every space, chosen by what they explain.
 func narrow(t *testing.T, name string, keep float64, d *dataset.Data) (*onnxio.Model, refit.Source) {
 	t.Helper()
-	m, _, err := align.FoldBatchNorm(modeltest.Load(t, name), nil)
+	m, _, err := edit.FoldBatchNorm(modeltest.Load(t, name), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := align.NewSubject(m, coupling.Options{})
+	s, err := edit.NewSubject(m, coupling.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,11 +36,11 @@ func narrow(t *testing.T, name string, keep float64, d *dataset.Data) (*onnxio.M
 			widths[sp] = max(1, int(keep*float64(sp.Width)))
 		}
 	}
-	r, err := align.Select(context.Background(), s, widths, nil, align.Options{Data: d})
+	r, err := choose.Select(context.Background(), s, widths, nil, match.Options{Data: d})
 	if err != nil {
 		t.Fatal(err)
 	}
-	child, err := align.Edit(s, r.Maps)
+	child, err := edit.Edit(s, r.Maps)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,12 +120,12 @@ func TestDistillIsDeterministicAndLeavesItsInputsAlone(t *testing.T) {
 
 // A model that takes one sample at a time is trained as one that takes many.
 func TestFixedBatch(t *testing.T) {
-	build := func(n string) (*onnxio.Model, *align.Subject) {
+	build := func(n string) (*onnxio.Model, *edit.Subject) {
 		m, err := onnxtest.Parse("x: " + n + " 6\nh = Gemm(x, w[6 5], b[5])\nr = Relu(h)\ny = Gemm(r, v[5 3], c[3])")
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := align.NewSubject(m, coupling.Options{})
+		s, err := edit.NewSubject(m, coupling.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,68 @@
+package dataset
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/onnxio"
+)
+
+// StreamTogether streams the same samples through several models side by side
+// and hands f the named tensors of each, batch by batch, with the number of
+// samples. Names may repeat. Progress is that of the first model.
+func StreamTogether(ctx context.Context, models []*onnxio.Model, data *Data, tensors [][]string, o StreamOptions,
+	f func(n int, values []map[string]*engine.Value) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type batch struct {
+		n      int
+		values map[string]*engine.Value
+	}
+	rest := o
+	rest.Progress = nil
+	others := make([]chan batch, len(models)-1)
+	failed := make([]chan error, len(models)-1)
+	for i := range others {
+		others[i], failed[i] = make(chan batch), make(chan error, 1)
+		go func() {
+			defer close(others[i])
+			failed[i] <- Stream(ctx, models[i+1], data, distinct(tensors[i+1]), rest, func(_, n int, values map[string]*engine.Value) error {
+				select {
+				case others[i] <- batch{n, values}:
+					return nil
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			})
+		}()
+	}
+	err := Stream(ctx, models[0], data, distinct(tensors[0]), o, func(_, n int, values map[string]*engine.Value) error {
+		all := []map[string]*engine.Value{values}
+		for i := range others {
+			b, ok := <-others[i]
+			if !ok {
+				if err := <-failed[i]; err != nil {
+					return err
+				}
+				return fmt.Errorf("the models take batches of different sizes")
+			}
+			if b.n != n {
+				return fmt.Errorf("the models take batches of %d and %d samples", n, b.n)
+			}
+			all = append(all, b.values)
+		}
+		return f(n, all)
+	})
+	cancel()
+	for i := range others { // let the other sides end
+		for range others[i] {
+		}
+	}
+	return err
+}
+
+func distinct(names []string) []string {
+	return slices.Compact(slices.Sorted(slices.Values(names)))
+}

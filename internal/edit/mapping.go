@@ -1,0 +1,186 @@
+package edit
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/ot"
+)
+
+// Scaling says how consumers recover merged channels.
+type Scaling string
+
+const (
+	// Sum makes the rows of Out sum to one: what consumers read of merged
+	// channels adds up, so splitting a channel and merging it back is exact.
+	Sum Scaling = "sum"
+	// Mean uses Out = Inᵀ, the columns of T̂ in Singh & Jaggi (2020).
+	Mean Scaling = "mean"
+)
+
+// A Map moves the n channels of a space onto k: one Transfer for each group.
+type Map struct {
+	Groups []Transfer
+	// Pieces holds the new number of channels of each piece of the space.
+	Pieces []int
+	// Partial: other models give channels too, those for which In has no entries.
+	// What is made of all models' channels is then their sum, whatever the models'
+	// shares.
+	Partial bool
+}
+
+// A Transfer holds the two matrices of one plan T (n×k).
+type Transfer struct {
+	// In is k×n with rows that sum to one: target channels made from source
+	// channels, for producers' output axes.
+	In Rows
+	// OutT is k×n, the transpose of Out: how consumers' input axes are gathered.
+	OutT Rows
+	// Rest, if not nil, is added to OutT.
+	Rest *LowRank
+}
+
+// K is the number of channels (of each group) that the map leads to.
+func (m *Map) K() int { return len(m.Groups[0].In) }
+
+// Identity reports whether the map changes nothing of a space of n channels.
+func (m *Map) Identity(n int) bool {
+	for _, g := range m.Groups {
+		if !g.In.isIdentity(n) || !g.OutT.isIdentity(n) || g.Rest != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// Made returns maps that still say out of which channels every channel is made,
+// which is all that activations take, but no longer all that the consumers of
+// large spaces need: that is a good part of a model's size, and done with after
+// Edit.
+func (m Maps) Made() Maps {
+	out := make(Maps, len(m))
+	for s, x := range m {
+		if len(s.Second) > 0 {
+			out[s] = x // activations take Outᵀ as well
+			continue
+		}
+		c := *x
+		c.Groups = slices.Clone(x.Groups)
+		for i := range c.Groups {
+			c.Groups[i].Rest = nil
+		}
+		out[s] = &c
+	}
+	return out
+}
+
+// FromPlan turns a transport plan (n×k) into maps:
+// In = diag(1/Tᵀ1)·Tᵀ and Out = diag(1/T1)·T, or Out = Inᵀ for Mean. A target
+// that receives no mass would have no meaning and is an error.
+func FromPlan(p *ot.Plan, s Scaling) (Transfer, error) {
+	rows, cols := p.RowSums(), p.ColSums()
+	t := Transfer{In: make(Rows, p.K), OutT: make(Rows, p.K)}
+	for _, e := range p.Entries {
+		if cols[e.J] <= 0 || rows[e.I] <= 0 {
+			continue
+		}
+		in := share(e.Mass, cols[e.J])
+		out := in
+		if s != Mean {
+			out = share(e.Mass, rows[e.I])
+		}
+		t.In[e.J] = append(t.In[e.J], Entry{e.I, in})
+		t.OutT[e.J] = append(t.OutT[e.J], Entry{e.I, out})
+	}
+	for j, row := range t.In {
+		if len(row) == 0 {
+			return Transfer{}, fmt.Errorf("target channel %d receives no mass", j)
+		}
+	}
+	return t, nil
+}
+
+// share is m/total, exactly one where rounding alone keeps it from one, so that
+// permutations stay permutations bit for bit.
+func share(m, total float64) float64 {
+	q := m / total
+	if q > 1-1e-9 {
+		return 1
+	}
+	return q
+}
+
+// KeepAll is the map that changes nothing.
+func KeepAll(s *coupling.Space) *Map {
+	m := &Map{}
+	for range s.Groups {
+		m.Groups = append(m.Groups, Transfer{In: identity(s.Width), OutT: identity(s.Width)})
+	}
+	for _, p := range s.Pieces {
+		m.Pieces = append(m.Pieces, p.Size())
+	}
+	return m
+}
+
+// Maps holds a map for each space that changes; other spaces stay.
+type Maps map[*coupling.Space]*Map
+
+// Widths returns the sizes of all atoms after the maps.
+func (ms Maps) Widths() coupling.Widths {
+	w := coupling.Widths{}
+	for s, m := range ms {
+		for i, p := range s.Pieces {
+			w[p.Canonical()] = m.Pieces[i]
+		}
+	}
+	return w
+}
+
+// changed returns the maps that are not identities.
+func (ms Maps) changed() Maps {
+	out := Maps{}
+	for s, m := range ms {
+		if !m.Identity(s.Width) || slices.Compare(m.Pieces, SizesOf(s)) != 0 {
+			out[s] = m
+		}
+	}
+	return out
+}
+
+func SizesOf(s *coupling.Space) []int {
+	var out []int
+	for _, p := range s.Pieces {
+		out = append(out, p.Size())
+	}
+	return out
+}
+
+// Moved is the share of the target's channels that are anything but the one
+// source channel in the same place.
+func (m *Map) Moved() float64 {
+	moved, total := 0, 0
+	for _, g := range m.Groups {
+		for j, row := range g.In {
+			total++
+			if len(row) != 1 || row[0].Col != j {
+				moved++
+			}
+		}
+	}
+	return float64(moved) / float64(total)
+}
+
+// PiecesOf counts the kept channels of each piece.
+func PiecesOf(s *coupling.Space, keep []int) []int {
+	b := s.Starts()
+	out := make([]int, len(s.Pieces))
+	for _, c := range keep {
+		for i := range out {
+			if c >= b[i] && c < b[i+1] {
+				out[i]++
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,115 @@
+package edit
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/onnxio"
+)
+
+// A Subject is a model ready to be aligned: its graph and its spaces.
+type Subject struct {
+	// Model is the model in a form in which layers that do not belong together have
+	// no constants in common (see Reshare).
+	Model    *onnxio.Model
+	Graph    *onnxio.Graph
+	Analysis *coupling.Analysis
+
+	opaque bool
+	given  *onnxio.Model // before constants were separated
+}
+
+// NewSubject analyses a model. The model is not changed.
+func NewSubject(m *onnxio.Model, o coupling.Options) (*Subject, error) {
+	own, copies, err := unshared(m)
+	if err != nil {
+		return nil, m.InFile(err)
+	}
+	o.Copies = copies
+	an, err := coupling.Analyze(own, o)
+	if err != nil {
+		return nil, m.InFile(err)
+	}
+	return &Subject{Model: own, Graph: an.Graph, Analysis: an, opaque: o.Opaque, given: m}, nil
+}
+
+// Given is the model that the subject was made of.
+func (s *Subject) Given() *onnxio.Model { return s.given }
+
+// GraphOf returns the graph of a copy of the subject's model in the form in
+// which the subject was analysed.
+func (s *Subject) GraphOf(m *onnxio.Model) (*onnxio.Graph, error) {
+	if s.opaque {
+		return m.Graph()
+	}
+	return m.FlatGraph()
+}
+
+// Floats returns a weight's values, row-major; of a quantised weight the real
+// numbers that its integers stand for. A NaN is an error: the weight is
+// about to be edited or compared.
+func (s *Subject) Floats(name string) ([]float64, error) {
+	t, err := s.tensor(name)
+	if err != nil {
+		return nil, err
+	}
+	v := t.Float64()
+	if w := s.Analysis.Weights[name]; w != nil && w.Quant != nil {
+		if v, err = dequantized(s.Graph, w.Quant, v, t.Dims); err != nil {
+			return nil, s.Model.InFile(fmt.Errorf("weight %q: %w", name, err))
+		}
+	}
+	return v, s.noNaN(name, slices.IndexFunc(v, math.IsNaN))
+}
+
+// Floats32 is floats in single precision.
+func (s *Subject) Floats32(name string) ([]float32, error) {
+	if tp := s.Graph.Constant(name); tp.GetDataType() == int32(onnxio.Float) {
+		t, err := s.tensor(name)
+		if err != nil {
+			return nil, err
+		}
+		return t.F32, s.noNaN(name, slices.IndexFunc(t.F32, func(x float32) bool { return x != x }))
+	}
+	v, err := s.Floats(name)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]float32, len(v))
+	for i, x := range v {
+		out[i] = float32(x)
+	}
+	return out, nil
+}
+
+// rows32 returns n rows of a weight in single precision, from one on.
+func (s *Subject) rows32(name string, from, n int) (*onnxio.Tensor, error) {
+	t, err := s.Model.Rows(s.Graph.Constant(name), from, n)
+	if err != nil {
+		return nil, err
+	}
+	at := slices.IndexFunc(t.F32, func(x float32) bool { return x != x })
+	if at >= 0 {
+		at += from * (len(t.F32) / n)
+	}
+	return t, s.noNaN(name, at)
+}
+
+// tensor returns a weight as it is stored.
+func (s *Subject) tensor(name string) (*onnxio.Tensor, error) {
+	tp := s.Graph.Constant(name)
+	if tp == nil {
+		return nil, s.Model.InFile(fmt.Errorf("weight %q: not found", name))
+	}
+	return s.Model.Tensor(tp)
+}
+
+// noNaN is the error of a weight whose element at is NaN; nil if at is negative.
+func (s *Subject) noNaN(name string, at int) error {
+	if at < 0 {
+		return nil
+	}
+	return s.Model.InFile(fmt.Errorf("weight %q: element %d is NaN", name, at))
+}

@@ -1,0 +1,396 @@
+package match
+
+import (
+	"cmp"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strings"
+
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/edit"
+	"github.com/monge-ml/monge/internal/guard"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
+
+// A Pairing says which parts of two models of one architecture correspond.
+// Names need not agree; the graphs must, up to widths, the order of nodes and
+// of commutative operands, and Identity and Dropout nodes.
+type Pairing struct {
+	// Sources maps weight names of the second model to those of the first;
+	// Tensors maps activations of the first model to those of the second.
+	Sources, Tensors map[string]string
+	// Spaces maps spaces of the first model to those of the second.
+	Spaces map[*coupling.Space]*coupling.Space
+
+	a, b  *edit.Subject
+	order []string // matched activations of a, in order of discovery
+	atoms map[*coupling.Axis]*coupling.Axis
+	hash  map[*edit.Subject]map[string]uint64
+}
+
+// Pair matches two models from their outputs backwards. The error names the
+// models and the first two nodes that differ.
+func Pair(a, b *edit.Subject) (_ *Pairing, err error) {
+	defer guard.Recover(&err)
+	p, err := pair(a, b)
+	if err != nil && b.Model.Path != "" {
+		err = fmt.Errorf("does not fit %s: %w", b.Model.Path, err)
+	}
+	return p, a.Model.InFile(err)
+}
+
+func pair(a, b *edit.Subject) (*Pairing, error) {
+	p := &Pairing{
+		Sources: map[string]string{}, Tensors: map[string]string{}, Spaces: map[*coupling.Space]*coupling.Space{},
+		a: a, b: b, atoms: map[*coupling.Axis]*coupling.Axis{},
+		hash: map[*edit.Subject]map[string]uint64{a: {}, b: {}},
+	}
+	oa, ob := a.Graph.Outputs(), b.Graph.Outputs()
+	if len(oa) != len(ob) {
+		return nil, fmt.Errorf("the models differ: %d outputs against %d", len(oa), len(ob))
+	}
+	if na, nb := len(a.Graph.Inputs()), len(b.Graph.Inputs()); na != nb {
+		return nil, fmt.Errorf("the models differ: %d inputs against %d", na, nb)
+	}
+	for i := range oa {
+		if err := p.tensors(oa[i].GetName(), ob[i].GetName()); err != nil {
+			return nil, fmt.Errorf("the models differ: %w", err)
+		}
+	}
+	if err := p.spaces(); err != nil {
+		return nil, fmt.Errorf("the models differ: %w", err)
+	}
+	return p, nil
+}
+
+// through skips nodes that only pass their input on.
+func through(s *edit.Subject, name string) string {
+	for {
+		n := s.Graph.Producer(name)
+		if n == nil || (n.GetOpType() != "Identity" && n.GetOpType() != "Dropout") || len(n.GetInput()) == 0 || n.GetOutput()[0] != name {
+			return name
+		}
+		name = n.GetInput()[0]
+	}
+}
+
+// tensors matches two activations and everything they are computed from. The
+// walk keeps a list of its own, since graphs can be thousands of nodes deep.
+func (p *Pairing) tensors(ta, tb string) error {
+	type pair struct{ a, b string }
+	todo := []pair{{ta, tb}}
+	for len(todo) > 0 {
+		t := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		t.a, t.b = through(p.a, t.a), through(p.b, t.b)
+		if old, ok := p.Tensors[t.a]; ok {
+			if old != t.b {
+				return fmt.Errorf("%q feeds what two tensors feed, %q and %q", t.a, old, t.b)
+			}
+			continue
+		}
+		p.Tensors[t.a] = t.b
+		p.order = append(p.order, t.a)
+		na, nb := p.a.Graph.Producer(t.a), p.b.Graph.Producer(t.b)
+		switch {
+		case na == nil && nb == nil:
+			if ia, ib := inputIndex(p.a, t.a), inputIndex(p.b, t.b); ia != ib {
+				return fmt.Errorf("input %q against input %q", t.a, t.b)
+			}
+			continue
+		case na == nil || nb == nil:
+			return fmt.Errorf("%s against %s", describe(na, t.a), describe(nb, t.b))
+		}
+		if err := sameOperator(na, nb); err != nil {
+			return err
+		}
+		if ka, kb := slices.Index(na.GetOutput(), t.a), slices.Index(nb.GetOutput(), t.b); ka != kb {
+			return fmt.Errorf("output %d of %s against output %d of %s", ka, onnxio.Label(na), kb, onnxio.Label(nb))
+		}
+		la, ca := p.inputs(p.a, na)
+		lb, cb := p.inputs(p.b, nb)
+		if len(la) != len(lb) {
+			return fmt.Errorf("%s reads %d activations, %s %d", onnxio.Label(na), len(la), onnxio.Label(nb), len(lb))
+		}
+		if commutative(na) {
+			lb = p.reorder(la, lb)
+		}
+		for i := range la {
+			todo = append(todo, pair{la[i], lb[i]})
+		}
+		if err := p.constants(na, nb, ca, cb); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func inputIndex(s *edit.Subject, name string) int {
+	return slices.IndexFunc(s.Graph.Inputs(), func(v *onnxpb.ValueInfoProto) bool { return v.GetName() == name })
+}
+
+func describe(n *onnxpb.NodeProto, tensor string) string {
+	if n == nil {
+		return fmt.Sprintf("input %q", tensor)
+	}
+	return onnxio.Label(n)
+}
+
+// sameOperator compares what the weights' meaning depends on.
+func sameOperator(a, b *onnxpb.NodeProto) error {
+	if a.GetOpType() != b.GetOpType() || a.GetDomain() != b.GetDomain() {
+		return fmt.Errorf("%s against %s", onnxio.Label(a), onnxio.Label(b))
+	}
+	differ := func(attr string) error {
+		return fmt.Errorf("%s against %s: attribute %s", onnxio.Label(a), onnxio.Label(b), attr)
+	}
+	for attr, def := range map[string]int64{"transA": 0, "transB": 0, "group": 1, "hidden_size": 0} {
+		if attr == "hidden_size" || (attr == "group" && a.GetOpType() != "Conv") {
+			continue // widths may differ
+		}
+		if onnxio.AttrInt(a, attr, def) != onnxio.AttrInt(b, attr, def) && !(attr == "group" && onnxio.AttrInt(a, attr, def) > 1 && onnxio.AttrInt(b, attr, def) > 1) {
+			return differ(attr)
+		}
+	}
+	for _, attr := range []string{"strides", "dilations"} {
+		x, y := onnxio.AttrInts(a, attr), onnxio.AttrInts(b, attr)
+		for i := range max(len(x), len(y)) {
+			if at(x, i) != at(y, i) {
+				return differ(attr)
+			}
+		}
+	}
+	return nil
+}
+
+func at(v []int64, i int) int64 {
+	if i < len(v) {
+		return v[i]
+	}
+	return 1
+}
+
+// inputs splits a node's inputs into activations and constants, the latter
+// with their positions.
+func (p *Pairing) inputs(s *edit.Subject, n *onnxpb.NodeProto) (live []string, constants map[int]string) {
+	constants = map[int]string{}
+	for i, in := range n.GetInput() {
+		if in == "" {
+			continue
+		}
+		if _, ok := s.Analysis.Roots[in]; ok {
+			constants[i] = in
+			continue
+		}
+		live = append(live, in)
+	}
+	return live, constants
+}
+
+func commutative(n *onnxpb.NodeProto) bool {
+	switch n.GetOpType() {
+	case "Add", "Mul", "Sum", "Max", "Min", "Mean":
+		return true
+	}
+	return false
+}
+
+// reorder puts the operands of a commutative operator into the order of the
+// other model's, by the structure of what computes them.
+func (p *Pairing) reorder(la, lb []string) []string {
+	rest := slices.Clone(lb)
+	out := make([]string, 0, len(lb))
+	for i, a := range la {
+		k := slices.IndexFunc(rest, func(b string) bool { return p.hashOf(p.a, a) == p.hashOf(p.b, b) })
+		// Prefer the operand in the same place where both would do.
+		if i < len(lb) && p.hashOf(p.a, a) == p.hashOf(p.b, lb[i]) {
+			if j := slices.Index(rest, lb[i]); j >= 0 {
+				k = j
+			}
+		}
+		if k < 0 {
+			return lb
+		}
+		out = append(out, rest[k])
+		rest = slices.Delete(rest, k, k+1)
+	}
+	return out
+}
+
+// hashOf summarises how a tensor is computed, whatever the names and widths.
+func (p *Pairing) hashOf(s *edit.Subject, name string) uint64 {
+	memo := p.hash[s]
+	if len(memo) == 0 { // bottom-up in topological order: no recursion
+		for i, v := range s.Graph.Inputs() {
+			memo[v.GetName()] = uint64(i + 1)
+		}
+		for _, n := range s.Graph.Nodes {
+			var parts []string
+			live, constants := p.inputs(s, n)
+			for _, in := range live {
+				parts = append(parts, fmt.Sprint(memo[in]))
+			}
+			if commutative(n) {
+				slices.Sort(parts)
+			}
+			kernel := ""
+			if w := s.Analysis.Weights[constants[1]]; w != nil && len(w.Axes) > 2 {
+				for _, a := range w.Axes[2:] {
+					kernel += fmt.Sprint(a.Size(), ",")
+				}
+			}
+			h := fnv.New64a()
+			fmt.Fprint(h, n.GetOpType(), "|", kernel, "|", onnxio.AttrInts(n, "strides"), "|", strings.Join(parts, ";"))
+			for i, o := range n.GetOutput() {
+				memo[o] = h.Sum64() + uint64(i)
+			}
+			if op := n.GetOpType(); (op == "Identity" || op == "Dropout") && len(live) == 1 {
+				memo[n.GetOutput()[0]] = memo[live[0]]
+			}
+		}
+	}
+	return memo[through(s, name)]
+}
+
+// constants pairs the weights of two nodes. Shapes and other integers are left
+// to each model.
+func (p *Pairing) constants(na, nb *onnxpb.NodeProto, ca, cb map[int]string) (err error) {
+	defer guard.At(&err, func() string { return onnxio.Label(na) + " against " + onnxio.Label(nb) })
+	weight := func(s *edit.Subject, name string) *coupling.Weight {
+		roots := s.Analysis.Roots[name]
+		if len(roots) != 1 {
+			return nil
+		}
+		w := s.Analysis.Weights[roots[0]]
+		if w == nil || !onnxio.IsFloat(w.Type) {
+			return nil
+		}
+		return w
+	}
+	for i, name := range ca {
+		if q := p.quantized(name); q != "" {
+			return fmt.Errorf("weight %q is quantised: models are fused before that", q)
+		}
+		j := i
+		if commutative(na) && cb[i] == "" {
+			j = 1 - i
+		}
+		wa, wb := weight(p.a, name), weight(p.b, cb[j])
+		if wa == nil && wb == nil {
+			continue
+		}
+		if wa == nil || wb == nil || len(wa.Axes) != len(wb.Axes) {
+			return fmt.Errorf("the weights of %s and %s have different forms", onnxio.Label(na), onnxio.Label(nb))
+		}
+		if _, ok := p.Sources[wb.Name]; !ok { // a weight used twice: the first use names it
+			p.Sources[wb.Name] = wa.Name
+		}
+		for k := range wa.Axes {
+			if err := p.axes(wa.Axes[k], wb.Axes[k]); err != nil {
+				return fmt.Errorf("%s against %s: weight %q: %w", onnxio.Label(na), onnxio.Label(nb), wa.Name, err)
+			}
+		}
+	}
+	for j := range cb {
+		if _, ok := ca[j]; !ok && !commutative(nb) && weight(p.b, cb[j]) != nil {
+			return fmt.Errorf("%s has a weight %q that %s lacks", onnxio.Label(nb), cb[j], onnxio.Label(na))
+		}
+	}
+	return nil
+}
+
+// quantized returns the weight of the first model that a constant is made of,
+// where that holds integers that stand for real numbers.
+func (p *Pairing) quantized(name string) string {
+	for _, root := range p.a.Analysis.Roots[name] {
+		if w := p.a.Analysis.Weights[root]; w != nil && w.Quant != nil {
+			return root
+		}
+	}
+	return ""
+}
+
+// axes matches the atoms of two axes, which must be made up alike.
+func (p *Pairing) axes(a, b *coupling.Axis) error {
+	a, b = a.Canonical(), b.Canonical()
+	if a.IsAtom() || b.IsAtom() {
+		if !a.IsAtom() || !b.IsAtom() {
+			if a.Size() == b.Size() && p.fixed(p.a, a) && p.fixed(p.b, b) {
+				return nil
+			}
+			return fmt.Errorf("an axis of %d is made up differently from one of %d", a.Size(), b.Size())
+		}
+		if old, ok := p.atoms[a]; ok && old != b {
+			return fmt.Errorf("an axis of %d stands for two", a.Size())
+		}
+		p.atoms[a] = b
+		return nil
+	}
+	ka, sumA := a.Kids()
+	kb, sumB := b.Kids()
+	if sumA != sumB || len(ka) != len(kb) {
+		return fmt.Errorf("an axis of %d is made up differently from one of %d", a.Size(), b.Size())
+	}
+	for i := range ka {
+		if err := p.axes(ka[i], kb[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fixed reports whether nothing along the axis may change.
+func (p *Pairing) fixed(s *edit.Subject, a *coupling.Axis) bool {
+	return !slices.ContainsFunc(a.Atoms(), func(x *coupling.Axis) bool {
+		sp := s.Analysis.SpaceOf(x)
+		return sp != nil && !sp.Frozen
+	})
+}
+
+// spaces derives the pairs of spaces from the pairs of atoms.
+func (p *Pairing) spaces() error {
+	for a, b := range p.atoms {
+		sa, sb := p.a.Analysis.SpaceOf(a), p.b.Analysis.SpaceOf(b)
+		if sa == nil || sb == nil || sa.Frozen || sb.Frozen {
+			if a.Size() != b.Size() {
+				reason := "it may not change"
+				for _, s := range []*coupling.Space{sa, sb} {
+					if s != nil && s.Reason != "" {
+						reason = s.Reason
+					}
+				}
+				return fmt.Errorf("%d channels against %d where nothing may change (%s)", a.Size(), b.Size(), reason)
+			}
+			continue
+		}
+		if old, ok := p.Spaces[sa]; ok && old != sb {
+			return fmt.Errorf("space %q stands for two, %q and %q", sa.Name, old.Name, sb.Name)
+		}
+		if len(sa.Pieces) != len(sb.Pieces) || (sa.Groups != sb.Groups && !p.sameIndex(sa, sb)) {
+			return fmt.Errorf("space %q is made up differently from %q", sa.Name, sb.Name)
+		}
+		if sa.Width != sb.Width && !(sa.Resizable() && sb.Resizable()) {
+			return fmt.Errorf("space %q is %d wide, %q %d, and the width must stay: %s", sa.Name, sa.Width, sb.Name, sb.Width, cmp.Or(sa.Rigid, sb.Rigid))
+		}
+		p.Spaces[sa] = sb
+	}
+	return nil
+}
+
+// sameIndex reports whether the groups of two spaces are channels themselves
+// (attention heads), which correspond and may be moved.
+func (p *Pairing) sameIndex(sa, sb *coupling.Space) bool {
+	if sa.Index == nil || sb.Index == nil || p.atoms[sa.Index.Canonical()] != sb.Index.Canonical() {
+		return false
+	}
+	ia, ib := p.a.Analysis.IndexOf(sa), p.b.Analysis.IndexOf(sb)
+	return ia != nil && ib != nil && !ia.Frozen && !ib.Frozen && len(ia.Pieces) == 1 && len(ib.Pieces) == 1
+}
+
+// pairedGroups reports whether the groups of a space of the first model are
+// channels that are moved themselves.
+func (p *Pairing) pairedGroups(s *coupling.Space) bool {
+	return p.Spaces[s] != nil && p.sameIndex(s, p.Spaces[s])
+}
