@@ -21,7 +21,7 @@ func TestTransformersFuse(t *testing.T) {
 	a, b := modeltest.Load(t, "vit_a"), modeltest.Load(t, "vit_b")
 	correct := func(o fuse.Options) int {
 		t.Helper()
-		o.Align.Data, o.Tune = calib, 3
+		o.Align.Data, o.Tune = calib, -1
 		m, _, err := fuse.Models(context.Background(), []*onnxio.Model{a, b}, o)
 		if err != nil {
 			t.Fatal(err)
