@@ -105,7 +105,7 @@ func TestEvalWithoutData(t *testing.T) {
 func TestFuse(t *testing.T) {
 	path := out(t)
 	var r report.Fusion
-	mustJSON(t, &r, with(data(t, "mnist_calib"), "fuse", model("mlp_a"), model("mlp_b"), "-o", path, "--tune", "2")...)
+	mustJSON(t, &r, with(data(t, "mnist_calib"), "fuse", model("mlp_a"), model("mlp_b"), "-o", path, "--tune", "2", "--refit-samples", "250")...)
 	if r.By != "activations" || r.Samples != 200 || r.Onto != 2 || r.Output != path {
 		t.Errorf("%+v", r)
 	}
@@ -209,7 +209,7 @@ func TestBudgets(t *testing.T) {
 	for _, share := range []string{"0.3", "0.6"} {
 		for _, budget := range []string{"--macs", "--params"} {
 			var r report.Compression
-			mustJSON(t, &r, "compress", model("cnn_a"), "-o", out(t), "--tune", "0", budget, share)
+			mustJSON(t, &r, "compress", model("cnn_a"), "-o", out(t), "--tune", "0", "--refit-samples", "125", "--no-latency", budget, share)
 			left := float64(r.After.MACs) / float64(r.Before.MACs)
 			if budget == "--params" {
 				left = float64(r.After.Params) / float64(r.Before.Params)
@@ -244,7 +244,7 @@ func TestInto(t *testing.T) {
 func TestKeepingAllChangesNoWeight(t *testing.T) {
 	for _, name := range modeltest.Names(t) {
 		path := out(t)
-		must(t, "compress", model(name), "-o", path, "--keep", "1", "--no-lossless")
+		must(t, "compress", model(name), "-o", path, "--keep", "1", "--no-lossless", "--no-latency")
 		m, err := onnxio.Load(path)
 		if err != nil {
 			t.Fatal(err)

@@ -84,7 +84,7 @@ func TestSizeFlag(t *testing.T) {
 
 func TestSize(t *testing.T) {
 	calib := data(t, "mnist_calib")
-	for _, more := range [][]string{{"--data", "none"}, with(calib, "--tune", "2")} {
+	for _, more := range [][]string{{"--data", "none"}, with(calib, "--tune", "0", "--refit-samples", "125")} {
 		path := out(t)
 		must(t, with(more, "compress", model("resnet_a"), "-o", path, "--size", "80kB", "--no-latency")...)
 		info, err := os.Stat(path)
@@ -104,16 +104,16 @@ func TestSize(t *testing.T) {
 func TestMaxDrop(t *testing.T) {
 	calib := data(t, "mnist_calib")
 	var r report.Compression
-	mustJSON(t, &r, with(calib, "compress", model("cnn_a"), "-o", out(t), "--max-drop", "0.05", "--no-latency", "--limit", "100")...)
+	mustJSON(t, &r, with(calib, "compress", model("cnn_a"), "-o", out(t), "--max-drop", "0.05", "--no-latency", "--limit", "125")...)
 	s := r.Search
-	if s == nil || s.Measure != "agreement" || !s.HeldOut || s.Samples != 20 || s.Drop > 0.05 || r.RefitSamples != 80 {
+	if s == nil || s.Measure != "agreement" || !s.HeldOut || s.Samples != 25 || s.Drop > 0.05 || r.RefitSamples != 100 {
 		t.Fatalf("search %+v, refit on %d", s, r.RefitSamples)
 	}
-	if r.Evaluation == nil || !r.Evaluation.HeldOut || r.Evaluation.Samples != 20 || *r.Evaluation.After.Agreement < 0.95 {
+	if r.Evaluation == nil || !r.Evaluation.HeldOut || r.Evaluation.Samples != 25 || *r.Evaluation.After.Agreement < 0.95 {
 		t.Errorf("evaluation %+v", r.Evaluation)
 	}
 	// Labels elsewhere, and no data to fit.
-	text := must(t, with(with(labelled, "compress", model("cnn_a"), "-o", out(t), "--max-drop", "0.03", "--no-latency"), calib[2:]...)...)
+	text := must(t, with(with(labelled, "compress", model("mlp_a"), "-o", out(t), "--max-drop", "0.03", "--no-latency", "--refit-samples", "125"), calib[2:]...)...)
 	for _, want := range []string{"MACs asked", "within the limit", "drop: in top-1, on 1,000 samples", "at most 3.00%", "judged on 1,000 samples", "made-up samples"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing in\n%s", want, text)
@@ -169,11 +169,36 @@ func TestMadeUpInputs(t *testing.T) {
 	}
 }
 
+// Where nothing is said of it, the result is distilled after the refit, for as
+// long as that is worth it, on made-up inputs too.
+func TestDistilsByDefault(t *testing.T) {
+	enginetest.Require(t)
+	m, err := onnxtest.Parse(`
+		x: N 6
+		a = Gemm(x, w1[6 24], b1[24])
+		b = Relu(a)
+		c = Gemm(b, w2[24 16], b2[16])
+		d = Relu(c)
+		y = Gemm(d, w3[16 4], b3[4])`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := m.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r report.Compression
+	mustJSON(t, &r, "compress", file(t, "small.onnx", raw), "-o", out(t), "--keep", "0.3")
+	if x := r.Tune; !r.Synthetic || r.RefitSamples != 500 || x == nil || x.Steps < 1500 || x.Steps > 2000 || x.HeldOut != 50 || x.After >= x.Before {
+		t.Errorf("made-up: %v, refitted on %d, distilled: %+v", r.Synthetic, r.RefitSamples, x)
+	}
+}
+
 func TestVerdict(t *testing.T) {
 	calib := data(t, "mnist_calib")
 	compress := func(args ...string) *report.Compression {
 		var r report.Compression
-		mustJSON(t, &r, with(args, "compress", model("cnn_a"), "-o", out(t), "--keep", "0.75", "--tune", "2")...)
+		mustJSON(t, &r, with(args, "compress", model("cnn_a"), "-o", out(t), "--keep", "0.75", "--tune", "0")...)
 		return &r
 	}
 	r := compress(calib...) // of 500 samples a tenth, since all may be used
@@ -192,7 +217,7 @@ func TestVerdict(t *testing.T) {
 	if r.Evaluation != nil || r.RefitSamples != 500 {
 		t.Errorf("--eval-data none: %+v, refitted on %d", r.Evaluation, r.RefitSamples)
 	}
-	text := must(t, with(with(calib, labelled...), "compress", model("cnn_a"), "-o", out(t), "--keep", "0.75", "--tune", "2")...)
+	text := must(t, with(with(calib, labelled...), "compress", model("cnn_a"), "-o", out(t), "--keep", "0.75", "--tune", "0", "--refit-samples", "125")...)
 	for _, want := range []string{"latency", "top-1", "agreement", "judged on 1,000 samples of " + labelled[1]} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing in\n%s", want, text)

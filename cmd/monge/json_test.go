@@ -79,9 +79,9 @@ func jsonCommands(t *testing.T) map[string][]string {
 	calib, test := data(t, "mnist_calib"), data(t, "mnist_test")
 	return map[string][]string{
 		"inspect":  {"inspect", model("resnet_a")},
-		"fuse":     with(calib, "fuse", model("mlp_a"), model("mlp_b"), "--method", "union", "-o", out(t), "--tune", "2"),
-		"compress": with(calib, "compress", model("resnet_a"), "-o", out(t), "--keep", "0.5", "--tune", "2"),
-		"search":   with(calib, "compress", model("cnn_a"), "-o", out(t), "--max-drop", "0.05", "--limit", "100", "--eval-data", modeltest.Dir("mnist_test.npz")),
+		"fuse":     with(calib, "fuse", model("mlp_a"), model("mlp_b"), "--method", "union", "-o", out(t), "--tune", "1", "--limit", "60"),
+		"compress": with(calib, "compress", model("resnet_a"), "-o", out(t), "--keep", "0.5", "--tune", "1", "--limit", "150"),
+		"search":   with(calib, "compress", model("mlp_a"), "-o", out(t), "--max-drop", "0.05", "--limit", "100", "--eval-data", modeltest.Dir("mnist_test.npz")),
 		"lossless": {"compress", model("mlp_wide"), "-o", out(t), "--lossless"},
 		"into":     with(calib, "compress", model("mlp_wide"), "-o", out(t), "--into", model("mlp_a"), "--tune", "2"),
 		"eval":     with(test, "eval", model("mlp_a"), model("mlp_b"), "--limit", "10"),
