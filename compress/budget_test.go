@@ -109,11 +109,18 @@ func encode(t *testing.T, m *onnxio.Model) string {
 }
 
 func TestSizeBudget(t *testing.T) {
-	m := modeltest.Load(t, "resnet_a")
 	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 100})
-	_, whole := m.Size()
-	for _, share := range []float64{0.7, 0.3} {
-		for _, o := range []compress.Options{{}, {RefitData: d, Tune: -1}, {RefitData: d, Tune: 1, Uniform: true}} {
+	for _, c := range []struct {
+		model string
+		o     compress.Options
+	}{
+		{"resnet_a", compress.Options{}},
+		{"resnet_a", compress.Options{RefitData: d, Tune: 1, Uniform: true}},
+		{"cnn_a", compress.Options{RefitData: d, Tune: -1}},
+	} {
+		m, o := modeltest.Load(t, c.model), c.o
+		_, whole := m.Size()
+		for _, share := range []float64{0.7, 0.3} {
 			o.Size = int64(share * float64(whole))
 			out, r, err := compress.Model(context.Background(), m, o)
 			if err != nil {
@@ -121,11 +128,11 @@ func TestSizeBudget(t *testing.T) {
 			}
 			_, bytes := out.Size()
 			if bytes > o.Size || float64(bytes) < 0.85*float64(o.Size) {
-				t.Errorf("%d bytes for a budget of %d (%d parameters)", bytes, o.Size, r.After.Params)
+				t.Errorf("%s: %d bytes for a budget of %d (%d parameters)", c.model, bytes, o.Size, r.After.Params)
 			}
 		}
 	}
-	if _, _, err := compress.Model(context.Background(), m, compress.Options{Size: 1000}); err == nil || !strings.Contains(err.Error(), "cannot be met: it is 1000 bytes") {
+	if _, _, err := compress.Model(context.Background(), modeltest.Load(t, "resnet_a"), compress.Options{Size: 1000}); err == nil || !strings.Contains(err.Error(), "cannot be met: it is 1000 bytes") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -154,7 +154,7 @@ func TestMadeUpInputs(t *testing.T) {
 	if none.Synthetic || none.RefitSamples != 0 || none.By != "weights" || none.Refit != nil || none.Tune != nil {
 		t.Errorf("--data none: %+v", none.Alignment)
 	}
-	r := run(t, "compress", model("cnn_a"), "-o", out(t), "--keep", "0.5", "--no-latency", "--tune", "0")
+	r := run(t, "compress", model("mlp_a"), "-o", out(t), "--keep", "0.5", "--no-latency", "--tune", "0")
 	if !strings.Contains(r.stderr, "500 made-up inputs (noise)") || !strings.Contains(r.stdout, "refitted on 500 made-up samples") {
 		t.Errorf("said %q and %q", r.stderr, r.stdout)
 	}

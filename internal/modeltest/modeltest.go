@@ -109,10 +109,15 @@ func SameInBatches(t testing.TB, m *onnxio.Model, d *dataset.Data) {
 	for _, o := range g.Outputs() {
 		names = append(names, o.GetName())
 	}
+	s, err := engine.Open(m, engine.Options{Outputs: names})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
 	var first map[string][]float64
 	for _, size := range []int{1, 7, d.Len()} {
 		all := map[string][]float64{}
-		err := dataset.Stream(context.Background(), m, d, names, dataset.StreamOptions{Batch: size}, func(_, _ int, values map[string]*engine.Value) error {
+		err := dataset.StreamSession(context.Background(), s, d, dataset.StreamOptions{Batch: size}, func(_, _ int, values map[string]*engine.Value) error {
 			for _, name := range names {
 				all[name] = append(all[name], values[name].Float64()...)
 			}
