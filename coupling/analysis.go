@@ -122,7 +122,7 @@ type analyzer struct {
 	graph   *onnxio.Graph
 	opts    Options
 	sys     *system
-	ops     map[string]Op
+	ops     map[string]op
 	values  map[string]*value
 	order   []*value // every value, in order of creation
 	params  map[string]*Axis
@@ -158,10 +158,9 @@ func newAnalyzer(m *onnxio.Model, opts Options) (*analyzer, error) {
 	if err != nil {
 		return nil, err
 	}
-	an := &analyzer{model: m, graph: g, opts: opts, sys: &system{}, ops: map[string]Op{}, values: map[string]*value{}, params: map[string]*Axis{}}
+	an := &analyzer{model: m, graph: g, opts: opts, sys: &system{}, ops: map[string]op{}, values: map[string]*value{}, params: map[string]*Axis{}}
 	for _, op := range table() {
-		key := op.Domain + "/" + op.Name
-		an.ops[key] = op
+		an.ops[op.domain+"/"+op.name] = op
 	}
 	return an, nil
 }
@@ -254,7 +253,9 @@ func (an *analyzer) node(n *onnxpb.NodeProto) (err error) {
 		return err
 	}
 	c.in = inputs
-	c.linearOp(outs)
+	if c.op.cost != nil && len(c.in) > 1 && c.in[0] != nil && c.in[1] != nil && c.anyLive() {
+		c.op.cost(c, outs)
+	}
 	c.onWeights(outs)
 	c.follow(outs)
 	for i, name := range n.GetOutput() {
@@ -347,7 +348,7 @@ func sizesIn(ints []elem) []*Axis {
 // everything else (a norm over the inputs, a product of two weights) does not
 // commute with an edit.
 func (c *call) onWeights(outs []*value) {
-	if c.anyLive() || c.op.Moves {
+	if c.anyLive() || c.op.moves {
 		return
 	}
 	if c.node.GetOpType() == "Mul" || c.node.GetOpType() == "Div" {
@@ -370,17 +371,22 @@ func (c *call) onWeights(outs []*value) {
 }
 
 func (c *call) apply() ([]*value, error) {
-	if c.op.Apply != nil {
-		return c.op.Apply(c)
-	}
-	expr, sizes, newRest := c.op.Axes, sizeMap(nil), restMap(nil)
-	if c.op.AxesOf != nil {
-		var err error
-		if expr, sizes, newRest, err = c.op.AxesOf(c); err != nil {
-			return nil, err
+	for i := range c.op.needs {
+		if v := c.input(i); v == nil || !v.ranked {
+			return nil, errUnranked
 		}
 	}
-	return c.axes(expr, sizes, newRest, c.op.Acts)
+	switch {
+	case c.op.apply != nil:
+		return c.op.apply(c)
+	case c.op.axesOf == nil:
+		return c.axes(c.op.axes)
+	}
+	expr, err := c.op.axesOf(c)
+	if err != nil {
+		return nil, err
+	}
+	return c.axes(expr)
 }
 
 // described makes a value from value_info, with every axis frozen.

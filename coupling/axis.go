@@ -43,16 +43,16 @@ type atomInfo struct {
 	paired  bool   // rigid since only permutations are exact
 	mixed   string // which operator takes statistics over it; "" while none does
 	open    bool   // its size is given for the analysis (InputShapes): when the model runs it may be another
-	flags   Flags
+	flags   flags
 	indexed []*Axis // factors that may select a plan of their own, from (g: i)
 }
 
-// Flags says what lies on the way of a space through the graph.
-type Flags uint8
+// flags say what lies on the way of a space through the graph.
+type flags uint8
 
 const (
 	// nonlinear: an operator that is not linear acts on the channels.
-	nonlinear Flags = 1 << iota
+	nonlinear flags = 1 << iota
 	// perChannel: an operator acts on each channel in a way of its own
 	// (BatchNormalization, depthwise Conv, scale by a constant).
 	perChannel
@@ -365,7 +365,7 @@ func (a *Axis) anchored() bool {
 	return common
 }
 
-func (a *Axis) flag(f Flags) {
+func (a *Axis) flag(f flags) {
 	if f == 0 {
 		return
 	}

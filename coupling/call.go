@@ -60,10 +60,14 @@ type call struct {
 	an    *analyzer
 	node  *onnxpb.NodeProto
 	in    []*value // nil where an optional input is absent
-	op    *Op
+	op    *op
 	opset int64
 	// claimed inputs are shape arguments that the rule follows itself.
 	claimed map[int]bool
+	// sizes are those of letters, as far as attributes and constants say them.
+	sizes sizeMap
+	// runs are the sizes of runs of axes that only the output has.
+	runs map[string][]int
 	// sizeRefs are attributes that hold sizes: for each element the letters
 	// whose product it is (Conv's group: "g").
 	sizeRefs map[string][]string
@@ -84,6 +88,48 @@ func (c *call) input(i int) *value {
 		return c.in[i]
 	}
 	return nil
+}
+
+// errorf is an error that names the node.
+func (c *call) errorf(format string, args ...any) error {
+	return fmt.Errorf("%s: %w", c.label(), fmt.Errorf(format, args...))
+}
+
+// position is the axis, of so many, that a possibly negative number means.
+func (c *call) position(axis int64, rank int) (int, error) {
+	k := normAxis(axis, rank)
+	if k < 0 {
+		return 0, c.errorf("axis %d is out of range", axis)
+	}
+	return k, nil
+}
+
+// positions does so for several.
+func (c *call) positions(axes []int64, rank int) ([]int, error) {
+	out := make([]int, len(axes))
+	for i, a := range axes {
+		var err error
+		if out[i], err = c.position(a, rank); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// ints reads a list of integers that a node has as an input, or, as in older
+// operator sets, as an attribute; ref says where it stands. The list is nil where
+// neither is given; known is false where it is computed when the model runs.
+func (c *call) ints(input int, attr string) (list []int64, ref ShapeRef, known bool) {
+	if v := c.input(input); v != nil {
+		if list, known = v.knownInts(); known {
+			c.claim(input)
+		}
+		return list, ShapeRef{Node: c.node, Input: input}, known
+	}
+	if a := onnxio.Attr(c.node, attr); a != nil {
+		list = append([]int64{}, a.GetInts()...)
+	}
+	return list, ShapeRef{Node: c.node, Input: -1, Attr: attr}, true
 }
 
 func (c *call) attrInt(name string, def int64) int64 { return onnxio.AttrInt(c.node, name, def) }
@@ -122,9 +168,13 @@ func (c *call) freeze(v *value, why string) {
 	}
 }
 
-// cut makes an axis out of positions of another one.
-func (c *call) cut(a *Axis, size int) *Axis {
-	x := c.an.sys.frozen(size, "made by "+c.label())
+// made is a new axis, of a size or of -1.
+func (c *call) made(size int) *Axis { return c.an.sys.frozen(size, "made by "+c.label()) }
+
+// replace makes an axis out of positions of another one, which is frozen.
+func (c *call) replace(a *Axis, size int, why string) *Axis {
+	c.freezeAxis(a, why)
+	x := c.made(size)
 	x.atom.common = a.anchored()
 	return x
 }
@@ -143,20 +193,18 @@ func (c *call) join(a, b *Axis) {
 
 // binding is what the letters of one axis expression stand for.
 type binding struct {
-	axis  map[string]*Axis
-	rest  map[string][]*Axis
-	sizes map[string]int
+	axis map[string]*Axis
+	rest map[string][]*Axis
 }
 
 // axes applies an axis expression to the call: it joins the inputs' axes as
-// the letters say, builds the outputs, and derives every letter's role. newRest
-// gives the sizes of a run of axes that only the output has.
-func (c *call) axes(expr string, sizes map[string]int, newRest map[string][]int, acts Flags) ([]*value, error) {
+// the letters say, builds the outputs, and derives every letter's role.
+func (c *call) axes(expr string) ([]*value, error) {
 	p, err := parsePattern(expr)
 	if err != nil {
 		return nil, err
 	}
-	b := binding{axis: map[string]*Axis{}, rest: map[string][]*Axis{}, sizes: sizes}
+	b := binding{axis: map[string]*Axis{}, rest: map[string][]*Axis{}}
 	var indexed []axisPattern
 	for i, pat := range p.in {
 		v := c.input(i)
@@ -175,7 +223,7 @@ func (c *call) axes(expr string, sizes map[string]int, newRest map[string][]int,
 	for _, pat := range p.out {
 		o := &value{ranked: true, konst: true}
 		for _, a := range pat {
-			o.axes = append(o.axes, c.build(&b, a, newRest)...)
+			o.axes = append(o.axes, c.build(&b, a)...)
 			indexed = append(indexed, a)
 		}
 		outs = append(outs, o)
@@ -186,7 +234,7 @@ func (c *call) axes(expr string, sizes map[string]int, newRest map[string][]int,
 		c.inherit(outs...)
 		return outs, nil
 	}
-	c.roles(p, &b, acts)
+	c.roles(p, &b)
 	for _, o := range outs {
 		o.konst = false
 	}
@@ -278,47 +326,56 @@ func (c *call) has(v *value, rank, channels int) bool {
 
 // bindInput matches one input's axes with its pattern.
 func (c *call) bindInput(b *binding, pat []axisPattern, v *value) error {
-	fixed, rest := 0, -1
-	for i, a := range pat {
-		if a.op == patRest {
-			rest = i
-			continue
-		}
-		fixed++
+	rest := runIn(pat)
+	fixed := len(pat)
+	if rest >= 0 {
+		fixed--
 	}
 	n := v.rank() - fixed
-	if n < 0 || (rest < 0 && n != 0) {
-		return fmt.Errorf("%s: %q has %d axes, want %d", c.label(), v.name, v.rank(), fixed)
+	if n < 0 || rest < 0 && n != 0 {
+		return c.errorf("%q has %d axes, want %d", v.name, v.rank(), fixed)
 	}
 	axes := v.axes
-	for _, a := range pat {
-		if a.op != patRest {
-			if err := c.bindAxis(b, a, axes[0], v); err != nil {
+	for i, a := range pat {
+		if i == rest {
+			if err := c.bindRun(b, a.name, axes[:n], v); err != nil {
 				return err
 			}
-			axes = axes[1:]
+			axes = axes[n:]
 			continue
 		}
-		run := axes[:n]
-		axes = axes[n:]
-		if old, ok := b.rest[a.name]; ok {
-			if len(old) != len(run) {
-				return fmt.Errorf("%s: %q has %d axes, want %d", c.label(), v.name, v.rank(), fixed+len(old))
-			}
-			for i := range run {
-				c.join(old[i], run[i])
-			}
-			continue
+		if err := c.bindAxis(b, a, axes[0], v); err != nil {
+			return err
 		}
-		b.rest[a.name] = run
+		axes = axes[1:]
+	}
+	return nil
+}
+
+// runIn is where a pattern has a run of axes; -1 where it has none.
+func runIn(pat []axisPattern) int {
+	return slices.IndexFunc(pat, func(a axisPattern) bool { return a.op == patRest })
+}
+
+func (c *call) bindRun(b *binding, name string, run []*Axis, v *value) error {
+	old, ok := b.rest[name]
+	if !ok {
+		b.rest[name] = run
+		return nil
+	}
+	if len(old) != len(run) {
+		return c.errorf("%q has %d axes, want %d", v.name, v.rank(), v.rank()-len(run)+len(old))
+	}
+	for i := range run {
+		c.join(old[i], run[i])
 	}
 	return nil
 }
 
 func (c *call) bindAxis(b *binding, a axisPattern, x *Axis, v *value) error {
 	if a.op == patName && b.axis[a.name] == nil {
-		if want, ok := b.sizes[a.name]; ok && x.Size() >= 0 && want != x.Size() {
-			return fmt.Errorf("%s: %q has %d channels, want %d", c.label(), v.name, x.Size(), want)
+		if want, ok := c.sizes[a.name]; ok && x.Size() >= 0 && want != x.Size() {
+			return c.errorf("%q has %d channels, want %d", v.name, x.Size(), want)
 		}
 		b.axis[a.name] = x
 		if isFixed(a.name) {
@@ -328,10 +385,10 @@ func (c *call) bindAxis(b *binding, a axisPattern, x *Axis, v *value) error {
 	}
 	t, err := c.term(b, a, x.Size())
 	if err != nil {
-		return fmt.Errorf("%s: %q: %w", c.label(), v.name, err)
+		return c.errorf("%q: %w", v.name, err)
 	}
 	if nt, nx := t.Size(), x.Size(); nt >= 0 && nx >= 0 && nt != nx {
-		return fmt.Errorf("%s: %q has %d channels, want %d", c.label(), v.name, nx, nt)
+		return c.errorf("%q has %d channels, want %d", v.name, nx, nt)
 	}
 	c.join(t, x)
 	return nil
@@ -345,59 +402,64 @@ func (c *call) term(b *binding, a axisPattern, size int) (*Axis, error) {
 		if t := b.axis[a.name]; t != nil {
 			return t, nil
 		}
-		if n, ok := b.sizes[a.name]; ok {
+		if n, ok := c.sizes[a.name]; ok {
 			size = n
 		}
-		b.axis[a.name] = c.an.sys.atom(size)
-		if isFixed(a.name) {
-			b.axis[a.name].freeze("a fixed factor")
+		t := c.an.sys.atom(size)
+		if b.axis[a.name] = t; isFixed(a.name) {
+			t.freeze("a fixed factor")
 		}
-		return b.axis[a.name], nil
+		return t, nil
 	case patNumber:
 		return c.an.sys.frozen(a.size, "a fixed factor"), nil
 	case patProd, patIndexed, patSum:
-		missing := -1
-		known := 1
-		if a.op == patSum {
-			known = 0
-		}
-		for i, part := range a.parts {
-			n := c.sizeOf(b, part)
-			switch {
-			case n < 0 && missing >= 0:
-				return nil, fmt.Errorf("its size does not say how it is made up")
-			case n < 0:
-				missing = i
-			case a.op == patSum:
-				known += n
-			default:
-				known *= n
-			}
+		sizes, err := c.partSizes(b, a, size)
+		if err != nil {
+			return nil, err
 		}
 		kids := make([]*Axis, len(a.parts))
 		for i, part := range a.parts {
-			n := -1
-			if i == missing && size >= 0 {
-				if a.op == patSum {
-					n = size - known
-				} else if known > 0 && size%known == 0 {
-					n = size / known
-				} else {
-					return nil, fmt.Errorf("%d channels do not divide into blocks of %d", size, known)
-				}
-			}
-			k, err := c.term(b, part, n)
-			if err != nil {
+			if kids[i], err = c.term(b, part, sizes[i]); err != nil {
 				return nil, err
 			}
-			kids[i] = k
 		}
 		if a.op == patSum {
 			return c.an.sys.sum(kids...), nil
 		}
 		return c.an.sys.prod(kids...), nil
 	}
-	return nil, fmt.Errorf("a run of axes stands inside an axis")
+	return nil, errors.New("a run of axes stands inside an axis")
+}
+
+// partSizes are the sizes of a compound's parts, of which that of the whole may
+// tell one.
+func (c *call) partSizes(b *binding, a axisPattern, whole int) ([]int, error) {
+	sizes := make([]int, len(a.parts))
+	missing := -1
+	for i, part := range a.parts {
+		if sizes[i] = c.sizeOf(b, part); sizes[i] >= 0 {
+			continue
+		}
+		if missing >= 0 {
+			return nil, errors.New("its size does not say how it is made up")
+		}
+		missing = i
+	}
+	if missing < 0 || whole < 0 {
+		return sizes, nil
+	}
+	known := total(a.kind(), slices.Delete(slices.Clone(sizes), missing, missing+1))
+	switch {
+	case known < 0:
+		return nil, errParts
+	case a.op == patSum:
+		sizes[missing] = whole - known
+	case known > 0 && whole%known == 0:
+		sizes[missing] = whole / known
+	default:
+		return nil, fmt.Errorf("%d channels do not divide into blocks of %d", whole, known)
+	}
+	return sizes, nil
 }
 
 // isFixed reports whether a letter is a capital: a size bound to an attribute
@@ -413,7 +475,7 @@ func (c *call) sizeOf(b *binding, a axisPattern) int {
 		if t := b.axis[a.name]; t != nil {
 			return t.Size()
 		}
-		if n, ok := b.sizes[a.name]; ok {
+		if n, ok := c.sizes[a.name]; ok {
 			return n
 		}
 	case patProd, patIndexed, patSum:
@@ -421,35 +483,32 @@ func (c *call) sizeOf(b *binding, a axisPattern) int {
 		for i, part := range a.parts {
 			sizes[i] = c.sizeOf(b, part)
 		}
-		if a.op == patSum {
-			return total(kindSum, sizes)
-		}
-		return total(kindProd, sizes)
+		return total(a.kind(), sizes)
 	}
 	return -1
 }
 
 // build makes the output axes for one pattern; letters that no input has
 // become new frozen axes.
-func (c *call) build(b *binding, a axisPattern, newRest map[string][]int) []*Axis {
+func (c *call) build(b *binding, a axisPattern) []*Axis {
 	if a.op == patRest {
 		if run, ok := b.rest[a.name]; ok {
 			return run
 		}
-		run := make([]*Axis, len(newRest[a.name]))
-		for i, n := range newRest[a.name] {
-			run[i] = c.an.sys.frozen(n, "made by "+c.label())
+		run := make([]*Axis, len(c.runs[a.name]))
+		for i, n := range c.runs[a.name] {
+			run[i] = c.made(n)
 			run[i].atom.open = c.moving
 		}
 		b.rest[a.name] = run
 		return run
 	}
 	if a.op == patName && b.axis[a.name] == nil {
-		n, ok := b.sizes[a.name]
+		n, ok := c.sizes[a.name]
 		if !ok {
 			n = -1
 		}
-		b.axis[a.name] = c.an.sys.frozen(n, "made by "+c.label())
+		b.axis[a.name] = c.made(n)
 	}
 	t, err := c.term(b, a, -1)
 	if err != nil { // only sizes can be missing here: a frozen axis stands in
@@ -488,48 +547,18 @@ func (c *call) markIndex(g, i *Axis) {
 	})
 }
 
-// roles derives every letter's role from where it stands (see DESIGN: "from
-// the letters follow the roles") and records it for the weights.
-func (c *call) roles(p *pattern, b *binding, acts Flags) {
-	at := map[string]*places{}
-	var order []string
-	visit := func(axes []axisPattern, f func(pl *places, letter axisPattern, axis int)) {
-		for k, a := range axes {
-			a.names(func(letter axisPattern) {
-				pl := at[letter.name]
-				if pl == nil {
-					pl = &places{}
-					at[letter.name] = pl
-					order = append(order, letter.name)
-				}
-				if letter.mix != 0 {
-					pl.mix = letter.mix
-				}
-				f(pl, letter, k)
-			})
-		}
-	}
-	for i, axes := range p.in {
+// roles derives every letter's role from where it stands (see "Roles" in the
+// package's documentation) and records it for the weights.
+func (c *call) roles(p *pattern, b *binding) {
+	at := standing{of: map[string]*places{}}
+	for i, pat := range p.in {
 		v := c.input(i)
 		if v == nil {
 			continue
 		}
-		// Axes behind a run stand further back than their pattern does.
-		shift, rest := v.rank()-len(axes), len(axes)
-		for k, a := range axes {
-			if a.op == patRest {
-				rest = k
-			}
-		}
-		visit(axes, func(pl *places, letter axisPattern, k int) {
-			switch {
-			case k == rest:
-				k = -1
-			case k > rest:
-				k += shift
-			}
-			here := place{i, k}
-			switch {
+		at.visit(pat, func(letter axisPattern, k int) {
+			here := place{i, axisOf(pat, k, v.rank())}
+			switch pl := at.of[letter.name]; {
 			case v.live():
 				pl.live = appendNew(pl.live, here)
 			case letter.prime:
@@ -539,29 +568,76 @@ func (c *call) roles(p *pattern, b *binding, acts Flags) {
 			}
 		})
 	}
-	for _, axes := range p.out {
-		visit(axes, func(pl *places, _ axisPattern, _ int) { pl.out = true })
+	for _, pat := range p.out {
+		at.visit(pat, func(letter axisPattern, _ int) { at.of[letter.name].out = true })
 	}
-	c.blends(b, at, order)
-	for _, name := range order {
-		pl, terms := at[name], b.terms(name)
-		if isFixed(name) {
-			continue // never a space
+	c.blends(b, at)
+	for _, name := range at.order {
+		if !isFixed(name) { // else never a space
+			c.role(b.terms(name), at.of[name])
 		}
-		if len(pl.primed) > 0 {
-			// What enters as a state is made anew by the weights.
-			pl.live = nil
+	}
+}
+
+// role applies and records the role of a letter.
+func (c *call) role(terms []*Axis, pl *places) {
+	if len(pl.primed) > 0 {
+		// What enters as a state is made anew by the weights.
+		pl.live = nil
+	}
+	acts := c.op.acts
+	if len(pl.live) > 0 && len(pl.weights) > 0 && pl.out {
+		acts |= perChannel
+	}
+	for _, t := range terms {
+		c.letter(t, pl, acts)
+		for _, i := range pl.primed {
+			c.an.records = append(c.an.records, record{c.node, c.in[i.in], i.axis, t, Consumed})
 		}
-		acts := acts
-		if len(pl.live) > 0 && len(pl.weights) > 0 && pl.out {
-			acts |= perChannel
-		}
-		for _, t := range terms {
-			c.letter(t, pl.live, pl.weights, pl.out, pl.mix, acts)
-			for _, i := range pl.primed {
-				c.an.records = append(c.an.records, record{c.node, c.in[i.in], i.axis, t, Consumed})
+	}
+}
+
+// axisOf is the axis that the k-th part of a pattern means, in a tensor of some
+// rank: -1 for a run of axes, further back behind it.
+func axisOf(pat []axisPattern, k, rank int) int {
+	switch rest := runIn(pat); {
+	case rest < 0 || k < rest:
+		return k
+	case k == rest:
+		return -1
+	}
+	return k + rank - len(pat)
+}
+
+// places says where a letter stands.
+type places struct {
+	live, weights []place
+	primed        []place // weights that consume what they make elsewhere
+	out           bool
+	mix           byte
+}
+
+// standing says where all letters stand, in the order of their first places.
+type standing struct {
+	of    map[string]*places
+	order []string
+}
+
+// visit looks at the letters of a tensor's axes.
+func (s *standing) visit(pat []axisPattern, f func(letter axisPattern, axis int)) {
+	for k, a := range pat {
+		a.names(func(letter axisPattern) {
+			pl := s.of[letter.name]
+			if pl == nil {
+				pl = &places{}
+				s.of[letter.name] = pl
+				s.order = append(s.order, letter.name)
 			}
-		}
+			if letter.mix != 0 {
+				pl.mix = letter.mix
+			}
+			f(letter, k)
+		})
 	}
 }
 
@@ -576,34 +652,28 @@ func (b *binding) terms(name string) []*Axis {
 // blends notes that channels which are only taken together, in any order, may be
 // in an order of their own for every position of the other axes: those of each
 // group of a GroupNormalization that is made of reshapes.
-func (c *call) blends(b *binding, at map[string]*places, order []string) {
-	for _, mixed := range order {
-		if at[mixed].mix != '{' {
-			continue
-		}
-		for _, plain := range order {
-			if at[plain].mix != 0 {
-				continue
-			}
-			for _, g := range b.terms(plain) {
-				for _, i := range b.terms(mixed) {
-					c.markIndex(g, i)
-				}
-			}
+func (c *call) blends(b *binding, at standing) {
+	mixed := func(l string) bool { return at.of[l].mix == '{' }
+	plain := func(l string) bool { return at.of[l].mix == 0 }
+	for _, i := range b.all(at.order, mixed) {
+		for _, g := range b.all(at.order, plain) {
+			c.markIndex(g, i)
 		}
 	}
 }
 
-// places says where a letter stands.
-type places struct {
-	live, weights []place
-	primed        []place // weights that consume what they make elsewhere
-	out           bool
-	mix           byte
+// all are the axes of some letters.
+func (b *binding) all(letters []string, of func(letter string) bool) (out []*Axis) {
+	for _, l := range letters {
+		if of(l) {
+			out = append(out, b.terms(l)...)
+		}
+	}
+	return out
 }
 
 // flag notes what the node does to channels that pass along an axis.
-func (c *call) flag(t *Axis, acts Flags) {
+func (c *call) flag(t *Axis, acts flags) {
 	t.flag(acts)
 	if acts&nonlinear != 0 {
 		c.an.bends = append(c.an.bends, bend{c.node, t})
@@ -611,12 +681,13 @@ func (c *call) flag(t *Axis, acts Flags) {
 }
 
 // letter applies the role of one letter to the axis it stands for.
-func (c *call) letter(t *Axis, live, weights []place, out bool, mix byte, acts Flags) {
+func (c *call) letter(t *Axis, pl *places, acts flags) {
+	live, weights := pl.live, pl.weights
 	note := func(p place, r Role) {
 		c.an.records = append(c.an.records, record{c.node, c.in[p.in], p.axis, t, r})
 	}
 	switch {
-	case len(live) > 0 && out: // passes, is carried, or joined
+	case len(live) > 0 && pl.out: // passes, is carried, or joined
 		for _, i := range weights {
 			note(i, Carried)
 		}
@@ -634,10 +705,10 @@ func (c *call) letter(t *Axis, live, weights []place, out bool, mix byte, acts F
 		for _, i := range weights {
 			note(i, Consumed)
 		}
-	case len(live) == 1 && mix == '{': // reduced, in any order
+	case len(live) == 1 && pl.mix == '{': // reduced, in any order
 	case len(live) == 1:
 		c.freezeAxis(t, "reduces over it")
-	case len(weights) > 0 && out:
+	case len(weights) > 0 && pl.out:
 		c.flag(t, acts)
 		note(weights[0], Produced)
 		for _, i := range weights[1:] {
@@ -652,7 +723,7 @@ func (c *call) letter(t *Axis, live, weights []place, out bool, mix byte, acts F
 	default:
 		c.freezeAxis(t, "makes it")
 	}
-	switch mix {
+	switch pl.mix {
 	case '[':
 		c.freezeAxis(t, "mixes its channels")
 	case '{':

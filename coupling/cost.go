@@ -2,63 +2,69 @@ package coupling
 
 import "slices"
 
-// linearOp notes what the multiply-accumulates of a linear operator depend on.
-func (c *call) linearOp(outs []*value) {
-	if len(c.in) < 2 || c.in[0] == nil || c.in[1] == nil || !c.anyLive() {
+// The cost of a linear operator: which axes the number of its
+// multiply-accumulates is a product of.
+
+func convCost(c *call, outs []*value) {
+	if len(outs) > 0 && outs[0].rank() > 2 {
+		c.weighted(c.in[1], outs[0].axes[2:])
 		return
 	}
-	x, w := c.in[0], c.in[1]
-	switch c.node.GetOpType() {
-	case "Conv", "FusedConv":
-		if len(outs) > 0 && outs[0].rank() > 2 {
-			c.weighted(w, outs[0].axes[2:])
-			return
-		}
-		c.weighted(w, nil)
-	case "ConvTranspose":
-		c.weighted(w, x.axes[2:])
-	case "Gemm", "FusedGemm":
-		if c.attrInt("transA", 0) == 0 && x.rank() == 2 {
-			c.weightedPerSample(w, x.axes[:1])
-			return
-		}
-		c.weighted(w, nil)
-	case "RNN", "GRU", "LSTM":
-		steps := x.axes[:1]
-		if c.attrInt("layout", 0) != 0 {
-			steps = x.axes[1:2]
-		}
-		c.weighted(w, steps)
-		if len(c.in) > 2 && c.in[2] != nil {
-			c.weighted(c.in[2], steps)
-		}
-	case "MatMul", "FusedMatMul":
-		switch {
-		case w.konst && w.rank() >= 2:
-			c.weightedPerSample(w, x.axes[:max(x.rank()-1, 0)])
-		case x.konst && x.rank() >= 2 && w.rank() > 0:
-			c.weighted(x, w.axes[w.rank()-1:])
-			if w.rank() == 2 { // columns are samples
-				c.an.linear[len(c.an.linear)-1].Open = false
-			}
-		case len(outs) == 1 && x.rank() > 0 && x.live() && w.live():
-			axes, open := perSample(outs[0].axes)
-			c.an.linear = append(c.an.linear, LinearOp{Node: c.node, Positions: 1, Axes: append(axes, x.axes[x.rank()-1]), Open: open})
-		}
-	case "Attention", "MultiHeadAttention":
-		if c.node.GetOpType() == "Attention" && c.node.GetDomain() != "" {
-			c.weightedPerSample(w, x.axes[:2])
-			return
-		}
-		if len(c.in) > 2 && len(outs) == 1 && w.rank() > 2 { // Q·Kᵀ, then A·V
-			for _, axes := range [][]*Axis{x.axes, outs[0].axes} {
-				per, open := perSample(axes)
-				c.an.linear = append(c.an.linear, LinearOp{Node: c.node, Positions: 1, Axes: append(per, w.axes[w.rank()-2]), Open: open})
-			}
-		}
-	case "Einsum":
-		c.einsumCost(outs)
+	c.weighted(c.in[1], nil)
+}
+
+func convTransposeCost(c *call, _ []*value) { c.weighted(c.in[1], c.in[0].axes[2:]) }
+
+func gemmCost(c *call, _ []*value) {
+	if x := c.in[0]; c.attrInt("transA", 0) == 0 && x.rank() == 2 {
+		c.weightedPerSample(c.in[1], x.axes[:1])
+		return
 	}
+	c.weighted(c.in[1], nil)
+}
+
+func recurrentCost(c *call, _ []*value) {
+	steps := c.in[0].axes[:1]
+	if c.attrInt("layout", 0) != 0 {
+		steps = c.in[0].axes[1:2]
+	}
+	for _, w := range c.in[1:min(3, len(c.in))] {
+		if w != nil {
+			c.weighted(w, steps)
+		}
+	}
+}
+
+func matMulCost(c *call, outs []*value) {
+	x, w := c.in[0], c.in[1]
+	switch {
+	case w.konst && w.rank() >= 2:
+		c.weightedPerSample(w, x.axes[:max(x.rank()-1, 0)])
+	case x.konst && x.rank() >= 2 && w.rank() > 0:
+		c.weighted(x, w.axes[w.rank()-1:])
+		if w.rank() == 2 { // columns are samples
+			c.an.linear[len(c.an.linear)-1].Open = false
+		}
+	case len(outs) == 1 && x.rank() > 0 && x.live() && w.live():
+		c.contracted(outs[0].axes, x.axes[x.rank()-1])
+	}
+}
+
+// attentionCost: Q·Kᵀ, then A·V.
+func attentionCost(c *call, outs []*value) {
+	if k := c.in[1]; len(c.in) > 2 && len(outs) == 1 && k.rank() > 2 {
+		c.contracted(c.in[0].axes, k.axes[k.rank()-2])
+		c.contracted(outs[0].axes, k.axes[k.rank()-2])
+	}
+}
+
+func packedAttentionCost(c *call, _ []*value) { c.weightedPerSample(c.in[1], c.in[0].axes[:2]) }
+
+// contracted notes a product of two activations with the given output and inner
+// axis.
+func (c *call) contracted(out []*Axis, inner *Axis) {
+	axes, open := perSample(out)
+	c.an.linear = append(c.an.linear, LinearOp{Node: c.node, Positions: 1, Axes: append(axes, inner), Open: open})
 }
 
 // weighted notes an operator that uses every element of a weight once for each
@@ -105,7 +111,7 @@ func perSample(axes []*Axis) (out []*Axis, open bool) {
 
 // einsumCost counts a product of two operands: the sizes of all their axes, of
 // shared ones once, but for the batch, which comes first in the output.
-func (c *call) einsumCost(outs []*value) {
+func einsumCost(c *call, outs []*value) {
 	if len(c.in) != 2 || len(outs) != 1 || outs[0].rank() == 0 {
 		return
 	}

@@ -4,7 +4,7 @@ package coupling
 func OpNames() []string {
 	var out []string
 	for _, op := range table() {
-		out = append(out, op.Name)
+		out = append(out, op.name)
 	}
 	return out
 }

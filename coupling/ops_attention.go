@@ -62,17 +62,17 @@ func (c *call) scores(i int, letters ...string) string {
 // attentionAxes: softmax(Q·Kᵀ)·V of queries, keys and values that have an axis of
 // heads, or hold the heads in their last axis. Every head of K and V serves r
 // heads of Q.
-func attentionAxes(c *call) (string, sizeMap, restMap, error) {
+func attentionAxes(c *call) (string, error) {
 	for i := range 3 {
 		if v := c.input(i); v == nil || !v.ranked || v.rank() < 3 || v.rank() > 4 || v.rank() != c.in[0].rank() {
-			return "", nil, nil, errUnranked
+			return "", errUnranked
 		}
 	}
 	if c.cached(4) {
-		return "", nil, nil, keepsCache
+		return "", keepsCache
 	}
 	if m := c.input(3); m != nil && (!m.ranked || m.rank() > 4) {
-		return "", nil, nil, errUnranked
+		return "", errUnranked
 	}
 	inside := c.in[0].rank() == 3
 	q, kv := c.in[0].axes[1].Size(), c.in[1].axes[1].Size()
@@ -80,12 +80,12 @@ func attentionAxes(c *call) (string, sizeMap, restMap, error) {
 		q, kv = int(c.attrInt("q_num_heads", 0)), int(c.attrInt("kv_num_heads", 0))
 	}
 	if q <= 0 || kv <= 0 || q%kv != 0 {
-		return "", nil, nil, fmt.Errorf("%s: %d heads of queries for %d of keys", c.label(), q, kv)
+		return "", c.errorf("%d heads of queries for %d of keys", q, kv)
 	}
-	sizes := sizeMap{"h": kv}
+	c.sizes = sizeMap{"h": kv}
 	queries := "h"
 	if q != kv {
-		sizes["r"] = q / kv
+		c.sizes["r"] = q / kv
 		queries = "h r"
 		c.indexed = append(c.indexed, [2]string{"h", "r"})
 	}
@@ -110,36 +110,37 @@ func attentionAxes(c *call) (string, sizeMap, restMap, error) {
 	if inside {
 		c.sizeRefs = map[string][]string{"q_num_heads": {queries}, "kv_num_heads": {"h"}}
 	}
-	return strings.Join(in, ", ") + " -> " + shape(queries, "s", "e"), sizes, nil, nil
+	return strings.Join(in, ", ") + " -> " + shape(queries, "s", "e"), nil
 }
 
 // multiHeadAttentionAxes: the same with as many heads everywhere, all in the
 // last axis, after a bias.
-func multiHeadAttentionAxes(c *call) (string, sizeMap, restMap, error) {
+func multiHeadAttentionAxes(c *call) (string, error) {
 	h := int(c.attrInt("num_heads", 0))
 	for i := range 3 {
 		v := c.input(i)
 		if v == nil {
-			return "", nil, nil, refusal("has packed inputs")
+			return "", refusal("has packed inputs")
 		}
 		if !v.ranked || v.rank() != 3 {
-			return "", nil, nil, errUnranked
+			return "", errUnranked
 		}
 	}
 	if c.cached(6) {
-		return "", nil, nil, keepsCache
+		return "", keepsCache
 	}
 	d, e := c.in[0].axes[2].Size(), c.in[2].axes[2].Size()
 	if h <= 0 || d <= 0 || e <= 0 || d%h != 0 || e%h != 0 {
-		return "", nil, nil, fmt.Errorf("%s: %d and %d channels for %d heads", c.label(), d, e, h)
+		return "", c.errorf("%d and %d channels for %d heads", d, e, h)
 	}
 	c.headed("h", "d", "e")
 	c.sizeRefs = map[string][]string{"num_heads": {"h"}}
 	bias, scores, err := c.biasAndScores(3)
 	if err != nil {
-		return "", nil, nil, err
+		return "", err
 	}
-	return fmt.Sprintf("b s (h d), b t (h d), b t (h e), %s, , %s -> b s (h e)", bias, scores), sizeMap{"h": h, "d": d / h, "e": e / h}, nil, nil
+	c.sizes = sizeMap{"h": h, "d": d / h, "e": e / h}
+	return fmt.Sprintf("b s (h d), b t (h d), b t (h e), %s, , %s -> b s (h e)", bias, scores), nil
 }
 
 // biasAndScores are the expressions of a packed bias, in the given input, and of
@@ -162,16 +163,16 @@ func (c *call) biasAndScores(at int) (bias, scores string, err error) {
 
 // packedAttentionAxes: attention with its own weights for queries, keys and
 // values.
-func packedAttentionAxes(c *call) (string, sizeMap, restMap, error) {
-	x, w := c.input(0), c.input(1)
-	if x == nil || w == nil || !x.ranked || !w.ranked || x.rank() != 3 || w.rank() != 2 {
-		return "", nil, nil, errUnranked
+func packedAttentionAxes(c *call) (string, error) {
+	x, w := c.in[0], c.in[1]
+	if x.rank() != 3 || w.rank() != 2 {
+		return "", errUnranked
 	}
 	if c.cached(6) || c.input(4) != nil {
-		return "", nil, nil, keepsCache
+		return "", keepsCache
 	}
 	if onnxio.AttrInt(c.node, "do_rotary", 0) != 0 {
-		return "", nil, nil, refusal("rotates queries and keys")
+		return "", refusal("rotates queries and keys")
 	}
 	h, all := int(c.attrInt("num_heads", 0)), w.axes[1].Size()
 	d, e := all/3, all/3
@@ -179,22 +180,23 @@ func packedAttentionAxes(c *call) (string, sizeMap, restMap, error) {
 		d, e = int(s[0]), int(s[2])
 	}
 	if h <= 0 || d <= 0 || e <= 0 || d%h != 0 || e%h != 0 || 2*d+e != all {
-		return "", nil, nil, fmt.Errorf("%s: %d channels for %d heads", c.label(), all, h)
+		return "", c.errorf("%d channels for %d heads", all, h)
 	}
 	c.headed("h", "d", "e")
 	c.sizeRefs = map[string][]string{"num_heads": {"h"}, "qkv_hidden_sizes": {"h d", "h d", "h e"}}
 	bias, scores, err := c.biasAndScores(2)
 	if err != nil {
-		return "", nil, nil, err
+		return "", err
 	}
-	return fmt.Sprintf("b s i, i ((h d) + (h d) + (h e)), %s, , , %s -> b s (h e)", bias, scores), sizeMap{"h": h, "d": d / h, "e": e / h}, nil, nil
+	c.sizes = sizeMap{"h": h, "d": d / h, "e": e / h}
+	return fmt.Sprintf("b s i, i ((h d) + (h d) + (h e)), %s, , , %s -> b s (h e)", bias, scores), nil
 }
 
 // rotary turns pairs of a head's dimensions by an angle that depends on the
 // position, so the dimensions must stay; heads pass.
 func rotary(c *call) ([]*value, error) {
-	x := c.input(0)
-	if x == nil || !x.ranked || x.rank() < 3 || x.rank() > 4 {
+	x := c.in[0]
+	if x.rank() < 3 || x.rank() > 4 {
 		return nil, errUnranked
 	}
 	dims := x.axes[x.rank()-1]

@@ -11,68 +11,60 @@ import (
 // einsumAxes: an Einsum equation is an axis expression whose letters need only
 // be set apart. The positions of an ellipsis broadcast, which is followed where
 // all operands have the same.
-func einsumAxes(c *call) (string, sizeMap, restMap, error) {
-	left, right, explicit := strings.Cut(strings.ReplaceAll(onnxio.AttrString(c.node, "equation", ""), " ", ""), "->")
+func einsumAxes(c *call) (string, error) {
+	equation := strings.NewReplacer(" ", "", "...", ".").Replace(onnxio.AttrString(c.node, "equation", ""))
+	left, right, explicit := strings.Cut(equation, "->")
 	terms := strings.Split(left, ",")
 	if len(terms) != len(c.in) {
-		return "", nil, nil, errUnranked
+		return "", errUnranked
 	}
-	count := map[rune]int{}
-	size := map[rune]int{}
-	ellipsis := -1 // how many axes an ellipsis stands for
-	parts := make([]string, 0, len(terms))
+	sizes := map[rune]int{}
 	for i, t := range terms {
-		v := c.input(i)
-		if v == nil || !v.ranked {
-			return "", nil, nil, errUnranked
+		if v := c.in[i]; v == nil || !v.ranked || !einsumFits(t, v.sizes(), sizes) {
+			return "", errUnranked
 		}
-		letters := strings.ReplaceAll(t, "...", "")
-		if run := v.rank() - len(letters); run != 0 || letters != t {
-			if run < 0 || letters == t || ellipsis >= 0 && ellipsis != run {
-				return "", nil, nil, errUnranked
-			}
-			ellipsis = run
-		}
-		k := 0
-		for _, r := range strings.ReplaceAll(t, "...", ".") {
-			if r == '.' {
-				k += ellipsis
-				continue
-			}
-			if strings.Count(letters, string(r)) > 1 { // a diagonal
-				return "", nil, nil, errUnranked
-			}
-			n := v.axes[k].Size()
-			if old, ok := size[r]; ok && old != n && old >= 0 && n >= 0 { // broadcast
-				return "", nil, nil, errUnranked
-			}
-			size[r] = n
-			count[r]++
-			k++
-		}
-		parts = append(parts, t)
 	}
 	if !explicit { // letters that stand once, in alphabetical order
-		if ellipsis >= 0 {
-			right = "..."
-		}
-		for _, r := range slices.Sorted(maps.Keys(count)) {
-			if count[r] == 1 {
+		for _, r := range slices.Sorted(maps.Keys(sizes)) { // the ellipsis first
+			if r == '.' || strings.Count(left, string(r)) == 1 {
 				right += string(r)
 			}
 		}
 	}
 	c.einsumHeads(terms, right)
-	for i, p := range parts {
-		parts[i] = einsumLetters(p)
+	for i, t := range terms {
+		terms[i] = einsumLetters(t)
 	}
-	return strings.Join(parts, ", ") + " -> " + einsumLetters(right), nil, nil, nil
+	return strings.Join(terms, ", ") + " -> " + einsumLetters(right), nil
+}
+
+// einsumFits reports whether an operand has the axes that its term names, each
+// once, and of the sizes that its letters have elsewhere, which it adds to sizes:
+// for the '.' of an ellipsis, how many axes it stands for.
+func einsumFits(term string, dims []int, sizes map[rune]int) bool {
+	run := len(dims) - len(strings.ReplaceAll(term, ".", ""))
+	if run < 0 || run > 0 && !strings.Contains(term, ".") {
+		return false
+	}
+	for _, r := range term {
+		n, width := run, run
+		if r != '.' {
+			n, width = dims[0], 1
+		}
+		old, seen := sizes[r]
+		if seen && old != n && old >= 0 && n >= 0 || strings.Count(term, string(r)) > 1 {
+			return false // broadcast, or a diagonal
+		}
+		sizes[r] = n
+		dims = dims[width:]
+	}
+	return true
 }
 
 // einsumLetters writes the axes of one operand as names, none of them capital.
 func einsumLetters(operand string) string {
 	var out []string
-	for _, r := range strings.ReplaceAll(operand, "...", ".") {
+	for _, r := range operand {
 		if r == '.' {
 			out = append(out, "run...")
 		} else {

@@ -1,7 +1,6 @@
 package coupling
 
 import (
-	"fmt"
 	"math"
 
 	"github.com/monge-ml/monge/onnxio"
@@ -20,7 +19,7 @@ func unary(c *call) ([]*value, error) {
 		return []*value{o}, nil
 	}
 	for _, a := range o.axes {
-		c.flag(a, c.op.Acts)
+		c.flag(a, c.op.acts)
 	}
 	return []*value{o}, nil
 }
@@ -28,8 +27,8 @@ func unary(c *call) ([]*value, error) {
 // scaler: (x − offset)·scale, with one number for each feature in attributes, of
 // which the sizes and the order are fixed; one for all is a scale like others.
 func scaler(c *call) ([]*value, error) {
-	x := c.input(0)
-	if x == nil || !x.ranked || x.rank() == 0 {
+	x := c.in[0]
+	if x.rank() == 0 {
 		return nil, errUnranked
 	}
 	if len(onnxio.Attr(c.node, "scale").GetFloats()) > 1 || len(onnxio.Attr(c.node, "offset").GetFloats()) > 1 {
@@ -54,223 +53,236 @@ func elementwise(c *call) ([]*value, error) {
 	o := &value{ranked: true, axes: make([]*Axis, rank)}
 	c.inherit(o)
 	for k := range o.axes {
-		var live, weights []place
-		var t *Axis
-		others := 0 // live inputs that repeat along this axis
-		for i, v := range c.in {
-			p := k - (rank - v.rank())
-			if p < 0 || v.axes[p].Size() == 1 {
-				if v.live() {
-					others++
-				}
-				if t == nil && p >= 0 {
-					o.axes[k] = v.axes[p]
-				}
-				continue
-			}
-			if v.live() {
-				live = append(live, place{i, p})
-			} else {
-				weights = append(weights, place{i, p})
-			}
-			if t == nil {
-				t = v.axes[p]
-				continue
-			}
-			if nt, nv := t.Size(), v.axes[p].Size(); nt > 0 && nv > 0 && nt != nv {
-				return nil, fmt.Errorf("%s: axis of %d does not broadcast to %d", c.label(), nv, nt)
-			}
-			c.join(t, v.axes[p])
-		}
-		if t == nil {
+		at, single := c.alongside(k - rank)
+		if len(at) == 0 {
+			o.axes[k] = single
 			continue
+		}
+		t, pl, err := c.meet(at)
+		if err != nil {
+			return nil, err
 		}
 		o.axes[k] = t
-		if !c.anyLive() {
-			continue
-		}
-		if len(live) == 0 {
+		switch {
+		case o.konst:
+		case len(pl.live) == 0:
 			c.freezeAxis(t, "spreads a constant over it")
-			continue
+		default:
+			c.letter(t, pl, c.elementwiseActs(pl))
 		}
-		c.letter(t, live, weights, true, 0, elementwiseActs(c.op, len(live), len(weights), others))
 	}
-	if !c.anyLive() {
-		o.ints = c.foldElementwise(o)
+	if o.konst {
+		o.ints = c.foldElementwise(o.sizes())
 	}
 	return []*value{o}, nil
 }
 
-// elementwiseActs says what an elementwise operator does to channels, given how
-// many live tensors and constants run along the axis and how many live ones
-// are repeated along it.
-func elementwiseActs(op *Op, live, weights, repeated int) Flags {
-	additive := op.Acts == joined
-	product := op.Name == "Mul" || op.Name == "Div"
-	switch {
-	case live > 1 && additive:
-		return joined
-	case live > 1:
-		return nonlinear
-	case additive && weights > 0 && repeated == 0:
-		return 0 // a bias
-	case product && weights > 0:
-		return perChannel
-	case product && op.Name == "Mul":
-		return 0 // every channel alike
+// alongside lists the inputs that do not repeat along an axis of the output,
+// which is counted from its end; single is one that does.
+func (c *call) alongside(axis int) (at []place, single *Axis) {
+	for i, v := range c.in {
+		switch p := axis + v.rank(); {
+		case p < 0:
+		case v.axes[p].Size() == 1:
+			single = v.axes[p]
+		default:
+			at = append(at, place{i, p})
+		}
 	}
-	return op.Acts&^joined | nonlinear
+	return at, single
 }
 
+// elementwiseActs says what an elementwise operator does to channels, given the
+// inputs that run along their axis.
+func (c *call) elementwiseActs(pl *places) flags {
+	repeated := -len(pl.live) // live inputs that repeat along the axis
+	for _, v := range c.in {
+		if v.live() {
+			repeated++
+		}
+	}
+	op, acts := c.node.GetOpType(), c.op.acts
+	additive, product := acts == joined, op == "Mul" || op == "Div"
+	switch {
+	case len(pl.live) > 1 && additive:
+		return joined
+	case len(pl.live) > 1:
+		return nonlinear
+	case additive && len(pl.weights) > 0 && repeated == 0:
+		return 0 // a bias
+	case product && len(pl.weights) > 0:
+		return perChannel
+	case op == "Mul":
+		return 0 // every channel alike
+	}
+	return acts&^joined | nonlinear
+}
+
+// foldUnary evaluates an operator on the integers of a shape.
 func foldUnary(op string, in []elem) []elem {
-	if in == nil {
+	f := map[string]func(x int64) int64{
+		"Neg":   func(x int64) int64 { return -x },
+		"Abs":   func(x int64) int64 { return max(x, -x) },
+		"Not":   func(x int64) int64 { return 1 - x },
+		"Floor": same, "Ceil": same, "Round": same,
+	}[op]
+	if f == nil || in == nil {
 		return nil
 	}
 	out := make([]elem, len(in))
 	for i, e := range in {
-		switch op {
-		case "Neg":
-			e.v = -e.v
-		case "Abs":
-			e.v = max(e.v, -e.v)
-		case "Not":
-			e.v = 1 - e.v
-		case "Floor", "Ceil", "Round":
-		default:
-			return nil
-		}
-		out[i] = elem{known: e.known, v: e.v}
+		out[i] = elem{known: e.known, v: f(e.v)}
 	}
 	return out
 }
 
+func same(x int64) int64 { return x }
+
 // foldElementwise evaluates integer arithmetic on shapes, with broadcasting.
-func (c *call) foldElementwise(o *value) []elem {
-	shapes := make([][]int, len(c.in))
-	for i, v := range c.in {
-		if v.ints == nil {
-			return nil
-		}
-		shapes[i] = v.sizes()
-	}
-	outShape := o.sizes()
-	n := total(kindProd, outShape)
+func (c *call) foldElementwise(dims []int) []elem {
+	n := total(kindProd, dims)
 	if n < 0 || n > foldLimit {
 		return nil
 	}
-	out := make([]elem, n)
-	args := make([]elem, len(c.in))
-	for p := range out {
-		for i, v := range c.in {
-			q, stride, rest := 0, 1, p
-			for k := len(outShape) - 1; k >= 0; k-- {
-				pos := rest % outShape[k]
-				rest /= outShape[k]
-				if j := k - (len(outShape) - len(shapes[i])); j >= 0 {
-					if shapes[i][j] != 1 {
-						q += pos * stride
-					}
-					stride *= shapes[i][j]
-				}
-			}
-			if q >= len(v.ints) {
-				return nil
-			}
-			args[i] = v.ints[q]
-		}
-		e, ok := c.an.sys.evalInts(c.node.GetOpType(), args)
-		if !ok {
+	args := make([][]elem, n)
+	for _, v := range c.in {
+		if v.ints == nil {
 			return nil
 		}
-		out[p] = e
+		shape := v.sizes()
+		for p := range args {
+			q := broadcast(p, dims, shape)
+			if q < 0 || q >= len(v.ints) {
+				return nil
+			}
+			args[p] = append(args[p], v.ints[q])
+		}
+	}
+	out := make([]elem, n)
+	for p, a := range args {
+		var ok bool
+		if out[p], ok = c.an.sys.evalInts(c.node.GetOpType(), a); !ok {
+			return nil
+		}
 	}
 	return out
+}
+
+// broadcast is the element of a tensor of some shape that stands at position p of
+// a tensor of the given sizes, to which it is broadcast.
+func broadcast(p int, dims, shape []int) int {
+	q, stride := 0, 1
+	for k := len(shape) - 1; k >= 0; k-- {
+		n := dims[k+len(dims)-len(shape)]
+		if shape[k] != 1 {
+			q += p % n * stride
+		}
+		p /= n
+		stride *= shape[k]
+	}
+	return q
+}
+
+// An intOp is an operator on two integers of shapes.
+type intOp struct {
+	// eval is the result, false where there is none.
+	eval func(x, y int64) (int64, bool)
+	// unit leaves what is on its other side as it is, if it stands on the left or
+	// on the right.
+	unit        int64
+	left, right bool
+}
+
+func result(f func(x, y int64) int64) func(x, y int64) (int64, bool) {
+	return func(x, y int64) (int64, bool) { return f(x, y), true }
+}
+
+func test(f func(x, y int64) bool) intOp {
+	return intOp{eval: result(func(x, y int64) int64 { return truth(f(x, y)) })}
+}
+
+// intOps are the operators that are followed.
+var intOps = map[string]intOp{
+	"Add": {eval: result(func(x, y int64) int64 { return x + y }), unit: 0, left: true, right: true},
+	"Sum": {eval: result(func(x, y int64) int64 { return x + y })},
+	"Sub": {eval: result(func(x, y int64) int64 { return x - y }), unit: 0, right: true},
+	"Mul": {eval: func(x, y int64) (int64, bool) { return x * y, x == 0 || x*y/x == y }, unit: 1, left: true, right: true},
+	"Div": {eval: quotient, unit: 1, right: true},
+	"Mod": {eval: func(x, y int64) (int64, bool) {
+		if y == 0 {
+			return 0, false
+		}
+		return (x%y + y) % y, true
+	}},
+	"Max":            {eval: result(func(x, y int64) int64 { return max(x, y) })},
+	"Min":            {eval: result(func(x, y int64) int64 { return min(x, y) })},
+	"Equal":          test(func(x, y int64) bool { return x == y }),
+	"Less":           test(func(x, y int64) bool { return x < y }),
+	"LessOrEqual":    test(func(x, y int64) bool { return x <= y }),
+	"Greater":        test(func(x, y int64) bool { return x > y }),
+	"GreaterOrEqual": test(func(x, y int64) bool { return x >= y }),
+	"And":            test(func(x, y int64) bool { return x != 0 && y != 0 }),
+	"Or":             test(func(x, y int64) bool { return x != 0 || y != 0 }),
+}
+
+func quotient(x, y int64) (int64, bool) {
+	if y == 0 || x == math.MinInt64 && y == -1 {
+		return 0, false
+	}
+	return x / y, true
 }
 
 // evalInts evaluates one element. Where the answer is one of the arguments, or
 // a product of sizes, the axis whose size it is stays known.
 func (s *system) evalInts(op string, a []elem) (elem, bool) {
 	if op == "Where" {
-		if len(a) != 3 || !a[0].known {
+		switch {
+		case len(a) != 3 || !a[0].known:
 			return elem{}, true
-		}
-		if a[0].v != 0 {
+		case a[0].v != 0:
 			return a[1], true
 		}
 		return a[2], true
 	}
-	acc := a[0]
+	acc, ok := a[0], true
 	for _, b := range a[1:] {
-		switch { // neutral elements
-		case op == "Mul" && b.known && b.v == 1, op == "Div" && b.known && b.v == 1, (op == "Add" || op == "Sub") && b.known && b.v == 0:
-			continue
-		case op == "Mul" && acc.known && acc.v == 1, op == "Add" && acc.known && acc.v == 0:
-			acc = b
-			continue
-		case op == "Equal" && (acc.size != nil && b.known && b.v < 0 || b.size != nil && acc.known && acc.v < 0):
-			acc = elem{known: true} // no size is negative
-			continue
-		}
-		if !acc.known || !b.known {
-			acc = s.product(op, acc, b)
-			continue
-		}
-		x, y := acc.v, b.v
-		var r int64
-		switch op {
-		case "Add", "Sum":
-			r = x + y
-		case "Sub":
-			r = x - y
-		case "Mul":
-			if x != 0 && (x*y)/x != y {
-				return elem{}, false
-			}
-			r = x * y
-			if acc.tied && b.tied {
-				acc = s.product(op, acc, b)
-				acc.known, acc.v = true, r
-				continue
-			}
-		case "Div":
-			if y == 0 || (x == math.MinInt64 && y == -1) {
-				return elem{}, false
-			}
-			r = x / y
-		case "Mod":
-			if y == 0 {
-				return elem{}, false
-			}
-			r = ((x % y) + y) % y
-		case "Max":
-			r = max(x, y)
-		case "Min":
-			r = min(x, y)
-		case "Equal":
-			r = truth(x == y)
-		case "Less":
-			r = truth(x < y)
-		case "LessOrEqual":
-			r = truth(x <= y)
-		case "Greater":
-			r = truth(x > y)
-		case "GreaterOrEqual":
-			r = truth(x >= y)
-		case "And":
-			r = truth(x != 0 && y != 0)
-		case "Or":
-			r = truth(x != 0 || y != 0)
-		default:
+		if acc, ok = s.evalTwo(op, acc, b); !ok {
 			return elem{}, false
 		}
-		acc = elem{known: true, v: r}
 	}
 	return acc, true
 }
 
+func (s *system) evalTwo(name string, a, b elem) (elem, bool) {
+	op := intOps[name]
+	size := func(e elem) bool { return e.size != nil }
+	negative := func(e elem) bool { return e.known && e.v < 0 }
+	switch {
+	case op.right && b.known && b.v == op.unit:
+		return a, true
+	case op.left && a.known && a.v == op.unit:
+		return b, true
+	case name == "Equal" && (size(a) && negative(b) || size(b) && negative(a)):
+		return elem{known: true}, true // no size is negative
+	}
+	var out elem
+	if name == "Mul" && (a.tied && b.tied || !a.known || !b.known) {
+		out = s.product(a, b)
+	}
+	if !a.known || !b.known {
+		return out, true
+	}
+	if op.eval == nil {
+		return elem{}, false
+	}
+	v, ok := op.eval(a.v, b.v)
+	out.known, out.v = true, v
+	return out, ok
+}
+
 // product is the size of a composed axis, such as the batch·heads of PyTorch's
 // MultiheadAttention, where the batch is not known.
-func (s *system) product(op string, a, b elem) elem {
+func (s *system) product(a, b elem) elem {
 	factor := func(e elem) *Axis {
 		if e.size == nil && e.known && e.v > 0 {
 			return s.atom(int(min(e.v, maxSize+1)))
@@ -278,7 +290,7 @@ func (s *system) product(op string, a, b elem) elem {
 		return e.size
 	}
 	fa, fb := factor(a), factor(b)
-	if op != "Mul" || fa == nil || fb == nil {
+	if fa == nil || fb == nil {
 		return elem{}
 	}
 	return elem{size: s.prod(fa, fb), tied: a.tied && b.tied}

@@ -1,7 +1,6 @@
 package coupling
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/monge-ml/monge/onnxio"
@@ -32,7 +31,7 @@ func shapeOf(c *call) ([]*value, error) {
 		return []*value{{konst: true, ranked: true, axes: []*Axis{c.an.sys.frozen(-1, "a shape")}}}, nil
 	}
 	from, to := c.attrInt("start", 0), c.attrInt("end", int64(x.rank()))
-	lo, hi := sliceBounds(from, to, 1, int64(x.rank()))
+	lo, hi := span{start: from, end: to, step: 1}.bounds(int64(x.rank()))
 	o := &value{konst: true, ranked: true, ints: []elem{}}
 	for i := lo; i < hi; i++ {
 		a := x.axes[i]
@@ -63,13 +62,10 @@ func sizeOf(c *call) ([]*value, error) {
 // gather takes rows of constants (embedding: the table produces the channels),
 // elements of shapes, or constant positions of activations.
 func gather(c *call) ([]*value, error) {
-	x, idx := c.input(0), c.input(1)
-	if x == nil || idx == nil || !x.ranked || !idx.ranked {
-		return nil, errUnranked
-	}
-	axis := normAxis(c.attrInt("axis", 0), x.rank())
-	if axis < 0 {
-		return nil, fmt.Errorf("%s: axis is out of range", c.label())
+	x, idx := c.in[0], c.in[1]
+	axis, err := c.position(c.attrInt("axis", 0), x.rank())
+	if err != nil {
+		return nil, err
 	}
 	o := &value{ranked: true}
 	o.axes = append(o.axes, x.axes[:axis]...)
@@ -97,7 +93,7 @@ func gather(c *call) ([]*value, error) {
 		for _, i := range known {
 			k := normAxis(i, len(x.ints))
 			if k < 0 {
-				return nil, fmt.Errorf("%s: index %d is out of range", c.label(), i)
+				return nil, c.errorf("index %d is out of range", i)
 			}
 			o.ints = append(o.ints, x.ints[k])
 		}
@@ -114,40 +110,32 @@ func constantOfShape(c *call) ([]*value, error) {
 	}
 	o := &value{konst: true, ranked: true}
 	ref := ShapeRef{Node: c.node, Input: 0}
-	n := 1
 	for _, e := range v.ints {
 		a := e.size
 		switch {
 		case a == nil && e.known && e.v >= 0:
 			a = c.an.sys.atom(int(e.v))
 		case a == nil:
-			a = c.an.sys.frozen(-1, "made by "+c.label())
+			a = c.made(-1)
 		}
 		o.axes = append(o.axes, a)
-		ref.Elems = append(ref.Elems, ShapeElem{Sizes: []*Axis{a}})
-		if n = total(kindProd, []int{n, a.Size()}); n < 0 {
-			ref.Elems = nil
-		}
+		ref.Elems = append(ref.Elems, sizeElem(a))
 	}
-	if _, ok := v.knownInts(); ok && !anyTied(v) && len(ref.Elems) == len(v.ints) {
+	n := total(kindProd, o.sizes())
+	if _, ok := v.knownInts(); ok && n >= 0 && !anyTied(v) {
 		c.note(ref)
 	}
 	c.claim(0)
-	fill := elem{known: true}
-	integer := false
-	if a := onnxio.Attr(c.node, "value"); a != nil && a.GetT() != nil {
-		if isInteger(onnxpb.TensorProto_DataType(a.GetT().GetDataType())) {
-			t, err := c.an.model.Tensor(a.GetT())
-			if err != nil {
-				return nil, err
-			}
-			if len(t.I64) == 1 {
-				fill.v, integer = t.I64[0], true
-			}
-		}
+	t := onnxio.Attr(c.node, "value").GetT()
+	if t == nil || !isInteger(onnxpb.TensorProto_DataType(t.GetDataType())) || n < 0 || n > foldLimit {
+		return []*value{o}, nil
 	}
-	if integer && n >= 0 && n <= foldLimit {
-		o.ints = slices.Repeat([]elem{fill}, n)
+	fill, err := c.an.model.Tensor(t)
+	if err != nil {
+		return nil, err
+	}
+	if len(fill.I64) == 1 {
+		o.ints = slices.Repeat([]elem{{known: true, v: fill.I64[0]}}, n)
 	}
 	return []*value{o}, nil
 }
@@ -165,14 +153,14 @@ func rangeOf(c *call) ([]*value, error) {
 	for i := range arg {
 		known, ok := c.input(i).knownInts()
 		if !ok || len(known) != 1 {
-			o.axes = []*Axis{c.an.sys.frozen(-1, "made by "+c.label())}
+			o.axes = []*Axis{c.made(-1)}
 			return []*value{o}, nil
 		}
 		arg[i] = known[0]
 	}
 	n := int64(0)
 	if arg[2] != 0 {
-		n = sliceCount(arg[0], arg[1], arg[2])
+		n = steps(arg[0], arg[1], arg[2])
 	}
 	if n <= foldLimit {
 		o.ints = []elem{}
@@ -180,7 +168,7 @@ func rangeOf(c *call) ([]*value, error) {
 			o.ints = append(o.ints, elem{known: true, v: arg[0] + i*arg[2]})
 		}
 	}
-	o.axes = []*Axis{c.an.sys.frozen(int(n), "made by "+c.label())}
+	o.axes = []*Axis{c.made(int(n))}
 	return []*value{o}, nil
 }
 
@@ -206,8 +194,8 @@ func foldTranspose(x *value, perm []int64) []elem {
 }
 
 // foldSlice takes a range of a small integer vector or of the rows of a matrix.
-func foldSlice(x *value, axes, starts, ends, steps []int64) []elem {
-	if x.ints == nil || x.rank() == 0 || len(axes) != 1 || normAxis(axes[0], x.rank()) != 0 {
+func foldSlice(x *value, spans []span) []elem {
+	if x.ints == nil || x.rank() == 0 || len(spans) != 1 || spans[0].axis != 0 {
 		return nil
 	}
 	rows := x.axes[0].Size()
@@ -215,13 +203,10 @@ func foldSlice(x *value, axes, starts, ends, steps []int64) []elem {
 		return nil
 	}
 	width := len(x.ints) / rows
-	step := int64(1)
-	if steps != nil {
-		step = steps[0]
-	}
-	lo, hi := sliceBounds(starts[0], ends[0], step, int64(rows))
+	step := spans[0].step
+	lo, hi := spans[0].bounds(int64(rows))
 	out := []elem{}
-	for k, n := int64(0), sliceCount(lo, hi, step); k < n; k++ {
+	for k := range steps(lo, hi, step) {
 		r := int(lo + k*step)
 		out = append(out, x.ints[r*width:(r+1)*width]...)
 	}

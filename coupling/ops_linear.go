@@ -8,81 +8,77 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-type (
-	sizeMap = map[string]int
-	restMap = map[string][]int
-)
+type sizeMap = map[string]int
 
 // convAxes: grouped convolution of any rank. With one input channel per group
 // (depthwise) the groups themselves are the channels.
-func convAxes(c *call) (string, sizeMap, restMap, error) {
+func convAxes(c *call) (string, error) {
 	x, w := c.input(0), c.input(1)
 	if x == nil || w == nil || !w.ranked {
-		return "", nil, nil, errUnranked
+		return "", errUnranked
 	}
 	group := int(c.attrInt("group", 1))
 	if group < 1 {
-		return "", nil, nil, fmt.Errorf("%s: group is %d", c.label(), group)
+		return "", c.errorf("group is %d", group)
 	}
-	sizes := sizeMap{"g": group}
 	if w.rank() < 2 || x.ranked && x.rank() != w.rank() {
-		return "", nil, nil, fmt.Errorf("%s: input has %d axes, weight %q %d", c.label(), x.rank(), w.name, w.rank())
+		return "", c.errorf("input has %d axes, weight %q %d", x.rank(), w.name, w.rank())
 	}
 	if !c.has(x, w.rank(), total(kindProd, []int{group, w.axes[1].Size()})) {
-		return "", nil, nil, errUnranked
+		return "", errUnranked
 	}
-	if in := w.axes[1].Size(); in > 0 && group > 1 {
-		sizes["i"] = in
-	}
-	before, after, out, err := c.window(x.axes[2:], w.sizes()[2:])
+	before, after, err := c.window(x.axes[2:], w.sizes()[2:])
 	if err != nil {
-		return "", nil, nil, err
+		return "", err
 	}
 	if group == 1 {
-		return "n i " + before + ", o i k..., o -> n o " + after, nil, out, nil
+		return "n i " + before + ", o i k..., o -> n o " + after, nil
+	}
+	if c.sizes = (sizeMap{"g": group}); w.axes[1].Size() > 0 {
+		c.sizes["i"] = w.axes[1].Size()
 	}
 	c.sizeRefs = map[string][]string{"group": {"g"}}
-	return "n (g: i) " + before + ", (g: o) i k..., (g: o) -> n (g: o) " + after, sizes, out, nil
+	return "n (g: i) " + before + ", (g: o) i k..., (g: o) -> n (g: o) " + after, nil
 }
 
 // convTransposeAxes: the transpose of a grouped convolution; its weight holds the
 // input channels of all groups and the output channels of one.
-func convTransposeAxes(c *call) (string, sizeMap, restMap, error) {
+func convTransposeAxes(c *call) (string, error) {
 	x, w := c.input(0), c.input(1)
 	if x == nil || w == nil || !w.ranked {
-		return "", nil, nil, errUnranked
+		return "", errUnranked
 	}
 	group := int(c.attrInt("group", 1))
 	if group < 1 {
-		return "", nil, nil, fmt.Errorf("%s: group is %d", c.label(), group)
+		return "", c.errorf("group is %d", group)
 	}
 	if w.rank() < 2 || x.ranked && x.rank() != w.rank() {
-		return "", nil, nil, fmt.Errorf("%s: input has %d axes, weight %q %d", c.label(), x.rank(), w.name, w.rank())
+		return "", c.errorf("input has %d axes, weight %q %d", x.rank(), w.name, w.rank())
 	}
 	if !c.has(x, w.rank(), w.axes[0].Size()) {
-		return "", nil, nil, errUnranked
+		return "", errUnranked
 	}
-	out := restMap{"t": c.transposedSizes(x.sizes()[2:], w.sizes()[2:])}
+	c.runs = map[string][]int{"t": c.transposedSizes(x.sizes()[2:], w.sizes()[2:])}
 	c.moving = slices.ContainsFunc(x.axes[2:], (*Axis).open)
 	if group == 1 {
-		return "n i s..., i o k..., o -> n o t...", nil, out, nil
+		return "n i s..., i o k..., o -> n o t...", nil
 	}
-	sizes := sizeMap{"g": group}
+	c.sizes = sizeMap{"g": group}
 	c.sizeRefs = map[string][]string{"group": {"g"}}
 	n := w.axes[1].Size()
 	if n == 1 { // the groups themselves are the channels
-		return "n (g: i) s..., (g: i) 1 k..., g -> n g t...", sizes, out, nil
+		return "n (g: i) s..., (g: i) 1 k..., g -> n g t...", nil
 	}
 	if n >= 0 {
-		sizes["o"] = n
+		c.sizes["o"] = n
 	}
-	return "n (g: i) s..., (g: i) o k..., (g: o) -> n (g: o) t...", sizes, out, nil
+	return "n (g: i) s..., (g: i) o k..., (g: o) -> n (g: o) t...", nil
 }
 
 // gemmAxes: Y = αA'B' + βC; C broadcasts to m×o.
-func gemmAxes(c *call) (string, sizeMap, restMap, error) {
+func gemmAxes(c *call) (string, error) {
 	if c.input(0) == nil || c.input(1) == nil {
-		return "", nil, nil, errUnranked
+		return "", errUnranked
 	}
 	a, b, inner := "m i", "i o", 0
 	if c.attrInt("transB", 0) != 0 {
@@ -96,7 +92,7 @@ func gemmAxes(c *call) (string, sizeMap, restMap, error) {
 	expr := a + ", " + b
 	if v := c.input(2); v != nil {
 		if !v.ranked || v.rank() > 2 {
-			return "", nil, nil, errUnranked
+			return "", errUnranked
 		}
 		pat := make([]string, 0, 2)
 		for k, letter := range []string{"m", "o"}[2-v.rank():] {
@@ -107,82 +103,71 @@ func gemmAxes(c *call) (string, sizeMap, restMap, error) {
 		}
 		expr += ", " + strings.Join(pat, " ")
 	}
-	return expr + " -> m o", nil, nil, nil
+	return expr + " -> m o", nil
 }
 
 // matMulAxes: numpy matrix product, either side constant or both live.
-func matMulAxes(c *call) (string, sizeMap, restMap, error) {
-	a, b := c.input(0), c.input(1)
-	if a == nil || b == nil || !a.ranked || !b.ranked || a.rank() == 0 || b.rank() == 0 {
-		return "", nil, nil, errUnranked
+func matMulAxes(c *call) (string, error) {
+	a, b := c.in[0], c.in[1]
+	if a.rank() == 0 || b.rank() == 0 {
+		return "", errUnranked
 	}
-	left, right, out := "m i", "i o", "m o"
+	left, right, out := []string{"m", "i"}, []string{"i", "o"}, []string{"m", "o"}
 	if a.rank() == 1 {
-		left, out = "i", strings.TrimPrefix(out, "m ")
+		left, out = left[1:], out[1:]
 	}
 	if b.rank() == 1 {
-		right, out = "i", strings.TrimSuffix(strings.TrimSuffix(out, "o"), " ")
+		right, out = right[:1], out[:len(out)-1]
 	}
 	// Batch axes broadcast from the right; an axis of size one stands alone.
-	na, nb := max(a.rank()-2, 0), max(b.rank()-2, 0)
-	var batchA, batchB, batchOut []string
-	for k := max(na, nb); k > 0; k-- {
-		letter := fmt.Sprintf("b%d", k)
-		inA, inB := k <= na, k <= nb
-		la, lb := letter, letter
-		if inA && inB {
-			sa, sb := a.axes[na-k].Size(), b.axes[nb-k].Size()
-			if sa == 1 && sb != 1 {
-				la = "u" + letter
-			} else if sb == 1 && sa != 1 {
-				lb = "u" + letter
-			}
-		}
-		if inA {
-			batchA = append(batchA, la)
-		}
-		if inB {
-			batchB = append(batchB, lb)
-		}
-		batchOut = append(batchOut, letter)
-	}
-	join := func(batch []string, rest string) string {
-		return strings.TrimSpace(strings.Join(batch, " ") + " " + rest)
-	}
-	if a.live() && b.live() {
-		// Attention: every head has dimensions of its own.
-		for _, h := range batchA {
-			if slices.Contains(batchB, h) {
-				c.heads = append(c.heads, h)
-				for _, d := range []string{"m", "i", "o"} {
-					c.indexed = append(c.indexed, [2]string{h, d})
-				}
+	var batchA, batchB, batch []string
+	for k := max(a.rank(), b.rank()); k > 2; k-- {
+		letter := fmt.Sprintf("b%d", k-2)
+		batch = append(batch, letter)
+		ofA, ofB := c.batch(a, k, letter, b), c.batch(b, k, letter, a)
+		batchA, batchB = append(batchA, ofA...), append(batchB, ofB...)
+		if len(ofA) > 0 && slices.Equal(ofA, ofB) && a.live() && b.live() {
+			// Attention: every head has dimensions of its own.
+			c.heads = append(c.heads, letter)
+			for _, d := range []string{"m", "i", "o"} {
+				c.indexed = append(c.indexed, [2]string{letter, d})
 			}
 		}
 	}
-	return join(batchA, left) + ", " + join(batchB, right) + " -> " + join(batchOut, out), nil, nil, nil
+	list := func(batch, rest []string) string { return strings.Join(slices.Concat(batch, rest), " ") }
+	return list(batchA, left) + ", " + list(batchB, right) + " -> " + list(batch, out), nil
+}
+
+// batch is the letter of an operand's k-th axis from the end: none where it has
+// no such axis, one of its own where it has one position for many of the other.
+func (c *call) batch(v *value, k int, letter string, other *value) []string {
+	size := func(v *value) int { return v.axes[v.rank()-k].Size() }
+	switch {
+	case k > v.rank():
+		return nil
+	case k <= other.rank() && size(v) == 1 && size(other) != 1:
+		return []string{"u" + letter}
+	}
+	return []string{letter}
 }
 
 // batchNormAxes: statistics of each channel, stored ones or (in training, which
 // before opset 14 is told by further outputs) those of the batch.
-func batchNormAxes(c *call) (string, sizeMap, restMap, error) {
+func batchNormAxes(c *call) (string, error) {
 	if c.attrInt("training_mode", 0) != 0 || c.opset < 14 && len(c.node.GetOutput()) > 1 {
-		return "{n} c {s...}, c, c, c, c -> {n} c {s...}, c, c, c, c", nil, nil, nil
+		return "{n} c {s...}, c, c, c, c -> {n} c {s...}, c, c, c, c", nil
 	}
-	return "n c s..., c, c, c, c -> n c s...", nil, nil, nil
+	return "n c s..., c, c, c, c -> n c s...", nil
 }
 
 // layerNormAxes: normalises over the axes from `axis` on; scale and bias
 // broadcast to them from the right. The normalised axes are mixed symmetrically
 // when there is one of them.
-func layerNormAxes(c *call) (string, sizeMap, restMap, error) {
-	x := c.input(0)
-	if x == nil || !x.ranked {
-		return "", nil, nil, errUnranked
-	}
-	axis := normAxis(c.attrInt("axis", -1), x.rank())
-	if axis < 0 {
-		return "", nil, nil, fmt.Errorf("%s: axis is out of range", c.label())
+func layerNormAxes(c *call) (string, error) {
+	x := c.in[0]
+	axis, err := c.position(c.attrInt("axis", -1), x.rank())
+	if err != nil {
+		return "", err
 	}
 	var head, tail []string
 	open, shut := "{", "}"
@@ -208,11 +193,11 @@ func layerNormAxes(c *call) (string, sizeMap, restMap, error) {
 			continue
 		}
 		if !v.ranked || v.rank() > len(tail) {
-			return "", nil, nil, errUnranked
+			return "", errUnranked
 		}
 		expr += ", " + strings.Join(tail[len(tail)-v.rank():], " ")
 	}
-	return expr + " -> " + data, nil, nil, nil
+	return expr + " -> " + data, nil
 }
 
 // normAxis maps a possibly negative axis into [0, rank), or returns -1.
@@ -228,7 +213,7 @@ func normAxis(axis int64, rank int) int {
 
 // window writes the spatial axes before and after a Conv or pool. Sizes that are
 // not known, but that it leaves as they are, stay the sizes of the same axes.
-func (c *call) window(space []*Axis, kernel []int) (before, after string, sizes restMap, err error) {
+func (c *call) window(space []*Axis, kernel []int) (before, after string, err error) {
 	in := make([]int, len(space))
 	for i, a := range space {
 		in[i] = a.Size()
@@ -236,17 +221,20 @@ func (c *call) window(space []*Axis, kernel []int) (before, after string, sizes 
 	}
 	w := onnxio.WindowOf(c.node, kernel)
 	if slices.Contains(in, -1) && w.KeepsSize() {
-		return "[s...]", "[s...]", nil, nil
+		return "[s...]", "[s...]", nil
 	}
 	placed, err := w.Place(in)
 	if err != nil {
-		return "", "", nil, fmt.Errorf("%s: %w", c.label(), err)
+		return "", "", c.errorf("%w", err)
 	}
 	out := make([]int, len(in))
 	for i, a := range placed {
-		out[i] = a.Out
+		if out[i] = a.Out; a.Out == 0 {
+			out[i] = -1 // made for larger inputs
+		}
 	}
-	return "s...", "t...", restMap{"t": out}, nil
+	c.runs = map[string][]int{"t": out}
+	return "s...", "t...", nil
 }
 
 // transposedSizes is the spatial output shape of a ConvTranspose; -1 where it is

@@ -10,23 +10,23 @@ import (
 
 // fusedConvAxes: a Conv, then perhaps the sum with a fourth input, then an
 // activation.
-func fusedConvAxes(c *call) (string, sizeMap, restMap, error) {
-	expr, sizes, rest, err := convAxes(c)
+func fusedConvAxes(c *call) (string, error) {
+	expr, err := convAxes(c)
 	if err != nil || c.input(3) == nil {
-		return expr, sizes, rest, err
+		return expr, err
 	}
 	in, out, _ := strings.Cut(expr, " -> ")
-	return in + ", " + out + " -> " + out, sizes, rest, nil
+	return in + ", " + out + " -> " + out, nil
 }
 
 // fusedMatMulAxes: a MatMul whose operands may be transposed.
-func fusedMatMulAxes(c *call) (string, sizeMap, restMap, error) {
+func fusedMatMulAxes(c *call) (string, error) {
 	if c.attrInt("transBatchA", 0) != 0 || c.attrInt("transBatchB", 0) != 0 {
-		return "", nil, nil, errUnranked
+		return "", errUnranked
 	}
-	expr, sizes, rest, err := matMulAxes(c)
+	expr, err := matMulAxes(c)
 	if err != nil {
-		return "", nil, nil, err
+		return "", err
 	}
 	in, out, _ := strings.Cut(expr, " -> ")
 	operands := strings.Split(in, ", ")
@@ -37,7 +37,7 @@ func fusedMatMulAxes(c *call) (string, sizeMap, restMap, error) {
 			operands[i] = strings.Join(letters, " ")
 		}
 	}
-	return strings.Join(operands, ", ") + " -> " + out, sizes, rest, nil
+	return strings.Join(operands, ", ") + " -> " + out, nil
 }
 
 // biased: activations that first add a bias along the last axis, if they are
@@ -51,20 +51,19 @@ func biased(c *call) ([]*value, error) {
 
 // skipNormAxes: the sum of two tensors and perhaps a bias, normalised over the
 // last axis; the sum itself is the fourth output.
-func skipNormAxes(c *call) (string, sizeMap, restMap, error) {
-	x := c.input(0)
-	if x == nil || !x.ranked || x.rank() != 3 || c.input(1) == nil || c.input(1).rank() != 3 {
-		return "", nil, nil, errUnranked
+func skipNormAxes(c *call) (string, error) {
+	if c.in[0].rank() != 3 || c.in[1].rank() != 3 {
+		return "", errUnranked
 	}
 	params := strings.Repeat(", c", max(len(c.in)-2, 0))
-	return "n s {c}, n s {c}" + params + " -> n s {c}, n s u, n s u, n s {c}", nil, nil, nil
+	return "n s {c}, n s {c}" + params + " -> n s {c}, n s u, n s u, n s {c}", nil
 }
 
 // fusedGemmAxes: a Gemm, then an activation that sees one element at a time.
-func fusedGemmAxes(c *call) (string, sizeMap, restMap, error) {
+func fusedGemmAxes(c *call) (string, error) {
 	switch onnxio.AttrString(c.node, "activation", "") {
 	case "Relu", "LeakyRelu", "Sigmoid", "Tanh", "Elu", "Softplus", "HardSigmoid", "Selu", "Celu":
 		return gemmAxes(c)
 	}
-	return "", nil, nil, errUnranked
+	return "", errUnranked
 }

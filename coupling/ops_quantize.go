@@ -20,10 +20,10 @@ type Quantization struct {
 
 // quantizeAxes: QuantizeLinear and DequantizeLinear of an activation, with one
 // scale or with one for each position of an axis.
-func quantizeAxes(c *call) (string, sizeMap, restMap, error) {
+func quantizeAxes(c *call) (string, error) {
 	axis, err := c.scaleAxis()
 	if err != nil {
-		return "", nil, nil, err
+		return "", err
 	}
 	letters := make([]string, c.in[0].rank())
 	for k := range letters {
@@ -41,14 +41,14 @@ func quantizeAxes(c *call) (string, sizeMap, restMap, error) {
 			expr += ", "
 		}
 	}
-	return expr + " -> " + data, nil, nil, nil
+	return expr + " -> " + data, nil
 }
 
 // scaleAxis is the axis that has a scale for each position, -1 where one scale
 // serves all.
 func (c *call) scaleAxis() (int, error) {
-	x, scale := c.input(0), c.input(1)
-	if x == nil || scale == nil || !x.ranked || !scale.ranked || c.attrInt("block_size", 0) != 0 {
+	x, scale := c.in[0], c.in[1]
+	if c.attrInt("block_size", 0) != 0 {
 		return 0, errUnranked
 	}
 	if scale.rank() == 0 || scale.rank() == 1 && scale.axes[0].Size() == 1 {
@@ -56,7 +56,7 @@ func (c *call) scaleAxis() (int, error) {
 	}
 	axis := normAxis(c.attrInt("axis", 1), x.rank())
 	if scale.rank() != 1 || axis < 0 {
-		return 0, fmt.Errorf("%s: scale has %d axes and stands on axis %d of %d", c.label(), scale.rank(), c.attrInt("axis", 1), x.rank())
+		return 0, c.errorf("scale has %d axes and stands on axis %d of %d", scale.rank(), c.attrInt("axis", 1), x.rank())
 	}
 	return axis, nil
 }
@@ -64,16 +64,16 @@ func (c *call) scaleAxis() (int, error) {
 // dequantize: of a stored weight the result is the same weight, whose integers
 // and scales are edited together.
 func dequantize(c *call) ([]*value, error) {
-	x := c.input(0)
-	if c.anyLive() || x == nil || len(x.roots) != 1 {
-		expr, sizes, rest, err := quantizeAxes(c)
+	x := c.in[0]
+	if c.anyLive() || len(x.roots) != 1 {
+		expr, err := quantizeAxes(c)
 		if err != nil {
 			return nil, err
 		}
 		if !c.anyLive() {
 			c.freeze(x, "dequantises what is put together of several weights")
 		}
-		return c.axes(expr, sizes, rest, perChannel)
+		return c.axes(expr)
 	}
 	axis, err := c.scaleAxis()
 	if err != nil {

@@ -5,15 +5,11 @@ import "fmt"
 // recurrentAxes: RNN, GRU and LSTM with 1, 3 and 4 gates. The hidden units h
 // are a space that the recurrent weights read again (h'); every direction D has
 // units of its own. Steps t come one after the other.
-func recurrentAxes(c *call) (string, sizeMap, restMap, error) {
-	x, w := c.input(0), c.input(1)
-	if x == nil || w == nil || !x.ranked || !w.ranked {
-		return "", nil, nil, errUnranked
-	}
+func recurrentAxes(c *call) (string, error) {
 	gates := map[string]int{"RNN": 1, "GRU": 3, "LSTM": 4}[c.node.GetOpType()]
-	sizes := sizeMap{}
+	c.sizes = sizeMap{}
 	if n := c.attrInt("hidden_size", 0); n > 0 && n <= maxSize {
-		sizes["h"] = int(n)
+		c.sizes["h"] = int(n)
 	}
 	c.sizeRefs = map[string][]string{"hidden_size": {"h"}}
 	c.indexed = append(c.indexed, [2]string{"D", "h"})
@@ -27,5 +23,5 @@ func recurrentAxes(c *call) (string, sizeMap, restMap, error) {
 		expr += fmt.Sprintf(", %s, D (3 h)", state)
 		out += ", " + state
 	}
-	return expr + " -> " + out, sizes, nil, nil
+	return expr + " -> " + out, nil
 }

@@ -1,9 +1,6 @@
 package coupling
 
-import (
-	"fmt"
-	"slices"
-)
+import "slices"
 
 // extent is the size of a run of axes: a number times unknown sizes.
 type extent struct {
@@ -26,49 +23,28 @@ func (e extent) equal(f extent) bool { return e.n == f.n && slices.Equal(e.syms,
 // reshape regroups axes. Input and output axes are cut into the smallest runs
 // of equal size; within a run the products are unified.
 func reshape(c *call) ([]*value, error) {
-	x := c.input(0)
-	if x == nil || !x.ranked {
-		return nil, errUnranked
-	}
+	x := c.in[0]
 	target, ref, err := c.reshapeTarget()
 	if err != nil {
 		return nil, err
 	}
-	o := &value{ranked: true, ints: x.ints}
+	o := &value{ranked: true, ints: x.ints, axes: make([]*Axis, len(target))}
 	c.inherit(o)
-	o.axes = make([]*Axis, len(target))
-	infer := -1
+	var infer []int
 	for j, e := range target {
-		switch {
-		case e.size != nil && !(e.known && e.v > 0 && !x.hasAxis(e.size)):
-			o.axes[j] = e.size
-		case !e.known:
-			infer = -2
-		case e.v == 0 && c.attrInt("allowzero", 0) == 0:
-			if j >= x.rank() {
-				return nil, fmt.Errorf("%s: dimension %d copies an axis that %q does not have", c.label(), j, x.name)
-			}
-			o.axes[j] = x.axes[j]
-		case e.v == -1:
-			if infer == -1 {
-				infer = j
-			} else {
-				infer = -2
-			}
-		case e.v < 0:
-			return nil, fmt.Errorf("%s: shape holds %d", c.label(), e.v)
-		default:
-			// Also the size of an axis of some other tensor: a number like any
-			// other, such as the model's width where (heads size) is meant.
-			o.axes[j] = c.an.sys.atom(int(e.v))
+		if o.axes[j], err = c.target(x, j, e); err != nil {
+			return nil, err
+		}
+		if o.axes[j] == nil {
+			infer = append(infer, j)
 		}
 	}
-	if infer >= 0 {
-		o.axes[infer] = c.inferAxis(x, o, infer)
+	if len(infer) == 1 && target[infer[0]].known {
+		o.axes[infer[0]] = c.inferAxis(x, o, infer[0])
 	}
 	for j, a := range o.axes {
 		if a == nil {
-			o.axes[j] = c.an.sys.frozen(-1, "made by "+c.label())
+			o.axes[j] = c.made(-1)
 		}
 	}
 	if !c.regroup(x, o) {
@@ -79,49 +55,68 @@ func reshape(c *call) ([]*value, error) {
 	return []*value{o}, nil
 }
 
+// target is the axis that element j of a target shape asks for; nil where it does
+// not say.
+func (c *call) target(x *value, j int, e elem) (*Axis, error) {
+	switch {
+	case e.size != nil && !(e.known && e.v > 0 && !x.hasAxis(e.size)):
+		return e.size, nil
+	case !e.known || e.v == -1:
+		return nil, nil
+	case e.v == 0 && c.attrInt("allowzero", 0) == 0:
+		if j >= x.rank() {
+			return nil, c.errorf("dimension %d copies an axis that %q does not have", j, x.name)
+		}
+		return x.axes[j], nil
+	case e.v < 0:
+		return nil, c.errorf("shape holds %d", e.v)
+	}
+	// Also the size of an axis of some other tensor: a number like any other,
+	// such as the model's width where (heads size) is meant.
+	return c.an.sys.atom(int(e.v)), nil
+}
+
 // reshapeTarget reads the target shape: an input, or (opset < 5) an attribute.
 func (c *call) reshapeTarget() ([]elem, ShapeRef, error) {
-	ref := ShapeRef{Node: c.node, Input: 1}
-	if v := c.input(1); v != nil {
-		if v.ints == nil {
-			if v.ranked && v.rank() == 1 && v.axes[0].Size() >= 0 && v.axes[0].Size() <= foldLimit {
-				return make([]elem, v.axes[0].Size()), ref, nil
-			}
-			return nil, ref, errUnranked
+	v := c.input(1)
+	if v == nil {
+		list, ref, _ := c.ints(1, "shape")
+		out := make([]elem, len(list))
+		for i, s := range list {
+			out[i] = elem{known: true, v: s}
 		}
+		return out, ref, nil
+	}
+	ref := ShapeRef{Node: c.node, Input: 1}
+	if v.ints != nil {
 		c.claim(1)
 		return v.ints, ref, nil
 	}
-	ref.Input, ref.Attr = -1, "shape"
-	var out []elem
-	for _, s := range c.attrInts("shape") {
-		out = append(out, elem{known: true, v: s})
+	if v.ranked && v.rank() == 1 && v.axes[0].Size() >= 0 && v.axes[0].Size() <= foldLimit {
+		return make([]elem, v.axes[0].Size()), ref, nil
 	}
-	return out, ref, nil
+	return nil, ref, errUnranked
 }
 
 // inferAxis finds what a -1 stands for: what remains of the input's axes after
-// the other output axes are taken away.
+// the other output axes are taken away. It is nil where that is not known.
 func (c *call) inferAxis(x, o *value, at int) *Axis {
 	// Axes of one size in one place, from either end, are taken to be the same.
-	rest, front, back := flat(x.axes), 0, len(o.axes)
-	same := func(a, b *Axis) bool { return b != nil && a.Size() >= 0 && a.Size() == b.Size() }
-	for ; front < at && len(rest) > 0 && same(rest[0], o.axes[front]); front++ {
-		rest = rest[1:]
+	rest, front, back := flat(x.axes), o.axes[:at], o.axes[at+1:]
+	like := func(a, b *Axis) bool { return b != nil && a.Size() >= 0 && a.Size() == b.Size() }
+	for len(rest) > 0 && len(front) > 0 && like(rest[0], front[0]) {
+		rest, front = rest[1:], front[1:]
 	}
-	for ; back-1 > at && len(rest) > 0 && same(rest[len(rest)-1], o.axes[back-1]); back-- {
-		rest = rest[:len(rest)-1]
+	for len(rest) > 0 && len(back) > 0 && like(rest[len(rest)-1], back[len(back)-1]) {
+		rest, back = rest[:len(rest)-1], back[:len(back)-1]
 	}
 	n := 1
-	for j, a := range o.axes {
-		if j == at || j < front || j >= back {
-			continue
-		}
+	for _, a := range slices.Concat(front, back) {
 		if a == nil {
 			return nil
 		}
 		for _, f := range a.Factors() {
-			if k := slices.IndexFunc(rest, func(b *Axis) bool { return b.find() == f.find() }); k >= 0 {
+			if k := slices.IndexFunc(rest, func(b *Axis) bool { return Same(b, f) }); k >= 0 {
 				rest = slices.Delete(rest, k, k+1)
 				continue
 			}
@@ -131,88 +126,88 @@ func (c *call) inferAxis(x, o *value, at int) *Axis {
 			n *= f.Size()
 		}
 	}
-	var unknown []*Axis
-	m := 1
-	for _, a := range rest {
+	return c.an.sys.quotient(rest, n)
+}
+
+// quotient is a product of axes without n of its positions, which some of its
+// factors of known size make up; nil where none do.
+func (s *system) quotient(factors []*Axis, n int) *Axis {
+	left, open := 1, false
+	for _, a := range factors {
 		if a.Size() < 0 {
-			unknown = append(unknown, a)
+			open = true
 		} else {
-			m *= a.Size()
+			left *= a.Size()
 		}
 	}
-	switch {
-	case n == 0 || m%n != 0:
+	if n == 0 || left%n != 0 {
 		return nil
-	case len(unknown) == 0:
-		return c.an.sys.atom(m / n)
-	case len(unknown) == 1 && m == n:
-		return unknown[0]
-	case m%n == 0:
-		// Keep the run's order: factors whose sizes make up m/n with the unknown.
-		kids := unknown
-		if m != n {
-			kids = nil
-			left := m / n
-			for _, a := range rest {
-				s := a.Size()
-				if s < 0 {
-					kids = append(kids, a)
-				} else if s > 1 && left%s == 0 {
-					kids = append(kids, a)
-					left /= s
-				} else if left > 1 && s%left == 0 { // its outer factor, such as heads
-					kids = append(kids, c.an.sys.atom(left))
-					left = 1
-				}
-			}
-			if left != 1 {
-				return nil
-			}
-		}
-		return c.an.sys.prod(kids...)
 	}
-	return nil
+	if left /= n; !open {
+		return s.atom(left)
+	}
+	// Keep the order: factors whose sizes make up what is left, with the unknown.
+	var keep []*Axis
+	for _, a := range factors {
+		switch k := a.Size(); {
+		case k < 0:
+			keep = append(keep, a)
+		case k > 1 && left%k == 0:
+			keep = append(keep, a)
+			left /= k
+		case left > 1 && k%left == 0: // its outer factor, such as heads
+			keep = append(keep, s.atom(left))
+			left = 1
+		}
+	}
+	if left != 1 {
+		return nil
+	}
+	return s.prod(keep...)
 }
 
 // regroup unifies the runs of x's and o's axes that cover each other. It
 // reports false when the shapes cannot be matched.
 func (c *call) regroup(x, o *value) bool {
-	prefixes := func(axes []*Axis) []extent {
-		out := []extent{{n: 1}}
-		for _, a := range axes {
-			e := out[len(out)-1]
-			for _, f := range a.Factors() {
-				e = e.times(f)
-			}
-			out = append(out, e)
-		}
-		return out
-	}
-	px, po := prefixes(x.axes), prefixes(o.axes)
+	px, po := extents(x.axes), extents(o.axes)
 	if !px[len(px)-1].equal(po[len(po)-1]) {
 		return false
 	}
 	i, j := 0, 0
 	for i < len(x.axes) && j < len(o.axes) {
-		ni, nj := 0, 0
-	search:
-		for a := i + 1; a <= len(x.axes); a++ {
-			for b := j + 1; b <= len(o.axes); b++ {
-				if px[a].equal(po[b]) {
-					ni, nj = a, b
-					break search
-				}
-			}
-		}
-		if ni == 0 {
-			return false
-		}
-		if !c.regroupRun(x.axes[i:ni], o.axes[j:nj]) {
+		ni, nj := common(px, po, i, j)
+		if ni == 0 || !c.regroupRun(x.axes[i:ni], o.axes[j:nj]) {
 			return false
 		}
 		i, j = ni, nj
 	}
 	return true // what remains has size one
+}
+
+// extents are those of the first 0, 1, 2, … axes.
+func extents(axes []*Axis) []extent {
+	out := []extent{{n: 1}}
+	for _, a := range axes {
+		e := out[len(out)-1]
+		for _, f := range a.Factors() {
+			e = e.times(f)
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// common finds the first boundary behind i and j that two lists share; 0 if there
+// is none.
+func common(a, b []extent, i, j int) (ni, nj int) {
+	for ni = i + 1; ni < len(a); ni++ {
+		for nj = j + 1; nj < len(b); nj++ {
+			if a[ni].equal(b[nj]) {
+				return ni, nj
+			}
+		}
+	}
+	return 0, 0
 }
 
 func (c *call) regroupRun(in, out []*Axis) bool {
@@ -291,7 +286,7 @@ func (c *call) shapeElems(target []elem, x, o *value, open func(*Axis) bool) (el
 		case same && (computed || open(o.axes[j])):
 			elems = append(elems, ShapeElem{Value: 0})
 		case !open(o.axes[j]):
-			elems = append(elems, ShapeElem{Sizes: []*Axis{o.axes[j]}})
+			elems = append(elems, sizeElem(o.axes[j]))
 		default:
 			elems = append(elems, ShapeElem{Value: -1, Open: o.axes[j]})
 			free++

@@ -1,7 +1,7 @@
 package coupling
 
 import (
-	"fmt"
+	"cmp"
 	"math"
 	"slices"
 
@@ -49,16 +49,13 @@ func dropout(c *call) ([]*value, error) {
 }
 
 func flatten(c *call) ([]*value, error) {
-	x := c.input(0)
-	if x == nil || !x.ranked {
-		return nil, errUnranked
-	}
+	x := c.in[0]
 	axis := int(c.attrInt("axis", 1))
 	if axis < 0 {
 		axis += x.rank()
 	}
 	if axis < 0 || axis > x.rank() {
-		return nil, fmt.Errorf("%s: axis %d is out of range", c.label(), axis)
+		return nil, c.errorf("axis %d is out of range", axis)
 	}
 	o := &value{ranked: true, axes: []*Axis{c.an.sys.prod(x.axes[:axis]...), c.an.sys.prod(x.axes[axis:]...)}}
 	c.inherit(o)
@@ -66,10 +63,7 @@ func flatten(c *call) ([]*value, error) {
 }
 
 func transpose(c *call) ([]*value, error) {
-	x := c.input(0)
-	if x == nil || !x.ranked {
-		return nil, errUnranked
-	}
+	x := c.in[0]
 	perm := onnxio.AttrInts(c.node, "perm")
 	if len(perm) == 0 {
 		for i := x.rank() - 1; i >= 0; i-- {
@@ -77,13 +71,13 @@ func transpose(c *call) ([]*value, error) {
 		}
 	}
 	if len(perm) != x.rank() {
-		return nil, fmt.Errorf("%s: perm has %d entries for %d axes", c.label(), len(perm), x.rank())
+		return nil, c.errorf("perm has %d entries for %d axes", len(perm), x.rank())
 	}
 	o := &value{ranked: true}
 	seen := make([]bool, x.rank())
 	for _, p := range perm {
 		if p < 0 || p >= int64(x.rank()) || seen[p] {
-			return nil, fmt.Errorf("%s: perm is no permutation", c.label())
+			return nil, c.errorf("perm is no permutation")
 		}
 		seen[p] = true
 		o.axes = append(o.axes, x.axes[p])
@@ -94,41 +88,23 @@ func transpose(c *call) ([]*value, error) {
 	return []*value{o}, nil
 }
 
-// axesOf reads the axes of Squeeze, Unsqueeze and the like: an attribute in
-// older opsets, input i in newer ones. ok is false when they are computed.
-func (c *call) axesOf(i int) (axes []int64, given, ok bool) {
-	if v := c.input(i); v != nil {
-		axes, ok = v.knownInts()
-		c.claim(i)
-		return axes, true, ok
-	}
-	a := onnxio.Attr(c.node, "axes")
-	return onnxio.AttrInts(c.node, "axes"), a != nil, true
-}
-
+// squeeze drops axes of one position: all of them where none are named.
 func squeeze(c *call) ([]*value, error) {
-	x := c.input(0)
-	if x == nil || !x.ranked {
+	x := c.in[0]
+	axes, _, known := c.ints(1, "axes")
+	if !known {
 		return nil, errUnranked
 	}
-	axes, given, ok := c.axesOf(1)
-	if !ok {
-		return nil, errUnranked
-	}
-	drop := map[int]bool{}
-	for _, a := range axes {
-		k := normAxis(a, x.rank())
-		if k < 0 {
-			return nil, fmt.Errorf("%s: axis %d is out of range", c.label(), a)
-		}
-		drop[k] = true
+	drop, err := c.positions(axes, x.rank())
+	if err != nil {
+		return nil, err
 	}
 	o := &value{ranked: true, ints: x.ints, reals: x.reals}
 	for i, a := range x.axes {
-		if !given && a.Size() < 0 {
+		if axes == nil && a.Size() < 0 {
 			return nil, errUnranked
 		}
-		if drop[i] || (!given && a.Size() == 1) {
+		if slices.Contains(drop, i) || axes == nil && a.Size() == 1 {
 			c.freezeAxis(a, "drops it")
 			continue
 		}
@@ -140,85 +116,89 @@ func squeeze(c *call) ([]*value, error) {
 }
 
 func unsqueeze(c *call) ([]*value, error) {
-	x := c.input(0)
-	if x == nil || !x.ranked {
+	x := c.in[0]
+	axes, _, known := c.ints(1, "axes")
+	if !known {
 		return nil, errUnranked
 	}
-	axes, _, ok := c.axesOf(1)
-	if !ok {
-		return nil, errUnranked
+	fresh, err := c.positions(axes, x.rank()+len(axes))
+	if err != nil {
+		return nil, err
 	}
-	rank := x.rank() + len(axes)
-	fresh := map[int]bool{}
-	for _, a := range axes {
-		k := normAxis(a, rank)
-		if k < 0 || fresh[k] {
-			return nil, fmt.Errorf("%s: axis %d is out of range", c.label(), a)
-		}
-		fresh[k] = true
+	o := &value{ranked: true, axes: slices.Clone(x.axes), ints: x.ints, reals: x.reals}
+	for i := range x.axes {
+		o.origin = append(o.origin, x.originOf(i))
 	}
-	o := &value{ranked: true, ints: x.ints, reals: x.reals}
-	rest := x.axes
-	for i := 0; i < rank; i++ {
-		if fresh[i] {
-			o.axes = append(o.axes, c.an.sys.frozen(1, "made by "+c.label()))
-			o.origin = append(o.origin, -1)
-			continue
+	slices.Sort(fresh)
+	for i, k := range fresh {
+		if i > 0 && k == fresh[i-1] {
+			return nil, c.errorf("axis %d is made twice", k)
 		}
-		o.axes = append(o.axes, rest[0])
-		o.origin = append(o.origin, x.originOf(x.rank()-len(rest)))
-		rest = rest[1:]
+		o.axes = slices.Insert(o.axes, k, c.made(1))
+		o.origin = slices.Insert(o.origin, k, -1)
 	}
 	c.inherit(o)
 	return []*value{o}, nil
 }
 
+// meet makes one axis of all that given inputs have at given places, and says
+// what stands there.
+func (c *call) meet(at []place) (*Axis, *places, error) {
+	pl := &places{out: true}
+	var t *Axis
+	for _, p := range at {
+		v := c.in[p.in]
+		if v.live() {
+			pl.live = append(pl.live, p)
+		} else {
+			pl.weights = append(pl.weights, p)
+		}
+		a := v.axes[p.axis]
+		if t == nil {
+			t = a
+			continue
+		}
+		if n, m := a.Size(), t.Size(); n > 0 && m > 0 && n != m {
+			return nil, nil, c.errorf("axis %d of %q is %d, and %d elsewhere", p.axis, v.name, n, m)
+		}
+		c.join(t, a)
+	}
+	return t, pl, nil
+}
+
+// concat puts tensors behind one another along an axis; all others are one.
 func concat(c *call) ([]*value, error) {
 	rank := -1
 	for _, v := range c.in {
-		if v == nil || !v.ranked || (rank >= 0 && v.rank() != rank) {
+		if v == nil || !v.ranked || rank >= 0 && v.rank() != rank {
 			return nil, errUnranked
 		}
 		rank = v.rank()
 	}
-	axis := normAxis(c.attrInt("axis", 1), rank)
-	if axis < 0 {
-		return nil, fmt.Errorf("%s: axis is out of range", c.label())
+	axis, err := c.position(c.attrInt("axis", 1), max(rank, 0))
+	if err != nil {
+		return nil, err
 	}
-	o := &value{ranked: true, axes: slices.Clone(c.in[0].axes)}
+	o := &value{ranked: true, axes: make([]*Axis, rank)}
 	c.inherit(o)
 	if len(o.roots) == 1 && !slices.ContainsFunc(c.in, func(v *value) bool { return !slices.Equal(v.origin, c.in[0].origin) }) {
 		o.origin = c.in[0].origin // parts of one weight, put together again
 	}
-	var parts []*Axis
-	var live, weights []place
-	for i, v := range c.in {
-		if v.live() {
-			live = append(live, place{i, -1})
-		} else {
-			weights = append(weights, place{i, -1})
+	for k := range o.axes {
+		parts, at := make([]*Axis, len(c.in)), make([]place, len(c.in))
+		for i, v := range c.in {
+			parts[i], at[i] = v.axes[k], place{i, k}
 		}
-		parts = append(parts, v.axes[axis])
-		for k, a := range v.axes {
-			if k == axis {
-				continue
-			}
-			if n, m := a.Size(), o.axes[k].Size(); n >= 0 && m >= 0 && n != m {
-				return nil, fmt.Errorf("%s: axis %d is %d in %q and %d elsewhere", c.label(), k, n, v.name, m)
-			}
-			c.join(o.axes[k], a)
+		if k == axis {
+			o.axes[k] = c.an.sys.sum(parts...)
+			continue
 		}
-	}
-	o.axes[axis] = c.an.sys.sum(parts...)
-	if len(live) > 0 && len(weights) > 0 {
-		for k, a := range o.axes {
-			if k != axis {
-				at := make([]place, len(weights))
-				for i, p := range weights {
-					at[i] = place{p.in, k}
-				}
-				c.letter(a, live, at, true, 0, 0)
-			}
+		var pl *places
+		if o.axes[k], pl, err = c.meet(at); err != nil {
+			return nil, err
+		}
+		if len(pl.live) > 0 {
+			c.letter(o.axes[k], pl, 0)
 		}
 	}
 	if rank == 1 && o.konst {
@@ -238,31 +218,29 @@ func concat(c *call) ([]*value, error) {
 // own, which what the shape is used for may join to a space, and is then written
 // anew where it is put in.
 func (c *call) putTogether() (out []elem, written []*Axis) {
-	computed := false
+	computed := func(e elem) bool { return e.tied || !e.known }
+	mixed := false
 	for _, v := range c.in {
 		if v.ints == nil {
 			return nil, nil
 		}
-		computed = computed || slices.ContainsFunc(v.ints, func(e elem) bool { return e.tied || !e.known })
+		mixed = mixed || slices.ContainsFunc(v.ints, computed)
 	}
 	for i, v := range c.in {
-		ints := v.ints
-		if computed && !slices.ContainsFunc(ints, func(e elem) bool { return e.tied || !e.known }) {
-			ints = slices.Clone(ints)
-			ref := ShapeRef{Node: c.node, Input: i}
-			for k, e := range ints {
-				if e.v < 2 || e.v > maxSize {
-					ref.Elems = append(ref.Elems, ShapeElem{Value: e.v})
-					continue
-				}
-				a := c.an.sys.atom(int(e.v))
-				written = append(written, a)
-				ints[k] = elem{known: true, v: e.v, size: a, tied: true}
-				ref.Elems = append(ref.Elems, ShapeElem{Sizes: []*Axis{a}})
-			}
-			c.note(ref)
+		if !mixed || slices.ContainsFunc(v.ints, computed) {
+			out = append(out, v.ints...)
+			continue
 		}
-		out = append(out, ints...)
+		ref := ShapeRef{Node: c.node, Input: i}
+		for _, e := range v.ints {
+			elem, stored := e, ShapeElem{Value: e.v}
+			if e.v >= 2 && e.v <= maxSize {
+				elem.size, elem.tied = c.an.sys.atom(int(e.v)), true
+				written, stored = append(written, elem.size), sizeElem(elem.size)
+			}
+			out, ref.Elems = append(out, elem), append(ref.Elems, stored)
+		}
+		c.note(ref)
 	}
 	if len(out) > foldLimit {
 		return nil, nil
@@ -273,208 +251,72 @@ func (c *call) putTogether() (out []elem, written []*Axis) {
 // pad adds constant channels in front and behind (option-A shortcuts): these
 // are axes of their own, whose sizes go back into the pads after an edit.
 func pad(c *call) ([]*value, error) {
-	x := c.input(0)
-	if x == nil || !x.ranked {
-		return nil, errUnranked
-	}
-	pads := onnxio.AttrInts(c.node, "pads")
-	ref := ShapeRef{Node: c.node, Attr: "pads", Input: -1}
-	if c.input(1) != nil {
-		known, ok := c.input(1).knownInts()
-		if !ok {
-			return nil, errUnranked
-		}
-		pads, ref.Attr, ref.Input = known, "", 1
-		c.claim(1)
-	}
-	axes := make([]int, 0, x.rank())
-	if v := c.input(3); v != nil {
-		known, ok := v.knownInts()
-		if !ok {
-			return nil, errUnranked
-		}
-		for _, a := range known {
-			k := normAxis(a, x.rank())
-			if k < 0 {
-				return nil, fmt.Errorf("%s: axis %d is out of range", c.label(), a)
-			}
-			axes = append(axes, k)
-		}
-	} else {
-		for k := range x.axes {
-			axes = append(axes, k)
-		}
+	x := c.in[0]
+	pads, ref, known := c.ints(1, "pads")
+	axes, some, err := c.namedAxes(c.ints(3, ""))
+	if err != nil || !known || !some {
+		return nil, cmp.Or(err, errUnranked)
 	}
 	if len(pads) != 2*len(axes) {
-		return nil, fmt.Errorf("%s: %d pads for %d axes", c.label(), len(pads), len(axes))
+		return nil, c.errorf("%d pads for %d axes", len(pads), len(axes))
 	}
-	constant := onnxio.AttrString(c.node, "mode", "constant") == "constant"
 	o := &value{ranked: true, axes: slices.Clone(x.axes)}
 	c.inherit(o)
 	ref.Elems = constElems(pads)
 	for i, k := range axes {
-		before, after := pads[i], pads[i+len(axes)]
-		a := x.axes[k]
-		n := a.Size()
-		if before == 0 && after == 0 {
-			continue
-		}
-		if before < 0 || after < 0 || !constant || n < 0 || a.allFrozen() {
-			size := -1
-			if n >= 0 {
-				size = max(-1, n+int(before)+int(after))
-			}
-			c.freezeAxis(a, "pads it")
-			o.axes[k] = c.cut(a, size)
-			continue
-		}
-		var parts []*Axis
-		if before > 0 {
-			p := c.an.sys.atom(int(before))
-			ref.Elems[i] = ShapeElem{Sizes: []*Axis{p}}
-			parts = append(parts, p)
-		}
-		parts = append(parts, a)
-		if after > 0 {
-			p := c.an.sys.atom(int(after))
-			ref.Elems[i+len(axes)] = ShapeElem{Sizes: []*Axis{p}}
-			parts = append(parts, p)
-		}
-		o.axes[k] = c.an.sys.sum(parts...)
+		o.axes[k] = c.padded(x.axes[k], &ref.Elems[i], &ref.Elems[i+len(axes)])
 	}
 	c.note(ref)
 	return []*value{o}, nil
 }
 
-// slice takes ranges with constant bounds. A range of step one cuts the axis;
-// other steps are free on axes that cannot change anyway.
-func slice(c *call) ([]*value, error) {
-	x := c.input(0)
-	if x == nil || !x.ranked {
-		return nil, errUnranked
+// namedAxes are the axes of the first input that a list names: all of them, in
+// order, where it is not given.
+func (c *call) namedAxes(list []int64, _ ShapeRef, known bool) (axes []int, ok bool, err error) {
+	if list != nil || !known {
+		axes, err = c.positions(list, c.in[0].rank())
+		return axes, known, err
 	}
-	starts, ends := onnxio.AttrInts(c.node, "starts"), onnxio.AttrInts(c.node, "ends")
-	axes := onnxio.AttrInts(c.node, "axes")
-	var steps []int64
-	inputs := c.input(1) != nil
-	if inputs {
-		for i, dst := range []*[]int64{&starts, &ends, &axes, &steps} {
-			v := c.input(i + 1)
-			if v == nil {
-				continue
-			}
-			known, ok := v.knownInts()
-			if !ok {
-				return c.sliceUnknown(x)
-			}
-			*dst = known
-			c.claim(i + 1)
-		}
+	for k := range c.in[0].axes {
+		axes = append(axes, k)
 	}
-	if axes == nil {
-		for i := range starts {
-			axes = append(axes, int64(i))
-		}
-	}
-	if len(starts) != len(ends) || len(axes) != len(starts) || (steps != nil && len(steps) != len(starts)) {
-		return nil, fmt.Errorf("%s: starts, ends, axes and steps differ in length", c.label())
-	}
-	o := &value{ranked: true, axes: slices.Clone(x.axes), origin: x.origin}
-	c.inherit(o)
-	from, to := constElems(starts), constElems(ends)
-	for i, ax := range axes {
-		k := normAxis(ax, x.rank())
-		if k < 0 {
-			return nil, fmt.Errorf("%s: axis %d is out of range", c.label(), ax)
-		}
-		step := int64(1)
-		if steps != nil {
-			step = steps[i]
-		}
-		if step == 0 {
-			return nil, fmt.Errorf("%s: step is 0", c.label())
-		}
-		a := o.axes[k]
-		n := a.Size()
-		if n < 0 {
-			if starts[i] == 0 && ends[i] >= math.MaxInt32 && step == 1 {
-				continue
-			}
-			c.freezeAxis(a, "slices it")
-			o.axes[k] = c.cut(a, -1)
-			continue
-		}
-		lo, hi := sliceBounds(starts[i], ends[i], step, int64(n))
-		count := sliceCount(lo, hi, step)
-		switch {
-		case lo == 0 && step == 1 && hi == int64(n):
-			// Keep an open end open; a bound that names the size must follow it.
-			if ends[i] == int64(n) {
-				to[i] = ShapeElem{Sizes: []*Axis{a}}
-			}
-		case step != 1 || count == 0 || a.allFrozen():
-			c.freezeAxis(a, "slices it")
-			o.axes[k] = c.cut(a, int(count))
-		default:
-			var left, mid *Axis
-			var err error
-			mid = a
-			if lo > 0 {
-				left, mid, err = c.an.sys.cutAt(mid, int(lo))
-			}
-			if err == nil && hi < int64(n) {
-				mid, _, err = c.an.sys.cutAt(mid, int(hi-lo))
-			}
-			if err != nil {
-				c.freezeAxis(a, "slices it where it has no boundary")
-				o.axes[k] = c.cut(a, int(count))
-				continue
-			}
-			from[i] = ShapeElem{}
-			to[i] = ShapeElem{Sizes: []*Axis{mid}}
-			if left != nil {
-				from[i].Sizes = []*Axis{left}
-				to[i].Sizes = []*Axis{left, mid}
-			}
-			o.axes[k] = mid
-		}
-	}
-	rs := ShapeRef{Node: c.node, Input: -1, Attr: "starts", Elems: from}
-	re := ShapeRef{Node: c.node, Input: -1, Attr: "ends", Elems: to}
-	if inputs {
-		rs.Input, rs.Attr, re.Input, re.Attr = 1, "", 2, ""
-	}
-	c.note(rs, re)
-	o.ints = foldSlice(x, axes, starts, ends, steps)
-	return []*value{o}, nil
+	return axes, true, nil
 }
 
-// sliceUnknown: the bounds are computed at run time.
-func (c *call) sliceUnknown(x *value) ([]*value, error) {
-	o := &value{ranked: true}
-	c.inherit(o)
-	touched := map[int]bool{}
-	known := false
-	if v := c.input(3); v != nil {
-		if axes, ok := v.knownInts(); ok {
-			known = true
-			for _, a := range axes {
-				touched[normAxis(a, x.rank())] = true
-			}
+// padded puts an axis between the positions that stored numbers add, which follow
+// the axes made of them.
+func (c *call) padded(a *Axis, before, after *ShapeElem) *Axis {
+	n, first, last := a.Size(), before.Value, after.Value
+	switch {
+	case first == 0 && last == 0:
+		return a
+	case first < 0, last < 0, n < 0, a.allFrozen(), onnxio.AttrString(c.node, "mode", "constant") != "constant":
+		if n >= 0 {
+			n = max(-1, n+int(first)+int(last))
 		}
+		return c.replace(a, n, "pads it")
 	}
-	for k, a := range x.axes {
-		if known && !touched[k] {
-			o.axes = append(o.axes, a)
-			continue
-		}
-		c.freezeAxis(a, "slices it at bounds known only at run time")
-		o.axes = append(o.axes, c.cut(a, -1))
+	parts := []*Axis{a}
+	if first > 0 {
+		p := c.an.sys.atom(int(first))
+		parts, *before = slices.Insert(parts, 0, p), sizeElem(p)
 	}
-	return []*value{o}, nil
+	if last > 0 {
+		p := c.an.sys.atom(int(last))
+		parts, *after = append(parts, p), sizeElem(p)
+	}
+	return c.an.sys.sum(parts...)
 }
 
-func sliceBounds(start, end, step, n int64) (lo, hi int64) {
+// A span is what a Slice takes of one axis.
+type span struct {
+	axis             int
+	start, end, step int64
+}
+
+// bounds are the first position of a span among n and the one behind its last,
+// in the order of its steps.
+func (s span) bounds(n int64) (lo, hi int64) {
 	clampTo := func(v, low, high int64) int64 {
 		if v < 0 {
 			if v < -n {
@@ -484,17 +326,18 @@ func sliceBounds(start, end, step, n int64) (lo, hi int64) {
 		}
 		return min(max(v, low), high)
 	}
-	if step > 0 {
-		return clampTo(start, 0, n), clampTo(end, 0, n)
+	if s.step > 0 {
+		return clampTo(s.start, 0, n), clampTo(s.end, 0, n)
 	}
-	lo = clampTo(start, 0, n-1)
-	if end < -n {
+	lo = clampTo(s.start, 0, n-1)
+	if s.end < -n {
 		return lo, -1
 	}
-	return lo, clampTo(end, -1, n-1)
+	return lo, clampTo(s.end, -1, n-1)
 }
 
-func sliceCount(lo, hi, step int64) int64 {
+// steps counts steps from lo that do not reach hi.
+func steps(lo, hi, step int64) int64 {
 	switch {
 	case step > 0 && lo < hi:
 		return (hi-lo-1)/step + 1
@@ -504,92 +347,178 @@ func sliceCount(lo, hi, step int64) int64 {
 	return 0
 }
 
+// slice takes ranges with constant bounds. A range of step one cuts the axis;
+// other steps are free on axes that cannot change anyway.
+func slice(c *call) ([]*value, error) {
+	x := c.in[0]
+	starts, from, ok1 := c.ints(1, "starts")
+	ends, to, ok2 := c.ints(2, "ends")
+	axes, _, ok3 := c.ints(3, "axes")
+	stride, _, ok4 := c.ints(4, "steps")
+	if !ok1 || !ok2 || !ok3 || !ok4 {
+		return c.sliceUnknown(axes, ok3)
+	}
+	n := len(starts)
+	if axes == nil {
+		for i := range starts {
+			axes = append(axes, int64(i))
+		}
+	}
+	if stride == nil {
+		stride = slices.Repeat([]int64{1}, n)
+	}
+	if len(ends) != n || len(axes) != n || len(stride) != n {
+		return nil, c.errorf("starts, ends, axes and steps differ in length")
+	}
+	where, err := c.positions(axes, x.rank())
+	if err != nil {
+		return nil, err
+	}
+	if slices.Contains(stride, 0) {
+		return nil, c.errorf("step is 0")
+	}
+	o := &value{ranked: true, axes: slices.Clone(x.axes), origin: x.origin}
+	c.inherit(o)
+	spans := make([]span, n)
+	from.Elems, to.Elems = constElems(starts), constElems(ends)
+	for i, k := range where {
+		spans[i] = span{k, starts[i], ends[i], stride[i]}
+		o.axes[k] = c.sliced(o.axes[k], spans[i], &from.Elems[i], &to.Elems[i])
+	}
+	c.note(from, to)
+	o.ints = foldSlice(x, spans)
+	return []*value{o}, nil
+}
+
+// sliced takes a span out of an axis; the stored bounds follow its parts.
+func (c *call) sliced(a *Axis, s span, from, to *ShapeElem) *Axis {
+	n := int64(a.Size())
+	if n < 0 {
+		if s.start == 0 && s.end >= math.MaxInt32 && s.step == 1 {
+			return a
+		}
+		return c.replace(a, -1, "slices it")
+	}
+	lo, hi := s.bounds(n)
+	count := steps(lo, hi, s.step)
+	switch {
+	case lo == 0 && s.step == 1 && hi == n:
+		// An open end stays open; a bound that names the size must follow it.
+		if s.end == n {
+			*to = sizeElem(a)
+		}
+		return a
+	case s.step != 1 || count == 0 || a.allFrozen():
+		return c.replace(a, int(count), "slices it")
+	}
+	var left []*Axis
+	mid, err := a, error(nil)
+	if lo > 0 {
+		left = make([]*Axis, 1)
+		left[0], mid, err = c.an.sys.cutAt(mid, int(lo))
+	}
+	if err == nil && hi < n {
+		mid, _, err = c.an.sys.cutAt(mid, int(hi-lo))
+	}
+	if err != nil {
+		return c.replace(a, int(count), "slices it where it has no boundary")
+	}
+	*from, *to = sizeElem(left...), sizeElem(append(left, mid)...)
+	return mid
+}
+
+// sliceUnknown: the bounds are computed at run time, and perhaps the axes.
+func (c *call) sliceUnknown(axes []int64, known bool) ([]*value, error) {
+	x := c.in[0]
+	o := &value{ranked: true, axes: slices.Clone(x.axes)}
+	c.inherit(o)
+	for _, v := range c.in[1:] {
+		if v != nil && !o.konst {
+			c.computesWith(v)
+		}
+	}
+	for k, a := range x.axes {
+		named := func(axis int64) bool { return normAxis(axis, x.rank()) == k }
+		if axes == nil || !known || slices.ContainsFunc(axes, named) {
+			o.axes[k] = c.replace(a, -1, "slices it at bounds known only at run time")
+		}
+	}
+	return []*value{o}, nil
+}
+
+// split cuts an axis into parts of given sizes, or of one size.
 func split(c *call) ([]*value, error) {
-	x := c.input(0)
-	if x == nil || !x.ranked {
+	x := c.in[0]
+	axis, err := c.position(c.attrInt("axis", 0), x.rank())
+	if err != nil {
+		return nil, err
+	}
+	outs := make([]*value, len(c.node.GetOutput()))
+	if len(outs) == 0 {
 		return nil, errUnranked
 	}
-	axis := normAxis(c.attrInt("axis", 0), x.rank())
-	if axis < 0 {
-		return nil, fmt.Errorf("%s: axis is out of range", c.label())
+	for i := range outs {
+		outs[i] = &value{ranked: true, axes: slices.Clone(x.axes), origin: x.origin}
 	}
-	a := x.axes[axis]
-	parts := len(c.node.GetOutput())
-	if parts == 0 {
-		return nil, errUnranked
-	}
-	sizes := onnxio.AttrInts(c.node, "split")
-	ref := ShapeRef{Node: c.node, Input: -1, Attr: "split"}
+	sizes, ref, known := c.ints(1, "split")
 	if c.opset >= 13 {
 		ref.Input, ref.Attr = 1, ""
 	}
-	if v := c.input(1); v != nil {
-		known, ok := v.knownInts()
-		if !ok {
-			sizes = nil
-		} else {
-			sizes = known
-			c.claim(1)
-		}
-	} else if n := a.Size(); sizes == nil && n > 0 {
-		each := (n + parts - 1) / parts
-		for i := 0; i < parts; i++ {
-			sizes = append(sizes, int64(min(each, n-i*each)))
-		}
-	}
-	total := int64(0)
-	for _, s := range sizes {
-		total += s
-	}
-	ok := len(sizes) == parts && int64(a.Size()) == total
-	rest := a
-	outs := make([]*value, parts)
-	for i := range outs {
-		o := &value{ranked: true, axes: slices.Clone(x.axes), origin: x.origin}
-		outs[i] = o
-		piece := rest
-		if ok && i+1 < parts {
-			if sizes[i] <= 0 || int(sizes[i]) >= rest.Size() {
-				ok = false
-			} else {
-				var err error
-				if piece, rest, err = c.an.sys.cutAt(rest, int(sizes[i])); err != nil {
-					ok = false
-				}
-			}
-		}
-		o.axes[axis] = piece
-		ref.Elems = append(ref.Elems, ShapeElem{Sizes: []*Axis{piece}})
-	}
 	c.inherit(outs...)
-	if !ok {
-		c.freezeAxis(a, "splits it where it has no boundary")
+	a := x.axes[axis]
+	if known && sizes == nil && a.Size() > 0 {
+		each := (a.Size() + len(outs) - 1) / len(outs)
+		for i := range outs {
+			sizes = append(sizes, int64(min(each, a.Size()-i*each)))
+		}
+	}
+	parts := c.parts(a, sizes, len(outs))
+	if parts == nil {
 		for i, o := range outs {
 			n := -1
 			if i < len(sizes) {
 				n = int(sizes[i])
 			}
-			o.axes[axis] = c.cut(a, n)
+			o.axes[axis] = c.replace(a, n, "splits it where it has no boundary")
 		}
 		return outs, nil
 	}
-	c.note(ref)
-	if x.ints != nil && x.rank() == 1 {
-		at := int64(0)
-		for i, o := range outs {
+	at := int64(0)
+	for i, o := range outs {
+		o.axes[axis] = parts[i]
+		ref.Elems = append(ref.Elems, sizeElem(parts[i]))
+		if x.ints != nil && x.rank() == 1 {
 			o.ints = x.ints[at : at+sizes[i]]
-			at += sizes[i]
+		}
+		at += sizes[i]
+	}
+	c.note(ref)
+	return outs, nil
+}
+
+// parts cuts an axis into n parts of the given sizes; nil if that cannot be done.
+func (c *call) parts(a *Axis, sizes []int64, n int) []*Axis {
+	sum := int64(0)
+	for _, s := range sizes {
+		sum += s
+	}
+	if len(sizes) != n || sum != int64(a.Size()) {
+		return nil
+	}
+	out := make([]*Axis, n)
+	for i, s := range sizes[:n-1] {
+		var err error
+		if out[i], a, err = c.an.sys.cutAt(a, int(s)); err != nil {
+			return nil
 		}
 	}
-	return outs, nil
+	out[n-1] = a
+	return out
 }
 
 // resize scales space by interpolation; axes of scale one pass.
 func resize(c *call) ([]*value, error) {
-	x := c.input(0)
-	if x == nil || !x.ranked {
-		return nil, errUnranked
-	}
+	x := c.in[0]
 	o := &value{ranked: true, axes: slices.Clone(x.axes)}
 	c.inherit(o)
 	for _, v := range c.in[1:] {
@@ -597,68 +526,79 @@ func resize(c *call) ([]*value, error) {
 			c.freeze(v, "resizes by it")
 		}
 	}
-	scales, sizes := c.input(2), c.input(3)
-	if c.node.GetOpType() == "Upsample" || c.opset < 11 {
-		scales, sizes = c.input(1), nil
+	axes, _, err := c.namedAxes(c.ints(-1, "axes"))
+	if err != nil {
+		return nil, err
 	}
-	axes := onnxio.AttrInts(c.node, "axes")
-	if axes == nil {
-		for k := range x.axes {
-			axes = append(axes, int64(k))
-		}
-	}
-	var factor []float64
-	if scales != nil {
-		factor = scales.reals
-	} else if c.node.GetOpType() == "Upsample" {
-		for _, f := range onnxio.Attr(c.node, "scales").GetFloats() {
-			factor = append(factor, float64(f))
-		}
+	factors, sizes := c.scaling()
+	if len(factors) != len(axes) {
+		factors = nil
 	}
 	ref := ShapeRef{Node: c.node, Input: 3}
-	for i, ax := range axes {
-		k := normAxis(ax, x.rank())
-		if k < 0 {
-			return nil, fmt.Errorf("%s: axis %d is out of range", c.label(), ax)
-		}
-		n, passes, to := x.axes[k].Size(), false, -1
+	for i, k := range axes {
+		a := x.axes[k]
+		to, passes := -1, false
 		switch {
-		case len(factor) == len(axes):
-			passes = factor[i] == 1
-			if n >= 0 {
-				to = int(math.Floor(float64(n) * factor[i]))
+		case factors != nil:
+			if passes = factors[i] == 1; a.Size() >= 0 {
+				to = int(math.Floor(float64(a.Size()) * factors[i]))
 			}
 		case sizes != nil && len(sizes.ints) == len(axes):
-			e := sizes.ints[i]
-			passes = (e.size != nil && Same(e.size, x.axes[k])) || (e.known && n >= 0 && int(e.v) == n && k < 2)
-			if e.known {
-				to = int(e.v)
-			}
-			c.claim(3)
-		}
-		if passes && sizes != nil && anyTied(sizes) && !sizes.ints[i].tied && !x.axes[k].allFrozen() {
-			c.freezeAxis(x.axes[k], "resizes it to a number beside sizes")
+			to, passes = c.resized(a, k, sizes, sizes.ints[i])
 		}
 		if passes {
-			ref.Elems = append(ref.Elems, ShapeElem{Sizes: []*Axis{x.axes[k]}})
+			ref.Elems = append(ref.Elems, sizeElem(a))
 			continue
 		}
-		c.freezeAxis(x.axes[k], "resizes it")
-		o.axes[k] = c.cut(x.axes[k], to)
-		o.axes[k].atom.open = x.axes[k].open()
+		o.axes[k] = c.replace(a, to, "resizes it")
+		o.axes[k].atom.open = a.open()
 		ref.Elems = append(ref.Elems, ShapeElem{Value: int64(to)})
 	}
 	if sizes != nil {
-		known := !slices.ContainsFunc(ref.Elems, func(e ShapeElem) bool {
+		open := slices.ContainsFunc(ref.Elems, func(e ShapeElem) bool {
 			return e.Value < 0 || slices.ContainsFunc(e.Sizes, func(a *Axis) bool { return a.Size() < 0 })
 		})
-		if _, constant := sizes.knownInts(); known && constant && !anyTied(sizes) {
+		if _, constant := sizes.knownInts(); constant && !open && !anyTied(sizes) {
 			c.note(ref)
 		} else if len(sizes.follows) == 0 {
 			c.freeze(x, "resizes it to a size that cannot follow")
 		}
 	}
 	return []*value{o}, nil
+}
+
+// scaling reads the factors of a Resize or Upsample, or the sizes it scales to.
+func (c *call) scaling() (factors []float64, sizes *value) {
+	at, upsample := 2, c.node.GetOpType() == "Upsample"
+	if upsample || c.opset < 11 {
+		at = 1
+	} else {
+		sizes = c.input(3)
+	}
+	if scales := c.input(at); scales != nil {
+		return scales.reals, sizes
+	}
+	if upsample {
+		for _, f := range onnxio.Attr(c.node, "scales").GetFloats() {
+			factors = append(factors, float64(f))
+		}
+	}
+	return factors, sizes
+}
+
+// resized is the size that axis k is scaled to by an element of the sizes, and
+// whether it passes as it is.
+func (c *call) resized(a *Axis, k int, sizes *value, e elem) (to int, passes bool) {
+	c.claim(3)
+	to = -1
+	if e.known {
+		to = int(e.v)
+	}
+	passes = e.size != nil && Same(e.size, a) || e.known && to == a.Size() && k < 2 && to >= 0
+	if passes && anyTied(sizes) && !e.tied && !a.allFrozen() {
+		c.freezeAxis(a, "resizes it to a number beside sizes")
+	}
+	return to, passes
 }
 
 func constElems(v []int64) []ShapeElem {
@@ -668,3 +608,6 @@ func constElems(v []int64) []ShapeElem {
 	}
 	return out
 }
+
+// sizeElem is an element that is the size of some axes together.
+func sizeElem(axes ...*Axis) ShapeElem { return ShapeElem{Sizes: axes} }

@@ -36,6 +36,14 @@ const (
 	patSum                  // (a + b)
 )
 
+// kind is that of the axis a compound pattern describes.
+func (a axisPattern) kind() axisKind {
+	if a.op == patSum {
+		return kindSum
+	}
+	return kindProd
+}
+
 func parsePattern(s string) (*pattern, error) {
 	left, right, ok := strings.Cut(s, "->")
 	if !ok {

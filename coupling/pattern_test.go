@@ -84,19 +84,19 @@ func TestPatternParsesAnything(t *testing.T) {
 func TestTableParses(t *testing.T) {
 	for _, op := range table() {
 		n := 0
-		for _, set := range []bool{op.Axes != "", op.AxesOf != nil, op.Apply != nil} {
+		for _, set := range []bool{op.axes != "", op.axesOf != nil, op.apply != nil} {
 			if set {
 				n++
 			}
 		}
 		if n != 1 {
-			t.Errorf("%s has %d rules", op.Name, n)
+			t.Errorf("%s has %d rules", op.name, n)
 		}
-		if op.Axes == "" {
+		if op.axes == "" {
 			continue
 		}
-		if _, err := parsePattern(op.Axes); err != nil {
-			t.Errorf("%s: %v", op.Name, err)
+		if _, err := parsePattern(op.axes); err != nil {
+			t.Errorf("%s: %v", op.name, err)
 		}
 	}
 }

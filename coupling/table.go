@@ -2,150 +2,154 @@ package coupling
 
 import "github.com/monge-ml/monge/onnxio"
 
-// An Op is the whole contract of an operator's rule. Either Axes (a constant
-// axis expression), AxesOf (one computed from attributes and ranks) or Apply
+// An op is the whole contract of an operator's rule. Either axes (a constant
+// axis expression), axesOf (one computed from attributes and ranks) or apply
 // (for operators whose mapping hangs on shapes and constants) says how the
 // operator's axes correspond.
-type Op struct {
-	Name   string // operator type
-	Domain string // "" is the standard domain
-	Axes   string
-	AxesOf func(c *call) (expr string, sizes map[string]int, newRest map[string][]int, err error)
-	Apply  func(c *call) ([]*value, error)
-	// Acts says what the operator does to channels that pass through.
-	Acts Flags
-	// Moves: the operator moves elements without computing with them, so that a
+type op struct {
+	name   string // operator type
+	domain string // "" is the standard domain
+	// needs is how many of the first inputs must be there, of known rank.
+	needs  int
+	axes   string
+	axesOf func(c *call) (expr string, err error)
+	apply  func(c *call) ([]*value, error)
+	// acts says what the operator does to channels that pass through.
+	acts flags
+	// moves: the operator moves elements without computing with them, so that a
 	// weight behind it can be edited where it is stored.
-	Moves bool
+	moves bool
+	// cost notes the multiply-accumulates of a linear operator.
+	cost func(c *call, outs []*value)
 }
 
 // table returns every rule. Adding an operator is one line here, and one test.
-func table() []Op {
-	ops := []Op{
+func table() []op {
+	ops := []op{
 		// Linear operators with weights.
-		{Name: "Conv", AxesOf: convAxes},
-		{Name: "ConvTranspose", AxesOf: convTransposeAxes},
-		{Name: "Gemm", AxesOf: gemmAxes},
-		{Name: "MatMul", AxesOf: matMulAxes},
-		{Name: "Einsum", AxesOf: einsumAxes},
-		{Name: "RNN", AxesOf: recurrentAxes, Acts: nonlinear},
-		{Name: "GRU", AxesOf: recurrentAxes, Acts: nonlinear},
-		{Name: "LSTM", AxesOf: recurrentAxes, Acts: nonlinear},
+		{name: "Conv", axesOf: convAxes, cost: convCost},
+		{name: "ConvTranspose", axesOf: convTransposeAxes, cost: convTransposeCost},
+		{name: "Gemm", axesOf: gemmAxes, cost: gemmCost},
+		{name: "MatMul", needs: 2, axesOf: matMulAxes, cost: matMulCost},
+		{name: "Einsum", axesOf: einsumAxes, cost: einsumCost},
+		{name: "RNN", needs: 2, axesOf: recurrentAxes, acts: nonlinear, cost: recurrentCost},
+		{name: "GRU", needs: 2, axesOf: recurrentAxes, acts: nonlinear, cost: recurrentCost},
+		{name: "LSTM", needs: 2, axesOf: recurrentAxes, acts: nonlinear, cost: recurrentCost},
 
 		// Per-channel followers.
-		{Name: "BatchNormalization", AxesOf: batchNormAxes, Acts: perChannel},
-		{Name: "InstanceNormalization", Axes: "n c {s...}, c, c -> n c {s...}", Acts: perChannel | nonlinear},
-		{Name: "GroupNormalization", AxesOf: groupNormAxes, Acts: nonlinear | perChannel},
-		{Name: "RMSNormalization", AxesOf: layerNormAxes, Acts: nonlinear | perChannel},
-		{Name: "LpNormalization", AxesOf: lpNormalizationAxes, Acts: nonlinear | perChannel},
-		{Name: "MeanVarianceNormalization", AxesOf: meanVarianceAxes, Acts: nonlinear | perChannel},
-		{Name: "LRN", Axes: "n [c] s... -> n [c] s...", Acts: nonlinear},
-		{Name: "LayerNormalization", AxesOf: layerNormAxes, Acts: nonlinear | perChannel},
+		{name: "BatchNormalization", axesOf: batchNormAxes, acts: perChannel},
+		{name: "InstanceNormalization", axes: "n c {s...}, c, c -> n c {s...}", acts: perChannel | nonlinear},
+		{name: "GroupNormalization", axesOf: groupNormAxes, acts: nonlinear | perChannel},
+		{name: "RMSNormalization", needs: 1, axesOf: layerNormAxes, acts: nonlinear | perChannel},
+		{name: "LpNormalization", needs: 1, axesOf: lpNormalizationAxes, acts: nonlinear | perChannel},
+		{name: "MeanVarianceNormalization", needs: 1, axesOf: meanVarianceAxes, acts: nonlinear | perChannel},
+		{name: "LRN", axes: "n [c] s... -> n [c] s...", acts: nonlinear},
+		{name: "LayerNormalization", needs: 1, axesOf: layerNormAxes, acts: nonlinear | perChannel},
 
 		// Elementwise over two or more tensors, with broadcasting.
-		{Name: "Add", Apply: elementwise, Acts: joined},
-		{Name: "Sub", Apply: elementwise, Acts: joined},
-		{Name: "Sum", Apply: elementwise, Acts: joined},
-		{Name: "Mean", Apply: elementwise, Acts: joined},
-		{Name: "Mul", Apply: elementwise, Acts: perChannel | nonlinear},
-		{Name: "Div", Apply: elementwise, Acts: perChannel | nonlinear},
-		{Name: "Pow", Apply: elementwise, Acts: perChannel | nonlinear},
-		{Name: "PRelu", Apply: elementwise, Acts: perChannel | nonlinear},
-		{Name: "Max", Apply: elementwise, Acts: perChannel | nonlinear},
-		{Name: "Min", Apply: elementwise, Acts: perChannel | nonlinear},
-		{Name: "Where", Apply: elementwise, Acts: perChannel | nonlinear},
-		{Name: "Mod", Apply: elementwise, Acts: perChannel | nonlinear},
+		{name: "Add", apply: elementwise, acts: joined},
+		{name: "Sub", apply: elementwise, acts: joined},
+		{name: "Sum", apply: elementwise, acts: joined},
+		{name: "Mean", apply: elementwise, acts: joined},
+		{name: "Mul", apply: elementwise, acts: perChannel | nonlinear},
+		{name: "Div", apply: elementwise, acts: perChannel | nonlinear},
+		{name: "Pow", apply: elementwise, acts: perChannel | nonlinear},
+		{name: "PRelu", apply: elementwise, acts: perChannel | nonlinear},
+		{name: "Max", apply: elementwise, acts: perChannel | nonlinear},
+		{name: "Min", apply: elementwise, acts: perChannel | nonlinear},
+		{name: "Where", apply: elementwise, acts: perChannel | nonlinear},
+		{name: "Mod", apply: elementwise, acts: perChannel | nonlinear},
 
 		// Pooling and reductions over space.
-		{Name: "MaxPool", AxesOf: poolAxes, Acts: nonlinear},
-		{Name: "AveragePool", AxesOf: poolAxes},
-		{Name: "LpPool", AxesOf: poolAxes, Acts: nonlinear},
-		{Name: "GlobalAveragePool", AxesOf: globalPoolAxes},
-		{Name: "GlobalMaxPool", AxesOf: globalPoolAxes, Acts: nonlinear},
-		{Name: "GridSample", Axes: "n c s..., n t... U -> n c t..."},
-		{Name: "RoiAlign", AxesOf: roiAlignAxes, Acts: nonlinear},
-		{Name: "ReduceMean", AxesOf: reduceAxes},
-		{Name: "ReduceSum", AxesOf: reduceAxes},
-		{Name: "ReduceMax", AxesOf: reduceAxes, Acts: nonlinear},
-		{Name: "ReduceMin", AxesOf: reduceAxes, Acts: nonlinear},
-		{Name: "ReduceL2", AxesOf: reduceAxes, Acts: nonlinear},
-		{Name: "ReduceProd", AxesOf: reduceAxes, Acts: nonlinear},
-		{Name: "ReduceL1", AxesOf: reduceAxes, Acts: nonlinear},
-		{Name: "ReduceLogSum", AxesOf: reduceAxes, Acts: nonlinear},
-		{Name: "ReduceLogSumExp", AxesOf: reduceAxes, Acts: nonlinear},
-		{Name: "ReduceSumSquare", AxesOf: reduceAxes, Acts: nonlinear},
+		{name: "MaxPool", needs: 1, axesOf: poolAxes, acts: nonlinear},
+		{name: "AveragePool", needs: 1, axesOf: poolAxes},
+		{name: "LpPool", needs: 1, axesOf: poolAxes, acts: nonlinear},
+		{name: "GlobalAveragePool", needs: 1, axesOf: globalPoolAxes},
+		{name: "GlobalMaxPool", needs: 1, axesOf: globalPoolAxes, acts: nonlinear},
+		{name: "GridSample", axes: "n c s..., n t... U -> n c t..."},
+		{name: "RoiAlign", axesOf: roiAlignAxes, acts: nonlinear},
+		{name: "ReduceMean", needs: 1, axesOf: reduceAxes},
+		{name: "ReduceSum", needs: 1, axesOf: reduceAxes},
+		{name: "ReduceMax", needs: 1, axesOf: reduceAxes, acts: nonlinear},
+		{name: "ReduceMin", needs: 1, axesOf: reduceAxes, acts: nonlinear},
+		{name: "ReduceL2", needs: 1, axesOf: reduceAxes, acts: nonlinear},
+		{name: "ReduceProd", needs: 1, axesOf: reduceAxes, acts: nonlinear},
+		{name: "ReduceL1", needs: 1, axesOf: reduceAxes, acts: nonlinear},
+		{name: "ReduceLogSum", needs: 1, axesOf: reduceAxes, acts: nonlinear},
+		{name: "ReduceLogSumExp", needs: 1, axesOf: reduceAxes, acts: nonlinear},
+		{name: "ReduceSumSquare", needs: 1, axesOf: reduceAxes, acts: nonlinear},
 
 		// Barriers along one axis.
-		{Name: "Softmax", AxesOf: softmaxAxes, Acts: nonlinear},
-		{Name: "LogSoftmax", AxesOf: softmaxAxes, Acts: nonlinear},
-		{Name: "Hardmax", AxesOf: softmaxAxes, Acts: nonlinear},
-		{Name: "ArgMax", AxesOf: reduceAxes, Acts: nonlinear},
-		{Name: "ArgMin", AxesOf: reduceAxes, Acts: nonlinear},
+		{name: "Softmax", needs: 1, axesOf: softmaxAxes, acts: nonlinear},
+		{name: "LogSoftmax", needs: 1, axesOf: softmaxAxes, acts: nonlinear},
+		{name: "Hardmax", needs: 1, axesOf: softmaxAxes, acts: nonlinear},
+		{name: "ArgMax", needs: 1, axesOf: reduceAxes, acts: nonlinear},
+		{name: "ArgMin", needs: 1, axesOf: reduceAxes, acts: nonlinear},
 
-		{Name: "TopK", AxesOf: topKAxes, Acts: nonlinear},
-		{Name: "CumSum", AxesOf: cumSumAxes},
-		{Name: "ReverseSequence", AxesOf: reverseSequenceAxes},
-		{Name: "Trilu", AxesOf: triluAxes},
+		{name: "TopK", needs: 1, axesOf: topKAxes, acts: nonlinear},
+		{name: "CumSum", needs: 1, axesOf: cumSumAxes},
+		{name: "ReverseSequence", needs: 2, axesOf: reverseSequenceAxes},
+		{name: "Trilu", needs: 1, axesOf: triluAxes},
 
 		// Bookkeeping: axes move, split and join by shape.
-		{Name: "Identity", Apply: identity, Moves: true},
-		{Name: "Cast", Apply: identity, Moves: true},
-		{Name: "CastLike", Apply: identity, Moves: true},
-		{Name: "Dropout", Apply: dropout, Moves: true},
-		{Name: "Flatten", Apply: flatten, Moves: true},
-		{Name: "Reshape", Apply: reshape, Moves: true},
-		{Name: "Transpose", Apply: transpose, Moves: true},
-		{Name: "Squeeze", Apply: squeeze, Moves: true},
-		{Name: "Unsqueeze", Apply: unsqueeze, Moves: true},
-		{Name: "Expand", Apply: expand, Moves: true},
-		{Name: "Tile", Apply: tile, Moves: true},
-		{Name: "DepthToSpace", AxesOf: blockAxes, Moves: true},
-		{Name: "SpaceToDepth", AxesOf: blockAxes, Moves: true},
-		{Name: "Concat", Apply: concat, Moves: true},
-		{Name: "Pad", Apply: pad, Moves: true},
-		{Name: "Slice", Apply: slice, Moves: true},
-		{Name: "Split", Apply: split, Moves: true},
-		{Name: "Resize", Apply: resize},
-		{Name: "Upsample", Apply: resize},
+		{name: "Identity", apply: identity, moves: true},
+		{name: "Cast", apply: identity, moves: true},
+		{name: "CastLike", apply: identity, moves: true},
+		{name: "Dropout", apply: dropout, moves: true},
+		{name: "Flatten", needs: 1, apply: flatten, moves: true},
+		{name: "Reshape", needs: 1, apply: reshape, moves: true},
+		{name: "Transpose", needs: 1, apply: transpose, moves: true},
+		{name: "Squeeze", needs: 1, apply: squeeze, moves: true},
+		{name: "Unsqueeze", needs: 1, apply: unsqueeze, moves: true},
+		{name: "Expand", needs: 2, apply: expand, moves: true},
+		{name: "Tile", needs: 2, apply: tile, moves: true},
+		{name: "DepthToSpace", axesOf: blockAxes, moves: true},
+		{name: "SpaceToDepth", axesOf: blockAxes, moves: true},
+		{name: "Concat", apply: concat, moves: true},
+		{name: "Pad", needs: 1, apply: pad, moves: true},
+		{name: "Slice", needs: 1, apply: slice, moves: true},
+		{name: "Split", needs: 1, apply: split, moves: true},
+		{name: "Resize", needs: 1, apply: resize},
+		{name: "Upsample", needs: 1, apply: resize},
 
 		// Of scikit-learn's models.
-		{Name: "Scaler", Domain: "ai.onnx.ml", Apply: scaler, Acts: perChannel},
+		{name: "Scaler", domain: "ai.onnx.ml", needs: 1, apply: scaler, acts: perChannel},
 
 		// Integers that stand for real numbers.
-		{Name: "QuantizeLinear", AxesOf: quantizeAxes, Acts: nonlinear | perChannel},
-		{Name: "DequantizeLinear", Apply: dequantize, Acts: perChannel, Moves: true},
-		{Name: "QuantizeLinear", Domain: "com.microsoft", AxesOf: quantizeAxes, Acts: nonlinear | perChannel},
-		{Name: "DequantizeLinear", Domain: "com.microsoft", Apply: dequantize, Acts: perChannel, Moves: true},
-		{Name: "DynamicQuantizeLinear", Axes: "s... -> s..., , ", Acts: nonlinear},
+		{name: "QuantizeLinear", needs: 2, axesOf: quantizeAxes, acts: nonlinear | perChannel},
+		{name: "DequantizeLinear", needs: 2, apply: dequantize, acts: perChannel, moves: true},
+		{name: "QuantizeLinear", domain: "com.microsoft", needs: 2, axesOf: quantizeAxes, acts: nonlinear | perChannel},
+		{name: "DequantizeLinear", domain: "com.microsoft", needs: 2, apply: dequantize, acts: perChannel, moves: true},
+		{name: "DynamicQuantizeLinear", axes: "s... -> s..., , ", acts: nonlinear},
 
 		// Attention in one operator.
-		{Name: "Attention", AxesOf: attentionAxes, Acts: nonlinear},
-		{Name: "Attention", Domain: "com.microsoft", AxesOf: packedAttentionAxes, Acts: nonlinear},
-		{Name: "MultiHeadAttention", Domain: "com.microsoft", AxesOf: multiHeadAttentionAxes, Acts: nonlinear},
-		{Name: "RotaryEmbedding", Apply: rotary},
-		{Name: "RotaryEmbedding", Domain: "com.microsoft", Apply: rotary},
+		{name: "Attention", axesOf: attentionAxes, acts: nonlinear, cost: attentionCost},
+		{name: "Attention", domain: "com.microsoft", needs: 2, axesOf: packedAttentionAxes, acts: nonlinear, cost: packedAttentionCost},
+		{name: "MultiHeadAttention", domain: "com.microsoft", axesOf: multiHeadAttentionAxes, acts: nonlinear, cost: attentionCost},
+		{name: "RotaryEmbedding", needs: 1, apply: rotary},
+		{name: "RotaryEmbedding", domain: "com.microsoft", needs: 1, apply: rotary},
 
 		// What onnxruntime's optimiser writes.
-		{Name: "FusedConv", Domain: "com.microsoft", AxesOf: fusedConvAxes, Acts: nonlinear},
-		{Name: "FusedGemm", Domain: "com.microsoft", AxesOf: fusedGemmAxes, Acts: nonlinear},
-		{Name: "FusedMatMul", Domain: "com.microsoft", AxesOf: fusedMatMulAxes},
-		{Name: "Gelu", Domain: "com.microsoft", Apply: unary, Acts: nonlinear},
-		{Name: "QuickGelu", Domain: "com.microsoft", Apply: unary, Acts: nonlinear},
-		{Name: "BiasGelu", Domain: "com.microsoft", Apply: biased, Acts: nonlinear},
-		{Name: "FastGelu", Domain: "com.microsoft", Apply: biased, Acts: nonlinear},
-		{Name: "SkipLayerNormalization", Domain: "com.microsoft", AxesOf: skipNormAxes, Acts: joined | nonlinear | perChannel},
-		{Name: "SkipSimplifiedLayerNormalization", Domain: "com.microsoft", AxesOf: skipNormAxes, Acts: joined | nonlinear | perChannel},
+		{name: "FusedConv", domain: "com.microsoft", axesOf: fusedConvAxes, acts: nonlinear, cost: convCost},
+		{name: "FusedGemm", domain: "com.microsoft", axesOf: fusedGemmAxes, acts: nonlinear, cost: gemmCost},
+		{name: "FusedMatMul", domain: "com.microsoft", needs: 2, axesOf: fusedMatMulAxes, cost: matMulCost},
+		{name: "Gelu", domain: "com.microsoft", apply: unary, acts: nonlinear},
+		{name: "QuickGelu", domain: "com.microsoft", apply: unary, acts: nonlinear},
+		{name: "BiasGelu", domain: "com.microsoft", apply: biased, acts: nonlinear},
+		{name: "FastGelu", domain: "com.microsoft", apply: biased, acts: nonlinear},
+		{name: "SkipLayerNormalization", domain: "com.microsoft", needs: 2, axesOf: skipNormAxes, acts: joined | nonlinear | perChannel},
+		{name: "SkipSimplifiedLayerNormalization", domain: "com.microsoft", needs: 2, axesOf: skipNormAxes, acts: joined | nonlinear | perChannel},
 
 		// Branches.
-		{Name: onnxio.Either, Domain: onnxio.EitherDomain, Apply: either},
+		{name: onnxio.Either, domain: onnxio.EitherDomain, apply: either},
 
 		// Shape arithmetic.
-		{Name: "Constant", Apply: constantNode, Moves: true},
-		{Name: "ConstantOfShape", Apply: constantOfShape, Moves: true},
-		{Name: "Shape", Apply: shapeOf, Moves: true},
-		{Name: "Size", Apply: sizeOf, Moves: true},
-		{Name: "Gather", Apply: gather, Moves: true},
-		{Name: "Range", Apply: rangeOf, Moves: true},
+		{name: "Constant", apply: constantNode, moves: true},
+		{name: "ConstantOfShape", apply: constantOfShape, moves: true},
+		{name: "Shape", apply: shapeOf, moves: true},
+		{name: "Size", apply: sizeOf, moves: true},
+		{name: "Gather", needs: 2, apply: gather, moves: true},
+		{name: "Range", apply: rangeOf, moves: true},
 	}
 	// Elementwise of one tensor: every axis passes.
 	for _, name := range []string{
@@ -153,12 +157,12 @@ func table() []Op {
 		"Softsign", "Gelu", "Mish", "Swish", "Erf", "Exp", "Log", "Sqrt", "Reciprocal", "Abs", "Sign", "Sin", "Cos", "Tan", "Asin", "Acos", "Atan",
 		"Sinh", "Cosh", "Asinh", "Acosh", "Atanh", "Ceil", "Floor", "Round", "Clip", "Shrink", "IsNaN", "IsInf", "Not", "BitwiseNot",
 	} {
-		ops = append(ops, Op{Name: name, Apply: unary, Acts: nonlinear})
+		ops = append(ops, op{name: name, apply: unary, acts: nonlinear})
 	}
-	ops = append(ops, Op{Name: "Neg", Apply: unary, Moves: true})
+	ops = append(ops, op{name: "Neg", apply: unary, moves: true})
 	// Comparisons join axes as arithmetic does.
 	for _, name := range []string{"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "Xor"} {
-		ops = append(ops, Op{Name: name, Apply: elementwise, Acts: perChannel | nonlinear})
+		ops = append(ops, op{name: name, apply: elementwise, acts: perChannel | nonlinear})
 	}
 	return ops
 }

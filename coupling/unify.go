@@ -357,17 +357,17 @@ func (s *system) cut(t *Axis, at int) (left, right *Axis, err error) {
 func (s *system) unifyProds(a, b *Axis) error {
 	as, bs := []*Axis{a}, []*Axis{b}
 	for {
-		// Earlier steps may have refined factors. Those that are already one
-		// are no question, from either end.
 		if err := s.spend(); err != nil {
 			return err
 		}
-		as, bs = flat(as), flat(bs)
-		for len(as) > 0 && len(bs) > 0 && as[0] == bs[0] {
-			as, bs = as[1:], bs[1:]
-		}
-		for len(as) > 0 && len(bs) > 0 && as[len(as)-1] == bs[len(bs)-1] {
-			as, bs = as[:len(as)-1], bs[:len(bs)-1]
+		// Earlier steps may have refined factors.
+		as, bs = unlike(flat(as), flat(bs))
+		if len(as) > 1 && len(bs) > 1 && as[0].kind != kindProd && bs[0].kind != kindProd {
+			var err error
+			if as, bs, err = s.unifyEnd(as, bs); err != nil {
+				return err
+			}
+			continue
 		}
 		switch {
 		case len(as) == 0 && len(bs) == 0:
@@ -376,39 +376,44 @@ func (s *system) unifyProds(a, b *Axis) error {
 			return errors.New("products of different length")
 		case as[0].kind == kindProd || bs[0].kind == kindProd:
 			return errParts // see Factors
-		case len(as) == 1 && len(bs) == 1:
-			return s.unify(as[0], bs[0])
 		case len(as) == 1:
 			return s.unifyFactor(as[0], bs)
-		case len(bs) == 1:
-			return s.unifyFactor(bs[0], as)
 		}
-		x, y := as[len(as)-1], bs[len(bs)-1]
-		if x.Size() < 0 || y.Size() < 0 {
-			// Unknown inner factors: go on from the outer end.
-			x, y = as[0], bs[0]
-			if x.Size() < 0 || x.Size() != y.Size() {
-				return errSizes
-			}
-			if err := s.unify(x, y); err != nil {
-				return err
-			}
-			as, bs = as[1:], bs[1:]
-			continue
-		}
-		if x.Size() < y.Size() {
-			as, bs, x, y = bs, as, y, x
-		}
-		as, bs = as[:len(as)-1:len(as)-1], bs[:len(bs)-1]
-		outer, inner, err := s.divide(x, y.Size())
-		if err != nil {
-			return err
-		}
-		if err := s.unify(inner, y); err != nil {
-			return err
-		}
-		as = append(as, outer)
+		return s.unifyFactor(bs[0], as)
 	}
+}
+
+// unlike leaves out, from either end of two lists, what is already the same.
+func unlike(as, bs []*Axis) (_, _ []*Axis) {
+	for len(as) > 0 && len(bs) > 0 && as[0] == bs[0] {
+		as, bs = as[1:], bs[1:]
+	}
+	for len(as) > 0 && len(bs) > 0 && as[len(as)-1] == bs[len(bs)-1] {
+		as, bs = as[:len(as)-1], bs[:len(bs)-1]
+	}
+	return as, bs
+}
+
+// unifyEnd joins the innermost factors of two products as far as the smaller one
+// reaches, or the outermost ones where the inner are not known. It returns what is
+// left of both.
+func (s *system) unifyEnd(as, bs []*Axis) (_, _ []*Axis, err error) {
+	x, y := as[len(as)-1], bs[len(bs)-1]
+	if x.Size() < 0 || y.Size() < 0 {
+		if as[0].Size() < 0 || as[0].Size() != bs[0].Size() {
+			return nil, nil, errSizes
+		}
+		return as[1:], bs[1:], s.unify(as[0], bs[0])
+	}
+	if x.Size() < y.Size() {
+		as, bs, x, y = bs, as, y, x
+	}
+	as, bs = as[:len(as)-1:len(as)-1], bs[:len(bs)-1]
+	outer, inner, err := s.divide(x, y.Size())
+	if err != nil {
+		return nil, nil, err
+	}
+	return append(as, outer), bs, s.unify(inner, y)
 }
 
 // flat writes a product of axes out as the product of their factors.
@@ -424,9 +429,9 @@ func flat(axes []*Axis) []*Axis {
 	return out
 }
 
-// unifyFactor joins a single factor with a product of several.
+// unifyFactor joins a single factor with a product.
 func (s *system) unifyFactor(one *Axis, many []*Axis) error {
-	if one.kind == kindAtom {
+	if one.kind == kindAtom && len(many) > 1 {
 		return s.refine(one, s.prod(many...))
 	}
 	// one is a sum: divide it by the inner factors, one after the other.
