@@ -215,7 +215,7 @@ func TestNaNInAnEditedWeightIsNamed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := g.Layers()[1].Weight
+	name := g.Linears()[1].Weight.Name
 	w, err := m.Tensor(g.Constant(name))
 	if err != nil {
 		t.Fatal(err)

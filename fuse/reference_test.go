@@ -158,13 +158,13 @@ func layerWeights(t *testing.T, m *onnxio.Model) []map[string]matrix {
 		t.Fatal(err)
 	}
 	var out []map[string]matrix
-	for _, l := range g.Layers() {
-		w, err := m.Tensor(g.Constant(l.Weight))
+	for _, l := range g.Linears() {
+		w, err := m.Tensor(g.Constant(l.Weight.Name))
 		if err != nil {
 			t.Fatal(err)
 		}
 		mat := matrix{w.Float64(), w.Dims[0], w.Dims[1]}
-		if l.Node.GetOpType() == "MatMul" || onnxio.AttrInt(l.Node, "transB", 0) == 0 { // [in, out]
+		if l.In.Weight == 0 {
 			tr := matrix{make([]float64, len(mat.data)), mat.cols, mat.rows}
 			for i := range mat.rows {
 				for j := range mat.cols {
@@ -174,8 +174,8 @@ func layerWeights(t *testing.T, m *onnxio.Model) []map[string]matrix {
 			mat = tr
 		}
 		layer := map[string]matrix{"weight": mat}
-		if l.Bias != "" {
-			b, err := m.Tensor(g.Constant(l.Bias))
+		if l.Bias.Name != "" {
+			b, err := m.Tensor(g.Constant(l.Bias.Name))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -5,12 +5,12 @@
 // A [Tensor] is one constant with its elements decoded; arithmetic happens on
 // float64 copies and is rounded back to the tensor's own type. A [Graph] is an
 // index over the nodes: producers, consumers, constants, in topological order;
-// [Graph.Layers] is the view of it as a stack of linear layers.
+// [Graph.Linears] is the view of it as a stack of linear layers.
 //
 //	m, err := onnxio.Load("model.onnx")
 //	g, err := m.Graph()
-//	for _, layer := range g.Layers() {
-//		w, err := m.Tensor(g.Constant(layer.Weight))
+//	for _, layer := range g.Linears() {
+//		w, err := m.Tensor(g.Constant(layer.Weight.Name))
 //		v := w.Float64()
 //		// change v
 //		w.SetFloat64(w.Dims, v)

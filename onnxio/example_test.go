@@ -20,8 +20,8 @@ func ExampleGraph_SetConstant() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	for _, layer := range g.Layers() {
-		w, err := m.Tensor(g.Constant(layer.Weight))
+	for _, layer := range g.Linears() {
+		w, err := m.Tensor(g.Constant(layer.Weight.Name))
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -33,7 +33,7 @@ func ExampleGraph_SetConstant() {
 		if err := g.SetConstant(w); err != nil {
 			log.Fatal(err)
 		}
-		fmt.Println(onnxio.Label(layer.Node), layer.Weight, w.Type, w.Dims, w.F32)
+		fmt.Println(onnxio.Label(layer.Node), layer.Weight.Name, w.Type, w.Dims, w.F32)
 	}
 	// Output:
 	// MatMul "MatMul_h" w FLOAT16 [2 2] [0.5 1 1.5 2]

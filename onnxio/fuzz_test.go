@@ -57,8 +57,8 @@ func FuzzDecode(f *testing.F) {
 }
 
 func exercise(t *testing.T, m *onnxio.Model, g *onnxio.Graph) {
-	for _, l := range g.Layers() {
-		for _, name := range []string{l.Weight, l.Bias, l.Recurrent} {
+	for _, l := range g.Linears() {
+		for _, name := range []string{l.Weight.Name, l.Bias.Name, l.Recurrent.Name} {
 			if name != "" {
 				readTensor(t, m, g.Constant(name))
 			}

@@ -254,6 +254,16 @@ func (g *Graph) Producer(tensor string) *onnxpb.NodeProto { return g.producers[t
 // The slice belongs to the index.
 func (g *Graph) Consumers(tensor string) []Consumer { return g.consumers[tensor] }
 
+// OnlyReader returns the reading of a tensor by a node of this graph where there
+// is no other and the tensor is no graph output.
+func (g *Graph) OnlyReader(tensor string) (Consumer, bool) {
+	c := g.consumers[tensor]
+	if len(c) != 1 || c[0].Input < 0 || g.IsOutput(tensor) {
+		return Consumer{}, false
+	}
+	return c[0], true
+}
+
 // Subgraphs returns the graphs held by a node, in the order of its attributes.
 func (g *Graph) Subgraphs(n *onnxpb.NodeProto) []*Graph { return g.subgraphs[n] }
 

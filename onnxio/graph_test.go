@@ -214,7 +214,7 @@ func TestSubgraphScope(t *testing.T) {
 	if then.Defines("w") || then.Constant("w") != g.Constant("w") || then.Constant("inner_Add") == nil || g.Constant("inner_Add") != nil {
 		t.Error("wrong scopes")
 	}
-	if l := then.Layers(); len(l) != 1 || l[0].Weight != "inner_Add" || l[0].Bias != "w" {
+	if l := then.Linears(); len(l) != 1 || l[0].Weight.Name != "inner_Add" || l[0].Bias.Name != "w" {
 		t.Errorf("layers of the subgraph: %+v", l)
 	}
 	// Set through the subgraph, changed outside.
@@ -272,46 +272,6 @@ func TestAttributes(t *testing.T) {
 	n.Name = nil
 	if got := onnxio.Label(n); got != `Op -> "b"` {
 		t.Error(got)
-	}
-}
-
-func TestLayers(t *testing.T) {
-	type layer struct {
-		Node, Weight, Bias, Recurrent string
-		Followers                     []string
-	}
-	layersOf := func(m *onnxio.Model) []layer {
-		var out []layer
-		for _, l := range graphOf(t, m).Layers() {
-			out = append(out, layer{l.Node.GetName(), l.Weight, l.Bias, l.Recurrent, labels(l.Followers)})
-		}
-		return out
-	}
-	values := onnxtest.Values
-	for name, c := range map[string]struct {
-		m    *onnxio.Model
-		want []layer
-	}{
-		"convolutional": {small(), []layer{
-			{"Conv_c", "w", "b", "", []string{"BatchNormalization_n", "Relu_r", "GlobalAveragePool_p", "Flatten_f"}},
-			{"Gemm_y", "v", "", "", []string{}}}},
-		"recurrent": {recurrent(), []layer{{"LSTM_", "W", "B", "R", []string{}}}},
-		"MatMul with bias, weight transposed and left": {onnxtest.Model(values(onnxtest.Value("x")), values(onnxtest.Value("y")),
-			onnxtest.Weights("w", []int{3, 2}, rng()), onnxtest.Weights("b", []int{1, 2}, rng()), onnxtest.Weights("v", []int{2, 2}, rng()),
-			onnxtest.Node("Transpose", "w", "wt"), onnxtest.Node("Identity", "wt", "wi"),
-			onnxtest.Node("MatMul", "x wi", "m"), onnxtest.Node("Add", "b m", "a"), onnxtest.Node("Tanh", "a", "h"),
-			onnxtest.Node("MatMul", "v h", "y")),
-			[]layer{{"MatMul_m", "w", "b", "", []string{"Add_a", "Tanh_h"}}, {"MatMul_y", "v", "", "", []string{}}}},
-		"residual ends the chain, live MatMul is no layer": {onnxtest.Model(values(onnxtest.Value("x")), values(onnxtest.Value("y")),
-			onnxtest.Weights("w", []int{2, 2, 1, 1}, rng()),
-			onnxtest.Node("Conv", "x w", "c"), onnxtest.Node("Add", "c x", "s"), onnxtest.Node("MatMul", "s s", "y")),
-			[]layer{{"Conv_c", "w", "", "", []string{}}}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if d := cmp.Diff(c.want, layersOf(c.m)); d != "" {
-				t.Error(d)
-			}
-		})
 	}
 }
 

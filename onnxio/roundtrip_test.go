@@ -252,7 +252,7 @@ func TestTestdata(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(g.Layers()) == 0 {
+			if len(g.Linears()) == 0 {
 				t.Error("no layers found")
 			}
 			path := filepath.Join(t.TempDir(), "copy.onnx")

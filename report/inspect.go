@@ -132,10 +132,6 @@ func uses(list []coupling.Use) []Use {
 // and products of two activations.
 func layers(a *coupling.Analysis, operator func(*onnxpb.NodeProto) string) []Layer {
 	g := a.Graph
-	withWeight := map[*onnxpb.NodeProto]onnxio.Layer{}
-	for _, l := range g.Layers() {
-		withWeight[l.Node] = l
-	}
 	macs := map[*onnxpb.NodeProto]int64{}
 	stored := map[*onnxpb.NodeProto]string{} // behind other nodes
 	for _, op := range a.Ops {
@@ -146,28 +142,22 @@ func layers(a *coupling.Analysis, operator func(*onnxpb.NodeProto) string) []Lay
 	}
 	out := []Layer{}
 	for _, n := range g.Nodes {
-		l, ok := withWeight[n]
-		unruled := ""
-		if _, counted := macs[n]; !ok && !counted {
-			if l.Weight, unruled = a.Unruled(n); unruled == "" {
+		row := Layer{Name: nameOf(n), Op: operator(n), Weight: stored[n], MACs: macs[n], Dims: []int64{}, Followers: []string{}}
+		_, counted := macs[n]
+		if l, ok := g.Linear(n); ok {
+			row.Weight, row.Bias, row.Recurrent = l.Weight.Name, l.Bias.Name, l.Recurrent.Name
+			for _, f := range g.Followers(n) {
+				row.Followers = append(row.Followers, f.GetOpType())
+			}
+		} else if !counted {
+			if row.Weight, row.Reason = a.Unruled(n); row.Reason == "" {
 				continue
 			}
 		}
-		if l.Weight == "" {
-			l.Weight = stored[n]
+		for _, w := range []string{row.Weight, row.Bias, row.Recurrent} {
+			row.Params += elements(g.Constant(w))
 		}
-		row := Layer{Name: nameOf(n), Op: operator(n), Reason: unruled, Weight: l.Weight, Bias: l.Bias, Recurrent: l.Recurrent, MACs: macs[n], Dims: []int64{}, Followers: []string{}}
-		for _, w := range []string{l.Weight, l.Bias, l.Recurrent} {
-			if t := g.Constant(w); t != nil {
-				row.Params += elements(t.GetDims())
-			}
-		}
-		if t := g.Constant(l.Weight); t != nil {
-			row.Dims = append(row.Dims, t.GetDims()...)
-		}
-		for _, f := range l.Followers {
-			row.Followers = append(row.Followers, f.GetOpType())
-		}
+		row.Dims = append(row.Dims, g.Constant(row.Weight).GetDims()...)
 		out = append(out, row)
 	}
 	return out
@@ -181,9 +171,13 @@ func nameOf(n *onnxpb.NodeProto) string {
 	return n.GetOutput()[0]
 }
 
-func elements(dims []int64) int64 {
+// elements is the number of elements of a tensor, 0 where there is none.
+func elements(t *onnxpb.TensorProto) int64 {
+	if t == nil {
+		return 0
+	}
 	n := int64(1)
-	for _, d := range dims {
+	for _, d := range t.GetDims() {
 		n *= d
 	}
 	return n

@@ -44,15 +44,6 @@ func (b *Backend) Graph() (*onnxio.Graph, error) {
 	return m.Graph()
 }
 
-// Layers returns the linear layers of the decoded model: [onnxio.Graph.Layers].
-func (b *Backend) Layers() ([]onnxio.Layer, error) {
-	g, err := b.Graph()
-	if err != nil {
-		return nil, err
-	}
-	return g.Layers(), nil
-}
-
 // sorted returns the values in the order of their ids, which is that in which
 // onnx-go met them.
 func (b *Backend) sorted() []*Value {

@@ -1,0 +1,96 @@
+package onnxio
+
+import "github.com/monge-ml/monge/onnxio/onnxpb"
+
+// parameter returns the name of the constant behind an input of a node; "" if
+// the input is absent or computed.
+func (g *Graph) parameter(n *onnxpb.NodeProto, input int) string {
+	if input >= len(n.Input) {
+		return ""
+	}
+	name := n.Input[input]
+	for name != "" {
+		home := g.scope(name)
+		if home == nil {
+			return ""
+		}
+		if home.Constant(name) != nil {
+			return name
+		}
+		g, n = home, home.producers[name]
+		if n == nil || !relays[n.GetOpType()] || standardDomain(n.GetDomain()) != "" || len(n.Input) == 0 {
+			return ""
+		}
+		name = n.Input[0]
+	}
+	return ""
+}
+
+// relays are the operators that pass on the elements of their first input.
+var relays = map[string]bool{
+	"Reshape": true, "Transpose": true, "Identity": true, "Cast": true,
+	"Squeeze": true, "Unsqueeze": true, "Flatten": true,
+}
+
+// Followers returns the chain of nodes after n that treat channels one by one,
+// pool or normalize them, each the only reader of the one before.
+func (g *Graph) Followers(n *onnxpb.NodeProto) []*onnxpb.NodeProto {
+	var chain []*onnxpb.NodeProto
+	for {
+		c, ok := g.onlyReader(n)
+		if !ok || !g.follows(c) {
+			return chain
+		}
+		n = c.Node
+		chain = append(chain, n)
+	}
+}
+
+func (g *Graph) follows(c Consumer) bool {
+	switch op := c.Node.GetOpType(); {
+	case standardDomain(c.Node.GetDomain()) != "":
+		return false
+	case follow[op]:
+		return c.Input == 0
+	case followWithConstant[op]:
+		for i := range c.Node.Input {
+			if i != c.Input && g.parameter(c.Node, i) == "" {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// onlyReader returns the only reading of all results of n together.
+func (g *Graph) onlyReader(n *onnxpb.NodeProto) (reader Consumer, ok bool) {
+	for _, out := range n.Output {
+		if out == "" || len(g.consumers[out]) == 0 && !g.IsOutput(out) {
+			continue
+		}
+		c, alone := g.OnlyReader(out)
+		if !alone || ok {
+			return Consumer{}, false
+		}
+		reader, ok = c, true
+	}
+	return reader, ok
+}
+
+// follow are operators of one data input, the first.
+var follow = map[string]bool{
+	"BatchNormalization": true, "InstanceNormalization": true, "LayerNormalization": true,
+	"GroupNormalization": true, "RMSNormalization": true, "LpNormalization": true, "LRN": true,
+	"Relu": true, "LeakyRelu": true, "PRelu": true, "Clip": true, "Elu": true, "Selu": true, "Celu": true,
+	"Gelu": true, "Mish": true, "Swish": true, "HardSigmoid": true, "HardSwish": true, "Sigmoid": true, "Tanh": true,
+	"Softplus": true, "Softsign": true, "ThresholdedRelu": true, "Erf": true, "Softmax": true, "LogSoftmax": true,
+	"Dropout": true, "Identity": true, "Cast": true, "Pad": true,
+	"MaxPool": true, "AveragePool": true, "LpPool": true,
+	"GlobalAveragePool": true, "GlobalMaxPool": true, "GlobalLpPool": true, "ReduceMean": true,
+	"Flatten": true, "Squeeze": true,
+}
+
+// followWithConstant are element-wise operators of which the other side must
+// be constant: a bias or a scale.
+var followWithConstant = map[string]bool{"Add": true, "Sub": true, "Mul": true, "Div": true}

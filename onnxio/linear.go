@@ -1,0 +1,209 @@
+package onnxio
+
+import "github.com/monge-ml/monge/onnxio/onnxpb"
+
+// Linear describes a linear operator with a constant weight: the output is
+// Alpha·weight·input + Beta·bias.
+type Linear struct {
+	Node *onnxpb.NodeProto
+	Kind LinearKind
+	// Weight holds the weight; Recurrent, of an RNN, GRU or LSTM, that of the
+	// hidden state.
+	Weight, Recurrent Param
+	// Bias is at Node itself or, behind a MatMul, at the Add of a constant with
+	// one number for each output. Its Node is nil where the operator takes no
+	// bias and none is added.
+	Bias Param
+	// In is what the operator reads, and Out what it makes, after the bias.
+	In, Out Side
+	// Groups is the number of groups of a convolution, 1 for other operators.
+	Groups int
+	// Alpha and Beta are those of a Gemm, 1 for other operators.
+	Alpha, Beta float64
+}
+
+// A Side is one of the two rows of channels that a linear operator connects.
+type Side struct {
+	// Tensor is the activation, and Axis the one on which the channels stand,
+	// negative where it is counted from the last.
+	Tensor string
+	Axis   int
+	// Weight is the axis of the weight on which the channels stand (of one
+	// group, for the inputs of a Conv and the outputs of a ConvTranspose; those
+	// of all gates, for the outputs of an RNN), -1 where it has no such axis or
+	// is read through a Reshape, Transpose or the like.
+	Weight int
+}
+
+// A Param is an input of a node that takes a constant.
+type Param struct {
+	// Name is that of the constant, which may stand behind a Reshape, Transpose
+	// and the like; "" where there is none.
+	Name  string
+	Node  *onnxpb.NodeProto
+	Input int
+}
+
+// Tensor returns what the node reads at the input: Name itself, or what is made
+// of the constant or computed; "" where it reads nothing.
+func (p Param) Tensor() string {
+	if p.Input >= len(p.Node.GetInput()) {
+		return ""
+	}
+	return p.Node.GetInput()[p.Input]
+}
+
+// Direct reports whether the node reads the constant as it is stored.
+func (p Param) Direct() bool { return p.Name != "" && p.Tensor() == p.Name }
+
+// LinearKind says how a linear operator uses its weight.
+type LinearKind uint8
+
+const (
+	// NotLinear is the kind of all other operators.
+	NotLinear LinearKind = iota
+	// Product multiplies the channels at every position by one matrix.
+	Product
+	// Convolution moves the weight over its input as a window.
+	Convolution
+	// TransposedConvolution is the transpose of that.
+	TransposedConvolution
+	// Recurrent uses its weights once for each step of a sequence.
+	Recurrent
+)
+
+// A linearOp says where a linear operator has its weight and bias, and what
+// stands on which axis.
+type linearOp struct {
+	kind                    LinearKind
+	weight, recurrent, bias int // inputs; 0: it has none
+	out, in                 int // axes of the weight, counted from the last in a Product
+	axis                    int // of both activations
+}
+
+// linearOps lists the linear operators, by domain and name.
+var linearOps = map[[2]string]linearOp{
+	{"", "Conv"}:          {kind: Convolution, weight: 1, bias: 2, out: 0, in: 1, axis: 1},
+	{"", "ConvTranspose"}: {kind: TransposedConvolution, weight: 1, bias: 2, out: 1, in: 0, axis: 1},
+	{"", "Gemm"}:          {kind: Product, weight: 1, bias: 2, out: -1, in: -2, axis: -1},
+	{"", "MatMul"}:        {kind: Product, weight: 1, out: -1, in: -2, axis: -1},
+	{"", "RNN"}:           {kind: Recurrent, weight: 1, recurrent: 2, bias: 3, out: 1, in: 2, axis: -1},
+	{"", "GRU"}:           {kind: Recurrent, weight: 1, recurrent: 2, bias: 3, out: 1, in: 2, axis: -1},
+	{"", "LSTM"}:          {kind: Recurrent, weight: 1, recurrent: 2, bias: 3, out: 1, in: 2, axis: -1},
+}
+
+// LinearKindOf returns the kind of a node, whether its weight is constant or
+// not.
+func LinearKindOf(n *onnxpb.NodeProto) LinearKind {
+	return linearOps[[2]string{standardDomain(n.GetDomain()), n.GetOpType()}].kind
+}
+
+// Linears returns the graph's linear operators with constant weights, in
+// topological order.
+func (g *Graph) Linears() []*Linear {
+	var out []*Linear
+	for _, n := range g.Nodes {
+		if l, ok := g.Linear(n); ok {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// Linear describes a node of the graph; ok is false if it is no linear operator
+// or its weight is not constant.
+func (g *Graph) Linear(n *onnxpb.NodeProto) (l *Linear, ok bool) {
+	op := linearOps[[2]string{standardDomain(n.GetDomain()), n.GetOpType()}]
+	if op.kind == NotLinear || len(n.Input) < 2 || len(n.Output) == 0 {
+		return nil, false
+	}
+	l = &Linear{
+		Node: n, Kind: op.kind, Weight: g.param(n, op.weight),
+		In:     Side{n.Input[0], op.axis, op.in},
+		Out:    Side{n.Output[0], op.axis, op.out},
+		Groups: int(AttrInt(n, "group", 1)), Alpha: 1, Beta: 1,
+	}
+	if op.recurrent > 0 {
+		l.Recurrent = g.param(n, op.recurrent)
+	}
+	if op.bias > 0 {
+		l.Bias = g.param(n, op.bias)
+	}
+	if op.kind == Product {
+		g.product(l)
+	}
+	if l.Weight.Name == "" {
+		return nil, false
+	}
+	l.In.Weight = g.axisOf(l.Weight, l.In.Weight)
+	l.Out.Weight = g.axisOf(l.Weight, l.Out.Weight)
+	return l, true
+}
+
+// product completes the description of a product of two matrices, either of
+// which may be the weight and either of which may be transposed: the other one
+// holds the samples.
+func (g *Graph) product(l *Linear) {
+	n := l.Node
+	l.Alpha, l.Beta = float64(AttrFloat(n, "alpha", 1)), float64(AttrFloat(n, "beta", 1))
+	inner := [2]int{-1, -2} // the axes that are summed over
+	for i, attr := range []string{"transA", "transB"} {
+		if AttrInt(n, attr, 0) != 0 {
+			inner[i] = -3 - inner[i]
+		}
+	}
+	w := l.Weight.Input
+	if l.Weight.Name == "" { // W·X, as some exporters write it
+		w = 0
+		l.Weight = g.param(n, w)
+		l.Out.Axis = -2
+	}
+	l.In = Side{n.Input[1-w], inner[1-w], inner[w]}
+	l.Out.Weight = -3 - inner[w]
+	if l.Bias.Node != nil {
+		return
+	}
+	add, ok := g.addBehind(l.Out.Tensor)
+	if !ok {
+		return
+	}
+	bias := g.param(add.Node, 1-add.Input)
+	if bias.Name != "" && alongAxis(g.Constant(bias.Name).GetDims(), l.Out.Axis) {
+		l.Bias, l.Out.Tensor = bias, add.Node.Output[0]
+	}
+}
+
+// addBehind returns the Add that alone reads a tensor.
+func (g *Graph) addBehind(tensor string) (Consumer, bool) {
+	c, ok := g.OnlyReader(tensor)
+	ok = ok && c.Node.GetOpType() == "Add" && standardDomain(c.Node.GetDomain()) == ""
+	return c, ok && len(c.Node.Input) == 2 && len(c.Node.Output) == 1
+}
+
+func (g *Graph) param(n *onnxpb.NodeProto, input int) Param {
+	return Param{g.parameter(n, input), n, input}
+}
+
+// alongAxis reports whether all dims but one, which is counted from the last,
+// are 1.
+func alongAxis(dims []int64, axis int) bool {
+	for i, d := range dims {
+		if i != len(dims)+axis && d != 1 {
+			return false
+		}
+	}
+	return true
+}
+
+// axisOf is an axis of a weight counted from the first, -1 if it has none such
+// or is not read as it is stored.
+func (g *Graph) axisOf(weight Param, axis int) int {
+	rank := len(g.Constant(weight.Name).GetDims())
+	if axis < 0 {
+		axis += rank
+	}
+	if !weight.Direct() || axis < 0 || axis >= rank {
+		return -1
+	}
+	return axis
+}
