@@ -1,8 +1,8 @@
 package lossless
 
 import (
-	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -69,7 +69,6 @@ type pass struct {
 	of       map[*coupling.Space]*verdict
 	values   map[string][]float64 // of weights, as far as they are kept
 	held     int                  // numbers in values
-	err      error                // of value
 	state    map[string]map[*coupling.Space][]level
 	notes    []string
 }
@@ -97,49 +96,57 @@ func newPass(s *edit.Subject, o Options) (*pass, error) {
 	return p, nil
 }
 
-// guard takes out spaces that end, or are mixed, in an operator in a way that
-// is neither a weight nor a cut: their channels may matter without any weight
-// that says so.
+// guard takes out spaces whose channels may matter to an operator without any
+// weight that says so.
 func (p *pass) guard() {
 	for _, n := range p.s.Graph.Nodes {
-		out := map[*coupling.Space]bool{}
-		known := true
-		for _, name := range n.GetOutput() {
-			if !p.live(name) {
-				continue
-			}
-			if _, ok := p.s.Analysis.Activations[name]; !ok {
-				known = false
-			}
-			for _, sp := range p.spacesIn(name) {
-				out[sp] = true
-			}
-		}
-		cuts := false
-		switch n.GetOpType() {
-		case "Slice", "Split", "Gather", "Shape", "Size":
-			cuts = true
-		}
 		for _, name := range n.GetInput() {
 			if !p.live(name) {
 				continue
 			}
 			for _, sp := range p.spacesIn(name) {
-				consumed := slices.ContainsFunc(sp.Uses, func(u coupling.Use) bool { return u.Node == n && u.Role == coupling.Consumed })
-				if !known || !(out[sp] || consumed || cuts) {
+				if !p.accounted(n, sp) {
 					delete(p.of, sp)
-				}
-			}
-			if n.GetOpType() == "InstanceNormalization" {
-				axes := p.s.Analysis.Activations[name]
-				for _, a := range axes[min(2, len(axes)):] {
-					for _, sp := range p.spacesOn(a) {
-						delete(p.of, sp)
-					}
 				}
 			}
 		}
 	}
+}
+
+// accounted reports whether a node that reads a space does so with a weight,
+// cuts it, or hands it on; a space that ends or is mixed otherwise is not.
+func (p *pass) accounted(n *onnxpb.NodeProto, sp *coupling.Space) bool {
+	ok := slices.ContainsFunc(sp.Uses, func(u coupling.Use) bool { return u.Node == n && u.Role == coupling.Consumed })
+	switch n.GetOpType() {
+	case "Slice", "Split", "Gather", "Shape", "Size":
+		ok = true
+	case "InstanceNormalization":
+		if p.alongPositions(n.GetInput(), sp) {
+			return false
+		}
+	}
+	for _, name := range n.GetOutput() {
+		if !p.live(name) {
+			continue
+		}
+		if _, known := p.s.Analysis.Activations[name]; !known {
+			return false
+		}
+		ok = ok || slices.Contains(p.spacesIn(name), sp)
+	}
+	return ok
+}
+
+// alongPositions reports whether a space runs along an axis behind samples and
+// channels.
+func (p *pass) alongPositions(tensors []string, sp *coupling.Space) bool {
+	for _, name := range tensors {
+		axes := p.s.Analysis.Activations[name]
+		if slices.ContainsFunc(axes[min(2, len(axes)):], func(a *coupling.Axis) bool { return slices.Contains(p.spacesOn(a), sp) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // live reports whether a tensor is an activation.
@@ -186,7 +193,7 @@ func (p *pass) touch() error {
 					return err
 				}
 				st, ok := newStrip(w, k, sp)
-				ok = ok && isFloat(w.Type)
+				ok = ok && onnxio.IsFloat(w.Type)
 				if !ok && !v.whole || slices.ContainsFunc(data, func(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) }) {
 					delete(p.of, sp)
 					continue
@@ -194,6 +201,9 @@ func (p *pass) touch() error {
 				consumed := slices.ContainsFunc(sp.Uses, func(u coupling.Use) bool {
 					return u.Tensor == name && u.Axis == k && u.Role == coupling.Consumed
 				})
+				if ok {
+					st.look(data)
+				}
 				if consumed {
 					v.read = append(v.read, st)
 				} else {
@@ -236,33 +246,20 @@ func (p *pass) floats(name string) ([]float64, error) {
 	return v, nil
 }
 
-// value returns the values of a weight that touch has read once. Should its file
-// have gone since, they are zeros, and p.err says why.
-func (p *pass) value(name string) []float64 {
-	v, err := p.floats(name)
-	if err != nil {
-		p.err = errors.Join(p.err, err)
-		n := 1
-		for _, d := range p.s.Graph.Constant(name).GetDims() {
-			n *= int(d)
-		}
-		return make([]float64, n)
-	}
-	return v
-}
-
 // classify decides the fate of every channel.
 func (p *pass) classify() error {
 	if err := p.propagate(); err != nil {
 		return err
 	}
 	for _, v := range p.verdicts {
-		p.findUnread(v)
+		v.findUnread()
 	}
 	p.findConstants()
 	for _, v := range p.verdicts {
 		if !v.whole && !p.opaque(v.space) {
-			p.findDuplicates(v)
+			if err := p.findDuplicates(v); err != nil {
+				return err
+			}
 		}
 		v.equalise()
 	}
@@ -270,18 +267,12 @@ func (p *pass) classify() error {
 	return nil
 }
 
-func (p *pass) findUnread(v *verdict) {
+func (v *verdict) findUnread() {
 	if v.whole && len(v.read) > 0 {
 		return
 	}
-	read := make([]bool, len(v.fate))
-	for _, st := range v.read {
-		for id, zero := range st.zeros(p.value(st.weight.Name)) {
-			read[id] = read[id] || !zero
-		}
-	}
 	for id := range v.fate {
-		if !read[id] {
+		if !slices.ContainsFunc(v.read, func(st *strip) bool { return st.holds[id].nonzero }) {
 			v.fate[id].kind = unread
 		}
 	}
@@ -290,16 +281,14 @@ func (p *pass) findUnread(v *verdict) {
 // findDuplicates compares all numbers that make or carry each channel, bit by
 // bit. Channels of different pieces may differ in what no weight says (a pad of
 // zeros), so they are not compared.
-func (p *pass) findDuplicates(v *verdict) {
+func (p *pass) findDuplicates(v *verdict) error {
 	if slices.ContainsFunc(v.space.Uses, func(u coupling.Use) bool { return u.Role == coupling.Produced && p.s.Analysis.Weights[u.Tensor] == nil }) {
-		return
+		return nil
 	}
-	half := slices.ContainsFunc(v.read, func(st *strip) bool { return !precise(st.weight.Type) })
 	// A hash sorts out what cannot be equal; the rest is compared in full.
 	hash := make([]uint64, len(v.fate))
-	for _, st := range v.made {
-		data := p.value(st.weight.Name)
-		st.each(func(e, id int) { hash[id] = (hash[id] ^ math.Float64bits(data[e])) * 0x9E3779B97F4A7C15 })
+	if err := p.eachNumber(v, func(id int, bits uint64) { hash[id] = (hash[id] ^ bits) * 0x9E3779B97F4A7C15 }); err != nil {
+		return err
 	}
 	type class struct {
 		group, piece int
@@ -312,45 +301,55 @@ func (p *pass) findDuplicates(v *verdict) {
 			classes[c] = append(classes[c], id)
 		}
 	}
-	numbers := map[int][]uint64{}
+	maps.DeleteFunc(classes, func(_ class, ids []int) bool { return len(ids) == 1 })
+	if len(classes) == 0 {
+		return nil
+	}
+	alike := make([]bool, len(v.fate))
 	for _, ids := range classes {
-		if len(ids) > 1 {
-			for _, id := range ids {
-				numbers[id] = nil
-			}
+		for _, id := range ids {
+			alike[id] = true
 		}
 	}
-	if len(numbers) == 0 {
-		return
-	}
-	for _, st := range v.made {
-		data := p.value(st.weight.Name)
-		st.each(func(e, id int) {
-			if _, ok := numbers[id]; ok {
-				numbers[id] = append(numbers[id], math.Float64bits(data[e]))
-			}
-		})
-	}
-	for _, ids := range classes {
-		for i, id := range ids[1:] {
-			for _, first := range ids[:i+1] {
-				if v.fate[first].kind != kept || !slices.Equal(numbers[first], numbers[id]) {
-					continue
-				}
-				if half {
-					v.keep(id, leftHalfSum)
-				} else {
-					v.fate[id] = fate{duplicate, first}
-				}
-				break
-			}
+	numbers := make([][]uint64, len(v.fate))
+	err := p.eachNumber(v, func(id int, bits uint64) {
+		if alike[id] {
+			numbers[id] = append(numbers[id], bits)
 		}
+	})
+	for _, ids := range classes {
+		v.merge(ids, numbers)
 	}
+	return err
 }
 
-// isFloat: the zero of a quantised weight is elsewhere.
-func isFloat(t onnxpb.TensorProto_DataType) bool {
-	return precise(t) || t == onnxio.Float16 || t == onnxio.BFloat16
+// eachNumber calls f for all numbers that make or carry the channels of a space,
+// those of one channel always in the same order.
+func (p *pass) eachNumber(v *verdict, f func(id int, bits uint64)) error {
+	for _, st := range v.made {
+		data, err := p.floats(st.weight.Name)
+		if err != nil {
+			return err
+		}
+		st.each(func(e, id int) { f(id, math.Float64bits(data[e])) })
+	}
+	return nil
+}
+
+// merge makes each of some channels a duplicate of the first one that has the
+// same numbers.
+func (v *verdict) merge(ids []int, numbers [][]uint64) {
+	half := slices.ContainsFunc(v.read, func(st *strip) bool { return !precise(st.weight.Type) })
+	for i, id := range ids {
+		first := slices.IndexFunc(ids[:i], func(x int) bool { return v.fate[x].kind == kept && slices.Equal(numbers[x], numbers[id]) })
+		switch {
+		case first < 0:
+		case half:
+			v.keep(id, leftHalfSum)
+		default:
+			v.fate[id] = fate{duplicate, ids[first]}
+		}
+	}
 }
 
 // precise reports whether sums stored in a type keep seven digits.
@@ -384,7 +383,7 @@ func (p *pass) opaque(sp *coupling.Space) bool {
 				w := p.s.Analysis.Weights[r]
 				return w != nil && slices.ContainsFunc(w.Axes, func(a *coupling.Axis) bool { return slices.Contains(p.spacesOn(a), sp) })
 			})
-			if !seen && !(n.GetOpType() == "MatMul" || n.GetOpType() == "Gemm" || n.GetOpType() == "Conv") {
+			if !seen && onnxio.LinearKindOf(n) == onnxio.NotLinear {
 				return true
 			}
 		}

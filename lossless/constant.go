@@ -54,9 +54,11 @@ func (p *pass) transfer(n *onnxpb.NodeProto, sp *coupling.Space) (_ []level, err
 	if n.GetDomain() != "" && n.GetDomain() != "ai.onnx" {
 		return nil, nil
 	}
+	switch onnxio.LinearKindOf(n) {
+	case onnxio.Product, onnxio.Convolution:
+		return p.linear(n, sp), nil
+	}
 	switch op := n.GetOpType(); op {
-	case "Conv", "Gemm", "MatMul":
-		return p.linear(n, sp)
 	case "BatchNormalization":
 		return p.batchNorm(n, sp)
 	case "Pad":
@@ -212,18 +214,9 @@ func (p *pass) operand(name string, sp *coupling.Space) []level {
 	if w == nil {
 		return out
 	}
-	for _, v := range [][]*strip{p.of[sp].made, p.of[sp].read} {
-		for _, st := range v {
-			if st.weight != w {
-				continue
-			}
-			values, ok := st.uniform(p.value(name))
-			for i := range out {
-				if ok[i] {
-					out[i] = level{true, values[i]}
-				}
-			}
-			return out
+	for _, st := range p.of[sp].strips() {
+		if st.weight == w {
+			return st.levels()
 		}
 	}
 	if w.Len() == 1 {
@@ -319,11 +312,6 @@ func (p *pass) runsAlong(tensor string, sp *coupling.Space) bool {
 	return false
 }
 
-// padded reports whether a Conv with the weight w may see padding at the border.
-func padded(n *onnxpb.NodeProto, w *coupling.Weight) bool {
-	return onnxio.WindowOf(n, w.Dims()[2:]).Padded()
-}
-
 // use finds what a node's weight does to a space.
 func (p *pass) use(n *onnxpb.NodeProto, sp *coupling.Space, tensor string) (coupling.Use, bool) {
 	for _, u := range sp.Uses {
@@ -334,12 +322,13 @@ func (p *pass) use(n *onnxpb.NodeProto, sp *coupling.Space, tensor string) (coup
 	return coupling.Use{}, false
 }
 
-func (p *pass) stripOf(v *verdict, tensor string, axis int) *strip {
-	for _, list := range [][]*strip{v.made, v.read} {
-		for _, st := range list {
-			if st.weight.Name == tensor && st.axis == axis {
-				return st
-			}
+// strips lists all weight axes along which the space runs.
+func (v *verdict) strips() []*strip { return slices.Concat(v.made, v.read) }
+
+func (v *verdict) stripOf(tensor string, axis int) *strip {
+	for _, st := range v.strips() {
+		if st.weight.Name == tensor && st.axis == axis {
+			return st
 		}
 	}
 	return nil
@@ -353,73 +342,38 @@ const (
 	besideOthers = 1e-16 // of the largest filter of the operator
 )
 
-// negligible says which channels' weights, given by the sums of their absolute
-// values, change nothing beside what is added to them.
-func negligible(sums []float64, bias []level) []bool {
+// negligible says which channels' weights change nothing beside what is added to
+// them.
+func negligible(weights []elements, bias []level) []bool {
 	largest := 0.0
-	for _, s := range sums {
-		largest = max(largest, s)
+	for _, e := range weights {
+		largest = max(largest, e.magnitude)
 	}
-	out := make([]bool, len(sums))
-	for i, s := range sums {
+	out := make([]bool, len(weights))
+	for i, e := range weights {
+		s := e.magnitude
 		out[i] = s == 0 || s <= besideOthers*largest || bias[i].known && s <= besideBias*math.Abs(bias[i].v)
 	}
 	return out
 }
 
-// linear: a channel whose weights are zero is its bias; a depthwise Conv scales
-// a constant where no padding comes in.
-func (p *pass) linear(n *onnxpb.NodeProto, sp *coupling.Space) ([]level, error) {
+// linear: what a Conv, Gemm or MatMul makes of constants.
+func (p *pass) linear(n *onnxpb.NodeProto, sp *coupling.Space) []level {
 	in := n.GetInput()
 	if len(in) < 2 {
-		return nil, nil
-	}
-	bias := make([]level, sp.Groups*sp.Width)
-	for i := range bias {
-		bias[i] = zero
-	}
-	if len(in) > 2 && in[2] != "" {
-		bias = slices.Clone(p.operand(in[2], sp))
-		if beta := float64(onnxio.AttrFloat(n, "beta", 1)); n.GetOpType() == "Gemm" {
-			for i := range bias {
-				bias[i].v *= beta
-			}
-		}
+		return nil
 	}
 	for i, name := range in[:2] {
 		roots := p.s.Analysis.Roots[name]
 		if p.live(name) || len(roots) != 1 {
 			continue
 		}
-		u, ok := p.use(n, sp, roots[0])
-		if !ok {
-			continue
+		if u, ok := p.use(n, sp, roots[0]); ok {
+			return p.weighted(sp, u, name, in[1-i])
 		}
-		st := p.stripOf(p.of[sp], u.Tensor, u.Axis)
-		if st == nil {
-			return nil, nil
-		}
-		data := p.value(u.Tensor)
-		silent := negligible(st.magnitudes(data), bias)
-		x := p.operand(in[1-i], sp)
-		if u.Role == coupling.Produced {
-			x = make([]level, len(bias)) // the input has channels of its own
-		}
-		sums := st.sums(data)
-		clear := name == u.Tensor && n.GetOpType() == "Conv" && !padded(n, st.weight)
-		for id, l := range x {
-			switch {
-			case silent[id], l == zero:
-			case l.known && clear && bias[id].known:
-				bias[id] = finite(bias[id].v + l.v*sums[id])
-			default:
-				bias[id] = level{}
-			}
-		}
-		return bias, nil
 	}
 	if len(in) > 2 { // neither made nor carried: rows of a Gemm
-		return nil, nil
+		return nil
 	}
 	// The space passes beside the contraction: a zero row stays zero.
 	out := make([]level, sp.Groups*sp.Width)
@@ -433,7 +387,49 @@ func (p *pass) linear(n *onnxpb.NodeProto, sp *coupling.Space) ([]level, error) 
 			}
 		}
 	}
-	return out, nil
+	return out
+}
+
+// weighted: a channel whose weights are zero is its bias; a depthwise Conv scales
+// a constant of its input x where no padding comes in. weight is what the node
+// reads of the weight.
+func (p *pass) weighted(sp *coupling.Space, u coupling.Use, weight, x string) []level {
+	st := p.of[sp].stripOf(u.Tensor, u.Axis)
+	if st == nil {
+		return nil
+	}
+	out := p.biasLevels(u.Node, sp)
+	silent := negligible(st.holds, out)
+	given := make([]level, len(out))
+	if u.Role != coupling.Produced { // else the input has channels of its own
+		given = p.operand(x, sp)
+	}
+	l, ok := p.s.Graph.Linear(u.Node)
+	scales := ok && weight == u.Tensor && l.Kind == onnxio.Convolution && !l.Window.Padded()
+	for id, l := range given {
+		switch {
+		case silent[id], l == zero:
+		case l.known && scales && out[id].known:
+			out[id] = finite(out[id].v + l.v*st.holds[id].sum)
+		default:
+			out[id] = level{}
+		}
+	}
+	return out
+}
+
+// biasLevels are the levels of what a linear operator adds.
+func (p *pass) biasLevels(n *onnxpb.NodeProto, sp *coupling.Space) []level {
+	in := n.GetInput()
+	if len(in) < 3 || in[2] == "" {
+		return slices.Repeat([]level{zero}, sp.Groups*sp.Width)
+	}
+	out := slices.Clone(p.operand(in[2], sp))
+	beta := float64(onnxio.AttrFloat(n, "beta", 1))
+	for i := range out {
+		out[i].v *= beta
+	}
+	return out
 }
 
 // batchNorm: y = (x − mean)/√(var + ε)·scale + B.
@@ -445,14 +441,12 @@ func (p *pass) batchNorm(n *onnxpb.NodeProto, sp *coupling.Space) ([]level, erro
 	eps := float64(onnxio.AttrFloat(n, "epsilon", 1e-5))
 	out := p.combine(n, sp, 5, func(v []float64) float64 { return (v[0]-v[3])/math.Sqrt(v[4]+eps)*v[1] + v[2] })
 	scale, shift := p.operand(in[1], sp), p.operand(in[2], sp)
-	gain := make([]float64, len(scale))
+	gain := make([]elements, len(scale))
 	for id, l := range scale {
-		if gain[id] = math.Abs(l.v); !l.known {
-			gain[id] = math.Inf(1)
-		}
+		gain[id].add(l.v)
 	}
 	for id, silent := range negligible(gain, shift) {
-		if silent && !math.IsInf(gain[id], 1) {
+		if silent && scale[id].known {
 			out[id] = shift[id]
 		}
 	}

@@ -15,19 +15,20 @@ import (
 type reader struct {
 	use   coupling.Use
 	strip *strip
-	zero  []bool // channels whose weights are zero
 	input string // "" where it is not clear
+	bias  *bias  // nil where the node takes no constant in; why says so
+	why   string
 }
 
 // readers lists who consumes a space.
 func (p *pass) readers(v *verdict) []reader {
 	var out []reader
 	for _, u := range v.space.Consumers() {
-		st := p.stripOf(v, u.Tensor, u.Axis)
+		st := v.stripOf(u.Tensor, u.Axis)
 		if st == nil {
 			return nil
 		}
-		r := reader{use: u, strip: st, zero: st.zeros(p.value(st.weight.Name))}
+		r := reader{use: u, strip: st}
 		along := 0
 		for _, in := range u.Node.GetInput() {
 			if p.live(in) && slices.Contains(p.spacesIn(in), v.space) {
@@ -38,9 +39,21 @@ func (p *pass) readers(v *verdict) []reader {
 		if along != 1 {
 			r.input = ""
 		}
+		r.bias, r.why = p.biasOf(r)
 		out = append(out, r)
 	}
 	return out
+}
+
+// given is what a reader's weights see of a channel.
+func (p *pass) given(r reader, id int) level {
+	if !r.strip.holds[id].nonzero {
+		return zero
+	}
+	if s := p.state[r.input][r.strip.space]; s != nil {
+		return s[id]
+	}
+	return level{}
 }
 
 // findConstants looks for channels that are constant wherever they are read.
@@ -54,171 +67,107 @@ func (p *pass) findConstants() {
 			if f.kind != kept || len(rs) == 0 {
 				continue
 			}
-			constantFor := func(r reader) bool { return r.zero[id] || p.levelAt(r.input, v.space, id).known }
-			if !allOf(rs, constantFor) {
-				continue
-			}
-			why := ""
-			for _, r := range rs {
-				if !r.zero[id] && p.levelAt(r.input, v.space, id).v != 0 {
-					if _, reason := p.biasOf(r); reason != "" {
-						why = reason
-					}
-				}
-			}
-			if why != "" {
+			switch isConstant, why := p.constantFor(rs, id); {
+			case why != "":
 				v.left[why]++
-			} else {
+			case isConstant:
 				v.fate[id].kind = constant
 			}
 		}
 	}
 }
 
-func allOf[T any](list []T, f func(T) bool) bool {
-	return !slices.ContainsFunc(list, func(x T) bool { return !f(x) })
-}
-
-func (p *pass) levelAt(tensor string, sp *coupling.Space, id int) level {
-	if s := p.state[tensor][sp]; s != nil {
-		return s[id]
+// constantFor reports whether all readers are given a constant; why says that one
+// of them takes none in.
+func (p *pass) constantFor(rs []reader, id int) (is bool, why string) {
+	for _, r := range rs {
+		l := p.given(r, id)
+		if !l.known {
+			return false, ""
+		}
+		if l.v != 0 && r.bias == nil {
+			why = r.why
+		}
 	}
-	return level{}
+	return true, why
 }
 
-// A slot is where a reader's bias is stored, or can be.
-type slot struct {
-	node   *onnxpb.NodeProto // Conv, Gemm, or the Add behind a MatMul
-	input  int               // of node
-	name   string            // the bias, "" where there is none yet
-	output string            // the activation that the bias is added to, on axis
-	axis   int
-	typ    onnxpb.TensorProto_DataType
-	dims   []int   // of the bias: one per channel on the last axis
-	scale  float64 // what a unit of the bias adds
-	gain   float64 // what the weight is multiplied with
-	out    int     // axis of the weight that makes the output
+// A bias is what a reader adds to its outputs, or can be made to add.
+type bias struct {
+	*onnxio.Linear
+	typ  onnxpb.TensorProto_DataType
+	dims []int     // one per output on the last axis
+	add  []float64 // what it shall grow by, one number for each output
 }
 
 // biasOf finds the bias of a reader that takes in a nonzero constant, or says
 // why there is none.
-func (p *pass) biasOf(r reader) (slot, string) {
-	n := r.use.Node
-	in := n.GetInput()
-	if len(in) < 2 || in[0] != r.input || in[1] != r.use.Tensor {
-		return slot{}, leftComputed
+func (p *pass) biasOf(r reader) (*bias, string) {
+	l, ok := p.s.Graph.Linear(r.use.Node)
+	if !ok || l.In.Tensor != r.input || l.Weight.Tensor() != r.use.Tensor || l.Out.Axis == -2 {
+		return nil, leftComputed
 	}
-	s := slot{node: n, input: 2, output: n.GetOutput()[0], axis: 1, typ: r.strip.weight.Type, scale: 1, gain: 1}
-	switch n.GetOpType() {
-	case "Conv":
-		if padded(n, r.strip.weight) {
-			return slot{}, leftPadding
+	switch {
+	case l.Kind == onnxio.Convolution:
+		if l.Window.Padded() {
+			return nil, leftPadding
 		}
-	case "Gemm":
-		s.out = 1 - r.use.Axis
-		s.gain, s.scale = float64(onnxio.AttrFloat(n, "alpha", 1)), float64(onnxio.AttrFloat(n, "beta", 1))
-		if s.scale == 0 {
-			return slot{}, leftNoBias
-		}
-	case "MatMul":
-		add := p.addBehind(n)
-		if add == nil || len(r.strip.dims) != 2 || r.use.Axis != 0 {
-			return slot{}, leftNoBias
-		}
-		s.node, s.input, s.out = add, 0, 1
-		if in := add.GetInput(); in[0] == s.output {
-			s.input = 1
-		}
-		s.axis = len(p.s.Analysis.Activations[s.output]) - 1
-	default:
-		return slot{}, leftNoBias
+	case l.Kind != onnxio.Product, l.Bias.Node == nil, l.Beta == 0, len(r.strip.dims) != 2, l.In.Weight != r.use.Axis:
+		return nil, leftNoBias
 	}
-	if !precise(s.typ) {
-		return slot{}, leftHalf
+	b := &bias{Linear: l, typ: r.strip.weight.Type}
+	if !precise(b.typ) {
+		return nil, leftHalf
 	}
-	n0 := r.strip.dims[s.out]
-	s.dims = []int{n0}
-	if in := s.node.GetInput(); len(in) > s.input && in[s.input] != "" {
-		s.name = in[s.input]
-		w := p.s.Analysis.Weights[s.name]
-		if w == nil {
-			return slot{}, leftComputed
-		}
-		if s.typ = w.Type; !precise(s.typ) {
-			return slot{}, leftHalf
-		}
-		if len(w.Axes) > 0 {
-			s.dims = nil
-			for _, a := range w.Axes {
-				s.dims = append(s.dims, a.Size())
-			}
-			s.dims[len(s.dims)-1] = n0
-		}
-		if w.Len() != n0 && w.Len() != 1 || (&onnxio.Tensor{Dims: s.dims}).Len() != n0 {
-			return slot{}, leftNoBias
-		}
+	n := r.strip.dims[l.Out.Weight]
+	b.dims, b.add = []int{n}, make([]float64, n)
+	name := l.Bias.Tensor()
+	if name == "" {
+		return b, ""
 	}
-	return s, ""
-}
-
-// addBehind finds the Add of a constant that alone reads a MatMul.
-func (p *pass) addBehind(n *onnxpb.NodeProto) *onnxpb.NodeProto {
-	out := n.GetOutput()[0]
-	readers := p.s.Graph.Consumers(out)
-	if p.s.Graph.IsOutput(out) || len(readers) != 1 || readers[0].Input < 0 || readers[0].Node.GetOpType() != "Add" {
-		return nil
+	w := p.s.Analysis.Weights[name]
+	if w == nil {
+		return nil, leftComputed
 	}
-	add := readers[0].Node
-	other := add.GetInput()[1-readers[0].Input]
-	axes := p.s.Analysis.Activations[out]
-	w := p.s.Analysis.Weights[other]
-	if w == nil || len(axes) == 0 || len(w.Axes) > len(axes) {
-		return nil
+	if b.typ = w.Type; !precise(b.typ) {
+		return nil, leftHalf
 	}
-	return add
+	if len(w.Axes) > 0 {
+		b.dims = w.Dims()
+		b.dims[len(b.dims)-1] = n
+	}
+	if w.Len() != n && w.Len() != 1 || (&onnxio.Tensor{Dims: b.dims}).Len() != n {
+		return nil, leftNoBias
+	}
+	return b, ""
 }
 
 // foldConstants adds what the removed constant channels gave their readers to
 // the readers' biases in the edited model.
 func (p *pass) foldConstants(out *onnxio.Model, maps edit.Maps) error {
-	type sum struct {
-		slot slot
-		add  []float64
-	}
-	sums := map[*onnxpb.NodeProto]*sum{}
+	biases := map[*onnxpb.NodeProto]*bias{} // by the node that adds them
 	for _, v := range p.verdicts {
 		if maps[v.space] == nil || !slices.ContainsFunc(v.fate, func(f fate) bool { return f.kind == constant }) {
 			continue
 		}
 		for _, r := range p.readers(v) {
-			value := make([]float64, len(v.fate))
-			any := false
-			for id, f := range v.fate {
-				if f.kind == constant && !r.zero[id] {
-					value[id] = p.levelAt(r.input, v.space, id).v
-					any = any || value[id] != 0
-				}
-			}
-			if !any {
+			values := p.constants(v, r)
+			if values == nil {
 				continue
 			}
-			b, why := p.biasOf(r)
-			if why != "" {
-				return fmt.Errorf("%s: %s", onnxio.Label(r.use.Node), why)
+			if r.bias == nil {
+				return fmt.Errorf("%s: %s", onnxio.Label(r.use.Node), r.why)
 			}
-			n := r.strip.dims[b.out]
-			if sums[b.node] == nil {
-				sums[b.node] = &sum{b, make([]float64, n)}
+			at := r.bias.Bias.Node
+			if biases[at] == nil {
+				biases[at] = r.bias
 			}
-			stride := 1
-			for _, d := range r.strip.dims[b.out+1:] {
-				stride *= d
+			if err := p.grow(biases[at], r, values); err != nil {
+				return err
 			}
-			add, data := sums[b.node].add, p.value(r.use.Tensor)
-			r.strip.each(func(e, id int) { add[e/stride%n] += b.gain / b.scale * value[id] * data[e] })
 		}
 	}
-	if len(sums) == 0 {
+	if len(biases) == 0 {
 		return nil
 	}
 	g, err := out.Graph()
@@ -226,8 +175,8 @@ func (p *pass) foldConstants(out *onnxio.Model, maps edit.Maps) error {
 		return err
 	}
 	for i, n := range p.s.Graph.Proto.GetNode() {
-		if s := sums[n]; s != nil {
-			if err := p.setBias(g, g.Proto.GetNode()[i], s.slot, s.add, maps); err != nil {
+		if b := biases[n]; b != nil {
+			if err := p.setBias(g, g.Proto.GetNode()[i], b, maps); err != nil {
 				return err
 			}
 		}
@@ -235,11 +184,45 @@ func (p *pass) foldConstants(out *onnxio.Model, maps edit.Maps) error {
 	return g.Refresh()
 }
 
-// setBias stores the old bias plus add, both of the old width, at a node of the
-// edited model.
-func (p *pass) setBias(g *onnxio.Graph, n *onnxpb.NodeProto, s slot, add []float64, maps edit.Maps) error {
-	if s.name != "" {
-		old, err := p.floats(s.name)
+// constants are the values of the removed constant channels as a reader is given
+// them, by channel; nil if all are zero.
+func (p *pass) constants(v *verdict, r reader) []float64 {
+	var out []float64
+	for id, f := range v.fate {
+		if f.kind != constant {
+			continue
+		}
+		if c := p.given(r, id).v; c != 0 {
+			if out == nil {
+				out = make([]float64, len(v.fate))
+			}
+			out[id] = c
+		}
+	}
+	return out
+}
+
+// grow adds to a bias what a reader makes of constant channels.
+func (p *pass) grow(b *bias, r reader, values []float64) error {
+	data, err := p.floats(r.use.Tensor)
+	if err != nil {
+		return err
+	}
+	l := r.bias
+	n, stride := r.strip.dims[l.Out.Weight], 1
+	for _, d := range r.strip.dims[l.Out.Weight+1:] {
+		stride *= d
+	}
+	r.strip.each(func(e, id int) { b.add[e/stride%n] += l.Alpha / l.Beta * values[id] * data[e] })
+	return nil
+}
+
+// setBias stores the old bias plus what it grows by, both of the old width, at a
+// node of the edited model.
+func (p *pass) setBias(g *onnxio.Graph, n *onnxpb.NodeProto, b *bias, maps edit.Maps) error {
+	add, name := b.add, b.Bias.Tensor()
+	if name != "" {
+		old, err := p.floats(name)
 		if err != nil {
 			return err
 		}
@@ -247,7 +230,11 @@ func (p *pass) setBias(g *onnxio.Graph, n *onnxpb.NodeProto, s slot, add []float
 			add[i] += old[i%len(old)]
 		}
 	}
-	rows, err := p.s.TargetRows(s.output, s.axis, maps, 1)
+	axis := b.Out.Axis
+	if axis < 0 {
+		axis += len(p.s.Analysis.Activations[b.Out.Tensor])
+	}
+	rows, err := p.s.TargetRows(b.Out.Tensor, axis, maps, 1)
 	if err != nil {
 		return err
 	}
@@ -260,22 +247,17 @@ func (p *pass) setBias(g *onnxio.Graph, n *onnxpb.NodeProto, s slot, add []float
 		}
 		add = narrow
 	}
-	dims := slices.Clone(s.dims)
-	dims[len(dims)-1] = len(add)
-	if s.name != "" && len(g.Consumers(s.name)) == 1 && !g.IsOutput(s.name) {
-		return g.SetConstant(onnxio.NewTensor(s.name, s.typ, dims, add))
+	b.dims[len(b.dims)-1] = len(add)
+	if name != "" && len(g.Consumers(name)) == 1 && !g.IsOutput(name) {
+		return g.SetConstant(onnxio.NewTensor(name, b.typ, b.dims, add))
 	}
-	name := s.name
 	if name == "" {
 		name = n.GetInput()[1] + "_bias"
 	}
 	name = g.Fresh(name)
-	if err := g.AddInitializer(onnxio.NewTensor(name, s.typ, dims, add)); err != nil {
+	if err := g.AddInitializer(onnxio.NewTensor(name, b.typ, b.dims, add)); err != nil {
 		return err
 	}
-	for len(n.Input) <= s.input {
-		n.Input = append(n.Input, "")
-	}
-	n.Input[s.input] = name
+	onnxio.SetInput(n, b.Bias.Input, name)
 	return nil
 }

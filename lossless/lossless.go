@@ -191,13 +191,13 @@ func (o Options) round(ctx context.Context, m *onnxio.Model, r *Report) (*onnxio
 	}
 	r.Left, r.Notes = p.left(), p.notes
 	maps, out, err := p.edit()
-	if err = cmp.Or(err, p.err); err != nil {
+	if err != nil {
 		return nil, false, err
 	}
 	if len(maps) == 0 {
 		return m, false, nil
 	}
-	if err := cmp.Or(p.foldConstants(out, maps), p.err, s.Reshare(out)); err != nil {
+	if err := cmp.Or(p.foldConstants(out, maps), s.Reshare(out)); err != nil {
 		return nil, false, err
 	}
 	for _, v := range p.verdicts {

@@ -17,6 +17,28 @@ type strip struct {
 	channel []int // by position on the axis, -1 beside the space
 	group   []int // by position on the axis by
 	by      int   // the axis that selects the group; -1: all of group 0
+
+	holds []elements // of each channel, by its number; nil before look
+}
+
+// elements sums up the numbers that a weight holds of a channel.
+type elements struct {
+	n              int
+	first          float64
+	differ         bool    // they are not all as the first
+	nonzero        bool    // they are not all zero
+	sum, magnitude float64 // of them, and of their absolute values
+}
+
+func (e *elements) add(x float64) {
+	if e.n == 0 {
+		e.first = x
+	}
+	e.n++
+	e.differ = e.differ || x != e.first
+	e.nonzero = e.nonzero || x != 0
+	e.sum += x
+	e.magnitude += math.Abs(x)
 }
 
 // newStrip looks at axis k of a weight. ok is false where the channels cannot
@@ -31,7 +53,7 @@ func newStrip(w *coupling.Weight, k int, s *coupling.Space) (t *strip, ok bool) 
 		return t, ok
 	}
 	for b, a := range w.Axes {
-		if !holdsAny(a, s.Index) {
+		if !a.Holds(s.Index) {
 			continue
 		}
 		if t.by >= 0 {
@@ -50,15 +72,6 @@ func newStrip(w *coupling.Weight, k int, s *coupling.Space) (t *strip, ok bool) 
 		}
 	}
 	return t, ok && t.by >= 0
-}
-
-func holdsAny(a, atom *coupling.Axis) bool {
-	for _, x := range a.Atoms() {
-		if x == atom.Canonical() {
-			return true
-		}
-	}
-	return false
 }
 
 // channelsOn gives the channel of a space at every position of an axis, -1
@@ -111,47 +124,19 @@ func (t *strip) each(f func(element, id int)) {
 	}
 }
 
-func (t *strip) size() int { return t.space.Groups * t.space.Width }
+// look sums up the values of the weight.
+func (t *strip) look(data []float64) {
+	t.holds = make([]elements, t.space.Groups*t.space.Width)
+	t.each(func(e, id int) { t.holds[id].add(data[e]) })
+}
 
-// zeros says of every channel whether all its elements are zero.
-func (t *strip) zeros(data []float64) []bool {
-	out := make([]bool, t.size())
-	for i := range out {
-		out[i] = true
+// levels gives the one value that all elements of each channel have.
+func (t *strip) levels() []level {
+	out := make([]level, len(t.holds))
+	for id, e := range t.holds {
+		if e.n > 0 && !e.differ {
+			out[id] = level{true, e.first}
+		}
 	}
-	t.each(func(e, id int) {
-		if data[e] != 0 {
-			out[id] = false
-		}
-	})
 	return out
-}
-
-// magnitudes adds up the absolute values of every channel.
-func (t *strip) magnitudes(data []float64) []float64 {
-	out := make([]float64, t.size())
-	t.each(func(e, id int) { out[id] += math.Abs(data[e]) })
-	return out
-}
-
-// sums adds up the elements of every channel.
-func (t *strip) sums(data []float64) []float64 {
-	out := make([]float64, t.size())
-	t.each(func(e, id int) { out[id] += data[e] })
-	return out
-}
-
-// uniform gives the one value that all elements of each channel have; ok is
-// false for channels with several.
-func (t *strip) uniform(data []float64) (values []float64, ok []bool) {
-	values, ok = make([]float64, t.size()), make([]bool, t.size())
-	seen := make([]bool, t.size())
-	t.each(func(e, id int) {
-		if !seen[id] {
-			seen[id], ok[id], values[id] = true, true, data[e]
-		} else if data[e] != values[id] {
-			ok[id] = false
-		}
-	})
-	return values, ok
 }

@@ -45,6 +45,15 @@ func AttrString(n *onnxpb.NodeProto, name string, def string) string {
 	return def
 }
 
+// SetInput sets an input of a node; those before it that the node does not have
+// are left out.
+func SetInput(n *onnxpb.NodeProto, input int, name string) {
+	for len(n.Input) <= input {
+		n.Input = append(n.Input, "")
+	}
+	n.Input[input] = name
+}
+
 // SetAttrInt sets an attribute of a node to an integer.
 func SetAttrInt(n *onnxpb.NodeProto, name string, v int64) {
 	a := resetAttr(n, name, onnxpb.AttributeProto_INT)

@@ -119,6 +119,16 @@ func IsFloat(t onnxpb.TensorProto_DataType) bool {
 	return false
 }
 
+// Elements returns the number of elements of a stored tensor, 0 for nil and
+// where its dims are those of no tensor.
+func Elements(t *onnxpb.TensorProto) int64 {
+	if t == nil {
+		return 0
+	}
+	n, _ := elements(t.Dims)
+	return n
+}
+
 // elements returns the product of dims, or why it cannot be the size of a
 // tensor: negative, or so large that the byte count leaves int64.
 func elements(dims []int64) (int64, error) {

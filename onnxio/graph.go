@@ -264,6 +264,20 @@ func (g *Graph) OnlyReader(tensor string) (Consumer, bool) {
 	return c[0], true
 }
 
+// Ancestors returns the nodes of this graph that tensors are computed from.
+func (g *Graph) Ancestors(tensors ...string) map[*onnxpb.NodeProto]bool {
+	nodes := map[*onnxpb.NodeProto]bool{}
+	for todo := slices.Clone(tensors); len(todo) > 0; {
+		n := g.producers[todo[len(todo)-1]]
+		todo = todo[:len(todo)-1]
+		if n != nil && !nodes[n] {
+			nodes[n] = true
+			todo = append(todo, n.Input...)
+		}
+	}
+	return nodes
+}
+
 // Subgraphs returns the graphs held by a node, in the order of its attributes.
 func (g *Graph) Subgraphs(n *onnxpb.NodeProto) []*Graph { return g.subgraphs[n] }
 

@@ -18,6 +18,9 @@ type Linear struct {
 	In, Out Side
 	// Groups is the number of groups of a convolution, 1 for other operators.
 	Groups int
+	// Window is that of a convolution or its transpose; nil for other operators,
+	// and where the weight is read through a Reshape, Transpose or the like.
+	Window *Window
 	// Alpha and Beta are those of a Gemm, 1 for other operators.
 	Alpha, Beta float64
 }
@@ -137,6 +140,9 @@ func (g *Graph) Linear(n *onnxpb.NodeProto) (l *Linear, ok bool) {
 	}
 	l.In.Weight = g.axisOf(l.Weight, l.In.Weight)
 	l.Out.Weight = g.axisOf(l.Weight, l.Out.Weight)
+	if l.Kind == Convolution || l.Kind == TransposedConvolution {
+		l.Window = g.windowOf(l)
+	}
 	return l, true
 }
 
@@ -193,6 +199,18 @@ func alongAxis(dims []int64, axis int) bool {
 		}
 	}
 	return true
+}
+
+func (g *Graph) windowOf(l *Linear) *Window {
+	dims := g.Constant(l.Weight.Name).GetDims()
+	if !l.Weight.Direct() || len(dims) < 2 {
+		return nil
+	}
+	kernel := make([]int, len(dims)-2)
+	for i, d := range dims[2:] {
+		kernel[i] = int(d)
+	}
+	return WindowOf(l.Node, kernel)
 }
 
 // axisOf is an axis of a weight counted from the first, -1 if it has none such

@@ -155,7 +155,7 @@ func layers(a *coupling.Analysis, operator func(*onnxpb.NodeProto) string) []Lay
 			}
 		}
 		for _, w := range []string{row.Weight, row.Bias, row.Recurrent} {
-			row.Params += elements(g.Constant(w))
+			row.Params += onnxio.Elements(g.Constant(w))
 		}
 		row.Dims = append(row.Dims, g.Constant(row.Weight).GetDims()...)
 		out = append(out, row)
@@ -169,18 +169,6 @@ func nameOf(n *onnxpb.NodeProto) string {
 		return n.GetName()
 	}
 	return n.GetOutput()[0]
-}
-
-// elements is the number of elements of a tensor, 0 where there is none.
-func elements(t *onnxpb.TensorProto) int64 {
-	if t == nil {
-		return 0
-	}
-	n := int64(1)
-	for _, d := range t.GetDims() {
-		n *= d
-	}
-	return n
 }
 
 // Print writes the inspection for a person.
