@@ -130,13 +130,8 @@ func inputsOf(s *edit.Subject, c *consumer) (channels, taps int, ok bool) {
 func momentsOf(ctx context.Context, s *edit.Subject, flow *stats.Flow, c *consumer, o match.Options) (out [2]*stats.Moments, err error) {
 	r := stats.Reading{Tensor: c.seen.Tensor, Axis: -1}
 	if c.use.Node.GetOpType() == "Conv" {
-		var dims []int
-		for _, a := range s.Analysis.Weights[c.use.Tensor].Axes {
-			dims = append(dims, a.Size())
-		}
-		if r.Conv, err = stats.WindowOf(c.use.Node, dims); err != nil {
-			return out, err
-		}
+		r.Conv = onnxio.WindowOf(c.use.Node, s.Analysis.Weights[c.use.Tensor].Dims()[2:])
+		r.Groups = int(onnxio.AttrInt(c.use.Node, "group", 1))
 	}
 	for i, most := range []float64{60e9, 15e9} {
 		if i > 0 && flow.Batches() < 2 {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/internal/stats"
+	"github.com/monge-ml/monge/onnxio"
 )
 
 // heldEvery says that one batch in so many is held out when ridge strengths
@@ -24,31 +25,26 @@ func (r *run) holds(batch int) bool {
 const maxMACs = 60e9
 
 // reading says how a layer reads its input.
-func (l *layer) reading(w *weights) (stats.Reading, error) {
+func (l *layer) reading(w *weights) stats.Reading {
 	reading := stats.Reading{Tensor: l.input, Axis: -1}
-	var err error
 	if l.node.GetOpType() == "Conv" {
-		reading.Conv, err = stats.WindowOf(l.node, w.dims)
+		reading.Conv, reading.Groups = onnxio.WindowOf(l.node, w.dims[2:]), l.groups
 	}
-	return reading, err
+	return reading
 }
 
 // few reports whether a layer's input has fewer rows, over all samples and positions, than it has values in each.
 func (r *run) few(l *layer, w *weights) (bool, error) {
-	reading, err := l.reading(w)
-	if err != nil || l.groups != 1 {
-		return false, err
+	if l.groups != 1 {
+		return false, nil
 	}
-	n, d, err := stats.CountRows(r.child, reading)
+	n, d, err := stats.CountRows(r.child, l.reading(w))
 	return n < d, err
 }
 
 // collectRows gathers a layer's input and target, from the batches for fitting and those held out, nil if there are none.
 func (r *run) collectRows(ctx context.Context, l *layer, t *target, w *weights) (train, held *rows, err error) {
-	reading, err := l.reading(w)
-	if err != nil {
-		return nil, nil, err
-	}
+	reading := l.reading(w)
 	gather := func(heldOut bool) (*rows, error) {
 		s, err := stats.CollectRows(ctx, r.child, reading, []stats.Target{{Values: t.batch, Axis: l.axis}}, stats.MomentOptions{
 			Batches: func(i int) bool { return r.holds(i) == heldOut },
@@ -68,10 +64,7 @@ func (r *run) collectRows(ctx context.Context, l *layer, t *target, w *weights) 
 // collect sums the moments of a layer's input and target, per group, over the
 // batches for fitting and those held out, nil if there are none.
 func (r *run) collect(ctx context.Context, l *layer, t *target, w *weights) (train, held []*moments, err error) {
-	reading, err := l.reading(w)
-	if err != nil {
-		return nil, nil, err
-	}
+	reading := l.reading(w)
 	targets := []stats.Target{{Values: t.batch, Axis: l.axis}}
 	sum := func(heldOut bool) ([]*moments, error) {
 		ms, err := stats.CollectMoments(ctx, r.child, reading, targets, stats.MomentOptions{

@@ -18,7 +18,10 @@ type Reading struct {
 
 	// Conv is the window of a Conv. x is then the patch under the window, zeros of the padding included, in the order of
 	// the weight's axes after the first: [i, kernel...]. nil: the operator contracts one axis (Gemm, MatMul).
-	Conv *Window
+	Conv *onnxio.Window
+
+	// Groups is the number of groups of a Conv. 0: one.
+	Groups int
 
 	// Axis is the contracted axis, counted from the end if negative: -1 for x·W, 0 for a Gemm with transA. Only
 	// without Conv.
@@ -259,8 +262,8 @@ func (c *collector) result() ([]*Moments, error) {
 type momentShape struct {
 	x       []int // sizes of the input; the first is -1, free, if samples
 	xAxis   int   // the axis of channels
-	conv    *Window
-	dims    []dimension // of conv
+	conv    *onnxio.Window
+	dims    []onnxio.WindowAxis // of conv
 	groups  int
 	c       int     // channels of x per group
 	ys      [][]int // sizes of the targets
@@ -327,13 +330,13 @@ func (s *momentShape) input(r Reading) error {
 		s.c = s.x[s.xAxis]
 		s.samples = s.xAxis != 0
 	} else {
-		if len(s.x) != len(r.Conv.Kernel)+2 {
-			return fmt.Errorf("shape %s for a kernel %s", engine.DimString(s.x), engine.DimString(r.Conv.Kernel))
+		if len(s.x) < 3 {
+			return fmt.Errorf("shape %s has no positions", engine.DimString(s.x))
 		}
-		if s.dims, err = r.Conv.dimensions(s.x[2:]); err != nil {
+		if s.dims, err = placed(r.Conv, s.x[2:]); err != nil {
 			return err
 		}
-		s.groups = max(1, r.Conv.Group)
+		s.groups = max(1, r.Groups)
 		s.xAxis = 1
 		if s.x[1]%s.groups != 0 {
 			return fmt.Errorf("%d channels for %d groups", s.x[1], s.groups)
@@ -346,6 +349,15 @@ func (s *momentShape) input(r Reading) error {
 	return nil
 }
 
+// placed puts a window on an input that has room for it.
+func placed(w *onnxio.Window, in []int) ([]onnxio.WindowAxis, error) {
+	axes, err := w.Place(in)
+	if slices.ContainsFunc(axes, func(a onnxio.WindowAxis) bool { return a.Out < 1 }) {
+		err = fmt.Errorf("kernel %s finds no place on spatial size %s", engine.DimString(w.Kernel), engine.DimString(in))
+	}
+	return axes, err
+}
+
 // rows is the number of rows of a batch.
 func (s *momentShape) rows() int {
 	if s.conv == nil {
@@ -356,7 +368,7 @@ func (s *momentShape) rows() int {
 
 // positions is the number of output positions of a window.
 func (s *momentShape) positions() int {
-	return engine.Count(sizes(s.dims, func(d dimension) int { return d.out }))
+	return engine.Count(sizes(s.dims, func(d onnxio.WindowAxis) int { return d.Out }))
 }
 
 // axisOf resolves an axis that may count from the end.

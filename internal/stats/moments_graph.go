@@ -218,11 +218,11 @@ func (s *momentShape) width(op *operand) int {
 
 // index returns the places of an operand, padding as the place of zeros after the last.
 func (s *momentShape) index(op *operand) []int64 {
-	zeros := engine.Count(sizes(s.dims, func(d dimension) int {
+	zeros := engine.Count(sizes(s.dims, func(d onnxio.WindowAxis) int {
 		if op.y {
-			return d.out
+			return d.Out
 		}
-		return d.in
+		return d.In
 	}))
 	out := make([]int64, len(op.places))
 	for i, p := range op.places {

@@ -1,6 +1,10 @@
 package stats
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/monge-ml/monge/onnxio"
+)
 
 // Gram matrices of convolution inputs are sums of outer products x(p)·x(q)ᵀ of the input's channels at two places. A plan
 // says which such sums onnxruntime computes, as products of gathered matrices, and how they make up the result.
@@ -41,9 +45,9 @@ type term struct {
 
 // direct is the plan that unfolds x: a row per output position with all its taps. positions restricts it to some output
 // positions; nil means all.
-func direct(dims []dimension, positions []int) *plan {
-	out := grid(sizes(dims, func(d dimension) int { return d.out }))
-	taps := grid(sizes(dims, func(d dimension) int { return d.kernel }))
+func direct(dims []onnxio.WindowAxis, positions []int) *plan {
+	out := grid(sizes(dims, func(d onnxio.WindowAxis) int { return d.Out }))
+	taps := grid(sizes(dims, func(d onnxio.WindowAxis) int { return d.Kernel }))
 	if positions == nil {
 		positions = upTo(len(out))
 	}
@@ -53,12 +57,12 @@ func direct(dims []dimension, positions []int) *plan {
 		for _, t := range taps {
 			p := 0
 			for k, d := range dims {
-				q := d.at(out[o][k], t[k])
+				q := d.At(out[o][k], t[k])
 				if q < 0 {
 					p = -1
 					break
 				}
-				p = p*d.in + q
+				p = p*d.In + q
 			}
 			x.places = append(x.places, p)
 		}
@@ -82,40 +86,40 @@ func direct(dims []dimension, positions []int) *plan {
 // the right, one product of full size holds every difference: kh·(2kw-1) blocks in place of (kh·kw)². What a tap pair does not
 // see, near the borders, is taken off by thin products over single rows, columns and corners. It returns nil for other
 // windows.
-func sliding(dims []dimension) *plan {
+func sliding(dims []onnxio.WindowAxis) *plan {
 	switch {
 	case len(dims) == 1:
-		dims = []dimension{dims[0], {in: 1, out: 1, kernel: 1, stride: 1, dilation: 1}}
+		dims = []onnxio.WindowAxis{dims[0], {In: 1, Out: 1, Kernel: 1, Stride: 1, Dilation: 1}}
 	case len(dims) != 2:
 		return nil
 	}
 	h, w := dims[0], dims[1]
-	if h.stride != 1 || w.stride != 1 || h.kernel*w.kernel == 1 {
+	if h.Stride != 1 || w.Stride != 1 || h.Kernel*w.Kernel == 1 {
 		return nil
 	}
-	rowShifts, columnShifts := make([]int, h.kernel), make([]int, 2*w.kernel-1)
+	rowShifts, columnShifts := make([]int, h.Kernel), make([]int, 2*w.Kernel-1)
 	for a := range rowShifts {
-		rowShifts[a] = -a * h.dilation
+		rowShifts[a] = -a * h.Dilation
 	}
 	for b := range columnShifts {
-		columnShifts[b] = (b - w.kernel + 1) * w.dilation
+		columnShifts[b] = (b - w.Kernel + 1) * w.Dilation
 	}
 	// The position runs over the row of the second tap and the column of the first.
 	rows := stripsOf(h, rowShifts, func(s, tap int) bool { return tap >= s })
 	columns := stripsOf(w, columnShifts, func(s, tap int) bool {
-		other := tap + s - w.kernel + 1
-		return other >= 0 && other < w.kernel
+		other := tap + s - w.Kernel + 1
+		return other >= 0 && other < w.Kernel
 	})
-	pl := &plan{taps: h.kernel * w.kernel}
+	pl := &plan{taps: h.Kernel * w.Kernel}
 	index := map[[2]int]int{}
 	for i, r := range rows.strips {
 		for j, c := range columns.strips {
 			index[[2]int{i, j}] = len(pl.products)
 			left := shifted(r, c, func(row, column, k int) int {
-				return spot(h.in, w.in, row+rowShifts[r.shifts[k]], column)
+				return spot(h.In, w.In, row+rowShifts[r.shifts[k]], column)
 			}, len(r.shifts))
 			right := shifted(r, c, func(row, column, k int) int {
-				return spot(h.in, w.in, row, column+columnShifts[c.shifts[k]])
+				return spot(h.In, w.In, row, column+columnShifts[c.shifts[k]])
 			}, len(c.shifts))
 			pl.products = append(pl.products, product{left, right})
 			pl.macs += left.rows * left.shifts * right.shifts
@@ -125,10 +129,10 @@ func sliding(dims []dimension) *plan {
 	pl.xx = make([][]term, n*n)
 	for t := range n {
 		for u := t; u < n; u++ {
-			a := u/w.kernel - t/w.kernel
-			b := u%w.kernel - t%w.kernel + w.kernel - 1
-			for _, i := range rows.terms[a][u/w.kernel] {
-				for _, j := range columns.terms[b][t%w.kernel] {
+			a := u/w.Kernel - t/w.Kernel
+			b := u%w.Kernel - t%w.Kernel + w.Kernel - 1
+			for _, i := range rows.terms[a][u/w.Kernel] {
+				for _, j := range columns.terms[b][t%w.Kernel] {
 					pl.xx[t*n+u] = append(pl.xx[t*n+u], term{
 						product: index[[2]int{i, j}],
 						left:    slices.Index(rows.strips[i].shifts, a),
@@ -145,22 +149,22 @@ func sliding(dims []dimension) *plan {
 
 // cross adds the product with the target: y shifted by rows on the left, x by columns on the right. The position runs over
 // the rows of x and the columns of y.
-func (pl *plan) cross(h, w dimension) {
-	all := strip{from: 0, to: h.in}
-	across := strip{from: 0, to: w.out}
+func (pl *plan) cross(h, w onnxio.WindowAxis) {
+	all := strip{from: 0, to: h.In}
+	across := strip{from: 0, to: w.Out}
 	left := shifted(all, across, func(row, column, t int) int {
-		return spot(h.out, w.out, row-h.dilation*t+h.pad, column)
-	}, h.kernel)
+		return spot(h.Out, w.Out, row-h.Dilation*t+h.Before, column)
+	}, h.Kernel)
 	left.y = true
 	right := shifted(all, across, func(row, column, t int) int {
-		return spot(h.in, w.in, row, column+w.dilation*t-w.pad)
-	}, w.kernel)
+		return spot(h.In, w.In, row, column+w.Dilation*t-w.Before)
+	}, w.Kernel)
 	for t := range pl.taps {
-		pl.xy = append(pl.xy, term{len(pl.products), t / w.kernel, t % w.kernel, 1})
+		pl.xy = append(pl.xy, term{len(pl.products), t / w.Kernel, t % w.Kernel, 1})
 	}
 	pl.products = append(pl.products, product{left, right})
 	pl.crossMACs = left.rows * pl.taps
-	pl.y = &operand{y: true, rows: h.out * w.out, shifts: 1, places: upTo(h.out * w.out)}
+	pl.y = &operand{y: true, rows: h.Out * w.Out, shifts: 1, places: upTo(h.Out * w.Out)}
 }
 
 // sign is that of a strip in the sums: the first is the whole axis, the others are taken off.
@@ -186,25 +190,25 @@ type strips struct {
 
 // stripsOf finds the positions at which x(p)·x(p+shift) is not zero, but is not seen by tap t (for which p runs over
 // t·dilation − pad and the following out positions).
-func stripsOf(d dimension, shifts []int, valid func(s, tap int) bool) strips {
-	r := strips{strips: []strip{{from: 0, to: d.in, shifts: upTo(len(shifts))}}, terms: make([][][]int, len(shifts))}
+func stripsOf(d onnxio.WindowAxis, shifts []int, valid func(s, tap int) bool) strips {
+	r := strips{strips: []strip{{from: 0, to: d.In, shifts: upTo(len(shifts))}}, terms: make([][][]int, len(shifts))}
 	for s, shift := range shifts {
-		low, high := max(0, -shift), max(0, -shift, min(d.in, d.in-shift))
-		r.terms[s] = make([][]int, d.kernel)
+		low, high := max(0, -shift), max(0, -shift, min(d.In, d.In-shift))
+		r.terms[s] = make([][]int, d.Kernel)
 		cuts := []int{low, high}
-		seen := make([][2]int, d.kernel)
-		for t := range d.kernel {
+		seen := make([][2]int, d.Kernel)
+		for t := range d.Kernel {
 			if !valid(s, t) {
 				continue
 			}
-			from := min(max(low, d.dilation*t-d.pad), high)
-			to := max(from, min(high, d.dilation*t-d.pad+d.out))
+			from := min(max(low, d.Dilation*t-d.Before), high)
+			to := max(from, min(high, d.Dilation*t-d.Before+d.Out))
 			seen[t] = [2]int{from, to}
 			cuts = append(cuts, from, to)
 		}
 		slices.Sort(cuts)
 		cuts = slices.Compact(cuts)
-		for t := range d.kernel {
+		for t := range d.Kernel {
 			if !valid(s, t) {
 				continue
 			}
@@ -253,7 +257,7 @@ func spot(height, width, row, column int) int {
 }
 
 // sizes collects one number per axis.
-func sizes(dims []dimension, f func(dimension) int) []int {
+func sizes(dims []onnxio.WindowAxis, f func(onnxio.WindowAxis) int) []int {
 	out := make([]int, len(dims))
 	for i, d := range dims {
 		out[i] = f(d)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/onnxio"
 	"pgregory.net/rapid"
 )
 
@@ -44,7 +45,7 @@ func evaluate(p *plan, x, y []int) (xx, xy []int) {
 func TestSlidingIsDirect(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rank := rapid.IntRange(1, 2).Draw(t, "rank")
-		w := &Window{}
+		w := &onnxio.Window{}
 		var in []int
 		begins, ends := []int{}, []int{}
 		for range rank {
@@ -56,7 +57,7 @@ func TestSlidingIsDirect(t *testing.T) {
 		}
 		w.Pads = append(begins, ends...)
 		w.AutoPad = rapid.SampledFrom([]string{"", "NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"}).Draw(t, "auto_pad")
-		dims, err := w.dimensions(in)
+		dims, err := placed(w, in)
 		if err != nil {
 			t.Skip(err)
 		}
@@ -76,7 +77,7 @@ func TestSlidingIsDirect(t *testing.T) {
 			return v
 		}
 		x := random(engine.Count(in))
-		y := random(engine.Count(sizes(dims, func(d dimension) int { return d.out })))
+		y := random(engine.Count(sizes(dims, func(d onnxio.WindowAxis) int { return d.Out })))
 		xx1, xy1 := evaluate(slide, x, y)
 		xx2, xy2 := evaluate(plain, x, y)
 		if diff := cmp.Diff(xx2, xx1); diff != "" {
@@ -90,7 +91,7 @@ func TestSlidingIsDirect(t *testing.T) {
 
 // A common convolution takes far fewer multiplications than its patches would.
 func TestSlidingCost(t *testing.T) {
-	dims, err := (&Window{Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}}).dimensions([]int{32, 32})
+	dims, err := placed(&onnxio.Window{Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}}, []int{32, 32})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/onnxio"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -117,7 +118,7 @@ func (p *plan) simplify(s *momentShape) {
 	all := func(op *operand, places int) bool {
 		return s.conv == nil || op.shifts == 1 && slices.Equal(op.places, upTo(places))
 	}
-	in := engine.Count(sizes(s.dims, func(d dimension) int { return d.in }))
+	in := engine.Count(sizes(s.dims, func(d onnxio.WindowAxis) int { return d.In }))
 	for _, q := range p.products {
 		for _, op := range []*operand{q.left, q.right} {
 			places := in

@@ -15,6 +15,7 @@ import (
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/engine/enginetest"
 	"github.com/monge-ml/monge/internal/stats"
+	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
@@ -229,12 +230,12 @@ func TestMomentsConv(t *testing.T) {
 			const n = 7
 			out := c.w.out(c.in)
 			f := passThrough(t, n, 3, []int{c.channels, c.in[0], c.in[1]}, []int{c.o, out[0], out[1]})
-			w := &stats.Window{Kernel: c.w.k[:], Strides: c.w.stride[:], Dilations: c.w.dilation[:], AutoPad: c.auto, Group: c.group}
+			w := &onnxio.Window{Kernel: c.w.k[:], Strides: c.w.stride[:], Dilations: c.w.dilation[:], AutoPad: c.auto}
 			if c.auto == "" {
 				w.Pads = []int{c.w.begin[0], c.w.begin[1], c.w.end[0], c.w.end[1]}
 			}
 			for _, full := range []bool{false, true} {
-				got, err := stats.CollectMoments(t.Context(), f, stats.Reading{Tensor: "x", Conv: w},
+				got, err := stats.CollectMoments(t.Context(), f, stats.Reading{Tensor: "x", Conv: w, Groups: c.group},
 					[]stats.Target{{Flow: f, Tensor: "y", Axis: 1}}, stats.MomentOptions{Threads: 1, FullYY: full})
 				if err != nil {
 					t.Fatal(err)
@@ -242,7 +243,7 @@ func TestMomentsConv(t *testing.T) {
 				if len(got) != c.group {
 					t.Fatalf("%d results for %d groups", len(got), c.group)
 				}
-				sameRows(t, f, stats.Reading{Tensor: "x", Conv: w}, stats.Target{Flow: f, Tensor: "y", Axis: 1}, got)
+				sameRows(t, f, stats.Reading{Tensor: "x", Conv: w, Groups: c.group}, stats.Target{Flow: f, Tensor: "y", Axis: 1}, got)
 				for g, m := range got {
 					var x, y [][]float64
 					for i := range f.Batches() {
@@ -258,7 +259,7 @@ func TestMomentsConv(t *testing.T) {
 					same(t, m, sums(x, y))
 				}
 			}
-			bare, err := stats.CollectMoments(t.Context(), f, stats.Reading{Tensor: "x", Conv: w}, nil, stats.MomentOptions{Threads: 1})
+			bare, err := stats.CollectMoments(t.Context(), f, stats.Reading{Tensor: "x", Conv: w, Groups: c.group}, nil, stats.MomentOptions{Threads: 1})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -299,7 +300,7 @@ func TestMomentsConv1D(t *testing.T) {
 		w := naive{k: [2]int{4, 1}, stride: [2]int{stride, 1}, dilation: [2]int{2, 1}, begin: [2]int{3, 0}, end: [2]int{2, 0}}
 		out := w.out([2]int{11, 1})
 		f := passThrough(t, 5, 2, []int{3, 11}, []int{4, out[0]})
-		got := collect(t, f, stats.Reading{Tensor: "x", Conv: &stats.Window{
+		got := collect(t, f, stats.Reading{Tensor: "x", Conv: &onnxio.Window{
 			Kernel: []int{4}, Strides: []int{stride}, Dilations: []int{2}, Pads: []int{3, 2},
 		}}, []stats.Target{{Flow: f, Tensor: "y", Axis: 1}}, stats.MomentOptions{})
 		var x, y [][]float64
@@ -317,7 +318,7 @@ func TestMomentsConv3D(t *testing.T) {
 	// With kernel 1 along the last axis, it is a 2-D convolution of the slices.
 	w := naive{k: [2]int{2, 3}, stride: [2]int{1, 1}, dilation: [2]int{1, 1}, begin: [2]int{0, 1}, end: [2]int{1, 1}}
 	f := passThrough(t, 3, 3, []int{2, 4, 5, 2}, []int{3, 4, 5, 2})
-	got := collect(t, f, stats.Reading{Tensor: "x", Conv: &stats.Window{Kernel: []int{2, 3, 1}, Pads: []int{0, 1, 0, 1, 1, 0}}},
+	got := collect(t, f, stats.Reading{Tensor: "x", Conv: &onnxio.Window{Kernel: []int{2, 3, 1}, Pads: []int{0, 1, 0, 1, 1, 0}}},
 		[]stats.Target{{Flow: f, Tensor: "y", Axis: 1}}, stats.MomentOptions{})
 	v := batches(t, f, "x", "y")[0]
 	var x, y [][]float64
@@ -430,7 +431,7 @@ func TestMomentsTransA(t *testing.T) {
 func TestMomentsTargetsAndBatches(t *testing.T) {
 	enginetest.Require(t)
 	f := passThrough(t, 8, 2, []int{4, 5, 5}, []int{2, 5, 5})
-	r := stats.Reading{Tensor: "x", Conv: &stats.Window{Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}, Group: 2}}
+	r := stats.Reading{Tensor: "x", Conv: &onnxio.Window{Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}}, Groups: 2}
 	targets := []stats.Target{{Flow: f, Tensor: "y", Axis: 1}, {Flow: f, Tensor: "x", Axis: 1}}
 	got := collect(t, f, r, targets, stats.MomentOptions{})
 	w := naive{k: [2]int{3, 3}, stride: [2]int{1, 1}, dilation: [2]int{1, 1}, begin: [2]int{1, 1}, end: [2]int{1, 1}}
@@ -484,9 +485,9 @@ func TestMomentsSubset(t *testing.T) {
 	const n, c, side = 24, 3, 10
 	f := flat(t, n, 8, c, side)
 	for name, r := range map[string]stats.Reading{
-		"3x3 valid": {Tensor: "x", Conv: &stats.Window{Kernel: []int{3, 3}}},
-		"1x1":       {Tensor: "x", Conv: &stats.Window{Kernel: []int{1, 1}}},
-		"grouped":   {Tensor: "x", Conv: &stats.Window{Kernel: []int{2, 2}, Strides: []int{2, 2}, Group: 3}},
+		"3x3 valid": {Tensor: "x", Conv: &onnxio.Window{Kernel: []int{3, 3}}},
+		"1x1":       {Tensor: "x", Conv: &onnxio.Window{Kernel: []int{1, 1}}},
+		"grouped":   {Tensor: "x", Conv: &onnxio.Window{Kernel: []int{2, 2}, Strides: []int{2, 2}}, Groups: 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			all := collect(t, f, r, nil, stats.MomentOptions{})
@@ -506,7 +507,7 @@ func TestMomentsSubset(t *testing.T) {
 			}
 		})
 	}
-	padded := stats.Reading{Tensor: "x", Conv: &stats.Window{Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}}}
+	padded := stats.Reading{Tensor: "x", Conv: &onnxio.Window{Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}}}
 	o := stats.MomentOptions{MaxMACs: 81 * c * c * 500}
 	first, second := collect(t, f, padded, nil, o), collect(t, f, padded, nil, o)
 	if first[0].Rows > 500 || first[0].Rows < 400 {
@@ -566,14 +567,14 @@ func TestMomentsOfManySizes(t *testing.T) {
 		onnxtest.Node("Identity", "x", "u"))
 	f := flow(t, m, data, stats.FlowOptions{})
 	compute(t, f, "u")
-	r := stats.Reading{Tensor: "u", Conv: &stats.Window{Kernel: []int{3, 3}, Pads: []int{1, 0, 1, 0}}}
+	r := stats.Reading{Tensor: "u", Conv: &onnxio.Window{Kernel: []int{3, 3}, Pads: []int{1, 0, 1, 0}}}
 	same(t, collect(t, f, r, nil, stats.MomentOptions{})[0], sums(x, nil))
 }
 
 func TestMomentsErrors(t *testing.T) {
 	enginetest.Require(t)
 	f := passThrough(t, 4, 2, []int{3, 5, 5}, []int{4, 5, 5})
-	same := &stats.Window{Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}}
+	same := &onnxio.Window{Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}}
 	y := stats.Target{Flow: f, Tensor: "y", Axis: 1}
 	for name, c := range map[string]struct {
 		r       stats.Reading
@@ -582,13 +583,13 @@ func TestMomentsErrors(t *testing.T) {
 	}{
 		"not kept":            {stats.Reading{Tensor: "u", Axis: 1}, nil, stats.MomentOptions{}},
 		"no such axis":        {stats.Reading{Tensor: "x", Axis: 4}, nil, stats.MomentOptions{}},
-		"kernel of one axis":  {stats.Reading{Tensor: "x", Conv: &stats.Window{Kernel: []int{3}}}, nil, stats.MomentOptions{}},
-		"kernel too large":    {stats.Reading{Tensor: "x", Conv: &stats.Window{Kernel: []int{7, 7}}}, nil, stats.MomentOptions{}},
-		"stride 0":            {stats.Reading{Tensor: "x", Conv: &stats.Window{Kernel: []int{1, 1}, Strides: []int{0, 1}}}, nil, stats.MomentOptions{}},
-		"three pads":          {stats.Reading{Tensor: "x", Conv: &stats.Window{Kernel: []int{1, 1}, Pads: []int{1, 1, 1}}}, nil, stats.MomentOptions{}},
-		"groups":              {stats.Reading{Tensor: "x", Conv: &stats.Window{Kernel: []int{1, 1}, Group: 2}}, nil, stats.MomentOptions{}},
-		"groups of target":    {stats.Reading{Tensor: "x", Conv: &stats.Window{Kernel: []int{1, 1}, Group: 3}}, []stats.Target{y}, stats.MomentOptions{}},
-		"positions of target": {stats.Reading{Tensor: "x", Conv: &stats.Window{Kernel: []int{3, 3}}}, []stats.Target{y}, stats.MomentOptions{}},
+		"kernel of one axis":  {stats.Reading{Tensor: "x", Conv: &onnxio.Window{Kernel: []int{3}}}, nil, stats.MomentOptions{}},
+		"kernel too large":    {stats.Reading{Tensor: "x", Conv: &onnxio.Window{Kernel: []int{7, 7}}}, nil, stats.MomentOptions{}},
+		"stride 0":            {stats.Reading{Tensor: "x", Conv: &onnxio.Window{Kernel: []int{1, 1}, Strides: []int{0, 1}}}, nil, stats.MomentOptions{}},
+		"three pads":          {stats.Reading{Tensor: "x", Conv: &onnxio.Window{Kernel: []int{1, 1}, Pads: []int{1, 1, 1}}}, nil, stats.MomentOptions{}},
+		"groups":              {stats.Reading{Tensor: "x", Conv: &onnxio.Window{Kernel: []int{1, 1}}, Groups: 2}, nil, stats.MomentOptions{}},
+		"groups of target":    {stats.Reading{Tensor: "x", Conv: &onnxio.Window{Kernel: []int{1, 1}}, Groups: 3}, []stats.Target{y}, stats.MomentOptions{}},
+		"positions of target": {stats.Reading{Tensor: "x", Conv: &onnxio.Window{Kernel: []int{3, 3}}}, []stats.Target{y}, stats.MomentOptions{}},
 		"axis of target":      {stats.Reading{Tensor: "x", Conv: same}, []stats.Target{{Flow: f, Tensor: "y", Axis: 0}}, stats.MomentOptions{}},
 		"no batches":          {stats.Reading{Tensor: "x", Axis: 1}, nil, stats.MomentOptions{Batches: func(int) bool { return false }}},
 	} {

@@ -130,7 +130,7 @@ func (c *collector) values(i int) ([]*engine.Value, error) {
 
 // taps is the number of positions under a window; 1 without one.
 func (s *momentShape) taps() int {
-	return engine.Count(sizes(s.dims, func(d dimension) int { return d.kernel }))
+	return engine.Count(sizes(s.dims, func(d onnxio.WindowAxis) int { return d.Kernel }))
 }
 
 // floatsOf returns a value's elements in single precision.
@@ -163,7 +163,7 @@ func appendChannels(to, v []float32, dims []int, axis int) []float32 {
 // appendPatches appends what a window sees at all of its positions.
 func (s *momentShape) appendPatches(to, v []float32) []float32 {
 	places := direct(s.dims, nil).products[0].left.places // [positions, taps]
-	in := engine.Count(sizes(s.dims, func(d dimension) int { return d.in }))
+	in := engine.Count(sizes(s.dims, func(d onnxio.WindowAxis) int { return d.In }))
 	taps := s.taps()
 	for start := 0; start < len(v); start += s.c * in {
 		for p := 0; p < len(places); p += taps {
