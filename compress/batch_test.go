@@ -2,7 +2,6 @@ package compress_test
 
 import (
 	"context"
-	"strings"
 	"testing"
 
 	"github.com/monge-ml/monge/compress"
@@ -17,7 +16,7 @@ func TestResultsDoNotDependOnTheBatchSize(t *testing.T) {
 	for _, name := range modeltest.Names(t) {
 		t.Run(name, func(t *testing.T) {
 			epochs := -1
-			if strings.HasSuffix(name, "_a") { // one of each kind is distilled too
+			if name == "cnn_a" || name == "vit_a" { // distillation changes numbers, not nodes
 				epochs = 1
 			}
 			for _, o := range []compress.Options{{Keep: 0.6}, {Keep: 0.6, RefitData: d, Tune: epochs}} {

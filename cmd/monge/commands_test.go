@@ -244,7 +244,7 @@ func TestInto(t *testing.T) {
 func TestKeepingAllChangesNoWeight(t *testing.T) {
 	for _, name := range modeltest.Names(t) {
 		path := out(t)
-		must(t, "compress", model(name), "-o", path, "--keep", "1", "--no-lossless", "--no-latency")
+		must(t, "compress", model(name), "-o", path, "--keep", "1", "--no-lossless", "--no-latency", "--refit-samples", "100")
 		m, err := onnxio.Load(path)
 		if err != nil {
 			t.Fatal(err)
@@ -293,12 +293,12 @@ func TestOutputIsAnInput(t *testing.T) {
 	if now, err := os.ReadFile(mine); err != nil || !bytes.Equal(now, original) {
 		t.Errorf("the input was changed: %v", err)
 	}
-	must(t, "compress", mine, "-o", mine, "--keep", "0.5", "--tune", "0", "--force")
+	must(t, "compress", mine, "-o", mine, "--keep", "0.5", "--data", "none", "--force")
 	if now, err := os.ReadFile(mine); err != nil || bytes.Equal(now, original) {
 		t.Errorf("--force changed nothing: %v", err)
 	}
 	// Another file that exists is replaced without more ado.
-	must(t, "compress", model("mlp_b"), "-o", mine, "--keep", "0.5", "--tune", "0")
+	must(t, "compress", model("mlp_b"), "-o", mine, "--keep", "0.5", "--data", "none")
 	empty(t, dir, "mine.onnx", "link.onnx")
 }
 
@@ -488,7 +488,7 @@ func TestExternalData(t *testing.T) {
 	}
 	for _, path := range []string{half, mine} {
 		var r report.Compression
-		mustJSON(t, &r, "compress", mine, "-o", path, "--keep", "0.5", "--tune", "0", "--force")
+		mustJSON(t, &r, "compress", mine, "-o", path, "--keep", "0.5", "--tune", "0", "--refit-samples", "125", "--force")
 		if r.After.Params >= r.Before.Params {
 			t.Errorf("%s: from %+v to %+v", path, r.Before, r.After)
 		}
