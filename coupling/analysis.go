@@ -284,29 +284,30 @@ func (c *call) follow(outs []*value) {
 			o.ints = nil // a rule lost count of a shape that contradicts itself
 		}
 	}
+	live := slices.ContainsFunc(outs, (*value).live)
 	for i, v := range c.in {
 		if v == nil || len(v.follows) == 0 {
 			continue
 		}
-		passOn := true
 		for _, o := range outs {
-			if !o.konst {
-				passOn = false
-				continue
+			if o.konst && !c.shapedBy(i) {
+				o.follow(v.follows)
 			}
-			if c.shapedBy(i) {
-				continue
-			}
-			if sizes := sizesIn(o.ints); sizes != nil {
-				o.follows = sizes
-				continue
-			}
-			o.follows = appendNew(o.follows, v.follows...)
 		}
-		if !passOn && !c.claimed[i] {
+		if live && !c.claimed[i] {
 			c.computesWith(v)
 		}
 	}
+}
+
+// follow notes that a constant depends on the sizes of axes: on those that it
+// consists of, where it does.
+func (v *value) follow(axes []*Axis) {
+	if sizes := sizesIn(v.ints); sizes != nil {
+		v.follows = sizes
+		return
+	}
+	v.follows = appendNew(v.follows, axes...)
 }
 
 // computesWith keeps the sizes that a value is made of, on account of this node.

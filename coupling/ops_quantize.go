@@ -79,21 +79,9 @@ func dequantize(c *call) ([]*value, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := &Quantization{Nodes: []*onnxpb.NodeProto{c.node}, Axis: -1}
-	for i, name := range []*string{&q.Scale, &q.Zero} {
-		v := c.input(i + 1)
-		if v == nil {
-			continue
-		}
-		*name = v.name
-		if len(v.roots) != 1 || v.roots[0] != v.name {
-			c.freeze(x, "takes scales that are computed")
-		}
-		if axis >= 0 && v.rank() == 1 {
-			c.join(x.axes[axis], v.axes[0])
-		}
-	}
 	root := c.an.values[x.roots[0]]
+	q := &Quantization{Nodes: []*onnxpb.NodeProto{c.node}, Axis: -1}
+	q.Scale, q.Zero = c.scale(1, axis), c.scale(2, axis)
 	if axis >= 0 {
 		q.Axis = x.originOf(axis)
 	}
@@ -108,4 +96,20 @@ func dequantize(c *call) ([]*value, error) {
 	}
 	root.quant = q
 	return []*value{{axes: x.axes, ranked: true, konst: true, roots: x.roots, origin: x.origin}}, nil
+}
+
+// scale is the constant that gives a weight its scales or zeros, along one of its
+// axes or (-1) one for all; "" where there is none.
+func (c *call) scale(input, axis int) string {
+	x, v := c.in[0], c.input(input)
+	if v == nil {
+		return ""
+	}
+	if len(v.roots) != 1 || v.roots[0] != v.name {
+		c.freeze(x, "takes scales that are computed")
+	}
+	if axis >= 0 && v.rank() == 1 {
+		c.join(x.axes[axis], v.axes[0])
+	}
+	return v.name
 }

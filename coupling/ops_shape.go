@@ -202,15 +202,20 @@ func concat(c *call) ([]*value, error) {
 		}
 	}
 	if rank == 1 && o.konst {
-		for _, v := range c.in {
-			if o.reals = append(o.reals, v.reals...); v.reals == nil || len(o.reals) > realLimit {
-				o.reals = nil
-				break
-			}
-		}
+		o.reals = c.realsTogether()
 		o.ints, o.follows = c.putTogether()
 	}
 	return []*value{o}, nil
+}
+
+// realsTogether are the numbers of all inputs, nil where not all are known.
+func (c *call) realsTogether() (out []float64) {
+	for _, v := range c.in {
+		if out = append(out, v.reals...); v.reals == nil || len(out) > realLimit {
+			return nil
+		}
+	}
+	return out
 }
 
 // putTogether folds a concatenation of integers. In a shape that is in part

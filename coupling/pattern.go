@@ -179,29 +179,19 @@ func (p *parser) group() (axisPattern, error) {
 			return g, p.errorf("parenthesis is not closed")
 		case ")":
 			p.next()
-			switch {
-			case len(g.parts) == 0:
+			if len(g.parts) == 0 {
 				return g, p.errorf("empty parentheses")
-			case g.op == patSum && len(g.parts) <= marks:
-				return g, p.errorf("a part of the sum is missing")
-			case g.op == patSum && len(g.parts) > marks+1:
-				return g, p.errorf("put products inside a sum into parentheses")
-			case g.op == patIndexed && (len(g.parts) != 2 || marks != 1):
-				return g, p.errorf("an index (g: i) has one factor on each side")
 			}
-			return g, nil
+			return g, p.between(g, marks)
 		case "+", ":":
 			p.next()
-			op := map[string]patOp{"+": patSum, ":": patIndexed}[t]
-			switch {
-			case g.op == patIndexed || op == patIndexed && (marks > 0 || len(g.parts) != 1):
-				return g, p.errorf("an index (g: i) has one factor on each side")
-			case len(g.parts) <= marks:
-				return g, p.errorf("a part of the sum is missing")
-			case len(g.parts) > marks+1:
-				return g, p.errorf("put products inside a sum into parentheses")
+			if t == ":" && marks > 0 || g.op == patIndexed {
+				return g, p.errorf(oneEach)
 			}
-			g.op = op
+			g.op = map[string]patOp{"+": patSum, ":": patIndexed}[t]
+			if err := p.between(g, marks); err != nil {
+				return g, err
+			}
 			marks++
 		default:
 			a, err := p.axis()
@@ -214,6 +204,24 @@ func (p *parser) group() (axisPattern, error) {
 			g.parts = append(g.parts, a)
 		}
 	}
+}
+
+const oneEach = "an index (g: i) has one factor on each side"
+
+// between checks that one part stands before, between and behind the marks of a
+// sum or an index, as far as it is read.
+func (p *parser) between(g axisPattern, marks int) error {
+	switch {
+	case g.op == patProd:
+		return nil
+	case g.op == patIndexed && len(g.parts) != marks+1:
+		return p.errorf(oneEach)
+	case len(g.parts) <= marks:
+		return p.errorf("a part of the sum is missing")
+	case len(g.parts) > marks+1:
+		return p.errorf("put products inside a sum into parentheses")
+	}
+	return nil
 }
 
 // String prints the expression as it is written.

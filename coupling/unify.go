@@ -244,6 +244,16 @@ func (c *cursor) next() *Axis {
 
 func (c *cursor) push(t *Axis) { c.stack = append(c.stack, t) }
 
+// cut puts a summand back in two parts, the first of the given size.
+func (c *cursor) cut(s *system, t *Axis, at int) error {
+	first, rest, err := s.cut(t, at)
+	if err == nil {
+		c.push(rest)
+		c.push(first)
+	}
+	return err
+}
+
 // done reports whether no summand is left.
 func (c *cursor) done() bool {
 	t := c.next()
@@ -270,33 +280,24 @@ func (s *system) unifySums(a, b *Axis) error {
 			}
 			continue
 		}
-		nx, ny := x.Size(), y.Size()
-		switch {
+		var err error
+		switch nx, ny := x.Size(), y.Size(); {
 		case nx < 0 || ny < 0:
 			if as.done() && bs.done() {
 				return s.unify(x, y)
 			}
 			return errSizes
 		case nx == ny:
-			if err := s.unify(x, y); err != nil {
-				return err
-			}
+			err = s.unify(x, y)
 		case nx < ny:
-			y1, y2, err := s.cut(y, nx)
-			if err != nil {
-				return err
-			}
 			as.push(x)
-			bs.push(y2)
-			bs.push(y1)
+			err = bs.cut(s, y, nx)
 		default:
-			x1, x2, err := s.cut(x, ny)
-			if err != nil {
-				return err
-			}
 			bs.push(y)
-			as.push(x2)
-			as.push(x1)
+			err = as.cut(s, x, ny)
+		}
+		if err != nil {
+			return err
 		}
 	}
 }
@@ -472,27 +473,33 @@ func (s *system) divide(t *Axis, inner int) (out, in *Axis, err error) {
 		t.bind(s.prod(o, i))
 		return o, i, nil
 	case kindProd:
-		f := t.Factors()
-		last := f[len(f)-1]
-		rest := s.prod(f[:len(f)-1]...)
-		switch m := last.Size(); {
-		case m%inner == 0:
-			o, i, err := s.divide(last, inner)
-			if err != nil {
-				return nil, nil, err
-			}
-			return s.prod(rest, o), i, nil
-		case inner%m == 0:
-			o, i, err := s.divide(rest, inner/m)
-			if err != nil {
-				return nil, nil, err
-			}
-			return o, s.prod(i, last), nil
-		default:
-			return nil, nil, fmt.Errorf("no common boundaries of blocks of %d and %d", m, inner)
-		}
+		return s.divideProd(t, inner)
 	}
-	// Every summand must divide alike, and their inner factors are then one.
+	return s.divideSum(t, inner)
+}
+
+func (s *system) divideProd(t *Axis, inner int) (out, in *Axis, err error) {
+	f := t.Factors()
+	last := f[len(f)-1]
+	rest := s.prod(f[:len(f)-1]...)
+	switch m := last.Size(); {
+	case m%inner == 0:
+		if out, in, err = s.divide(last, inner); err == nil {
+			out = s.prod(rest, out)
+		}
+	case inner%m == 0:
+		if out, in, err = s.divide(rest, inner/m); err == nil {
+			in = s.prod(in, last)
+		}
+	default:
+		err = fmt.Errorf("no common boundaries of blocks of %d and %d", m, inner)
+	}
+	return out, in, err
+}
+
+// divideSum: every summand must divide alike, and their inner factors are then
+// one.
+func (s *system) divideSum(t *Axis, inner int) (out, in *Axis, err error) {
 	var outs []*Axis
 	for _, x := range t.kids {
 		if x.Size() == 0 {
