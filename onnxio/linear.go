@@ -169,21 +169,20 @@ func (g *Graph) product(l *Linear) {
 	if l.Bias.Node != nil {
 		return
 	}
-	add, ok := g.addBehind(l.Out.Tensor)
-	if !ok {
-		return
-	}
-	bias := g.param(add.Node, 1-add.Input)
-	if bias.Name != "" && alongAxis(g.Constant(bias.Name).GetDims(), l.Out.Axis) {
-		l.Bias, l.Out.Tensor = bias, add.Node.Output[0]
+	bias, ok := g.AddBehind(l.Out.Tensor)
+	if ok && bias.Name != "" && alongAxis(g.Constant(bias.Name).GetDims(), l.Out.Axis) {
+		l.Bias, l.Out.Tensor = bias, bias.Node.Output[0]
 	}
 }
 
-// addBehind returns the Add that alone reads a tensor.
-func (g *Graph) addBehind(tensor string) (Consumer, bool) {
+// AddBehind describes what is added to a tensor by the Add that alone reads it,
+// constant or not; ok is false if there is none.
+func (g *Graph) AddBehind(tensor string) (other Param, ok bool) {
 	c, ok := g.OnlyReader(tensor)
-	ok = ok && c.Node.GetOpType() == "Add" && standardDomain(c.Node.GetDomain()) == ""
-	return c, ok && len(c.Node.Input) == 2 && len(c.Node.Output) == 1
+	if !ok || c.Node.GetOpType() != "Add" || standardDomain(c.Node.GetDomain()) != "" || len(c.Node.Input) != 2 || len(c.Node.Output) != 1 {
+		return Param{}, false
+	}
+	return g.param(c.Node, 1-c.Input), true
 }
 
 func (g *Graph) param(n *onnxpb.NodeProto, input int) Param {

@@ -9,6 +9,7 @@ import (
 	"gonum.org/v1/gonum/mat"
 
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/internal/match"
@@ -34,7 +35,7 @@ func observeExactly(ctx context.Context, s *edit.Subject, all []observation, o m
 	done := map[int]bool{}
 	var todo []int
 	for i, ob := range all {
-		if _, _, ok := inputsOf(s, ob.consumer); ok && len(ob.into) == 1 {
+		if _, _, ok := plainOf(s, ob.consumer); ok && len(ob.into) == 1 {
 			todo = append(todo, i)
 		}
 	}
@@ -89,50 +90,33 @@ func observeExactly(ctx context.Context, s *edit.Subject, all []observation, o m
 	return done, nil
 }
 
-// inputsOf returns the number of channels along the axis a consumer contracts
-// and the kernel positions of each, if its problem is a plain one of bearable
-// size: a Conv without groups, a Gemm or a MatMul by a constant.
-func inputsOf(s *edit.Subject, c *consumer) (channels, taps int, ok bool) {
-	n := c.use.Node
+// plainOf describes a consumer whose problem is a plain one of bearable size: a
+// Conv without groups, a Gemm or a MatMul by a constant. taps is the number of
+// kernel positions of each channel.
+func plainOf(s *edit.Subject, c *consumer) (l *onnxio.Linear, taps int, ok bool) {
 	w := s.Analysis.Weights[c.use.Tensor]
-	if w == nil || len(n.GetInput()) < 2 || n.GetInput()[1] != c.use.Tensor || n.GetInput()[0] != c.seen.Tensor {
-		return 0, 0, false
+	l, ok = s.Graph.Linear(c.use.Node)
+	if !ok || w == nil || l.Weight.Tensor() != w.Name || l.In.Tensor != c.seen.Tensor || l.In.Weight != c.use.Axis {
+		return nil, 0, false
 	}
 	taps = 1
-	switch n.GetOpType() {
-	case "Conv":
-		if c.use.Axis != 1 {
-			return 0, 0, false
-		}
-		for _, a := range w.Axes[2:] {
-			taps *= a.Size()
-		}
-		if onnxio.AttrInt(n, "group", 1) != 1 {
-			return 0, 0, false
-		}
-	case "Gemm":
-		if onnxio.AttrInt(n, "transA", 0) != 0 {
-			return 0, 0, false
-		}
-	case "MatMul":
-		if len(w.Axes) != 2 || c.use.Axis != 0 {
-			return 0, 0, false
-		}
+	switch l.Kind {
+	case onnxio.Convolution:
+		taps = engine.Count(l.Window.Kernel)
+		ok = l.Groups == 1
+	case onnxio.Product:
+		ok = l.In.Axis == -1 && len(w.Axes) == 2
 	default:
-		return 0, 0, false
+		ok = false
 	}
-	channels = w.Axes[c.use.Axis].Size()
-	return channels, taps, channels*taps <= maxExact
+	return l, taps, ok && w.Axes[c.use.Axis].Size()*taps <= maxExact
 }
 
 // momentsOf sums what a consumer reads, over the batches that count and over those
 // held out, nil if there are none.
 func momentsOf(ctx context.Context, s *edit.Subject, flow *stats.Flow, c *consumer, o match.Options) (out [2]*stats.Moments, err error) {
-	r := stats.Reading{Tensor: c.seen.Tensor, Axis: -1}
-	if c.use.Node.GetOpType() == "Conv" {
-		r.Conv = onnxio.WindowOf(c.use.Node, s.Analysis.Weights[c.use.Tensor].Dims()[2:])
-		r.Groups = int(onnxio.AttrInt(c.use.Node, "group", 1))
-	}
+	l, _, _ := plainOf(s, c)
+	r := stats.ReadingOf(l)
 	for i, most := range []float64{60e9, 15e9} {
 		if i > 0 && flow.Batches() < 2 {
 			break
@@ -154,7 +138,7 @@ func momentsOf(ctx context.Context, s *edit.Subject, flow *stats.Flow, c *consum
 func look(s *edit.Subject, ob observation, moments [2]*stats.Moments) (err error) {
 	defer guard.At(&err, func() string { return fmt.Sprintf("space %q", ob.consumer.seen.Space.Name) })
 	c := ob.consumer
-	_, taps, _ := inputsOf(s, c)
+	_, taps, _ := plainOf(s, c)
 	r := ob.into[0]
 	m := moments[0]
 	places := edit.PlacesOf(s.Analysis.Weights[c.use.Tensor].Axes[c.use.Axis], c.seen.Space)[0]

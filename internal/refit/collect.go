@@ -6,7 +6,6 @@ import (
 
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/internal/stats"
-	"github.com/monge-ml/monge/onnxio"
 )
 
 // heldEvery says that one batch in so many is held out when ridge strengths
@@ -24,27 +23,18 @@ func (r *run) holds(batch int) bool {
 // beyond it a seeded subset of positions is used.
 const maxMACs = 60e9
 
-// reading says how a layer reads its input.
-func (l *layer) reading(w *weights) stats.Reading {
-	reading := stats.Reading{Tensor: l.input, Axis: -1}
-	if l.node.GetOpType() == "Conv" {
-		reading.Conv, reading.Groups = onnxio.WindowOf(l.node, w.dims[2:]), l.groups
-	}
-	return reading
-}
-
 // few reports whether a layer's input has fewer rows, over all samples and positions, than it has values in each.
 func (r *run) few(l *layer, w *weights) (bool, error) {
-	if l.groups != 1 {
+	if l.Groups != 1 {
 		return false, nil
 	}
-	n, d, err := stats.CountRows(r.child, l.reading(w))
+	n, d, err := stats.CountRows(r.child, stats.ReadingOf(l.Linear))
 	return n < d, err
 }
 
 // collectRows gathers a layer's input and target, from the batches for fitting and those held out, nil if there are none.
 func (r *run) collectRows(ctx context.Context, l *layer, t *target, w *weights) (train, held *rows, err error) {
-	reading := l.reading(w)
+	reading := stats.ReadingOf(l.Linear)
 	gather := func(heldOut bool) (*rows, error) {
 		s, err := stats.CollectRows(ctx, r.child, reading, []stats.Target{{Values: t.batch, Axis: l.axis}}, stats.MomentOptions{
 			Batches: func(i int) bool { return r.holds(i) == heldOut },
@@ -64,7 +54,7 @@ func (r *run) collectRows(ctx context.Context, l *layer, t *target, w *weights) 
 // collect sums the moments of a layer's input and target, per group, over the
 // batches for fitting and those held out, nil if there are none.
 func (r *run) collect(ctx context.Context, l *layer, t *target, w *weights) (train, held []*moments, err error) {
-	reading := l.reading(w)
+	reading := stats.ReadingOf(l.Linear)
 	targets := []stats.Target{{Values: t.batch, Axis: l.axis}}
 	sum := func(heldOut bool) ([]*moments, error) {
 		ms, err := stats.CollectMoments(ctx, r.child, reading, targets, stats.MomentOptions{
@@ -91,12 +81,12 @@ func (r *run) collect(ctx context.Context, l *layer, t *target, w *weights) (tra
 // data are the target's (Jordan et al., REPAIR, 2022), folded into weights and
 // bias.
 func (r *run) repair(ctx context.Context, l *layer, t *target, w *weights) error {
-	if err := r.child.Compute(ctx, l.output); err != nil {
+	if err := r.child.Compute(ctx, l.Out.Tensor); err != nil {
 		return err
 	}
 	have, want := newSpread(w.outputs), newSpread(w.outputs)
 	for i := range r.child.Batches() {
-		vs, err := r.child.Batch(i, l.output)
+		vs, err := r.child.Batch(i, l.Out.Tensor)
 		if err != nil {
 			return err
 		}
@@ -104,7 +94,7 @@ func (r *run) repair(ctx context.Context, l *layer, t *target, w *weights) error
 		if err != nil {
 			return err
 		}
-		have.add(vs[l.output], l.axis)
+		have.add(vs[l.Out.Tensor], l.axis)
 		want.add(y, l.axis)
 	}
 	for o := range w.outputs {
@@ -124,7 +114,7 @@ func (r *run) repair(ctx context.Context, l *layer, t *target, w *weights) error
 			w.b[o] = (w.b[o]-hm)*scale + wm
 		}
 	}
-	return r.child.Drop(l.output)
+	return r.child.Drop(l.Out.Tensor)
 }
 
 // spread gathers the mean and deviation of channels.

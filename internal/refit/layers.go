@@ -10,24 +10,13 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// A layer is a linear operator that can be fitted.
+// A layer is a linear operator that can be fitted, or one that scales and shifts
+// every channel by itself: that has the kind NotLinear, and its weight is the
+// scale. The fit aims at its output after the bias. Its weight, and its bias
+// where it has one, are constants that nobody else reads.
 type layer struct {
-	node   *onnxpb.NodeProto
-	weight string // name of the constant
-	bias   string // name of the constant; "" where there is none and none can be added
-	// adder is the node that holds the bias: the operator itself, or an Add of a
-	// constant behind a MatMul.
-	adder *onnxpb.NodeProto
-	input string // the activation it reads
-	// output is the activation that the fit aims at: after the bias.
-	output string
-	// axis is the channel axis of output.
-	axis int
-	// groups of a grouped Conv; 1 otherwise.
-	groups int
-	// scales: the layer scales and shifts every channel by itself; weight is its
-	// scale.
-	scales bool
+	*onnxio.Linear
+	axis int // the channel axis of the output
 	// add, if set, is the residual Add behind the operator, and other the
 	// activation on its other side.
 	add, other string
@@ -53,46 +42,43 @@ func layersOf(g *onnxio.Graph, an *coupling.Analysis) ([]*layer, error) {
 // layerOf is a node as a layer, or nil where it cannot be fitted.
 func layerOf(g *onnxio.Graph, an *coupling.Analysis, n *onnxpb.NodeProto) (_ *layer, err error) {
 	defer guard.Recover(&err)
-	l := &layer{node: n, adder: n, groups: 1, axis: 1}
-	in := n.GetInput()
-	if n.GetDomain() != "" || len(in) < 2 {
-		return nil, nil
-	}
-	if scaleOf(g, an, l) {
+	if l := scaleOf(g, an, n); l != nil {
 		return l, nil
 	}
-	l.bias, l.adder = "", n
-	switch n.GetOpType() {
-	case "Conv":
-		l.groups = int(onnxio.AttrInt(n, "group", 1))
-	case "Gemm":
-		if onnxio.AttrInt(n, "transA", 0) != 0 {
+	linear, ok := g.Linear(n)
+	if !ok || !linear.Weight.Direct() || !own(g, linear.Weight.Name) { // shared weights have one value for several tasks
+		return nil, nil
+	}
+	w := an.Weights[linear.Weight.Name]
+	if w == nil || isConstant(an, linear.In.Tensor) {
+		return nil, nil
+	}
+	l := &layer{Linear: linear, axis: linear.Out.Axis}
+	switch l.Kind {
+	case onnxio.Convolution:
+	case onnxio.Product:
+		l.axis += len(an.Activations[n.GetOutput()[0]])
+		if l.In.Axis != -1 || l.Out.Axis != -1 || l.axis < 1 || len(w.Axes) != 2 {
 			return nil, nil
 		}
-	case "MatMul":
-		l.axis = len(an.Activations[n.GetOutput()[0]]) - 1
 	default:
 		return nil, nil
 	}
-	l.input, l.weight, l.output = in[0], in[1], n.GetOutput()[0]
-	if !single(g, l.weight) || isConstant(an, l.input) || an.Weights[l.weight] == nil || l.axis < 1 {
-		return nil, nil // shared weights have one value for several tasks
-	}
-	if n.GetOpType() == "MatMul" {
-		if len(an.Weights[l.weight].Axes) != 2 {
-			return nil, nil
+	if l.Bias.Node == n {
+		if err := l.ownBias(g, w); err != nil {
+			return nil, err
 		}
-		l.biasAdd(g, an)
-	} else if err := l.ownBias(g, an); err != nil {
-		return nil, err
+	} else if b := an.Weights[l.Bias.Tensor()]; b == nil || !own(g, b.Name) || b.Len() != w.Axes[l.Out.Weight].Size() {
+		l.Bias, l.Out.Tensor = onnxio.Param{}, n.GetOutput()[0]
 	}
 	l.residual(g, an)
 	return l, nil
 }
 
-// single reports whether a constant has exactly one reader, and is no output.
-func single(g *onnxio.Graph, name string) bool {
-	return g.Constant(name) != nil && len(g.Consumers(name)) == 1 && !g.IsOutput(name)
+// own reports whether a constant has exactly one reader, and is no output.
+func own(g *onnxio.Graph, name string) bool {
+	_, ok := g.OnlyReader(name)
+	return ok && g.Constant(name) != nil
 }
 
 func isConstant(an *coupling.Analysis, name string) bool {
@@ -100,110 +86,57 @@ func isConstant(an *coupling.Analysis, name string) bool {
 	return ok
 }
 
-// biasAdd takes an Add of a constant vector behind a MatMul as its bias.
-func (l *layer) biasAdd(g *onnxio.Graph, an *coupling.Analysis) {
-	readers := g.Consumers(l.output)
-	if len(readers) != 1 || readers[0].Input < 0 || g.IsOutput(l.output) || readers[0].Node.GetOpType() != "Add" {
-		return
+// ownBias gives the operator a bias that nobody else reads. It stays as it is
+// where it is computed at run time, or behind another node.
+func (l *layer) ownBias(g *onnxio.Graph, w *coupling.Weight) error {
+	n := w.Axes[l.Out.Weight].Size()
+	if l.Bias.Tensor() == "" {
+		return l.setBias(g, w.Type, make([]float64, n))
 	}
-	add := readers[0].Node
-	other := add.GetInput()[1-readers[0].Input]
-	w := an.Weights[other]
-	axes := an.Activations[l.output]
-	if w == nil || !single(g, other) || w.Len() != axes[l.axis].Size() || w.Axes[len(w.Axes)-1].Size() != w.Len() {
-		return
+	if !l.Bias.Direct() {
+		l.Bias.Name = ""
+		return nil
 	}
-	l.bias, l.adder, l.output = other, add, add.GetOutput()[0]
-}
-
-// ownBias gives the operator a bias that nobody else reads.
-func (l *layer) ownBias(g *onnxio.Graph, an *coupling.Analysis) error {
-	w := an.Weights[l.weight]
-	out := 0 // the axis of the weight on which the outputs stand
-	if l.node.GetOpType() == "Gemm" && onnxio.AttrInt(l.node, "transB", 0) == 0 {
-		out = 1
+	tp := g.Constant(l.Bias.Name)
+	if own(g, l.Bias.Name) && len(tp.GetDims()) == 1 && tp.GetDims()[0] == int64(n) {
+		return nil
 	}
-	if out >= len(w.Axes) {
-		return fmt.Errorf("weight %q has %d axes", l.weight, len(w.Axes))
+	t, err := g.Model.Tensor(tp)
+	if err != nil {
+		return err
 	}
-	n := w.Axes[out].Size()
-	in := l.node.GetInput()
-	if len(in) > 2 && in[2] != "" {
-		tp := g.Constant(in[2])
-		if single(g, in[2]) && len(tp.GetDims()) == 1 && tp.GetDims()[0] == int64(n) {
-			l.bias = in[2]
-			return nil
-		}
-		if tp == nil {
-			return nil // computed at run time, or behind another node
-		}
-		t, err := g.Model.Tensor(tp)
-		if err != nil {
-			return err
-		}
-		v := t.Float64()
-		if len(v) != n && len(v) != 1 {
-			return nil
-		}
-		full := make([]float64, n)
-		for i := range full {
-			full[i] = v[i%len(v)]
-		}
-		return l.setBias(g, t.Type, full)
+	v := t.Float64()
+	if len(v) != n && len(v) != 1 {
+		l.Bias.Name = ""
+		return nil
 	}
-	return l.setBias(g, w.Type, make([]float64, n))
+	full := make([]float64, n)
+	for i := range full {
+		full[i] = v[i%len(v)]
+	}
+	return l.setBias(g, t.Type, full)
 }
 
 func (l *layer) setBias(g *onnxio.Graph, typ onnxpb.TensorProto_DataType, v []float64) error {
-	name := g.Fresh(l.weight + "_bias")
+	name := g.Fresh(l.Weight.Name + "_bias")
 	if err := g.AddInitializer(onnxio.NewTensor(name, typ, []int{len(v)}, v)); err != nil {
 		return err
 	}
-	for len(l.node.Input) < 3 {
-		l.node.Input = append(l.node.Input, "")
-	}
-	l.node.Input[2] = name
-	l.bias = name
+	onnxio.SetInput(l.Bias.Node, l.Bias.Input, name)
+	l.Bias.Name = name
 	return g.Refresh()
 }
 
 // residual finds the live Add that the operator's output goes into, and nothing
 // else.
 func (l *layer) residual(g *onnxio.Graph, an *coupling.Analysis) {
-	t := l.output
-	readers := g.Consumers(t)
-	if len(readers) != 1 || readers[0].Input < 0 || g.IsOutput(t) || readers[0].Node.GetOpType() != "Add" {
+	add, ok := g.AddBehind(l.Out.Tensor)
+	other := add.Tensor()
+	if !ok || isConstant(an, other) || other == l.Out.Tensor {
 		return
 	}
-	add := readers[0].Node
-	if len(add.GetInput()) != 2 {
-		return
+	sameSize := func(a, b *coupling.Axis) bool { return a.Size() == b.Size() }
+	if slices.EqualFunc(an.Activations[l.Out.Tensor], an.Activations[other], sameSize) {
+		l.add, l.other = add.Node.GetOutput()[0], other
 	}
-	other := add.GetInput()[1-readers[0].Input]
-	x, y := an.Activations[t], an.Activations[other]
-	if isConstant(an, other) || other == t || len(x) != len(y) {
-		return
-	}
-	for i := range x {
-		if x[i].Size() != y[i].Size() {
-			return
-		}
-	}
-	l.add, l.other = add.GetOutput()[0], other
-}
-
-// ancestors is the set of nodes that a tensor is computed from.
-func ancestors(g *onnxio.Graph, tensor string) map[*onnxpb.NodeProto]bool {
-	out := map[*onnxpb.NodeProto]bool{}
-	todo := []string{tensor}
-	for len(todo) > 0 {
-		n := g.Producer(todo[len(todo)-1])
-		todo = todo[:len(todo)-1]
-		if n == nil || out[n] {
-			continue
-		}
-		out[n] = true
-		todo = append(todo, n.GetInput()...)
-	}
-	return out
 }

@@ -153,7 +153,7 @@ func Refit(ctx context.Context, child *onnxio.Model, sources []Source, o Options
 		if r.dirty(l) {
 			out, err := r.layer(ctx, i, l)
 			if err != nil {
-				return nil, nil, fmt.Errorf("%s: %w", onnxio.Label(l.node), err)
+				return nil, nil, fmt.Errorf("%s: %w", onnxio.Label(l.Node), err)
 			}
 			report.Layers = append(report.Layers, *out)
 		}
@@ -273,7 +273,7 @@ func sameTensor(a, b *onnxpb.TensorProto) bool {
 // dirty reports whether what a layer reads differs from what its counterpart
 // in the sources reads. Where it does not, transported weights are exact.
 func (r *run) dirty(l *layer) bool {
-	for n := range ancestors(r.graph, l.input) {
+	for n := range r.graph.Ancestors(l.In.Tensor) {
 		if r.touched[n] {
 			return true
 		}
@@ -284,11 +284,11 @@ func (r *run) dirty(l *layer) bool {
 // layer fits one operator and writes its weights into the model.
 func (r *run) layer(ctx context.Context, i int, l *layer) (_ *Layer, err error) {
 	defer guard.Recover(&err)
-	out := &Layer{Name: l.node.GetName()}
+	out := &Layer{Name: l.Node.GetName()}
 	if out.Name == "" {
-		out.Name = l.node.GetOutput()[0]
+		out.Name = l.Node.GetOutput()[0]
 	}
-	goal, other := l.output, ""
+	goal, other := l.Out.Tensor, ""
 	if l.add != "" && r.last(i, l) {
 		goal, other = l.add, l.other
 	}
@@ -306,7 +306,7 @@ func (r *run) layer(ctx context.Context, i int, l *layer) (_ *Layer, err error) 
 		}
 	}
 	fit := r.fitWeights
-	if l.scales {
+	if l.Kind == onnxio.NotLinear {
 		fit = r.fitScale
 	}
 	if err := fit(ctx, l, t, out); err != nil {
@@ -326,7 +326,7 @@ func (r *run) fitWeights(ctx context.Context, l *layer, t *target, out *Layer) e
 		return err
 	}
 	out.Inputs = w.inputs
-	if t.classifier && l.groups == 1 {
+	if t.classifier && l.Groups == 1 {
 		if ok, err := r.fitScores(l, t, w, out); ok || err != nil {
 			if err != nil {
 				return err
@@ -354,9 +354,9 @@ func (r *run) fitWeights(ctx context.Context, l *layer, t *target, out *Layer) e
 // last reports whether the other side of a layer's residual Add needs no layer
 // that has yet to be fitted.
 func (r *run) last(i int, l *layer) bool {
-	behind := ancestors(r.graph, l.other)
+	behind := r.graph.Ancestors(l.other)
 	for _, m := range r.layers[i:] {
-		if behind[m.node] {
+		if behind[m.Node] {
 			return false
 		}
 	}
@@ -397,8 +397,8 @@ func (r *run) fit(ctx context.Context, l *layer, t *target, w *weights, out *Lay
 		out.Note = noteFew
 		return nil
 	}
-	if len(train) != l.groups || len(held) != l.groups {
-		return fmt.Errorf("%d groups of moments for %d", len(train), l.groups)
+	if len(train) != l.Groups || len(held) != l.Groups {
+		return fmt.Errorf("%d groups of moments for %d", len(train), l.Groups)
 	}
 	variation, size, before, after := 0.0, 0.0, 0.0, 0.0
 	for g := range train {
@@ -424,8 +424,8 @@ func (r *run) forget(done int) error {
 		if !r.dirty(l) {
 			continue
 		}
-		child = append(child, l.input)
-		goal := l.output
+		child = append(child, l.In.Tensor)
+		goal := l.Out.Tensor
 		if l.add != "" && r.last(done+1+i, l) {
 			goal = l.add
 			child = append(child, l.other)

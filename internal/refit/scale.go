@@ -6,6 +6,7 @@ import (
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
 // scaleOf makes a layer of a node that scales and shifts each channel of the
@@ -14,60 +15,58 @@ import (
 // what a normalisation divides by changes from sample to sample in a way that no
 // constant undoes; scale and shift are fitted to what it did to the channels
 // that are left.
-func scaleOf(g *onnxio.Graph, an *coupling.Analysis, l *layer) bool {
-	n := l.node
-	if len(n.GetInput()) < 2 || len(n.GetOutput()) == 0 {
-		return false
+func scaleOf(g *onnxio.Graph, an *coupling.Analysis, n *onnxpb.NodeProto) *layer {
+	in := n.GetInput()
+	if n.GetDomain() != "" || len(in) < 2 || len(n.GetOutput()) == 0 {
+		return nil
 	}
+	l := &onnxio.Linear{Node: n, Groups: 1, Alpha: 1, Beta: 1}
+	l.In.Tensor, l.Out.Tensor = in[0], n.GetOutput()[0]
+	l.Weight = onnxio.Param{Name: in[1], Node: n, Input: 1}
 	switch n.GetOpType() {
 	case "LayerNormalization":
-		l.input, l.weight, l.output = n.GetInput()[0], n.GetInput()[1], n.GetOutput()[0]
-		if len(n.GetInput()) > 2 {
-			l.bias = n.GetInput()[2]
-		}
+		l.Bias = onnxio.Param{Node: n, Input: 2}
+		l.Bias.Name = l.Bias.Tensor()
 	case "Mul":
-		l.input, l.weight, l.output = n.GetInput()[0], n.GetInput()[1], n.GetOutput()[0]
-		if isConstant(an, l.input) {
-			l.input, l.weight = l.weight, l.input
+		if isConstant(an, in[0]) {
+			l.In.Tensor, l.Weight = in[1], onnxio.Param{Name: in[0], Node: n}
 		}
-		readers := g.Consumers(l.output)
-		if len(readers) != 1 || readers[0].Input < 0 || g.IsOutput(l.output) || readers[0].Node.GetOpType() != "Add" {
-			return false
+		add, ok := g.AddBehind(l.Out.Tensor)
+		if !ok {
+			return nil
 		}
-		l.adder = readers[0].Node
-		l.bias = l.adder.GetInput()[1-readers[0].Input]
-		l.output = l.adder.GetOutput()[0]
+		l.Bias, l.Out.Tensor = add, add.Node.GetOutput()[0]
+		l.Bias.Name = add.Tensor()
 	default:
-		return false
+		return nil
 	}
-	axes := an.Activations[l.output]
-	l.axis = len(axes) - 1
-	if l.axis < 1 || isConstant(an, l.input) {
-		return false
+	axes := an.Activations[l.Out.Tensor]
+	axis := len(axes) - 1
+	if axis < 1 || isConstant(an, l.In.Tensor) {
+		return nil
 	}
-	if a := onnxio.AttrInt(n, "axis", -1); a != -1 && int(a) != l.axis {
-		return false
+	if a := onnxio.AttrInt(n, "axis", -1); a != -1 && int(a) != axis {
+		return nil
 	}
-	for _, name := range []string{l.weight, l.bias} {
+	for _, name := range []string{l.Weight.Name, l.Bias.Name} {
 		if name == "" {
 			continue
 		}
 		w := an.Weights[name]
-		if w == nil || len(w.Axes) != 1 || w.Len() != axes[l.axis].Size() || !single(g, name) {
-			return false
+		if w == nil || len(w.Axes) != 1 || w.Len() != axes[axis].Size() || !own(g, name) {
+			return nil
 		}
 	}
-	l.scales = true
-	return true
+	return &layer{Linear: l, axis: axis}
 }
 
 // fitScale fits y ≈ γ'·z + β' channel by channel, where γ·z + β is what the
 // layer computes now.
 func (r *run) fitScale(ctx context.Context, l *layer, t *target, out *Layer) error {
-	if err := r.child.Compute(ctx, l.output); err != nil {
+	if err := r.child.Compute(ctx, l.Out.Tensor); err != nil {
 		return err
 	}
-	scale, err := r.model.Tensor(r.graph.Constant(l.weight))
+	scale, err := r.model.Tensor(r.graph.Constant(l.Weight.Name))
 	if err != nil {
 		return err
 	}
@@ -75,20 +74,20 @@ func (r *run) fitScale(ctx context.Context, l *layer, t *target, out *Layer) err
 	out.Inputs = 1
 	train, held := make([]line, len(gamma)), make([]line, len(gamma))
 	for i := range r.child.Batches() {
-		vs, err := r.child.Batch(i, l.output)
+		vs, err := r.child.Batch(i, l.Out.Tensor)
 		if err != nil {
 			return err
 		}
-		u, dims, err := floats32(vs[l.output])
+		u, dims, err := floats32(vs[l.Out.Tensor])
 		if err != nil {
-			return fmt.Errorf("%q: %w", l.output, err)
+			return fmt.Errorf("%q: %w", l.Out.Tensor, err)
 		}
 		y, err := t.batch(i)
 		if err != nil {
 			return err
 		}
 		if len(dims) != l.axis+1 || dims[l.axis] != len(gamma) || len(y.F32) != len(u) {
-			return fmt.Errorf("%q is %v, its target %v", l.output, dims, y.Dims)
+			return fmt.Errorf("%q is %v, its target %v", l.Out.Tensor, dims, y.Dims)
 		}
 		sums := train
 		if r.holds(i) {
@@ -99,8 +98,8 @@ func (r *run) fitScale(ctx context.Context, l *layer, t *target, out *Layer) err
 		}
 	}
 	var beta []float64
-	if l.bias != "" {
-		b, err := r.model.Tensor(r.graph.Constant(l.bias))
+	if l.Bias.Name != "" {
+		b, err := r.model.Tensor(r.graph.Constant(l.Bias.Name))
 		if err != nil {
 			return err
 		}
@@ -108,7 +107,7 @@ func (r *run) fitScale(ctx context.Context, l *layer, t *target, out *Layer) err
 	}
 	if r.child.Batches() < 2 {
 		out.Note = noteFew
-		return r.child.Drop(l.output)
+		return r.child.Drop(l.Out.Tensor)
 	}
 	total, size, before, after := 0.0, 0.0, 0.0, 0.0
 	for c := range gamma {
@@ -120,7 +119,7 @@ func (r *run) fitScale(ctx context.Context, l *layer, t *target, out *Layer) err
 	}
 	out.Before, out.After = relative(before, total, size), relative(min(after, before), total, size)
 	if !(after < before) {
-		return r.child.Drop(l.output)
+		return r.child.Drop(l.Out.Tensor)
 	}
 	for c := range gamma {
 		train[c].join(&held[c])
@@ -130,15 +129,15 @@ func (r *run) fitScale(ctx context.Context, l *layer, t *target, out *Layer) err
 			beta[c] = a*beta[c] + b
 		}
 	}
-	if err := r.graph.SetConstant(onnxio.NewTensor(l.weight, scale.Type, scale.Dims, gamma)); err != nil {
+	if err := r.graph.SetConstant(onnxio.NewTensor(l.Weight.Name, scale.Type, scale.Dims, gamma)); err != nil {
 		return err
 	}
 	if beta != nil {
-		if err := r.graph.SetConstant(onnxio.NewTensor(l.bias, scale.Type, scale.Dims, beta)); err != nil {
+		if err := r.graph.SetConstant(onnxio.NewTensor(l.Bias.Name, scale.Type, scale.Dims, beta)); err != nil {
 			return err
 		}
 	}
-	return r.child.Drop(l.output)
+	return r.child.Drop(l.Out.Tensor)
 }
 
 // line gathers what a straight line through points (x, y) depends on.

@@ -46,13 +46,13 @@ var scoreStrengths = []float64{1, 0.3, 0.1, 0.03, 1e-2, 3e-3, 1e-3, 1e-4}
 func (r *run) fitScores(l *layer, t *target, w *weights, out *Layer) (ok bool, err error) {
 	train, held := &scores{d: w.inputs, o: w.outputs}, &scores{d: w.inputs, o: w.outputs}
 	for i := range r.child.Batches() {
-		vs, err := r.child.Batch(i, l.input)
+		vs, err := r.child.Batch(i, l.In.Tensor)
 		if err != nil {
 			return false, err
 		}
-		x, _, err := floats32(vs[l.input])
+		x, _, err := floats32(vs[l.In.Tensor])
 		if err != nil {
-			return false, fmt.Errorf("%q: %w", l.input, err)
+			return false, fmt.Errorf("%q: %w", l.In.Tensor, err)
 		}
 		y, err := t.batch(i)
 		if err != nil {

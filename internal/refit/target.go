@@ -45,9 +45,9 @@ func (t *target) prepare() (note string, err error) {
 
 func (t *target) childTensors() []string {
 	if t.other != "" {
-		return []string{t.layer.input, t.other}
+		return []string{t.layer.In.Tensor, t.other}
 	}
-	return []string{t.layer.input}
+	return []string{t.layer.In.Tensor}
 }
 
 // batch computes the target for one batch.

@@ -20,27 +20,17 @@ type weights struct {
 
 // read decodes a layer's parameters.
 func (r *run) read(l *layer) (*weights, error) {
-	t, err := r.model.Tensor(r.graph.Constant(l.weight))
+	t, err := r.model.Tensor(r.graph.Constant(l.Weight.Name))
 	if err != nil {
 		return nil, err
 	}
-	w := &weights{groups: l.groups, typ: t.Type, dims: t.Dims, alpha: 1, beta: 1}
-	switch l.node.GetOpType() {
-	case "Gemm":
-		w.alpha, w.beta = float64(onnxio.AttrFloat(l.node, "alpha", 1)), float64(onnxio.AttrFloat(l.node, "beta", 1))
-		w.transposed = onnxio.AttrInt(l.node, "transB", 0) == 0
-	case "MatMul":
-		w.transposed = true
-	}
-	if w.alpha == 0 || (w.beta == 0 && l.bias != "") {
+	w := &weights{groups: l.Groups, typ: t.Type, dims: t.Dims, transposed: l.Out.Weight == 1, alpha: l.Alpha, beta: l.Beta}
+	if w.alpha == 0 || (w.beta == 0 && l.Bias.Name != "") {
 		return nil, fmt.Errorf("alpha or beta is 0")
 	}
-	w.outputs = t.Dims[0]
-	if w.transposed {
-		w.outputs = t.Dims[1]
-	}
+	w.outputs = t.Dims[l.Out.Weight]
 	if w.outputs == 0 || t.Len() == 0 {
-		return nil, fmt.Errorf("weight %q is empty", l.weight)
+		return nil, fmt.Errorf("weight %q is empty", l.Weight.Name)
 	}
 	w.inputs = t.Len() / w.outputs
 	w.w = make([]float64, t.Len())
@@ -49,8 +39,8 @@ func (r *run) read(l *layer) (*weights, error) {
 	} else {
 		fill(w, t.Float64())
 	}
-	if l.bias != "" {
-		b, err := r.model.Tensor(r.graph.Constant(l.bias))
+	if l.Bias.Name != "" {
+		b, err := r.model.Tensor(r.graph.Constant(l.Bias.Name))
 		if err != nil {
 			return nil, err
 		}
@@ -59,7 +49,7 @@ func (r *run) read(l *layer) (*weights, error) {
 			w.b[i] *= w.beta
 		}
 		if len(w.b) != w.outputs {
-			return nil, fmt.Errorf("bias %q has %d entries for %d outputs", l.bias, len(w.b), w.outputs)
+			return nil, fmt.Errorf("bias %q has %d entries for %d outputs", l.Bias.Name, len(w.b), w.outputs)
 		}
 	}
 	return w, nil
@@ -121,13 +111,13 @@ func (w *weights) setGroup(g int, f fit) {
 
 // write stores a layer's parameters in the model.
 func (r *run) write(l *layer, w *weights) error {
-	if err := r.graph.SetConstant(w.tensor(l.weight)); err != nil {
+	if err := r.graph.SetConstant(w.tensor(l.Weight.Name)); err != nil {
 		return err
 	}
 	if w.b == nil {
 		return nil
 	}
-	old, err := r.model.Tensor(r.graph.Constant(l.bias))
+	old, err := r.model.Tensor(r.graph.Constant(l.Bias.Name))
 	if err != nil {
 		return err
 	}
@@ -135,5 +125,5 @@ func (r *run) write(l *layer, w *weights) error {
 	for i := range b {
 		b[i] = w.b[i] / w.beta
 	}
-	return r.graph.SetConstant(onnxio.NewTensor(l.bias, old.Type, old.Dims, b))
+	return r.graph.SetConstant(onnxio.NewTensor(l.Bias.Name, old.Type, old.Dims, b))
 }

@@ -28,6 +28,11 @@ type Reading struct {
 	Axis int
 }
 
+// ReadingOf says how a convolution or a product reads its input.
+func ReadingOf(l *onnxio.Linear) Reading {
+	return Reading{Tensor: l.In.Tensor, Conv: l.Window, Groups: l.Groups, Axis: l.In.Axis}
+}
+
 // A Target is what a linear operator should compute: the vectors y, one for each x.
 type Target struct {
 	// Flow and Tensor name a kept tensor. The flow has batches of the same samples as the flow of the input.
