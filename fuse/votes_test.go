@@ -1,0 +1,47 @@
+package fuse_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/monge-ml/monge/fuse"
+	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxtest"
+)
+
+// Where one model leads inside, the outputs still aim at the mean of both.
+func TestABalanceMovesNoVotes(t *testing.T) {
+	m, err := onnxtest.Parse(`
+		x: N 6
+		a = Gemm(x, w1[6 24], b1[24])
+		b = Relu(a)
+		c = Gemm(b, w2[24 16], b2[16])
+		d = Relu(c)
+		y = Gemm(d, w3[16 4], b3[4])`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seed := range uint64(3) {
+		models := []*onnxio.Model{m, modeltest.Redrawn(t, m, seed)}
+		d, test := modeltest.Noise(t, m, 200, 3), modeltest.Noise(t, m, 200, 4)
+		child, r, err := fuse.Models(context.Background(), models, fuse.Options{Method: fuse.OT, Tune: -1, RefitData: d})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, b, y := modeltest.Outputs(t, models[0], test), modeltest.Outputs(t, models[1], test), modeltest.Outputs(t, child, test)
+		far := func(share float64) float64 {
+			want := make([]float64, len(a))
+			for i := range a {
+				want[i] = share*a[i] + (1-share)*b[i]
+			}
+			return modeltest.RelativeError(want, y)
+		}
+		if r.Weights[0] == r.Weights[1] {
+			t.Errorf("seed %d: of %+v none moved the balance", seed, r.Candidates)
+		}
+		if mean, shares := far(0.5), far(r.Weights[0]); mean > 0.02 || shares < 10*mean {
+			t.Errorf("seed %d: error %.4f to the mean, %.4f to what is mixed by %g", seed, mean, shares, r.Weights)
+		}
+	}
+}
