@@ -64,7 +64,7 @@ func TestSizesAreMet(t *testing.T) {
 
 // What a refit adds is not known before, and counts all the same.
 func TestSizesAreMetWithARefit(t *testing.T) {
-	m := parse(t, "x: N 5\na = MatMul(x, wa[5 40])\nb = Relu(a)\nc = MatMul(b, wc[40 30])\nd = Relu(c)\ny = MatMul(d, wy[30 3])")
+	m := parse(t, "x: N 5\na = Gemm(x, wa[5 40])\nb = Relu(a)\nc = Gemm(b, wc[40 30])\nd = Relu(c)\ny = Gemm(d, wy[30 3])")
 	d := modeltest.Noise(t, m, 100, 3)
 	_, own := m.Size()
 	for size := own - 1; size > own/3; size -= own / 13 {
