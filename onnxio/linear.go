@@ -2,13 +2,13 @@ package onnxio
 
 import "github.com/monge-ml/monge/onnxio/onnxpb"
 
-// Linear describes a linear operator with a constant weight: the output is
-// Alpha·weight·input + Beta·bias.
+// Linear describes a linear operator: the output is Alpha·weight·input +
+// Beta·bias.
 type Linear struct {
 	Node *onnxpb.NodeProto
 	Kind LinearKind
 	// Weight holds the weight; Recurrent, of an RNN, GRU or LSTM, that of the
-	// hidden state.
+	// hidden state. A product of two activations has the second in its place.
 	Weight, Recurrent Param
 	// Bias is at Node itself or, behind a MatMul, at the Add of a constant with
 	// one number for each output. Its Node is nil where the operator takes no
@@ -95,8 +95,7 @@ var linearOps = map[[2]string]linearOp{
 	{"", "LSTM"}:          {kind: Recurrent, weight: 1, recurrent: 2, bias: 3, out: 1, in: 2, axis: -1},
 }
 
-// LinearKindOf returns the kind of a node, whether its weight is constant or
-// not.
+// LinearKindOf returns the kind of a node.
 func LinearKindOf(n *onnxpb.NodeProto) LinearKind {
 	return linearOps[[2]string{standardDomain(n.GetDomain()), n.GetOpType()}].kind
 }
@@ -106,15 +105,15 @@ func LinearKindOf(n *onnxpb.NodeProto) LinearKind {
 func (g *Graph) Linears() []*Linear {
 	var out []*Linear
 	for _, n := range g.Nodes {
-		if l, ok := g.Linear(n); ok {
+		if l, ok := g.Linear(n); ok && l.Weight.Name != "" {
 			out = append(out, l)
 		}
 	}
 	return out
 }
 
-// Linear describes a node of the graph; ok is false if it is no linear operator
-// or its weight is not constant.
+// Linear describes a node of the graph; ok is false if it is no linear operator.
+// The weight has no Name if it is not constant.
 func (g *Graph) Linear(n *onnxpb.NodeProto) (l *Linear, ok bool) {
 	op := linearOps[[2]string{standardDomain(n.GetDomain()), n.GetOpType()}]
 	if op.kind == NotLinear || len(n.Input) < 2 || len(n.Output) == 0 {
@@ -134,9 +133,6 @@ func (g *Graph) Linear(n *onnxpb.NodeProto) (l *Linear, ok bool) {
 	}
 	if op.kind == Product {
 		g.product(l)
-	}
-	if l.Weight.Name == "" {
-		return nil, false
 	}
 	l.In.Weight = g.axisOf(l.Weight, l.In.Weight)
 	l.Out.Weight = g.axisOf(l.Weight, l.Out.Weight)
@@ -159,9 +155,9 @@ func (g *Graph) product(l *Linear) {
 		}
 	}
 	w := l.Weight.Input
-	if l.Weight.Name == "" { // W·X, as some exporters write it
+	if left := g.param(n, 0); l.Weight.Name == "" && left.Name != "" { // W·X, as some exporters write it
 		w = 0
-		l.Weight = g.param(n, w)
+		l.Weight = left
 		l.Out.Axis = -2
 	}
 	l.In = Side{n.Input[1-w], inner[1-w], inner[w]}

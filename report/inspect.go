@@ -144,7 +144,7 @@ func layers(a *coupling.Analysis, operator func(*onnxpb.NodeProto) string) []Lay
 	for _, n := range g.Nodes {
 		row := Layer{Name: nameOf(n), Op: operator(n), Weight: stored[n], MACs: macs[n], Dims: []int64{}, Followers: []string{}}
 		_, counted := macs[n]
-		if l, ok := g.Linear(n); ok {
+		if l, ok := g.Linear(n); ok && l.Weight.Name != "" {
 			row.Weight, row.Bias, row.Recurrent = l.Weight.Name, l.Bias.Name, l.Recurrent.Name
 			for _, f := range g.Followers(n) {
 				row.Followers = append(row.Followers, f.GetOpType())

@@ -64,29 +64,25 @@ func (t *trainer) makers(g *goal) (out []string) {
 	}
 	for tensor := g.tensor; ; {
 		n := t.graph.Producer(tensor)
-		next := ""
-		trained := 0
-		for _, i := range slots(n) {
-			if i >= len(n.GetInput()) || n.GetInput()[i] == "" {
-				continue
-			}
-			in := n.GetInput()[i]
-			switch {
+		next, isAdd := "", n.GetOpType() == "Add"
+		made := len(out)
+		for _, p := range parameters(t.graph, n) {
+			switch in := p.Tensor(); {
 			case t.params[in] != nil:
-				out, trained = append(out, in), trained+1
-			case n.GetOpType() == "Add":
+				out = append(out, in)
+			case isAdd:
 				next = in
-			case i > 0 && n.GetOpType() != "MatMul":
+			case in != "":
 				return nil // a bias or weight that is not trained
 			}
 		}
-		if trained == 0 {
+		if len(out) == made {
 			return nil
 		}
 		if next == "" {
 			return out
 		}
-		if len(t.graph.Consumers(next)) > 1 || t.graph.IsOutput(next) {
+		if _, only := t.graph.OnlyReader(next); !only {
 			return nil
 		}
 		tensor = next

@@ -63,10 +63,8 @@ func matricesOf(g *onnxio.Graph, names []string, params map[string]*engine.Value
 	var out []matrix
 	for _, name := range names {
 		c, d := g.Consumers(name)[0], params[name].Dims
-		switch op := c.Node.GetOpType(); {
-		case op == "Conv" && c.Input == 1 && onnxio.AttrInt(c.Node, "group", 1) == 1:
-		case (op == "Gemm" || op == "MatMul") && c.Input < 2 && len(d) == 2:
-		default:
+		l, ok := g.Linear(c.Node)
+		if !ok || l.Weight.Name != name || l.Groups != 1 || l.Kind == onnxio.Product && len(d) != 2 {
 			continue
 		}
 		m := matrix{name, d[0], product(d[1:])}

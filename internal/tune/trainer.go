@@ -57,16 +57,16 @@ type goal struct {
 	input string // the graph's input that takes the target
 }
 
-// A weight slot of an operator holds parameters that are trained.
-func slots(n *onnxpb.NodeProto) []int {
-	if n.GetDomain() != "" {
-		return nil
+// parameters lists the weights and biases that a node may read.
+func parameters(g *onnxio.Graph, n *onnxpb.NodeProto) []onnxio.Param {
+	if l, ok := g.Linear(n); ok && (l.Kind == onnxio.Convolution || l.Kind == onnxio.Product) {
+		if l.Bias.Node == n {
+			return []onnxio.Param{l.Weight, l.Bias}
+		}
+		return []onnxio.Param{l.Weight}
 	}
-	switch n.GetOpType() {
-	case "Conv", "Gemm":
-		return []int{1, 2}
-	case "MatMul", "Add":
-		return []int{0, 1}
+	if n.GetOpType() == "Add" && n.GetDomain() == "" {
+		return []onnxio.Param{{Node: n}, {Node: n, Input: 1}}
 	}
 	return nil
 }
@@ -77,27 +77,16 @@ func slots(n *onnxpb.NodeProto) []int {
 func trainable(g *onnxio.Graph) []string {
 	var out []string
 	for _, n := range g.Nodes {
-		for _, i := range slots(n) {
-			if i >= len(n.GetInput()) {
-				continue
-			}
-			name := n.GetInput()[i]
+		for _, p := range parameters(g, n) {
+			name := p.Tensor()
 			c := g.Constant(name)
-			if c == nil || n.GetOpType() == "Add" && elements(c) == 1 || c.GetDataType() != int32(onnxpb.TensorProto_FLOAT) || len(g.Consumers(name)) != 1 || g.IsOutput(name) || slices.Contains(out, name) {
+			if _, own := g.OnlyReader(name); !own || c.GetDataType() != int32(onnxpb.TensorProto_FLOAT) || n.GetOpType() == "Add" && onnxio.Elements(c) == 1 || slices.Contains(out, name) {
 				continue
 			}
 			out = append(out, name)
 		}
 	}
 	return out
-}
-
-func elements(c *onnxpb.TensorProto) int64 {
-	n := int64(1)
-	for _, d := range c.GetDims() {
-		n *= d
-	}
-	return n
 }
 
 // newTrainer writes the training graph of a model: its own nodes with the
@@ -129,7 +118,11 @@ func newTrainer(ctx context.Context, m *onnxio.Model, goals []*goal, examples []
 			return &t.trainer, nil
 		}
 		// What lies before an operator without a rule cannot be trained.
-		before := ancestors(g, t.missing)
+		var stuck []string
+		for _, n := range t.missing {
+			stuck = append(stuck, n.GetOutput()...)
+		}
+		before := g.Ancestors(stuck...)
 		params = slices.DeleteFunc(params, func(p string) bool {
 			return slices.ContainsFunc(g.Consumers(p), func(c onnxio.Consumer) bool { return before[c.Node] })
 		})
@@ -137,24 +130,6 @@ func newTrainer(ctx context.Context, m *onnxio.Model, goals []*goal, examples []
 			return nil, fmt.Errorf("%w: no gradient passes %s", errUntrainable, onnxio.Label(t.missing[0]))
 		}
 	}
-}
-
-// ancestors are the given nodes and all that they are computed from.
-func ancestors(g *onnxio.Graph, nodes []*onnxpb.NodeProto) map[*onnxpb.NodeProto]bool {
-	out := map[*onnxpb.NodeProto]bool{}
-	todo := slices.Clone(nodes)
-	for len(todo) > 0 {
-		n := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		if n == nil || out[n] {
-			continue
-		}
-		out[n] = true
-		for _, in := range n.GetInput() {
-			todo = append(todo, g.Producer(in))
-		}
-	}
-	return out
 }
 
 // biasUnit is the unit of a bias relative to the outputs it is added to.

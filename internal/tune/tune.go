@@ -15,7 +15,6 @@ import (
 	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/internal/refit"
 	"github.com/monge-ml/monge/onnxio"
-	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
 // Options are the settings of a distillation. Data is required; the zero value
@@ -570,8 +569,8 @@ func (r *run) taps(g *onnxio.Graph) []*goal {
 	depends := map[string]bool{}
 	for _, n := range g.Nodes {
 		trained := slices.ContainsFunc(n.GetInput(), func(in string) bool { return slices.Contains(params, in) })
-		if axis := channelAxis(n); trained && axis != 0 && depends[n.GetInput()[0]] {
-			if l := r.tap(n.GetInput()[0], axis); l != nil && !slices.ContainsFunc(out, func(o *goal) bool { return o.tensor == l.tensor }) {
+		if read, ok := g.Linear(n); ok && trained && depends[read.In.Tensor] {
+			if l := r.tap(read.In.Tensor, read.In.Axis); l != nil && !slices.ContainsFunc(out, func(o *goal) bool { return o.tensor == l.tensor }) {
 				out = append(out, l)
 			}
 		}
@@ -582,17 +581,6 @@ func (r *run) taps(g *onnxio.Graph) []*goal {
 		}
 	}
 	return out
-}
-
-// channelAxis is the axis of a linear operator's input that it contracts.
-func channelAxis(n *onnxpb.NodeProto) int {
-	switch n.GetOpType() {
-	case "Conv":
-		return 1
-	case "Gemm", "MatMul":
-		return -1
-	}
-	return 0
 }
 
 func (r *run) tap(tensor string, axis int) *goal {
