@@ -89,20 +89,21 @@ type ShapeRef struct {
 	Input int    // input index, or -1 for an attribute
 	Attr  string // attribute name when Input is -1
 	Elems []ShapeElem
-	// Follows lists axes from whose sizes the shape is computed at run time. They
+	// follows lists axes from whose sizes the shape is computed at run time. They
 	// need not be those that the elements mean: where one changes the shape has
 	// to be written anew.
-	Follows []*Axis
+	follows []*Axis
 }
 
-// A ShapeElem is Value plus the sizes of axes.
+// A ShapeElem is an element of a stored shape, of which [Widths.Elem] gives the
+// value: a number plus the sizes of axes.
 type ShapeElem struct {
-	Value int64
-	Sizes []*Axis
-	// Open is the axis whose size, not known before run time, the element is: a
-	// batch times heads. Value stands for it, as -1, once the shape has to be
+	value int64
+	sizes []*Axis
+	// open is the axis whose size, not known before run time, the element is: a
+	// batch times heads. value stands for it, as -1, once the shape has to be
 	// written anew, which is when some factor of the axis changes.
-	Open *Axis
+	open *Axis
 }
 
 // A LinearOp is a linear operator; its multiply-accumulates per sample are

@@ -22,8 +22,8 @@ const (
 	Carried
 	// Consumed: the axis is summed over by a linear operator.
 	Consumed
-	// Private: the axis belongs to the weight alone (kernel taps).
-	Private
+	// private: the axis belongs to the weight alone (kernel taps).
+	private
 )
 
 func (r Role) String() string {
@@ -34,7 +34,7 @@ func (r Role) String() string {
 		return "carried"
 	case Consumed:
 		return "consumed"
-	case Private:
+	case private:
 		return "private"
 	}
 	return "none"
@@ -150,7 +150,7 @@ func (c *call) claim(i int) {
 func (c *call) note(refs ...ShapeRef) {
 	for _, r := range refs {
 		if v := c.input(r.Input); v != nil {
-			r.Follows = v.follows
+			r.follows = v.follows
 		}
 		c.an.refs = append(c.an.refs, r)
 	}
@@ -253,7 +253,7 @@ func (c *call) noteSizes(b *binding) {
 			for _, l := range strings.Fields(letters) {
 				factors = append(factors, b.axis[l])
 			}
-			ref.Elems = append(ref.Elems, ShapeElem{Sizes: []*Axis{c.an.sys.prod(factors...)}})
+			ref.Elems = append(ref.Elems, sizeElem(c.an.sys.prod(factors...)))
 		}
 		c.note(ref)
 	}
@@ -716,7 +716,7 @@ func (c *call) letter(t *Axis, pl *places, acts flags) {
 		}
 	case len(weights) > 0:
 		for _, i := range weights {
-			note(i, Private)
+			note(i, private)
 		}
 		t.freeze("private to " + c.label())
 		t.anchor()

@@ -53,8 +53,8 @@ func (w Widths) coordinates(a *Axis, factor bool) [][]Coord {
 	return out
 }
 
-// Same reports whether two axes are the same term after refinement.
-func Same(a, b *Axis) bool { return a.find() == b.find() }
+// is reports whether two axes are the same term after refinement.
+func (a *Axis) is(b *Axis) bool { return a.find() == b.find() }
 
 // Canonical returns the term that stands for the axis after all refinement; it
 // is comparable, so atoms may serve as map keys.

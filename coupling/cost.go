@@ -126,7 +126,7 @@ func einsumCost(c *call, outs []*value) {
 	var rest []*Axis
 	for _, v := range c.in {
 		for _, a := range v.axes {
-			if !slices.ContainsFunc(seen, func(b *Axis) bool { return Same(a, b) }) {
+			if !slices.ContainsFunc(seen, func(b *Axis) bool { return a.is(b) }) {
 				seen, rest = append(seen, a), append(rest, a)
 			}
 		}

@@ -1,4 +1,6 @@
-// Package coupling finds which axes of a model's tensors move together.
+// Package coupling takes a model and finds its spaces: sets of channels that must
+// be changed together, with every weight axis on which they stand. Which axes of
+// the tensors move together follows from the graph alone, without data.
 //
 //	a, err := coupling.Analyze(model, coupling.Options{})
 //	for _, s := range a.Spaces {
@@ -8,11 +10,11 @@
 //		}
 //	}
 //
-// A [Space] is a set of channels that must be changed together: the outputs of
-// a layer, a residual stream, the hidden units of an LSTM. It lists every
-// weight axis on which those channels stand, with the [Role] the weight plays.
-// To permute, narrow or merge the channels is to multiply those axes, and
-// nothing else; the package says where, package internal/edit does it.
+// A [Space] is the outputs of a layer, a residual stream, the hidden units of an
+// LSTM. It lists every weight axis on which those channels stand, with the [Role]
+// that the weight plays. To permute, narrow or merge the channels is to multiply
+// those axes, and nothing else: the package says where, internal/edit does it.
+// [Widths] says what a model with fewer channels holds and computes.
 //
 // # Axes
 //

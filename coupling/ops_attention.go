@@ -204,7 +204,7 @@ func rotary(c *call) ([]*value, error) {
 		heads := c.an.sys.atom(h)
 		in := c.an.sys.atom(dims.Size() / h)
 		c.join(c.an.sys.prod(heads, in), dims)
-		c.note(ShapeRef{Node: c.node, Input: -1, Attr: "num_heads", Elems: []ShapeElem{{Sizes: []*Axis{heads}}}})
+		c.note(ShapeRef{Node: c.node, Input: -1, Attr: "num_heads", Elems: []ShapeElem{sizeElem(heads)}})
 		dims = in
 	}
 	c.freezeAxis(dims, "rotates pairs of it")

@@ -24,8 +24,8 @@ func expand(c *call) ([]*value, error) {
 	for j, e := range shape.ints {
 		at := &o.axes[rank-len(shape.ints)+j]
 		a := *at
-		if a != nil && (e.known && e.v == 1 || e.size != nil && Same(a, e.size)) {
-			ref.Elems = append(ref.Elems, ShapeElem{Value: 1})
+		if a != nil && (e.known && e.v == 1 || e.size != nil && a.is(e.size)) {
+			ref.Elems = append(ref.Elems, ShapeElem{value: 1})
 			continue
 		}
 		if *at = c.expanded(a, e); e.known && e.size == nil && (a == nil || a.Size() >= 0) {

@@ -116,7 +116,7 @@ func (c *call) inferAxis(x, o *value, at int) *Axis {
 			return nil
 		}
 		for _, f := range a.Factors() {
-			if k := slices.IndexFunc(rest, func(b *Axis) bool { return Same(b, f) }); k >= 0 {
+			if k := slices.IndexFunc(rest, func(b *Axis) bool { return b.is(f) }); k >= 0 {
 				rest = slices.Delete(rest, k, k+1)
 				continue
 			}
@@ -279,16 +279,16 @@ func (c *call) shapeElems(target []elem, x, o *value, open func(*Axis) bool) (el
 		same := copies && j < x.rank() && x.axes[j].find() == o.axes[j].find()
 		switch {
 		case e.known && e.v <= 0 && e.size == nil:
-			elems = append(elems, ShapeElem{Value: e.v})
+			elems = append(elems, ShapeElem{value: e.v})
 			if e.v < 0 {
 				free++
 			}
 		case same && (computed || open(o.axes[j])):
-			elems = append(elems, ShapeElem{Value: 0})
+			elems = append(elems, ShapeElem{value: 0})
 		case !open(o.axes[j]):
 			elems = append(elems, sizeElem(o.axes[j]))
 		default:
-			elems = append(elems, ShapeElem{Value: -1, Open: o.axes[j]})
+			elems = append(elems, ShapeElem{value: -1, open: o.axes[j]})
 			free++
 		}
 	}
@@ -296,8 +296,8 @@ func (c *call) shapeElems(target []elem, x, o *value, open func(*Axis) bool) (el
 		return elems, free
 	}
 	for j, e := range target {
-		if len(elems[j].Sizes) > 0 && e.size != nil && o.axes[j].allFrozen() {
-			elems[j] = ShapeElem{Value: -1}
+		if len(elems[j].sizes) > 0 && e.size != nil && o.axes[j].allFrozen() {
+			elems[j] = ShapeElem{value: -1}
 			break
 		}
 	}

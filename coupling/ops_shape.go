@@ -238,7 +238,7 @@ func (c *call) putTogether() (out []elem, written []*Axis) {
 		}
 		ref := ShapeRef{Node: c.node, Input: i}
 		for _, e := range v.ints {
-			elem, stored := e, ShapeElem{Value: e.v}
+			elem, stored := e, ShapeElem{value: e.v}
 			if e.v >= 2 && e.v <= maxSize {
 				elem.size, elem.tied = c.an.sys.atom(int(e.v)), true
 				written, stored = append(written, elem.size), sizeElem(elem.size)
@@ -291,7 +291,7 @@ func (c *call) namedAxes(list []int64, _ ShapeRef, known bool) (axes []int, ok b
 // padded puts an axis between the positions that stored numbers add, which follow
 // the axes made of them.
 func (c *call) padded(a *Axis, before, after *ShapeElem) *Axis {
-	n, first, last := a.Size(), before.Value, after.Value
+	n, first, last := a.Size(), before.value, after.value
 	switch {
 	case first == 0 && last == 0:
 		return a
@@ -557,11 +557,11 @@ func resize(c *call) ([]*value, error) {
 		}
 		o.axes[k] = c.replace(a, to, "resizes it")
 		o.axes[k].atom.open = a.open()
-		ref.Elems = append(ref.Elems, ShapeElem{Value: int64(to)})
+		ref.Elems = append(ref.Elems, ShapeElem{value: int64(to)})
 	}
 	if sizes != nil {
 		open := slices.ContainsFunc(ref.Elems, func(e ShapeElem) bool {
-			return e.Value < 0 || slices.ContainsFunc(e.Sizes, func(a *Axis) bool { return a.Size() < 0 })
+			return e.value < 0 || slices.ContainsFunc(e.sizes, func(a *Axis) bool { return a.Size() < 0 })
 		})
 		if _, constant := sizes.knownInts(); constant && !open && !anyTied(sizes) {
 			c.note(ref)
@@ -599,7 +599,7 @@ func (c *call) resized(a *Axis, k int, sizes *value, e elem) (to int, passes boo
 	if e.known {
 		to = int(e.v)
 	}
-	passes = e.size != nil && Same(e.size, a) || e.known && to == a.Size() && k < 2 && to >= 0
+	passes = e.size != nil && a.is(e.size) || e.known && to == a.Size() && k < 2 && to >= 0
 	if passes && anyTied(sizes) && !e.tied && !a.allFrozen() {
 		c.freezeAxis(a, "resizes it to a number beside sizes")
 	}
@@ -609,10 +609,10 @@ func (c *call) resized(a *Axis, k int, sizes *value, e elem) (to int, passes boo
 func constElems(v []int64) []ShapeElem {
 	out := make([]ShapeElem, len(v))
 	for i, x := range v {
-		out[i] = ShapeElem{Value: x}
+		out[i] = ShapeElem{value: x}
 	}
 	return out
 }
 
 // sizeElem is an element that is the size of some axes together.
-func sizeElem(axes ...*Axis) ShapeElem { return ShapeElem{Sizes: axes} }
+func sizeElem(axes ...*Axis) ShapeElem { return ShapeElem{sizes: axes} }

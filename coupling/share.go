@@ -27,7 +27,7 @@ func (a *Analysis) settle() {
 			continue
 		}
 		if outer := a.IndexOf(s); outer != nil && !outer.Frozen {
-			outer.Rigid, outer.Whole = "", false
+			outer.Rigid, outer.whole = "", false
 			outer.Frozen, outer.Reason = true, fmt.Sprintf("its groups have channels of their own (space of %d)", s.Width)
 		}
 	}
@@ -130,7 +130,7 @@ func (a *Analysis) share() {
 	}
 	for _, s := range order {
 		if t := p.rival(s); t != nil {
-			s.Rigid, s.Whole = fmt.Sprintf("a factor beside it is narrowed instead (space of %d)", t.Width), true
+			s.Rigid, s.whole = fmt.Sprintf("a factor beside it is narrowed instead (space of %d)", t.Width), true
 		}
 	}
 }

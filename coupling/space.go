@@ -28,10 +28,6 @@ type Space struct {
 	// Fewer channels have other statistics, so the width is left alone unless it
 	// is given by another model, and then the normalisation has to be refitted.
 	Normalised bool
-	// Whole: the space is Rigid for no other reason than that what it is a factor
-	// of loses whole blocks of it already (the channels of a depthwise multiplier,
-	// the dimensions of heads). Another model may give it another width.
-	Whole bool
 	// Paired: what makes the channels and what reads them cannot take different
 	// matrices, since one weight does both, or a tensor is contracted with itself.
 	// Only permutations are exact, so that the space is Rigid too.
@@ -54,6 +50,10 @@ type Space struct {
 	// Uses lists every weight axis the space touches.
 	Uses []Use
 
+	// whole: the space is Rigid for no other reason than that what it is a factor
+	// of loses whole blocks of it already (the channels of a depthwise multiplier,
+	// the dimensions of heads). Another model may give it another width.
+	whole bool
 	// beside are the sizes of what stands beside the space in the products of
 	// weights' axes: a product has Width times as many positions.
 	beside []int
@@ -93,7 +93,7 @@ func (s *Space) Narrowable() bool { return !s.Frozen && s.Rigid == "" }
 // Resizable reports whether the space may take the width that another model
 // has.
 func (s *Space) Resizable() bool {
-	return !s.Frozen && (s.Rigid == "" || s.Normalised || s.Whole)
+	return !s.Frozen && (s.Rigid == "" || s.Normalised || s.whole)
 }
 
 // Step is what the width must be a multiple of for every axis that operators see

@@ -81,8 +81,8 @@ func (w Widths) Of(s *Space) int {
 
 // Elem is the new value of a stored shape's element.
 func (w Widths) Elem(e ShapeElem) int64 {
-	v := e.Value
-	for _, a := range e.Sizes {
+	v := e.value
+	for _, a := range e.sizes {
 		v += int64(w.Size(a))
 	}
 	return v
@@ -93,8 +93,8 @@ func (w Widths) Changes(ref ShapeRef) bool {
 	changes := func(a *Axis) bool {
 		return a != nil && slices.ContainsFunc(a.Atoms(), func(x *Axis) bool { return w.Size(x) != x.size })
 	}
-	return slices.ContainsFunc(ref.Follows, changes) || slices.ContainsFunc(ref.Elems, func(e ShapeElem) bool {
-		return changes(e.Open) || w.Elem(e) != Widths(nil).Elem(e)
+	return slices.ContainsFunc(ref.follows, changes) || slices.ContainsFunc(ref.Elems, func(e ShapeElem) bool {
+		return changes(e.open) || w.Elem(e) != Widths(nil).Elem(e)
 	})
 }
 

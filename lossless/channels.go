@@ -461,7 +461,7 @@ func (p *pass) keepAxes() {
 func (v *verdict) giveBack(piece *coupling.Axis) {
 	at := 0
 	for _, a := range v.space.Pieces {
-		if coupling.Same(a, piece) {
+		if a.Canonical() == piece.Canonical() {
 			break
 		}
 		at += a.Size()
