@@ -184,33 +184,40 @@ func (p *pass) spacesOn(a *coupling.Axis) []*coupling.Space {
 func (p *pass) touch() error {
 	an := p.s.Analysis
 	for _, name := range sortedKeys(an.Weights) {
-		w := an.Weights[name]
-		for k, a := range w.Axes {
+		for k, a := range an.Weights[name].Axes {
 			for _, sp := range p.spacesOn(a) {
-				v := p.of[sp]
-				data, err := p.floats(name)
-				if err != nil {
+				if err := p.touchAxis(an.Weights[name], k, sp); err != nil {
 					return err
-				}
-				st, ok := newStrip(w, k, sp)
-				ok = ok && onnxio.IsFloat(w.Type)
-				if !ok && !v.whole || slices.ContainsFunc(data, func(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) }) {
-					delete(p.of, sp)
-					continue
-				}
-				consumed := slices.ContainsFunc(sp.Uses, func(u coupling.Use) bool {
-					return u.Tensor == name && u.Axis == k && u.Role == coupling.Consumed
-				})
-				if ok {
-					st.look(data)
-				}
-				if consumed {
-					v.read = append(v.read, st)
-				} else {
-					v.made = append(v.made, st)
 				}
 			}
 		}
+	}
+	return nil
+}
+
+// touchAxis looks at one axis of a weight.
+func (p *pass) touchAxis(w *coupling.Weight, axis int, sp *coupling.Space) error {
+	data, err := p.floats(w.Name)
+	if err != nil {
+		return err
+	}
+	v := p.of[sp]
+	st, ok := newStrip(w, axis, sp)
+	ok = ok && onnxio.IsFloat(w.Type) // the zero of a quantised weight is elsewhere
+	if !ok && !v.whole || slices.ContainsFunc(data, func(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) }) {
+		delete(p.of, sp)
+		return nil
+	}
+	if ok {
+		st.look(data)
+	}
+	consumed := slices.ContainsFunc(sp.Uses, func(u coupling.Use) bool {
+		return u.Tensor == w.Name && u.Axis == axis && u.Role == coupling.Consumed
+	})
+	if consumed {
+		v.read = append(v.read, st)
+	} else {
+		v.made = append(v.made, st)
 	}
 	return nil
 }

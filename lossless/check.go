@@ -1,7 +1,9 @@
 package lossless
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -11,6 +13,7 @@ import (
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
 // A Check compares the result's outputs with the original's.
@@ -34,109 +37,174 @@ const (
 	toleranceInt = 1e-3 // an arg-max of two equal numbers may fall either way
 )
 
-// verify runs both models on a few random inputs. Without onnxruntime, or where
-// the original does not run, the report says that nothing was checked.
+// A mismatch says how the result differs from the original.
+type mismatch string
+
+func (m mismatch) Error() string { return string(m) }
+
+// verify runs both models on a few random inputs, and takes the result back if it
+// differs. Without onnxruntime, or where the original does not run, the report
+// says that nothing was checked.
 func (o Options) verify(ctx context.Context, before, after *onnxio.Model, r *Report) error {
 	if o.Runs < 0 {
 		return nil
 	}
-	unchecked := func(err error) error {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		r.Check, r.Notes = nil, append(r.Notes, fmt.Sprintf("the result was not run: %v", err))
-		return nil
+	var different mismatch
+	check, notes, err := o.check(ctx, before, after)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.As(err, &different):
+		r.Check = check
+		r.revert(string(different))
+	case err != nil:
+		r.Notes = append(r.Notes, fmt.Sprintf("the result was not run: %v", err))
+	default:
+		r.Check, r.Notes = check, append(r.Notes, notes...)
 	}
+	return nil
+}
+
+// check compares the outputs of both models. The error is a mismatch if they
+// differ; any other says why they were not compared.
+func (o Options) check(ctx context.Context, before, after *onnxio.Model) (c *Check, notes []string, err error) {
 	if _, err := engine.Available(); err != nil {
-		return unchecked(err)
+		return nil, nil, err
 	}
 	if err := o.affordable(before); err != nil {
-		return unchecked(err)
+		return nil, nil, err
 	}
-	var sessions [3]*engine.Session // the original, the same as written, the result
-	for k, m := range []*onnxio.Model{before, before, after} {
-		s, err := engine.Open(m, engine.Options{Threads: o.Threads, AsWritten: k == 1})
-		if err != nil && k == 2 {
-			r.revert(fmt.Sprintf("the result does not load: %v", err))
-			return nil
-		}
+	t, err := openTrial(before, after, o.Threads)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer t.close()
+	c = &Check{Runs: cmp.Or(o.Runs, 3)}
+	for i := range c.Runs {
+		in, err := o.inputs(t.original.Inputs(), i, false)
 		if err != nil {
-			return unchecked(err)
+			return nil, nil, err
 		}
-		defer s.Close()
-		sessions[k] = s
-	}
-	runs := max(o.Runs, 1)
-	if o.Runs == 0 {
-		runs = 3
-	}
-	r.Check = &Check{Runs: runs}
-	skipped := map[string]bool{}
-	worst, allowed := map[string]float64{}, map[string]float64{} // over all runs
-	for i := range runs {
-		in, err := o.inputs(sessions[0].Inputs(), i, false)
+		nudged, err := o.inputs(t.original.Inputs(), i, true)
 		if err != nil {
-			return unchecked(err)
+			return nil, nil, err
 		}
-		nudged, err := o.inputs(sessions[0].Inputs(), i, true)
-		if err != nil {
-			return unchecked(err)
-		}
-		want, err := sessions[0].Run(ctx, in)
-		if err != nil {
-			return unchecked(err)
-		}
-		got, err := sessions[2].Run(ctx, in)
-		if err != nil && ctx.Err() == nil {
-			r.revert(fmt.Sprintf("the result does not run: %v", err))
-			return nil
-		}
-		asWritten, err1 := sessions[1].Run(ctx, in)
-		rounded, err2 := sessions[0].Run(ctx, nudged)
-		for _, err := range []error{err, err1, err2} {
-			if err != nil {
-				return unchecked(err)
-			}
-		}
-		for _, info := range sessions[0].Outputs() {
-			name := info.Name
-			y := want[name]
-			own, stable := 0.0, true
-			for _, again := range []*engine.Value{asWritten[name], rounded[name]} {
-				d, ok := difference(y, again)
-				own, stable = max(own, d), stable && ok
-			}
-			if !stable { // its shape, or what is finite, hangs on rounding
-				skipped[name] = true
-				continue
-			}
-			least := tolerance
-			if y.I64 != nil {
-				least = toleranceInt
-			}
-			diff, ok := difference(y, got[name])
-			if !ok {
-				r.revert(fmt.Sprintf("%q changed its shape, or what is finite in it", name))
-				return nil
-			}
-			worst[name], allowed[name] = max(worst[name], diff), max(allowed[name], own, least)
+		if err := t.run(ctx, in, nudged); err != nil {
+			return c, nil, err
 		}
 	}
-	for _, info := range sessions[0].Outputs() {
-		name := info.Name
-		if worst[name] > allowed[name] {
-			r.Check.Diff, r.Check.Tolerance = worst[name], allowed[name]
-			r.revert(fmt.Sprintf("%q differs by %.2g, more than %.2g", name, worst[name], allowed[name]))
-			return nil
+	notes, err = t.judge(c)
+	return c, notes, err
+}
+
+// A trial runs three models side by side: the original, the same without
+// onnxruntime's optimisations, and the result.
+type trial struct {
+	original, asWritten, result *engine.Session
+	outputs                     []*output
+}
+
+// An output sums up all runs.
+type output struct {
+	name           string
+	worst, allowed float64 // difference
+	unstable       bool    // its shape, or what is finite in it, hangs on rounding
+}
+
+func openTrial(before, after *onnxio.Model, threads int) (_ *trial, err error) {
+	t := &trial{}
+	defer func() {
+		if err != nil {
+			t.close()
 		}
-		r.Check.Diff, r.Check.Tolerance = max(r.Check.Diff, worst[name]), max(r.Check.Tolerance, allowed[name])
+	}()
+	if t.original, err = engine.Open(before, engine.Options{Threads: threads}); err != nil {
+		return nil, err
 	}
-	for _, info := range sessions[0].Outputs() {
-		if skipped[info.Name] {
-			r.Notes = append(r.Notes, fmt.Sprintf("%q was not compared: its shape, or what is finite in it, hangs on rounding", info.Name))
+	if t.asWritten, err = engine.Open(before, engine.Options{Threads: threads, AsWritten: true}); err != nil {
+		return nil, err
+	}
+	if t.result, err = engine.Open(after, engine.Options{Threads: threads}); err != nil {
+		return nil, mismatch(fmt.Sprintf("the result does not load: %v", err))
+	}
+	for _, info := range t.original.Outputs() {
+		t.outputs = append(t.outputs, &output{name: info.Name})
+	}
+	return t, nil
+}
+
+func (t *trial) close() {
+	for _, s := range []*engine.Session{t.original, t.asWritten, t.result} {
+		if s != nil {
+			s.Close()
+		}
+	}
+}
+
+// run compares the models on one input. nudged is the same, changed in the last
+// digit.
+func (t *trial) run(ctx context.Context, in, nudged map[string]*engine.Value) error {
+	want, err := t.original.Run(ctx, in)
+	if err != nil {
+		return err
+	}
+	got, err := t.result.Run(ctx, in)
+	if err != nil {
+		return mismatch(fmt.Sprintf("the result does not run: %v", err))
+	}
+	asWritten, err := t.asWritten.Run(ctx, in)
+	if err != nil {
+		return err
+	}
+	rounded, err := t.original.Run(ctx, nudged)
+	if err != nil {
+		return err
+	}
+	for _, o := range t.outputs {
+		if err := o.compare(want[o.name], got[o.name], asWritten[o.name], rounded[o.name]); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// compare enters an output of the result, of which the original gave want, and
+// again in other ways of rounding.
+func (o *output) compare(want, got *engine.Value, again ...*engine.Value) error {
+	allowed := tolerance
+	if want.I64 != nil {
+		allowed = toleranceInt
+	}
+	for _, y := range again {
+		d, ok := difference(want, y)
+		if !ok {
+			o.unstable = true
+			return nil
+		}
+		allowed = max(allowed, d)
+	}
+	d, ok := difference(want, got)
+	if !ok {
+		return mismatch(fmt.Sprintf("%q changed its shape, or what is finite in it", o.name))
+	}
+	o.worst, o.allowed = max(o.worst, d), max(o.allowed, allowed)
+	return nil
+}
+
+// judge enters the largest difference. notes name the outputs that could not be
+// compared.
+func (t *trial) judge(c *Check) (notes []string, err error) {
+	for _, o := range t.outputs {
+		if o.worst > o.allowed {
+			c.Diff, c.Tolerance = o.worst, o.allowed
+			return nil, mismatch(fmt.Sprintf("%q differs by %.2g, more than %.2g", o.name, o.worst, o.allowed))
+		}
+		c.Diff, c.Tolerance = max(c.Diff, o.worst), max(c.Tolerance, o.allowed)
+		if o.unstable {
+			notes = append(notes, fmt.Sprintf("%q was not compared: its shape, or what is finite in it, hangs on rounding", o.name))
+		}
+	}
+	return notes, nil
 }
 
 // mostElements bounds the tensors of models that are run: a file of a few bytes can
@@ -205,36 +273,13 @@ func (o Options) inputs(infos []engine.IOInfo, round int, nudged bool) (map[stri
 	rng := rand.New(rand.NewPCG(o.Seed, uint64(round)))
 	in := map[string]*engine.Value{}
 	for _, info := range infos {
-		shape := o.InputShapes[info.Name]
-		if info.Dims == nil && shape == nil {
-			return nil, fmt.Errorf("input %s has no known rank", info)
+		dims, err := sizesOf(info, o.InputShapes[info.Name])
+		if err != nil {
+			return nil, err
 		}
-		dims := make([]int, max(len(info.Dims), len(shape)))
-		n := 1
-		for k := range dims {
-			switch {
-			case k < len(info.Dims) && info.Dims[k] >= 0:
-				dims[k] = int(info.Dims[k])
-			case k < len(shape) && shape[k] > 0:
-				dims[k] = shape[k]
-			case k == 0:
-				dims[k] = 1
-			default:
-				dims[k] = freeSize
-			}
-			n *= dims[k]
-		}
-		data := make([]float32, n)
+		data := make([]float32, engine.Count(dims))
 		for i := range data {
-			switch info.Type {
-			case 0, onnxio.Float, onnxio.Double, onnxio.Float16, onnxio.BFloat16:
-				data[i] = rng.Float32()
-				if round%2 == 1 {
-					data[i] = float32(rng.NormFloat64())
-				}
-			default:
-				data[i] = float32(rng.IntN(2))
-			}
+			data[i] = random(rng, info.Type, round%2 == 1)
 			if nudged {
 				data[i] *= 1 + 0x1p-23
 			}
@@ -242,4 +287,37 @@ func (o Options) inputs(infos []engine.IOInfo, round int, nudged bool) (map[stri
 		in[info.Name] = engine.Float32(data, dims...)
 	}
 	return in, nil
+}
+
+// random is a number for an input of a type, of which 0 is one that is not known.
+func random(rng *rand.Rand, typ onnxpb.TensorProto_DataType, gaussian bool) float32 {
+	if typ != 0 && !onnxio.IsFloat(typ) {
+		return float32(rng.IntN(2))
+	}
+	x := rng.Float32()
+	if gaussian {
+		x = float32(rng.NormFloat64())
+	}
+	return x
+}
+
+// sizesOf are the sizes of an input: its own, those given, one sample, or freeSize.
+func sizesOf(info engine.IOInfo, shape []int) ([]int, error) {
+	if info.Dims == nil && shape == nil {
+		return nil, fmt.Errorf("input %s has no known rank", info)
+	}
+	dims := make([]int, max(len(info.Dims), len(shape)))
+	for k := range dims {
+		switch {
+		case k < len(info.Dims) && info.Dims[k] >= 0:
+			dims[k] = int(info.Dims[k])
+		case k < len(shape) && shape[k] > 0:
+			dims[k] = shape[k]
+		case k == 0:
+			dims[k] = 1
+		default:
+			dims[k] = freeSize
+		}
+	}
+	return dims, nil
 }

@@ -14,10 +14,11 @@ import (
 // file keeps: a scale by their norm, for one (weight normalisation, Salimans &
 // Kingma 2016). Channels of what is computed so cannot be edited where it is
 // stored.
-var computing = []string{"Abs", "Add", "Div", "Exp", "Mul", "Neg", "Pow", "Reciprocal", "ReduceL2", "ReduceMean", "ReduceSum", "ReduceSumSquare", "Sqrt", "Sub"}
+var computing = setOf("Abs Add Div Exp Mul Neg Pow Reciprocal ReduceL2 ReduceMean ReduceSum ReduceSumSquare Sqrt Sub")
 
-// recurrent operators read weights that exporters put together gate by gate.
-var recurrent = []string{"GRU", "LSTM", "RNN"}
+// unstored lists the operators whose result is not stored: it is random, or larger
+// than what it is made of.
+var unstored = setOf("RandomNormal RandomUniform Multinomial ConstantOfShape Expand Tile")
 
 // compute has onnxruntime compute what depends on weights alone, once, where the
 // weights cannot be edited otherwise and the result takes no more of the file.
@@ -64,31 +65,21 @@ func compute(ctx context.Context, m *onnxio.Model, o Options) error {
 
 // freed is what the constants occupy that only a tensor is computed from.
 func freed(g *onnxio.Graph, tensor string) int64 {
-	makers := map[*onnxpb.NodeProto]bool{}
-	constants := map[string]bool{}
-	for todo := []string{tensor}; len(todo) > 0; {
-		name := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		n := g.Producer(name)
-		switch {
-		case g.Constant(name) != nil:
-			constants[name] = true
-		case n != nil && !makers[n]:
-			makers[n] = true
-			todo = append(todo, n.GetInput()...)
-		}
-	}
+	makers := g.Ancestors(tensor)
+	seen := map[string]bool{}
 	total := int64(0)
-	for name := range constants {
-		if g.IsOutput(name) || slices.ContainsFunc(g.Consumers(name), func(c onnxio.Consumer) bool { return c.Input < 0 || !makers[c.Node] }) {
-			continue
+	for n := range makers {
+		for _, name := range n.GetInput() {
+			t := g.Constant(name)
+			if t == nil || seen[name] {
+				continue
+			}
+			seen[name] = true
+			readElsewhere := slices.ContainsFunc(g.Consumers(name), func(c onnxio.Consumer) bool { return c.Input < 0 || !makers[c.Node] })
+			if !readElsewhere && !g.IsOutput(name) {
+				total += onnxio.StoredBytes(onnxpb.TensorProto_DataType(t.GetDataType()), onnxio.Elements(t))
+			}
 		}
-		t := g.Constant(name)
-		n := int64(1)
-		for _, d := range t.GetDims() {
-			n *= d
-		}
-		total += onnxio.StoredBytes(onnxpb.TensorProto_DataType(t.GetDataType()), n)
 	}
 	return total
 }
@@ -97,70 +88,87 @@ func freed(g *onnxio.Graph, tensor string) int64 {
 // together for a recurrent operator, and are read as weights; roots are stored
 // constants that they are made of, one for each at least.
 func computable(g *onnxio.Graph) (names, roots []string) {
-	type origin struct {
-		root     string // the largest constant
-		size     int    // its elements
-		computed bool
-		joined   bool
-	}
-	constant := map[string]*origin{}
-	stored := func(name string) *origin {
-		t := g.Constant(name)
-		if t == nil {
-			return nil
-		}
-		o := &origin{root: name, size: 1}
-		for _, d := range t.GetDims() {
-			o.size *= int(d)
-		}
-		return o
-	}
-	known := func(name string) *origin {
-		if o := constant[name]; o != nil {
-			return o
-		}
-		return stored(name)
-	}
+	made := origins{g, map[string]*origin{}}
 	for _, n := range g.Nodes {
-		if d := n.GetDomain(); d != "" && d != "ai.onnx" || len(n.GetOutput()) != 1 || n.GetOpType() == "Constant" || len(n.GetInput()) == 0 || len(g.Subgraphs(n)) > 0 {
-			continue
-		}
-		all := &origin{computed: slices.Contains(computing, n.GetOpType()), joined: n.GetOpType() == "Concat"}
-		for _, in := range n.GetInput() {
-			if in == "" {
-				continue
-			}
-			o := known(in)
-			if o == nil {
-				all = nil
-				break
-			}
-			if o.size > all.size {
-				all.root, all.size = o.root, o.size
-			}
-			all.computed, all.joined = all.computed || o.computed, all.joined || o.joined
-		}
-		if all != nil && !slices.Contains([]string{"RandomNormal", "RandomUniform", "Multinomial", "ConstantOfShape", "Expand", "Tile"}, n.GetOpType()) {
-			constant[n.GetOutput()[0]] = all
+		if o := made.by(n); o != nil {
+			made.of[n.GetOutput()[0]] = o
 		}
 	}
 	for _, n := range g.Nodes {
-		if len(n.GetOutput()) == 0 || constant[n.GetOutput()[0]] != nil {
+		if len(n.GetOutput()) == 0 || made.of[n.GetOutput()[0]] != nil {
 			continue
 		}
 		for i, in := range n.GetInput() {
-			o := constant[in]
-			if o == nil || i == 0 || o.size < 2 || slices.Contains(names, in) || g.IsOutput(in) {
+			if i == 0 || !made.weight(n, in) || slices.Contains(names, in) || g.IsOutput(in) {
 				continue
 			}
-			linear := slices.Contains([]string{"Conv", "ConvTranspose", "Gemm", "MatMul"}, n.GetOpType())
-			if o.computed && linear || (o.computed || o.joined) && slices.Contains(recurrent, n.GetOpType()) {
-				names = append(names, in)
-				if !slices.Contains(roots, o.root) {
-					roots = append(roots, o.root)
-				}
+			names = append(names, in)
+			if root := made.of[in].root; !slices.Contains(roots, root) {
+				roots = append(roots, root)
 			}
 		}
 	}
 	return names, roots
+}
+
+// weight reports whether a node reads a tensor as a weight that is not stored.
+// Recurrent operators read some that exporters put together gate by gate.
+func (m origins) weight(n *onnxpb.NodeProto, tensor string) bool {
+	o := m.of[tensor]
+	if o == nil || o.size < 2 {
+		return false
+	}
+	switch onnxio.LinearKindOf(n) {
+	case onnxio.NotLinear:
+		return false
+	case onnxio.Recurrent:
+		return o.computed || o.joined
+	}
+	return o.computed
+}
+
+// An origin says what a tensor that depends on constants alone is made of.
+type origin struct {
+	root     string // the largest constant
+	size     int64  // its elements
+	computed bool   // by arithmetic
+	joined   bool
+}
+
+// origins holds the origin of what nodes make of constants, by tensor.
+type origins struct {
+	g  *onnxio.Graph
+	of map[string]*origin
+}
+
+// tensor is nil for what depends on more than constants.
+func (m origins) tensor(name string) *origin {
+	if t := m.g.Constant(name); m.of[name] == nil && t != nil {
+		return &origin{root: name, size: onnxio.Elements(t)}
+	}
+	return m.of[name]
+}
+
+// by is the origin of what a node makes, nil where it is not to be stored.
+func (m origins) by(n *onnxpb.NodeProto) *origin {
+	op := n.GetOpType()
+	standard := n.GetDomain() == "" || n.GetDomain() == "ai.onnx"
+	if !standard || unstored[op] || op == "Constant" || len(n.GetOutput()) != 1 || len(n.GetInput()) == 0 || len(m.g.Subgraphs(n)) > 0 {
+		return nil
+	}
+	all := &origin{computed: computing[op], joined: op == "Concat"}
+	for _, in := range n.GetInput() {
+		if in == "" {
+			continue
+		}
+		o := m.tensor(in)
+		if o == nil {
+			return nil
+		}
+		if o.size > all.size {
+			all.root, all.size = o.root, o.size
+		}
+		all.computed, all.joined = all.computed || o.computed, all.joined || o.joined
+	}
+	return all
 }

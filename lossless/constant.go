@@ -35,17 +35,22 @@ func (p *pass) propagate() error {
 				if err != nil {
 					return err
 				}
-				if levels == nil {
-					levels = make([]level, sp.Groups*sp.Width)
-				}
-				if p.state[out] == nil {
-					p.state[out] = map[*coupling.Space][]level{}
-				}
-				p.state[out][sp] = levels
+				p.setLevels(out, sp, levels)
 			}
 		}
 	}
 	return nil
+}
+
+// setLevels enters what is known of an activation; nil: nothing.
+func (p *pass) setLevels(tensor string, sp *coupling.Space, levels []level) {
+	if levels == nil {
+		levels = make([]level, sp.Groups*sp.Width)
+	}
+	if p.state[tensor] == nil {
+		p.state[tensor] = map[*coupling.Space][]level{}
+	}
+	p.state[tensor][sp] = levels
 }
 
 // transfer computes the levels of a node's output along a space; nil: nothing is known.

@@ -145,30 +145,9 @@ func (p *pass) biasOf(r reader) (*bias, string) {
 // foldConstants adds what the removed constant channels gave their readers to
 // the readers' biases in the edited model.
 func (p *pass) foldConstants(out *onnxio.Model, maps edit.Maps) error {
-	biases := map[*onnxpb.NodeProto]*bias{} // by the node that adds them
-	for _, v := range p.verdicts {
-		if maps[v.space] == nil || !slices.ContainsFunc(v.fate, func(f fate) bool { return f.kind == constant }) {
-			continue
-		}
-		for _, r := range p.readers(v) {
-			values := p.constants(v, r)
-			if values == nil {
-				continue
-			}
-			if r.bias == nil {
-				return fmt.Errorf("%s: %s", onnxio.Label(r.use.Node), r.why)
-			}
-			at := r.bias.Bias.Node
-			if biases[at] == nil {
-				biases[at] = r.bias
-			}
-			if err := p.grow(biases[at], r, values); err != nil {
-				return err
-			}
-		}
-	}
-	if len(biases) == 0 {
-		return nil
+	biases, err := p.grownBiases(maps)
+	if err != nil || len(biases) == 0 {
+		return err
 	}
 	g, err := out.Graph()
 	if err != nil {
@@ -182,6 +161,34 @@ func (p *pass) foldConstants(out *onnxio.Model, maps edit.Maps) error {
 		}
 	}
 	return g.Refresh()
+}
+
+// grownBiases holds the biases that take in the constant channels of the edited
+// spaces, by the node that adds them.
+func (p *pass) grownBiases(maps edit.Maps) (map[*onnxpb.NodeProto]*bias, error) {
+	out := map[*onnxpb.NodeProto]*bias{}
+	for _, v := range p.verdicts {
+		if maps[v.space] == nil || !slices.ContainsFunc(v.fate, func(f fate) bool { return f.kind == constant }) {
+			continue
+		}
+		for _, r := range p.readers(v) {
+			values := p.constants(v, r)
+			if values == nil {
+				continue
+			}
+			if r.bias == nil {
+				return nil, fmt.Errorf("%s: %s", onnxio.Label(r.use.Node), r.why)
+			}
+			at := r.bias.Bias.Node
+			if out[at] == nil {
+				out[at] = r.bias
+			}
+			if err := p.grow(out[at], r, values); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
 }
 
 // constants are the values of the removed constant channels as a reader is given

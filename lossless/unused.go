@@ -111,78 +111,70 @@ func (r *Report) flushGraph(g *onnxio.Graph) error {
 		}
 	}
 	for _, name := range names {
-		tp := g.Constant(name)
-		switch onnxpb.TensorProto_DataType(tp.GetDataType()) {
-		case onnxio.Float, onnxio.BFloat16, onnxio.Double:
-		default:
-			continue
-		}
-		t, err := g.Model.Tensor(tp)
-		if err != nil {
+		if err := r.flushConstant(g, name); err != nil {
 			return err
 		}
-		n := 0
-		for i, x := range t.F32 {
-			if x != 0 && math.Float32bits(x)&0x7F800000 == 0 {
-				t.F32[i] = 0
-				n++
-			}
-		}
-		for i, x := range t.F64 {
-			if x != 0 && math.Float64bits(x)&0x7FF0000000000000 == 0 {
-				t.F64[i] = 0
-				n++
-			}
-		}
-		if n == 0 || !flushable(g, name, t.Len()) {
-			continue
-		}
-		t.Name = name
-		if err := g.SetConstant(t); err != nil {
-			return err
-		}
-		r.Flushed = append(r.Flushed, Flushed{name, n})
 	}
 	return nil
 }
 
-// flushable reports whether all readers of a constant multiply with it or add
-// it, so that a zero in place of a subnormal number makes no difference that
-// float32 could show.
+func (r *Report) flushConstant(g *onnxio.Graph, name string) error {
+	tp := g.Constant(name)
+	if typ := onnxpb.TensorProto_DataType(tp.GetDataType()); !onnxio.IsFloat(typ) || typ == onnxio.Float16 {
+		return nil
+	}
+	t, err := g.Model.Tensor(tp)
+	if err != nil {
+		return err
+	}
+	n := clearWhere(t.F32, func(x float32) bool { return x != 0 && math.Float32bits(x)&0x7F800000 == 0 }) +
+		clearWhere(t.F64, func(x float64) bool { return x != 0 && math.Float64bits(x)&0x7FF0000000000000 == 0 })
+	if n == 0 || !flushable(g, name, t.Len()) {
+		return nil
+	}
+	t.Name = name
+	if err := g.SetConstant(t); err != nil {
+		return err
+	}
+	r.Flushed = append(r.Flushed, Flushed{name, n})
+	return nil
+}
+
+// clearWhere sets to zero what f holds of, and counts it.
+func clearWhere[T float32 | float64](v []T, f func(T) bool) (n int) {
+	for i, x := range v {
+		if f(x) {
+			v[i] = 0
+			n++
+		}
+	}
+	return n
+}
+
+// flushable reports whether all readers of a constant of n elements multiply with
+// it or add it, so that a zero in place of a subnormal number makes no difference
+// that float32 could show.
 func flushable(g *onnxio.Graph, name string, n int) bool {
-	if g.IsOutput(name) {
-		return false
+	return !g.IsOutput(name) && !slices.ContainsFunc(g.Consumers(name), func(c onnxio.Consumer) bool { return !harmless(g, c, name, n) })
+}
+
+// harmless is flushable for one reader.
+func harmless(g *onnxio.Graph, c onnxio.Consumer, name string, n int) bool {
+	if c.Input < 0 {
+		return !slices.ContainsFunc(g.Subgraphs(c.Node), func(sub *onnxio.Graph) bool { return !flushable(sub, name, n) })
 	}
-	for _, c := range g.Consumers(name) {
-		if c.Input < 0 {
-			for _, sub := range g.Subgraphs(c.Node) {
-				if !flushable(sub, name, n) {
-					return false
-				}
-			}
-			continue
-		}
-		switch c.Node.GetOpType() {
-		case "Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN":
-		case "LayerNormalization", "InstanceNormalization", "GroupNormalization", "PRelu":
-			if c.Input == 0 {
-				return false
-			}
-		case "BatchNormalization":
-			if c.Input == 0 || c.Input == 4 && onnxio.AttrFloat(c.Node, "epsilon", 1e-5) < 1e-12 {
-				return false
-			}
-		case "Add", "Mul": // a vector is a weight, a single number may be an ε
-			if n == 1 {
-				return false
-			}
-		case "Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze":
-			if !flushable(g, c.Node.GetOutput()[0], n) {
-				return false
-			}
-		default:
-			return false
-		}
+	if onnxio.LinearKindOf(c.Node) != onnxio.NotLinear {
+		return true
 	}
-	return true
+	switch c.Node.GetOpType() {
+	case "LayerNormalization", "InstanceNormalization", "GroupNormalization", "PRelu":
+		return c.Input > 0
+	case "BatchNormalization":
+		return c.Input > 0 && (c.Input != 4 || onnxio.AttrFloat(c.Node, "epsilon", 1e-5) >= 1e-12)
+	case "Add", "Mul": // a vector is a weight, a single number may be an ε
+		return n != 1
+	case "Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze":
+		return flushable(g, c.Node.GetOutput()[0], n)
+	}
+	return false
 }
