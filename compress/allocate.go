@@ -8,8 +8,7 @@ import (
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/choose"
 	"github.com/monge-ml/monge/internal/edit"
-	"github.com/monge-ml/monge/internal/refit"
-	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/internal/teach"
 )
 
 // A plan of widths with what was learnt on the way.
@@ -157,12 +156,12 @@ const (
 var probes = []float64{0.75, 0.5}
 
 // curves estimates, for every space that can be observed and every number of
-// channels it may keep, how far the model's predictions move (refit.Judge).
+// channels it may keep, how far the model's predictions move (teach.Judge).
 // How much of what consumers compute is lost is known for every number
 // (choose.Evidence.Unexplained); what that does to the predictions is measured
 // for some, by narrowing the space alone, and interpolated.
 func (o Options) curves(ctx context.Context, s *edit.Subject, free []*coupling.Space, evidence map[*coupling.Space]*choose.Evidence, held *dataset.Data) (map[*coupling.Space][]float64, error) {
-	judge, err := refit.NewJudge(ctx, []*onnxio.Model{s.Model}, []float64{1}, held, refit.JudgeOptions{Threads: o.Align.Threads, Batch: o.Align.Batch, Outputs: o.base.outputs})
+	judge, err := teach.NewJudge(ctx, []teach.Parent{{Subject: s, Share: 1}}, held, teach.Options{Threads: o.Align.Threads, Batch: o.Align.Batch, Outputs: o.base.outputs})
 	if err != nil {
 		return nil, err
 	}

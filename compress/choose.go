@@ -13,8 +13,7 @@ import (
 	"github.com/monge-ml/monge/internal/choose"
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/match"
-	"github.com/monge-ml/monge/internal/refit"
-	"github.com/monge-ml/monge/internal/tune"
+	"github.com/monge-ml/monge/internal/teach"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -24,7 +23,7 @@ type Candidate struct {
 	Name Kind `json:"name"`
 	// Size is that of the model.
 	Size Size `json:"size"`
-	// Divergence from the original's predictions; see refit.Judge.
+	// Divergence from the original's predictions; see teach.Judge.
 	Divergence float64 `json:"divergence"`
 	Taken      bool    `json:"taken"`
 }
@@ -110,7 +109,7 @@ func (o Options) choose(ctx context.Context, s *edit.Subject, ratio float64, rep
 // judge refits every candidate on some samples and returns the one whose
 // predictions are nearest to the original's on others.
 func (o Options) judge(ctx context.Context, s *edit.Subject, all []*allocation, held *dataset.Data, report *Report) (*allocation, error) {
-	judge, err := refit.NewJudge(ctx, []*onnxio.Model{s.Model}, []float64{1}, tune.Judged(held), refit.JudgeOptions{Threads: o.Align.Threads, Batch: o.Align.Batch, Outputs: o.base.outputs})
+	judge, err := teach.NewJudge(ctx, []teach.Parent{{Subject: s, Share: 1}}, teach.Judged(held), teach.Options{Threads: o.Align.Threads, Batch: o.Align.Batch, Outputs: o.base.outputs})
 	if err != nil {
 		return nil, err
 	}

@@ -6,9 +6,11 @@ import (
 	"testing"
 
 	"github.com/monge-ml/monge/compress"
+	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/modeltest"
-	"github.com/monge-ml/monge/internal/refit"
+	"github.com/monge-ml/monge/internal/teach"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
@@ -68,7 +70,11 @@ func TestNeverWorseThanEqualShares(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		judge, err := refit.NewJudge(context.Background(), []*onnxio.Model{m}, []float64{1}, test, refit.JudgeOptions{})
+		s, err := edit.NewSubject(m, coupling.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		judge, err := teach.NewJudge(context.Background(), []teach.Parent{{Subject: s, Share: 1}}, test, teach.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/qdq"
 	"github.com/monge-ml/monge/internal/refit"
+	"github.com/monge-ml/monge/internal/teach"
 	"github.com/monge-ml/monge/internal/tune"
 	"github.com/monge-ml/monge/lossless"
 	"github.com/monge-ml/monge/onnxio"
@@ -327,19 +328,19 @@ func (o Options) finish(ctx context.Context, s *edit.Subject, plan *match.Result
 	fit, held := o.data(), (*dataset.Data)(nil)
 	epochs := o.epochs(report)
 	if epochs > 0 {
-		fit, held = tune.HoldOut(fit)
+		fit, held = teach.HoldOut(fit)
 	}
 	plan.Maps = plan.Maps.Made()
-	sources := []refit.Source{{Subject: s, Share: 1, Maps: plan.Maps}}
+	parents := []teach.Parent{{Subject: s, Share: 1, Maps: plan.Maps}}
 	if fits {
-		out, report.Refit, err = refit.Refit(ctx, out, sources, refit.Options{
+		out, report.Refit, err = refit.Refit(ctx, out, parents, refit.Options{
 			Data: fit, Threads: o.Align.Threads, Batch: o.Align.Batch, Outputs: o.base.outputs, Progress: o.progress("refit"),
 		})
 	}
 	if err != nil || epochs == 0 {
 		return out, err
 	}
-	tuned, done, err := tune.Distill(ctx, out, sources, tune.Options{
+	tuned, done, err := tune.Distill(ctx, out, parents, tune.Options{
 		Data: fit, HeldOut: held, Epochs: epochs, Threads: o.Align.Threads, Outputs: o.base.outputs, Progress: o.progress("tune"),
 	})
 	report.Tune = done

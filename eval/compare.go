@@ -45,7 +45,7 @@ type comparison struct {
 	rows, same, samples int
 	both, reference     map[int]int // by class: rows that both and that y₀ give to it
 	cosines             float64     // their sum
-	spread              spread
+	spread              Spread
 }
 
 // add takes in a batch of outputs for n samples, and the outputs to compare them with.
@@ -73,7 +73,7 @@ func (c *comparison) add(out, reference *engine.Value, n int) error {
 	c.samples += n
 	switch axis := c.output.Axis; {
 	case c.output.Task == Regress || axis >= len(out.Dims):
-		c.spread.add(y0, n)
+		c.spread.Add(y0, n)
 	case c.output.Task == Classify:
 		c.addClasses(y, y0, out.Dims)
 	default:
@@ -145,7 +145,7 @@ func (c *comparison) result() OutputResult {
 	case c.dd == 0:
 		o.Agreement = 1
 	default:
-		if s := c.spread.squares(); s > 0 {
+		if s := c.spread.Squares(); s > 0 {
 			o.Agreement = 1 - math.Sqrt(c.dd/s)
 		}
 	}
@@ -166,8 +166,9 @@ func (c *comparison) contested() (same, rows int) {
 	return c.same - c.both[common], c.rows - c.both[common]
 }
 
-// spread sums up how far the numbers of samples lie from their mean, each from its own.
-type spread struct {
+// A Spread sums up how far the numbers of samples lie from their mean, each from its own. Those that are NaN or infinite
+// do not count.
+type Spread struct {
 	n, m      int
 	shift     []float64 // the first sample: sums of what is far from 0 would lose what there is
 	sum, sq   []float64 // of y − shift
@@ -177,7 +178,8 @@ type spread struct {
 // mostSpread bounds the numbers of a sample that have means of their own.
 const mostSpread = 1 << 22
 
-func (s *spread) add(y []float64, n int) {
+// Add takes in the numbers of n samples, one sample after the other.
+func (s *Spread) Add(y []float64, n int) {
 	s.m += len(y)
 	for _, v := range y {
 		if !math.IsNaN(v) && !math.IsInf(v, 0) {
@@ -201,8 +203,9 @@ func (s *spread) add(y []float64, n int) {
 	}
 }
 
-// squares is Σ(y − ȳ)².
-func (s *spread) squares() float64 {
+// Squares is Σ(y − ȳ)², each number around its own mean over the samples; of one sample, or where all are equal, around
+// the mean of all numbers, and where these are equal too, Σy².
+func (s *Spread) Squares() float64 {
 	total := 0.0
 	for j, v := range s.sum {
 		total += max(0, s.sq[j]-v*v/float64(s.n))

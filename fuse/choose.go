@@ -7,8 +7,7 @@ import (
 	"slices"
 
 	"github.com/monge-ml/monge/dataset"
-	"github.com/monge-ml/monge/internal/refit"
-	"github.com/monge-ml/monge/internal/tune"
+	"github.com/monge-ml/monge/internal/teach"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -49,7 +48,7 @@ func (f *fusion) choose(ctx context.Context, method Method) (*onnxio.Model, *Rep
 		}
 		return f.finish(ctx, recipe{method: method, shares: f.votes})
 	}
-	judge, err := refit.NewJudge(ctx, f.models, f.votes, tune.Judged(held), refit.JudgeOptions{Threads: f.o.Align.Threads, Batch: f.o.Align.Batch, Outputs: f.outputs})
+	judge, err := teach.NewJudge(ctx, f.voters(), teach.Judged(held), teach.Options{Threads: f.o.Align.Threads, Batch: f.o.Align.Batch, Outputs: f.outputs})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -80,10 +79,19 @@ func (f *fusion) choose(ctx context.Context, method Method) (*onnxio.Model, *Rep
 	return out, report, nil
 }
 
+// voters are the models with their parts in what the outputs aim at.
+func (f *fusion) voters() teach.Parents {
+	out := make(teach.Parents, len(f.subjects))
+	for i, s := range f.subjects {
+		out[i] = teach.Parent{Subject: s, Vote: f.votes[i]}
+	}
+	return out
+}
+
 // A search is what has been tried.
 type search struct {
 	f     *fusion
-	judge *refit.Judge
+	judge *teach.Judge
 	data  *dataset.Data // that candidates are fitted on
 	tried []Candidate
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/refit"
+	"github.com/monge-ml/monge/internal/teach"
 	"github.com/monge-ml/monge/internal/tune"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
@@ -340,14 +341,14 @@ func (f *fusion) finish(ctx context.Context, how recipe) (*onnxio.Model, *Report
 	fit, held, epochs := f.o.data(), (*dataset.Data)(nil), 0
 	if f.fits() {
 		if epochs = f.epochs(); epochs > 0 {
-			fit, held = tune.HoldOut(fit)
+			fit, held = teach.HoldOut(fit)
 		}
 	}
-	out, sources, report, err := f.make(ctx, how, fit)
+	out, parents, report, err := f.make(ctx, how, fit)
 	if err != nil || epochs == 0 {
 		return out, report, err
 	}
-	tuned, done, err := tune.Distill(ctx, out, sources, tune.Options{
+	tuned, done, err := tune.Distill(ctx, out, parents, tune.Options{
 		Data: fit, HeldOut: held, Epochs: epochs, Threads: f.o.Align.Threads, Outputs: f.outputs,
 		Progress: func(done, total int) { f.progress("distil", done, total) },
 	})
@@ -377,7 +378,7 @@ func (f *fusion) epochs() int {
 }
 
 // make fuses by a recipe, and refits on data if asked to.
-func (f *fusion) make(ctx context.Context, how recipe, data *dataset.Data) (*onnxio.Model, []refit.Source, *Report, error) {
+func (f *fusion) make(ctx context.Context, how recipe, data *dataset.Data) (*onnxio.Model, teach.Parents, *Report, error) {
 	report := f.report(how.method, how.shares)
 	report.Whole = how.whole
 	var child *onnxio.Model
@@ -391,12 +392,12 @@ func (f *fusion) make(ctx context.Context, how recipe, data *dataset.Data) (*onn
 	if err != nil || !f.fits() {
 		return child, nil, report, err
 	}
-	var sources []refit.Source
+	var parents teach.Parents
 	for i, s := range f.subjects {
 		if how.shares[i] == 0 && f.votes[i] == 0 {
 			continue
 		}
-		src := refit.Source{Subject: s, Share: how.shares[i], Vote: f.votes[i], Maps: maps[i].Made()}
+		src := teach.Parent{Subject: s, Share: how.shares[i], Vote: f.votes[i], Maps: maps[i].Made()}
 		if p := f.pairs[i]; p != nil {
 			back := map[string]string{}
 			for a, b := range p.Tensors {
@@ -409,13 +410,13 @@ func (f *fusion) make(ctx context.Context, how recipe, data *dataset.Data) (*onn
 				return back[child]
 			}
 		}
-		sources = append(sources, src)
+		parents = append(parents, src)
 	}
-	child, report.Refit, err = refit.Refit(ctx, child, sources, refit.Options{
+	child, report.Refit, err = refit.Refit(ctx, child, parents, refit.Options{
 		Data: data, Threads: f.o.Align.Threads, Batch: f.o.Align.Batch, Outputs: f.outputs,
 		Progress: func(done, total int) { f.progress("refit", done, total) },
 	})
-	return child, sources, report, err
+	return child, parents, report, err
 }
 
 // strays reports whether an axis of one of onto's activations could not be

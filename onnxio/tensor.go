@@ -61,6 +61,15 @@ func (t *Tensor) Float64() []float64 {
 	return nil
 }
 
+// Float32 returns the elements in single precision: F32 itself where that is what
+// the tensor holds, else what Float64 says, rounded.
+func (t *Tensor) Float32() []float32 {
+	if t.F32 != nil {
+		return t.F32
+	}
+	return convert(t.Float64(), func(v float64) float32 { return float32(v) })
+}
+
 func convert[From, To any](v []From, f func(From) To) []To {
 	out := make([]To, len(v))
 	for i, x := range v {

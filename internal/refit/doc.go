@@ -1,6 +1,7 @@
-// Package refit fits the linear operators of an edited model in closed form, so
-// that a narrower or fused model computes, layer by layer, what its parents
-// compute. It needs calibration inputs, no labels and no gradients.
+// Package refit fits linear operators in closed form: a narrower or fused model,
+// its parents and calibration inputs go in; the model with weights by which it
+// computes, layer by layer, what its parents compute, and a report, come out. It
+// needs no labels and no gradients.
 //
 // # What is fitted
 //
@@ -30,7 +31,7 @@
 //
 // Only sums enter: Gram matrices, cross moments and means, which onnxruntime
 // computes and which add up over batches; or, where a layer sees fewer rows than
-// it has inputs, the rows themselves, and systems of that size are solved. Both models are evaluated piecewise
-// (stats.Flow), so that a whole run costs a small multiple of one forward pass
-// whatever the depth.
+// it has inputs, the rows themselves, and systems of that size are solved. Both
+// models are evaluated piecewise (stats.Flow), so that a whole run costs a small
+// multiple of one forward pass whatever the depth.
 package refit

@@ -12,6 +12,7 @@ import (
 	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/internal/refit"
+	"github.com/monge-ml/monge/internal/teach"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
@@ -70,7 +71,7 @@ func TestRefitOfFewSamples(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, report, err := refit.Refit(context.Background(), child, []refit.Source{{Subject: s, Share: 1, Maps: plan.Maps}}, refit.Options{Data: d})
+			_, report, err := refit.Refit(context.Background(), child, []teach.Parent{{Subject: s, Share: 1, Maps: plan.Maps}}, refit.Options{Data: d})
 			if err != nil {
 				t.Fatalf("%s, %d samples: %v", name, n, err)
 			}

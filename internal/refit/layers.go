@@ -50,7 +50,7 @@ func layerOf(g *onnxio.Graph, an *coupling.Analysis, n *onnxpb.NodeProto) (_ *la
 		return nil, nil
 	}
 	w := an.Weights[linear.Weight.Name]
-	if w == nil || isConstant(an, linear.In.Tensor) {
+	if w == nil || !onnxio.IsFloat(w.Type) || isConstant(an, linear.In.Tensor) {
 		return nil, nil
 	}
 	l := &layer{Linear: linear, axis: linear.Out.Axis}

@@ -11,58 +11,12 @@ import (
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/eval"
-	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/internal/stats"
+	"github.com/monge-ml/monge/internal/teach"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
-
-// A Source is a parent that the child's layers take their targets from.
-type Source struct {
-	Subject *edit.Subject
-	// Share is the parent's part in the targets of inner layers.
-	Share float64
-	// Vote is the parent's part in what the outputs aim at; where no source has
-	// one, it is Share.
-	Vote float64
-	// Maps say how the parent's channels become the child's: what activations take
-	// of them enters, In, or Outᵀ on the second side of a contraction.
-	Maps edit.Maps
-	// Tensor names the parent's activation for one of the child's, or returns "".
-	// Nil means that the names are the same.
-	Tensor func(child string) string
-}
-
-// Votes returns the sources' parts in what the outputs aim at.
-func Votes(sources []Source) []float64 {
-	var votes, shares []float64
-	total := 0.0
-	for _, s := range sources {
-		votes, shares = append(votes, s.Vote), append(shares, s.Share)
-		total += s.Vote
-	}
-	if total == 0 {
-		return shares
-	}
-	return votes
-}
-
-// Models are the sources' models.
-func Models(sources []Source) []*onnxio.Model {
-	var out []*onnxio.Model
-	for _, s := range sources {
-		out = append(out, s.Subject.Model)
-	}
-	return out
-}
-
-func (s *Source) tensor(child string) string {
-	if s.Tensor == nil {
-		return child
-	}
-	return s.Tensor(child)
-}
 
 // Options are the settings of a refit. Data is required; the zero value of
 // everything else is useful.
@@ -79,7 +33,7 @@ type Options struct {
 	// (samples × positions) than they have inputs are fitted whatever their width.
 	MaxInputs int
 	// Outputs say what the outputs are for. Nil means what eval.FindTasks says of
-	// the sources.
+	// the parents.
 	Outputs []eval.Output
 	// Progress, if set, is told how many layers of how many are done.
 	Progress func(done, total int)
@@ -120,26 +74,26 @@ const noteFew = "too few samples to fit; transported weights kept"
 var errWide = errors.New("too many inputs to fit; mean and deviation repaired")
 
 // Refit returns a copy of the child in which every linear operator behind a
-// change is fitted to the sources. The child keeps its structure; biases are
+// change is fitted to the parents. The child keeps its structure; biases are
 // added where operators lack them and can take one.
-func Refit(ctx context.Context, child *onnxio.Model, sources []Source, o Options) (_ *onnxio.Model, _ *Report, err error) {
+func Refit(ctx context.Context, child *onnxio.Model, parents teach.Parents, o Options) (_ *onnxio.Model, _ *Report, err error) {
 	defer guard.Recover(&err)
 	if o.Data == nil {
 		return nil, nil, fmt.Errorf("refitting needs data")
 	}
-	if len(sources) == 0 {
-		return nil, nil, fmt.Errorf("refitting needs a source")
+	if len(parents) == 0 {
+		return nil, nil, fmt.Errorf("refitting needs a parent")
 	}
 	if o.MaxInputs == 0 {
 		o.MaxInputs = 6000
 	}
-	if o.Outputs == nil && len(sources) > 1 {
+	if o.Outputs == nil && len(parents) > 1 {
 		var err error
-		if o.Outputs, err = eval.FindTasks(ctx, Models(sources), o.Data, nil, dataset.StreamOptions{Batch: o.Batch, Threads: o.Threads}); err != nil {
+		if o.Outputs, err = eval.FindTasks(ctx, parents.Models(), o.Data, nil, dataset.StreamOptions{Batch: o.Batch, Threads: o.Threads}); err != nil {
 			return nil, nil, err
 		}
 	}
-	r := &run{o: o, model: child.Clone(), sources: sources}
+	r := &run{o: o, model: child.Clone(), parents: parents}
 	if err := r.open(); err != nil {
 		return nil, nil, err
 	}
@@ -173,10 +127,10 @@ type run struct {
 	graph   *onnxio.Graph
 	an      *coupling.Analysis
 	layers  []*layer
-	sources []Source
+	parents teach.Parents
 	touched map[*onnxpb.NodeProto]bool
 	child   *stats.Flow
-	parents []*stats.Flow
+	flows   []*stats.Flow // of the parents
 	solving time.Duration // so far
 }
 
@@ -200,13 +154,13 @@ func (r *run) open() (err error) {
 	if r.child, err = stats.NewFlow(r.model, r.o.Data, fo); err != nil {
 		return err
 	}
-	for _, s := range r.sources {
-		f, err := stats.NewFlow(s.Subject.Model, r.o.Data, fo)
+	for _, m := range r.parents.Models() {
+		f, err := stats.NewFlow(m, r.o.Data, fo)
 		if err != nil {
 			r.close()
 			return err
 		}
-		r.parents = append(r.parents, f)
+		r.flows = append(r.flows, f)
 	}
 	return nil
 }
@@ -223,23 +177,23 @@ func (r *run) close() {
 	if r.child != nil {
 		r.child.Close()
 	}
-	for _, f := range r.parents {
+	for _, f := range r.flows {
 		f.Close()
 	}
 }
 
-// changed reports whether a node computes something else than in the source:
-// one of its constants is new or differs. With several sources everything does.
+// changed reports whether a node computes something else than in the parent:
+// one of its constants is new or differs. With several parents everything does.
 func (r *run) changed(n *onnxpb.NodeProto) bool {
 	for _, in := range n.GetInput() {
 		w := r.an.Weights[in]
 		if w == nil {
 			continue
 		}
-		if len(r.sources) > 1 {
+		if len(r.parents) > 1 {
 			return true
 		}
-		src := r.sources[0].Subject.Graph.Constant(in)
+		src := r.parents[0].Subject.Graph.Constant(in)
 		if src == nil || !sameTensor(src, r.graph.Constant(in)) {
 			return true
 		}
@@ -247,8 +201,8 @@ func (r *run) changed(n *onnxpb.NodeProto) bool {
 	return false
 }
 
-// sameTensor reports whether a tensor of the child is that of the source it was made from, whose places in data files it
-// has if it is.
+// sameTensor reports whether a tensor of the child is that of the parent it was
+// made from, whose places in data files it has if it is.
 func sameTensor(a, b *onnxpb.TensorProto) bool {
 	if a == b {
 		return true
@@ -271,7 +225,7 @@ func sameTensor(a, b *onnxpb.TensorProto) bool {
 }
 
 // dirty reports whether what a layer reads differs from what its counterpart
-// in the sources reads. Where it does not, transported weights are exact.
+// in the parents reads. Where it does not, transported weights are exact.
 func (r *run) dirty(l *layer) bool {
 	for n := range r.graph.Ancestors(l.In.Tensor) {
 		if r.touched[n] {
@@ -288,20 +242,19 @@ func (r *run) layer(ctx context.Context, i int, l *layer) (_ *Layer, err error) 
 	if out.Name == "" {
 		out.Name = l.Node.GetOutput()[0]
 	}
-	goal, other := l.Out.Tensor, ""
-	if l.add != "" && r.last(i, l) {
-		goal, other = l.add, l.other
-	}
-	t := &target{run: r, layer: l, goal: goal, other: other}
-	if note, err := t.prepare(); note != "" || err != nil {
-		out.Note = note
+	t, note, err := r.target(i, l)
+	if out.Note = note; note != "" || err != nil {
 		return out, err
 	}
-	if err := r.child.Compute(ctx, t.childTensors()...); err != nil {
+	reads := []string{l.In.Tensor}
+	if t.other != "" {
+		reads = append(reads, t.other)
+	}
+	if err := r.child.Compute(ctx, reads...); err != nil {
 		return nil, err
 	}
-	for k := range r.sources {
-		if err := r.parents[k].Compute(ctx, t.parent[k]); err != nil {
+	for k, f := range r.flows {
+		if err := f.Compute(ctx, t.Tensors[k]); err != nil {
 			return nil, err
 		}
 	}
@@ -326,7 +279,7 @@ func (r *run) fitWeights(ctx context.Context, l *layer, t *target, out *Layer) e
 		return err
 	}
 	out.Inputs = w.inputs
-	if t.classifier && l.Groups == 1 {
+	if t.Kind == teach.Scores && l.Groups == 1 {
 		if ok, err := r.fitScores(l, t, w, out); ok || err != nil {
 			if err != nil {
 				return err
@@ -419,7 +372,7 @@ func (r *run) fit(ctx context.Context, l *layer, t *target, w *weights, out *Lay
 // forget drops the activations that no later layer needs.
 func (r *run) forget(done int) error {
 	var child []string
-	parents := make([][]string, len(r.sources))
+	parents := make([][]string, len(r.flows))
 	for i, l := range r.layers[done+1:] {
 		if !r.dirty(l) {
 			continue
@@ -430,14 +383,14 @@ func (r *run) forget(done int) error {
 			goal = l.add
 			child = append(child, l.other)
 		}
-		for k := range r.sources {
-			parents[k] = append(parents[k], r.sources[k].tensor(goal))
+		for k := range r.parents {
+			parents[k] = append(parents[k], r.parents[k].Counterpart(goal))
 		}
 	}
 	if err := r.child.Prune(child...); err != nil {
 		return err
 	}
-	for k, f := range r.parents {
+	for k, f := range r.flows {
 		if err := f.Prune(parents[k]...); err != nil {
 			return err
 		}

@@ -10,12 +10,13 @@ import (
 	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/internal/refit"
+	"github.com/monge-ml/monge/internal/teach"
 	"github.com/monge-ml/monge/onnxio"
 )
 
 // narrow keeps a share of the channels of every space of a model, merged by
 // weights, and returns the child with the source that a refit needs.
-func narrow(t *testing.T, name string, keep float64) (*onnxio.Model, refit.Source) {
+func narrow(t *testing.T, name string, keep float64) (*onnxio.Model, teach.Parent) {
 	t.Helper()
 	m, _, err := edit.FoldBatchNorm(modeltest.Load(t, name), nil)
 	if err != nil {
@@ -39,7 +40,7 @@ func narrow(t *testing.T, name string, keep float64) (*onnxio.Model, refit.Sourc
 	if err != nil {
 		t.Fatal(err)
 	}
-	return child, refit.Source{Subject: s, Share: 1, Maps: r.Maps}
+	return child, teach.Parent{Subject: s, Share: 1, Maps: r.Maps}
 }
 
 func TestRefitBringsAccuracyBack(t *testing.T) {
@@ -49,7 +50,7 @@ func TestRefitBringsAccuracyBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			child, src := narrow(t, name, 0.5)
 			before := modeltest.Correct(t, child, test)
-			out, report, err := refit.Refit(context.Background(), child, []refit.Source{src}, refit.Options{Data: calib})
+			out, report, err := refit.Refit(context.Background(), child, []teach.Parent{src}, refit.Options{Data: calib})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -75,7 +76,7 @@ func TestRefitOfAnExactChildStaysExact(t *testing.T) {
 	for _, name := range []string{"mlp_a", "cnn_a", "resnet_a"} {
 		t.Run(name, func(t *testing.T) {
 			child, src := narrow(t, name, 1)
-			out, _, err := refit.Refit(context.Background(), child, []refit.Source{src}, refit.Options{Data: d})
+			out, _, err := refit.Refit(context.Background(), child, []teach.Parent{src}, refit.Options{Data: d})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -92,7 +93,7 @@ func TestRefitIsDeterministicAndLeavesItsInputsAlone(t *testing.T) {
 	before := [][]byte{encode(t, child), encode(t, src.Subject.Model)}
 	var first []byte
 	for range 2 {
-		out, _, err := refit.Refit(context.Background(), child, []refit.Source{src}, refit.Options{Data: d, Threads: 1})
+		out, _, err := refit.Refit(context.Background(), child, []teach.Parent{src}, refit.Options{Data: d, Threads: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -112,7 +113,7 @@ func TestRefitIsDeterministicAndLeavesItsInputsAlone(t *testing.T) {
 func TestWideLayersAreRepairedInstead(t *testing.T) {
 	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 200})
 	child, src := narrow(t, "cnn_a", 0.5)
-	_, report, err := refit.Refit(context.Background(), child, []refit.Source{src}, refit.Options{Data: d, MaxInputs: 50})
+	_, report, err := refit.Refit(context.Background(), child, []teach.Parent{src}, refit.Options{Data: d, MaxInputs: 50})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,34 +128,6 @@ func TestWideLayersAreRepairedInstead(t *testing.T) {
 	}
 	if repaired == 0 {
 		t.Error("no layer was wide enough for the test")
-	}
-}
-
-func TestJudge(t *testing.T) {
-	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 100})
-	a, b := modeltest.Load(t, "mlp_a"), modeltest.Load(t, "mlp_b")
-	ctx := context.Background()
-	alone, err := refit.NewJudge(ctx, []*onnxio.Model{a}, []float64{1}, d, refit.JudgeOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if x, err := alone.Divergence(ctx, a); err != nil || x > 1e-9 || x < -1e-9 {
-		t.Errorf("a model diverges from itself by %g (%v)", x, err)
-	}
-	both, err := refit.NewJudge(ctx, []*onnxio.Model{a, b}, []float64{0.5, 0.5}, d, refit.JudgeOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	da, err := both.Divergence(ctx, a)
-	if err != nil {
-		t.Fatal(err)
-	}
-	db, err := both.Divergence(ctx, b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if da <= 0 || db <= 0 {
-		t.Errorf("the parents diverge from their mean by %g and %g", da, db)
 	}
 }
 

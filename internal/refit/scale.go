@@ -53,7 +53,7 @@ func scaleOf(g *onnxio.Graph, an *coupling.Analysis, n *onnxpb.NodeProto) *layer
 			continue
 		}
 		w := an.Weights[name]
-		if w == nil || len(w.Axes) != 1 || w.Len() != axes[axis].Size() || !own(g, name) {
+		if w == nil || !onnxio.IsFloat(w.Type) || len(w.Axes) != 1 || w.Len() != axes[axis].Size() || !own(g, name) {
 			return nil
 		}
 	}
@@ -78,10 +78,7 @@ func (r *run) fitScale(ctx context.Context, l *layer, t *target, out *Layer) err
 		if err != nil {
 			return err
 		}
-		u, dims, err := floats32(vs[l.Out.Tensor])
-		if err != nil {
-			return fmt.Errorf("%q: %w", l.Out.Tensor, err)
-		}
+		u, dims := vs[l.Out.Tensor].Float32(), vs[l.Out.Tensor].Dims
 		y, err := t.batch(i)
 		if err != nil {
 			return err

@@ -11,6 +11,7 @@ import (
 	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/internal/refit"
+	"github.com/monge-ml/monge/internal/teach"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
@@ -82,7 +83,7 @@ func TestNormalisationsAreRefitted(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			out, report, err := refit.Refit(context.Background(), child, []refit.Source{{Subject: s, Share: 1, Maps: plan.Maps}}, refit.Options{Data: d})
+			out, report, err := refit.Refit(context.Background(), child, []teach.Parent{{Subject: s, Share: 1, Maps: plan.Maps}}, refit.Options{Data: d})
 			if err != nil {
 				t.Fatal(err)
 			}

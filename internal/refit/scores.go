@@ -1,7 +1,6 @@
 package refit
 
 import (
-	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"gonum.org/v1/gonum/stat"
 
 	"github.com/monge-ml/monge/internal/dense"
+	"github.com/monge-ml/monge/internal/teach"
 )
 
 const (
@@ -19,8 +19,6 @@ const (
 	// probabilities leave open (the sum over all classes, the scores of classes that
 	// are out of the question), and keeps rows of numbers that are no scores.
 	closeness = 0.3
-	// decided is the part of a target that is all for its likeliest class.
-	decided = 0.5
 	// maxScores bounds rows × inputs × classes of a layer whose scores are
 	// fitted by divergence, maxSteps the steps that are taken for one strength.
 	maxScores = 1e9
@@ -50,10 +48,7 @@ func (r *run) fitScores(l *layer, t *target, w *weights, out *Layer) (ok bool, e
 		if err != nil {
 			return false, err
 		}
-		x, _, err := floats32(vs[l.In.Tensor])
-		if err != nil {
-			return false, fmt.Errorf("%q: %w", l.In.Tensor, err)
-		}
+		x := vs[l.In.Tensor].Float32()
 		y, err := t.batch(i)
 		if err != nil {
 			return false, err
@@ -113,26 +108,6 @@ func within(x, y []float64) bool {
 	return mean <= 0 || mean <= deviation/math.Sqrt(float64(len(d)))
 }
 
-// Decided turns rows of k probabilities into targets that say more clearly which
-// class it is: half of each is all for its likeliest class. Where parents are at
-// odds and both are certain, their mean is a tie that a hair decides; a child
-// that comes as near to it as it can would toss a coin.
-func Decided[T float32 | float64](p []T, k int) {
-	for i := 0; i+k <= len(p); i += k {
-		row := p[i : i+k]
-		top := 0
-		for j, v := range row {
-			if v > row[top] {
-				top = j
-			}
-		}
-		for j := range row {
-			row[j] *= 1 - decided
-		}
-		row[top] += decided
-	}
-}
-
 // scores are n samples of a last layer: what it reads and what its scores
 // should be.
 type scores struct {
@@ -164,7 +139,7 @@ func (s *scores) prepare() {
 	for i := 0; i < len(s.p); i += s.o {
 		softmax(s.p[i : i+s.o])
 	}
-	Decided(s.p, s.o)
+	teach.Decided(s.p, s.o)
 	// Scores that do not vary (a dead layer's) are compared by their size, zeros by one.
 	s.variation = max(variation(s.y, s.o), 1e-6*floats.Dot(s.y, s.y))
 	if s.variation == 0 {

@@ -104,16 +104,6 @@ func TestScoresMinimise(t *testing.T) {
 	}
 }
 
-func TestDecided(t *testing.T) {
-	p := []float64{0.5, 0.49, 0.01, 0, 0, 1}
-	Decided(p, 3)
-	for i, want := range []float64{0.75, 0.245, 0.005, 0, 0, 1} {
-		if math.Abs(p[i]-want) > 1e-12 {
-			t.Errorf("entry %d is %g, want %g", i, p[i], want)
-		}
-	}
-}
-
 func TestWithinOneStandardError(t *testing.T) {
 	y := []float64{1, 2, 3, 4}
 	for _, c := range []struct {

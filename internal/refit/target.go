@@ -4,123 +4,91 @@ import (
 	"fmt"
 
 	"github.com/monge-ml/monge/engine"
-	"github.com/monge-ml/monge/internal/edit"
+	"github.com/monge-ml/monge/eval"
+	"github.com/monge-ml/monge/internal/teach"
 )
 
-// A target is what a layer should compute: Σ share·In·(goal in the parent),
-// less what the other side of the child's residual Add holds already; of a
-// classifier's scores it is the mixture of probabilities.
+// A target is what a layer should compute: what the parents say about its goal,
+// less what the other side of the child's residual Add holds already.
 type target struct {
-	run    *run
-	layer  *layer
-	goal   string // the child's activation that is aimed at
-	other  string // the child's activation to be taken off, or ""
-	parent []string
-	rows   []edit.Rows // nil: the channels stay
-	// output says that the goal is what the model returns, or the scores that it
-	// makes probabilities of; classifier that it holds the scores of classes.
-	output, classifier bool
+	*teach.Target
+	run   *run
+	other string // the child's activation to be taken off, or ""
 }
 
-// prepare finds the parents' activations and the maps along their channel
-// axes. note says why there is no target.
-func (t *target) prepare() (note string, err error) {
-	t.parent, t.rows, t.classifier = nil, nil, t.classes()
-	t.output = t.classifier || t.run.graph.IsOutput(t.goal)
-	for i := range t.run.sources {
-		s := &t.run.sources[i]
-		name := s.tensor(t.goal)
-		if name == "" {
-			return "the parents compute nothing like it", nil
-		}
-		rows, err := s.Subject.TargetRows(name, t.layer.axis, s.Maps, s.Share)
-		if err != nil {
-			return "", err
-		}
-		t.parent = append(t.parent, name)
-		t.rows = append(t.rows, rows)
+// target returns what the i-th layer should compute, or says why there is no such thing.
+func (r *run) target(i int, l *layer) (_ *target, note string, err error) {
+	t := &target{run: r}
+	goal := l.Out.Tensor
+	if l.add != "" && r.last(i, l) {
+		goal, t.other = l.add, l.other
 	}
-	return "", nil
+	kind := teach.Inner
+	switch {
+	case r.classes(goal, l.axis):
+		kind = teach.Scores
+	case r.graph.IsOutput(goal):
+		kind = teach.Output
+	}
+	if t.Target, err = r.parents.Target(kind, goal, l.axis); err != nil {
+		return nil, "", err
+	}
+	if t.Target == nil {
+		return nil, "the parents compute nothing like it", nil
+	}
+	if kind == teach.Scores {
+		t.Classes = r.an.Activations[goal][l.axis].Size()
+	}
+	return t, "", nil
 }
 
-func (t *target) childTensors() []string {
-	if t.other != "" {
-		return []string{t.layer.In.Tensor, t.other}
+// classes reports whether a tensor holds the scores of a classifier, side by side
+// along its last axis: an output that is for that, or what a Softmax turns into
+// one. With a single parent that makes no difference.
+func (r *run) classes(tensor string, axis int) bool {
+	last := len(r.an.Activations[tensor]) - 1
+	if len(r.parents) < 2 || last < 1 || axis != last {
+		return false
 	}
-	return []string{t.layer.In.Tensor}
+	for i, out := range r.graph.Outputs() {
+		if i >= len(r.o.Outputs) || r.o.Outputs[i].Task != eval.Classify || r.o.Outputs[i].Axis != last {
+			continue
+		}
+		if out.GetName() == tensor {
+			return true
+		}
+		n := r.graph.Producer(out.GetName())
+		if op := n.GetOpType(); (op == "Softmax" || op == "LogSoftmax") && n.GetInput()[0] == tensor && len(r.graph.Consumers(tensor)) == 1 {
+			return true
+		}
+	}
+	return false
 }
 
 // batch computes the target for one batch.
 func (t *target) batch(i int) (*engine.Value, error) {
-	var sum []float32
-	var dims []int
-	var scores [][]float32
-	votes := Votes(t.run.sources)
-	for k, name := range t.parent {
-		vs, err := t.run.parents[k].Batch(i, name)
+	values := make([]*engine.Value, len(t.Tensors))
+	for k, name := range t.Tensors {
+		vs, err := t.run.flows[k].Batch(i, name)
 		if err != nil {
 			return nil, err
 		}
-		data, shape, err := floats32(vs[name])
-		if err != nil {
-			return nil, fmt.Errorf("%q: %w", name, err)
-		}
-		if t.rows[k] != nil {
-			data, shape = t.rows[k].Apply(data, shape, t.layer.axis)
-		}
-		scores = append(scores, data)
-		share := float32(t.run.sources[k].Share)
-		switch {
-		case t.rows[k] != nil:
-			share = 1 // the rows hold it
-		case t.output:
-			share = float32(votes[k])
-		}
-		if sum == nil {
-			sum, dims = make([]float32, len(data)), shape
-		}
-		if len(sum) != len(data) {
-			return nil, fmt.Errorf("%q: the parents' shapes differ: %v and %v", name, dims, shape)
-		}
-		for j, x := range data {
-			sum[j] += share * x
-		}
+		values[k] = vs[name]
 	}
-	if t.classifier {
-		sum = Mixture(scores, votes, dims[len(dims)-1])
+	y, err := t.Of(values)
+	if err != nil || t.other == "" {
+		return y, err
 	}
-	if t.other != "" {
-		vs, err := t.run.child.Batch(i, t.other)
-		if err != nil {
-			return nil, err
-		}
-		data, _, err := floats32(vs[t.other])
-		if err != nil {
-			return nil, err
-		}
-		if len(data) != len(sum) {
-			return nil, fmt.Errorf("%q has %d elements, the target %d", t.other, len(data), len(sum))
-		}
-		for j, x := range data {
-			sum[j] -= x
-		}
+	vs, err := t.run.child.Batch(i, t.other)
+	if err != nil {
+		return nil, err
 	}
-	return engine.Float32(sum, dims...), nil
-}
-
-// floats32 returns a value's elements in single precision.
-func floats32(v *engine.Value) ([]float32, []int, error) {
-	switch {
-	case v == nil:
-		return nil, nil, fmt.Errorf("was not computed")
-	case v.F32 != nil:
-		return v.F32, v.Dims, nil
-	case v.F64 != nil:
-		out := make([]float32, len(v.F64))
-		for i, x := range v.F64 {
-			out[i] = float32(x)
-		}
-		return out, v.Dims, nil
+	other := vs[t.other].Float32()
+	if len(other) != len(y.F32) {
+		return nil, fmt.Errorf("%q has %d elements, the target %d", t.other, len(other), len(y.F32))
 	}
-	return nil, nil, fmt.Errorf("is of type %v, not a floating-point one", v.Type)
+	for j, x := range other {
+		y.F32[j] -= x
+	}
+	return y, nil
 }

@@ -4,21 +4,23 @@ import (
 	"context"
 	"math"
 
-	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/teach"
+	"github.com/monge-ml/monge/onnxio"
 )
 
 // mostConfidence bounds what logits are multiplied and divided by.
 const mostConfidence = 8
 
-// calibrate scales the logits of a classifier with several sources by what brings
-// their probabilities nearest to the sources' mean on judged inputs, and returns
+// calibrate scales the logits of a classifier with several parents by what brings
+// their probabilities nearest to the parents' mean on judged inputs, and returns
 // the factor, that of the last classifier where there are several, or 0. Targets
-// that are Decided settle ties, but leave the child surer than the sources are
+// that are Decided settle ties, but leave the child surer than the parents are
 // together; a factor puts that right and changes no decision (Guo et al., On
-// calibration of modern neural networks, ICML 2017). It goes into the weights that
-// the logits are made with; where others make them too, they stay.
-func (r *run) calibrate(ctx context.Context) (factor float64, err error) {
-	if len(r.sources) < 2 {
+// calibration of modern neural networks, ICML 2017). It goes into the trained
+// parameters that the logits are made with; where others make them too, they stay.
+// child is the model with the parameters as they are.
+func (r *run) calibrate(ctx context.Context, child *onnxio.Model, judge *teach.Judge) (factor float64, err error) {
+	if len(r.parents) < 2 {
 		return 0, nil
 	}
 	for i, g := range r.trainer.goals {
@@ -26,23 +28,11 @@ func (r *run) calibrate(ctx context.Context) (factor float64, err error) {
 		if params == nil {
 			continue
 		}
-		var logits, means []float32
-		err := r.judged(func(in map[string]*engine.Value) error {
-			mean, err := r.means(ctx, r.trainer.goals, in)
-			if err != nil {
-				return err
-			}
-			y, err := r.trainer.run(ctx, in, mean, 0, map[string][]float32{})
-			if err != nil {
-				return err
-			}
-			logits, means = append(logits, y[i].F32...), append(means, mean[i].F32...)
-			return nil
-		})
+		logits, err := judge.Values(ctx, child, i)
 		if err != nil {
 			return 0, err
 		}
-		factor = confidence(logits, means, g.classes, g.temperature)
+		factor = confidence(logits, judge.Said(i), g.Classes, g.Temperature)
 		for _, name := range params {
 			for j := range r.trainer.params[name].F32 {
 				r.trainer.params[name].F32[j] *= float32(factor)
@@ -55,14 +45,14 @@ func (r *run) calibrate(ctx context.Context) (factor float64, err error) {
 // makers are the trained parameters whose scale is that of a classifier's logits,
 // nil where there are none or where they are not all.
 func (t *trainer) makers(g *goal) (out []string) {
-	readers := len(t.graph.Consumers(g.tensor))
-	if t.graph.IsOutput(g.tensor) {
+	readers := len(t.graph.Consumers(g.Tensor))
+	if t.graph.IsOutput(g.Tensor) {
 		readers++
 	}
-	if g.classes == 0 || readers > 1 {
+	if g.Kind != teach.Probabilities || readers > 1 {
 		return nil
 	}
-	for tensor := g.tensor; ; {
+	for tensor := g.Tensor; ; {
 		n := t.graph.Producer(tensor)
 		next, isAdd := "", n.GetOpType() == "Add"
 		made := len(out)
@@ -94,7 +84,7 @@ func (t *trainer) makers(g *goal) (out []string) {
 // probabilities. Its derivative Σ⟨softmax(t·z) − p, z⟩ grows with t.
 func confidence(logits, means []float32, k int, temperature float64) float64 {
 	slope := func(t float64) (sum float64) {
-		q := softmaxed(logits, k, temperature/t)
+		q := teach.Softmax(logits, k, temperature/t)
 		for i, z := range logits {
 			sum += float64(q[i]-means[i]) * float64(z)
 		}

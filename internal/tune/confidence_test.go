@@ -8,7 +8,7 @@ import (
 
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/modeltest"
-	"github.com/monge-ml/monge/internal/refit"
+	"github.com/monge-ml/monge/internal/teach"
 )
 
 // A factor that logits were multiplied by is found again.
@@ -20,7 +20,7 @@ func TestConfidence(t *testing.T) {
 		logits[i] = float32(temperature * 3 * rng.NormFloat64())
 	}
 	for _, want := range []float64{0.2, 0.7, 1, 5} {
-		got := confidence(logits, softmaxed(logits, k, temperature/want), k, temperature)
+		got := confidence(logits, teach.Softmax(logits, k, temperature/want), k, temperature)
 		if math.Abs(got/want-1) > 1e-3 {
 			t.Errorf("%g, want %g", got, want)
 		}
@@ -41,45 +41,31 @@ func TestMakers(t *testing.T) {
 	found := 0
 	for _, name := range []string{"mlp_a", "cnn_a", "vgg", "resnet_optiona", "vit_a"} {
 		child, src := narrow(t, name, 0.5, d)
-		r := &run{o: Options{Data: d}, sources: []refit.Source{src}, child: child}
+		r := &run{o: Options{Data: d}, parents: []teach.Parent{src}, child: child}
 		r.o.defaults()
-		if err := r.open(ctx, child); err != nil {
+		if err := r.open(ctx); err != nil {
 			t.Fatal(err)
 		}
 		defer r.close()
-		feed, err := d.For(r.trainer.session.Inputs()[:1])
+		in, err := r.reader.examples(d)
 		if err != nil {
 			t.Fatal(err)
 		}
-		in, err := r.read(feed, d.Len(), r.starts(0, d.Len()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		targets, err := r.targets(ctx, r.trainer.goals, in)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, g := range r.trainer.goals {
+		for _, g := range r.trainer.goals {
 			names := r.trainer.makers(g)
 			if names == nil {
 				continue
 			}
 			found++
-			before, err := r.trainer.run(ctx, in, targets, 0, map[string][]float32{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			before := predict(t, r.trainer, child, in[0])[g.Tensor]
 			for _, p := range names {
 				for j := range r.trainer.params[p].F32 {
 					r.trainer.params[p].F32[j] *= 2
 				}
 			}
-			after, err := r.trainer.run(ctx, in, targets, 0, map[string][]float32{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			for j, y := range before[i].F32 {
-				if z := after[i].F32[j]; math.Abs(float64(z-2*y)) > 1e-4*(1+math.Abs(float64(y))) {
+			after := predict(t, r.trainer, child, in[0])[g.Tensor]
+			for j, y := range before.F32 {
+				if z := after.F32[j]; math.Abs(float64(z-2*y)) > 1e-4*(1+math.Abs(float64(y))) {
 					t.Fatalf("%s: %g times two is %g", name, y, z)
 				}
 			}
@@ -93,12 +79,12 @@ func TestMakers(t *testing.T) {
 // A child of two sources is in the end as sure as they are in the mean.
 func TestCalibrated(t *testing.T) {
 	ctx := context.Background()
-	fit, held := HoldOut(modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 320}))
+	fit, held := teach.HoldOut(modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 320}))
 	child, a := narrow(t, "mlp_a", 0.5, fit)
 	_, b := narrow(t, "mlp_b", 0.5, fit)
 	a.Share, b.Share = 0.5, 0.5
-	sources := []refit.Source{a, b}
-	out, report, err := Distill(ctx, child, sources, Options{Data: fit, HeldOut: held, Epochs: 10})
+	parents := []teach.Parent{a, b}
+	out, report, err := Distill(ctx, child, parents, Options{Data: fit, HeldOut: held, Epochs: 10})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,13 +92,17 @@ func TestCalibrated(t *testing.T) {
 		t.Fatalf("%+v", *report)
 	}
 	// Once more, without training: what was scaled already stays.
-	again := &run{o: Options{Data: fit, HeldOut: held}, sources: sources, child: out}
+	again := &run{o: Options{Data: fit, HeldOut: held}, parents: parents, child: out}
 	again.o.defaults()
-	if err := again.open(ctx, out); err != nil {
+	if err := again.open(ctx); err != nil {
 		t.Fatal(err)
 	}
 	defer again.close()
-	factor, err := again.calibrate(ctx)
+	judge, err := again.judge(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	factor, err := again.calibrate(ctx, out, judge)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,23 +1,21 @@
-// Package tune trains a narrower or fused model on unlabelled inputs until it
-// predicts what the models predict that it came from: the "moderate
-// fine-tuning" after an alignment, as a distillation.
+// Package tune distils: a narrower or fused model, its parents and unlabelled
+// inputs go in; a model of the same structure that predicts more nearly what the
+// parents predict, and a report, come out.
 //
 // # What is minimised
 //
-// The sum of the Kullback-Leibler divergence from the sources' mean
-// probabilities (of several sources, refit.Decided; for outputs that are no
-// classifier's, as eval.FindTasks says, the squared error relative to the
-// variance) and, for logits and
-// every activation that a linear operator reads, the squared error, relative to
-// the variance, against Σ share·In·Y of the sources' activations Y (of logits,
-// refit.Mixture): the same targets that package refit aims at. A calibration set
-// has few samples, and a classifier's outputs say little about each; inner
-// activations say much. Their weight falls to zero over the run: of an MLP of a
-// tenth of its widths, 1,000 images, 96.4 % of the test images came out right
-// instead of 96.0.
+// The Kullback-Leibler divergence from the parents' mean probabilities (of several
+// parents, teach.Decided; for outputs that are no classifier's, as eval.FindTasks
+// says, the squared error relative to the variance), and for logits and every
+// activation that a linear operator reads, the squared error relative to the
+// variance: the same targets (teach.Target) that package refit aims at. A
+// calibration set has few samples, and a classifier's outputs say little about
+// each; inner activations say much. Their weight falls to zero over the run: of an
+// MLP of a tenth of its widths, 1,000 images, 96.4 % of the test images came out
+// right instead of 96.0.
 //
 // Logits that are very far apart are divided by a temperature first
-// (refit.Temperature). Without, a model with logits in the thousands was trained
+// (teach.Target.Temper). Without, a model with logits in the thousands was trained
 // to predict one class for everything.
 //
 // # How
@@ -33,7 +31,7 @@
 //
 // The result is judged on inputs held out and on variants of these. A fused
 // classifier's logits are multiplied by a factor in the end, so that it is as sure
-// as its sources are in the mean: of two perceptrons fused at equal shares the
+// as its parents are in the mean: of two perceptrons fused at equal shares the
 // divergence from that mean fell from 0.0100 to 0.0026 nats on 10,000 test images.
 //
 // Many steps are what matters, however few the inputs: see Affordable. An MLP of

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/teach"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
@@ -65,7 +66,7 @@ func TestGradients(t *testing.T) {
 				t.Fatal("nothing is trained")
 			}
 			sum := map[string][]float32{}
-			loss(t, tr, in, targets, sum)
+			gradients(t, tr, in, targets, sum)
 			rng := rand.New(rand.NewPCG(3, 4))
 			for _, p := range tr.names {
 				v := tr.params[p].F32
@@ -81,7 +82,7 @@ func TestGradients(t *testing.T) {
 					for i := range v {
 						v[i] = old[i] + float32(h*direction[i])
 					}
-					return loss(t, tr, in, targets, map[string][]float32{})
+					return loss(t, tr, m, in, targets)
 				}
 				got := (at(h) - at(-h)) / (2 * h)
 				copy(v, old)
@@ -143,7 +144,7 @@ func training(t *testing.T, m *onnxio.Model) (*trainer, map[string]*engine.Value
 	var targets []*engine.Value
 	for _, o := range s.Outputs() {
 		d := out[o.Name].Dims
-		goals = append(goals, &goal{output: true, tensor: o.Name, dims: d, scale: 1})
+		goals = append(goals, &goal{Goal: teach.Goal{Target: &teach.Target{}, Tensor: o.Name, Scale: 1}, dims: d})
 		targets = append(targets, noise(rng, d))
 	}
 	tr, err := newTrainer(context.Background(), m, goals, []map[string]*engine.Value{in}, 1)
@@ -162,15 +163,55 @@ func noise(rng *rand.Rand, dims []int) *engine.Value {
 	return engine.Float32(v, dims...)
 }
 
-func loss(t *testing.T, tr *trainer, in map[string]*engine.Value, targets []*engine.Value, sum map[string][]float32) float64 {
+func gradients(t *testing.T, tr *trainer, in map[string]*engine.Value, targets []*engine.Value, sum map[string][]float32) {
 	t.Helper()
-	y, err := tr.run(context.Background(), in, targets, 1, sum)
+	if err := tr.run(context.Background(), in, targets, 1, sum); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// predict runs a model with the parameters of a trainer, and returns what its goals
+// look at.
+func predict(t *testing.T, tr *trainer, m *onnxio.Model, in map[string]*engine.Value) map[string]*engine.Value {
+	t.Helper()
+	m, err := tr.stored(m)
 	if err != nil {
 		t.Fatal(err)
 	}
+	var names []string
+	for _, g := range tr.goals {
+		names = append(names, g.Tensor)
+	}
+	s, err := engine.Open(m, engine.Options{Outputs: names})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	out, err := s.Run(context.Background(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// loss is the mean squared error of every goal, or the divergence of
+// probabilities, in the mean over their rows.
+func loss(t *testing.T, tr *trainer, m *onnxio.Model, in map[string]*engine.Value, targets []*engine.Value) float64 {
+	t.Helper()
 	total := 0.0
+	values := predict(t, tr, m, in)
 	for i, g := range tr.goals {
-		total += g.loss(y[i].F32, targets[i].F32)
+		y, target := values[g.Tensor].F32, targets[i].F32
+		if g.Kind == teach.Probabilities {
+			y = g.Probabilities(y)
+		}
+		for j, v := range y {
+			if g.Kind == teach.Probabilities {
+				total += g.Scale * float64(target[j]) * math.Log(float64(target[j]/v)) * float64(g.Classes) / float64(len(y))
+				continue
+			}
+			total += g.Scale * float64(v-target[j]) * float64(v-target[j]) / float64(len(y))
+		}
 	}
 	return total
 }
@@ -197,7 +238,7 @@ func TestUntrainable(t *testing.T) {
 			t.Fatal(err)
 		}
 		in := map[string]*engine.Value{"x": noise(rand.New(rand.NewPCG(1, 2)), []int{3, 5})}
-		g := &goal{output: true, tensor: "y", dims: []int{3, 6}, scale: 1}
+		g := &goal{Goal: teach.Goal{Target: &teach.Target{}, Tensor: "y", Scale: 1}, dims: []int{3, 6}}
 		if _, err := newTrainer(context.Background(), m, []*goal{g}, []map[string]*engine.Value{in}, 1); !errors.Is(err, errUntrainable) {
 			t.Errorf("%q: error %v", text, err)
 		}
@@ -209,24 +250,20 @@ func TestGoalOfAClassifier(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr, in, _ := training(t, m)
-	g := &goal{output: true, tensor: "y", dims: []int{4, 6}, classes: 6, temperature: 2}
-	tr2, err := newTrainer(context.Background(), m, []*goal{g}, []map[string]*engine.Value{in}, 1)
+	_, in, _ := training(t, m)
+	g := &goal{Goal: teach.Goal{Target: &teach.Target{Kind: teach.Probabilities, Classes: 6, Temperature: 2}, Tensor: "y", Scale: 1}, dims: []int{4, 6}, axis: 1}
+	tr, err := newTrainer(context.Background(), m, []*goal{g}, []map[string]*engine.Value{in}, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tr2.session.Close()
-	sum := map[string][]float32{}
-	y, err := tr.run(context.Background(), in, []*engine.Value{engine.Float32(make([]float32, 24), 4, 6)}, 1, sum)
-	if err != nil {
-		t.Fatal(err)
-	}
+	defer tr.session.Close()
 	// At the distribution that the model predicts loss and gradient vanish.
-	target := engine.Float32(softmaxed(y[0].F32, 6, 2), 4, 6)
-	sum = map[string][]float32{}
-	if l := loss(t, tr2, in, []*engine.Value{target}, sum); math.Abs(l) > 1e-6 {
+	target := engine.Float32(teach.Softmax(predict(t, tr, m, in)["y"].F32, 6, 2), 4, 6)
+	if l := loss(t, tr, m, in, []*engine.Value{target}); math.Abs(l) > 1e-6 {
 		t.Errorf("loss %g", l)
 	}
+	sum := map[string][]float32{}
+	gradients(t, tr, in, []*engine.Value{target}, sum)
 	for name, v := range sum {
 		for i, x := range v {
 			if math.Abs(float64(x)) > 1e-6 {

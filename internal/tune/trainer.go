@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"github.com/monge-ml/monge/engine"
-	"github.com/monge-ml/monge/internal/edit"
+	"github.com/monge-ml/monge/internal/teach"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -29,33 +29,6 @@ type trainer struct {
 
 // closeness is the graph's input of that name.
 const closeness = "closeness"
-
-// A goal is an output or an inner activation that has a target.
-type goal struct {
-	output bool // an output, or the logits of one
-	// tensor is what the loss looks at: the output itself, or the logits before
-	// its Softmax.
-	tensor string
-	// classes is the number of classes, 0 where the output is no classifier's.
-	classes int
-	// temperature divides the logits: one, unless they are far apart
-	// (refit.Temperature).
-	temperature float64
-	// vector is the number of numbers of an embedding, 0 where the output is none.
-	vector int
-	// scale multiplies the squared error, by one over the variance, or a divergence:
-	// by one, or where a sample has many decisions, refit.Scarcity.
-	scale float64
-	tap   bool // an activation whose values count, logits included
-	// logits is the number of classes whose scores a tap holds, 0 for others.
-	logits int
-	// rows move the sources' channels, along axis, to the child's; nil: they stay.
-	// Of an output axis is that of the classes.
-	rows  []edit.Rows
-	axis  int
-	dims  []int
-	input string // the graph's input that takes the target
-}
 
 // parameters lists the weights and biases that a node may read.
 func parameters(g *onnxio.Graph, n *onnxpb.NodeProto) []onnxio.Param {
@@ -238,10 +211,7 @@ func assemble(m *onnxio.Model, params []string, goals []*goal, seen *sights) (*a
 	for i, l := range goals {
 		l.input = fmt.Sprintf("target/%d", i)
 		p.Input = append(p.Input, declare(l.input, l.dims))
-		t.give(l.tensor, l.gradient(t))
-		if l.output && !slices.ContainsFunc(p.Output, func(v *onnxpb.ValueInfoProto) bool { return v.GetName() == l.tensor }) {
-			p.Output = append(p.Output, declare(l.tensor, l.dims))
-		}
+		t.give(l.Tensor, l.gradient(t))
 	}
 	if out.missing, err = t.backward(nodes); err != nil || len(out.missing) > 0 {
 		return out, err
@@ -263,13 +233,13 @@ func assemble(m *onnxio.Model, params []string, goals []*goal, seen *sights) (*a
 // Kullback-Leibler divergence between the target's and the tensor's
 // distributions, or the squared error; the mean over the rows.
 func (l *goal) gradient(t *tape) string {
-	y := l.tensor
-	if l.classes > 0 {
-		y = t.node("Softmax", []string{t.scale(y, 1/l.temperature)}, attrInt("axis", l.axis))
-		rows := product(l.dims) / l.classes
-		return t.scale(t.node("Sub", []string{y, l.input}), l.scale/(l.temperature*float64(rows)))
+	y := l.Tensor
+	if l.Kind == teach.Probabilities {
+		y = t.node("Softmax", []string{t.scale(y, 1/l.Temperature)}, attrInt("axis", l.axis))
+		rows := product(l.dims) / l.Classes
+		return t.scale(t.node("Sub", []string{y, l.input}), l.Scale/(l.Temperature*float64(rows)))
 	}
-	d := t.scale(t.node("Sub", []string{y, l.input}), 2*l.scale/float64(product(l.dims)))
+	d := t.scale(t.node("Sub", []string{y, l.input}), 2*l.Scale/float64(product(l.dims)))
 	if l.tap {
 		d = t.mul(d, closeness)
 	}
@@ -302,9 +272,8 @@ func feedConstants(g *onnxio.Graph, names []string) error {
 	return g.Refresh()
 }
 
-// run computes the outputs that the loss looks at, in the places of their goals,
-// and adds the gradients, times share, to sum.
-func (t *trainer) run(ctx context.Context, in map[string]*engine.Value, targets []*engine.Value, share float32, sum map[string][]float32) ([]*engine.Value, error) {
+// run computes gradients and adds them, times share, to sum.
+func (t *trainer) run(ctx context.Context, in map[string]*engine.Value, targets []*engine.Value, share float32, sum map[string][]float32) error {
 	feed := map[string]*engine.Value{}
 	for name, v := range in {
 		feed[name] = v
@@ -318,7 +287,7 @@ func (t *trainer) run(ctx context.Context, in map[string]*engine.Value, targets 
 	feed[closeness] = engine.Float32([]float32{t.closeness})
 	out, err := t.session.Run(ctx, feed)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, name := range t.names {
 		g := out[t.grads[name]].F32
@@ -330,25 +299,22 @@ func (t *trainer) run(ctx context.Context, in map[string]*engine.Value, targets 
 			total[i] += share * x
 		}
 	}
-	var y []*engine.Value
-	for _, l := range t.goals {
-		y = append(y, out[l.tensor])
-	}
-	return y, nil
+	return nil
 }
 
-// store writes the parameters into a model.
-func (t *trainer) store(m *onnxio.Model) error {
-	g, err := m.Graph()
+// stored returns a copy of a model with the parameters as they are now.
+func (t *trainer) stored(m *onnxio.Model) (*onnxio.Model, error) {
+	out := m.Clone()
+	g, err := out.Graph()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, name := range t.names {
 		p := *t.params[name]
 		p.Name = name
 		if err := g.SetConstant(&p); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return out, nil
 }

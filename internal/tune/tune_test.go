@@ -15,12 +15,13 @@ import (
 	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/internal/refit"
+	"github.com/monge-ml/monge/internal/teach"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
 // narrow keeps half of the channels of every space, chosen by what they explain.
-func narrow(t *testing.T, name string, keep float64, d *dataset.Data) (*onnxio.Model, refit.Source) {
+func narrow(t *testing.T, name string, keep float64, d *dataset.Data) (*onnxio.Model, teach.Parent) {
 	t.Helper()
 	m, _, err := edit.FoldBatchNorm(modeltest.Load(t, name), nil)
 	if err != nil {
@@ -44,7 +45,7 @@ func narrow(t *testing.T, name string, keep float64, d *dataset.Data) (*onnxio.M
 	if err != nil {
 		t.Fatal(err)
 	}
-	return child, refit.Source{Subject: s, Share: 1, Maps: r.Maps}
+	return child, teach.Parent{Subject: s, Share: 1, Maps: r.Maps}
 }
 
 // On samples that were not trained on, the child comes nearer to its source.
@@ -52,16 +53,16 @@ func TestDistillationHelps(t *testing.T) {
 	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 200})
 	for _, name := range []string{"mlp_a", "cnn_a", "vgg", "resnet_optiona", "vit_a"} {
 		t.Run(name, func(t *testing.T) {
-			fit, held := HoldOut(d)
+			fit, held := teach.HoldOut(d)
 			child, src := narrow(t, name, 0.5, fit)
-			out, r, err := Distill(context.Background(), child, []refit.Source{src}, Options{Data: fit, HeldOut: held, Epochs: 4})
+			out, r, err := Distill(context.Background(), child, []teach.Parent{src}, Options{Data: fit, HeldOut: held, Epochs: 4})
 			if err != nil {
 				t.Fatal(err)
 			}
 			if r.Kept || r.After >= 0.9*r.Before || r.HeldOut != 20 || r.Samples != 180 {
 				t.Errorf("%+v", *r)
 			}
-			judge, err := refit.NewJudge(context.Background(), []*onnxio.Model{src.Subject.Model}, []float64{1}, modeltest.Data(t, "mnist_test", dataset.Options{}), refit.JudgeOptions{})
+			judge, err := teach.NewJudge(context.Background(), []teach.Parent{src}, modeltest.Data(t, "mnist_test", dataset.Options{}), teach.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -84,7 +85,7 @@ func TestDistillationHelps(t *testing.T) {
 func TestAnExactChildStays(t *testing.T) {
 	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 60})
 	child, src := narrow(t, "cnn_a", 1, d)
-	out, r, err := Distill(context.Background(), child, []refit.Source{src}, Options{Data: d, Epochs: 1})
+	out, r, err := Distill(context.Background(), child, []teach.Parent{src}, Options{Data: d, Epochs: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +100,7 @@ func TestDistillIsDeterministicAndLeavesItsInputsAlone(t *testing.T) {
 	before := [][]byte{encode(t, child), encode(t, src.Subject.Model)}
 	var first []byte
 	for range 2 {
-		out, r, err := Distill(context.Background(), child, []refit.Source{src}, Options{Data: d, Epochs: 1})
+		out, r, err := Distill(context.Background(), child, []teach.Parent{src}, Options{Data: d, Epochs: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -158,7 +159,7 @@ func TestFixedBatch(t *testing.T) {
 	var results [2]map[string][]float64
 	for i, n := range []string{"N", "1"} {
 		child, s := build(n)
-		out, r, err := Distill(context.Background(), child, []refit.Source{{Subject: s, Share: 1}}, Options{Data: d, Epochs: 2, Batch: 8})
+		out, r, err := Distill(context.Background(), child, []teach.Parent{{Subject: s, Share: 1}}, Options{Data: d, Epochs: 2, Batch: 8})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -209,19 +210,19 @@ func TestAffordable(t *testing.T) {
 func TestFewInputs(t *testing.T) {
 	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 16})
 	child, src := narrow(t, "mlp_a", 0.3, d)
-	sources := []refit.Source{src}
-	child, _, err := refit.Refit(context.Background(), child, sources, refit.Options{Data: d})
+	parents := []teach.Parent{src}
+	child, _, err := refit.Refit(context.Background(), child, parents, refit.Options{Data: d})
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, r, err := Distill(context.Background(), child, sources, Options{Data: d, Epochs: 500})
+	out, r, err := Distill(context.Background(), child, parents, Options{Data: d, Epochs: 500})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if r.Kept || r.HeldOut != 0 || r.Samples != 16 {
 		t.Errorf("%+v", *r)
 	}
-	judge, err := refit.NewJudge(context.Background(), []*onnxio.Model{src.Subject.Model}, []float64{1}, modeltest.Data(t, "mnist_test", dataset.Options{}), refit.JudgeOptions{})
+	judge, err := teach.NewJudge(context.Background(), []teach.Parent{src}, modeltest.Data(t, "mnist_test", dataset.Options{}), teach.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +261,7 @@ func TestLogitsFarApart(t *testing.T) {
 			}
 		}
 	}
-	out, r, err := Distill(context.Background(), child, []refit.Source{src}, Options{Data: d, Epochs: 20})
+	out, r, err := Distill(context.Background(), child, []teach.Parent{src}, Options{Data: d, Epochs: 20})
 	if err != nil {
 		t.Fatal(err)
 	}

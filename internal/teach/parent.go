@@ -1,0 +1,59 @@
+package teach
+
+import (
+	"github.com/monge-ml/monge/internal/edit"
+	"github.com/monge-ml/monge/onnxio"
+)
+
+// A Parent is a model that a child learns from.
+type Parent struct {
+	Subject *edit.Subject
+	// Maps make the child's channels of the parent's: what activations take of them
+	// is In, or Outᵀ on the second side of a contraction.
+	Maps edit.Maps
+	// Share is the parent's part in what inner activations should be.
+	Share float64
+	// Vote is the parent's part in what the outputs should be; where no parent has
+	// one, it is Share.
+	Vote float64
+	// Tensor names the parent's activation for one of the child's, or returns "".
+	// Nil means that the names are the same.
+	Tensor func(child string) string
+}
+
+// Counterpart names the parent's activation for one of the child's, or returns "".
+func (p *Parent) Counterpart(child string) string {
+	switch {
+	case p.Tensor != nil:
+		return p.Tensor(child)
+	case p.Subject.Graph.Defines(child):
+		return child
+	}
+	return ""
+}
+
+// Parents are all models that a child learns from.
+type Parents []Parent
+
+// Votes returns the parents' parts in what the outputs should be.
+func (p Parents) Votes() []float64 {
+	votes, shares := make([]float64, len(p)), make([]float64, len(p))
+	total := 0.0
+	for i := range p {
+		votes[i], shares[i] = p[i].Vote, p[i].Share
+		total += p[i].Vote
+	}
+	if total == 0 {
+		return shares
+	}
+	return votes
+}
+
+// Models returns the parents' models.
+func (p Parents) Models() []*onnxio.Model {
+	out := make([]*onnxio.Model, len(p))
+	for i := range p {
+		out[i] = p[i].Subject.Model
+	}
+	return out
+}

@@ -1,0 +1,250 @@
+package tune
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"gonum.org/v1/gonum/stat"
+
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/teach"
+	"github.com/monge-ml/monge/onnxio"
+)
+
+// A goal is an output or an inner activation of the child that has a target.
+type goal struct {
+	// Tensor is an inner activation, an output, or the logits that a Softmax makes an
+	// output of.
+	teach.Goal
+	dims []int
+	axis int // of the classes, where there are any
+	// tap says that the tensor's values count, not their probabilities, and less and
+	// less.
+	tap   bool
+	input string // the training graph's input that takes the target
+}
+
+// goals lists the outputs, and behind them the taps.
+func (r *run) goals(ctx context.Context, g *onnxio.Graph, example map[string]*engine.Value) ([]*goal, error) {
+	var goals []*goal
+	for _, out := range g.Outputs() {
+		goals = append(goals, &goal{Goal: teach.Goal{Target: r.parents.Output(), Tensor: out.GetName()}})
+	}
+	outputs := slices.Clone(goals)
+	goals = append(goals, r.taps(g)...)
+	var names []string
+	for _, l := range goals {
+		names = append(names, l.Tensor)
+	}
+	s, err := engine.Open(r.child, engine.Options{Outputs: names})
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	values, err := s.Run(ctx, example)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range goals {
+		v := values[l.Tensor]
+		if v.F32 == nil {
+			return nil, fmt.Errorf("%w: %q is not of single precision", errUntrainable, l.Tensor)
+		}
+		l.dims = v.Dims
+	}
+	for i, l := range outputs {
+		if logits := r.output(g, i, l, values[l.Tensor]); logits != nil {
+			goals = append(goals, logits)
+		}
+	}
+	return goals, nil
+}
+
+// output finds what the i-th output aims at, and of a classifier's what its logits
+// do; nil of others.
+func (r *run) output(g *onnxio.Graph, i int, l *goal, v *engine.Value) (logits *goal) {
+	if i < len(r.o.Outputs) {
+		l.SetTask(r.o.Outputs[i], v.Dims)
+		l.axis = r.o.Outputs[i].Axis
+	}
+	if l.Classes == 0 {
+		return nil
+	}
+	if teach.Distributions(v.F32, l.Classes) {
+		n := g.Producer(l.Tensor)
+		if n.GetOpType() != "Softmax" { // of an unknown making: matched as numbers
+			l.Target = r.parents.Output()
+			return nil
+		}
+		l.Tensor = n.GetInput()[0]
+	}
+	if logits = r.tap(teach.Scores, l.Tensor, l.axis); logits != nil {
+		logits.Classes, logits.dims = l.Classes, l.dims
+	}
+	return logits
+}
+
+// taps are the activations that trained operators read, where every parent has
+// a counterpart.
+func (r *run) taps(g *onnxio.Graph) []*goal {
+	var out []*goal
+	params := trainable(g)
+	depends := map[string]bool{} // on something that is trained
+	for _, n := range g.Nodes {
+		trained := slices.ContainsFunc(n.GetInput(), func(in string) bool { return slices.Contains(params, in) })
+		if read, ok := g.Linear(n); ok && trained && depends[read.In.Tensor] {
+			if l := r.tap(teach.Inner, read.In.Tensor, read.In.Axis); l != nil && !slices.ContainsFunc(out, func(o *goal) bool { return o.Tensor == l.Tensor }) {
+				out = append(out, l)
+			}
+		}
+		if trained || slices.ContainsFunc(n.GetInput(), func(in string) bool { return depends[in] }) {
+			for _, o := range n.GetOutput() {
+				depends[o] = true
+			}
+		}
+	}
+	return out
+}
+
+// tap is the goal of an activation, or nil where the parents compute nothing like
+// it, or something of unknown rank.
+func (r *run) tap(kind teach.Kind, tensor string, axis int) *goal {
+	target, err := r.parents.Target(kind, tensor, axis)
+	if target == nil || err != nil {
+		return nil
+	}
+	return &goal{Goal: teach.Goal{Target: target, Tensor: tensor}, tap: true}
+}
+
+// openParents loads the parents, to return what the goals name; logits where the
+// child's goal are logits and the parent has them.
+func (r *run) openParents(g *onnxio.Graph, goals []*goal) error {
+	for i := range r.parents {
+		parent := r.parents[i].Subject
+		outputs := parent.Graph.Outputs()
+		if n := len(g.Outputs()); len(outputs) != n {
+			return fmt.Errorf("%d outputs against %d", len(outputs), n)
+		}
+		for k, out := range outputs {
+			name := out.GetName()
+			if n := parent.Graph.Producer(name); n.GetOpType() == "Softmax" && goals[k].Kind == teach.Probabilities {
+				name = n.GetInput()[0]
+			}
+			goals[k].Tensors = append(goals[k].Tensors, name)
+		}
+		var names []string
+		for _, l := range goals {
+			names = append(names, l.Tensors[i])
+		}
+		s, err := engine.Open(parent.Model, engine.Options{Threads: r.o.Threads, Outputs: names})
+		if err != nil {
+			return err
+		}
+		r.sessions = append(r.sessions, s)
+	}
+	return nil
+}
+
+// weigh finds temperatures and scales of the goals by what the parents say about
+// some examples.
+func (r *run) weigh(ctx context.Context, goals []*goal, examples []map[string]*engine.Value) error {
+	said := make([][][]*engine.Value, len(examples))
+	scores := make([][][]float32, len(goals))
+	for e, example := range examples {
+		var err error
+		if said[e], err = r.ask(ctx, goals, example); err != nil {
+			return err
+		}
+		for i := range goals {
+			for _, v := range said[e][i] {
+				scores[i] = append(scores[i], v.F32)
+			}
+		}
+	}
+	for i, l := range goals {
+		l.Temper(scores[i]...)
+		var seen []float32
+		for e := range examples {
+			target, err := l.of(said[e][i])
+			if err != nil {
+				return err
+			}
+			seen = append(seen, target.F32...)
+		}
+		l.Scale = r.scale(l, seen, len(examples)*r.reader.unit*r.reader.units)
+	}
+	return nil
+}
+
+// scale makes goals of all kinds comparable, by targets for so many samples.
+func (r *run) scale(l *goal, seen []float32, samples int) float64 {
+	if !l.tap {
+		return teach.Scale(seen, l.Classes, samples)
+	}
+	counts := r.o.Closeness
+	if l.Kind == teach.Scores && len(r.parents) > 1 {
+		counts = mixtureCloseness
+	}
+	v := make([]float64, len(seen))
+	for i, x := range seen {
+		v[i] = float64(x)
+	}
+	return counts / max(stat.PopVariance(v, nil), math.SmallestNonzeroFloat32)
+}
+
+// ask runs the parents, and returns what they compute: by goal, by parent.
+func (r *run) ask(ctx context.Context, goals []*goal, in map[string]*engine.Value) ([][]*engine.Value, error) {
+	out := make([][]*engine.Value, len(goals))
+	for k, s := range r.sessions {
+		feed := map[string]*engine.Value{}
+		for _, info := range s.Inputs() {
+			feed[info.Name] = in[info.Name]
+			if v := in[info.Name]; v == nil && len(in) == 1 {
+				for _, only := range in {
+					feed[info.Name] = only
+				}
+			}
+		}
+		values, err := s.Run(ctx, feed)
+		if err != nil {
+			return nil, err
+		}
+		for i, l := range goals {
+			out[i] = append(out[i], values[l.Tensors[k]])
+		}
+	}
+	return out, nil
+}
+
+// targets are what goals should hold for some inputs.
+func (r *run) targets(ctx context.Context, goals []*goal, in map[string]*engine.Value) ([]*engine.Value, error) {
+	said, err := r.ask(ctx, goals, in)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]*engine.Value, len(goals))
+	for i, l := range goals {
+		if out[i], err = l.of(said[i]); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// of is the target that the parents' values make, probabilities Decided where
+// there are several.
+func (l *goal) of(values []*engine.Value) (*engine.Value, error) {
+	v, err := l.Of(values)
+	if err != nil {
+		return nil, fmt.Errorf("%q: %w", l.Tensor, err)
+	}
+	if v.Len() != engine.Count(l.dims) {
+		return nil, fmt.Errorf("%q has another size than the parents'", l.Tensor)
+	}
+	if l.Kind == teach.Probabilities && len(values) > 1 {
+		teach.Decided(v.F32, l.Classes)
+	}
+	return engine.Float32(v.F32, l.dims...), nil
+}

@@ -1,0 +1,109 @@
+package tune
+
+import (
+	"slices"
+
+	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/onnxio"
+)
+
+// A reader reads what the child takes in one run: units of samples, single ones or
+// as many as a model that fixes its batch size takes.
+type reader struct {
+	inputs []engine.IOInfo
+	unit   int // samples
+	units  int // in one run
+	runs   int // in one step
+}
+
+// newReader makes a reader whose steps are of so many samples, as far as the model
+// allows.
+func newReader(m *onnxio.Model, data *dataset.Data, batch int) (*reader, error) {
+	inputs, err := engine.Inputs(m)
+	if err != nil {
+		return nil, err
+	}
+	feed, err := data.For(inputs)
+	if err != nil {
+		return nil, err
+	}
+	batch = min(batch, data.Len())
+	if fixed := feed.BatchSize(1); fixed > 1 || feed.BatchSize(2) == 1 {
+		return &reader{inputs: inputs, unit: fixed, units: 1, runs: max(1, batch/fixed)}, nil
+	}
+	return &reader{inputs: inputs, unit: 1, units: batch, runs: 1}, nil
+}
+
+// samples is the number of samples of one step.
+func (r *reader) samples() int { return r.unit * r.units * r.runs }
+
+// starts are the first samples of all whole units from one sample to another, or
+// the first of a unit that is to be filled up.
+func (r *reader) starts(from, to int) []int {
+	out := []int{from}
+	for from += r.unit; from+r.unit <= to; from += r.unit {
+		out = append(out, from)
+	}
+	return out
+}
+
+// steps is the number of steps in which so many samples are seen once.
+func (r *reader) steps(samples int) int {
+	return max(1, len(r.starts(0, samples))/(r.units*r.runs))
+}
+
+// step are the units of each run of the s-th step through all units.
+func (r *reader) step(all []int, s int) [][]int {
+	out := make([][]int, r.runs)
+	for k := range out {
+		at := (s*r.runs + k) * r.units % len(all)
+		out[k] = all[at:min(at+r.units, len(all))]
+	}
+	return out
+}
+
+// examples reads the first samples, as many as one step takes.
+func (r *reader) examples(data *dataset.Data) ([]map[string]*engine.Value, error) {
+	feed, err := data.For(r.inputs)
+	if err != nil {
+		return nil, err
+	}
+	var out []map[string]*engine.Value
+	all := r.starts(0, data.Len())
+	for k := range min(r.runs, max(1, len(all)/r.units)) {
+		in, err := r.read(feed, data.Len(), all[k*r.units:(k+1)*r.units])
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, in)
+	}
+	return out, nil
+}
+
+// read reads the units that start at some of so many samples and lays them behind
+// each other.
+func (r *reader) read(feed *dataset.Feed, samples int, starts []int) (map[string]*engine.Value, error) {
+	out := map[string]*engine.Value{}
+	for _, from := range starts {
+		in, err := feed.Batch(from, min(r.unit, samples-from), r.unit)
+		if err != nil {
+			return nil, err
+		}
+		for name, v := range in {
+			if out[name] == nil {
+				c := *v
+				c.Dims = slices.Clone(v.Dims)
+				out[name] = &c
+				if len(starts) > 1 && len(c.Dims) > 0 {
+					c.Dims[0] *= len(starts)
+				}
+				continue
+			}
+			out[name].F32 = append(out[name].F32, v.F32...)
+			out[name].F64 = append(out[name].F64, v.F64...)
+			out[name].I64 = append(out[name].I64, v.I64...)
+		}
+	}
+	return out, nil
+}
