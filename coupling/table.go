@@ -1,6 +1,10 @@
 package coupling
 
-import "github.com/monge-ml/monge/onnxio"
+import (
+	"slices"
+
+	"github.com/monge-ml/monge/onnxio"
+)
 
 // An op is the whole contract of an operator's rule. Either axes (a constant
 // axis expression), axesOf (one computed from attributes and ranks) or apply
@@ -23,7 +27,8 @@ type op struct {
 	cost func(c *call, outs []*value)
 }
 
-// table returns every rule. Adding an operator is one line here, and one test.
+// table returns every rule. Adding an operator is one line here, or one word in
+// the facts of package onnxio, and one test.
 func table() []op {
 	ops := []op{
 		// Linear operators with weights.
@@ -45,20 +50,6 @@ func table() []op {
 		{name: "MeanVarianceNormalization", needs: 1, axesOf: meanVarianceAxes, acts: nonlinear | perChannel},
 		{name: "LRN", axes: "n [c] s... -> n [c] s...", acts: nonlinear},
 		{name: "LayerNormalization", needs: 1, axesOf: layerNormAxes, acts: nonlinear | perChannel},
-
-		// Elementwise over two or more tensors, with broadcasting.
-		{name: "Add", apply: elementwise, acts: joined},
-		{name: "Sub", apply: elementwise, acts: joined},
-		{name: "Sum", apply: elementwise, acts: joined},
-		{name: "Mean", apply: elementwise, acts: joined},
-		{name: "Mul", apply: elementwise, acts: perChannel | nonlinear},
-		{name: "Div", apply: elementwise, acts: perChannel | nonlinear},
-		{name: "Pow", apply: elementwise, acts: perChannel | nonlinear},
-		{name: "PRelu", apply: elementwise, acts: perChannel | nonlinear},
-		{name: "Max", apply: elementwise, acts: perChannel | nonlinear},
-		{name: "Min", apply: elementwise, acts: perChannel | nonlinear},
-		{name: "Where", apply: elementwise, acts: perChannel | nonlinear},
-		{name: "Mod", apply: elementwise, acts: perChannel | nonlinear},
 
 		// Pooling and reductions over space.
 		{name: "MaxPool", needs: 1, axesOf: poolAxes, acts: nonlinear},
@@ -151,18 +142,20 @@ func table() []op {
 		{name: "Gather", needs: 2, apply: gather, moves: true},
 		{name: "Range", apply: rangeOf, moves: true},
 	}
-	// Elementwise of one tensor: every axis passes.
-	for _, name := range []string{
-		"Relu", "LeakyRelu", "Elu", "Selu", "Celu", "ThresholdedRelu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Softplus",
-		"Softsign", "Gelu", "Mish", "Swish", "Erf", "Exp", "Log", "Sqrt", "Reciprocal", "Abs", "Sign", "Sin", "Cos", "Tan", "Asin", "Acos", "Atan",
-		"Sinh", "Cosh", "Asinh", "Acosh", "Atanh", "Ceil", "Floor", "Round", "Clip", "Shrink", "IsNaN", "IsInf", "Not", "BitwiseNot",
-	} {
-		ops = append(ops, op{name: name, apply: unary, acts: nonlinear})
+	for _, name := range onnxio.Operators(onnxio.Pointwise) {
+		o := op{name: name, apply: unary, acts: nonlinear}
+		if name == "Neg" {
+			o.acts, o.moves = 0, true
+		}
+		ops = append(ops, o)
 	}
-	ops = append(ops, op{name: "Neg", apply: unary, moves: true})
-	// Comparisons join axes as arithmetic does.
-	for _, name := range []string{"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "Xor"} {
-		ops = append(ops, op{name: name, apply: elementwise, acts: perChannel | nonlinear})
+	additive := onnxio.Operators(onnxio.Adds)
+	for _, name := range onnxio.Operators(onnxio.Broadcasts) {
+		o := op{name: name, apply: elementwise, acts: perChannel | nonlinear}
+		if slices.Contains(additive, name) {
+			o.acts = joined
+		}
+		ops = append(ops, o)
 	}
 	return ops
 }

@@ -173,8 +173,6 @@ func harmless(g *onnxio.Graph, c onnxio.Consumer, name string, n int) bool {
 		return c.Input > 0 && (c.Input != 4 || onnxio.AttrFloat(c.Node, "epsilon", 1e-5) >= 1e-12)
 	case "Add", "Mul": // a vector is a weight, a single number may be an ε
 		return n != 1
-	case "Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze":
-		return flushable(g, c.Node.GetOutput()[0], n)
 	}
-	return false
+	return onnxio.FactsOf(c.Node).Has(onnxio.Rearranges) && flushable(g, c.Node.GetOutput()[0], n)
 }

@@ -18,7 +18,7 @@ func (g *Graph) parameter(n *onnxpb.NodeProto, input int) string {
 			return name
 		}
 		g, n = home, home.producers[name]
-		if n == nil || !relays[n.GetOpType()] || standardDomain(n.GetDomain()) != "" || len(n.Input) == 0 {
+		if n == nil || !relays(n) || len(n.Input) == 0 {
 			return ""
 		}
 		name = n.Input[0]
@@ -26,10 +26,10 @@ func (g *Graph) parameter(n *onnxpb.NodeProto, input int) string {
 	return ""
 }
 
-// relays are the operators that pass on the elements of their first input.
-var relays = map[string]bool{
-	"Reshape": true, "Transpose": true, "Identity": true, "Cast": true,
-	"Squeeze": true, "Unsqueeze": true, "Flatten": true,
+// relays reports whether a node passes on the elements of its first input, if
+// perhaps in another type.
+func relays(n *onnxpb.NodeProto) bool {
+	return FactsOf(n).Has(Rearranges) || n.GetOpType() == "Cast" && standardDomain(n.GetDomain()) == ""
 }
 
 // Followers returns the chain of nodes after n that treat channels one by one,
@@ -50,7 +50,7 @@ func (g *Graph) follows(c Consumer) bool {
 	switch op := c.Node.GetOpType(); {
 	case standardDomain(c.Node.GetDomain()) != "":
 		return false
-	case follow[op]:
+	case follow[op] || FactsOf(c.Node).Has(Pointwise):
 		return c.Input == 0
 	case followWithConstant[op]:
 		for i := range c.Node.Input {
@@ -78,13 +78,12 @@ func (g *Graph) onlyReader(n *onnxpb.NodeProto) (reader Consumer, ok bool) {
 	return reader, ok
 }
 
-// follow are operators of one data input, the first.
+// follow are operators of one data input, the first, beside those that see its
+// elements one by one.
 var follow = map[string]bool{
 	"BatchNormalization": true, "InstanceNormalization": true, "LayerNormalization": true,
 	"GroupNormalization": true, "RMSNormalization": true, "LpNormalization": true, "LRN": true,
-	"Relu": true, "LeakyRelu": true, "PRelu": true, "Clip": true, "Elu": true, "Selu": true, "Celu": true,
-	"Gelu": true, "Mish": true, "Swish": true, "HardSigmoid": true, "HardSwish": true, "Sigmoid": true, "Tanh": true,
-	"Softplus": true, "Softsign": true, "ThresholdedRelu": true, "Erf": true, "Softmax": true, "LogSoftmax": true,
+	"PRelu": true, "Softmax": true, "LogSoftmax": true,
 	"Dropout": true, "Identity": true, "Cast": true, "Pad": true,
 	"MaxPool": true, "AveragePool": true, "LpPool": true,
 	"GlobalAveragePool": true, "GlobalMaxPool": true, "GlobalLpPool": true, "ReduceMean": true,

@@ -189,13 +189,7 @@ func (p *Pairing) inputs(s *edit.Subject, n *onnxpb.NodeProto) (live []string, c
 	return live, constants
 }
 
-func commutative(n *onnxpb.NodeProto) bool {
-	switch n.GetOpType() {
-	case "Add", "Mul", "Sum", "Max", "Min", "Mean":
-		return true
-	}
-	return false
-}
+func commutative(n *onnxpb.NodeProto) bool { return onnxio.FactsOf(n).Has(onnxio.Commutes) }
 
 // reorder puts the operands of a commutative operator into the order of the
 // other model's, by the structure of what computes them.

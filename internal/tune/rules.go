@@ -27,10 +27,6 @@ func init() {
 	}
 }
 
-// blind are operators whose outputs do not change with small changes of their
-// inputs, or say only how large these are.
-var blind = map[string]bool{"Shape": true, "Size": true, "ArgMax": true, "ArgMin": true, "Greater": true, "Less": true, "Equal": true, "Sign": true, "Floor": true, "Ceil": true, "Round": true}
-
 // window is a window in its place on an input, with one entry per spatial axis.
 type window []onnxio.WindowAxis
 

@@ -198,7 +198,7 @@ func assemble(m *onnxio.Model, params []string, goals []*goal, seen *sights) (*a
 		t.live[name] = true
 	}
 	for _, n := range g.Nodes {
-		if !blind[n.GetOpType()] && slices.ContainsFunc(n.GetInput(), func(in string) bool { return t.live[in] }) {
+		if !onnxio.FactsOf(n).Has(onnxio.Steps) && slices.ContainsFunc(n.GetInput(), func(in string) bool { return t.live[in] }) {
 			for _, o := range n.GetOutput() {
 				t.live[o] = true
 			}
