@@ -31,7 +31,7 @@ func ExampleModel() {
 	for _, s := range report.Spaces {
 		fmt.Printf("%-11s %2d → %2d\n", s.Name, s.Before, s.After)
 	}
-	if err := onnxio.Save(filepath.Join(dir, "narrow.onnx"), narrow); err != nil {
+	if err := onnxio.Save(context.Background(), filepath.Join(dir, "narrow.onnx"), narrow, onnxio.SaveOptions{}); err != nil {
 		log.Fatal(err)
 	}
 	// Output:

@@ -20,7 +20,7 @@ func TestExternalData(t *testing.T) {
 	inside := modeltest.Load(t, "mlp_wide")
 	dir := t.TempDir()
 	path := filepath.Join(dir, "moved.onnx")
-	if err := onnxio.SaveWith(path, inside, onnxio.SaveOptions{External: onnxio.Always}); err != nil {
+	if err := onnxio.Save(t.Context(), path, inside, onnxio.SaveOptions{External: onnxio.Always}); err != nil {
 		t.Fatal(err)
 	}
 	outside, err := onnxio.Load(path)
@@ -35,7 +35,7 @@ func TestExternalData(t *testing.T) {
 				t.Fatal(err)
 			}
 			path := filepath.Join(t.TempDir(), "out.onnx")
-			if err := onnxio.SaveWith(path, out, onnxio.SaveOptions{External: onnxio.Never}); err != nil {
+			if err := onnxio.Save(t.Context(), path, out, onnxio.SaveOptions{External: onnxio.Never}); err != nil {
 				t.Fatal(err)
 			}
 			if whole[i], err = onnxio.Load(path); err != nil {

@@ -69,7 +69,7 @@ func TestForms(t *testing.T) {
 						t.Errorf("nothing was narrowed: %+v", report.Spaces)
 					}
 					path := filepath.Join(t.TempDir(), "out.onnx")
-					if err := onnxio.Save(path, out); err != nil {
+					if err := onnxio.Save(t.Context(), path, out, onnxio.SaveOptions{}); err != nil {
 						t.Fatal(err)
 					}
 					back, err := onnxio.Load(path)

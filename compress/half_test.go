@@ -36,7 +36,7 @@ func TestHalfPrecision(t *testing.T) {
 					t.Errorf("%v: %+v, float32: %+v", typ, report.After, want.After)
 				}
 				path := filepath.Join(t.TempDir(), "out.onnx")
-				if err := onnxio.Save(path, out); err != nil {
+				if err := onnxio.Save(t.Context(), path, out, onnxio.SaveOptions{}); err != nil {
 					t.Fatal(err)
 				}
 				back, err := onnxio.Load(path)

@@ -93,7 +93,7 @@ func TestKeepsTheRest(t *testing.T) {
 	}
 	for _, o := range []onnxio.SaveOptions{{}, {External: onnxio.Always, Threshold: -1}} {
 		path := filepath.Join(t.TempDir(), "out.onnx")
-		if err := onnxio.SaveWith(path, out, o); err != nil {
+		if err := onnxio.Save(t.Context(), path, out, o); err != nil {
 			t.Fatal(err)
 		}
 		back, err := onnxio.Load(path)

@@ -269,7 +269,7 @@ func saveTemp(m *onnxio.Model) (file string, cleanup func(), err error) {
 		return "", func() {}, err
 	}
 	file = filepath.Join(dir, "model.onnx")
-	return file, func() { os.RemoveAll(dir) }, onnxio.SaveWith(file, m, onnxio.SaveOptions{External: onnxio.Always})
+	return file, func() { os.RemoveAll(dir) }, onnxio.Save(context.Background(), file, m, onnxio.SaveOptions{External: onnxio.Always})
 }
 
 // Inputs lists what has to be fed, in the model's order.

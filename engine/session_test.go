@@ -197,7 +197,7 @@ func TestEmptyBatch(t *testing.T) {
 func TestExternalData(t *testing.T) {
 	enginetest.Require(t)
 	path := t.TempDir() + "/m.onnx"
-	if err := onnxio.SaveWith(path, mlp(), onnxio.SaveOptions{External: onnxio.Always, Threshold: -1}); err != nil {
+	if err := onnxio.Save(t.Context(), path, mlp(), onnxio.SaveOptions{External: onnxio.Always, Threshold: -1}); err != nil {
 		t.Fatal(err)
 	}
 	m, err := onnxio.Load(path)

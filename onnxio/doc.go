@@ -16,7 +16,7 @@
 //		w.SetFloat64(w.Dims, v)
 //		err = g.SetConstant(w)
 //	}
-//	err = onnxio.Save("edited.onnx", m)
+//	err = onnxio.Save(ctx, "edited.onnx", m, onnxio.SaveOptions{})
 //
 // Files are not trusted. A damaged or hostile one gives an error that names
 // the node or tensor; it cannot cause a panic, an allocation larger than the

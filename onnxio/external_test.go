@@ -66,7 +66,7 @@ func samePayloads(t *testing.T, want, got *onnxio.Model) {
 
 func reload(t *testing.T, path string, m *onnxio.Model, o onnxio.SaveOptions) *onnxio.Model {
 	t.Helper()
-	if err := onnxio.SaveWith(path, m, o); err != nil {
+	if err := onnxio.Save(t.Context(), path, m, o); err != nil {
 		t.Fatal(err)
 	}
 	back, err := onnxio.Load(path)
@@ -126,7 +126,7 @@ func TestThreshold(t *testing.T) {
 	reload(t, path, m, onnxio.SaveOptions{External: onnxio.Always})
 	onlyFiles(t, filepath.Dir(path), "m.onnx")
 	for _, bad := range []string{"../weights", "m.onnx", "sub/weights", ".."} {
-		if err := onnxio.SaveWith(path, m, onnxio.SaveOptions{External: onnxio.Always, DataFile: bad}); err == nil {
+		if err := onnxio.Save(t.Context(), path, m, onnxio.SaveOptions{External: onnxio.Always, DataFile: bad}); err == nil {
 			t.Errorf("data file %q was accepted", bad)
 		}
 	}
@@ -173,10 +173,10 @@ func TestSaveOverItself(t *testing.T) {
 	samePayloads(t, ext, third)
 	onlyFiles(t, dir, "m.onnx", "m.onnx.1.data", "m.onnx.data")
 
-	if err := onnxio.Save(source, third); err == nil {
+	if err := onnxio.Save(t.Context(), source, third, onnxio.SaveOptions{}); err == nil {
 		t.Error("the data file was overwritten by a model file")
 	}
-	if err := onnxio.SaveWith(filepath.Join(dir, "n.onnx"), third, onnxio.SaveOptions{External: onnxio.Always, DataFile: "m.onnx.data"}); err == nil {
+	if err := onnxio.Save(t.Context(), filepath.Join(dir, "n.onnx"), third, onnxio.SaveOptions{External: onnxio.Always, DataFile: "m.onnx.data"}); err == nil {
 		t.Error("the data file was overwritten by another")
 	}
 }
@@ -226,7 +226,7 @@ func TestLargerThanMemory(t *testing.T) {
 	if c.F32[0] != 1 || c.F32[1] != 2 {
 		t.Errorf("c is %v", c.F32)
 	}
-	err = onnxio.SaveWith(filepath.Join(dir, "never.onnx"), big, onnxio.SaveOptions{External: onnxio.Never})
+	err = onnxio.Save(t.Context(), filepath.Join(dir, "never.onnx"), big, onnxio.SaveOptions{External: onnxio.Never})
 	if err == nil {
 		t.Error("16 GiB were saved as one protobuf file")
 	}
@@ -247,14 +247,14 @@ func (c *tooLate) Err() error {
 }
 
 // Whenever the context ends, nothing is left behind.
-func TestSaveContext(t *testing.T) {
+func TestSaveEndsWithItsContext(t *testing.T) {
 	m := small()
 	source := reload(t, filepath.Join(t.TempDir(), "m.onnx"), m, onnxio.SaveOptions{External: onnxio.Always, Threshold: -1})
 	for _, o := range []onnxio.SaveOptions{{External: onnxio.Always, Threshold: -1}, {External: onnxio.Never}} {
 		saved := false
 		for left := 0; !saved; left++ {
 			dir := t.TempDir()
-			err := onnxio.SaveContext(&tooLate{context.Background(), left}, filepath.Join(dir, "m.onnx"), source, o)
+			err := onnxio.Save(&tooLate{context.Background(), left}, filepath.Join(dir, "m.onnx"), source, o)
 			if saved = err == nil; saved {
 				if left == 0 {
 					t.Error("the context was not asked")
@@ -281,7 +281,7 @@ func TestTooLargeForOneFile(t *testing.T) {
 		t.Error("encoded beyond 2 GiB")
 	}
 	dir := t.TempDir()
-	if err := onnxio.SaveWith(filepath.Join(dir, "m.onnx"), m, onnxio.SaveOptions{External: onnxio.Never}); err == nil {
+	if err := onnxio.Save(t.Context(), filepath.Join(dir, "m.onnx"), m, onnxio.SaveOptions{External: onnxio.Never}); err == nil {
 		t.Error("saved beyond 2 GiB")
 	}
 	onlyFiles(t, dir)

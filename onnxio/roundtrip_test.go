@@ -143,7 +143,7 @@ func TestSaveLoad(t *testing.T) {
 	m.SetMetadata("made by", "Monge")
 	m.Proto.Graph.Node[0].ProtoReflect().SetUnknown(protowire.AppendVarint(protowire.AppendTag(nil, 77, protowire.VarintType), 5))
 	path := filepath.Join(t.TempDir(), "m.onnx")
-	if err := onnxio.Save(path, m); err != nil {
+	if err := onnxio.Save(t.Context(), path, m, onnxio.SaveOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	back, err := onnxio.Load(path)
@@ -163,7 +163,7 @@ func TestSaveLoad(t *testing.T) {
 		t.Errorf("path %q, folder %q", back.Path, back.Dir)
 	}
 	// Over its own file.
-	if err := onnxio.Save(path, back); err != nil {
+	if err := onnxio.Save(t.Context(), path, back, onnxio.SaveOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	onlyFiles(t, filepath.Dir(path), "m.onnx")
@@ -202,14 +202,14 @@ func TestFailedSaveLeavesNothing(t *testing.T) {
 	}
 	for _, o := range []onnxio.SaveOptions{{}, {External: onnxio.Always, Threshold: -1}} {
 		for _, path := range []string{target, filepath.Join(dir, "missing", "m.onnx"), readOnly} {
-			if err := onnxio.SaveWith(path, m, o); err == nil {
+			if err := onnxio.Save(t.Context(), path, m, o); err == nil {
 				t.Errorf("saving to %s succeeded", path)
 			}
 		}
 	}
 	broken := small()
 	broken.Proto.Graph.Initializer[0].Dims[0] = 5
-	if err := onnxio.Save(filepath.Join(dir, "broken.onnx"), broken); err == nil {
+	if err := onnxio.Save(t.Context(), filepath.Join(dir, "broken.onnx"), broken, onnxio.SaveOptions{}); err == nil {
 		t.Error("a broken model was saved")
 	}
 	onlyFiles(t, dir, "ro.onnx", "sub")
@@ -224,7 +224,7 @@ func TestSaveKeepsPermissions(t *testing.T) {
 	if err := os.WriteFile(path, nil, 0o640); err != nil {
 		t.Fatal(err)
 	}
-	if err := onnxio.Save(path, small()); err != nil {
+	if err := onnxio.Save(t.Context(), path, small(), onnxio.SaveOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	info, err := os.Stat(path)
@@ -256,7 +256,7 @@ func TestTestdata(t *testing.T) {
 				t.Error("no layers found")
 			}
 			path := filepath.Join(t.TempDir(), "copy.onnx")
-			if err := onnxio.Save(path, m); err != nil {
+			if err := onnxio.Save(t.Context(), path, m, onnxio.SaveOptions{}); err != nil {
 				t.Fatal(err)
 			}
 			back, err := onnxio.Load(path)

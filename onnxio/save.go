@@ -15,7 +15,7 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// External says where [SaveWith] puts the weights.
+// External says where [Save] puts the weights.
 type External uint8
 
 const (
@@ -28,7 +28,8 @@ const (
 	Never
 )
 
-// SaveOptions says how a model is written. The zero value is what [Save] uses.
+// SaveOptions says how a model is written. The zero value keeps weights where
+// they are now, inside or outside of the model file.
 type SaveOptions struct {
 	External External
 	// Threshold is the payload size in bytes from which on a weight goes to
@@ -45,25 +46,16 @@ type SaveOptions struct {
 	DataFile string
 }
 
-// Save writes a model file with the zero [SaveOptions].
-func Save(path string, m *Model) error { return SaveWith(path, m, SaveOptions{}) }
-
-// SaveWith writes a model file and, where weights are external, one data file
+// Save writes a model file and, where weights are external, one data file
 // beside it. Each is written under a temporary name, synced and renamed, the
-// data file first: a failed write leaves nothing behind and the old files as
-// they were. External weights are copied one at a time.
+// data file first: a failed write, or one that ctx ends, leaves nothing behind
+// and the old files as they were. External weights are copied one at a time.
 //
 // A file that m itself reads external data from is never overwritten; saving
 // over such a model picks another name for the data file, and the old one
 // stays. The model in memory is not changed: it keeps its Path and Dir, and
 // the places of its external data.
-func SaveWith(path string, m *Model, o SaveOptions) error {
-	return SaveContext(context.Background(), path, m, o)
-}
-
-// SaveContext is [SaveWith], but gives up, and leaves nothing behind, when ctx
-// ends before everything is written.
-func SaveContext(ctx context.Context, path string, m *Model, o SaveOptions) (err error) {
+func Save(ctx context.Context, path string, m *Model, o SaveOptions) (err error) {
 	defer guard.Recover(&err)
 	if err := m.Validate(); err != nil {
 		return err

@@ -41,7 +41,7 @@ func TestSize(t *testing.T) {
 	)
 	file := filepath.Join(t.TempDir(), "m.onnx")
 	for _, o := range []onnxio.SaveOptions{{}, {External: onnxio.Always, Threshold: -1}} {
-		if err := onnxio.SaveWith(file, m, o); err != nil {
+		if err := onnxio.Save(t.Context(), file, m, o); err != nil {
 			t.Fatal(err)
 		}
 		loaded, err := onnxio.Load(file)

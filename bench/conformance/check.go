@@ -127,7 +127,7 @@ func (r *result) codec(path, dir string) (*onnxio.Model, []string, error) {
 		return nil, nil, err
 	}
 	plain, moved, back := filepath.Join(dir, "plain.onnx"), filepath.Join(dir, "moved.onnx"), filepath.Join(dir, "back.onnx")
-	if err := onnxio.Save(plain, m); err != nil {
+	if err := onnxio.Save(context.Background(), plain, m, onnxio.SaveOptions{}); err != nil {
 		return nil, nil, err
 	}
 	again, err := onnxio.Load(plain)
@@ -155,14 +155,14 @@ func (r *result) codec(path, dir string) (*onnxio.Model, []string, error) {
 	if !r.Equal {
 		return nil, nil, fmt.Errorf("read, written and read again, the model differs")
 	}
-	if err := onnxio.SaveWith(moved, m, onnxio.SaveOptions{External: onnxio.Always, Threshold: -1}); err != nil {
+	if err := onnxio.Save(context.Background(), moved, m, onnxio.SaveOptions{External: onnxio.Always, Threshold: -1}); err != nil {
 		return nil, nil, err
 	}
 	out, err := onnxio.Load(moved)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := onnxio.SaveWith(back, out, onnxio.SaveOptions{External: onnxio.Never}); err != nil {
+	if err := onnxio.Save(context.Background(), back, out, onnxio.SaveOptions{External: onnxio.Never}); err != nil {
 		return nil, nil, err
 	}
 	in, err := onnxio.Load(back)
@@ -260,7 +260,7 @@ func (r *result) narrow(m *onnxio.Model, path string, o options) error {
 		r.NothingToNarrow = true
 		return nil
 	}
-	if err := onnxio.Save(path, out); err != nil {
+	if err := onnxio.Save(context.Background(), path, out, onnxio.SaveOptions{}); err != nil {
 		return fmt.Errorf("compress: %w", err)
 	}
 	if err := loads(path); err != nil {

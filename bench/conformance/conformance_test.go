@@ -79,7 +79,7 @@ func TestCheckFinds(t *testing.T) {
 	defer destroy(in)
 	changed := filepath.Join(t.TempDir(), "changed.onnx")
 	w.RawData[3] ^= 0x40
-	if err := onnxio.Save(changed, b); err != nil {
+	if err := onnxio.Save(t.Context(), changed, b, onnxio.SaveOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	x, err := outputs("../../testdata/mlp_a.onnx", a, in)

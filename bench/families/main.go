@@ -255,7 +255,7 @@ func (t *trial) outputs(m *onnxio.Model) (map[int]map[string]*engine.Value, erro
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "model.onnx")
-	if err := onnxio.Save(path, m); err != nil {
+	if err := onnxio.Save(context.Background(), path, m, onnxio.SaveOptions{}); err != nil {
 		return nil, err
 	}
 	if m, err = onnxio.Load(path); err != nil {

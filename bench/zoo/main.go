@@ -205,7 +205,7 @@ func (n *narrow) make(m *onnxio.Model, path string, c compress.Options, o option
 		return err
 	}
 	n.Params, n.MACs = report.After.Params, report.After.MACs
-	if err := onnxio.Save(path, small); err != nil {
+	if err := onnxio.Save(context.Background(), path, small, onnxio.SaveOptions{}); err != nil {
 		return err
 	}
 	if small, err = onnxio.Load(path); err != nil {

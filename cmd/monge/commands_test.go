@@ -483,7 +483,7 @@ func TestVersionAndRuntime(t *testing.T) {
 func TestExternalData(t *testing.T) {
 	dir := t.TempDir()
 	mine, half := filepath.Join(dir, "mine.onnx"), filepath.Join(dir, "half.onnx")
-	if err := onnxio.SaveWith(mine, modeltest.Load(t, "mlp_a"), onnxio.SaveOptions{External: onnxio.Always}); err != nil {
+	if err := onnxio.Save(t.Context(), mine, modeltest.Load(t, "mlp_a"), onnxio.SaveOptions{External: onnxio.Always}); err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range []string{half, mine} {

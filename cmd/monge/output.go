@@ -122,7 +122,7 @@ func cannotWrite(path string, err error) error {
 func (o *outputFlags) write(ctx context.Context, a *app, m *onnxio.Model, s onnxio.SaveOptions, check func(path string) error) error {
 	info, err := os.Stat(o.path)
 	if o.path != stdoutPath && (err != nil || !isStream(info)) {
-		if err := onnxio.SaveContext(ctx, o.path, m, s); err != nil || check == nil {
+		if err := onnxio.Save(ctx, o.path, m, s); err != nil || check == nil {
 			return in(o.path, err)
 		}
 		return check(o.path)
@@ -134,7 +134,7 @@ func (o *outputFlags) write(ctx context.Context, a *app, m *onnxio.Model, s onnx
 	defer os.RemoveAll(dir)
 	whole := filepath.Join(dir, "model.onnx")
 	s.External = onnxio.Never // there is one stream
-	if err := onnxio.SaveContext(ctx, whole, m, s); err != nil {
+	if err := onnxio.Save(ctx, whole, m, s); err != nil {
 		return in(o.path, err)
 	}
 	if check != nil {
