@@ -8,23 +8,18 @@ import (
 	"github.com/monge-ml/monge/internal/edit"
 )
 
-// Features are vectors of channels, cols numbers each, in parts that come from
-// one weight each.
+// Features are vectors of channels, of Cols numbers each: what weights say about
+// the channels of one group. Each part comes from one weight.
 type Features struct {
 	Rows, Cols int
 	Parts      []Part
 }
 
-// A Part holds cols numbers of each channel, row-major, in the precision in which weights are stored.
+// A Part holds Cols numbers of each channel, row-major, in the precision in which
+// weights are stored.
 type Part struct {
 	Cols int
 	Data []float32
-}
-
-// A Reading is what one producer says about the channels of a space: one
-// feature matrix for each group.
-type Reading struct {
-	Groups []Features
 }
 
 // Makers lists, for each producer of a space, the weights that say what it
@@ -41,32 +36,6 @@ func Makers(s *edit.Subject, sp *coupling.Space) [][]coupling.Use {
 		out = append(out, uses)
 	}
 	return out
-}
-
-// Readings returns, for each producer of a space, its incoming weights with the
-// other axes moved by maps, and its bias as one more column.
-func Readings(s *edit.Subject, sp *coupling.Space, maps edit.Maps) ([]Reading, error) {
-	t := edit.NewTransform(s.Analysis, maps)
-	var out []Reading
-	for _, uses := range Makers(s, sp) {
-		r, err := Read(s, t, edit.GroupsOf(sp), uses)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, r)
-	}
-	return out, nil
-}
-
-// Read lays side by side what some weights say about the channels of a space.
-func Read(s *edit.Subject, t *edit.Transform, by edit.Grouping, uses []coupling.Use) (Reading, error) {
-	r := Reading{Groups: make([]Features, by.Groups)}
-	for _, u := range uses {
-		if err := appendFeatures(s, &r, t, by, u); err != nil {
-			return Reading{}, err
-		}
-	}
-	return r, nil
 }
 
 // isBiasOf reports whether a carried use is the bias of a producer: a further
@@ -86,78 +55,74 @@ func isBiasOf(s *edit.Subject, c, producer coupling.Use) bool {
 	return false
 }
 
-// appendFeatures adds the values of one weight to the channels' vectors. Of a
-// weight that holds several groups each group sees its own part.
-func appendFeatures(s *edit.Subject, r *Reading, t *edit.Transform, by edit.Grouping, u coupling.Use) error {
-	w := s.Analysis.Weights[u.Tensor]
-	data, err := s.Floats32(u.Tensor)
-	if err != nil {
-		return err
-	}
-	data, dims, own, rest, err := t.Beside(w, data, u.Axis, by)
-	if err != nil {
-		return err
-	}
-	places := edit.PlacesIn(w.Axes[u.Axis], by, own)
-	selects := by.Selector(w.Axes, u.Axis)
-	var positions [][]int
-	if selects >= 0 {
-		positions = edit.PositionsOf(w.Axes[selects], by, rest)
-	}
-	for g := range r.Groups {
-		part, size := data, dims
-		if selects >= 0 {
-			part, size = edit.Pick(data, dims, selects, positions[g])
+// Made returns, for each producer of a space and each group, its incoming
+// weights with the other axes moved by maps, and its bias as one more column.
+func Made(s *edit.Subject, sp *coupling.Space, maps edit.Maps) ([][]Features, error) {
+	t := edit.NewTransform(s.Analysis, maps)
+	var out [][]Features
+	for _, uses := range Makers(s, sp) {
+		f, err := Read(s, t, edit.GroupsOf(sp), uses)
+		if err != nil {
+			return nil, err
 		}
-		r.Groups[g].append(part, size, u.Axis, places[g])
+		out = append(out, f)
 	}
-	return nil
+	return out, nil
 }
 
-// append adds the numbers of a tensor that stand at each channel's places along
-// an axis.
-func (f *Features) append(data []float32, dims []int, axis int, places [][]int) {
-	outer, inner := 1, 1
-	for _, d := range dims[:axis] {
-		outer *= d
+// Read lays side by side, for each group, what some weights say about the
+// channels of a space.
+func Read(s *edit.Subject, t *edit.Transform, by edit.Grouping, uses []coupling.Use) ([]Features, error) {
+	out := make([]Features, by.Groups)
+	for _, u := range uses {
+		data, err := s.Floats32(u.Tensor)
+		if err != nil {
+			return nil, err
+		}
+		data, dims, layout, err := t.Beside(s.Analysis.Weights[u.Tensor], data, u.Axis, by)
+		if err != nil {
+			return nil, err
+		}
+		for g := range out {
+			out[g].append(edit.Group(&layout, data, dims, g), &layout, g)
+		}
 	}
-	for _, d := range dims[axis+1:] {
-		inner *= d
-	}
-	f.Rows = len(places)
+	return out, nil
+}
+
+// append adds the numbers that a tensor holds of each channel of a group.
+func (f *Features) append(x dense.Along[float32], l *edit.Layout, group int) {
+	positions := l.Channels[group]
+	f.Rows = len(positions)
 	each := 0
-	if len(places) > 0 {
-		each = len(places[0])
+	if len(positions) > 0 {
+		each = len(positions[0])
 	}
-	p := Part{Cols: each * outer * inner}
-	if outer == 1 && edit.InPlace(places, dims[axis]) {
-		p.Data = data
-	} else {
-		p.Data = gather(data, places, outer, dims[axis], inner)
+	p := Part{Cols: each * x.Outer * x.Inner, Data: x.Data}
+	if x.Outer != 1 || !l.OneByOne(group, x.N) {
+		p.Data = gather(x, positions)
 	}
 	f.Cols += p.Cols
 	f.Parts = append(f.Parts, p)
 }
 
-// gather lays out the channels of a tensor of outer × n × inner numbers as rows:
-// all numbers at a channel's places along n, outer ones within each place.
-func gather(data []float32, places [][]int, outer, n, inner int) []float32 {
+// gather lays out the channels of a tensor as rows: all numbers at a channel's
+// positions, outer ones within each position.
+func gather(x dense.Along[float32], channels [][]int) []float32 {
 	const block = 16 // so that what is read side by side stays in the cache
-	each := len(places[0])
-	out := make([]float32, len(places)*each*outer*inner)
-	for from := 0; from < outer; from += block {
-		to := min(from+block, outer)
-		for c, at := range places {
-			for k, i := range at[:min(len(at), each)] {
-				row := out[(c*each+k)*outer*inner:][:outer*inner]
-				if inner == 1 {
-					for o := from; o < to; o++ {
-						row[o] = data[o*n+i]
-					}
-					continue
-				}
+	each := len(channels[0])
+	out := make([]float32, len(channels)*each*x.Outer*x.Inner)
+	for from := 0; from < x.Outer; from += block {
+		to := min(from+block, x.Outer)
+		for c, positions := range channels {
+			for k, p := range positions[:min(len(positions), each)] {
+				row := out[((c*each+k)*x.Outer+from)*x.Inner:]
 				for o := from; o < to; o++ {
-					copy(row[o*inner:], data[(o*n+i)*inner:][:inner])
+					if x.Inner == 1 {
+						row[o-from] = x.Data[o*x.N+p]
+					} else {
+						copy(row[(o-from)*x.Inner:], x.Row(o, p))
+					}
 				}
 			}
 		}
@@ -165,35 +130,31 @@ func gather(data []float32, places [][]int, outer, n, inner int) []float32 {
 	return out
 }
 
-// Energies is the diagonal of the sensitivity: Σ w_p². It takes no copy of the weight beside the one that is read.
+// Energies is the diagonal of the sensitivity: Σ w_p² for each channel of a
+// group. It takes no copy of the weight beside the one that is read.
 func Energies(s *edit.Subject, sp *coupling.Space, u coupling.Use, group int) ([]float64, error) {
 	w := s.Analysis.Weights[u.Tensor]
 	data, err := s.Floats32(u.Tensor)
 	if err != nil {
 		return nil, err
 	}
-	dims, by := w.Dims(), edit.GroupsOf(sp)
-	if selects := by.Selector(w.Axes, u.Axis); selects >= 0 {
-		data, dims = edit.Pick(data, dims, selects, edit.PositionsOf(w.Axes[selects], by, nil)[group])
+	layout := edit.GroupsOf(sp).In(w.Axes, u.Axis)
+	x := edit.Group(&layout, data, w.Dims(), group)
+	channels := layout.Channels[group]
+	if len(channels) == 0 || len(channels[0]) == 0 || len(x.Data) == 0 {
+		return nil, fmt.Errorf("weight %q: channels of %q are not read", u.Tensor, sp.Name)
 	}
-	inner, n := 1, dims[u.Axis]
-	for _, d := range dims[u.Axis+1:] {
-		inner *= d
-	}
-	sums := make([]float64, n)
-	for i := 0; i < len(data); i += inner {
-		p := i / inner % n
-		for _, v := range data[i : i+inner] {
-			sums[p] += float64(v) * float64(v)
+	sums := make([]float64, x.N)
+	for o := range x.Outer {
+		for p := range sums {
+			for _, v := range x.Row(o, p) {
+				sums[p] += float64(v) * float64(v)
+			}
 		}
 	}
 	out := make([]float64, sp.Width)
-	places := edit.PlacesOf(w.Axes[u.Axis], sp)[group]
-	if len(places) == 0 || len(places[0]) == 0 || len(data) == 0 {
-		return nil, fmt.Errorf("weight %q: channels of %q are not read", u.Tensor, sp.Name)
-	}
-	for c, at := range places {
-		for _, p := range at {
+	for c, positions := range channels {
+		for _, p := range positions {
 			out[c] += sums[p]
 		}
 	}

@@ -62,8 +62,8 @@ func (p *Party) space(s *coupling.Space) *coupling.Space {
 func Observe(ctx context.Context, parties []Party, spaces []*coupling.Space, o match.Options) (_ map[*coupling.Space]*Evidence, err error) {
 	defer guard.Recover(&err)
 	type view struct {
-		parts []*channels.View // by party
-		into  []*reader        // by group
+		parts []*channels.Tap // by party
+		into  []*reader       // by group
 	}
 	out := map[*coupling.Space]*Evidence{}
 	var views []*view
@@ -151,7 +151,7 @@ func Observe(ctx context.Context, parties []Party, spaces []*coupling.Space, o m
 	for i := range parties {
 		models[i] = parties[i].Subject.Model
 	}
-	err = dataset.StreamTogether(ctx, models, o.Data, tensors, o.Stream(), func(n int, values []map[string]*engine.Value) error {
+	err = dataset.StreamTogether(ctx, models, o.Data, tensors, dataset.StreamOptions{Batch: o.Batch, Threads: o.Threads, Progress: o.Progress}, func(n int, values []map[string]*engine.Value) error {
 		held := heldOut(batch, batches)
 		batch++
 		for _, v := range views {
@@ -162,14 +162,14 @@ func Observe(ctx context.Context, parties []Party, spaces []*coupling.Space, o m
 				var x []float64
 				d := -1
 				for i, part := range v.parts {
-					xi, di, err := part.Vectors(values[i][part.Tensor], g)
+					xi, err := part.Vectors(values[i][part.Tensor], g)
 					if err != nil {
 						return err
 					}
-					if d >= 0 && di != d {
-						return fmt.Errorf("activation %q has %d values a channel, its counterpart %d", part.Tensor, di, d)
+					if d >= 0 && xi.Cols != d {
+						return fmt.Errorf("activation %q has %d values a channel, its counterpart %d", part.Tensor, xi.Cols, d)
 					}
-					x, d = append(x, xi...), di
+					x, d = append(x, xi.Data...), xi.Cols
 				}
 				x, d = thin(x, r.n, d, int(math.Ceil(float64(maxRows)*float64(n)/float64(samples))), rng)
 				r.add(x, d)
@@ -184,7 +184,7 @@ func Observe(ctx context.Context, parties []Party, spaces []*coupling.Space, o m
 // sensitivity of each group.
 type consumer struct {
 	use    coupling.Use
-	seen   channels.View
+	seen   channels.Tap
 	sens   []sensitivity
 	affine bool
 }
@@ -206,7 +206,7 @@ func consumersOf(s *edit.Subject, sp *coupling.Space, know detail) ([]*consumer,
 	done := map[string]bool{}
 	for _, u := range sp.Consumers() {
 		in := dataInput(s, u.Node)
-		view, ok := channels.ViewIn(s, in, sp)
+		view, ok := channels.TapOf(s, in, sp)
 		if in == "" || !ok || done[in+"|"+u.Tensor] {
 			continue
 		}
@@ -234,11 +234,7 @@ func consumersOf(s *edit.Subject, sp *coupling.Space, know detail) ([]*consumer,
 func producersOf(s *edit.Subject, sp *coupling.Space, know detail) []*consumer {
 	var out []*consumer
 	for _, t := range channels.Taps(s, sp) {
-		view, ok := channels.ViewIn(s, t, sp)
-		if !ok {
-			continue
-		}
-		c := &consumer{use: sp.Producers()[0], seen: view, affine: true}
+		c := &consumer{use: sp.Producers()[0], seen: t, affine: true}
 		for range sp.Groups {
 			one := sensitivity{own: slices.Repeat([]float64{1}, sp.Width)}
 			if know > diagonal {
@@ -317,7 +313,7 @@ func sensitivityOf(s *edit.Subject, sp *coupling.Space, u coupling.Use, group in
 	if err != nil {
 		return out, err
 	}
-	f := r.Groups[group]
+	f := r[group]
 	if f.Cols == 0 {
 		return out, fmt.Errorf("weight %q: channels of %q are not read", u.Tensor, sp.Name)
 	}

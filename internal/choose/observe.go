@@ -141,7 +141,7 @@ func look(s *edit.Subject, ob observation, moments [2]*stats.Moments) (err error
 	_, taps, _ := plainOf(s, c)
 	r := ob.into[0]
 	m := moments[0]
-	places := edit.PlacesOf(s.Analysis.Weights[c.use.Tensor].Axes[c.use.Axis], c.seen.Space)[0]
+	places := edit.GroupsOf(c.seen.Space).In(s.Analysis.Weights[c.use.Tensor].Axes, c.use.Axis).Channels[0]
 	n := float64(m.Rows)
 	l := &lens{gram: secondMoments(m.D, n, func(i, j int) float64 { return m.XX[i*m.D+j] }, m.SumX, r.affine)}
 	for _, p := range places {

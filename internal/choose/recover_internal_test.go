@@ -91,8 +91,8 @@ func TestSamplesAgreeWithSums(t *testing.T) {
 		}
 		for _, dims := range [][]int{{2, n, 3}, {6, n}} {
 			out, after := edit.ApplyTransfer(slices.Clone(data), dims, 1, &x)
-			full, _ := edit.Apply(data, dims, 1, -1, func(int) edit.Rows { return y.OutT })
-			written, _ := edit.Apply(data, dims, 1, -1, func(int) edit.Rows { return x.Rest.Add(x.OutT) })
+			full, _ := edit.ApplyTransfer(data, dims, 1, &y)
+			written, _ := edit.ApplyTransfer(data, dims, 1, &edit.Transfer{OutT: x.Rest.Add(x.OutT)})
 			if after[1] != len(keep) || len(out) != len(full) {
 				t.Fatalf("%v of %d", after, len(out))
 			}

@@ -2,11 +2,13 @@ package edit
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/monge-ml/monge/internal/dense"
 	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
@@ -26,7 +28,7 @@ func FoldBatchNorm(m *onnxio.Model, want func(linear *onnxpb.NodeProto) bool) (o
 	}
 	dead := map[*onnxpb.NodeProto]bool{}
 	for _, alike := range foldings(g, want) {
-		ok, err := fold(out, g, alike[0].linear, alike[0].bn)
+		ok, err := fold(g, alike[0].linear, alike[0].bn)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -144,112 +146,124 @@ func foldable(g *onnxio.Graph, bn *onnxpb.NodeProto) *onnxpb.NodeProto {
 	return n
 }
 
-func fold(m *onnxio.Model, g *onnxio.Graph, linear, bn *onnxpb.NodeProto) (_ bool, err error) {
-	defer guard.At(&err, func() string { return onnxio.Label(bn) })
-	load := func(name string) ([]float64, *onnxpb.TensorProto, error) {
-		tp := g.Constant(sourceOf(g, name))
-		if tp == nil {
-			return nil, nil, nil
-		}
-		t, err := m.Tensor(tp)
-		if err != nil {
-			return nil, nil, err
-		}
-		v := t.Float64()
-		if slices.ContainsFunc(v, math.IsNaN) {
-			return nil, nil, fmt.Errorf("weight %q holds a NaN", name)
-		}
-		return v, tp, nil
+// values reads a constant, behind Identity nodes; nil where there is none.
+func values(g *onnxio.Graph, name string) (*onnxio.Tensor, []float64, error) {
+	tp := g.Constant(sourceOf(g, name))
+	if tp == nil {
+		return nil, nil, nil
 	}
-	var stats [4][]float64
-	for i := range stats {
-		v, _, err := load(bn.GetInput()[i+1])
+	t, err := g.Model.Tensor(tp)
+	if err != nil {
+		return nil, nil, err
+	}
+	v := t.Float64()
+	if firstNaN(v) >= 0 {
+		return nil, nil, fmt.Errorf("weight %q holds a NaN", name)
+	}
+	return t, v, nil
+}
+
+// A normalisation makes (x − mean)·scale + shift of every channel.
+type normalisation struct{ mean, scale, shift []float64 }
+
+// normalisationOf reads a BatchNormalization of n channels; nil where what it
+// needs is not constant.
+func normalisationOf(g *onnxio.Graph, bn *onnxpb.NodeProto, n int) (*normalisation, error) {
+	var inputs [4][]float64 // γ, β, μ, σ²
+	for i := range inputs {
+		_, v, err := values(g, bn.GetInput()[i+1])
 		if err != nil || v == nil {
-			return false, err
+			return nil, err
 		}
-		stats[i] = v
+		if len(v) != n {
+			return nil, fmt.Errorf("%d channels after %d", len(v), n)
+		}
+		inputs[i] = v
 	}
-	w, wp, err := load(linear.GetInput()[1])
+	scale, variance := inputs[0], inputs[3]
+	eps := float64(onnxio.AttrFloat(bn, "epsilon", 1e-5))
+	for i := range scale {
+		scale[i] /= math.Sqrt(variance[i] + eps)
+	}
+	return &normalisation{mean: inputs[2], scale: scale, shift: inputs[1]}, nil
+}
+
+// biasOf reads what a linear node of n outputs adds; ok is false where that is
+// not constant, or of another form.
+func biasOf(g *onnxio.Graph, linear *onnxpb.NodeProto, n int) (bias []float64, ok bool, err error) {
+	bias = make([]float64, n)
+	name := input(linear, 2)
+	if name == "" {
+		return bias, true, nil
+	}
+	_, v, err := values(g, name)
+	if err != nil || len(v) != n && len(v) != 1 {
+		return nil, false, err
+	}
+	for i := range bias {
+		bias[i] = v[i%len(v)]
+	}
+	return bias, true, nil
+}
+
+// fold writes the weight and bias that take the normalisation in. ok is false
+// where that cannot be done.
+func fold(g *onnxio.Graph, linear, bn *onnxpb.NodeProto) (ok bool, err error) {
+	defer guard.At(&err, func() string { return onnxio.Label(bn) })
+	weight, w, err := values(g, linear.GetInput()[1])
 	if err != nil || w == nil {
 		return false, err
 	}
-	dims := wp.GetDims()
-	outAxis := 0
-	alpha, beta := 1.0, 1.0
+	axis, beta := 0, 1.0
 	if linear.GetOpType() == "Gemm" {
-		if onnxio.AttrInt(linear, "transB", 0) == 0 {
-			outAxis = 1
-		}
-		alpha, beta = float64(onnxio.AttrFloat(linear, "alpha", 1)), float64(onnxio.AttrFloat(linear, "beta", 1))
-		if beta == 0 {
-			return false, nil
-		}
+		axis = 1 - int(onnxio.AttrInt(linear, "transB", 0))
+		beta = float64(onnxio.AttrFloat(linear, "beta", 1))
 	}
-	_ = alpha // W scales by γ/√(σ²+ε) whatever alpha is
-	if outAxis >= len(dims) {
-		return false, fmt.Errorf("%s: weight %q has %d axes", onnxio.Label(linear), linear.GetInput()[1], len(dims))
+	if beta == 0 {
+		return false, nil
 	}
-	n := int(dims[outAxis])
-	bias := make([]float64, n)
-	if in := linear.GetInput(); len(in) > 2 && in[2] != "" {
-		b, _, err := load(in[2])
-		if err != nil || b == nil {
-			return false, err
-		}
-		if len(b) != n && len(b) != 1 {
-			return false, nil
-		}
-		for i := range bias {
-			bias[i] = b[i%len(b)] * beta
-		}
+	if axis >= len(weight.Dims) {
+		return false, fmt.Errorf("%s: weight %q has %d axes", onnxio.Label(linear), linear.GetInput()[1], len(weight.Dims))
 	}
-	for _, s := range stats {
-		if len(s) != n {
-			return false, fmt.Errorf("%s: %d channels after %d", onnxio.Label(bn), len(s), n)
-		}
-	}
-	eps := float64(onnxio.AttrFloat(bn, "epsilon", 1e-5))
-	scale := make([]float64, n)
-	for i := range scale {
-		scale[i] = stats[0][i] / math.Sqrt(stats[3][i]+eps)
-		bias[i] = ((bias[i]-stats[2][i])*scale[i] + stats[1][i]) / beta
-	}
-	inner := 1
-	size := make([]int, len(dims))
-	for i, d := range dims {
-		size[i] = int(d)
-		if i > outAxis {
-			inner *= int(d)
-		}
-	}
-	for i := range w {
-		w[i] *= scale[(i/inner)%n]
-	}
-	typ := onnxpb.TensorProto_DataType(wp.GetDataType())
-	// The weight keeps its name: all who read it are folded alike.
-	if name := linear.GetInput()[1]; g.Constant(name) != nil && !g.IsOutput(name) {
-		if err := g.SetConstant(onnxio.NewTensor(name, typ, size, w)); err != nil {
-			return false, err
-		}
-	} else {
-		name := g.Fresh(name + "_folded")
-		if err := g.AddInitializer(onnxio.NewTensor(name, typ, size, w)); err != nil {
-			return false, err
-		}
-		linear.Input[1] = name
-	}
-	name := g.Fresh(linear.GetInput()[1] + "_bias")
-	if err := g.AddInitializer(onnxio.NewTensor(name, typ, []int{n}, bias)); err != nil {
+	n := weight.Dims[axis]
+	bias, ok, err := biasOf(g, linear, n)
+	if err != nil || !ok {
 		return false, err
 	}
-	for len(linear.Input) < 3 {
-		linear.Input = append(linear.Input, "")
+	norm, err := normalisationOf(g, bn, n)
+	if err != nil || norm == nil {
+		return false, err
 	}
-	linear.Input[2] = name
-	return true, nil
+	for i := range bias {
+		bias[i] = ((bias[i]*beta-norm.mean[i])*norm.scale[i] + norm.shift[i]) / beta
+	}
+	outputs := dense.AlongAxis(w, weight.Dims, axis)
+	for i := range w {
+		w[i] *= norm.scale[outputs.Position(i)] // whatever a Gemm's alpha is
+	}
+	return true, store(g, linear, weight, w, bias)
 }
 
-// dropUnused removes the constants that only the removed nodes read.
+// store gives a linear node a new weight and bias. The weight keeps its name: all
+// who read it are folded alike.
+func store(g *onnxio.Graph, linear *onnxpb.NodeProto, old *onnxio.Tensor, w, bias []float64) (err error) {
+	name := linear.GetInput()[1]
+	if g.Constant(name) != nil && !g.IsOutput(name) {
+		err = g.SetConstant(onnxio.NewTensor(name, old.Type, old.Dims, w))
+	} else {
+		name = g.Fresh(name + "_folded")
+		err = g.AddInitializer(onnxio.NewTensor(name, old.Type, old.Dims, w))
+	}
+	if err != nil {
+		return err
+	}
+	added := g.Fresh(name + "_bias")
+	linear.Input = append(linear.Input[:1:1], name, added)
+	return g.AddInitializer(onnxio.NewTensor(added, old.Type, []int{len(bias)}, bias))
+}
+
+// dropUnused removes the constants that only the removed nodes read, and the
+// nodes that only pass these on.
 func dropUnused(g *onnxio.Graph, removed map[*onnxpb.NodeProto]bool) error {
 	names := map[string]bool{}
 	for n := range removed {
@@ -261,21 +275,24 @@ func dropUnused(g *onnxio.Graph, removed map[*onnxpb.NodeProto]bool) error {
 		if err := g.Refresh(); err != nil {
 			return err
 		}
-		next := map[string]bool{}
-		for name := range names {
-			if len(g.Consumers(name)) > 0 || g.IsOutput(name) {
-				continue
+		maps.DeleteFunc(names, func(name string, _ bool) bool { return len(g.Consumers(name)) > 0 || g.IsOutput(name) })
+		dropConstants(g, names)
+		before := map[string]bool{}
+		g.Proto.Node = slices.DeleteFunc(g.Proto.Node, func(n *onnxpb.NodeProto) bool {
+			unread := len(n.GetOutput()) == 1 && names[n.GetOutput()[0]] && (n.GetOpType() == "Constant" || n.GetOpType() == "Identity")
+			for _, in := range n.GetInput() {
+				before[in] = before[in] || unread
 			}
-			g.Proto.Initializer = slices.DeleteFunc(g.Proto.Initializer, func(t *onnxpb.TensorProto) bool { return t.GetName() == name })
-			g.Proto.Input = slices.DeleteFunc(g.Proto.Input, func(v *onnxpb.ValueInfoProto) bool { return v.GetName() == name })
-			if n := g.Producer(name); n != nil && len(n.GetOutput()) == 1 && (n.GetOpType() == "Constant" || n.GetOpType() == "Identity") {
-				for _, in := range n.GetInput() {
-					next[in] = true
-				}
-				g.Proto.Node = slices.DeleteFunc(g.Proto.Node, func(x *onnxpb.NodeProto) bool { return x == n })
-			}
-		}
-		names = next
+			return unread
+		})
+		maps.DeleteFunc(before, func(_ string, unread bool) bool { return !unread })
+		names = before
 	}
 	return g.Refresh()
+}
+
+// dropConstants removes stored constants, and what the graph says about them.
+func dropConstants(g *onnxio.Graph, names map[string]bool) {
+	g.Proto.Initializer = slices.DeleteFunc(g.Proto.Initializer, func(t *onnxpb.TensorProto) bool { return names[t.GetName()] })
+	g.Proto.Input = slices.DeleteFunc(g.Proto.Input, func(v *onnxpb.ValueInfoProto) bool { return names[v.GetName()] })
 }

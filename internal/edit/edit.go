@@ -48,12 +48,13 @@ func Edit(s *Subject, maps Maps) (_ *onnxio.Model, err error) {
 	return out, nil
 }
 
-// Moved gives the weights of a subject as Edit would write them, one at a time, so that
-// no second model has to be held.
+// Moved gives the weights of a subject as Edit would write them, one at a time,
+// so that no second model has to be held.
 type Moved struct {
 	s *Subject
 	t *Transform
-	// Integers and their scales can only be written together: then there is a whole model.
+	// Integers and their scales can only be written together: then there is a
+	// whole model.
 	whole *onnxio.Model
 	graph *onnxio.Graph
 }
@@ -109,20 +110,22 @@ func (t *Transform) moved(s *Subject, w *coupling.Weight) (*onnxio.Tensor, error
 			return nil, err
 		}
 		data, dims, err := applyAll(t, w, data)
-		if err != nil {
-			return nil, err
-		}
-		return &onnxio.Tensor{Name: w.Name, Type: typ, Dims: dims, F32: data}, nil
+		return &onnxio.Tensor{Name: w.Name, Type: typ, Dims: dims, F32: data}, err
 	}
-	data, err := s.Floats(w.Name)
-	if err != nil {
-		return nil, err
-	}
-	data, dims, err := applyAll(t, w, data)
+	data, dims, err := t.movedFloats(s, w)
 	if err != nil {
 		return nil, err
 	}
 	return onnxio.NewTensor(w.Name, typ, dims, data), nil
+}
+
+// movedFloats returns the numbers that a transformed weight stands for.
+func (t *Transform) movedFloats(s *Subject, w *coupling.Weight) ([]float64, []int, error) {
+	data, err := s.Floats(w.Name)
+	if err != nil {
+		return nil, nil, err
+	}
+	return applyAll(t, w, data)
 }
 
 // editOrder lists the weights by name, scales and zero points before the
@@ -149,11 +152,7 @@ func (t *Transform) edit(s *Subject, g *onnxio.Graph, w *coupling.Weight) (err e
 		}
 		return g.SetConstant(v)
 	}
-	data, err := s.Floats(w.Name)
-	if err != nil {
-		return err
-	}
-	data, dims, err := applyAll(t, w, data)
+	data, dims, err := t.movedFloats(s, w)
 	if err != nil {
 		return err
 	}
@@ -207,46 +206,46 @@ func editShapes(s *Subject, g *onnxio.Graph, w coupling.Widths) error {
 		if n == nil {
 			return fmt.Errorf("%s: node is gone", onnxio.Label(ref.Node))
 		}
-		if ref.Input < 0 {
-			if onnxio.Attr(n, ref.Attr).GetType() == onnxpb.AttributeProto_INT {
-				onnxio.SetAttrInt(n, ref.Attr, after[0])
-			} else {
-				onnxio.SetAttrInts(n, ref.Attr, after)
-			}
-			continue
-		}
-		if old := input(n, ref.Input); g.Constant(old) != nil && len(g.Consumers(old)) == 1 && !g.IsOutput(old) {
-			t, err := shapeTensor(s, old, old, after)
-			if err != nil {
-				return err
-			}
-			if err := g.SetConstant(t); err != nil {
-				return err
-			}
-			continue
-		}
-		name := g.Fresh("monge_shape")
-		for len(n.Input) <= ref.Input {
-			n.Input = append(n.Input, "")
-		}
-		t, err := shapeTensor(s, n.Input[ref.Input], name, after)
-		if err != nil {
+		if err := writeShape(s, g, n, ref, after); err != nil {
 			return err
-		}
-		if err := g.AddInitializer(t); err != nil {
-			return err
-		}
-		n.Input[ref.Input] = name
-		if n.GetOpType() == "Split" {
-			onnxio.RemoveAttr(n, "num_outputs")
 		}
 	}
 	return g.Refresh()
 }
 
+// writeShape stores the new value of a node's shape: in place of the old one
+// where nobody else reads that.
+func writeShape(s *Subject, g *onnxio.Graph, n *onnxpb.NodeProto, ref coupling.ShapeRef, v []int64) error {
+	if ref.Input < 0 {
+		if onnxio.Attr(n, ref.Attr).GetType() == onnxpb.AttributeProto_INT {
+			onnxio.SetAttrInt(n, ref.Attr, v[0])
+		} else {
+			onnxio.SetAttrInts(n, ref.Attr, v)
+		}
+		return nil
+	}
+	old := input(n, ref.Input)
+	t, err := shapeTensor(s, old, v)
+	if err != nil {
+		return err
+	}
+	if g.Constant(old) != nil && len(g.Consumers(old)) == 1 && !g.IsOutput(old) {
+		return g.SetConstant(t)
+	}
+	t.Name = g.Fresh("monge_shape")
+	for len(n.Input) <= ref.Input {
+		n.Input = append(n.Input, "")
+	}
+	n.Input[ref.Input] = t.Name
+	if n.GetOpType() == "Split" {
+		onnxio.RemoveAttr(n, "num_outputs")
+	}
+	return g.AddInitializer(t)
+}
+
 // shapeTensor makes the new value in the integer type of the old one.
-func shapeTensor(s *Subject, old, name string, v []int64) (*onnxio.Tensor, error) {
-	t := onnxio.NewInts(name, []int{len(v)}, v)
+func shapeTensor(s *Subject, old string, v []int64) (*onnxio.Tensor, error) {
+	t := onnxio.NewInts(old, []int{len(v)}, v)
 	if tp := s.Graph.Constant(old); tp != nil {
 		o, err := s.Model.Tensor(tp)
 		if err != nil {

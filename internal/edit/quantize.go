@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/dense"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -39,11 +40,7 @@ func newQuantizer(g *onnxio.Graph, q *coupling.Quantization, dims []int) (*quant
 	n := 1
 	if q.Axis >= 0 {
 		n = dims[q.Axis]
-		inner := 1
-		for _, d := range dims[q.Axis+1:] {
-			inner *= d
-		}
-		z.of = func(i int) int { return i / inner % n }
+		z.of = dense.AlongAxis[float64](nil, dims, q.Axis).Position
 	}
 	z.zero = make([]float64, n)
 	if q.Zero != "" {

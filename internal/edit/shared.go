@@ -127,7 +127,7 @@ func (u *sharing) node(n *onnxpb.NodeProto) error {
 	for _, out := range n.GetOutput() {
 		u.constant[out] = true
 		if !shape {
-			u.ties[out], u.weights[out] = ties, slices.Compact(slices.Sorted(slices.Values(weights)))
+			u.ties[out], u.weights[out] = ties, distinct(weights)
 		}
 	}
 	return nil
@@ -141,27 +141,14 @@ func random(n *onnxpb.NodeProto) bool {
 
 // reach finds which classes of layers every constant reaches.
 func (u *sharing) reach() {
-	add := func(name string, classes ...string) {
-		for _, c := range classes {
-			if u.ties[name] && !slices.Contains(u.readers[name], c) {
-				u.readers[name] = append(u.readers[name], c)
-			}
-		}
-	}
 	for name, ties := range u.ties {
-		if !ties {
-			continue
-		}
-		if u.g.IsOutput(name) || slices.ContainsFunc(u.g.Consumers(name), func(c onnxio.Consumer) bool { return c.Input < 0 }) {
+		if ties && pinned(u.g, name) {
 			u.readers[name] = []string{""} // has to keep its name
 		}
 	}
 	for _, n := range u.g.Nodes {
-		if u.makesConstant(n) {
-			continue
-		}
-		for _, in := range n.GetInput() {
-			add(in, u.classes.of(n))
+		if !u.makesConstant(n) {
+			u.addReaders(n.GetInput(), []string{u.classes.of(n)})
 		}
 	}
 	for _, n := range slices.Backward(u.g.Nodes) {
@@ -172,13 +159,25 @@ func (u *sharing) reach() {
 		for _, out := range n.GetOutput() {
 			all = append(all, u.readers[out]...)
 		}
-		for _, out := range n.GetOutput() {
-			add(out, all...)
-		}
-		for _, in := range n.GetInput() {
-			add(in, all...)
+		u.addReaders(n.GetOutput(), all)
+		u.addReaders(n.GetInput(), all)
+	}
+}
+
+func (u *sharing) addReaders(tensors, classes []string) {
+	for _, name := range tensors {
+		for _, c := range classes {
+			if u.ties[name] && !slices.Contains(u.readers[name], c) {
+				u.readers[name] = append(u.readers[name], c)
+			}
 		}
 	}
+}
+
+// pinned reports whether a tensor has to keep its name: it is an output, of the
+// graph or of a branch.
+func pinned(g *onnxio.Graph, name string) bool {
+	return g.IsOutput(name) || slices.ContainsFunc(g.Consumers(name), func(c onnxio.Consumer) bool { return c.Input < 0 })
 }
 
 func (u *sharing) makesConstant(n *onnxpb.NodeProto) bool {
@@ -200,48 +199,63 @@ func (u *sharing) any() bool {
 // separate makes the copies, and lets every layer read its own.
 func (u *sharing) separate() error {
 	u.used = u.g.Names()
-	var nodes []*onnxpb.NodeProto
 	for _, tp := range slices.Clone(u.g.Proto.GetInitializer()) {
 		if err := u.store(tp.GetName(), tp); err != nil {
 			return err
 		}
 	}
+	var nodes []*onnxpb.NodeProto
 	for _, n := range u.g.Nodes {
-		nodes = append(nodes, n)
-		if !u.makesConstant(n) {
-			u.read(n, n, u.classes.of(n))
-			continue
+		own, err := u.nodes(n)
+		if err != nil {
+			return err
 		}
-		first := n.GetOutput()[0]
-		if tp := u.g.Constant(first); tp != nil {
-			if err := u.store(first, tp); err != nil {
-				return err
-			}
-			continue
-		}
-		for i, class := range u.readers[first] {
-			c := n
-			if i > 0 && u.shared(first) {
-				c = proto.Clone(n).(*onnxpb.NodeProto)
-				if n.GetName() != "" {
-					name := u.fresh(n.GetName())
-					c.Name = &name
-				}
-				for k, out := range n.GetOutput() {
-					if out != "" {
-						c.Output[k] = u.fresh(out)
-						u.copies[copyKey(out, class)] = c.Output[k]
-					}
-				}
-				nodes = append(nodes, c)
-			}
-			if i == 0 || c != n {
-				u.read(c, n, class)
-			}
-		}
+		nodes = append(nodes, own...)
 	}
 	u.g.Proto.Node = nodes
 	return u.g.Refresh()
+}
+
+// nodes returns a node and, where several classes read what it makes of
+// constants, a copy for each further one.
+func (u *sharing) nodes(n *onnxpb.NodeProto) ([]*onnxpb.NodeProto, error) {
+	out := []*onnxpb.NodeProto{n}
+	if !u.makesConstant(n) {
+		u.read(n, n, u.classes.of(n))
+		return out, nil
+	}
+	first := n.GetOutput()[0]
+	if tp := u.g.Constant(first); tp != nil {
+		return out, u.store(first, tp)
+	}
+	for i, class := range u.readers[first] {
+		c := n
+		if i > 0 {
+			if !u.shared(first) {
+				break
+			}
+			c = u.copied(n, class)
+			out = append(out, c)
+		}
+		u.read(c, n, class)
+	}
+	return out, nil
+}
+
+// copied returns a copy of a node with names of its own, which a class reads.
+func (u *sharing) copied(n *onnxpb.NodeProto, class string) *onnxpb.NodeProto {
+	c := proto.Clone(n).(*onnxpb.NodeProto)
+	if n.GetName() != "" {
+		name := u.fresh(n.GetName())
+		c.Name = &name
+	}
+	for k, out := range n.GetOutput() {
+		if out != "" {
+			c.Output[k] = u.fresh(out)
+			u.copies[copyKey(out, class)] = c.Output[k]
+		}
+	}
+	return c
 }
 
 // store makes the copies of a stored constant.
@@ -287,6 +301,7 @@ func (u *sharing) fresh(prefix string) string {
 type relation struct {
 	parent map[*onnxpb.NodeProto]*onnxpb.NodeProto
 	key    map[*onnxpb.NodeProto]string
+	first  map[string]*onnxpb.NodeProto // by what layers have in common
 }
 
 func (r relation) of(n *onnxpb.NodeProto) string { return r.key[r.find(n)] }
@@ -298,73 +313,87 @@ func (r relation) find(n *onnxpb.NodeProto) *onnxpb.NodeProto {
 	return n
 }
 
-// maxNear bounds the weights that a tensor is near to.
-const maxNear = 64
+// meet joins a layer with those that stand to the same weights as it does.
+func (r relation) meet(n *onnxpb.NodeProto, how string, weights []string) {
+	if len(weights) == 0 {
+		return
+	}
+	key := how + strings.Join(weights, "\x00")
+	switch first := r.first[key]; {
+	case first == nil:
+		r.first[key] = n
+	case r.find(first) != r.find(n):
+		r.parent[r.find(n)] = r.find(first)
+	}
+}
 
 // relate finds the classes of all nodes that read activations.
 func relate(u *sharing) relation {
-	r := relation{parent: map[*onnxpb.NodeProto]*onnxpb.NodeProto{}, key: map[*onnxpb.NodeProto]string{}}
-	behind, before := map[string][]string{}, map[string][]string{} // the nearest weights, by activation
-	own := func(n *onnxpb.NodeProto) (out []string) {
-		for _, in := range n.GetInput() {
-			out = append(out, u.weights[in]...)
-		}
-		return slices.Compact(slices.Sorted(slices.Values(out)))
-	}
-	near := func(n *onnxpb.NodeProto, tensors []string, of map[string][]string) (out []string) {
-		if out = own(n); len(out) > 0 {
-			return out
-		}
-		for _, t := range tensors {
-			out = append(out, of[t]...)
-		}
-		if out = slices.Compact(slices.Sorted(slices.Values(out))); len(out) > maxNear {
-			return []string{"behind much: " + tensors[0]}
-		}
-		return out
-	}
-	seen := map[string]*onnxpb.NodeProto{}
-	meet := func(n *onnxpb.NodeProto, how string, weights []string) {
-		if len(weights) == 0 {
-			return
-		}
-		key := how + strings.Join(weights, "\x00")
-		switch first := seen[key]; {
-		case first == nil:
-			seen[key] = n
-		case r.find(first) != r.find(n):
-			r.parent[r.find(n)] = r.find(first)
-		}
-	}
+	r := relation{parent: map[*onnxpb.NodeProto]*onnxpb.NodeProto{}, key: map[*onnxpb.NodeProto]string{}, first: map[string]*onnxpb.NodeProto{}}
 	for i, n := range u.g.Nodes {
 		r.key[n] = fmt.Sprint(i)
+	}
+	behind, before := map[string][]string{}, map[string][]string{} // the nearest weights, by activation
+	for _, n := range u.g.Nodes {
 		if u.makesConstant(n) {
 			continue
 		}
-		up := near(n, n.GetInput(), behind)
+		own := u.weightsOf(n)
+		up := near(own, n.GetInput(), behind)
 		for _, out := range n.GetOutput() {
 			behind[out] = up
 		}
-		how := "behind "
-		if len(own(n)) > 0 {
-			how = "own "
+		if len(own) > 0 {
+			r.meet(n, "own ", up)
+		} else {
+			r.meet(n, "behind ", up)
 		}
-		meet(n, how, up)
 	}
 	for _, n := range slices.Backward(u.g.Nodes) {
 		if u.makesConstant(n) {
 			continue
 		}
-		down := near(n, n.GetOutput(), before)
+		own := u.weightsOf(n)
+		down := near(own, n.GetOutput(), before)
 		for _, in := range n.GetInput() {
-			before[in] = slices.Compact(slices.Sorted(slices.Values(slices.Concat(before[in], down))))
+			before[in] = distinct(slices.Concat(before[in], down))
 		}
-		if len(own(n)) == 0 {
-			meet(n, "before ", down)
+		if len(own) == 0 {
+			r.meet(n, "before ", down)
 		}
 	}
 	return r
 }
+
+// weightsOf lists the true weights that a node reads.
+func (u *sharing) weightsOf(n *onnxpb.NodeProto) (out []string) {
+	for _, in := range n.GetInput() {
+		out = append(out, u.weights[in]...)
+	}
+	return distinct(out)
+}
+
+// maxNear bounds the weights that a tensor is near to.
+const maxNear = 64
+
+// near is a node's own weights or, if it has none, those that its tensors are
+// near to.
+func near(own, tensors []string, of map[string][]string) []string {
+	if len(own) > 0 {
+		return own
+	}
+	var out []string
+	for _, t := range tensors {
+		out = append(out, of[t]...)
+	}
+	if out = distinct(out); len(out) > maxNear {
+		return []string{"behind much: " + tensors[0]}
+	}
+	return out
+}
+
+// distinct returns the names, sorted, each once.
+func distinct(names []string) []string { return slices.Compact(slices.Sorted(slices.Values(names))) }
 
 // Reshare stores once what an edit of the subject's model has left equal: of the
 // constants that were stored once in the model as it was given. m is changed.
@@ -377,95 +406,121 @@ func (s *Subject) Reshare(m *onnxio.Model) error {
 	if err != nil {
 		return err
 	}
-	old := given.Names()
-	alias := map[string]string{}
-	pinned := func(name string) bool {
-		return g.IsOutput(name) || slices.ContainsFunc(g.Consumers(name), func(c onnxio.Consumer) bool { return c.Input < 0 })
-	}
-	if err := sameInitializers(g, old, pinned, alias); err != nil {
+	r := reshared{g, given.Names(), map[string]string{}}
+	if err := r.initializers(); err != nil {
 		return err
 	}
-	seen := map[string]*onnxpb.NodeProto{}
+	if err := r.nodes(); err != nil {
+		return err
+	}
+	if len(r.alias) == 0 {
+		return nil
+	}
+	gone := map[string]bool{}
+	for name := range r.alias {
+		gone[name] = true
+	}
+	dropConstants(g, gone)
+	g.Proto.ValueInfo = slices.DeleteFunc(g.Proto.ValueInfo, func(v *onnxpb.ValueInfoProto) bool { return gone[v.GetName()] })
+	return g.Refresh()
+}
+
+// reshared finds tensors of a graph that are equal to others.
+type reshared struct {
+	g     *onnxio.Graph
+	old   map[string]bool   // names that were there before, and stay
+	alias map[string]string // tensors that go, and what is read instead
+}
+
+// stays reports whether a tensor has to keep its name.
+func (r *reshared) stays(name string) bool { return r.old[name] || pinned(r.g, name) }
+
+// nodes finds nodes that compute what another one does, and removes them.
+func (r *reshared) nodes() error {
+	first := map[string]*onnxpb.NodeProto{} // by formula
 	gone := map[*onnxpb.NodeProto]bool{}
-	for _, n := range g.Nodes {
+	for _, n := range r.g.Nodes {
 		for i, in := range n.GetInput() {
-			if to, ok := alias[in]; ok {
+			if to, ok := r.alias[in]; ok {
 				n.Input[i] = to
 			}
 		}
-		if len(n.GetOutput()) == 0 || n.GetOpType() == "Constant" || len(g.Subgraphs(n)) > 0 || random(n) {
+		if len(n.GetOutput()) == 0 || n.GetOpType() == "Constant" || len(r.g.Subgraphs(n)) > 0 || random(n) {
 			continue
 		}
 		key, err := formula(n)
 		if err != nil {
 			return err
 		}
-		first := seen[key]
-		if first == nil {
-			seen[key] = n
+		same := first[key]
+		if same == nil {
+			first[key] = n
 			continue
 		}
-		if slices.ContainsFunc(n.GetOutput(), func(out string) bool { return old[out] || pinned(out) }) || len(first.GetOutput()) != len(n.GetOutput()) {
+		if slices.ContainsFunc(n.GetOutput(), r.stays) {
 			continue
 		}
 		for i, out := range n.GetOutput() {
-			alias[out] = first.GetOutput()[i]
+			r.alias[out] = same.GetOutput()[i]
 		}
 		gone[n] = true
 	}
-	if len(alias) == 0 {
-		return nil
-	}
-	g.Proto.Node = slices.DeleteFunc(g.Proto.Node, func(n *onnxpb.NodeProto) bool { return gone[n] })
-	g.Proto.Initializer = slices.DeleteFunc(g.Proto.Initializer, func(t *onnxpb.TensorProto) bool { return alias[t.GetName()] != "" })
-	g.Proto.Input = slices.DeleteFunc(g.Proto.Input, func(v *onnxpb.ValueInfoProto) bool { return alias[v.GetName()] != "" })
-	g.Proto.ValueInfo = slices.DeleteFunc(g.Proto.ValueInfo, func(v *onnxpb.ValueInfoProto) bool { return alias[v.GetName()] != "" })
-	return g.Refresh()
+	r.g.Proto.Node = slices.DeleteFunc(r.g.Proto.Node, func(n *onnxpb.NodeProto) bool { return gone[n] })
+	return nil
 }
 
-// sameInitializers finds for new initializers others that hold the same.
-func sameInitializers(g *onnxio.Graph, old map[string]bool, pinned func(string) bool, alias map[string]string) error {
-	shape := func(t *onnxpb.TensorProto) string { return fmt.Sprint(t.GetDataType(), t.GetDims()) }
+// initializers finds for new initializers other constants that hold the same.
+func (r *reshared) initializers() error {
+	form := func(t *onnxpb.TensorProto) string { return fmt.Sprint(t.GetDataType(), t.GetDims()) }
 	kept := map[string][]*onnxpb.TensorProto{}
+	keep := func(t *onnxpb.TensorProto) { kept[form(t)] = append(kept[form(t)], t) }
 	var fresh []*onnxpb.TensorProto
-	for _, t := range g.Proto.GetInitializer() {
-		if old[t.GetName()] || pinned(t.GetName()) {
-			kept[shape(t)] = append(kept[shape(t)], t)
+	for _, t := range r.g.Proto.GetInitializer() {
+		if r.stays(t.GetName()) {
+			keep(t)
 		} else {
 			fresh = append(fresh, t)
 		}
 	}
-	for _, n := range g.Nodes {
+	for _, n := range r.g.Nodes {
 		for _, out := range n.GetOutput() {
-			if t := g.Constant(out); t != nil {
-				kept[shape(t)] = append(kept[shape(t)], t)
+			if t := r.g.Constant(out); t != nil {
+				keep(t)
 			}
 		}
 	}
 	for _, t := range fresh {
-		v, err := g.Model.Tensor(t)
+		same, err := r.equal(t, kept[form(t)])
 		if err != nil {
 			return err
 		}
-		if v.Len() > maxUniform {
-			continue
-		}
-		mine := v.Proto().GetRawData()
-		for _, o := range kept[shape(t)] {
-			w, err := g.Model.Tensor(o)
-			if err != nil {
-				return err
-			}
-			if bytes.Equal(mine, w.Proto().GetRawData()) {
-				alias[t.GetName()] = o.GetName()
-				break
-			}
-		}
-		if alias[t.GetName()] == "" {
-			kept[shape(t)] = append(kept[shape(t)], t)
+		if same != "" {
+			r.alias[t.GetName()] = same
+		} else {
+			keep(t)
 		}
 	}
 	return nil
+}
+
+// equal is the name of one of several constants that holds what t does, "" if
+// none does.
+func (r *reshared) equal(t *onnxpb.TensorProto, others []*onnxpb.TensorProto) (string, error) {
+	mine, err := r.g.Model.Tensor(t)
+	if err != nil || mine.Len() > maxUniform {
+		return "", err
+	}
+	data := mine.Proto().GetRawData()
+	for _, o := range others {
+		other, err := r.g.Model.Tensor(o)
+		if err != nil {
+			return "", err
+		}
+		if bytes.Equal(data, other.Proto().GetRawData()) {
+			return o.GetName(), nil
+		}
+	}
+	return "", nil
 }
 
 // formula is what a node computes: all of it but its names.

@@ -27,26 +27,41 @@ func identity(n int) Rows {
 	return rows
 }
 
+// Select returns the matrix that takes some columns, in the given order.
+func Select(columns []int) Rows {
+	rows := make(Rows, len(columns))
+	for i, c := range columns {
+		rows[i] = []Entry{{c, 1}}
+	}
+	return rows
+}
+
 // isIdentity reports whether the matrix is the n×n identity.
 func (r Rows) isIdentity(n int) bool {
-	if len(r) != n {
+	if len(r) != n || !r.picks() {
 		return false
 	}
 	for i, row := range r {
-		if len(row) != 1 || row[0].Col != i || row[0].Val != 1 {
+		if row[0].Col != i {
 			return false
 		}
 	}
 	return true
 }
 
-// entries is the number of coefficients.
-func (r Rows) entries() int {
-	n := 0
+// picks reports whether every row is one of the columns.
+func (r Rows) picks() bool {
+	return !slices.ContainsFunc(r, func(row []Entry) bool { return len(row) != 1 || row[0].Val != 1 })
+}
+
+// crowded reports whether most of the matrix, of n columns, is not zero and it
+// is large enough for dense products to pay.
+func (r Rows) crowded(n int) bool {
+	entries := 0
 	for _, row := range r {
-		n += len(row)
+		entries += len(row)
 	}
-	return n
+	return entries*2 > len(r)*n && len(r)*n > 64
 }
 
 // dense is the matrix with n columns, all coefficients written out.
@@ -60,121 +75,90 @@ func (r Rows) dense(n int) dense.Matrix[float64] {
 	return m
 }
 
-// product multiplies k×n r with the middle axis of an outer×n×inner tensor, into
-// out, outer×k×inner.
-func product[T float32 | float64](out, data []T, r dense.Matrix[float64], outer, inner int) {
-	k, n := r.Rows, r.Cols
-	if inner == 1 {
-		const block = 512 // rows whose products are held in double precision
-		sums := make([]float64, min(block, outer)*k)
-		for o := 0; o < outer; o += block {
-			rows := min(block, outer-o)
-			c := dense.New(rows, k, sums)
-			clear(sums[:rows*k])
-			dense.AddMul(c, 1, dense.New(rows, n, data[o*n:]), r.T())
-			for i, v := range sums[:rows*k] {
-				out[o*k+i] = T(v)
-			}
-		}
-		return
+// multiply multiplies along one axis of a row-major tensor. Numbers that are no
+// more than put elsewhere stay what they are.
+func multiply[T dense.Float](data []T, dims []int, axis int, rows Rows) ([]T, []int) {
+	from := dense.AlongAxis(data, dims, axis)
+	if !rows.crowded(from.N) {
+		return multiplyEach(data, dims, axis, -1, []Rows{rows})
 	}
-	c := dense.New[float64](k, inner, nil)
-	for o := range outer {
-		clear(c.Data)
-		dense.AddMul(c, 1, r, dense.New(n, inner, data[o*n*inner:][:n*inner]))
-		for i, v := range c.Data {
-			out[o*k*inner+i] = T(v)
-		}
-	}
+	to := from.Resized(len(rows))
+	addProduct(to, from, rows.dense(from.N))
+	return to.Data, resized(dims, axis, to.N)
 }
 
-// picks reports whether every row is one of the columns.
-func (r Rows) picks() bool {
-	return len(r) > 0 && !slices.ContainsFunc(r, func(row []Entry) bool { return len(row) != 1 || row[0].Val != 1 })
-}
-
-// Apply multiplies along one axis of a row-major tensor. rows gives the matrix
-// for each position along axis by (all of one height); by < 0 means that there
-// is one matrix for all positions, rows(0). Numbers that are no more than put
-// elsewhere stay what they are; sums of float32 are rounded at every term.
-func Apply[T float32 | float64](data []T, dims []int, axis, by int, rows func(at int) Rows) ([]T, []int) {
-	outer, inner := 1, 1
-	for _, d := range dims[:axis] {
-		outer *= d
-	}
-	for _, d := range dims[axis+1:] {
-		inner *= d
-	}
-	n, k := dims[axis], len(rows(0))
-	out := make([]T, outer*k*inner)
-	if by < 0 && rows(0).entries()*2 > k*n && k*n > 64 {
-		product(out, data, rows(0).dense(n), outer, inner)
-		newDims := slices.Clone(dims)
-		newDims[axis] = k
-		return out, newDims
-	}
-	// strides of the axis that selects the matrix
-	between := 1
+// multiplyEach is multiply with matrices, all of one height, for the positions
+// of another axis; by is -1, with one matrix, where no axis selects.
+func multiplyEach[T dense.Float](data []T, dims []int, axis, by int, matrices []Rows) ([]T, []int) {
+	from := dense.AlongAxis(data, dims, axis)
+	to := from.Resized(len(matrices[0]))
+	run, at := from.Inner, func(int) int { return 0 } // numbers in a row for which one matrix holds
 	if by >= 0 {
-		lo, hi := axis, by
-		if by < axis {
-			lo, hi = by, axis
-		}
-		if by > axis {
-			for _, d := range dims[hi+1:] {
-				between *= d
-			}
-		} else {
-			for _, d := range dims[lo+1 : hi] {
-				between *= d
+		selects := dense.AlongAxis[T](nil, dims, by)
+		run, at = min(run, selects.Inner), selects.Position
+	}
+	sums := make([]float64, run)
+	for o := range from.Outer {
+		x, out := from.Block(o), to.Block(o)
+		for i := 0; i < from.Inner; i += run {
+			for r, row := range matrices[at(o*len(x)+i)] {
+				combine(out[r*to.Inner+i:][:run], x[i:], from.Inner, row, sums)
 			}
 		}
 	}
-	sums := make([]float64, inner)
-	for o := 0; o < outer; o++ {
-		if by > axis {
-			for i := 0; i < inner; i++ {
-				for r, row := range rows((i / between) % dims[by]) {
-					s := 0.0
-					for _, e := range row {
-						s += e.Val * float64(data[(o*n+e.Col)*inner+i])
-					}
-					out[(o*k+r)*inner+i] = T(s)
-				}
+	return to.Data, resized(dims, axis, to.N)
+}
+
+// combine sets out to Σ Val·x over a row's entries, where x has the numbers at
+// position c from c·stride on. sums is scratch of the same length as out.
+func combine[T dense.Float](out, x []T, stride int, row []Entry, sums []float64) {
+	picks := len(row) == 1 && row[0].Val == 1
+	switch {
+	case picks && len(out) == 1:
+		out[0] = x[row[0].Col*stride]
+	case picks:
+		copy(out, x[row[0].Col*stride:])
+	case len(out) == 1:
+		s := 0.0
+		for _, e := range row {
+			s += e.Val * float64(x[e.Col*stride])
+		}
+		out[0] = T(s)
+	default:
+		clear(sums)
+		for _, e := range row {
+			for i, v := range x[e.Col*stride:][:len(out)] {
+				sums[i] += e.Val * float64(v)
 			}
-			continue
 		}
-		at := 0
-		if by >= 0 {
-			at = (o / between) % dims[by]
+		for i, v := range sums {
+			out[i] = T(v)
 		}
-		for r, row := range rows(at) {
-			dst := out[(o*k+r)*inner:][:inner]
-			switch {
-			case len(row) == 1 && row[0].Val == 1 && inner == 1:
-				dst[0] = data[o*n+row[0].Col]
-			case len(row) == 1 && row[0].Val == 1:
-				copy(dst, data[(o*n+row[0].Col)*inner:][:inner])
-			case inner == 1:
-				s := 0.0
-				for _, e := range row {
-					s += e.Val * float64(data[o*n+e.Col])
-				}
-				dst[0] = T(s)
-			default:
-				clear(sums)
-				for _, e := range row {
-					for i, x := range data[(o*n+e.Col)*inner:][:inner] {
-						sums[i] += e.Val * float64(x)
-					}
-				}
-				for i, v := range sums {
-					dst[i] = T(v)
+	}
+}
+
+// Apply multiplies along one axis of an activation. Sums are of single
+// precision.
+func (r Rows) Apply(data []float32, dims []int, axis int) ([]float32, []int) {
+	from := dense.AlongAxis(data, dims, axis)
+	to := from.Resized(len(r))
+	for o := range from.Outer {
+		for j, row := range r {
+			out := to.Row(o, j)
+			for _, e := range row {
+				w := float32(e.Val)
+				for i, x := range from.Row(o, e.Col) {
+					out[i] += w * x
 				}
 			}
 		}
 	}
-	newDims := append([]int(nil), dims...)
-	newDims[axis] = k
-	return out, newDims
+	return to.Data, resized(dims, axis, to.N)
+}
+
+// resized returns dims with another size of one axis.
+func resized(dims []int, axis, n int) []int {
+	out := slices.Clone(dims)
+	out[axis] = n
+	return out
 }

@@ -30,7 +30,7 @@ func TestApplyDense(t *testing.T) {
 		for i := range x {
 			x[i] = float32(rng.NormFloat64())
 		}
-		got, size := Apply(x, dims, axis, -1, func(int) Rows { return rows })
+		got, size := multiply(x, dims, axis, rows)
 		want := slices.Clone(dims)
 		want[axis] = k
 		if !slices.Equal(size, want) || len(got) != outer*k*inner {

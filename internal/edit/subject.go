@@ -2,14 +2,14 @@ package edit
 
 import (
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/dense"
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// A Subject is a model ready to be aligned: its graph and its spaces.
+// A Subject is a model with its spaces analysed.
 type Subject struct {
 	// Model is the model in a form in which layers that do not belong together have
 	// no constants in common (see Reshare).
@@ -61,27 +61,24 @@ func (s *Subject) Floats(name string) ([]float64, error) {
 			return nil, s.Model.InFile(fmt.Errorf("weight %q: %w", name, err))
 		}
 	}
-	return v, s.noNaN(name, slices.IndexFunc(v, math.IsNaN))
+	return v, s.noNaN(name, firstNaN(v))
 }
 
-// Floats32 is floats in single precision.
+// Floats32 is Floats in single precision.
 func (s *Subject) Floats32(name string) ([]float32, error) {
-	if tp := s.Graph.Constant(name); tp.GetDataType() == int32(onnxio.Float) {
-		t, err := s.tensor(name)
-		if err != nil {
-			return nil, err
-		}
-		return t.F32, s.noNaN(name, slices.IndexFunc(t.F32, func(x float32) bool { return x != x }))
-	}
-	v, err := s.Floats(name)
+	t, err := s.tensor(name)
 	if err != nil {
 		return nil, err
 	}
+	if t.Type == onnxio.Float {
+		return t.F32, s.noNaN(name, firstNaN(t.F32))
+	}
+	v, err := s.Floats(name)
 	out := make([]float32, len(v))
 	for i, x := range v {
 		out[i] = float32(x)
 	}
-	return out, nil
+	return out, err
 }
 
 // rows32 returns n rows of a weight in single precision, from one on.
@@ -90,7 +87,7 @@ func (s *Subject) rows32(name string, from, n int) (*onnxio.Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	at := slices.IndexFunc(t.F32, func(x float32) bool { return x != x })
+	at := firstNaN(t.F32)
 	if at >= 0 {
 		at += from * (len(t.F32) / n)
 	}
@@ -112,4 +109,9 @@ func (s *Subject) noNaN(name string, at int) error {
 		return nil
 	}
 	return s.Model.InFile(fmt.Errorf("weight %q: element %d is NaN", name, at))
+}
+
+// firstNaN is the place of the first NaN, -1 if there is none.
+func firstNaN[T dense.Float](v []T) int {
+	return slices.IndexFunc(v, func(x T) bool { return x != x })
 }

@@ -7,14 +7,7 @@ import (
 	"slices"
 
 	"github.com/monge-ml/monge/coupling"
-)
-
-// side says which of a map's matrices acts on a weight axis.
-type side uint8
-
-const (
-	sideIn  side = iota // the axis makes or carries the channels
-	sideOut             // the axis reads them
+	"github.com/monge-ml/monge/internal/dense"
 )
 
 // A Transform applies maps to weights. It knows where every piece of a space
@@ -35,6 +28,7 @@ type pieceOf struct {
 	before, after int
 }
 
+// NewTransform returns what applies maps to the weights of an analysed model.
 func NewTransform(an *coupling.Analysis, maps Maps) *Transform {
 	t := &Transform{an: an, maps: maps, after: maps.Widths(), piece: map[*coupling.Axis]pieceOf{}, full: map[*LowRank]Rows{}}
 	for s, m := range maps {
@@ -66,13 +60,9 @@ func (t *Transform) without(spaces ...*coupling.Space) *Transform {
 
 // Beside applies the maps to a weight so that the channels of a space along one
 // axis can be compared: the space itself stays as it is there, and what tells its
-// groups apart stays everywhere. own are the widths that hold along the axis then,
-// others those along the other axes.
-func (t *Transform) Beside(w *coupling.Weight, data []float32, axis int, by Grouping) (_ []float32, dims []int, own, rest coupling.Widths, err error) {
+// groups apart stays everywhere.
+func (t *Transform) Beside(w *coupling.Weight, data []float32, axis int, by Grouping) (_ []float32, dims []int, _ Layout, err error) {
 	dims = w.Dims()
-	if !slices.ContainsFunc(w.Axes, t.touches) {
-		return data, dims, nil, nil, nil
-	}
 	var outer *coupling.Space
 	if by.Index != nil {
 		outer = t.an.SpaceOf(by.Index)
@@ -87,10 +77,10 @@ func (t *Transform) Beside(w *coupling.Weight, data []float32, axis int, by Grou
 			}
 		}
 		if data, dims, err = applyTo(use, w, data, dims, []int{k}); err != nil {
-			return nil, nil, nil, nil, err
+			return nil, nil, Layout{}, err
 		}
 	}
-	return data, dims, along.after, others.after, nil
+	return data, dims, by.under(w.Axes, axis, along.after, others.after), nil
 }
 
 // touches reports whether a mapped space runs along the axis.
@@ -103,23 +93,17 @@ func (t *Transform) touches(a *coupling.Axis) bool {
 	return false
 }
 
-// sideOf says which matrix of the space's map acts on an axis of a weight or an
-// activation.
-func sideOf(s *coupling.Space, tensor string, axis int) side {
-	if s.Second[tensor] {
-		return sideOut
-	}
-	for _, u := range s.Uses {
-		if u.Tensor == tensor && u.Axis == axis && !u.TakesIn() {
-			return sideOut
-		}
-	}
-	return sideIn
+// takesOut reports whether Out of the space's map acts on an axis of a weight or
+// an activation, rather than In.
+func takesOut(s *coupling.Space, tensor string, axis int) bool {
+	return s.Second[tensor] || slices.ContainsFunc(s.Uses, func(u coupling.Use) bool {
+		return u.Tensor == tensor && u.Axis == axis && !u.TakesIn()
+	})
 }
 
 // applyAll applies the maps to every axis of a weight (values row-major, dims as
 // in the analysis).
-func applyAll[T float32 | float64](t *Transform, w *coupling.Weight, data []T) ([]T, []int, error) {
+func applyAll[T dense.Float](t *Transform, w *coupling.Weight, data []T) ([]T, []int, error) {
 	return applyTo(t, w, data, w.Dims(), t.order(w))
 }
 
@@ -145,7 +129,7 @@ func (t *Transform) order(w *coupling.Weight) []int {
 }
 
 // applyTo applies the maps to some axes, one after the other.
-func applyTo[T float32 | float64](t *Transform, w *coupling.Weight, data []T, dims, axes []int) ([]T, []int, error) {
+func applyTo[T dense.Float](t *Transform, w *coupling.Weight, data []T, dims, axes []int) ([]T, []int, error) {
 	for _, k := range axes {
 		if r := t.lowRank(w, k); r != nil {
 			data, dims = ApplyTransfer(data, dims, k, r)
@@ -155,26 +139,31 @@ func applyTo[T float32 | float64](t *Transform, w *coupling.Weight, data []T, di
 		if err != nil {
 			return nil, nil, err
 		}
-		matrices := map[int]Rows{}
-		for _, g := range groups {
-			if matrices[g] == nil {
-				if matrices[g], err = t.rows(w, k, g); err != nil {
+		made, matrices := map[int]Rows{}, make([]Rows, len(groups))
+		for i, g := range groups {
+			if made[g] == nil {
+				if made[g], err = t.rows(w, k, g); err != nil {
 					return nil, nil, err
 				}
 			}
+			matrices[i] = made[g]
 		}
-		data, dims = Apply(data, dims, k, by, func(at int) Rows { return matrices[groups[at]] })
+		if by < 0 {
+			data, dims = multiply(data, dims, k, matrices[0])
+		} else {
+			data, dims = multiplyEach(data, dims, k, by, matrices)
+		}
 	}
 	return data, dims, nil
 }
 
-// largeWeight is the number of elements from which on a weight is moved with as little around as can be: 64 MB. Of such
-// a weight largePart elements are read at once.
+// A weight of largeWeight elements (64 MB) or more is moved with as little
+// around as can be: largePart elements of it are read at once.
 const largeWeight, largePart = 16 << 20, 1 << 20
 
-// applyByParts is applyAll for a large weight, of which so many elements are read at once: it is never in memory whole in
-// single precision before its first map is applied. ok is false where the first map mixes positions of the first axis, or
-// differs between them.
+// applyByParts is applyAll for a large weight, of which size elements are read at
+// once: it is never in memory whole before its first map is applied. ok is false
+// where the first map mixes positions of the first axis, or differs between them.
 func (t *Transform) applyByParts(s *Subject, w *coupling.Weight, size int) (data []float32, dims []int, ok bool, err error) {
 	axes := t.order(w)
 	if len(axes) == 0 {
@@ -183,72 +172,80 @@ func (t *Transform) applyByParts(s *Subject, w *coupling.Weight, size int) (data
 	if by, _, _ := t.selector(w, axes[0]); by >= 0 {
 		return nil, nil, false, nil
 	}
-	if axes[0] == 0 {
+	if axes[0] > 0 {
+		data, dims, err = t.applyWhileReading(s, w, axes[:1], size)
+	} else {
 		rows, err := t.rows(w, 0, 0)
 		if err != nil || t.lowRank(w, 0) != nil || !rows.picks() {
 			return nil, nil, false, err
 		}
-		for i, r := range rows {
-			part, err := s.rows32(w.Name, r[0].Col, 1)
-			if err != nil {
-				return nil, nil, false, err
-			}
-			if i == 0 {
-				data, dims = make([]float32, 0, len(part.F32)*len(rows)), part.Dims
-			}
-			data = append(data, part.F32...)
+		if data, err = s.pick32(w, rows); err != nil {
+			return nil, nil, false, err
 		}
-		dims[0] = len(rows)
-		data, dims, err = applyTo(t, w, data, dims, axes[1:])
-		return data, dims, true, err
+		dims = resized(w.Dims(), 0, len(rows))
 	}
+	if err == nil {
+		data, dims, err = applyTo(t, w, data, dims, axes[1:])
+	}
+	return data, dims, true, err
+}
+
+// applyWhileReading applies the maps to axes other than the first of a weight
+// while it is read, size elements at once.
+func (t *Transform) applyWhileReading(s *Subject, w *coupling.Weight, axes []int, size int) (data []float32, dims []int, err error) {
 	all := w.Axes[0].Size()
-	row := w.Len() / all
-	for from := 0; from < all; from += max(1, size/row) {
-		n := min(max(1, size/row), all-from)
+	step := max(1, size/(w.Len()/all))
+	for from := 0; from < all; from += step {
+		n := min(step, all-from)
 		part, err := s.rows32(w.Name, from, n)
 		if err != nil {
-			return nil, nil, false, err
+			return nil, nil, err
 		}
-		moved, after, err := applyTo(t, w, part.F32, part.Dims, axes[:1])
+		moved, after, err := applyTo(t, w, part.F32, part.Dims, axes)
 		if err != nil {
-			return nil, nil, false, err
+			return nil, nil, err
 		}
 		if data == nil {
 			data = make([]float32, 0, len(moved)/n*all)
 		}
 		data, dims = append(data, moved...), after
 	}
-	dims[0] = all
-	data, dims, err = applyTo(t, w, data, dims, axes[1:])
-	return data, dims, true, err
+	return data, resized(dims, 0, all), nil
+}
+
+// pick32 reads some positions of a weight's first axis, one for each of rows,
+// which pick them.
+func (s *Subject) pick32(w *coupling.Weight, rows Rows) ([]float32, error) {
+	data := make([]float32, 0, w.Len()/w.Axes[0].Size()*len(rows))
+	for _, r := range rows {
+		part, err := s.rows32(w.Name, r[0].Col, 1)
+		if err != nil {
+			return nil, err
+		}
+		data = append(data, part.F32...)
+	}
+	return data, nil
 }
 
 // selector finds the other axis of the weight whose position selects the plan
 // for axis k, and the group of each of its positions. by is -1, with the one
 // group 0, when no other axis selects.
 func (t *Transform) selector(w *coupling.Weight, k int) (by int, groups []int, err error) {
-	var g *coupling.Axis
+	var index *coupling.Axis
 	for _, x := range w.Axes[k].Atoms() {
 		if p, ok := t.piece[x]; ok && p.space.Index != nil && !w.Axes[k].Holds(p.space.Index) {
-			g = p.space.Index.Canonical()
+			index = p.space.Index.Canonical()
 		}
 	}
-	if g == nil {
+	if index == nil {
 		return -1, []int{0}, nil
 	}
 	for b, a := range w.Axes {
-		if b == k || !a.Holds(g) {
+		if b == k || !a.Holds(index) {
 			continue
 		}
-		for _, coord := range coupling.Widths(nil).Coordinates(a) {
-			at := 0
-			for _, c := range coord {
-				if c.Atom == g {
-					at = c.Index
-				}
-			}
-			groups = append(groups, at)
+		for _, c := range coupling.Widths(nil).Coordinates(a) {
+			groups = append(groups, max(indexOf(c, index), 0))
 		}
 		return b, groups, nil
 	}
@@ -266,19 +263,17 @@ func (t *Transform) rows(w *coupling.Weight, k, group int) (Rows, error) {
 		}
 	}
 	terms := axis.Terms()
+	e := expansion{t: t, tensor: w.Name, axis: k, group: group, old: map[string]int{}}
 	keys := t.termKeys(terms)
-	where := map[string]int{}
-	pos := 0
-	for ti, term := range terms {
-		for _, c := range (coupling.Widths)(nil).Coordinates(term) {
-			where[key(keys[ti], c)] = pos
-			pos++
+	for i, term := range terms {
+		for _, c := range coupling.Widths(nil).Coordinates(term) {
+			e.old[positionKey(keys[i], c)] = len(e.old)
 		}
 	}
 	var rows Rows
-	for ti, term := range terms {
+	for i, term := range terms {
 		for _, c := range t.after.Coordinates(term) {
-			row, err := t.row(w.Name, k, group, keys[ti], c, where)
+			row, err := e.row(portion{1, keys[i], c})
 			if err != nil {
 				return nil, err
 			}
@@ -288,60 +283,67 @@ func (t *Transform) rows(w *coupling.Weight, k, group int) (Rows, error) {
 	return rows, nil
 }
 
-// row expands one new position into old ones: the product over its factors of
-// the factors' own rows.
-func (t *Transform) row(name string, k, group int, term termKey, c []coupling.Coord, where map[string]int) ([]Entry, error) {
-	type partial struct {
-		val    float64
-		term   termKey
-		coords []coupling.Coord
-	}
-	parts := []partial{{1, term, c}}
-	expand := func(i int) {
-		x := c[i]
-		p, mapped := t.piece[x.Atom]
-		if !mapped {
-			return
-		}
-		var next []partial
-		for _, pt := range parts {
-			g := group
-			if p.space.Index != nil {
-				for _, y := range pt.coords {
-					if y.Atom == p.space.Index.Canonical() {
-						g = y.Index
-					}
-				}
-			}
-			for _, e := range t.matrix(p.space, name, k, g)[p.after+x.Index] {
-				atom, index, piece := locate(p.space, e.Col)
-				nt := pt.term
-				nt.piece += piece - p.index
-				coords := slices.Clone(pt.coords)
-				coords[i] = coupling.Coord{Atom: atom, Index: index}
-				next = append(next, partial{pt.val * e.Val, nt, coords})
-			}
-		}
-		parts = next
-	}
+// An expansion writes the new positions along an axis of a weight out of the old
+// ones.
+type expansion struct {
+	t           *Transform
+	tensor      string
+	axis, group int
+	old         map[string]int // old positions, by positionKey
+}
+
+// A portion is a part of a new position: a multiple of what stands at another
+// one, in which some channels are old ones already.
+type portion struct {
+	val    float64
+	term   termKey
+	coords []coupling.Coord
+}
+
+// row expands one new position: the product over its factors of the factors' own
+// rows.
+func (e *expansion) row(p portion) ([]Entry, error) {
+	parts := []portion{p}
 	// First what selects no plan but may be an index, so that the others find
 	// the source's group.
 	for _, indexed := range []bool{false, true} {
-		for i, x := range c {
-			if p, mapped := t.piece[x.Atom]; mapped && (p.space.Index != nil) == indexed {
-				expand(i)
+		for i, x := range p.coords {
+			if piece, mapped := e.t.piece[x.Atom]; mapped && (piece.space.Index != nil) == indexed {
+				parts = e.expand(parts, i, piece)
 			}
 		}
 	}
 	row := make([]Entry, 0, len(parts))
-	for _, pt := range parts {
-		at, ok := where[key(pt.term, pt.coords)]
+	for _, p := range parts {
+		at, ok := e.old[positionKey(p.term, p.coords)]
 		if !ok {
-			return nil, fmt.Errorf("weight %q: axis %d has no counterpart for a merged channel", name, k)
+			return nil, fmt.Errorf("weight %q: axis %d has no counterpart for a merged channel", e.tensor, e.axis)
 		}
-		row = append(row, Entry{at, pt.val})
+		row = append(row, Entry{at, p.val})
 	}
 	return row, nil
+}
+
+// expand writes channel i of every portion, one of a piece of a mapped space, out
+// of old channels.
+func (e *expansion) expand(parts []portion, i int, piece pieceOf) []portion {
+	var out []portion
+	for _, p := range parts {
+		group := e.group
+		if index := piece.space.Index; index != nil {
+			if g := indexOf(p.coords, index.Canonical()); g >= 0 {
+				group = g
+			}
+		}
+		for _, entry := range e.t.matrix(piece.space, e.tensor, e.axis, group)[piece.after+p.coords[i].Index] {
+			atom, index, at := locate(piece.space, entry.Col)
+			next := portion{p.val * entry.Val, p.term, slices.Clone(p.coords)}
+			next.term.piece += at - piece.index
+			next.coords[i] = coupling.Coord{Atom: atom, Index: index}
+			out = append(out, next)
+		}
+	}
+	return out
 }
 
 // locate finds the piece and channel at position at of a space.
@@ -360,7 +362,7 @@ func locate(s *coupling.Space, at int) (atom *coupling.Axis, index, piece int) {
 func (t *Transform) matrix(s *coupling.Space, tensor string, axis, group int) Rows {
 	m := t.maps[s]
 	g := m.Groups[min(group, len(m.Groups)-1)]
-	if sideOf(s, tensor, axis) != sideOut {
+	if !takesOut(s, tensor, axis) {
 		return g.In
 	}
 	if g.Rest == nil {
@@ -372,30 +374,26 @@ func (t *Transform) matrix(s *coupling.Space, tensor string, axis, group int) Ro
 	return t.full[g.Rest]
 }
 
-// lowRank returns the transfer that acts on axis k of a weight, if one of them does for all positions and has a rest.
+// lowRank returns the transfer that acts on axis k of a weight, if one of them
+// does for all positions and has a rest.
 func (t *Transform) lowRank(w *coupling.Weight, k int) *Transfer {
 	axis := w.Axes[k]
 	if !axis.IsAtom() {
 		return nil
 	}
 	s := t.piece[axis.Canonical()].space
-	if len(s.Pieces) != 1 || s.Index != nil || sideOf(s, w.Name, k) != sideOut || t.maps[s].Groups[0].Rest == nil {
+	if len(s.Pieces) != 1 || s.Index != nil || !takesOut(s, w.Name, k) || t.maps[s].Groups[0].Rest == nil {
 		return nil
 	}
 	return &t.maps[s].Groups[0]
 }
 
-// ApplyTransfer applies OutT and its rest along one axis.
-func ApplyTransfer[T float32 | float64](data []T, dims []int, axis int, g *Transfer) ([]T, []int) {
-	out, after := Apply(data, dims, axis, -1, func(int) Rows { return g.OutT })
-	outer, inner := 1, 1
-	for _, d := range dims[:axis] {
-		outer *= d
+// ApplyTransfer applies OutT and its rest, if there is one, along one axis.
+func ApplyTransfer[T dense.Float](data []T, dims []int, axis int, g *Transfer) ([]T, []int) {
+	out, after := multiply(data, dims, axis, g.OutT)
+	if g.Rest != nil {
+		addProduct(dense.AlongAxis(out, after, axis), dense.AlongAxis(data, dims, axis), g.Rest.Right, g.Rest.Left)
 	}
-	for _, d := range dims[axis+1:] {
-		inner *= d
-	}
-	applyLowRank(g.Rest, out, data, outer, inner)
 	return out, after
 }
 
@@ -434,9 +432,9 @@ func (t *Transform) termKeys(terms []*coupling.Axis) []termKey {
 	return keys
 }
 
-// key makes a comparable name of a position. The atoms of mapped spaces enter
+// positionKey makes a comparable name of a position. The atoms of mapped spaces enter
 // with their piece in the term key, so only indices are needed.
-func key(t termKey, c []coupling.Coord) string {
+func positionKey(t termKey, c []coupling.Coord) string {
 	b := make([]byte, 0, 12+8*len(c))
 	b = binary.AppendUvarint(b, uint64(t.shape))
 	b = binary.AppendUvarint(b, uint64(t.ordinal))
@@ -488,7 +486,7 @@ func (t *Transform) given(tensor string, k int, axis *coupling.Axis) []bool {
 	for _, term := range axis.Terms() {
 		alone := slices.ContainsFunc(term.Atoms(), func(x *coupling.Axis) bool {
 			p, ok := t.piece[x]
-			return ok && t.maps[p.space].Partial && sideOf(p.space, tensor, k) == sideIn
+			return ok && t.maps[p.space].Partial && !takesOut(p.space, tensor, k)
 		})
 		out = append(out, slices.Repeat([]bool{alone}, max(t.after.Size(term), 0))...)
 		some = some || alone
@@ -511,30 +509,4 @@ func (s *Subject) Alone(weight string, maps Maps) (axis int, given []bool) {
 		}
 	}
 	return 0, nil
-}
-
-// Apply multiplies a float32 tensor by the matrix along one axis.
-func (r Rows) Apply(data []float32, dims []int, axis int) ([]float32, []int) {
-	outer, inner, n := 1, 1, dims[axis]
-	for _, d := range dims[:axis] {
-		outer *= d
-	}
-	for _, d := range dims[axis+1:] {
-		inner *= d
-	}
-	out := make([]float32, outer*len(r)*inner)
-	for o := range outer {
-		for j, row := range r {
-			dst := out[(o*len(r)+j)*inner:][:inner]
-			for _, e := range row {
-				w := float32(e.Val)
-				for i, x := range data[(o*n+e.Col)*inner:][:inner] {
-					dst[i] += w * x
-				}
-			}
-		}
-	}
-	shape := append([]int(nil), dims...)
-	shape[axis] = len(r)
-	return out, shape
 }

@@ -65,14 +65,14 @@ func TestNarrowCosts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &planner{src: subjects[0], dst: subjects[1], pair: pair, res: &Result{Maps: edit.Maps{}}}
+	p := &planner{pair: pair, res: &Result{Maps: edit.Maps{}}}
 	for _, s := range subjects[0].Analysis.Spaces {
 		if pair.Spaces[s] != nil {
 			p.spaces = append(p.spaces, s)
 		}
 	}
 	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 50})
-	seen, err := observePairs(t.Context(), subjects[0], subjects[1], pair, p.spaces, Options{Data: d})
+	seen, err := observePairs(t.Context(), pair, p.spaces, Options{Data: d})
 	if err != nil {
 		t.Fatal(err)
 	}

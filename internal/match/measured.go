@@ -9,19 +9,43 @@ import (
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/internal/channels"
 	"github.com/monge-ml/monge/internal/dense"
-	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/ot"
 )
 
-// tap is an activation of a space, and that of its counterpart in another model.
-type tap struct {
-	x, y    channels.View
+// tapPair is an activation of a space, and that of its counterpart in another
+// model.
+type tapPair struct {
+	x, y    channels.Tap
 	moments [][]*moments // by groups of x and y; nil where they cannot be matched
 }
 
+// taps lists the activations of a space that both models show.
+func (p *Pairing) taps(s *coupling.Space) []*tapPair {
+	var out []*tapPair
+	d := p.Spaces[s]
+	for _, x := range channels.Taps(p.a, s) {
+		x.Tensor = through(p.a, x.Tensor)
+		y, ok := channels.TapOf(p.b, p.Tensors[x.Tensor], d)
+		if !ok {
+			continue
+		}
+		t := &tapPair{x: x, y: y, moments: make([][]*moments, s.Groups)}
+		for g := range t.moments {
+			t.moments[g] = make([]*moments, d.Groups)
+			for h := range t.moments[g] {
+				if g == h || p.pairedGroups(s) {
+					t.moments[g][h] = newMoments(s.Width, d.Width)
+				}
+			}
+		}
+		out = append(out, t)
+	}
+	return out
+}
+
 // add accumulates the values of both activations for the same samples.
-func (t *tap) add(a, b *engine.Value) error {
+func (t *tapPair) add(a, b *engine.Value) error {
 	if t.x.Space.Groups == 1 && t.y.Space.Groups == 1 {
 		x, y := t.x.Matrices(a, 0), t.y.Matrices(b, 0)
 		if len(x) > 0 && len(x) == len(y) && x[0].Cols == y[0].Cols {
@@ -31,24 +55,24 @@ func (t *tap) add(a, b *engine.Value) error {
 			return nil
 		}
 	}
-	ys, dy := make([][]float64, t.y.Space.Groups), 0
+	ys := make([]dense.Matrix[float64], t.y.Space.Groups)
 	for h := range ys {
 		var err error
-		if ys[h], dy, err = t.y.Vectors(b, h); err != nil {
+		if ys[h], err = t.y.Vectors(b, h); err != nil {
 			return err
 		}
 	}
 	for g, row := range t.moments {
-		x, dx, err := t.x.Vectors(a, g)
+		x, err := t.x.Vectors(a, g)
 		if err != nil {
 			return err
 		}
-		if dx != dy {
-			return fmt.Errorf("activations %q and %q have %d and %d values a channel", t.x.Tensor, t.y.Tensor, dx, dy)
-		}
 		for h, m := range row {
+			if x.Cols != ys[h].Cols {
+				return fmt.Errorf("activations %q and %q have %d and %d values a channel", t.x.Tensor, t.y.Tensor, x.Cols, ys[h].Cols)
+			}
 			if m != nil {
-				addMoments(m, dense.New(m.n, dx, x), dense.New(m.k, dx, ys[h]))
+				addMoments(m, x, ys[h])
 			}
 		}
 	}
@@ -59,7 +83,7 @@ func (t *tap) add(a, b *engine.Value) error {
 type measured struct {
 	pair   *Pairing
 	metric Metric
-	taps   map[*coupling.Space][]*tap
+	taps   map[*coupling.Space][]*tapPair
 }
 
 // has reports whether a space was observed.
@@ -75,9 +99,9 @@ func (m *measured) own(*coupling.Space, []*coupling.Space, *ot.Cost) (told bool,
 func (m *measured) costs(s *coupling.Space) (costs, error) {
 	out := newCosts(s, m.taps[s][0].y.Space, m.pair.pairedGroups(s))
 	for _, t := range m.taps[s] {
-		out.each(func(g, h int, c *ot.Cost) {
-			t.moments[g][h].blocks(func(from int, part *moments) { addCost(part, c.Data[from*part.k:], m.metric, nil) })
-		})
+		for at, c := range out.all() {
+			t.moments[at.g][at.h].blocks(func(from int, part *moments) { addCost(part, c.Data[from*part.k:], m.metric, nil) })
+		}
 	}
 	return out, nil
 }
@@ -94,62 +118,30 @@ func (m *measured) narrow(s *coupling.Space) (*ot.Cost32, error) {
 // observePairs runs both models over the data side by side and collects what the
 // costs of spaces are made of. Memory does not grow with the number of samples
 // beyond that of channels.
-func observePairs(ctx context.Context, src, dst *edit.Subject, pair *Pairing, spaces []*coupling.Space, o Options) (*measured, error) {
-	var taps []*tap
+func observePairs(ctx context.Context, pair *Pairing, spaces []*coupling.Space, o Options) (*measured, error) {
+	m := &measured{pair: pair, metric: o.Cost, taps: map[*coupling.Space][]*tapPair{}}
+	var taps []*tapPair
+	var tensors [2][]string
 	for _, s := range spaces {
-		d := pair.Spaces[s]
-		found := false
-		for _, t := range channels.Taps(src, s) {
-			u := pair.Tensors[through(src, t)]
-			x, okx := channels.ViewIn(src, t, s)
-			y, oky := channels.ViewIn(dst, u, d)
-			if u == "" || !okx || !oky {
-				continue
-			}
-			found = true
-			x.Tensor = through(src, t)
-			p := &tap{x: x, y: y}
-			for g := range s.Groups {
-				p.moments = append(p.moments, make([]*moments, d.Groups))
-				for h := range d.Groups {
-					if g == h || pair.pairedGroups(s) {
-						p.moments[g][h] = newMoments(s.Width, d.Width)
-					}
-				}
-			}
-			taps = append(taps, p)
-		}
-		if !found {
+		m.taps[s] = pair.taps(s)
+		if len(m.taps[s]) == 0 {
 			return nil, fmt.Errorf("space %q: no activation shows its channels", s.Name)
 		}
+		for _, t := range m.taps[s] {
+			taps = append(taps, t)
+			tensors[0], tensors[1] = append(tensors[0], t.x.Tensor), append(tensors[1], t.y.Tensor)
+		}
 	}
-	var tx, ty []string
-	for _, t := range taps {
-		tx, ty = append(tx, t.x.Tensor), append(ty, t.y.Tensor)
+	models := []*onnxio.Model{pair.a.Model, pair.b.Model}
+	if pair.a == pair.b {
+		models = models[:1]
 	}
-	err := lockstep(ctx, src, dst, tx, ty, o, func(a, b map[string]*engine.Value) error {
+	return m, dataset.StreamTogether(ctx, models, o.Data, tensors[:len(models)], o.stream(), func(_ int, v []map[string]*engine.Value) error {
 		for _, t := range taps {
-			if err := t.add(a[t.x.Tensor], b[t.y.Tensor]); err != nil {
+			if err := t.add(v[0][t.x.Tensor], v[len(v)-1][t.y.Tensor]); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	out := &measured{pair: pair, metric: o.Cost, taps: map[*coupling.Space][]*tap{}}
-	for _, t := range taps {
-		out.taps[t.x.Space] = append(out.taps[t.x.Space], t)
-	}
-	return out, nil
-}
-
-// lockstep streams the same samples through two models and hands f the tapped
-// tensors of both, batch by batch.
-func lockstep(ctx context.Context, src, dst *edit.Subject, tx, ty []string, o Options, f func(a, b map[string]*engine.Value) error) error {
-	if src == dst {
-		return dataset.StreamTogether(ctx, []*onnxio.Model{src.Model}, o.Data, [][]string{tx}, o.Stream(), func(_ int, v []map[string]*engine.Value) error { return f(v[0], v[0]) })
-	}
-	return dataset.StreamTogether(ctx, []*onnxio.Model{src.Model, dst.Model}, o.Data, [][]string{tx, ty}, o.Stream(), func(_ int, v []map[string]*engine.Value) error { return f(v[0], v[1]) })
 }

@@ -39,17 +39,9 @@ func Merge(ctx context.Context, s *edit.Subject, widths map[*coupling.Space]int,
 		o.Scaling = edit.Sum
 	}
 	res := &Result{Maps: edit.Maps{}, Objective: map[*coupling.Space]float64{}, Sweeps: 1}
-	var spaces []*coupling.Space
-	for _, sp := range s.Analysis.Spaces {
-		if k, ok := widths[sp]; ok && k != sp.Width {
-			if k < 1 || k > sp.Width {
-				return nil, fmt.Errorf("space %q: %d of %d channels", sp.Name, k, sp.Width)
-			}
-			if !sp.Resizable() {
-				return nil, fmt.Errorf("space %q may not be narrowed: %s%s", sp.Name, sp.Reason, sp.Rigid)
-			}
-			spaces = append(spaces, sp)
-		}
+	spaces, err := narrowed(s, widths)
+	if err != nil {
+		return nil, err
 	}
 	mg := &merger{s: s, o: o, pair: selfPairing(s), res: res}
 	if o.By == Activations {
@@ -57,8 +49,7 @@ func Merge(ctx context.Context, s *edit.Subject, widths map[*coupling.Space]int,
 		for _, sp := range spaces {
 			tapped = append(tapped, mg.inside(sp)...)
 		}
-		var err error
-		if mg.measured, err = observePairs(ctx, s, s, mg.pair, tapped, o); err != nil {
+		if mg.measured, err = observePairs(ctx, mg.pair, tapped, o); err != nil {
 			return nil, err
 		}
 	}
@@ -71,6 +62,24 @@ func Merge(ctx context.Context, s *edit.Subject, widths map[*coupling.Space]int,
 		}
 	}
 	return res, nil
+}
+
+// narrowed lists the spaces whose widths are to change, and checks that they may.
+func narrowed(s *edit.Subject, widths map[*coupling.Space]int) ([]*coupling.Space, error) {
+	var out []*coupling.Space
+	for _, sp := range s.Analysis.Spaces {
+		k, ok := widths[sp]
+		switch {
+		case !ok || k == sp.Width:
+			continue
+		case k < 1 || k > sp.Width:
+			return nil, fmt.Errorf("space %q: %d of %d channels", sp.Name, k, sp.Width)
+		case !sp.Resizable():
+			return nil, fmt.Errorf("space %q may not be narrowed: %s%s", sp.Name, sp.Reason, sp.Rigid)
+		}
+		out = append(out, sp)
+	}
+	return out, nil
 }
 
 // merger is the state of one call of Merge.
@@ -99,13 +108,15 @@ func (m *merger) costs(sp *coupling.Space) (costs, error) {
 	if m.measured.has(sp) {
 		return m.measured.costs(sp)
 	}
-	rs, err := channels.Readings(m.s, sp, m.res.Maps)
+	made, err := channels.Made(m.s, sp, m.res.Maps)
 	if err != nil {
 		return nil, err
 	}
 	out := newCosts(sp, sp, m.pair.pairedGroups(sp))
-	for _, r := range rs {
-		out.each(func(g, h int, c *ot.Cost) { addFeatureCost(c.Data, r.Groups[g], r.Groups[h], m.o.Cost) })
+	for _, groups := range made {
+		for at, c := range out.all() {
+			addFeatureCost(c.Data, groups[at.g], groups[at.h], m.o.Cost)
+		}
 	}
 	return out, nil
 }
@@ -117,70 +128,86 @@ func (m *merger) merge(sp *coupling.Space, k int) (err error) {
 	if len(inside) > 0 || sp.Heads {
 		return m.mergeHeads(sp, inside, k)
 	}
-	mp := &edit.Map{}
+	to := &target{merger: m, space: sp, k: k, m: &edit.Map{}}
 	if !m.measured.has(sp) && sp.Width > wideSpace {
-		// One group at a time, in single precision, and with what the step before has left
-		// behind collected: each step takes a large part of the model's size.
-		defer runtime.GC()
-		rs, err := channels.Readings(m.s, sp, m.res.Maps)
-		if err != nil {
+		err = m.mergeWide(to)
+	} else {
+		var table costs
+		if table, err = m.costs(sp); err != nil {
 			return err
 		}
-		runtime.GC()
-		for g := range sp.Groups {
-			c := &ot.Cost32{N: sp.Width, K: sp.Width, Data: make([]float32, sp.Width*sp.Width)}
-			for _, r := range rs {
-				addFeatureCost(c.Data, r.Groups[g], r.Groups[g], m.o.Cost)
-			}
-			if _, err := group(m, sp, mp, c, c.Data, g, k); err != nil {
+		for g := range table {
+			if _, err := to.add(g, table[g][g]); err != nil {
 				return err
 			}
 		}
-		m.res.Maps[sp] = mp
-		return nil
 	}
-	table, err := m.costs(sp)
+	m.res.Maps[sp] = to.m
+	return err
+}
+
+// mergeWide plans one group at a time, in single precision, and with what the
+// step before has left behind collected: each step takes a large part of the
+// model's size.
+func (m *merger) mergeWide(to *target) error {
+	defer runtime.GC()
+	made, err := channels.Made(m.s, to.space, m.res.Maps)
 	if err != nil {
 		return err
 	}
-	for g := range table {
-		if _, err := group(m, sp, mp, table[g][g], table[g][g].Data, g, k); err != nil {
+	runtime.GC()
+	n := to.space.Width
+	for g := range to.space.Groups {
+		c := &ot.Cost32{N: n, K: n, Data: make([]float32, n*n)}
+		for _, groups := range made {
+			addFeatureCost(c.Data, groups[g], groups[g], m.o.Cost)
+		}
+		if _, err := to.add(g, c); err != nil {
 			return err
 		}
 	}
-	m.res.Maps[sp] = mp
 	return nil
 }
 
-// wideSpace is the number of channels from which on costs are kept in single precision: those of
-// 8,192 channels take 256 MB then.
+// wideSpace is the number of channels from which on costs are kept in single
+// precision: those of 8,192 channels take 256 MB then.
 const wideSpace = 4096
 
-// group plans one group of a space with costs c, whose numbers are data. The plan that is returned
-// names the channels that stay by their old places.
-func group[T dense.Float](m *merger, sp *coupling.Space, mp *edit.Map, c ot.Costs, data []T, g, k int) (plan *ot.Plan, err error) {
-	mass := slices.Repeat([]float64{1 / float64(sp.Width)}, sp.Width)
-	if m.o.Mass != "" && m.o.Mass != Uniform {
-		rs, err := channels.Readings(m.s, sp, m.res.Maps)
-		if err != nil {
-			return nil, err
-		}
-		if w := normalise(importance(rs, g, m.o.Mass)); w != nil {
-			mass = w
-		}
-	}
-	keep := representatives(data, mass, k, sp.Starts())
-	plan = nearest(c, mass, keep)
-	t, err := edit.FromPlan(plan, m.o.Scaling)
+// A target is a map onto k of a space's own channels in the making.
+type target struct {
+	*merger
+	space *coupling.Space
+	k     int
+	m     *edit.Map
+}
+
+// add plans the next group. The plan that is returned names the channels that
+// stay by their old places.
+func (t *target) add(group int, c ot.Costs) (*ot.Plan, error) {
+	mass, err := masses(t.s, t.space, t.res.Maps, group, t.o.Mass)
 	if err != nil {
 		return nil, err
 	}
-	mp.Groups = append(mp.Groups, t)
-	mp.Pieces = edit.PiecesOf(sp, keep)
+	if mass == nil {
+		mass = slices.Repeat([]float64{1 / float64(t.space.Width)}, t.space.Width)
+	}
+	var keep []int
+	if narrow, ok := c.(*ot.Cost32); ok {
+		keep = representatives(narrow.Data, mass, t.k, t.space.Starts())
+	} else {
+		keep = representatives(c.(*ot.Cost).Data, mass, t.k, t.space.Starts())
+	}
+	plan := nearest(c, mass, keep)
+	transfer, err := edit.FromPlan(plan, t.o.Scaling)
+	if err != nil {
+		return nil, err
+	}
+	t.m.Groups = append(t.m.Groups, transfer)
+	t.m.Pieces = edit.PiecesOf(t.space, keep)
 	for i, e := range plan.Entries {
 		plan.Entries[i].J = keep[e.J]
 	}
-	m.res.Objective[sp] += plan.Cost(c)
+	t.res.Objective[t.space] += plan.Cost(c)
 	return plan, nil
 }
 
@@ -191,14 +218,14 @@ func (m *merger) own(sp *coupling.Space, inside []*coupling.Space, c *ot.Cost) e
 	if m.measured != nil {
 		return nil // activations inside say it too
 	}
-	rs, err := channels.Readings(m.s, sp, m.res.Maps)
+	made, err := channels.Made(m.s, sp, m.res.Maps)
 	if err != nil {
 		return err
 	}
 	for i, u := range sp.Producers() {
 		axis := m.s.Analysis.Weights[u.Tensor].Axes[u.Axis]
 		if !slices.ContainsFunc(inside, func(in *coupling.Space) bool { return slices.ContainsFunc(in.Pieces, axis.Holds) }) {
-			addFeatureCost(c.Data, rs[i].Groups[0], rs[i].Groups[0], m.o.Cost)
+			addFeatureCost(c.Data, made[i][0], made[i][0], m.o.Cost)
 		}
 	}
 	return nil
@@ -220,21 +247,9 @@ func (m *merger) mergeHeads(sp *coupling.Space, inside []*coupling.Space, k int)
 	}
 	plans := make([][][]*ot.Plan, len(inside)) // by space, head and head
 	for i, in := range inside {
-		table, err := m.costs(in)
-		if err != nil {
+		var err error
+		if plans[i], err = m.planInside(in, heads); err != nil {
 			return err
-		}
-		plans[i] = make([][]*ot.Plan, in.Groups)
-		for g := range plans[i] {
-			plans[i][g] = make([]*ot.Plan, in.Groups)
-			for h := range plans[i][g] {
-				r, err := transport(nil, nil, table[g][h], m.o)
-				if err != nil {
-					return err
-				}
-				plans[i][g][h] = r.Plan
-				heads.Set(g, h, heads.At(g, h)+r.Objective)
-			}
 		}
 	}
 	if sp.Heads {
@@ -242,17 +257,17 @@ func (m *merger) mergeHeads(sp *coupling.Space, inside []*coupling.Space, k int)
 			return err
 		}
 	}
-	mp := &edit.Map{}
-	joined, err := group(m, sp, mp, heads, heads.Data, 0, k)
+	to := &target{merger: m, space: sp, k: k, m: &edit.Map{}}
+	joined, err := to.add(0, heads)
 	if err != nil {
 		return err
 	}
 	if sp.Heads {
-		if err := m.drop(mp, joined, heads); err != nil {
+		if err := m.drop(to.m, joined, heads); err != nil {
 			return err
 		}
 	}
-	m.res.Maps[sp] = mp
+	m.res.Maps[sp] = to.m
 	for i, in := range inside {
 		dims := &edit.Map{Pieces: edit.SizesOf(in), Groups: make([]edit.Transfer, in.Groups)}
 		for _, e := range joined.Entries {
@@ -265,6 +280,28 @@ func (m *merger) mergeHeads(sp *coupling.Space, inside []*coupling.Space, k int)
 	return nil
 }
 
+// planInside plans the dimensions of every head onto those of every other one,
+// and adds what that costs to the costs between the heads.
+func (m *merger) planInside(in *coupling.Space, heads *ot.Cost) ([][]*ot.Plan, error) {
+	table, err := m.costs(in)
+	if err != nil {
+		return nil, err
+	}
+	plans := make([][]*ot.Plan, in.Groups)
+	for g := range plans {
+		plans[g] = make([]*ot.Plan, in.Groups)
+		for h := range plans[g] {
+			r, err := transport(nil, nil, table[g][h], m.o)
+			if err != nil {
+				return nil, err
+			}
+			plans[g][h] = r.Plan
+			heads.Set(g, h, heads.At(g, h)+r.Objective)
+		}
+	}
+	return plans, nil
+}
+
 // alikeWithin is the cost between two heads, relative to that between them and
 // nothing, up to which they are the same.
 const alikeWithin = 1e-4
@@ -274,53 +311,73 @@ const alikeWithin = 1e-4
 func (m *merger) apart(sp *coupling.Space, inside []*coupling.Space, heads *ot.Cost) error {
 	size, read := make([]float64, sp.Width), make([]float64, sp.Width)
 	for _, in := range append([]*coupling.Space{sp}, inside...) {
-		rs, err := channels.Readings(m.s, in, m.res.Maps)
+		features, err := channels.Made(m.s, in, m.res.Maps)
 		if err != nil {
 			return err
 		}
 		for h := range sp.Width {
-			made, used, err := m.weights(in, in != sp, h, rs)
+			part := headPart{in, h, 0, in.Width}
+			if in == sp {
+				part = headPart{in, 0, h, h + 1}
+			}
+			used, err := part.used(m.s)
 			if err != nil {
 				return err
 			}
+			made := part.made(features)
 			size[h] += made
 			read[h] += made * used
 		}
 	}
 	for g := range sp.Width {
 		for h := range sp.Width {
-			cost := max(read[g], math.SmallestNonzeroFloat32)
-			if alike := alikeWithin * (size[g] + size[h]); g == h || heads.At(g, h) <= alike || m.o.Cost == SquaredEuclidean && heads.At(g, h) <= alike*alike || m.o.Cost == Cosine && heads.At(g, h) <= alikeWithin {
-				cost = 0
+			if g == h || m.alike(heads.At(g, h), size[g]+size[h]) {
+				heads.Set(g, h, 0)
+			} else {
+				heads.Set(g, h, max(read[g], math.SmallestNonzeroFloat32))
 			}
-			heads.Set(g, h, cost)
 		}
 	}
 	return nil
 }
 
-// weights are the norms of what makes a head's channels of a space, and of what
-// reads them. inner says that the head is a group of the space, not a channel.
-func (m *merger) weights(in *coupling.Space, inner bool, head int, rs []channels.Reading) (made, used float64, err error) {
-	group, from, to := 0, head, head+1
-	if inner {
-		group, from, to = head, 0, in.Width
-	}
-	for _, r := range rs {
-		for _, p := range r.Groups[group].Parts {
-			for _, v := range p.Data[from*p.Cols : to*p.Cols] {
-				made += float64(v) * float64(v)
+// alike reports whether two heads, of a joint size, are the same as far as the
+// cost between them says.
+func (m *merger) alike(cost, size float64) bool {
+	within := alikeWithin * size
+	return cost <= within || m.o.Cost == SquaredEuclidean && cost <= within*within || m.o.Cost == Cosine && cost <= alikeWithin
+}
+
+// A headPart is the channels of a space that belong to a head.
+type headPart struct {
+	space           *coupling.Space
+	group, from, to int
+}
+
+// made is the norm of what makes the channels.
+func (p headPart) made(features [][]channels.Features) float64 {
+	sum := 0.0
+	for _, groups := range features {
+		for _, part := range groups[p.group].Parts {
+			for _, v := range part.Data[p.from*part.Cols : p.to*part.Cols] {
+				sum += float64(v) * float64(v)
 			}
 		}
 	}
-	for _, u := range in.Consumers() {
-		own, err := channels.Energies(m.s, in, u, group)
+	return math.Sqrt(sum)
+}
+
+// used is the norm of what reads the channels.
+func (p headPart) used(s *edit.Subject) (float64, error) {
+	sum := 0.0
+	for _, u := range p.space.Consumers() {
+		own, err := channels.Energies(s, p.space, u, p.group)
 		if err != nil {
-			return 0, 0, err
+			return 0, err
 		}
-		used += floats.Sum(own[from:to])
+		sum += floats.Sum(own[p.from:p.to])
 	}
-	return math.Sqrt(made), math.Sqrt(used), nil
+	return math.Sqrt(sum), nil
 }
 
 // drop takes heads out of a map that would join others which they are not like.
@@ -356,99 +413,116 @@ func selfPairing(s *edit.Subject) *Pairing {
 	return p
 }
 
-// Representatives chooses k of n channels greedily: at each step the one that
+// representatives chooses k of n channels greedily: at each step the one that
 // lowers Σ_p mass_p·min_{q kept} C_pq most, ties by index. This is facility
 // location, whose gains only shrink as more are kept, so stale gains are upper
 // bounds and most need never be recomputed (Minoux 1978). pieces lists ranges
 // of channels ([0, …, n]) of which each must keep one where k allows. The
 // result is sorted.
-func Representatives(c *ot.Cost, mass []float64, k int, pieces []int) []int {
-	return representatives(c.Data, mass, k, pieces)
-}
-
-// representatives is Representatives for costs of either precision.
 func representatives[T dense.Float](costs []T, mass []float64, k int, pieces []int) []int {
-	n := len(mass)
-	to := columns(costs, n)
-	near := make([]T, n) // cost of each channel to its nearest kept one
-	var far T
-	for _, x := range costs {
-		far = max(far, x)
-	}
-	for p := range near {
-		near[p] = 2*far + 1 // nothing kept yet: farther than anything
-	}
-	gain := func(q int) float64 {
-		s := 0.0
-		for p, x := range to[q*n:][:n] {
-			if d := near[p] - x; d > 0 {
-				s += mass[p] * float64(d)
-			}
-		}
-		return s
-	}
-	var keep []int
-	take := func(q int) {
-		keep = append(keep, q)
-		for p, x := range to[q*n:][:n] {
-			near[p] = min(near[p], x)
-		}
-	}
-	taken := make([]bool, n)
+	f := newFacility(costs, mass)
 	if len(pieces) > 2 && k >= len(pieces)-1 {
-		for i := 0; i+1 < len(pieces); i++ {
-			best, bestGain := -1, -1.0
-			for q := pieces[i]; q < pieces[i+1]; q++ {
-				if g := gain(q); g > bestGain {
-					best, bestGain = q, g
-				}
-			}
-			if best >= 0 {
-				take(best)
-				taken[best] = true
+		for i, from := range pieces[:len(pieces)-1] {
+			if best := f.best(from, pieces[i+1]); best >= 0 {
+				f.take(best)
 			}
 		}
 	}
-	h := make(gains, 0, n)
-	for q := range n {
-		if !taken[q] {
-			h = append(h, candidate{q, gain(q), len(keep)})
+	h := make(gains, 0, len(mass))
+	for q := range mass {
+		if !slices.Contains(f.kept, q) {
+			h = append(h, candidate{q, f.gain(q), len(f.kept)})
 		}
 	}
 	heap.Init(&h)
-	for len(keep) < k && len(h) > 0 {
-		if h[0].asOf == len(keep) {
-			take(heap.Pop(&h).(candidate).channel)
+	for len(f.kept) < k && len(h) > 0 {
+		if h[0].asOf == len(f.kept) {
+			f.take(heap.Pop(&h).(candidate).channel)
 			continue
 		}
-		h[0].gain, h[0].asOf = gain(h[0].channel), len(keep)
+		h[0].gain, h[0].asOf = f.gain(h[0].channel), len(f.kept)
 		heap.Fix(&h, 0)
 	}
-	slices.Sort(keep)
-	return keep
+	slices.Sort(f.kept)
+	return f.kept
+}
+
+// A facility is the state of a choice of representatives.
+type facility[T dense.Float] struct {
+	to   []T // costs by columns
+	mass []float64
+	near []T // cost of each channel to its nearest kept one
+	kept []int
+}
+
+func newFacility[T dense.Float](costs []T, mass []float64) *facility[T] {
+	f := &facility[T]{to: columns(costs, len(mass)), mass: mass, near: make([]T, len(mass))}
+	if len(costs) > 0 {
+		far := max(slices.Max(costs), 0)
+		for p := range f.near {
+			f.near[p] = 2*far + 1 // nothing kept yet: farther than anything
+		}
+	}
+	return f
+}
+
+// gain is how much cheaper it gets to keep a further channel.
+func (f *facility[T]) gain(q int) float64 {
+	s := 0.0
+	for p, x := range f.to[q*len(f.near):][:len(f.near)] {
+		if d := f.near[p] - x; d > 0 {
+			s += f.mass[p] * float64(d)
+		}
+	}
+	return s
+}
+
+func (f *facility[T]) take(q int) {
+	f.kept = append(f.kept, q)
+	for p, x := range f.to[q*len(f.near):][:len(f.near)] {
+		f.near[p] = min(f.near[p], x)
+	}
+}
+
+// best is the channel of a range with the largest gain, -1 where there is none.
+func (f *facility[T]) best(from, to int) int {
+	best, most := -1, -1.0
+	for q := from; q < to; q++ {
+		if g := f.gain(q); g > most {
+			best, most = q, g
+		}
+	}
+	return best
 }
 
 // columns returns a square matrix by columns: as it is, where it is symmetric.
 func columns[T dense.Float](costs []T, n int) []T {
 	const block = 32 // so that both sides stay in the cache
-	for i0 := 0; i0 < n; i0 += block {
-		for j0 := 0; j0 <= i0; j0 += block {
-			for i := i0; i < min(i0+block, n); i++ {
-				for j := j0; j < min(j0+block, i); j++ {
-					if costs[i*n+j] != costs[j*n+i] {
-						out := make([]T, n*n)
-						for i := range n {
-							for j := range n {
-								out[j*n+i] = costs[i*n+j]
-							}
-						}
-						return out
-					}
+	for i := 0; i < n; i += block {
+		for j := 0; j <= i; j += block {
+			if !symmetric(costs, n, [2]int{i, min(i+block, n)}, [2]int{j, j + block}) {
+				out := make([]T, n*n)
+				for k, x := range costs {
+					out[k%n*n+k/n] = x
 				}
+				return out
 			}
 		}
 	}
 	return costs
+}
+
+// symmetric reports whether a square matrix is symmetric as far as it lies in some
+// rows and, below the diagonal, some columns.
+func symmetric[T dense.Float](m []T, n int, rows, cols [2]int) bool {
+	for i := rows[0]; i < rows[1]; i++ {
+		for j := cols[0]; j < min(cols[1], i); j++ {
+			if m[i*n+j] != m[j*n+i] {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 type candidate struct {

@@ -108,7 +108,7 @@ func (o Options) Check() error {
 	return nil
 }
 
-// Stream is how the data are run through a model.
-func (o Options) Stream() dataset.StreamOptions {
+// stream is how the data are run through a model.
+func (o Options) stream() dataset.StreamOptions {
 	return dataset.StreamOptions{Batch: o.Batch, Threads: o.Threads, Progress: o.Progress}
 }

@@ -45,7 +45,7 @@ func pair(a, b *edit.Subject) (*Pairing, error) {
 	p := &Pairing{
 		Sources: map[string]string{}, Tensors: map[string]string{}, Spaces: map[*coupling.Space]*coupling.Space{},
 		a: a, b: b, atoms: map[*coupling.Axis]*coupling.Axis{},
-		hash: map[*edit.Subject]map[string]uint64{a: {}, b: {}},
+		hash: map[*edit.Subject]map[string]uint64{},
 	}
 	oa, ob := a.Graph.Outputs(), b.Graph.Outputs()
 	if len(oa) != len(ob) {
@@ -79,8 +79,7 @@ func through(s *edit.Subject, name string) string {
 // tensors matches two activations and everything they are computed from. The
 // walk keeps a list of its own, since graphs can be thousands of nodes deep.
 func (p *Pairing) tensors(ta, tb string) error {
-	type pair struct{ a, b string }
-	todo := []pair{{ta, tb}}
+	todo := []tensorPair{{ta, tb}}
 	for len(todo) > 0 {
 		t := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
@@ -93,38 +92,49 @@ func (p *Pairing) tensors(ta, tb string) error {
 		}
 		p.Tensors[t.a] = t.b
 		p.order = append(p.order, t.a)
-		na, nb := p.a.Graph.Producer(t.a), p.b.Graph.Producer(t.b)
-		switch {
-		case na == nil && nb == nil:
-			if ia, ib := inputIndex(p.a, t.a), inputIndex(p.b, t.b); ia != ib {
-				return fmt.Errorf("input %q against input %q", t.a, t.b)
-			}
-			continue
-		case na == nil || nb == nil:
-			return fmt.Errorf("%s against %s", describe(na, t.a), describe(nb, t.b))
-		}
-		if err := sameOperator(na, nb); err != nil {
+		inputs, err := p.producers(t)
+		if err != nil {
 			return err
 		}
-		if ka, kb := slices.Index(na.GetOutput(), t.a), slices.Index(nb.GetOutput(), t.b); ka != kb {
-			return fmt.Errorf("output %d of %s against output %d of %s", ka, onnxio.Label(na), kb, onnxio.Label(nb))
-		}
-		la, ca := p.inputs(p.a, na)
-		lb, cb := p.inputs(p.b, nb)
-		if len(la) != len(lb) {
-			return fmt.Errorf("%s reads %d activations, %s %d", onnxio.Label(na), len(la), onnxio.Label(nb), len(lb))
-		}
-		if commutative(na) {
-			lb = p.reorder(la, lb)
-		}
-		for i := range la {
-			todo = append(todo, pair{la[i], lb[i]})
-		}
-		if err := p.constants(na, nb, ca, cb); err != nil {
-			return err
-		}
+		todo = append(todo, inputs...)
 	}
 	return nil
+}
+
+type tensorPair struct{ a, b string }
+
+// producers matches the nodes that compute two tensors, and returns what these
+// read.
+func (p *Pairing) producers(t tensorPair) ([]tensorPair, error) {
+	na, nb := p.a.Graph.Producer(t.a), p.b.Graph.Producer(t.b)
+	switch {
+	case na == nil && nb == nil:
+		if ia, ib := inputIndex(p.a, t.a), inputIndex(p.b, t.b); ia != ib {
+			return nil, fmt.Errorf("input %q against input %q", t.a, t.b)
+		}
+		return nil, nil
+	case na == nil || nb == nil:
+		return nil, fmt.Errorf("%s against %s", describe(na, t.a), describe(nb, t.b))
+	}
+	if err := sameOperator(na, nb); err != nil {
+		return nil, err
+	}
+	if ka, kb := slices.Index(na.GetOutput(), t.a), slices.Index(nb.GetOutput(), t.b); ka != kb {
+		return nil, fmt.Errorf("output %d of %s against output %d of %s", ka, onnxio.Label(na), kb, onnxio.Label(nb))
+	}
+	la, ca := p.inputs(p.a, na)
+	lb, cb := p.inputs(p.b, nb)
+	if len(la) != len(lb) {
+		return nil, fmt.Errorf("%s reads %d activations, %s %d", onnxio.Label(na), len(la), onnxio.Label(nb), len(lb))
+	}
+	if commutative(na) {
+		lb = p.reorder(la, lb)
+	}
+	inputs := make([]tensorPair, len(la))
+	for i := range la {
+		inputs[i] = tensorPair{la[i], lb[i]}
+	}
+	return inputs, p.constants(na, nb, ca, cb)
 }
 
 func inputIndex(s *edit.Subject, name string) int {
@@ -215,54 +225,68 @@ func (p *Pairing) reorder(la, lb []string) []string {
 
 // hashOf summarises how a tensor is computed, whatever the names and widths.
 func (p *Pairing) hashOf(s *edit.Subject, name string) uint64 {
-	memo := p.hash[s]
-	if len(memo) == 0 { // bottom-up in topological order: no recursion
-		for i, v := range s.Graph.Inputs() {
-			memo[v.GetName()] = uint64(i + 1)
+	if p.hash[s] == nil {
+		p.hash[s] = p.hashes(s)
+	}
+	return p.hash[s][through(s, name)]
+}
+
+// hashes summarises all tensors, in topological order: without recursion.
+func (p *Pairing) hashes(s *edit.Subject) map[string]uint64 {
+	out := map[string]uint64{}
+	for i, v := range s.Graph.Inputs() {
+		out[v.GetName()] = uint64(i + 1)
+	}
+	for _, n := range s.Graph.Nodes {
+		live, constants := p.inputs(s, n)
+		var parts []string
+		for _, in := range live {
+			parts = append(parts, fmt.Sprint(out[in]))
 		}
-		for _, n := range s.Graph.Nodes {
-			var parts []string
-			live, constants := p.inputs(s, n)
-			for _, in := range live {
-				parts = append(parts, fmt.Sprint(memo[in]))
-			}
-			if commutative(n) {
-				slices.Sort(parts)
-			}
-			kernel := ""
-			if w := s.Analysis.Weights[constants[1]]; w != nil && len(w.Axes) > 2 {
-				for _, a := range w.Axes[2:] {
-					kernel += fmt.Sprint(a.Size(), ",")
-				}
-			}
-			h := fnv.New64a()
-			fmt.Fprint(h, n.GetOpType(), "|", kernel, "|", onnxio.AttrInts(n, "strides"), "|", strings.Join(parts, ";"))
-			for i, o := range n.GetOutput() {
-				memo[o] = h.Sum64() + uint64(i)
-			}
-			if op := n.GetOpType(); (op == "Identity" || op == "Dropout") && len(live) == 1 {
-				memo[n.GetOutput()[0]] = memo[live[0]]
-			}
+		if commutative(n) {
+			slices.Sort(parts)
+		}
+		h := fnv.New64a()
+		fmt.Fprint(h, n.GetOpType(), "|", kernelOf(s.Analysis.Weights[constants[1]]), "|", onnxio.AttrInts(n, "strides"), "|", strings.Join(parts, ";"))
+		for i, o := range n.GetOutput() {
+			out[o] = h.Sum64() + uint64(i)
+		}
+		if op := n.GetOpType(); (op == "Identity" || op == "Dropout") && len(live) == 1 {
+			out[n.GetOutput()[0]] = out[live[0]]
 		}
 	}
-	return memo[through(s, name)]
+	return out
+}
+
+// kernelOf writes down the sizes of a kernel.
+func kernelOf(w *coupling.Weight) string {
+	kernel := ""
+	if w != nil && len(w.Axes) > 2 {
+		for _, a := range w.Axes[2:] {
+			kernel += fmt.Sprint(a.Size(), ",")
+		}
+	}
+	return kernel
+}
+
+// weightOf is the weight of real numbers that a constant is made of; nil where it
+// is none, or made of several.
+func weightOf(s *edit.Subject, name string) *coupling.Weight {
+	roots := s.Analysis.Roots[name]
+	if len(roots) != 1 {
+		return nil
+	}
+	w := s.Analysis.Weights[roots[0]]
+	if w == nil || !onnxio.IsFloat(w.Type) {
+		return nil
+	}
+	return w
 }
 
 // constants pairs the weights of two nodes. Shapes and other integers are left
 // to each model.
 func (p *Pairing) constants(na, nb *onnxpb.NodeProto, ca, cb map[int]string) (err error) {
 	defer guard.At(&err, func() string { return onnxio.Label(na) + " against " + onnxio.Label(nb) })
-	weight := func(s *edit.Subject, name string) *coupling.Weight {
-		roots := s.Analysis.Roots[name]
-		if len(roots) != 1 {
-			return nil
-		}
-		w := s.Analysis.Weights[roots[0]]
-		if w == nil || !onnxio.IsFloat(w.Type) {
-			return nil
-		}
-		return w
-	}
 	for i, name := range ca {
 		if q := p.quantized(name); q != "" {
 			return fmt.Errorf("weight %q is quantised: models are fused before that", q)
@@ -271,25 +295,33 @@ func (p *Pairing) constants(na, nb *onnxpb.NodeProto, ca, cb map[int]string) (er
 		if commutative(na) && cb[i] == "" {
 			j = 1 - i
 		}
-		wa, wb := weight(p.a, name), weight(p.b, cb[j])
+		wa, wb := weightOf(p.a, name), weightOf(p.b, cb[j])
 		if wa == nil && wb == nil {
 			continue
 		}
 		if wa == nil || wb == nil || len(wa.Axes) != len(wb.Axes) {
 			return fmt.Errorf("the weights of %s and %s have different forms", onnxio.Label(na), onnxio.Label(nb))
 		}
-		if _, ok := p.Sources[wb.Name]; !ok { // a weight used twice: the first use names it
-			p.Sources[wb.Name] = wa.Name
-		}
-		for k := range wa.Axes {
-			if err := p.axes(wa.Axes[k], wb.Axes[k]); err != nil {
-				return fmt.Errorf("%s against %s: weight %q: %w", onnxio.Label(na), onnxio.Label(nb), wa.Name, err)
-			}
+		if err := p.weights(wa, wb); err != nil {
+			return fmt.Errorf("%s against %s: %w", onnxio.Label(na), onnxio.Label(nb), err)
 		}
 	}
 	for j := range cb {
-		if _, ok := ca[j]; !ok && !commutative(nb) && weight(p.b, cb[j]) != nil {
+		if _, ok := ca[j]; !ok && !commutative(nb) && weightOf(p.b, cb[j]) != nil {
 			return fmt.Errorf("%s has a weight %q that %s lacks", onnxio.Label(nb), cb[j], onnxio.Label(na))
+		}
+	}
+	return nil
+}
+
+// weights pairs two weights with as many axes.
+func (p *Pairing) weights(wa, wb *coupling.Weight) error {
+	if _, ok := p.Sources[wb.Name]; !ok { // a weight used twice: the first use names it
+		p.Sources[wb.Name] = wa.Name
+	}
+	for k := range wa.Axes {
+		if err := p.axes(wa.Axes[k], wb.Axes[k]); err != nil {
+			return fmt.Errorf("weight %q: %w", wa.Name, err)
 		}
 	}
 	return nil
@@ -349,13 +381,7 @@ func (p *Pairing) spaces() error {
 		sa, sb := p.a.Analysis.SpaceOf(a), p.b.Analysis.SpaceOf(b)
 		if sa == nil || sb == nil || sa.Frozen || sb.Frozen {
 			if a.Size() != b.Size() {
-				reason := "it may not change"
-				for _, s := range []*coupling.Space{sa, sb} {
-					if s != nil && s.Reason != "" {
-						reason = s.Reason
-					}
-				}
-				return fmt.Errorf("%d channels against %d where nothing may change (%s)", a.Size(), b.Size(), reason)
+				return fmt.Errorf("%d channels against %d where nothing may change (%s)", a.Size(), b.Size(), whyFixed(sa, sb))
 			}
 			continue
 		}
@@ -371,6 +397,18 @@ func (p *Pairing) spaces() error {
 		p.Spaces[sa] = sb
 	}
 	return nil
+}
+
+// whyFixed is the reason why one of two spaces, either of which may be nil, may
+// not change.
+func whyFixed(a, b *coupling.Space) string {
+	reason := "it may not change"
+	for _, s := range []*coupling.Space{a, b} {
+		if s != nil && s.Reason != "" {
+			reason = s.Reason
+		}
+	}
+	return reason
 }
 
 // sameIndex reports whether the groups of two spaces are channels themselves

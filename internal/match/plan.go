@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"runtime/debug"
 	"slices"
@@ -36,7 +37,7 @@ func Onto(ctx context.Context, src, dst *edit.Subject, pair *Pairing, o Options)
 	if o.Scaling == "" {
 		o.Scaling = edit.Mean
 	}
-	p := planner{src: src, dst: dst, pair: pair, o: o, res: &Result{Maps: edit.Maps{}, Objective: map[*coupling.Space]float64{}}}
+	p := planner{pair: pair, o: o, res: &Result{Maps: edit.Maps{}, Objective: map[*coupling.Space]float64{}}}
 	for _, s := range src.Analysis.Spaces {
 		if pair.Spaces[s] != nil {
 			p.spaces = append(p.spaces, s)
@@ -52,7 +53,7 @@ func Onto(ctx context.Context, src, dst *edit.Subject, pair *Pairing, o Options)
 		return p.res, nil
 	}
 	if o.By == Activations {
-		seen, err := observePairs(ctx, src, dst, pair, p.spaces, o)
+		seen, err := observePairs(ctx, pair, p.spaces, o)
 		if err != nil {
 			return nil, err
 		}
@@ -86,25 +87,33 @@ func newCosts(s, d *coupling.Space, all bool) costs {
 	return c
 }
 
-// each visits the pairs of groups that may be matched.
-func (c costs) each(f func(g, h int, c *ot.Cost)) {
-	for g := range c {
-		for h := range c[g] {
-			if c[g][h] != nil {
-				f(g, h, c[g][h])
+// A groupPair is a group of the source and one of the target.
+type groupPair struct{ g, h int }
+
+// all lists the pairs of groups that may be matched.
+func (c costs) all() iter.Seq2[groupPair, *ot.Cost] {
+	return func(yield func(groupPair, *ot.Cost) bool) {
+		for g := range c {
+			for h := range c[g] {
+				if c[g][h] != nil && !yield(groupPair{g, h}, c[g][h]) {
+					return
+				}
 			}
 		}
 	}
 }
 
-// plan makes the map of one space. Attention heads have channels of their own,
-// in any order: what it costs to move one head onto another is the cost of the
-// best plan between their channels, which is a transport problem itself, and
-// then the channels follow their head.
+// plan makes the map of one space.
 func (p *planner) plan(s *coupling.Space, from costSource) (err error) {
 	defer guard.At(&err, func() string { return fmt.Sprintf("space %q", s.Name) })
-	inner := p.inside(s)
-	if len(inner) == 0 && s.Width >= wideSpace && s.Groups == 1 {
+	if inner := p.inside(s); len(inner) > 0 {
+		heads, err := p.headCosts(s, inner, from)
+		if err != nil {
+			return err
+		}
+		return p.solve(s, []ot.Costs{heads})
+	}
+	if s.Width >= wideSpace && s.Groups == 1 {
 		debug.FreeOSMemory() // each step takes a large part of the models' size
 		c, err := from.narrow(s)
 		if err != nil {
@@ -112,21 +121,26 @@ func (p *planner) plan(s *coupling.Space, from costSource) (err error) {
 		}
 		return p.solve(s, []ot.Costs{c})
 	}
-	if len(inner) == 0 {
-		table, err := from.costs(s)
-		if err != nil {
-			return err
-		}
-		mine := make([]ot.Costs, s.Groups)
-		for g := range mine {
-			mine[g] = table[g][p.partner(s, g)]
-		}
-		return p.solve(s, mine)
+	table, err := from.costs(s)
+	if err != nil {
+		return err
 	}
+	own := make([]ot.Costs, s.Groups)
+	for g := range own {
+		own[g] = table[g][p.partner(s, g)]
+	}
+	return p.solve(s, own)
+}
+
+// headCosts compares channels that have channels of their own, in any order, as
+// attention heads do: what it costs to move one head onto another is the cost of
+// the best plan between their channels, which is a transport problem itself, and
+// then the channels follow their head.
+func (p *planner) headCosts(s *coupling.Space, inner []*coupling.Space, from costSource) (*ot.Cost, error) {
 	heads := ot.NewCost(s.Width, p.pair.Spaces[s].Width, nil)
 	told, err := from.own(s, inner, heads)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, in := range inner {
 		table, err := from.costs(in)
@@ -134,37 +148,32 @@ func (p *planner) plan(s *coupling.Space, from costSource) (err error) {
 			continue // in the order of spaces that are planned later
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 		told = true
-		var failed error
-		table.each(func(g, h int, c *ot.Cost) {
-			a, b, err := p.masses(in, p.pair.Spaces[in], g, h)
-			if err == nil {
-				var r *ot.Result
-				if r, err = transport(a, b, c, p.o); err == nil {
-					heads.Set(g, h, heads.At(g, h)+r.Objective)
-				}
-			}
+		for at, c := range table.all() {
+			a, b, err := p.masses(in, at)
 			if err != nil {
-				failed = fmt.Errorf("space %q: %w", in.Name, err)
+				return nil, fmt.Errorf("space %q: %w", in.Name, err)
 			}
-		})
-		if failed != nil {
-			return failed
+			r, err := transport(a, b, c, p.o)
+			if err != nil {
+				return nil, fmt.Errorf("space %q: %w", in.Name, err)
+			}
+			heads.Set(at.g, at.h, heads.At(at.g, at.h)+r.Objective)
 		}
 	}
 	if !told {
-		return fmt.Errorf("space %q: %w", s.Name, errUntold)
+		return nil, fmt.Errorf("space %q: %w", s.Name, errUntold)
 	}
-	return p.solve(s, []ot.Costs{heads})
+	return heads, nil
 }
 
 // partner is the group of the target whose channels those of a source group
 // move onto: where the groups are channels that have a map, the one that most
 // of the group goes to.
 func (p *planner) partner(s *coupling.Space, group int) int {
-	m := p.res.Maps[p.src.Analysis.IndexOf(s)]
+	m := p.res.Maps[p.pair.a.Analysis.IndexOf(s)]
 	if m == nil || !p.pair.pairedGroups(s) {
 		return group
 	}
@@ -180,11 +189,10 @@ func (p *planner) partner(s *coupling.Space, group int) int {
 }
 
 type planner struct {
-	src, dst *edit.Subject
-	pair     *Pairing
-	o        Options
-	spaces   []*coupling.Space
-	res      *Result
+	pair   *Pairing
+	o      Options
+	spaces []*coupling.Space
+	res    *Result
 	// partial says that some weight was left out, since a space had no plan yet.
 	partial bool
 	// unordered compares by what does not depend on the order of channels that
@@ -197,7 +205,7 @@ type planner struct {
 func (p *planner) inside(s *coupling.Space) []*coupling.Space {
 	var out []*coupling.Space
 	for _, in := range p.spaces {
-		if p.src.Analysis.IndexOf(in) == s && p.pair.pairedGroups(in) {
+		if p.pair.a.Analysis.IndexOf(in) == s && p.pair.pairedGroups(in) {
 			out = append(out, in)
 		}
 	}
@@ -273,18 +281,18 @@ func (p *planner) first(ctx context.Context) error {
 // known reports whether some weight says what a space's channels are whatever
 // order is found for spaces that have no plan yet.
 func (p *planner) known(s *coupling.Space) bool {
-	if outer := p.src.Analysis.IndexOf(s); outer != nil && p.pair.pairedGroups(s) && p.res.Maps[outer] == nil {
+	if outer := p.pair.a.Analysis.IndexOf(s); outer != nil && p.pair.pairedGroups(s) && p.res.Maps[outer] == nil {
 		return false
 	}
 	inner := p.inside(s)
 	for _, in := range inner {
-		for _, uses := range channels.Makers(p.src, in) {
+		for _, uses := range channels.Makers(p.pair.a, in) {
 			if p.ready(edit.GroupsOf(in), uses[0]) {
 				return true
 			}
 		}
 	}
-	return slices.ContainsFunc(channels.Makers(p.src, s), func(uses []coupling.Use) bool {
+	return slices.ContainsFunc(channels.Makers(p.pair.a, s), func(uses []coupling.Use) bool {
 		return p.alone(s, inner, uses[0]) || len(inner) == 0 && p.beside(s, uses[0]) != nil
 	})
 }
@@ -299,12 +307,12 @@ func (p *planner) ready(by edit.Grouping, u coupling.Use, but ...*coupling.Space
 // that the channels along the used axis are told apart by.
 func (p *planner) unplanned(by edit.Grouping, u coupling.Use, but ...*coupling.Space) []*coupling.Space {
 	if by.Index != nil {
-		but = append(but, p.src.Analysis.SpaceOf(by.Index))
+		but = append(but, p.pair.a.Analysis.SpaceOf(by.Index))
 	}
 	var out []*coupling.Space
-	for k, a := range p.src.Analysis.Weights[u.Tensor].Axes {
+	for k, a := range p.pair.a.Analysis.Weights[u.Tensor].Axes {
 		for _, x := range a.Atoms() {
-			s := p.src.Analysis.SpaceOf(x)
+			s := p.pair.a.Analysis.SpaceOf(x)
 			if s == nil || p.pair.Spaces[s] == nil || p.res.Maps[s] != nil || k == u.Axis && s == by.Space || slices.Contains(but, s) || slices.Contains(out, s) {
 				continue
 			}
@@ -327,7 +335,7 @@ func (p *planner) beside(s *coupling.Space, u coupling.Use) *coupling.Space {
 	if in.Groups > 1 || len(in.Pieces) > 1 || len(d.Pieces) > 1 || len(p.pair.Spaces[s].Pieces) > 1 || s.Width*in.Width*p.pair.Spaces[s].Width*d.Width > maxBeside {
 		return nil
 	}
-	if !slices.ContainsFunc(in.Pieces, func(x *coupling.Axis) bool { return p.src.Analysis.Weights[u.Tensor].Axes[u.Axis].Holds(x) }) {
+	if !slices.ContainsFunc(in.Pieces, func(x *coupling.Axis) bool { return p.pair.a.Analysis.Weights[u.Tensor].Axes[u.Axis].Holds(x) }) {
 		return nil
 	}
 	return in
@@ -357,8 +365,10 @@ type byWeights struct{ *planner }
 
 func (p byWeights) costs(s *coupling.Space) (costs, error) {
 	out := newCosts(s, p.pair.Spaces[s], p.pair.pairedGroups(s))
-	err := p.producers(s, func(x, y channels.Reading) {
-		out.each(func(g, h int, c *ot.Cost) { addFeatureCost(c.Data, x.Groups[g], y.Groups[h], p.o.Cost) })
+	err := p.producers(s, func(x, y []channels.Features) {
+		for at, c := range out.all() {
+			addFeatureCost(c.Data, x[at.g], y[at.h], p.o.Cost)
+		}
 	}, func(inner *ot.Cost) {
 		for i, c := range inner.Data {
 			out[0][0].Data[i] += c
@@ -370,7 +380,7 @@ func (p byWeights) costs(s *coupling.Space) (costs, error) {
 func (p byWeights) narrow(s *coupling.Space) (*ot.Cost32, error) {
 	n, k := s.Width, p.pair.Spaces[s].Width
 	c := &ot.Cost32{N: n, K: k, Data: make([]float32, n*k)}
-	err := p.producers(s, func(x, y channels.Reading) { addFeatureCost(c.Data, x.Groups[0], y.Groups[0], p.o.Cost) }, func(inner *ot.Cost) {
+	err := p.producers(s, func(x, y []channels.Features) { addFeatureCost(c.Data, x[0], y[0], p.o.Cost) }, func(inner *ot.Cost) {
 		for i, v := range inner.Data {
 			c.Data[i] += float32(v)
 		}
@@ -382,7 +392,7 @@ func (p byWeights) narrow(s *coupling.Space) (*ot.Cost32, error) {
 // channels in front of a depthwise multiplier.
 func (p byWeights) own(s *coupling.Space, inner []*coupling.Space, c *ot.Cost) (told bool, err error) {
 	d := p.pair.Spaces[s]
-	for _, y := range channels.Makers(p.dst, d) {
+	for _, y := range channels.Makers(p.pair.b, d) {
 		x, y, err := p.counterparts(s, y)
 		if err != nil {
 			return told, err
@@ -392,7 +402,7 @@ func (p byWeights) own(s *coupling.Space, inner []*coupling.Space, c *ot.Cost) (
 		}
 		x, y = p.usable(edit.GroupsOf(s), x, y)
 		told = true
-		if err := p.compare(edit.GroupsOf(s), edit.GroupsOf(d), x, y, func(x, y channels.Reading) { addFeatureCost(c.Data, x.Groups[0], y.Groups[0], p.o.Cost) }); err != nil {
+		if err := p.compare(edit.GroupsOf(s), edit.GroupsOf(d), x, y, func(x, y []channels.Features) { addFeatureCost(c.Data, x[0], y[0], p.o.Cost) }); err != nil {
 			return told, err
 		}
 	}
@@ -402,16 +412,16 @@ func (p byWeights) own(s *coupling.Space, inner []*coupling.Space, c *ot.Cost) (
 // alone reports whether a weight makes a space without what is inside it, and
 // reads nothing that has no plan yet.
 func (p *planner) alone(s *coupling.Space, inner []*coupling.Space, u coupling.Use) bool {
-	axis := p.src.Analysis.Weights[u.Tensor].Axes[u.Axis]
+	axis := p.pair.a.Analysis.Weights[u.Tensor].Axes[u.Axis]
 	return p.ready(edit.GroupsOf(s), u) && !slices.ContainsFunc(inner, func(in *coupling.Space) bool { return slices.ContainsFunc(in.Pieces, axis.Holds) })
 }
 
 // producers calls f with what each pair of producers whose inputs have been moved
 // says about a space, and inner with what it costs to move channels, each as best
 // its own channels allow.
-func (p *planner) producers(s *coupling.Space, f func(x, y channels.Reading), inner func(*ot.Cost)) error {
+func (p *planner) producers(s *coupling.Space, f func(x, y []channels.Features), inner func(*ot.Cost)) error {
 	d := p.pair.Spaces[s]
-	theirs := channels.Makers(p.dst, d)
+	theirs := channels.Makers(p.pair.b, d)
 	if n := len(s.Producers()); n != len(theirs) {
 		return fmt.Errorf("space %q has %d producers, %q %d", s.Name, n, d.Name, len(theirs))
 	}
@@ -477,13 +487,13 @@ func (p *planner) usable(by edit.Grouping, x, y []coupling.Use, but ...*coupling
 }
 
 // compare reads weights of both models for f.
-func (p *planner) compare(by, to edit.Grouping, x, y []coupling.Use, f func(x, y channels.Reading)) error {
-	t := edit.NewTransform(p.src.Analysis, p.res.Maps)
-	a, err := channels.Read(p.src, t, by, x)
+func (p *planner) compare(by, to edit.Grouping, x, y []coupling.Use, f func(x, y []channels.Features)) error {
+	t := edit.NewTransform(p.pair.a.Analysis, p.res.Maps)
+	a, err := channels.Read(p.pair.a, t, by, x)
 	if err != nil {
 		return err
 	}
-	b, err := channels.Read(p.dst, edit.NewTransform(p.dst.Analysis, nil), to, y)
+	b, err := channels.Read(p.pair.b, edit.NewTransform(p.pair.b.Analysis, nil), to, y)
 	if err != nil {
 		return err
 	}
@@ -491,7 +501,7 @@ func (p *planner) compare(by, to edit.Grouping, x, y []coupling.Use, f func(x, y
 		p.partial = true
 		matchQuantiles(a, b)
 	}
-	if m, n := a.Groups[0].Cols, b.Groups[0].Cols; m != n {
+	if m, n := a[0].Cols, b[0].Cols; m != n {
 		return fmt.Errorf("weights %q and %q have inputs of %d and %d", x[0].Tensor, y[0].Tensor, m, n)
 	}
 	f(a, b)
@@ -508,11 +518,11 @@ func (p *planner) channelsOfChannels(s, in *coupling.Space, x, y []coupling.Use)
 	x, y = p.usable(by, x, y)
 	p.partial = true // the plans differ, and in the end there is one
 	var failed error
-	err := p.compare(by, of, x, y, func(a, b channels.Reading) {
-		for g := range a.Groups {
-			for h := range b.Groups {
+	err := p.compare(by, of, x, y, func(a, b []channels.Features) {
+		for g := range a {
+			for h := range b {
 				c := ot.NewCost(in.Width, to.Width, nil)
-				addFeatureCost(c.Data, a.Groups[g], b.Groups[h], p.o.Cost)
+				addFeatureCost(c.Data, a[g], b[h], p.o.Cost)
 				r, err := transport(nil, nil, c, p.o)
 				if err != nil {
 					failed = fmt.Errorf("space %q: %w", in.Name, err)
@@ -531,7 +541,7 @@ func (p *planner) solve(s *coupling.Space, costs []ot.Costs) error {
 	m := &edit.Map{Pieces: edit.SizesOf(d)}
 	total := 0.0
 	for g, c := range costs {
-		a, b, err := p.masses(s, d, g, p.partner(s, g))
+		a, b, err := p.masses(s, groupPair{g, p.partner(s, g)})
 		if err != nil {
 			return err
 		}
@@ -553,46 +563,14 @@ func (p *planner) solve(s *coupling.Space, costs []ot.Costs) error {
 
 // masses returns the marginals of a group of a space and of a group of its
 // target, nil for uniform ones.
-func (p *planner) masses(s, d *coupling.Space, group, partner int) (a, b []float64, err error) {
-	if p.o.Mass == "" || p.o.Mass == Uniform {
-		return nil, nil, nil
+func (p *planner) masses(s *coupling.Space, at groupPair) (a, b []float64, err error) {
+	if a, err = masses(p.pair.a, s, nil, at.g, p.o.Mass); err == nil {
+		b, err = masses(p.pair.b, p.pair.Spaces[s], nil, at.h, p.o.Mass)
 	}
-	side := func(sub *edit.Subject, sp *coupling.Space, group int) ([]float64, error) {
-		rs, err := channels.Readings(sub, sp, nil)
-		if err != nil {
-			return nil, err
-		}
-		return normalise(importance(rs, group, p.o.Mass)), nil
-	}
-	if a, err = side(p.src, s, group); err != nil {
-		return nil, nil, err
-	}
-	b, err = side(p.dst, d, partner)
 	return a, b, err
 }
 
-// normalise scales to total one. Channels keep a sliver of mass, so that every
-// one has an image.
-func normalise(w []float64) []float64 {
-	total := 0.0
-	for _, x := range w {
-		total += x
-	}
-	if total == 0 {
-		return nil
-	}
-	floor := 1e-6 * total / float64(len(w))
-	sum := 0.0
-	for i := range w {
-		w[i] = max(w[i], floor)
-		sum += w[i]
-	}
-	for i := range w {
-		w[i] /= sum
-	}
-	return w
-}
-
+// transport finds the best plan between channels.
 func transport(a, b []float64, c ot.Costs, o Options) (*ot.Result, error) {
 	if o.Solver == Sinkhorn {
 		return ot.Sinkhorn(a, b, c, ot.SinkhornOptions{Epsilon: o.Epsilon})

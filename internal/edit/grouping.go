@@ -1,0 +1,128 @@
+package edit
+
+import (
+	"slices"
+
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/dense"
+)
+
+// A Grouping says how the channels of a space are told apart: each of so many
+// groups, the positions of index, has channels of its own.
+type Grouping struct {
+	Space  *coupling.Space
+	Index  *coupling.Axis // nil where there is one group
+	Groups int
+}
+
+// GroupsOf is the grouping that a space has by itself.
+func GroupsOf(sp *coupling.Space) Grouping { return Grouping{sp, sp.Index, sp.Groups} }
+
+// A Layout says where the channels of a space stand in a tensor.
+type Layout struct {
+	// Axis is the one that the space runs along.
+	Axis int
+	// Channels are the positions along it, by group and channel. Where nothing
+	// along the axis tells groups apart, every group has all positions.
+	Channels [][][]int
+	// selects is another axis, whose positions tell groups apart, -1 if there is
+	// none; groups are these positions.
+	selects int
+	groups  [][]int
+}
+
+// In is the layout of a tensor with a space along one of its axes.
+func (by Grouping) In(axes []*coupling.Axis, axis int) Layout {
+	return by.under(axes, axis, nil, nil)
+}
+
+// under is In where spaces have other widths: own along the axis, rest along
+// others.
+func (by Grouping) under(axes []*coupling.Axis, axis int, own, rest coupling.Widths) Layout {
+	l := Layout{Axis: axis, Channels: by.channels(axes[axis], own), selects: -1}
+	if by.Index == nil || axes[axis].Holds(by.Index) {
+		return l
+	}
+	l.selects = slices.IndexFunc(axes, func(a *coupling.Axis) bool { return a.Holds(by.Index) })
+	if l.selects >= 0 {
+		l.groups = make([][]int, by.Groups)
+		for pos, coord := range rest.Coordinates(axes[l.selects]) {
+			for from, to := by.at(coord); from < to; from++ {
+				l.groups[from] = append(l.groups[from], pos)
+			}
+		}
+	}
+	return l
+}
+
+// channels lists the positions along an axis by group and channel.
+func (by Grouping) channels(axis *coupling.Axis, widths coupling.Widths) [][][]int {
+	out := make([][][]int, by.Groups)
+	for g := range out {
+		out[g] = make([][]int, by.Space.Width)
+	}
+	first := map[*coupling.Axis]int{}
+	starts := by.Space.Starts()
+	for i, p := range by.Space.Pieces {
+		first[p.Canonical()] = starts[i]
+	}
+	for pos, coord := range widths.Coordinates(axis) {
+		channel := -1
+		for _, c := range coord {
+			if f, ok := first[c.Atom]; ok {
+				channel = f + c.Index
+			}
+		}
+		if channel < 0 {
+			continue
+		}
+		for from, to := by.at(coord); from < to; from++ {
+			out[from][channel] = append(out[from][channel], pos)
+		}
+	}
+	return out
+}
+
+// at is the range of groups that a position belongs to: one, or all.
+func (by Grouping) at(coord []coupling.Coord) (from, to int) {
+	if by.Index != nil {
+		if g := indexOf(coord, by.Index.Canonical()); g >= 0 {
+			return g, g + 1
+		}
+	}
+	return 0, by.Groups
+}
+
+// indexOf is the channel of an atom at a position, -1 where it has none.
+func indexOf(coord []coupling.Coord, atom *coupling.Axis) int {
+	at := -1
+	for _, c := range coord {
+		if c.Atom == atom {
+			at = c.Index
+		}
+	}
+	return at
+}
+
+// Group returns what a tensor holds of a group, along the layout's axis.
+func Group[T dense.Float](l *Layout, data []T, dims []int, group int) dense.Along[T] {
+	if l.selects >= 0 {
+		if data != nil {
+			data, dims = multiply(data, dims, l.selects, Select(l.groups[group]))
+		} else {
+			dims = resized(dims, l.selects, len(l.groups[group]))
+		}
+	}
+	return dense.AlongAxis(data, dims, l.Axis)
+}
+
+// OneByOne reports whether the channels of a group are the positions of the axis,
+// of which there are n, in order.
+func (l *Layout) OneByOne(group, n int) bool {
+	for c, at := range l.Channels[group] {
+		if len(at) != 1 || at[0] != c {
+			return false
+		}
+	}
+	return len(l.Channels[group]) == n
+}
