@@ -2,6 +2,7 @@ package onnxio
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/monge-ml/monge/onnxio/onnxpb"
@@ -32,7 +33,7 @@ type Graph struct {
 	outputs      map[string]*onnxpb.ValueInfoProto
 	constants    map[string]*onnxpb.TensorProto // values of Constant nodes
 	subgraphs    map[*onnxpb.NodeProto][]*Graph
-	captures     []string // names that this graph reads from the graphs around it
+	captures     map[string]bool // names that this graph reads from the graphs around it
 	flat         *flattening
 }
 
@@ -84,6 +85,7 @@ func newGraph(m *Model, p *onnxpb.GraphProto, outer *Graph, holder *onnxpb.NodeP
 		outputs:      make(map[string]*onnxpb.ValueInfoProto, len(p.Output)),
 		constants:    make(map[string]*onnxpb.TensorProto),
 		subgraphs:    make(map[*onnxpb.NodeProto][]*Graph),
+		captures:     make(map[string]bool),
 	}
 	for _, step := range []func() error{g.indexValues, g.indexNodes, g.indexSubgraphs, g.indexConsumers, g.sort} {
 		if err := step(); err != nil {
@@ -185,49 +187,44 @@ func attrGraphs(a *onnxpb.AttributeProto) []*onnxpb.GraphProto {
 
 // indexConsumers enters who reads what, and sees to it that it exists.
 func (g *Graph) indexConsumers() error {
-	captured := make(map[string]bool)
-	// read reports whether a tensor exists, and notes it if it is of a graph
-	// around this one.
-	read := func(name string) bool {
-		if g.Defines(name) {
-			return true
-		}
-		if !captured[name] {
-			if g.scope(name) == nil {
-				return false
-			}
-			captured[name] = true
-			g.captures = append(g.captures, name)
-		}
-		return true
-	}
 	for _, n := range g.Proto.Node {
 		for i, in := range n.Input {
 			if in == "" {
 				continue
 			}
-			if !read(in) {
+			if !g.finds(in) {
 				return fmt.Errorf("%s: input %d, %q, is made by no node and is neither input nor initializer", Label(n), i, in)
 			}
 			g.consumers[in] = append(g.consumers[in], Consumer{n, i})
 		}
 		inner := make(map[string]bool)
 		for _, s := range g.subgraphs[n] {
-			for _, name := range s.captures {
-				if !inner[name] {
-					inner[name] = true
-					read(name) // exists: s found it
-					g.consumers[name] = append(g.consumers[name], Consumer{n, -1})
-				}
-			}
+			maps.Copy(inner, s.captures)
+		}
+		for name := range inner {
+			g.finds(name) // exists: the subgraph found it
+			g.consumers[name] = append(g.consumers[name], Consumer{n, -1})
 		}
 	}
 	for _, v := range g.Proto.Output {
-		if !read(v.GetName()) {
+		if !g.finds(v.GetName()) {
 			return fmt.Errorf("graph output %q is made by no node and is neither input nor initializer", v.GetName())
 		}
 	}
 	return nil
+}
+
+// finds reports whether a tensor exists, and notes it if it is of a graph around
+// this one.
+func (g *Graph) finds(name string) bool {
+	if g.Defines(name) || g.captures[name] {
+		return true
+	}
+	if g.scope(name) == nil {
+		return false
+	}
+	g.captures[name] = true
+	return true
 }
 
 // Defines reports whether a tensor is of this graph, not of one around it.

@@ -62,81 +62,126 @@ func (p *mutator) step() {
 		p.program = nil
 		return
 	}
-	op := p.next(16)
-	n := g.Node[p.next(len(g.Node))]
-	switch op {
-	case 0: // another input
-		if len(n.Input) > 0 {
-			n.Input[p.next(len(n.Input))] = p.tensor()
-		}
-	case 1: // one input more
-		n.Input = append(n.Input, p.tensor())
-	case 2: // one less
-		if len(n.Input) > 0 {
-			n.Input = n.Input[:len(n.Input)-1]
-		}
-	case 3:
-		n.OpType = ptr(ops[p.next(len(ops))])
-	case 4:
-		p.attribute(n)
-	case 5: // a weight of another shape, with elements to fill it
-		if t := p.initializer(); t != nil && len(t.Dims) > 0 {
-			p.reshape(t)
-		}
-	case 6: // dims that do not fit the elements
-		if t := p.initializer(); t != nil && len(t.Dims) > 0 {
-			t.Dims[p.next(len(t.Dims))] = p.size()
-		}
-	case 7: // an integer constant
-		if t := p.initializer(); t != nil && t.GetDataType() == int32(onnxio.Int64) && len(t.RawData) >= 8 {
-			v := make([]int64, len(t.RawData)/8)
-			for i := range v {
-				v[i] = p.size()
-			}
-			t.RawData = onnxio.NewInts("", []int{len(v)}, v).Proto().RawData
-		}
-	case 8: // the shape of an input
-		if len(g.Input) > 0 {
-			v := g.Input[p.next(len(g.Input))]
-			if d := v.GetType().GetTensorType().GetShape().GetDim(); len(d) > 0 {
-				d[p.next(len(d))].Value = &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: p.size()}
-			}
-		}
-	case 9: // another tensor is an output
-		if len(g.Output) > 0 {
-			g.Output[p.next(len(g.Output))].Name = ptr(p.tensor())
-		}
-	case 10: // a node more, in between
-		if len(n.Output) > 0 {
-			in, out := n.Output[0], n.Output[0]+"'"
-			n.Output[0] = out
-			g.Node = append(g.Node, &onnxpb.NodeProto{OpType: ptr(ops[p.next(len(ops))]), Input: []string{out}, Output: []string{in}})
-		}
-	case 11: // a node less
-		i := p.next(len(g.Node))
-		g.Node = append(g.Node[:i:i], g.Node[i+1:]...)
-	case 12: // another type
-		if t := p.initializer(); t != nil {
-			t.DataType = ptr(int32(p.next(25)))
-		}
-	case 13:
-		if len(p.m.OpsetImport) > 0 {
-			p.m.OpsetImport[0].Version = ptr(int64(p.next(30)))
-		}
-	case 14: // an output more, or named like another tensor
-		if p.next(2) == 0 {
-			n.Output = append(n.Output, n.GetOutput()[0]+"+")
-		} else if len(n.Output) > 0 {
-			n.Output[0] = p.tensor()
-		}
-	case 15: // the node in a branch of an If
-		body := &onnxpb.GraphProto{Name: ptr("body"), Node: []*onnxpb.NodeProto{proto.Clone(n).(*onnxpb.NodeProto)}}
-		for _, o := range n.Output {
-			body.Output = append(body.Output, Value(o))
-		}
-		n.OpType, n.Input = ptr("If"), []string{p.tensor()}
-		n.Attribute = []*onnxpb.AttributeProto{Attr("then_branch", body), Attr("else_branch", proto.Clone(body).(*onnxpb.GraphProto))}
+	change := p.next(len(changes))
+	changes[change](p, g, g.Node[p.next(len(g.Node))])
+}
+
+// A change is one that a program can make, at a node or anywhere in the graph.
+type change func(p *mutator, g *onnxpb.GraphProto, n *onnxpb.NodeProto)
+
+var changes = [...]change{
+	otherInput,
+	func(p *mutator, _ *onnxpb.GraphProto, n *onnxpb.NodeProto) { n.Input = append(n.Input, p.tensor()) },
+	func(_ *mutator, _ *onnxpb.GraphProto, n *onnxpb.NodeProto) {
+		n.Input = n.Input[:max(len(n.Input)-1, 0)]
+	},
+	func(p *mutator, _ *onnxpb.GraphProto, n *onnxpb.NodeProto) { n.OpType = ptr(ops[p.next(len(ops))]) },
+	func(p *mutator, _ *onnxpb.GraphProto, n *onnxpb.NodeProto) { p.attribute(n) },
+	otherShape,
+	otherDims,
+	otherIntegers,
+	otherInputShape,
+	otherOutput,
+	nodeMore,
+	nodeLess,
+	otherType,
+	otherOpset,
+	outputMore,
+	intoBranch,
+}
+
+func otherInput(p *mutator, _ *onnxpb.GraphProto, n *onnxpb.NodeProto) {
+	if len(n.Input) > 0 {
+		n.Input[p.next(len(n.Input))] = p.tensor()
 	}
+}
+
+// otherShape is that of a weight, with elements to fill it.
+func otherShape(p *mutator, _ *onnxpb.GraphProto, _ *onnxpb.NodeProto) {
+	if t := p.initializer(); t != nil && len(t.Dims) > 0 {
+		p.reshape(t)
+	}
+}
+
+// otherDims do not fit the elements.
+func otherDims(p *mutator, _ *onnxpb.GraphProto, _ *onnxpb.NodeProto) {
+	if t := p.initializer(); t != nil && len(t.Dims) > 0 {
+		t.Dims[p.next(len(t.Dims))] = p.size()
+	}
+}
+
+func otherIntegers(p *mutator, _ *onnxpb.GraphProto, _ *onnxpb.NodeProto) {
+	t := p.initializer()
+	if t == nil || t.GetDataType() != int32(onnxio.Int64) || len(t.RawData) < 8 {
+		return
+	}
+	v := make([]int64, len(t.RawData)/8)
+	for i := range v {
+		v[i] = p.size()
+	}
+	t.RawData = onnxio.NewInts("", []int{len(v)}, v).Proto().RawData
+}
+
+func otherInputShape(p *mutator, g *onnxpb.GraphProto, _ *onnxpb.NodeProto) {
+	if len(g.Input) == 0 {
+		return
+	}
+	v := g.Input[p.next(len(g.Input))]
+	if d := v.GetType().GetTensorType().GetShape().GetDim(); len(d) > 0 {
+		d[p.next(len(d))].Value = &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: p.size()}
+	}
+}
+
+// otherOutput makes another tensor an output.
+func otherOutput(p *mutator, g *onnxpb.GraphProto, _ *onnxpb.NodeProto) {
+	if len(g.Output) > 0 {
+		g.Output[p.next(len(g.Output))].Name = ptr(p.tensor())
+	}
+}
+
+// nodeMore puts a node between another and its readers.
+func nodeMore(p *mutator, g *onnxpb.GraphProto, n *onnxpb.NodeProto) {
+	if len(n.Output) > 0 {
+		in, out := n.Output[0], n.Output[0]+"'"
+		n.Output[0] = out
+		g.Node = append(g.Node, &onnxpb.NodeProto{OpType: ptr(ops[p.next(len(ops))]), Input: []string{out}, Output: []string{in}})
+	}
+}
+
+func nodeLess(p *mutator, g *onnxpb.GraphProto, _ *onnxpb.NodeProto) {
+	i := p.next(len(g.Node))
+	g.Node = append(g.Node[:i:i], g.Node[i+1:]...)
+}
+
+func otherType(p *mutator, _ *onnxpb.GraphProto, _ *onnxpb.NodeProto) {
+	if t := p.initializer(); t != nil {
+		t.DataType = ptr(int32(p.next(25)))
+	}
+}
+
+func otherOpset(p *mutator, _ *onnxpb.GraphProto, _ *onnxpb.NodeProto) {
+	if len(p.m.OpsetImport) > 0 {
+		p.m.OpsetImport[0].Version = ptr(int64(p.next(30)))
+	}
+}
+
+// outputMore adds an output, or names one like another tensor.
+func outputMore(p *mutator, _ *onnxpb.GraphProto, n *onnxpb.NodeProto) {
+	if p.next(2) == 0 {
+		n.Output = append(n.Output, n.GetOutput()[0]+"+")
+	} else if len(n.Output) > 0 {
+		n.Output[0] = p.tensor()
+	}
+}
+
+// intoBranch puts the node into the branches of an If.
+func intoBranch(p *mutator, _ *onnxpb.GraphProto, n *onnxpb.NodeProto) {
+	body := &onnxpb.GraphProto{Name: ptr("body"), Node: []*onnxpb.NodeProto{proto.Clone(n).(*onnxpb.NodeProto)}}
+	for _, o := range n.Output {
+		body.Output = append(body.Output, Value(o))
+	}
+	n.OpType, n.Input = ptr("If"), []string{p.tensor()}
+	n.Attribute = []*onnxpb.AttributeProto{Attr("then_branch", body), Attr("else_branch", proto.Clone(body).(*onnxpb.GraphProto))}
 }
 
 // tensor picks the name of any tensor, or none.

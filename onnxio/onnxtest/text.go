@@ -58,38 +58,42 @@ var (
 
 func (b *builder) line(line string) error {
 	if name, dims, ok := strings.Cut(line, ": "); ok {
-		var shape []any
-		typ := onnxio.Float
-		for _, d := range strings.Fields(dims) {
-			if n, err := strconv.Atoi(d); err == nil {
-				shape = append(shape, n)
-			} else if d == "int" {
-				typ = onnxio.Int64
-			} else {
-				shape = append(shape, d)
-			}
-		}
-		b.inputs = append(b.inputs, TypedValue(name, typ, shape...))
+		b.inputs = append(b.inputs, input(name, dims))
 		return nil
 	}
 	if v, ok := strings.CutPrefix(line, "opset "); ok {
 		n, err := strconv.Atoi(v)
-		if err != nil {
-			return err
-		}
 		b.parts = append(b.parts, Opset(int64(n)))
-		return nil
+		return err
 	}
 	if v, ok := strings.CutPrefix(line, "-> "); ok {
 		b.outputs = strings.Fields(v)
 		return nil
 	}
-	m := nodeLine.FindStringSubmatch(line)
-	if m == nil {
-		return fmt.Errorf("this is neither an input nor a node")
+	if m := nodeLine.FindStringSubmatch(line); m != nil {
+		return b.node(m[1], m[2], m[3], m[4], m[5])
 	}
+	return fmt.Errorf("this is neither an input nor a node")
+}
+
+func input(name, dims string) *onnxpb.ValueInfoProto {
+	var shape []any
+	typ := onnxio.Float
+	for _, d := range strings.Fields(dims) {
+		if n, err := strconv.Atoi(d); err == nil {
+			shape = append(shape, n)
+		} else if d == "int" {
+			typ = onnxio.Int64
+		} else {
+			shape = append(shape, d)
+		}
+	}
+	return TypedValue(name, typ, shape...)
+}
+
+func (b *builder) node(outputs, domain, op, operands, attributes string) error {
 	var ins []string
-	for _, in := range strings.Split(m[4], ",") {
+	for _, in := range strings.Split(operands, ",") {
 		if in = strings.TrimSpace(in); in != "" {
 			name, err := b.operand(in)
 			if err != nil {
@@ -99,27 +103,30 @@ func (b *builder) line(line string) error {
 		}
 	}
 	var attrs []*onnxpb.AttributeProto
-	for _, f := range strings.Fields(m[5]) {
+	for _, f := range strings.Fields(attributes) {
 		k, v, _ := strings.Cut(f, "=")
 		attrs = append(attrs, attribute(k, v))
 	}
-	b.last = strings.Fields(m[1])
-	op, domain := m[3], m[2]
-	b.parts = append(b.parts, Node(op, strings.Join(ins, " "), m[1], attrs...))
+	b.last = strings.Fields(outputs)
+	b.parts = append(b.parts, Node(op, strings.Join(ins, " "), outputs, attrs...))
 	if domain != "" {
-		b.parts = append(b.parts, func(p *onnxpb.ModelProto) {
-			nodes := p.Graph.Node
-			nodes[len(nodes)-1].Domain = &domain
-			for _, o := range p.OpsetImport {
-				if o.GetDomain() == domain {
-					return
-				}
-			}
-			one := int64(1)
-			p.OpsetImport = append(p.OpsetImport, &onnxpb.OperatorSetIdProto{Domain: &domain, Version: &one})
-		})
+		b.parts = append(b.parts, inDomain(domain))
 	}
 	return nil
+}
+
+// inDomain puts the last node into a domain, whose first version is imported.
+func inDomain(domain string) Part {
+	return func(p *onnxpb.ModelProto) {
+		nodes := p.Graph.Node
+		nodes[len(nodes)-1].Domain = &domain
+		for _, o := range p.OpsetImport {
+			if o.GetDomain() == domain {
+				return
+			}
+		}
+		p.OpsetImport = append(p.OpsetImport, &onnxpb.OperatorSetIdProto{Domain: &domain, Version: ptr(int64(1))})
+	}
 }
 
 // operand defines a constant where it has brackets, and returns its name.
