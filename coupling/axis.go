@@ -1,7 +1,9 @@
 package coupling
 
 import (
+	"cmp"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 )
@@ -143,25 +145,11 @@ func (a *Axis) IsAtom() bool { return a.find().kind == kindAtom }
 // empty ones. An axis that is no sum is its own single summand.
 func (a *Axis) Terms() []*Axis {
 	var out []*Axis
-	a.eachTerm(func(t *Axis) bool {
+	c := cursor{[]*Axis{a}}
+	for t := c.next(); t != nil; t = c.next() {
 		out = append(out, t)
-		return true
-	})
+	}
 	return out
-}
-
-// eachTerm visits the summands in order until f returns false.
-func (a *Axis) eachTerm(f func(*Axis) bool) bool {
-	a = a.find()
-	if a.kind != kindSum {
-		return a.size == 0 || f(a)
-	}
-	for _, k := range a.kids {
-		if !k.eachTerm(f) {
-			return false
-		}
-	}
-	return true
 }
 
 // Factors returns the axis as a product, outer factor first. A product leaves
@@ -198,87 +186,64 @@ func (a *Axis) appendFactors(out []*Axis) (_ []*Axis, ok bool) {
 	return out, ok
 }
 
-// eachAtom visits the distinct atoms of the axis in order of first appearance,
-// until f returns false.
-func (a *Axis) eachAtom(f func(*Axis) bool) {
-	a = a.find()
-	if a.kind == kindAtom {
-		f(a)
-		return
+// parts visits the distinct terms that the axis is made of, itself included, in
+// order of first appearance.
+func (a *Axis) parts() iter.Seq[*Axis] {
+	return func(yield func(*Axis) bool) {
+		if a = a.find(); a.kind == kindAtom {
+			yield(a)
+			return
+		}
+		seen := map[*Axis]bool{}
+		var walk func(*Axis) bool
+		walk = func(x *Axis) bool {
+			if x = x.find(); seen[x] {
+				return true
+			}
+			seen[x] = true
+			return yield(x) && !slices.ContainsFunc(x.kids, func(k *Axis) bool { return !walk(k) })
+		}
+		walk(a)
 	}
-	seen := map[*Axis]bool{}
-	var walk func(*Axis) bool
-	walk = func(x *Axis) bool {
-		x = x.find()
-		if seen[x] {
-			return true
-		}
-		seen[x] = true
-		if x.kind == kindAtom {
-			return f(x)
-		}
-		for _, k := range x.kids {
-			if !walk(k) {
-				return false
+}
+
+// atoms visits those of the parts that are atoms.
+func (a *Axis) atoms() iter.Seq[*Axis] {
+	return func(yield func(*Axis) bool) {
+		for x := range a.parts() {
+			if x.kind == kindAtom && !yield(x) {
+				return
 			}
 		}
-		return true
 	}
-	walk(a)
 }
 
 // Atoms returns the distinct atoms of the axis, in order of first appearance.
-func (a *Axis) Atoms() []*Axis {
-	var out []*Axis
-	a.eachAtom(func(x *Axis) bool {
-		out = append(out, x)
-		return true
-	})
-	return out
-}
+func (a *Axis) Atoms() []*Axis { return slices.Collect(a.atoms()) }
 
 // Holds reports whether an atom stands anywhere in the axis.
-func (a *Axis) Holds(atom *Axis) bool {
-	atom = atom.find()
-	held := false
-	a.eachAtom(func(x *Axis) bool {
-		held = held || x == atom
-		return !held
-	})
-	return held
+func (a *Axis) Holds(atom *Axis) bool { return a.contains(atom) }
+
+// contains reports whether a term, compound or not, is part of the axis.
+func (a *Axis) contains(t *Axis) bool {
+	t = t.find()
+	return a.some(func(x *Axis) bool { return x == t })
+}
+
+// some reports whether f holds of a part.
+func (a *Axis) some(f func(*Axis) bool) bool {
+	for x := range a.parts() {
+		if f(x) {
+			return true
+		}
+	}
+	return false
 }
 
 // open reports whether the axis may have another size when the model runs: none
 // is known, or one was given for the analysis.
 func (a *Axis) open() bool {
-	open := a.Size() < 0
-	a.eachAtom(func(x *Axis) bool {
-		open = open || x.atom.open
-		return !open
-	})
-	return open
-}
-
-// contains reports whether a term, compound or not, is part of the axis.
-func (a *Axis) contains(t *Axis) bool {
-	t = t.find()
-	if t.kind == kindAtom {
-		return a.Holds(t)
-	}
-	seen := map[*Axis]bool{}
-	var walk func(*Axis) bool
-	walk = func(x *Axis) bool {
-		x = x.find()
-		if x == t {
-			return true
-		}
-		if seen[x] {
-			return false
-		}
-		seen[x] = true
-		return slices.ContainsFunc(x.kids, walk)
-	}
-	return walk(a)
+	return a.Size() < 0 || a.some(func(x *Axis) bool { return x.kind == kindAtom && x.atom.open })
 }
 
 // leaves counts the atoms of the written-out axis, repeated ones every time,
@@ -307,82 +272,57 @@ func (a *Axis) leaves(limit int) int {
 
 // freeze marks every atom of the axis; the first reason stays.
 func (a *Axis) freeze(reason string) {
-	a.eachAtom(func(x *Axis) bool {
-		if x.atom.frozen == "" {
-			x.atom.frozen = reason
-		}
-		return true
-	})
+	for x := range a.atoms() {
+		x.atom.frozen = cmp.Or(x.atom.frozen, reason)
+	}
 }
 
 // stiffen says that the atoms must keep their sizes; the first reason stays.
 func (a *Axis) stiffen(reason string) {
-	a.eachAtom(func(x *Axis) bool {
-		if x.atom.rigid == "" {
-			x.atom.rigid = reason
-		}
-		return true
-	})
+	for x := range a.atoms() {
+		x.atom.rigid = cmp.Or(x.atom.rigid, reason)
+	}
 }
 
 // pair says that nothing but permutations of the atoms is exact; the first reason
 // stays.
 func (a *Axis) pair(reason string) {
 	a.stiffen(reason)
-	a.eachAtom(func(x *Axis) bool {
+	for x := range a.atoms() {
 		x.atom.paired = true
-		return true
-	})
+	}
 }
 
 // blend says that an operator takes statistics over all positions of the atoms,
 // so that their sizes had better stay; the first reason stays.
 func (a *Axis) blend(reason string) {
-	a.eachAtom(func(x *Axis) bool {
-		if x.atom.mixed == "" {
-			x.atom.mixed = reason
-		}
-		return true
-	})
+	for x := range a.atoms() {
+		x.atom.mixed = cmp.Or(x.atom.mixed, reason)
+	}
 }
 
 // anchor says that the positions of the axis mean the same in every model of the
 // architecture: what goes in and out, kernel taps, positions that operators make.
 func (a *Axis) anchor() {
-	a.eachAtom(func(x *Axis) bool {
+	for x := range a.atoms() {
 		x.atom.common = true
-		return true
-	})
+	}
 }
 
 // anchored reports whether the positions of the axis mean the same everywhere.
 func (a *Axis) anchored() bool {
-	common := true
-	a.eachAtom(func(x *Axis) bool {
-		common = x.atom.common || x.size == 1
-		return common
-	})
-	return common
+	return !a.some(func(x *Axis) bool { return x.kind == kindAtom && !x.atom.common && x.size != 1 })
 }
 
 func (a *Axis) flag(f flags) {
-	if f == 0 {
-		return
-	}
-	a.eachAtom(func(x *Axis) bool {
+	for x := range a.atoms() {
 		x.atom.flags |= f
-		return true
-	})
+	}
 }
 
 // allFrozen reports whether no atom of the axis may change.
 func (a *Axis) allFrozen() bool {
-	frozen := true
-	a.eachAtom(func(x *Axis) bool {
-		frozen = x.atom.frozen != ""
-		return frozen
-	})
-	return frozen
+	return !a.some(func(x *Axis) bool { return x.kind == kindAtom && x.atom.frozen == "" })
 }
 
 // String prints the axis in the notation of the rules, atoms as #id:size.

@@ -541,10 +541,9 @@ func (c *call) markIndex(g, i *Axis) {
 	if g == nil || i == nil || g.Size() == 1 || i.Size() == 0 || i.Size() == 1 {
 		return // g may be an unknown batch with heads inside, i channels beside positions
 	}
-	i.eachAtom(func(x *Axis) bool {
+	for x := range i.atoms() {
 		x.index(g)
-		return true
-	})
+	}
 }
 
 // roles derives every letter's role from where it stands (see "Roles" in the

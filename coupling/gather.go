@@ -143,7 +143,9 @@ func (an *analyzer) beside() map[*Axis]bool {
 	produced := map[*Axis]bool{}
 	for _, r := range an.records {
 		if r.role == Produced {
-			r.term.eachAtom(func(x *Axis) bool { produced[x] = true; return true })
+			for x := range r.term.atoms() {
+				produced[x] = true
+			}
 		}
 	}
 	out := map[*Axis]bool{}
@@ -217,12 +219,11 @@ func (an *analyzer) touched(r record, f func(atom *Axis, u Use)) {
 			if o := r.in.originOf(r.axis); o >= 0 && o != k && len(r.in.roots) == 1 {
 				continue
 			}
-			axis.eachAtom(func(x *Axis) bool {
+			for x := range axis.atoms() {
 				if of[x] {
 					f(x, Use{Tensor: root, Axis: k, Role: r.role, Node: r.node})
 				}
-				return true
-			})
+			}
 		}
 	}
 }
@@ -342,12 +343,11 @@ func (an *analyzer) indexes(order []*Axis) map[*Axis]*Axis {
 	out := map[*Axis]*Axis{}
 	for _, x := range order {
 		for _, g := range x.atom.indexed {
-			g.eachAtom(func(g *Axis) bool {
+			for g := range g.atoms() {
 				if out[x] == nil && g != x && g.size > 1 && x.size > 1 && an.always(x, g) {
 					out[x] = g
 				}
-				return true
-			})
+			}
 		}
 	}
 	return out

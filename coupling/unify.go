@@ -1,6 +1,7 @@
 package coupling
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -139,16 +140,10 @@ const sizeNotKnown = "its size is not known everywhere (see --input-shape)"
 func (atom *Axis) bind(t *Axis) {
 	info := atom.atom
 	atom.forward, atom.atom = t, nil
-	t.eachAtom(func(x *Axis) bool {
-		if x.atom.frozen == "" {
-			x.atom.frozen = info.frozen
-		}
-		if x.atom.rigid == "" {
-			x.atom.rigid = info.rigid
-		}
-		if x.atom.mixed == "" {
-			x.atom.mixed = info.mixed
-		}
+	for x := range t.atoms() {
+		x.atom.frozen = cmp.Or(x.atom.frozen, info.frozen)
+		x.atom.rigid = cmp.Or(x.atom.rigid, info.rigid)
+		x.atom.mixed = cmp.Or(x.atom.mixed, info.mixed)
 		x.atom.common = x.atom.common || info.common
 		x.atom.open = x.atom.open || info.open
 		x.atom.paired = x.atom.paired || info.paired
@@ -156,8 +151,7 @@ func (atom *Axis) bind(t *Axis) {
 		for _, g := range info.indexed {
 			x.index(g)
 		}
-		return true
-	})
+	}
 }
 
 // index notes that the atom stands as i in some (g: i).

@@ -42,32 +42,17 @@ func (w Widths) Set(s *Space, k int) {
 // Size is the size of an axis under the widths, or -1 if it is not known.
 func (w Widths) Size(a *Axis) int {
 	a = a.find()
-	switch a.kind {
-	case kindAtom:
+	if a.kind == kindAtom {
 		if n, ok := w[a]; ok {
 			return n
 		}
 		return a.size
-	case kindSum:
-		n := 0
-		for _, k := range a.kids {
-			m := w.Size(k)
-			if m < 0 {
-				return -1
-			}
-			n += m
-		}
-		return n
 	}
-	n := 1
-	for _, k := range a.kids {
-		m := w.Size(k)
-		if m < 0 {
-			return -1
-		}
-		n *= m
+	sizes := make([]int, len(a.kids))
+	for i, k := range a.kids {
+		sizes[i] = w.Size(k)
 	}
-	return n
+	return total(a.kind, sizes)
 }
 
 // Of is the number of channels the space has under the widths.
