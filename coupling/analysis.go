@@ -235,25 +235,19 @@ func (an *analyzer) node(n *onnxpb.NodeProto) (err error) {
 	}
 	c.op = &op
 	inputs := slices.Clone(c.in)
-	var refused refusal
 	outs, err := c.apply()
+	c.in = inputs
+	var why refusal
+	if !errors.As(err, &why) && err != nil && an.graph.InBranch(n) { // perhaps it is not meant for these inputs
+		why = refusal(strings.TrimPrefix(err.Error(), c.label()+": "))
+	}
 	switch {
-	case errors.As(err, &refused):
-		c.in = inputs
-		an.unknown(c, string(refused))
-		return nil
-	case errors.Is(err, errUnranked):
-		c.in = inputs
-		an.unknown(c, "has inputs whose shape is not known")
-		return nil
-	case err != nil && an.graph.InBranch(n): // perhaps it is not meant for these inputs
-		c.in = inputs
-		an.unknown(c, strings.TrimPrefix(err.Error(), c.label()+": "))
+	case why != "":
+		an.unknown(c, string(why))
 		return nil
 	case err != nil:
 		return err
 	}
-	c.in = inputs
 	if c.op.cost != nil && len(c.in) > 1 && c.in[0] != nil && c.in[1] != nil && c.anyLive() {
 		c.op.cost(c, outs)
 	}

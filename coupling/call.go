@@ -302,8 +302,9 @@ type refusal string
 
 func (r refusal) Error() string { return string(r) }
 
-// errUnranked says that an input's rank is not known, so nothing can be said.
-var errUnranked = errors.New("the rank of an input is not known")
+// errUnranked says that the rank of an input, or something else that a rule needs,
+// is not known.
+const errUnranked = refusal("has inputs whose shape is not known")
 
 // has gives an activation whose rank is not known the rank that the operator
 // demands (a Gemm reads two axes), and axis 1 the size that its weight has. What

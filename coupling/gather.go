@@ -244,7 +244,7 @@ func (g *gathering) judge(atom *Axis, us []Use) {
 			return
 		}
 		switch {
-		case w.Type == onnxpb.TensorProto_FLOAT, w.Type == onnxpb.TensorProto_DOUBLE, w.Type == onnxpb.TensorProto_FLOAT16, w.Type == onnxpb.TensorProto_BFLOAT16:
+		case onnxio.IsFloat(w.Type):
 		case isInteger(w.Type) && w.Quant != nil:
 			if s := g.a.Weights[w.Quant.Scale]; s == nil || isInteger(s.Type) || w.Quant.Zero != "" && g.a.Weights[w.Quant.Zero] == nil {
 				atom.freeze(fmt.Sprintf("weight %q has scales that are no plain constants", u.Tensor))

@@ -10,22 +10,31 @@ import (
 
 type sizeMap = map[string]int
 
+// convolution reads what a convolution or its transpose works on; channels is the
+// number of its inputs by the weight.
+func (c *call) convolution(channels func(group int, w *value) int) (x, w *value, group int, err error) {
+	x, w, group = c.input(0), c.input(1), int(c.attrInt("group", 1))
+	switch {
+	case x == nil || w == nil || !w.ranked:
+		err = errUnranked
+	case group < 1:
+		err = c.errorf("group is %d", group)
+	case w.rank() < 2 || x.ranked && x.rank() != w.rank():
+		err = c.errorf("input has %d axes, weight %q %d", x.rank(), w.name, w.rank())
+	case !c.has(x, w.rank(), channels(group, w)):
+		err = errUnranked
+	}
+	return x, w, group, err
+}
+
 // convAxes: grouped convolution of any rank. With one input channel per group
 // (depthwise) the groups themselves are the channels.
 func convAxes(c *call) (string, error) {
-	x, w := c.input(0), c.input(1)
-	if x == nil || w == nil || !w.ranked {
-		return "", errUnranked
-	}
-	group := int(c.attrInt("group", 1))
-	if group < 1 {
-		return "", c.errorf("group is %d", group)
-	}
-	if w.rank() < 2 || x.ranked && x.rank() != w.rank() {
-		return "", c.errorf("input has %d axes, weight %q %d", x.rank(), w.name, w.rank())
-	}
-	if !c.has(x, w.rank(), total(kindProd, []int{group, w.axes[1].Size()})) {
-		return "", errUnranked
+	x, w, group, err := c.convolution(func(group int, w *value) int {
+		return total(kindProd, []int{group, w.axes[1].Size()})
+	})
+	if err != nil {
+		return "", err
 	}
 	before, after, err := c.window(x.axes[2:], w.sizes()[2:])
 	if err != nil {
@@ -44,19 +53,9 @@ func convAxes(c *call) (string, error) {
 // convTransposeAxes: the transpose of a grouped convolution; its weight holds the
 // input channels of all groups and the output channels of one.
 func convTransposeAxes(c *call) (string, error) {
-	x, w := c.input(0), c.input(1)
-	if x == nil || w == nil || !w.ranked {
-		return "", errUnranked
-	}
-	group := int(c.attrInt("group", 1))
-	if group < 1 {
-		return "", c.errorf("group is %d", group)
-	}
-	if w.rank() < 2 || x.ranked && x.rank() != w.rank() {
-		return "", c.errorf("input has %d axes, weight %q %d", x.rank(), w.name, w.rank())
-	}
-	if !c.has(x, w.rank(), w.axes[0].Size()) {
-		return "", errUnranked
+	x, w, group, err := c.convolution(func(_ int, w *value) int { return w.axes[0].Size() })
+	if err != nil {
+		return "", err
 	}
 	c.runs = map[string][]int{"t": c.transposedSizes(x.sizes()[2:], w.sizes()[2:])}
 	c.moving = slices.ContainsFunc(x.axes[2:], (*Axis).open)

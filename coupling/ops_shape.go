@@ -1,7 +1,6 @@
 package coupling
 
 import (
-	"cmp"
 	"math"
 	"slices"
 
@@ -259,8 +258,11 @@ func pad(c *call) ([]*value, error) {
 	x := c.in[0]
 	pads, ref, known := c.ints(1, "pads")
 	axes, some, err := c.namedAxes(c.ints(3, ""))
-	if err != nil || !known || !some {
-		return nil, cmp.Or(err, errUnranked)
+	switch {
+	case err != nil:
+		return nil, err
+	case !known || !some:
+		return nil, errUnranked
 	}
 	if len(pads) != 2*len(axes) {
 		return nil, c.errorf("%d pads for %d axes", len(pads), len(axes))

@@ -1,6 +1,7 @@
 package coupling
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/monge-ml/monge/onnxio"
@@ -107,22 +108,22 @@ func (an *analyzer) constant(name string, tp *onnxpb.TensorProto) (*value, error
 		v.axes = append(v.axes, an.sys.atom(int(max(d, -1))))
 		v.origin = append(v.origin, k)
 	}
-	if n := total(kindProd, v.sizes()); n >= 0 && n <= foldLimit && isInteger(onnxpb.TensorProto_DataType(tp.GetDataType())) {
-		t, err := an.model.Tensor(tp)
-		if err != nil {
-			return nil, err
-		}
-		v.ints = make([]elem, len(t.I64))
-		for i, x := range t.I64 {
-			v.ints[i] = elem{known: true, v: x}
-		}
+	typ, n := onnxpb.TensorProto_DataType(tp.GetDataType()), total(kindProd, v.sizes())
+	integers := isInteger(typ) && n <= foldLimit
+	if n < 0 || !integers && (typ != onnxio.Float || n > realLimit) {
+		return v, nil
 	}
-	if t := onnxpb.TensorProto_DataType(tp.GetDataType()); total(kindProd, v.sizes()) >= 0 && total(kindProd, v.sizes()) <= realLimit && t == onnxpb.TensorProto_FLOAT {
-		t, err := an.model.Tensor(tp)
-		if err != nil {
-			return nil, err
-		}
+	t, err := an.model.Tensor(tp)
+	if err != nil {
+		return nil, err
+	}
+	if !integers {
 		v.reals = t.Float64()
+		return v, nil
+	}
+	v.ints = make([]elem, len(t.I64))
+	for i, x := range t.I64 {
+		v.ints[i] = elem{known: true, v: x}
 	}
 	return v, nil
 }
@@ -136,25 +137,21 @@ func (an *analyzer) declared(vi *onnxpb.ValueInfoProto, reason string) *value {
 		return v
 	}
 	v.ranked = true
+	given := an.opts.InputShapes[vi.GetName()]
 	for i, d := range dims {
-		size := int(d)
-		if s, ok := an.opts.InputShapes[vi.GetName()]; ok && len(s) == len(dims) && s[i] > 1 && d <= 0 {
-			size = s[i]
+		size, p := int(d), params[i]
+		if d <= 0 && len(given) == len(dims) && given[i] > 1 {
+			size = given[i]
 		}
-		if size > 0 {
-			a := an.sys.frozen(size, reason)
-			a.atom.open = int64(size) != d
-			v.axes = append(v.axes, a)
-			continue
+		a := an.params[p]
+		if size > 0 || p == "" || a == nil {
+			a = an.sys.frozen(cmp.Or(max(size, 0), -1), reason)
+			a.atom.open = size > 0 && int64(size) != d
 		}
-		if p := params[i]; p != "" {
-			if an.params[p] == nil {
-				an.params[p] = an.sys.frozen(-1, reason)
-			}
-			v.axes = append(v.axes, an.params[p])
-			continue
+		if size <= 0 && p != "" {
+			an.params[p] = a
 		}
-		v.axes = append(v.axes, an.sys.frozen(-1, reason))
+		v.axes = append(v.axes, a)
 	}
 	return v
 }
