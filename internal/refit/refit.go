@@ -2,9 +2,7 @@ package refit
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -70,8 +68,8 @@ type Layer struct {
 // a fit makes of the rows that it was made from does not tell whether it helps.
 const noteFew = "too few samples to fit; transported weights kept"
 
-// errWide says that a layer has too many inputs to be fitted.
-var errWide = errors.New("too many inputs to fit; mean and deviation repaired")
+// noteWide says that a layer has too many inputs to be fitted.
+const noteWide = "too many inputs to fit; mean and deviation repaired"
 
 // Refit returns a copy of the child in which every linear operator behind a
 // change is fitted to the parents. The child keeps its structure; biases are
@@ -207,13 +205,8 @@ func sameTensor(a, b *onnxpb.TensorProto) bool {
 	if a == b {
 		return true
 	}
-	if len(a.GetDims()) != len(b.GetDims()) {
+	if !slices.Equal(a.GetDims(), b.GetDims()) {
 		return false
-	}
-	for i, d := range a.GetDims() {
-		if d != b.GetDims()[i] {
-			return false
-		}
 	}
 	if a.GetDataLocation() == onnxpb.TensorProto_EXTERNAL {
 		return b.GetDataLocation() == onnxpb.TensorProto_EXTERNAL && slices.EqualFunc(a.ExternalData, b.ExternalData,
@@ -258,11 +251,7 @@ func (r *run) layer(ctx context.Context, i int, l *layer) (_ *Layer, err error) 
 			return nil, err
 		}
 	}
-	fit := r.fitWeights
-	if l.Kind == onnxio.NotLinear {
-		fit = r.fitScale
-	}
-	if err := fit(ctx, l, t, out); err != nil {
+	if err := r.fitWeights(ctx, l, t, out); err != nil {
 		return nil, err
 	}
 	if err := r.child.SetModel(r.model); err != nil {
@@ -271,37 +260,43 @@ func (r *run) layer(ctx context.Context, i int, l *layer) (_ *Layer, err error) 
 	return out, r.forget(i)
 }
 
-// fitWeights fits a linear operator, or repairs the statistics of its outputs
-// where it has too many inputs.
+// fitWeights fits an operator, or repairs the statistics of its outputs where it
+// has too many inputs.
 func (r *run) fitWeights(ctx context.Context, l *layer, t *target, out *Layer) error {
 	w, err := r.read(l)
 	if err != nil {
 		return err
 	}
 	out.Inputs = w.inputs
+	done := false
 	if t.Kind == teach.Scores && l.Groups == 1 {
-		if ok, err := r.fitScores(l, t, w, out); ok || err != nil {
-			if err != nil {
-				return err
-			}
-			return r.write(l, w)
-		}
+		done, err = r.fitScores(l, t, w, out)
 	}
-	few, err := r.few(l, w)
-	switch {
-	case err != nil:
-	case few:
-		err = r.fitRows(ctx, l, t, w, out)
-	case w.inputs > r.o.MaxInputs:
-		out.Note = errWide.Error()
-		err = r.repair(ctx, l, t, w)
-	default:
-		err = r.fit(ctx, l, t, w, out)
+	if !done && err == nil {
+		err = r.fitSquares(ctx, l, t, w, out)
 	}
 	if err != nil {
 		return err
 	}
 	return r.write(l, w)
+}
+
+// fitSquares fits an operator by squared error.
+func (r *run) fitSquares(ctx context.Context, l *layer, t *target, w *weights, out *Layer) error {
+	if l.Kind == onnxio.NotLinear {
+		return r.fitScale(ctx, l, t, w, out)
+	}
+	few, err := r.few(l)
+	switch {
+	case err != nil:
+		return err
+	case few:
+		return r.fitRows(ctx, l, t, w, out)
+	case w.inputs > r.o.MaxInputs:
+		out.Note = noteWide
+		return r.repair(ctx, l, t, w)
+	}
+	return r.fit(ctx, l, t, w, out)
 }
 
 // last reports whether the other side of a layer's residual Add needs no layer
@@ -318,7 +313,7 @@ func (r *run) last(i int, l *layer) bool {
 
 // fitRows solves for the layer's weights where there are fewer rows than inputs.
 func (r *run) fitRows(ctx context.Context, l *layer, t *target, w *weights, out *Layer) error {
-	train, held, err := r.collectRows(ctx, l, t, w)
+	train, held, err := halves(ctx, r, l, t, stats.CollectRows)
 	if err != nil {
 		return err
 	}
@@ -328,19 +323,18 @@ func (r *run) fitRows(ctx context.Context, l *layer, t *target, w *weights, out 
 		out.Note = noteFew
 		return nil
 	}
-	variation, size := held.variation(), held.size()
-	best, lambda, before, after := chooseOnRows(train, held, w.group(0))
+	h := &rows{RowSet: held}
+	e := scored{variation: h.variation(), size: h.size()}
+	var best fit
+	best, out.Strength, e.before, e.after = chooseOnRows(&rows{RowSet: train}, h, w.group(0))
 	w.setGroup(0, best)
-	out.Before, out.After = relative(before, variation, size), relative(after, variation, size)
-	if !math.IsInf(lambda, 1) {
-		out.Strength = lambda
-	}
+	e.enter(out)
 	return nil
 }
 
 // fit solves for the layer's weights, group by group.
 func (r *run) fit(ctx context.Context, l *layer, t *target, w *weights, out *Layer) error {
-	train, held, err := r.collect(ctx, l, t, w)
+	train, held, err := halves(ctx, r, l, t, stats.CollectMoments)
 	if err != nil {
 		return err
 	}
@@ -353,19 +347,18 @@ func (r *run) fit(ctx context.Context, l *layer, t *target, w *weights, out *Lay
 	if len(train) != l.Groups || len(held) != l.Groups {
 		return fmt.Errorf("%d groups of moments for %d", len(train), l.Groups)
 	}
-	variation, size, before, after := 0.0, 0.0, 0.0, 0.0
+	var e scored
 	for g := range train {
-		variation += held[g].variation()
-		size += held[g].size()
-		best, lambda, b, a := choose(train[g], held[g], w.group(g))
+		h := (*moments)(held[g])
+		e.variation += h.variation()
+		e.size += h.size()
+		best, strength, before, after := choose((*moments)(train[g]), h, w.group(g))
 		w.setGroup(g, best)
-		before += b
-		after += a
-		if !math.IsInf(lambda, 1) {
-			out.Strength = max(out.Strength, lambda)
-		}
+		e.before += before
+		e.after += after
+		out.Strength = max(out.Strength, strength)
 	}
-	out.Before, out.After = relative(before, variation, size), relative(after, variation, size)
+	e.enter(out)
 	return nil
 }
 

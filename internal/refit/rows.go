@@ -6,20 +6,21 @@ import (
 	"gonum.org/v1/gonum/floats"
 
 	"github.com/monge-ml/monge/internal/dense"
+	"github.com/monge-ml/monge/internal/stats"
 )
 
-// rows are n samples of what a layer reads (x: d values) and of what it should compute (y: o values). Where n is
-// less than d they hold all that the sums would say, in less memory, and n×n systems take the place of d×d ones.
+// rows are samples of what a layer reads and of what it should compute. Where
+// there are fewer than inputs they hold all that the sums would say, in less
+// memory, and n×n systems take the place of d×d ones.
 type rows struct {
-	n, d, o int
-	x, y    []float32
-	mean    []float64 // that was taken off x; nil as long as none was
+	*stats.RowSet
+	mean []float64 // that was taken off x; nil as long as none was
 }
 
 // centre takes a mean off x, for good.
 func (r *rows) centre(mean []float64) {
-	for i := range r.n {
-		row := r.x[i*r.d:][:r.d]
+	for i := range r.N {
+		row := r.X[i*r.D:][:r.D]
 		for j, m := range mean {
 			if r.mean != nil {
 				m -= r.mean[j]
@@ -32,7 +33,7 @@ func (r *rows) centre(mean []float64) {
 
 // means returns those of x, as it came, and of y.
 func (r *rows) means() (x, y []float64) {
-	x, y = columnMeans(r.x, r.d), columnMeans(r.y, r.o)
+	x, y = columnMeans(r.X, r.D), columnMeans(r.Y, r.O)
 	if r.mean != nil {
 		floats.Add(x, r.mean)
 	}
@@ -52,9 +53,9 @@ func columnMeans(v []float32, k int) []float64 {
 
 // variation is Σ‖y − ȳ‖².
 func (r *rows) variation() float64 {
-	mean, total := columnMeans(r.y, r.o), 0.0
-	for i, y := range r.y {
-		d := float64(y) - mean[i%r.o]
+	mean, total := columnMeans(r.Y, r.O), 0.0
+	for i, y := range r.Y {
+		d := float64(y) - mean[i%r.O]
 		total += d * d
 	}
 	return total
@@ -63,7 +64,7 @@ func (r *rows) variation() float64 {
 // size is Σ‖y‖².
 func (r *rows) size() float64 {
 	total := 0.0
-	for _, y := range r.y {
+	for _, y := range r.Y {
 		total += float64(y) * float64(y)
 	}
 	return total
@@ -71,13 +72,13 @@ func (r *rows) size() float64 {
 
 // join takes in the samples of others, centred alike.
 func (r *rows) join(other *rows) {
-	r.x, r.y, r.n = append(r.x, other.x...), append(r.y, other.y...), r.n+other.n
+	r.X, r.Y, r.N = append(r.X, other.X...), append(r.Y, other.Y...), r.N+other.N
 }
 
 // times is x·Wᵀ, n×o.
 func (r *rows) times(w []float64) dense.Matrix[float64] {
-	out := dense.New[float64](r.n, r.o, nil)
-	dense.AddMul(out, 1, dense.New(r.n, r.d, r.x), dense.New(r.o, r.d, w).T())
+	out := dense.New[float64](r.N, r.O, nil)
+	dense.AddMul(out, 1, dense.New(r.N, r.D, r.X), dense.New(r.O, r.D, w).T())
 	return out
 }
 
@@ -98,32 +99,32 @@ type dual struct {
 
 // newDual centres the samples.
 func newDual(r *rows, prior fit) *dual {
-	q := &dual{r: r, prior: prior, meanY: make([]float64, r.o)}
+	q := &dual{r: r, prior: prior, meanY: make([]float64, r.O)}
 	if prior.b != nil {
 		var meanX []float64
 		meanX, q.meanY = r.means()
 		r.centre(meanX)
 	}
-	q.k = dense.New[float64](r.n, r.n, nil)
-	dense.AddGram(q.k, 1, dense.New(r.n, r.d, r.x))
+	q.k = dense.New[float64](r.N, r.N, nil)
+	dense.AddGram(q.k, 1, dense.New(r.N, r.D, r.X))
 	dense.Mirror(q.k)
-	for i := range r.n {
-		q.trace += q.k.Data[i*r.n+i] / float64(r.n)
+	for i := range r.N {
+		q.trace += q.k.Data[i*r.N+i] / float64(r.N)
 	}
 	q.res = r.times(prior.w)
 	for i, p := range q.res.Data {
-		q.res.Data[i] = float64(r.y[i]) - q.meanY[i%r.o] - p
+		q.res.Data[i] = float64(r.Y[i]) - q.meanY[i%r.O] - p
 	}
 	return q
 }
 
 // solve returns C for a strength λ relative to tr G/d. ok is false where nothing can be learnt.
 func (q *dual) solve(lambda float64) (c dense.Matrix[float64], ok bool) {
-	n, o := q.r.n, q.r.o
+	n, o := q.r.N, q.r.O
 	if !(q.trace > 0) || math.IsInf(q.trace, 0) {
 		return c, false
 	}
-	l := lambda * q.trace / float64(q.r.d) * float64(n)
+	l := lambda * q.trace / float64(q.r.D) * float64(n)
 	chol := dense.New[float64](n, n, nil)
 	for tries := 0; ; tries++ {
 		copy(chol.Data, q.k.Data)
@@ -145,13 +146,13 @@ func (q *dual) solve(lambda float64) (c dense.Matrix[float64], ok bool) {
 
 // fit carries a solution out, over the weights of the prior.
 func (q *dual) fit(c dense.Matrix[float64]) fit {
-	w := dense.New(q.r.o, q.r.d, q.prior.w)
-	dense.AddMul(w, 1, c.T(), dense.New(q.r.n, q.r.d, q.r.x))
+	w := dense.New(q.r.O, q.r.D, q.prior.w)
+	dense.AddMul(w, 1, c.T(), dense.New(q.r.N, q.r.D, q.r.X))
 	out := fit{w: w.Data}
 	if q.prior.b != nil {
-		out.b = make([]float64, q.r.o)
+		out.b = make([]float64, q.r.O)
 		for k := range out.b {
-			out.b[k] = q.meanY[k] - floats.Dot(w.Data[k*q.r.d:][:q.r.d], q.r.mean)
+			out.b[k] = q.meanY[k] - floats.Dot(w.Data[k*q.r.D:][:q.r.D], q.r.mean)
 		}
 	}
 	return out
@@ -160,19 +161,19 @@ func (q *dual) fit(c dense.Matrix[float64]) fit {
 // chooseOnRows is choose for samples. It centres them, joins held to train, and writes over the prior's weights.
 func chooseOnRows(train, held *rows, prior fit) (best fit, lambda, before, after float64) {
 	equations := newDual(train, prior)
-	offset := make([]float64, train.o) // of the prior's predictions
+	offset := make([]float64, train.O) // of the prior's predictions
 	if prior.b != nil {
 		held.centre(train.mean)
 		for k := range offset {
-			offset[k] = prior.b[k] + floats.Dot(prior.w[k*train.d:][:train.d], train.mean)
+			offset[k] = prior.b[k] + floats.Dot(prior.w[k*train.D:][:train.D], train.mean)
 		}
 	}
 	// What the prior predicts for held-out samples, and by how much their inputs are like those of the others.
 	now := held.times(prior.w)
-	like := dense.New[float64](held.n, train.n, nil)
-	dense.AddMul(like, 1, dense.New(held.n, held.d, held.x), dense.New(train.n, train.d, train.x).T())
+	like := dense.New[float64](held.N, train.N, nil)
+	dense.AddMul(like, 1, dense.New(held.N, held.D, held.X), dense.New(train.N, train.D, train.X).T())
 	before = held.squaredError(now.Data, offset)
-	after, lambda = before, math.Inf(1)
+	after = before
 	if before <= rounding*held.variation() {
 		return prior, lambda, before, before
 	}
@@ -181,20 +182,20 @@ func chooseOnRows(train, held *rows, prior fit) (best fit, lambda, before, after
 		if !ok {
 			continue
 		}
-		predicted := dense.New(held.n, held.o, append([]float64{}, now.Data...))
+		predicted := dense.New(held.N, held.O, append([]float64{}, now.Data...))
 		dense.AddMul(predicted, 1, like, c)
 		if e := held.squaredError(predicted.Data, equations.meanY); e < after {
 			after, lambda = e, l
 		}
 	}
-	if math.IsInf(lambda, 1) {
+	if lambda == 0 {
 		return prior, lambda, before, before
 	}
 	train.join(held)
 	equations = newDual(train, prior)
 	c, ok := equations.solve(lambda)
 	if !ok {
-		return prior, math.Inf(1), before, before
+		return prior, 0, before, before
 	}
 	return equations.fit(c), lambda, before, after
 }
@@ -206,8 +207,8 @@ const rounding = 1e-12
 // squaredError is Σ‖y − p − offset‖² of predictions p, n×o.
 func (r *rows) squaredError(p, offset []float64) float64 {
 	total := 0.0
-	for i, y := range r.y {
-		d := float64(y) - p[i] - offset[i%r.o]
+	for i, y := range r.Y {
+		d := float64(y) - p[i] - offset[i%r.O]
 		total += d * d
 	}
 	return total

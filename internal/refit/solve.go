@@ -7,28 +7,17 @@ import (
 	"gonum.org/v1/gonum/floats"
 
 	"github.com/monge-ml/monge/internal/dense"
+	"github.com/monge-ml/monge/internal/stats"
 )
 
-// moments are the sums that a least-squares fit of y ≈ W·x + b needs, over n
-// rows of x (d values) and y (o values).
-type moments struct {
-	n          float64
-	d, o       int
-	sumX, sumY []float64
-	xx         []float64 // d×d
-	xy         []float64 // d×o
-	yy         []float64 // o: Σ y²
-}
+// moments are the sums that a least-squares fit of y ≈ W·x + b needs.
+type moments stats.Moments
+
+// n is the number of rows.
+func (m *moments) n() float64 { return float64(m.Rows) }
 
 // add takes in the sums of other rows.
-func (m *moments) add(x *moments) {
-	m.n += x.n
-	for _, p := range [][2][]float64{{m.sumX, x.sumX}, {m.sumY, x.sumY}, {m.xx, x.xx}, {m.xy, x.xy}, {m.yy, x.yy}} {
-		for i, v := range p[1] {
-			p[0][i] += v
-		}
-	}
-}
+func (m *moments) add(x *moments) { (*stats.Moments)(m).Add((*stats.Moments)(x)) }
 
 // fit is a linear map: w is o×d row-major, b has o entries (nil: no bias).
 type fit struct {
@@ -48,18 +37,18 @@ type normal struct {
 }
 
 func (m *moments) normal(affine bool) *normal {
-	q := &normal{m: m, affine: affine, g: dense.New[float64](m.d, m.d, nil), r: dense.New[float64](m.d, m.o, nil)}
-	for i := range m.d {
+	q := &normal{m: m, affine: affine, g: dense.New[float64](m.D, m.D, nil), r: dense.New[float64](m.D, m.O, nil)}
+	for i := range m.D {
 		mean := 0.0
 		if affine {
-			mean = m.sumX[i] / m.n
+			mean = m.SumX[i] / m.n()
 		}
-		g, r := q.g.Data[i*m.d:][:m.d], q.r.Data[i*m.o:][:m.o]
-		for j, v := range m.xx[i*m.d:][:m.d] {
-			g[j] = v/m.n - mean*m.sumX[j]/m.n
+		g, r := q.g.Data[i*m.D:][:m.D], q.r.Data[i*m.O:][:m.O]
+		for j, v := range m.XX[i*m.D:][:m.D] {
+			g[j] = v/m.n() - mean*m.SumX[j]/m.n()
 		}
-		for k, v := range m.xy[i*m.o:][:m.o] {
-			r[k] = v/m.n - mean*m.sumY[k]/m.n
+		for k, v := range m.XY[i*m.O:][:m.O] {
+			r[k] = v/m.n() - mean*m.SumY[k]/m.n()
 		}
 		q.trace += g[i]
 	}
@@ -78,37 +67,37 @@ func (q *normal) ridge(lambda float64, prior fit) (fit, error) {
 	if !(q.trace > 0) || math.IsInf(q.trace, 0) {
 		return prior, nil // nothing varies: nothing can be learnt
 	}
-	l := lambda * q.trace / float64(m.d)
+	l := lambda * q.trace / float64(m.D)
 	if q.chol.Data == nil {
-		q.chol, q.x = dense.New[float64](m.d, m.d, nil), dense.New[float64](m.d, m.o, nil)
+		q.chol, q.x = dense.New[float64](m.D, m.D, nil), dense.New[float64](m.D, m.O, nil)
 	}
 	// The sums are single precision: where the inputs hardly vary beside their
 	// means, G may have lost its sign, and takes more ridge.
 	for tries := 0; ; tries++ {
 		copy(q.chol.Data, q.g.Data)
-		for i := range m.d {
-			q.chol.Data[i*m.d+i] += l
+		for i := range m.D {
+			q.chol.Data[i*m.D+i] += l
 		}
 		if dense.Cholesky(q.chol) {
 			break
 		}
 		if tries == 12 {
-			return fit{}, fmt.Errorf("the Gram matrix of %d inputs is not positive at λ = %g", m.d, l*float64(m.d)/q.trace)
+			return fit{}, fmt.Errorf("the Gram matrix of %d inputs is not positive at λ = %g", m.D, l*float64(m.D)/q.trace)
 		}
 		l *= 10
 	}
 	copy(q.x.Data, q.r.Data)
-	for i := range m.d {
-		x := q.x.Data[i*m.o:][:m.o]
+	for i := range m.D {
+		x := q.x.Data[i*m.O:][:m.O]
 		for k := range x {
-			x[k] += l * prior.w[k*m.d+i]
+			x[k] += l * prior.w[k*m.D+i]
 		}
 	}
 	dense.SolveCholesky(q.chol, q.x)
-	out := fit{w: make([]float64, m.o*m.d)}
-	for i := range m.d {
-		for k, v := range q.x.Data[i*m.o:][:m.o] {
-			out.w[k*m.d+i] = v
+	out := fit{w: make([]float64, m.O*m.D)}
+	for i := range m.D {
+		for k, v := range q.x.Data[i*m.O:][:m.O] {
+			out.w[k*m.D+i] = v
 		}
 	}
 	if q.affine {
@@ -119,13 +108,13 @@ func (q *normal) ridge(lambda float64, prior fit) (fit, error) {
 
 // bias is the best bias for given weights: mean of y − W·x.
 func (m *moments) bias(w []float64) []float64 {
-	b := make([]float64, m.o)
+	b := make([]float64, m.O)
 	for k := range b {
-		s := m.sumY[k]
-		for i, x := range m.sumX {
-			s -= w[k*m.d+i] * x
+		s := m.SumY[k]
+		for i, x := range m.SumX {
+			s -= w[k*m.D+i] * x
 		}
-		b[k] = s / m.n
+		b[k] = s / m.n()
 	}
 	return b
 }
@@ -133,18 +122,18 @@ func (m *moments) bias(w []float64) []float64 {
 // squaredError is Σ‖y − W·x − b‖² over the rows, from the sums alone.
 func (m *moments) squaredError(f fit) float64 {
 	total := 0.0
-	wg := dense.New[float64](m.o, m.d, nil)
-	dense.AddMul(wg, 1, dense.New(m.o, m.d, f.w), dense.New(m.d, m.d, m.xx))
-	for k := range m.o {
-		e := m.yy[k]
-		row := f.w[k*m.d:][:m.d]
+	wg := dense.New[float64](m.O, m.D, nil)
+	dense.AddMul(wg, 1, dense.New(m.O, m.D, f.w), dense.New(m.D, m.D, m.XX))
+	for k := range m.O {
+		e := m.YY[k]
+		row := f.w[k*m.D:][:m.D]
 		wx := 0.0
 		for i, v := range row {
-			e += v * (wg.Data[k*m.d+i] - 2*m.xy[i*m.o+k])
-			wx += v * m.sumX[i]
+			e += v * (wg.Data[k*m.D+i] - 2*m.XY[i*m.O+k])
+			wx += v * m.SumX[i]
 		}
 		if f.b != nil {
-			e += f.b[k] * (m.n*f.b[k] + 2*wx - 2*m.sumY[k])
+			e += f.b[k] * (m.n()*f.b[k] + 2*wx - 2*m.SumY[k])
 		}
 		total += max(e, 0)
 	}
@@ -154,8 +143,8 @@ func (m *moments) squaredError(f fit) float64 {
 // variation is Σ‖y − ȳ‖², what a relative error is relative to.
 func (m *moments) variation() float64 {
 	total := 0.0
-	for k := range m.o {
-		total += max(m.yy[k]-m.sumY[k]*m.sumY[k]/m.n, 0)
+	for k := range m.O {
+		total += max(m.YY[k]-m.SumY[k]*m.SumY[k]/m.n(), 0)
 	}
 	return total
 }
@@ -168,13 +157,13 @@ var strengths = []float64{1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10}
 
 // choose fits on train, picks the strength with the least error on held-out
 // rows, and fits again on all rows with it, which train takes in. The prior
-// itself is a candidate, and what is returned where no Gram matrix allows a fit.
+// itself is a candidate, and returned with λ = 0 where no Gram matrix allows a fit.
 // before and after are squared errors on the held-out rows, of the prior and of
 // the fit to train: sums, since the variation that they are relative to may be
 // zero for one group of a layer (a channel that is off in all of them).
 func choose(train, held *moments, prior fit) (best fit, lambda, before, after float64) {
 	before = held.squaredError(prior)
-	after, lambda = before, math.Inf(1)
+	after = before
 	equations := train.normal(prior.b != nil)
 	for _, l := range strengths {
 		f, err := equations.ridge(l, prior)
@@ -185,16 +174,24 @@ func choose(train, held *moments, prior fit) (best fit, lambda, before, after fl
 			after, lambda = e, l
 		}
 	}
-	if math.IsInf(lambda, 1) {
+	if lambda == 0 {
 		return prior, lambda, before, before
 	}
 	equations = nil // gives its memory back
 	train.add(held)
 	best, err := train.ridge(lambda, prior)
 	if err != nil {
-		return prior, math.Inf(1), before, before
+		return prior, 0, before, before
 	}
 	return best, lambda, before, after
+}
+
+// scored are squared errors on held-out samples, and what they are relative to.
+type scored struct{ before, after, variation, size float64 }
+
+// enter enters the errors as relative ones.
+func (s *scored) enter(out *Layer) {
+	out.Before, out.After = relative(s.before, s.variation, s.size), relative(s.after, s.variation, s.size)
 }
 
 // relative is a squared error as a share of the variation of what was aimed at,
@@ -210,4 +207,4 @@ func relative(e, variation, size float64) float64 {
 }
 
 // size is Σ‖y‖².
-func (m *moments) size() float64 { return floats.Sum(m.yy) }
+func (m *moments) size() float64 { return floats.Sum(m.YY) }

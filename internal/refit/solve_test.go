@@ -19,7 +19,7 @@ func sample(seed uint64, n, d, o int, noise float64) (x, y *mat.Dense, truth fit
 	for i := range truth.b {
 		truth.b[i] = 3 * rng.NormFloat64()
 	}
-	m = &moments{n: float64(n), d: d, o: o, sumX: make([]float64, d), sumY: make([]float64, o), xx: make([]float64, d*d), xy: make([]float64, d*o), yy: make([]float64, o)}
+	m = &moments{Rows: int64(n), D: d, O: o, SumX: make([]float64, d), SumY: make([]float64, o), XX: make([]float64, d*d), XY: make([]float64, d*o), YY: make([]float64, o)}
 	for r := range n {
 		for i := range d {
 			x.Set(r, i, rng.NormFloat64()+float64(i%3))
@@ -30,16 +30,16 @@ func sample(seed uint64, n, d, o int, noise float64) (x, y *mat.Dense, truth fit
 				v += truth.w[k*d+i] * x.At(r, i)
 			}
 			y.Set(r, k, v)
-			m.sumY[k] += v
-			m.yy[k] += v * v
+			m.SumY[k] += v
+			m.YY[k] += v * v
 			for i := range d {
-				m.xy[i*o+k] += x.At(r, i) * v
+				m.XY[i*o+k] += x.At(r, i) * v
 			}
 		}
 		for i := range d {
-			m.sumX[i] += x.At(r, i)
+			m.SumX[i] += x.At(r, i)
 			for j := range d {
-				m.xx[i*d+j] += x.At(r, i) * x.At(r, j)
+				m.XX[i*d+j] += x.At(r, i) * x.At(r, j)
 			}
 		}
 	}
@@ -114,22 +114,22 @@ func TestMomentsAddUp(t *testing.T) {
 func TestChooseTakesThePriorWhereNothingIsBetter(t *testing.T) {
 	_, _, truth, train := sample(7, 30, 20, 2, 0.5)
 	// Held-out rows that the prior predicts exactly.
-	held := &moments{n: train.n, d: 20, o: 2, sumX: train.sumX, xx: train.xx, sumY: make([]float64, 2), xy: make([]float64, 40), yy: make([]float64, 2)}
+	held := &moments{Rows: train.Rows, D: 20, O: 2, SumX: train.SumX, XX: train.XX, SumY: make([]float64, 2), XY: make([]float64, 40), YY: make([]float64, 2)}
 	for k := range 2 {
-		held.sumY[k] = held.n * truth.b[k]
-		held.yy[k] = held.n * truth.b[k] * truth.b[k]
+		held.SumY[k] = held.n() * truth.b[k]
+		held.YY[k] = held.n() * truth.b[k] * truth.b[k]
 		for i := range 20 {
-			held.sumY[k] += truth.w[k*20+i] * held.sumX[i]
-			held.yy[k] += 2 * truth.b[k] * truth.w[k*20+i] * held.sumX[i]
-			held.xy[i*2+k] = truth.b[k] * held.sumX[i]
+			held.SumY[k] += truth.w[k*20+i] * held.SumX[i]
+			held.YY[k] += 2 * truth.b[k] * truth.w[k*20+i] * held.SumX[i]
+			held.XY[i*2+k] = truth.b[k] * held.SumX[i]
 			for j := range 20 {
-				held.xy[i*2+k] += truth.w[k*20+j] * held.xx[i*20+j]
-				held.yy[k] += truth.w[k*20+i] * truth.w[k*20+j] * held.xx[i*20+j]
+				held.XY[i*2+k] += truth.w[k*20+j] * held.XX[i*20+j]
+				held.YY[k] += truth.w[k*20+i] * truth.w[k*20+j] * held.XX[i*20+j]
 			}
 		}
 	}
 	best, lambda, before, after := choose(train, held, truth)
-	if !math.IsInf(lambda, 1) || before != after || &best.w[0] != &truth.w[0] {
+	if lambda != 0 || before != after || &best.w[0] != &truth.w[0] {
 		t.Errorf("strength %g, error %g → %g", lambda, before, after)
 	}
 }
@@ -137,7 +137,7 @@ func TestChooseTakesThePriorWhereNothingIsBetter(t *testing.T) {
 // Inputs that hardly vary beside their means, summed in single precision, have
 // second moments without a sign; the fit then stays near the prior.
 func TestRidgeOfAGramMatrixThatIsNotPositive(t *testing.T) {
-	m := &moments{n: 100, d: 2, o: 1, sumX: []float64{100, 100}, sumY: []float64{300}, xx: []float64{100 + 1e-6, 100 - 3e-6, 100 - 3e-6, 100 + 1e-6}, xy: []float64{300, 300}, yy: []float64{900}}
+	m := &moments{Rows: 100, D: 2, O: 1, SumX: []float64{100, 100}, SumY: []float64{300}, XX: []float64{100 + 1e-6, 100 - 3e-6, 100 - 3e-6, 100 + 1e-6}, XY: []float64{300, 300}, YY: []float64{900}}
 	prior := fit{w: []float64{1, 2}, b: []float64{0}}
 	got, err := m.ridge(1e-5, prior)
 	if err != nil {
@@ -152,9 +152,9 @@ func TestRidgeOfAGramMatrixThatIsNotPositive(t *testing.T) {
 // and is no reason for errors that are no numbers.
 func TestErrorsOfTargetsThatDoNotVary(t *testing.T) {
 	_, _, truth, train := sample(8, 60, 4, 1, 0.1)
-	held := &moments{n: 10, d: 4, o: 1, sumX: make([]float64, 4), sumY: make([]float64, 1), xx: make([]float64, 16), xy: make([]float64, 4), yy: make([]float64, 1)}
+	held := &moments{Rows: 10, D: 4, O: 1, SumX: make([]float64, 4), SumY: make([]float64, 1), XX: make([]float64, 16), XY: make([]float64, 4), YY: make([]float64, 1)}
 	for i := range 4 {
-		held.xx[i*5] = 10 // x varies, y = 0 does not
+		held.XX[i*5] = 10 // x varies, y = 0 does not
 	}
 	_, _, before, after := choose(train, held, truth)
 	if !(before > 0) || math.IsInf(before, 0) || math.IsNaN(after) || math.IsInf(after, 0) {
