@@ -54,6 +54,20 @@ func SetInput(n *onnxpb.NodeProto, input int, name string) {
 	n.Input[input] = name
 }
 
+// NewAttrInt returns an attribute that is an integer.
+func NewAttrInt[T int | int64](name string, v T) *onnxpb.AttributeProto {
+	return &onnxpb.AttributeProto{Name: &name, Type: onnxpb.AttributeProto_INT.Enum(), I: new(int64(v))}
+}
+
+// NewAttrInts returns an attribute that is a list of integers.
+func NewAttrInts[T int | int64](name string, v ...T) *onnxpb.AttributeProto {
+	list := make([]int64, len(v))
+	for i := range v {
+		list[i] = int64(v[i])
+	}
+	return &onnxpb.AttributeProto{Name: &name, Type: onnxpb.AttributeProto_INTS.Enum(), Ints: list}
+}
+
 // SetAttrInt sets an attribute of a node to an integer.
 func SetAttrInt(n *onnxpb.NodeProto, name string, v int64) {
 	a := resetAttr(n, name, onnxpb.AttributeProto_INT)

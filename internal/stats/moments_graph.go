@@ -60,8 +60,8 @@ func buildMoments(s *momentShape, p *plan, sampled, fullYY bool) *onnxio.Model {
 	default:
 		y := b.operand(p.y)
 		axes := b.ints("row_axis", int64(b.rowAxis()))
-		b.node("ReduceSum", []string{y, axes}, momentSumY, attrInt("keepdims", 0))
-		b.node("ReduceSum", []string{b.node("Mul", []string{y, y}, "y_squared"), axes}, momentYY, attrInt("keepdims", 0))
+		b.node("ReduceSum", []string{y, axes}, momentSumY, onnxio.NewAttrInt("keepdims", 0))
+		b.node("ReduceSum", []string{b.node("Mul", []string{y, y}, "y_squared"), axes}, momentYY, onnxio.NewAttrInt("keepdims", 0))
 		b.output(momentSumY)
 		b.output(momentYY)
 	}
@@ -92,7 +92,7 @@ func (b *momentGraph) placesOf(name string, dims []int, axis int) string {
 		if len(dims) > 3 {
 			flat = b.node("Reshape", []string{name, b.ints(name+"_planes", 0, c, -1)}, name+"_flat")
 		}
-		return b.node("Transpose", []string{flat}, name+"_places", attrInts("perm", 0, 2, 1))
+		return b.node("Transpose", []string{flat}, name+"_places", onnxio.NewAttrInts("perm", 0, 2, 1))
 	}
 	if axis != len(dims)-1 {
 		perm := make([]int64, 0, len(dims))
@@ -101,7 +101,7 @@ func (b *momentGraph) placesOf(name string, dims []int, axis int) string {
 				perm = append(perm, int64(i))
 			}
 		}
-		name = b.node("Transpose", []string{name}, name+"_last", attrInts("perm", append(perm, int64(axis))...))
+		name = b.node("Transpose", []string{name}, name+"_last", onnxio.NewAttrInts("perm", append(perm, int64(axis))...))
 	}
 	first := int64(1) // all rows are of one kind
 	if b.shape.conv != nil {
@@ -136,7 +136,7 @@ func (b *momentGraph) targets() {
 	y := parts[0]
 	rank := 2 + b.rowAxis()
 	if len(parts) > 1 {
-		y = b.node("Concat", parts, "y_joined", attrInt("axis", int64(rank)))
+		y = b.node("Concat", parts, "y_joined", onnxio.NewAttrInt("axis", int64(rank)))
 	}
 	pads := make([]int64, 2*(rank+1))
 	pads[len(pads)-1] = 1
@@ -154,7 +154,7 @@ func (b *momentGraph) product(p product, name string) {
 		perm = []int64{0, 2, 1}
 	}
 	// onnxruntime fuses the Transpose into the product.
-	left := b.node("Transpose", []string{b.operand(p.left)}, name+"_left", attrInts("perm", perm...))
+	left := b.node("Transpose", []string{b.operand(p.left)}, name+"_left", onnxio.NewAttrInts("perm", perm...))
 	b.node("MatMul", []string{left, b.operand(p.right)}, name)
 	b.output(name)
 }
@@ -189,7 +189,7 @@ func (b *momentGraph) gather(op *operand, index, name string) string {
 		}
 		v = b.zeros[op.y]
 	}
-	return b.node("Gather", []string{v, index}, name+"_gathered", attrInt("axis", 1))
+	return b.node("Gather", []string{v, index}, name+"_gathered", onnxio.NewAttrInt("axis", 1))
 }
 
 // matrix makes rows of what was gathered, group by group.
@@ -200,7 +200,7 @@ func (b *momentGraph) matrix(op *operand, v, name string) string {
 		return b.node("Reshape", []string{v, b.ints(name+"_shape", -1, shifts*c)}, name)
 	}
 	v = b.node("Reshape", []string{v, b.ints(name+"_split", -1, shifts, groups, c)}, name+"_groups")
-	v = b.node("Transpose", []string{v}, name+"_transposed", attrInts("perm", 2, 0, 1, 3))
+	v = b.node("Transpose", []string{v}, name+"_transposed", onnxio.NewAttrInts("perm", 2, 0, 1, 3))
 	return b.node("Reshape", []string{v, b.ints(name+"_shape", groups, -1, shifts*c)}, name)
 }
 
@@ -269,12 +269,4 @@ func (b *momentGraph) ints(name string, v ...int64) string {
 
 func (b *momentGraph) float(name string, v float64) string {
 	return b.initializer(onnxio.NewTensor(name, onnxio.Float, nil, []float64{v}))
-}
-
-func attrInt(name string, v int64) *onnxpb.AttributeProto {
-	return &onnxpb.AttributeProto{Name: &name, Type: onnxpb.AttributeProto_INT.Enum(), I: &v}
-}
-
-func attrInts(name string, v ...int64) *onnxpb.AttributeProto {
-	return &onnxpb.AttributeProto{Name: &name, Type: onnxpb.AttributeProto_INTS.Enum(), Ints: v}
 }

@@ -29,17 +29,6 @@ func (o Options) stream() dataset.StreamOptions {
 	return dataset.StreamOptions{Batch: o.Batch, Threads: o.Threads}
 }
 
-// A Goal is a tensor of a child that has a target.
-type Goal struct {
-	*Target
-	// Tensor is the child's; "" stands for an output in the place of the goal.
-	Tensor string
-	// Vector is the number of numbers of an embedding; 0 where the tensor holds none.
-	Vector int
-	// Scale multiplies the mean squared error or divergence.
-	Scale float64
-}
-
 // A Judge measures how far models are from the mean prediction of some parents
 // on fixed inputs, without labels.
 type Judge struct {
@@ -62,22 +51,21 @@ func NewJudge(ctx context.Context, parents Parents, data *dataset.Data, o Option
 			return nil, err
 		}
 	}
-	goals, err := parents.outputs()
+	goals, err := parents.Outputs()
 	if err != nil {
 		return nil, err
 	}
 	j := &Judge{Data: data, o: o, goals: goals, decided: len(parents) > 1}
-	said, err := j.hear(ctx, parents, func(k int, dims []int) {
-		if k < len(o.Outputs) {
-			goals[k].SetTask(o.Outputs[k], dims)
-		}
-	})
+	said, err := j.hear(ctx, parents)
 	if err != nil {
 		return nil, err
 	}
 	for k, g := range goals {
-		g.Temper(said[k]...)
-		j.means = append(j.means, g.mix(said[k]))
+		if k < len(o.Outputs) {
+			g.SetTask(o.Outputs[k], said[k].dims)
+		}
+		g.Temper(said[k].by...)
+		j.means = append(j.means, g.mix(said[k].by))
 		g.Scale = Scale(j.means[k], g.Classes, data.Len())
 	}
 	return j, nil
@@ -87,86 +75,49 @@ func NewJudge(ctx context.Context, parents Parents, data *dataset.Data, o Option
 func NewJudgeOf(ctx context.Context, parents Parents, goals []*Goal, data *dataset.Data, o Options) (_ *Judge, err error) {
 	defer guard.Recover(&err)
 	j := &Judge{Data: data, o: o, goals: goals, decided: len(parents) > 1}
-	said, err := j.hear(ctx, parents, func(int, []int) {})
+	said, err := j.hear(ctx, parents)
 	if err != nil {
 		return nil, err
 	}
 	for k, g := range goals {
-		j.means = append(j.means, g.mix(said[k]))
+		j.means = append(j.means, g.mix(said[k].by))
 	}
 	return j, nil
 }
 
-// outputs are the goals of all outputs, as numbers.
-func (p Parents) outputs() ([]*Goal, error) {
-	var goals []*Goal
-	for i, m := range p.Models() {
-		names, err := outputsOf(m)
-		if err != nil {
-			return nil, err
-		}
-		for len(goals) < len(names) && i == 0 {
-			goals = append(goals, &Goal{Target: p.Output()})
-		}
-		if len(names) != len(goals) {
-			return nil, fmt.Errorf("%d outputs against %d", len(names), len(goals))
-		}
-		for k, name := range names {
-			goals[k].Tensors = append(goals[k].Tensors, name)
-		}
-	}
-	return goals, nil
+// said is what the parents say about a goal on all inputs.
+type said struct {
+	dims []int       // of the first batch
+	by   [][]float32 // parent
 }
 
-func outputsOf(m *onnxio.Model) ([]string, error) {
-	g, err := m.Graph()
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, o := range g.Outputs() {
-		names = append(names, o.GetName())
-	}
-	return names, nil
-}
-
-// SetTask says what an output of these sizes is for.
-func (g *Goal) SetTask(task eval.Output, dims []int) {
-	g.Vector = task.Vector(dims)
-	if g.Classes = task.Classes(dims); g.Classes > 0 {
-		g.Kind = Probabilities
-	}
-}
-
-// hear runs the parents, and returns what they say on all inputs: by goal, by
-// parent. first is told the sizes of a goal's values before anything else is done
-// with them.
-func (j *Judge) hear(ctx context.Context, parents Parents, first func(k int, dims []int)) ([][][]float32, error) {
-	said := make([][][]float32, len(j.goals))
+// hear runs the parents, and returns what they say about each goal.
+func (j *Judge) hear(ctx context.Context, parents Parents) ([]said, error) {
+	all := make([]said, len(j.goals))
 	for i, m := range parents.Models() {
-		names := make([]string, len(j.goals))
+		var names []string
 		for k, g := range j.goals {
-			names[k] = g.Tensors[i]
-			said[k] = append(said[k], nil)
+			names = append(names, g.Tensors[i])
+			all[k].by = append(all[k].by, nil)
 		}
 		err := j.stream(ctx, m, names, func(k int, v *engine.Value) error {
-			if i == 0 && said[k][0] == nil {
-				first(k, v.Dims)
+			x, dims := j.goals[k].moved(i, v)
+			if all[k].dims == nil {
+				all[k].dims = dims
 			}
-			x, _ := j.goals[k].moved(i, v)
-			said[k][i] = append(said[k][i], x...)
+			all[k].by[i] = append(all[k].by[i], x...)
 			return nil
 		})
 		if err != nil {
 			return nil, err
 		}
-		for k := range said {
-			if a, b := len(said[k][0]), len(said[k][i]); a != b {
+		for k, s := range all {
+			if a, b := len(s.by[0]), len(s.by[i]); a != b {
 				return nil, fmt.Errorf("%q has %d values in one model and %d in another", names[k], a, b)
 			}
 		}
 	}
-	return said, nil
+	return all, nil
 }
 
 // stream hands over tensors of a model, the k-th ones batch by batch.
@@ -202,20 +153,9 @@ func (j *Judge) Values(ctx context.Context, m *onnxio.Model, k int) ([]float32, 
 // relative to the variance over the samples.
 func (j *Judge) Divergence(ctx context.Context, m *onnxio.Model) (_ float64, err error) {
 	defer guard.Recover(&err)
-	names, err := outputsOf(m)
+	names, err := j.names(m)
 	if err != nil {
 		return 0, err
-	}
-	for k, g := range j.goals {
-		if k == len(names) {
-			names = append(names, "")
-		}
-		if g.Tensor != "" {
-			names[k] = g.Tensor
-		}
-	}
-	if len(names) != len(j.goals) || slices.Contains(names, "") {
-		return 0, errOutputs
 	}
 	at, far := make([]int, len(names)), make([]float64, len(names))
 	err = j.stream(ctx, m, names, func(k int, v *engine.Value) error {
@@ -242,18 +182,27 @@ func (j *Judge) Divergence(ctx context.Context, m *onnxio.Model) (_ float64, err
 	return total / float64(outputs), nil
 }
 
-var errOutputs = errors.New("the outputs differ in number or size from the parents'")
-
-// unit is what the distance of n numbers is multiplied by.
-func (g *Goal) unit(n int) float64 {
-	switch {
-	case g.Kind == Probabilities:
-		return g.Scale * float64(g.Classes) / float64(n)
-	case g.Vector > 0:
-		return float64(g.Vector) / float64(n)
+// names are the tensors of a model that the goals are about.
+func (j *Judge) names(m *onnxio.Model) (out []string, err error) {
+	g, err := m.Graph()
+	if err != nil {
+		return nil, err
 	}
-	return g.Scale / float64(n)
+	outputs := g.Outputs()
+	for k, goal := range j.goals {
+		switch {
+		case goal.Tensor != "":
+			out = append(out, goal.Tensor)
+		case len(outputs) != len(j.goals):
+			return nil, errOutputs
+		default:
+			out = append(out, outputs[k].GetName())
+		}
+	}
+	return out, nil
 }
+
+var errOutputs = errors.New("the outputs differ in number or size from the parents'")
 
 // distance compares values of the k-th goal with what the parents said, and adds
 // up divergences, one minus cosines, or squares.
@@ -302,26 +251,6 @@ func turned(x, y []float32, k int) float64 {
 		total += 1 - eval.Cosine(a, b)
 	}
 	return total
-}
-
-// Scale is what the mean distance from values of some samples is multiplied by,
-// so that outputs of all kinds count alike: of squares one over the variance of
-// each number over the samples, of divergences one, or where a sample has several
-// rows, one over what these tell.
-func Scale(x []float32, classes, samples int) float64 {
-	if classes > 0 {
-		if len(x) > classes*samples {
-			return scarcity(x, classes)
-		}
-		return 1
-	}
-	var s eval.Spread
-	v := make([]float64, len(x))
-	for i := range x {
-		v[i] = float64(x[i])
-	}
-	s.Add(v, samples)
-	return float64(len(x)) / max(s.Squares(), math.SmallestNonzeroFloat32)
 }
 
 const (

@@ -67,10 +67,7 @@ func (p Parents) Target(kind Kind, tensor string, axis int) (*Target, error) {
 	return t, nil
 }
 
-// Output returns what an output should hold, as numbers: the parents' mean.
-// Tensors is left open.
-func (p Parents) Output() *Target { return p.target(Output) }
-
+// target is one without tensors.
 func (p Parents) target(kind Kind) *Target {
 	t := &Target{Kind: kind, Temperature: 1, weights: p.Votes()}
 	for i := range p {

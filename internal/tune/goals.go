@@ -28,9 +28,18 @@ type goal struct {
 
 // goals lists the outputs, and behind them the taps.
 func (r *run) goals(ctx context.Context, g *onnxio.Graph, example map[string]*engine.Value) ([]*goal, error) {
+	said, err := r.parents.Outputs()
+	if err != nil {
+		return nil, err
+	}
+	if n := len(g.Outputs()); n != len(said) {
+		return nil, fmt.Errorf("%d outputs against %d", len(said), n)
+	}
 	var goals []*goal
-	for _, out := range g.Outputs() {
-		goals = append(goals, &goal{Goal: teach.Goal{Target: r.parents.Output(), Tensor: out.GetName()}})
+	for k, out := range g.Outputs() {
+		l := &goal{Goal: *said[k]}
+		l.Tensor = out.GetName()
+		goals = append(goals, l)
 	}
 	outputs := slices.Clone(goals)
 	goals = append(goals, r.taps(g)...)
@@ -69,21 +78,33 @@ func (r *run) output(g *onnxio.Graph, i int, l *goal, v *engine.Value) (logits *
 		l.SetTask(r.o.Outputs[i], v.Dims)
 		l.axis = r.o.Outputs[i].Axis
 	}
-	if l.Classes == 0 {
+	if l.Kind != teach.Probabilities {
 		return nil
 	}
 	if teach.Distributions(v.F32, l.Classes) {
-		n := g.Producer(l.Tensor)
-		if n.GetOpType() != "Softmax" { // of an unknown making: matched as numbers
-			l.Target = r.parents.Output()
+		name := logitsOf(g, l.Tensor)
+		if name == l.Tensor { // of an unknown making: matched as numbers
+			l.Kind, l.Classes = teach.Output, 0
 			return nil
 		}
-		l.Tensor = n.GetInput()[0]
+		l.Tensor = name
+	}
+	for k, name := range l.Tensors {
+		l.Tensors[k] = logitsOf(r.parents[k].Subject.Graph, name)
 	}
 	if logits = r.tap(teach.Scores, l.Tensor, l.axis); logits != nil {
 		logits.Classes, logits.dims = l.Classes, l.dims
 	}
 	return logits
+}
+
+// logitsOf is what a Softmax makes probabilities of; a tensor itself where none
+// makes it.
+func logitsOf(g *onnxio.Graph, tensor string) string {
+	if n := g.Producer(tensor); n.GetOpType() == "Softmax" {
+		return n.GetInput()[0]
+	}
+	return tensor
 }
 
 // taps are the activations that trained operators read, where every parent has
@@ -118,27 +139,14 @@ func (r *run) tap(kind teach.Kind, tensor string, axis int) *goal {
 	return &goal{Goal: teach.Goal{Target: target, Tensor: tensor}, tap: true}
 }
 
-// openParents loads the parents, to return what the goals name; logits where the
-// child's goal are logits and the parent has them.
-func (r *run) openParents(g *onnxio.Graph, goals []*goal) error {
-	for i := range r.parents {
-		parent := r.parents[i].Subject
-		outputs := parent.Graph.Outputs()
-		if n := len(g.Outputs()); len(outputs) != n {
-			return fmt.Errorf("%d outputs against %d", len(outputs), n)
-		}
-		for k, out := range outputs {
-			name := out.GetName()
-			if n := parent.Graph.Producer(name); n.GetOpType() == "Softmax" && goals[k].Kind == teach.Probabilities {
-				name = n.GetInput()[0]
-			}
-			goals[k].Tensors = append(goals[k].Tensors, name)
-		}
+// openParents loads the parents, to return what the goals name.
+func (r *run) openParents(goals []*goal) error {
+	for i, m := range r.parents.Models() {
 		var names []string
 		for _, l := range goals {
 			names = append(names, l.Tensors[i])
 		}
-		s, err := engine.Open(parent.Model, engine.Options{Threads: r.o.Threads, Outputs: names})
+		s, err := engine.Open(m, engine.Options{Threads: r.o.Threads, Outputs: names})
 		if err != nil {
 			return err
 		}
@@ -201,8 +209,8 @@ func (r *run) ask(ctx context.Context, goals []*goal, in map[string]*engine.Valu
 		feed := map[string]*engine.Value{}
 		for _, info := range s.Inputs() {
 			feed[info.Name] = in[info.Name]
-			if v := in[info.Name]; v == nil && len(in) == 1 {
-				for _, only := range in {
+			for _, only := range in {
+				if len(in) == 1 {
 					feed[info.Name] = only
 				}
 			}

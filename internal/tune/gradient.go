@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
@@ -101,7 +102,7 @@ func (t *tape) scalar(v float64) string { return t.floats(nil, v) }
 
 // filled is a constant of one value.
 func (t *tape) filled(dims []int, v float64) string {
-	x := make([]float64, product(dims))
+	x := make([]float64, engine.Count(dims))
 	for i := range x {
 		x[i] = v
 	}
@@ -119,7 +120,7 @@ func (t *tape) scale(x string, by float64) string {
 
 // mask turns a Bool into 0 and 1.
 func (t *tape) mask(x string) string {
-	return t.node("Cast", []string{x}, attrInt("to", int(onnxpb.TensorProto_FLOAT)))
+	return t.node("Cast", []string{x}, onnxio.NewAttrInt("to", int(onnxpb.TensorProto_FLOAT)))
 }
 
 func (t *tape) reshape(x string, dims ...int) string {
@@ -127,7 +128,7 @@ func (t *tape) reshape(x string, dims ...int) string {
 }
 
 func (t *tape) transpose(x string, perm ...int) string {
-	return t.node("Transpose", []string{x}, attrInts("perm", perm...))
+	return t.node("Transpose", []string{x}, onnxio.NewAttrInts("perm", perm...))
 }
 
 // swapped transposes the last two axes.
@@ -138,12 +139,12 @@ func (t *tape) swapped(x string, rank int) string {
 }
 
 func (t *tape) reduce(x string, keep bool, axes ...int) string {
-	k := attrInt("keepdims", 0)
+	k := onnxio.NewAttrInt("keepdims", 0)
 	if keep {
-		k = attrInt("keepdims", 1)
+		k = onnxio.NewAttrInt("keepdims", 1)
 	}
 	if t.opset < 13 {
-		return t.node("ReduceSum", []string{x}, attrInts("axes", axes...), k)
+		return t.node("ReduceSum", []string{x}, onnxio.NewAttrInts("axes", axes...), k)
 	}
 	return t.node("ReduceSum", []string{x, t.ints(axes...)}, k)
 }
@@ -151,15 +152,15 @@ func (t *tape) reduce(x string, keep bool, axes ...int) string {
 // slice takes a range of every axis, with steps of one.
 func (t *tape) slice(x string, from, to []int) string {
 	if t.opset < 10 {
-		return t.node("Slice", []string{x}, attrInts("starts", from...), attrInts("ends", to...))
+		return t.node("Slice", []string{x}, onnxio.NewAttrInts("starts", from...), onnxio.NewAttrInts("ends", to...))
 	}
 	return t.node("Slice", []string{x, t.ints(from...), t.ints(to...)})
 }
 
 // strided takes ranges of some axes, with steps.
 func (t *tape) strided(x string, from, to, axes, steps []int) string {
-	if t.opset < 10 && product(steps) == 1 {
-		return t.node("Slice", []string{x}, attrInts("starts", from...), attrInts("ends", to...), attrInts("axes", axes...))
+	if t.opset < 10 && engine.Count(steps) == 1 {
+		return t.node("Slice", []string{x}, onnxio.NewAttrInts("starts", from...), onnxio.NewAttrInts("ends", to...), onnxio.NewAttrInts("axes", axes...))
 	}
 	return t.node("Slice", []string{x, t.ints(from...), t.ints(to...), t.ints(axes...), t.ints(steps...)})
 }
@@ -168,14 +169,14 @@ func (t *tape) concat(parts []string, axis int) string {
 	if len(parts) == 1 {
 		return parts[0]
 	}
-	return t.node("Concat", parts, attrInt("axis", axis))
+	return t.node("Concat", parts, onnxio.NewAttrInt("axis", axis))
 }
 
 // pad puts zeros before and after.
 func (t *tape) pad(x string, before, after []int) string {
 	pads := append(slices.Clone(before), after...)
 	if t.opset < 11 {
-		return t.node("Pad", []string{x}, attrInts("pads", pads...))
+		return t.node("Pad", []string{x}, onnxio.NewAttrInts("pads", pads...))
 	}
 	return t.node("Pad", []string{x, t.ints(pads...)})
 }
@@ -232,30 +233,6 @@ func (t *tape) backward(nodes []*onnxpb.NodeProto) (missing []*onnxpb.NodeProto,
 func (t *tape) apply(r rule, n *onnxpb.NodeProto, dy string) (err error) {
 	defer guard.Recover(&err)
 	return r(t, n, dy)
-}
-
-func attrInt(name string, v int) *onnxpb.AttributeProto {
-	n := &onnxpb.NodeProto{}
-	onnxio.SetAttrInt(n, name, int64(v))
-	return n.Attribute[0]
-}
-
-func attrInts(name string, v ...int) *onnxpb.AttributeProto {
-	x := make([]int64, len(v))
-	for i := range v {
-		x[i] = int64(v[i])
-	}
-	n := &onnxpb.NodeProto{}
-	onnxio.SetAttrInts(n, name, x)
-	return n.Attribute[0]
-}
-
-func product(dims []int) int {
-	n := 1
-	for _, d := range dims {
-		n *= d
-	}
-	return n
 }
 
 func upTo(n int) []int {

@@ -156,7 +156,7 @@ func training(t *testing.T, m *onnxio.Model) (*trainer, map[string]*engine.Value
 }
 
 func noise(rng *rand.Rand, dims []int) *engine.Value {
-	v := make([]float32, product(dims))
+	v := make([]float32, engine.Count(dims))
 	for i := range v {
 		v[i] = float32(rng.NormFloat64())
 	}

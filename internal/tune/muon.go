@@ -67,7 +67,7 @@ func matricesOf(g *onnxio.Graph, names []string, params map[string]*engine.Value
 		if !ok || l.Weight.Name != name || l.Groups != 1 || l.Kind == onnxio.Product && len(d) != 2 {
 			continue
 		}
-		m := matrix{name, d[0], product(d[1:])}
+		m := matrix{name, d[0], engine.Count(d[1:])}
 		if min(m.rows, m.cols) >= leastMatrix {
 			out = append(out, m)
 		}
@@ -103,21 +103,19 @@ func newMuon(matrices []matrix, threads int) (*muon, error) {
 			x = t.transpose(x, 1, 0)
 		}
 		out := fmt.Sprintf("step/%d", i)
-		p.Node = append(p.Node, &onnxpb.NodeProto{OpType: ptr("Identity"), Input: []string{x}, Output: []string{out}})
+		p.Node = append(p.Node, &onnxpb.NodeProto{OpType: new("Identity"), Input: []string{x}, Output: []string{out}})
 		p.Output = append(p.Output, declare(out, dims))
 	}
 	model := &onnxio.Model{Proto: &onnxpb.ModelProto{
-		IrVersion: ptr(int64(8)), OpsetImport: []*onnxpb.OperatorSetIdProto{{Version: ptr(t.opset)}}, Graph: p,
+		IrVersion: new(int64(8)), OpsetImport: []*onnxpb.OperatorSetIdProto{{Version: new(t.opset)}}, Graph: p,
 	}}
-	p.Name = ptr("muon")
+	p.Name = new("muon")
 	s, err := engine.Open(model, engine.Options{Threads: threads})
 	if err != nil {
 		return nil, err
 	}
 	return &muon{session: s, matrices: matrices, momentum: map[string][]float32{}}, nil
 }
-
-func ptr[T any](v T) *T { return &v }
 
 func (u *muon) moves(name string) bool {
 	return slices.ContainsFunc(u.matrices, func(m matrix) bool { return m.name == name })

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -16,12 +17,12 @@ var rules map[string]rule
 func init() {
 	rules = map[string]rule{
 		"Conv": conv, "Gemm": gemm, "MatMul": matMul,
-		"Add": add, "Sub": sub, "Mul": multiply, "Div": divide, "Sum": sumOf,
-		"Relu": relu, "LeakyRelu": leakyRelu, "PRelu": pRelu, "Clip": clip,
-		"Sigmoid": sigmoid, "Tanh": tanh, "HardSigmoid": hardSigmoid, "HardSwish": hardSwish, "Erf": erf,
-		"Sqrt": root, "Pow": power, "Exp": exponential, "Neg": negative, "LayerNormalization": layerNorm, "Split": split,
-		"Softmax": softmax, "BatchNormalization": batchNorm,
-		"MaxPool": maxPool, "AveragePool": averagePool, "GlobalAveragePool": globalAverage, "GlobalMaxPool": globalMax, "ReduceMean": reduceMean,
+		"Add": add, "Sub": sub, "Mul": multiply, "Div": divide, "Sum": add,
+		"Relu": each(relu), "LeakyRelu": each(leakyRelu), "Sigmoid": each(sigmoid), "Tanh": each(tanh), "Exp": each(exponential),
+		"HardSigmoid": each(hardSigmoid), "HardSwish": each(hardSwish), "Erf": each(erf), "GlobalMaxPool": each(greatest),
+		"PRelu": pRelu, "Clip": clip, "Sqrt": root, "Pow": power, "Neg": negative,
+		"LayerNormalization": layerNorm, "Split": split, "Softmax": softmax, "BatchNormalization": batchNorm,
+		"MaxPool": maxPool, "AveragePool": averagePool, "GlobalAveragePool": globalAverage, "ReduceMean": reduceMean,
 		"Flatten": reshaped, "Reshape": reshaped, "Squeeze": reshaped, "Unsqueeze": reshaped, "Identity": same, "Dropout": same,
 		"Transpose": transposed, "Concat": concat, "Slice": sliced, "Pad": padded,
 	}
@@ -57,13 +58,15 @@ func (w window) strides() []int { return w.each(func(a onnxio.WindowAxis) int { 
 func (w window) before() []int  { return w.each(func(a onnxio.WindowAxis) int { return a.Before }) }
 func (w window) after() []int   { return w.each(func(a onnxio.WindowAxis) int { return a.After }) }
 
-func (w window) padded() bool { return sum(w.before())+sum(w.after()) > 0 }
+func (w window) padded() bool {
+	return slices.ContainsFunc(w, func(a onnxio.WindowAxis) bool { return a.Before+a.After > 0 })
+}
 
 func (w window) attrs(group int) []*onnxpb.AttributeProto {
 	return []*onnxpb.AttributeProto{
-		attrInts("kernel_shape", w.kernel()...), attrInts("strides", w.strides()...),
-		attrInts("dilations", w.each(func(a onnxio.WindowAxis) int { return a.Dilation })...),
-		attrInts("pads", append(w.before(), w.after()...)...), attrInt("group", group),
+		onnxio.NewAttrInts("kernel_shape", w.kernel()...), onnxio.NewAttrInts("strides", w.strides()...),
+		onnxio.NewAttrInts("dilations", w.each(func(a onnxio.WindowAxis) int { return a.Dilation })...),
+		onnxio.NewAttrInts("pads", append(w.before(), w.after()...)...), onnxio.NewAttrInt("group", group),
 	}
 }
 
@@ -71,13 +74,13 @@ func (w window) attrs(group int) []*onnxpb.AttributeProto {
 // windows that read it.
 func (t *tape) back(dy, weight string, w window, group int) string {
 	unread := w.each(func(a onnxio.WindowAxis) int { return a.Unread })
-	return t.node("ConvTranspose", []string{dy, weight}, append(w.attrs(group), attrInts("output_padding", unread...))...)
+	return t.node("ConvTranspose", []string{dy, weight}, append(w.attrs(group), onnxio.NewAttrInts("output_padding", unread...))...)
 }
 
 // taps is the kernel [c·taps, 1, kernel...] that picks every position under a
 // window on its own.
 func (t *tape) taps(c int, kernel []int) string {
-	n := product(kernel)
+	n := engine.Count(kernel)
 	v := make([]float64, c*n*n)
 	for i := range c * n {
 		v[i*n+i%n] = 1
@@ -87,7 +90,7 @@ func (t *tape) taps(c int, kernel []int) string {
 
 // unfold returns all that the windows see: [N, c·taps, out...].
 func (t *tape) unfold(x string, c int, w window) string {
-	if product(w.kernel()) == 1 && product(w.strides()) == 1 && !w.padded() {
+	if engine.Count(w.kernel()) == 1 && engine.Count(w.strides()) == 1 && !w.padded() {
 		return x
 	}
 	return t.node("Conv", []string{x, t.taps(c, w.kernel())}, w.attrs(c)...)
@@ -133,12 +136,12 @@ func (t *tape) toInput(dy, kernel string, size []int, w window, group int) strin
 		}
 		back[i].Before, back[i].After = reach-a.Before, reach-a.After
 	}
-	out, in, taps := size[0]/group, size[1], product(w.kernel())
+	out, in, taps := size[0]/group, size[1], engine.Count(w.kernel())
 	k := t.transpose(t.reshape(kernel, group, out, in, taps), 0, 2, 1, 3)
 	if taps > 1 {
 		turned := upTo(taps)
 		slices.Reverse(turned)
-		k = t.node("Gather", []string{k, t.ints(turned...)}, attrInt("axis", 3))
+		k = t.node("Gather", []string{k, t.ints(turned...)}, onnxio.NewAttrInt("axis", 3))
 	}
 	k = t.reshape(k, append([]int{group * in, out}, w.kernel()...)...)
 	return t.node("Conv", []string{dy, k}, back.attrs(group)...)
@@ -153,8 +156,8 @@ const mostTaps = 25
 // there are few places, since its results are kernels, and one for each sample
 // where there are many, since nothing is transposed.
 func (t *tape) toKernel(in, dy string, x, y, size []int, w window, group int) string {
-	c, o, taps, places := x[1], y[1], product(w.kernel()), product(y[2:])
-	if group > 1 || taps > mostTaps || t.opset < 10 && product(w.strides()) > 1 {
+	c, o, taps, places := x[1], y[1], engine.Count(w.kernel()), engine.Count(y[2:])
+	if group > 1 || taps > mostTaps || t.opset < 10 && engine.Count(w.strides()) > 1 {
 		u := t.reshape(t.unfold(in, c, w), x[0], group, c/group*taps, places)
 		d := t.transpose(t.reshape(dy, y[0], group, o/group, places), 0, 1, 3, 2)
 		each := t.node("MatMul", []string{u, d}) // N, group, inputs, outputs
@@ -188,14 +191,14 @@ func (t *tape) toKernel(in, dy string, x, y, size []int, w window, group int) st
 // seen lists what each position of a window reads at all places, of a padded
 // tensor whose first two axes the window does not move along.
 func (t *tape) seen(x string, places []int, w window) []string {
-	if product(w.kernel()) == 1 && product(w.strides()) == 1 {
+	if engine.Count(w.kernel()) == 1 && engine.Count(w.strides()) == 1 {
 		return []string{x}
 	}
 	k := len(w)
 	axes := upTo(k + 2)[2:]
 	at := make([]int, k)
 	var out []string
-	for range product(w.kernel()) {
+	for range engine.Count(w.kernel()) {
 		from, to := make([]int, k), make([]int, k)
 		for i := range k {
 			from[i] = at[i] * w[i].Dilation
@@ -289,8 +292,6 @@ func add(t *tape, n *onnxpb.NodeProto, dy string) error {
 	return t.spread(n, func(int) string { return dy })
 }
 
-func sumOf(t *tape, n *onnxpb.NodeProto, dy string) error { return add(t, n, dy) }
-
 func sub(t *tape, n *onnxpb.NodeProto, dy string) error {
 	return t.spread(n, func(i int) string {
 		if i == 1 {
@@ -320,16 +321,21 @@ func (t *tape) positive(x string) string {
 	return t.mask(t.node("Greater", []string{x, t.scalar(0)}))
 }
 
-func relu(t *tape, n *onnxpb.NodeProto, dy string) error {
-	t.give(n.GetInput()[0], t.mul(dy, t.positive(n.GetOutput()[0])))
-	return nil
+// each is the rule of an operator that works on every number by itself: slope is
+// what its output y changes by with its input x.
+func each(slope func(t *tape, n *onnxpb.NodeProto, x, y string) string) rule {
+	return func(t *tape, n *onnxpb.NodeProto, dy string) error {
+		x := n.GetInput()[0]
+		t.give(x, t.mul(dy, slope(t, n, x, n.GetOutput()[0])))
+		return nil
+	}
 }
 
-func leakyRelu(t *tape, n *onnxpb.NodeProto, dy string) error {
+func relu(t *tape, _ *onnxpb.NodeProto, _, y string) string { return t.positive(y) }
+
+func leakyRelu(t *tape, n *onnxpb.NodeProto, x, _ string) string {
 	alpha := float64(onnxio.AttrFloat(n, "alpha", 0.01))
-	slope := t.node("Add", []string{t.scale(t.positive(n.GetInput()[0]), 1-alpha), t.scalar(alpha)})
-	t.give(n.GetInput()[0], t.mul(dy, slope))
-	return nil
+	return t.node("Add", []string{t.scale(t.positive(x), 1-alpha), t.scalar(alpha)})
 }
 
 func pRelu(t *tape, n *onnxpb.NodeProto, dy string) error {
@@ -366,52 +372,42 @@ func clip(t *tape, n *onnxpb.NodeProto, dy string) error {
 	return nil
 }
 
-// curve gives dy times a slope that is told from the output.
-func (t *tape) curve(n *onnxpb.NodeProto, dy string, slope func(y string) string) error {
-	t.give(n.GetInput()[0], t.mul(dy, slope(n.GetOutput()[0])))
-	return nil
+func sigmoid(t *tape, _ *onnxpb.NodeProto, _, y string) string {
+	return t.mul(y, t.node("Sub", []string{t.scalar(1), y}))
 }
 
-func sigmoid(t *tape, n *onnxpb.NodeProto, dy string) error {
-	return t.curve(n, dy, func(y string) string { return t.mul(y, t.node("Sub", []string{t.scalar(1), y})) })
+func tanh(t *tape, _ *onnxpb.NodeProto, _, y string) string {
+	return t.node("Sub", []string{t.scalar(1), t.mul(y, y)})
 }
 
-func tanh(t *tape, n *onnxpb.NodeProto, dy string) error {
-	return t.curve(n, dy, func(y string) string { return t.node("Sub", []string{t.scalar(1), t.mul(y, y)}) })
-}
+func exponential(_ *tape, _ *onnxpb.NodeProto, _, y string) string { return y }
 
 // within is 1 where lo < x < hi.
 func (t *tape) within(x string, lo, hi float64) string {
 	return t.mul(t.mask(t.node("Greater", []string{x, t.scalar(lo)})), t.mask(t.node("Less", []string{x, t.scalar(hi)})))
 }
 
-func hardSigmoid(t *tape, n *onnxpb.NodeProto, dy string) error {
-	alpha := float64(onnxio.AttrFloat(n, "alpha", 0.2))
-	return t.curve(n, dy, func(y string) string { return t.scale(t.within(y, 0, 1), alpha) })
+func hardSigmoid(t *tape, n *onnxpb.NodeProto, _, y string) string {
+	return t.scale(t.within(y, 0, 1), float64(onnxio.AttrFloat(n, "alpha", 0.2)))
 }
 
-func hardSwish(t *tape, n *onnxpb.NodeProto, dy string) error {
-	x := n.GetInput()[0]
+func hardSwish(t *tape, _ *onnxpb.NodeProto, x, _ string) string {
 	inside := t.mul(t.within(x, -3, 3), t.node("Add", []string{t.scale(x, 1.0/3), t.scalar(0.5)}))
 	above := t.mask(t.node("Not", []string{t.node("Less", []string{x, t.scalar(3)})}))
-	t.give(x, t.mul(dy, t.node("Add", []string{inside, above})))
-	return nil
+	return t.node("Add", []string{inside, above})
 }
 
-func erf(t *tape, n *onnxpb.NodeProto, dy string) error {
-	x := n.GetInput()[0]
-	slope := t.scale(t.node("Exp", []string{t.node("Neg", []string{t.mul(x, x)})}), 2/math.Sqrt(math.Pi))
-	t.give(x, t.mul(dy, slope))
-	return nil
+func erf(t *tape, _ *onnxpb.NodeProto, x, _ string) string {
+	return t.scale(t.node("Exp", []string{t.node("Neg", []string{t.mul(x, x)})}), 2/math.Sqrt(math.Pi))
+}
+
+// greatest is 1 where an input is what a GlobalMaxPool found.
+func greatest(t *tape, _ *onnxpb.NodeProto, x, y string) string {
+	return t.mask(t.node("Not", []string{t.node("Less", []string{x, y})}))
 }
 
 func root(t *tape, n *onnxpb.NodeProto, dy string) error {
 	t.give(n.GetInput()[0], t.scale(t.node("Div", []string{dy, n.GetOutput()[0]}), 0.5))
-	return nil
-}
-
-func exponential(t *tape, n *onnxpb.NodeProto, dy string) error {
-	t.give(n.GetInput()[0], t.mul(dy, n.GetOutput()[0]))
 	return nil
 }
 
@@ -455,11 +451,11 @@ func layerNorm(t *tape, n *onnxpb.NodeProto, dy string) error {
 	}
 	last := rank - 1
 	mean := func(v string) string {
-		return t.node("ReduceMean", []string{v}, attrInts("axes", last), attrInt("keepdims", 1))
+		return t.node("ReduceMean", []string{v}, onnxio.NewAttrInts("axes", last), onnxio.NewAttrInt("keepdims", 1))
 	}
 	if t.opset >= 18 {
 		mean = func(v string) string {
-			return t.node("ReduceMean", []string{v, t.ints(last)}, attrInt("keepdims", 1))
+			return t.node("ReduceMean", []string{v, t.ints(last)}, onnxio.NewAttrInt("keepdims", 1))
 		}
 	}
 	d := t.node("Sub", []string{x, mean(x)})
@@ -527,14 +523,6 @@ func ints(v []int64) []int {
 	return out
 }
 
-func sum(v []int) int {
-	s := 0
-	for _, x := range v {
-		s += x
-	}
-	return s
-}
-
 // pool finds the window of a pooling.
 func (t *tape) pool(n *onnxpb.NodeProto) (x, y []int, w window, err error) {
 	if x, err = t.shape(n.GetInput()[0]); err != nil {
@@ -552,7 +540,7 @@ func maxPool(t *tape, n *onnxpb.NodeProto, dy string) error {
 	if err != nil {
 		return err
 	}
-	c, taps, places := x[1], product(w.kernel()), product(y[2:])
+	c, taps, places := x[1], engine.Count(w.kernel()), engine.Count(y[2:])
 	u := t.reshape(t.unfold(n.GetInput()[0], c, w), y[0], c, taps, places)
 	top := t.reshape(n.GetOutput()[0], y[0], c, 1, places)
 	is := t.mask(t.node("Not", []string{t.node("Less", []string{u, top})}))
@@ -569,7 +557,7 @@ func averagePool(t *tape, n *onnxpb.NodeProto, dy string) error {
 	if onnxio.AttrInt(n, "count_include_pad", 0) == 0 && w.padded() {
 		return errNoRule
 	}
-	kernel := t.filled(append([]int{x[1], 1}, w.kernel()...), 1/float64(product(w.kernel())))
+	kernel := t.filled(append([]int{x[1], 1}, w.kernel()...), 1/float64(engine.Count(w.kernel())))
 	t.give(n.GetInput()[0], t.back(dy, kernel, w, x[1]))
 	return nil
 }
@@ -579,14 +567,8 @@ func globalAverage(t *tape, n *onnxpb.NodeProto, dy string) error {
 	if err != nil {
 		return err
 	}
-	ones := t.filled(append([]int{1, 1}, x[2:]...), 1/float64(product(x[2:])))
+	ones := t.filled(append([]int{1, 1}, x[2:]...), 1/float64(engine.Count(x[2:])))
 	t.give(n.GetInput()[0], t.mul(dy, ones))
-	return nil
-}
-
-func globalMax(t *tape, n *onnxpb.NodeProto, dy string) error {
-	is := t.mask(t.node("Not", []string{t.node("Less", []string{n.GetInput()[0], n.GetOutput()[0]})}))
-	t.give(n.GetInput()[0], t.mul(is, dy))
 	return nil
 }
 
@@ -606,7 +588,7 @@ func reduceMean(t *tape, n *onnxpb.NodeProto, dy string) error {
 			over[i], kept[i] = x[i], 1
 		}
 	}
-	t.give(n.GetInput()[0], t.mul(t.reshape(dy, kept...), t.filled(over, 1/float64(product(over)))))
+	t.give(n.GetInput()[0], t.mul(t.reshape(dy, kept...), t.filled(over, 1/float64(engine.Count(over)))))
 	return nil
 }
 
@@ -682,7 +664,7 @@ func split(t *tape, n *onnxpb.NodeProto, _ string) error {
 		}
 		parts = append(parts, d)
 	}
-	t.give(n.GetInput()[0], t.node("Concat", parts, attrInt("axis", axis)))
+	t.give(n.GetInput()[0], t.node("Concat", parts, onnxio.NewAttrInt("axis", axis)))
 	return nil
 }
 
@@ -708,6 +690,38 @@ func concat(t *tape, n *onnxpb.NodeProto, dy string) error {
 	return nil
 }
 
+// A cut is where a Slice starts on an axis, and its step.
+type cut struct{ start, step int }
+
+// cuts are those of a Slice of an input of size x, by axis.
+func (t *tape) cuts(n *onnxpb.NodeProto, x []int) ([]cut, error) {
+	var lists [4][]int // starts, ends, axes, steps
+	for i, name := range []string{"starts", "ends", "axes", "steps"} {
+		var err error
+		if lists[i], err = t.axes(n, name, i+1); err != nil {
+			return nil, err
+		}
+	}
+	out := slices.Repeat([]cut{{0, 1}}, len(x))
+	for k, start := range lists[0] {
+		axis, step := k, 1
+		if len(lists[2]) > 0 {
+			axis = (lists[2][k] + len(x)) % len(x)
+		}
+		if len(lists[3]) > 0 {
+			step = lists[3][k]
+		}
+		if step < 1 {
+			return nil, errNoRule
+		}
+		if start < 0 {
+			start += x[axis]
+		}
+		out[axis] = cut{min(max(start, 0), x[axis]), step}
+	}
+	return out, nil
+}
+
 // sliced puts a gradient back where it was cut out, zeros around it and, under
 // steps, between.
 func sliced(t *tape, n *onnxpb.NodeProto, dy string) error {
@@ -715,49 +729,25 @@ func sliced(t *tape, n *onnxpb.NodeProto, dy string) error {
 	if err != nil {
 		return err
 	}
-	var lists [4][]int // starts, ends, axes, steps
-	for i, name := range []string{"starts", "ends", "axes", "steps"} {
-		if lists[i], err = t.axes(n, name, i+1); err != nil {
-			return err
-		}
+	cuts, err := t.cuts(n, x)
+	if err != nil {
+		return err
 	}
 	size := slices.Clone(t.dims[n.GetOutput()[0]])
 	before, after := make([]int, len(x)), make([]int, len(x))
-	for k, start := range lists[0] {
-		axis, step := k, 1
-		if len(lists[2]) > 0 {
-			axis = lists[2][k]
+	for axis, c := range cuts {
+		if c.step > 1 {
+			dy = t.dilate(dy, size, axis, c.step)
+			size[axis] *= c.step
 		}
-		if axis < 0 {
-			axis += len(x)
-		}
-		if len(lists[3]) > 0 {
-			step = lists[3][k]
-		}
-		if step < 1 {
-			return errNoRule
-		}
-		if start < 0 {
-			start += x[axis]
-		}
-		start = min(max(start, 0), x[axis])
-		if step > 1 {
-			dy = t.dilate(dy, size, axis, step)
-			size[axis] *= step
-		}
-		before[axis], after[axis] = start, x[axis]-start-size[axis]
+		before[axis], after[axis] = c.start, x[axis]-c.start-size[axis]
 	}
-	// The last step may reach beyond the end.
-	from, to := make([]int, len(x)), slices.Clone(size)
-	cut := false
-	for i := range after {
-		if after[i] < 0 {
-			to[i] += after[i]
-			after[i], cut = 0, true
-		}
+	to := slices.Clone(size)
+	for i, n := range after { // the last step may reach beyond the end
+		to[i], after[i] = to[i]+min(n, 0), max(n, 0)
 	}
-	if cut {
-		dy = t.slice(dy, from, to)
+	if !slices.Equal(to, size) {
+		dy = t.slice(dy, make([]int, len(x)), to)
 	}
 	t.give(n.GetInput()[0], t.pad(dy, before, after))
 	return nil

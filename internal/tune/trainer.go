@@ -164,17 +164,21 @@ func measure(ctx context.Context, m *onnxio.Model, g *onnxio.Graph, examples []m
 		if err != nil { // there may be sequences, which cannot be looked at
 			return nil, fmt.Errorf("%w: %w", errUntrainable, err)
 		}
-		for _, list := range []map[string]*engine.Value{example, out} {
-			for name, v := range list {
-				seen.dims[name] = v.Dims
-				if v.I64 != nil && len(v.Dims) <= 1 {
-					seen.values[name] = ints(v.I64)
-				}
-				seen.rms[name] = math.Hypot(seen.rms[name], rms(v.F32)/math.Sqrt(float64(len(examples))))
-			}
-		}
+		seen.add(example, len(examples))
+		seen.add(out, len(examples))
 	}
 	return seen, nil
+}
+
+// add takes in the tensors of one of so many runs.
+func (s *sights) add(values map[string]*engine.Value, runs int) {
+	for name, v := range values {
+		s.dims[name] = v.Dims
+		if v.I64 != nil && len(v.Dims) <= 1 {
+			s.values[name] = ints(v.I64)
+		}
+		s.rms[name] = math.Hypot(s.rms[name], rms(v.F32)/math.Sqrt(float64(runs)))
+	}
 }
 
 type assembled struct {
@@ -235,11 +239,11 @@ func assemble(m *onnxio.Model, params []string, goals []*goal, seen *sights) (*a
 func (l *goal) gradient(t *tape) string {
 	y := l.Tensor
 	if l.Kind == teach.Probabilities {
-		y = t.node("Softmax", []string{t.scale(y, 1/l.Temperature)}, attrInt("axis", l.axis))
-		rows := product(l.dims) / l.Classes
+		y = t.node("Softmax", []string{t.scale(y, 1/l.Temperature)}, onnxio.NewAttrInt("axis", l.axis))
+		rows := engine.Count(l.dims) / l.Classes
 		return t.scale(t.node("Sub", []string{y, l.input}), l.Scale/(l.Temperature*float64(rows)))
 	}
-	d := t.scale(t.node("Sub", []string{y, l.input}), 2*l.Scale/float64(product(l.dims)))
+	d := t.scale(t.node("Sub", []string{y, l.input}), 2*l.Scale/float64(engine.Count(l.dims)))
 	if l.tap {
 		d = t.mul(d, closeness)
 	}

@@ -269,7 +269,7 @@ func (r *run) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := r.openParents(g, goals); err != nil {
+	if err := r.openParents(goals); err != nil {
 		return err
 	}
 	if err := r.weigh(ctx, goals, examples); err != nil {
