@@ -53,6 +53,29 @@ func (w Widths) coordinates(a *Axis, factor bool) [][]Coord {
 	return out
 }
 
+// Channels tells for every position of the axis under the widths which channel of
+// some atoms stands there, -1 beside them: those of each atom are numbered behind
+// those of the one before. once is false where two stand at one position.
+func (w Widths) Channels(axis *Axis, atoms ...*Axis) (channel []int, once bool) {
+	first, n := map[*Axis]int{}, 0
+	for _, x := range atoms {
+		first[x.find()] = n
+		n += x.Size()
+	}
+	once = true
+	for _, coord := range w.Coordinates(axis) {
+		at := -1
+		for _, c := range coord {
+			if f, ok := first[c.Atom]; ok {
+				once = once && at < 0
+				at = f + c.Index
+			}
+		}
+		channel = append(channel, at)
+	}
+	return channel, once
+}
+
 // is reports whether two axes are the same term after refinement.
 func (a *Axis) is(b *Axis) bool { return a.find() == b.find() }
 

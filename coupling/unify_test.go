@@ -268,3 +268,28 @@ func TestMarksFollowRefinement(t *testing.T) {
 		}
 	}
 }
+
+func TestChannels(t *testing.T) {
+	s := &system{}
+	a, b, h := s.atom(2), s.atom(3), s.atom(2)
+	for _, c := range []struct {
+		axis *Axis
+		w    Widths
+		of   []*Axis
+		want []int
+		once bool
+	}{
+		{s.sum(a, b), nil, []*Axis{a, b}, []int{0, 1, 2, 3, 4}, true},
+		{s.sum(b, a), nil, []*Axis{a, b}, []int{2, 3, 4, 0, 1}, true},
+		{s.sum(a, b), nil, []*Axis{b}, []int{-1, -1, 0, 1, 2}, true},
+		{s.sum(a, b), Widths{b: 1}, []*Axis{a, b}, []int{0, 1, 2}, true},
+		{s.prod(a, h), nil, []*Axis{a}, []int{0, 0, 1, 1}, true},
+		{s.prod(a, h), nil, []*Axis{h}, []int{0, 1, 0, 1}, true},
+		{s.prod(a, a), nil, []*Axis{a}, []int{0, 1, 0, 1}, false},
+	} {
+		got, once := c.w.Channels(c.axis, c.of...)
+		if diff := cmp.Diff(c.want, got); diff != "" || once != c.once {
+			t.Errorf("%v: once is %v, want %v\n%s", c.axis, once, c.once, diff)
+		}
+	}
+}

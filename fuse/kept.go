@@ -176,11 +176,10 @@ const testified, perChannel = 128, 4096
 // placesOf lists for every channel of an atom its positions along an axis.
 func placesOf(axis, atom *coupling.Axis) [][]int {
 	out := make([][]int, atom.Size())
-	for i, coords := range coupling.Widths(nil).Coordinates(axis) {
-		for _, c := range coords {
-			if c.Atom == atom {
-				out[c.Index] = append(out[c.Index], i)
-			}
+	channels, _ := coupling.Widths(nil).Channels(axis, atom)
+	for i, c := range channels {
+		if c >= 0 {
+			out[c] = append(out[c], i)
 		}
 	}
 	return out

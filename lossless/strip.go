@@ -2,6 +2,7 @@ package lossless
 
 import (
 	"math"
+	"slices"
 
 	"github.com/monge-ml/monge/coupling"
 )
@@ -48,7 +49,7 @@ func newStrip(w *coupling.Weight, k int, s *coupling.Space) (t *strip, ok bool) 
 	for _, a := range w.Axes {
 		t.dims = append(t.dims, a.Size())
 	}
-	t.channel, ok = channelsOn(w.Axes[k], s)
+	t.channel, ok = coupling.Widths(nil).Channels(w.Axes[k], s.Pieces...)
 	if s.Index == nil {
 		return t, ok
 	}
@@ -60,41 +61,10 @@ func newStrip(w *coupling.Weight, k int, s *coupling.Space) (t *strip, ok bool) 
 			return t, false
 		}
 		t.by = b
-		for _, coord := range coupling.Widths(nil).Coordinates(a) {
-			g := -1
-			for _, c := range coord {
-				if c.Atom == s.Index.Canonical() {
-					g = c.Index
-				}
-			}
-			ok = ok && g >= 0
-			t.group = append(t.group, g)
-		}
+		t.group, _ = coupling.Widths(nil).Channels(a, s.Index)
+		ok = ok && !slices.Contains(t.group, -1)
 	}
 	return t, ok && t.by >= 0
-}
-
-// channelsOn gives the channel of a space at every position of an axis, -1
-// beside the space. ok is false where a position holds two of them.
-func channelsOn(a *coupling.Axis, s *coupling.Space) (channel []int, ok bool) {
-	first := map[*coupling.Axis]int{}
-	at := 0
-	for _, p := range s.Pieces {
-		first[p.Canonical()] = at
-		at += p.Size()
-	}
-	ok = true
-	for _, coord := range coupling.Widths(nil).Coordinates(a) {
-		ch := -1
-		for _, c := range coord {
-			if f, in := first[c.Atom]; in {
-				ok = ok && ch < 0
-				ch = f + c.Index
-			}
-		}
-		channel = append(channel, ch)
-	}
-	return channel, ok
 }
 
 // each calls f for every element of the space's channels, in the order of

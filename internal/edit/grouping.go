@@ -46,8 +46,9 @@ func (by Grouping) under(axes []*coupling.Axis, axis int, own, rest coupling.Wid
 	l.selects = slices.IndexFunc(axes, func(a *coupling.Axis) bool { return a.Holds(by.Index) })
 	if l.selects >= 0 {
 		l.groups = make([][]int, by.Groups)
-		for pos, coord := range rest.Coordinates(axes[l.selects]) {
-			for from, to := by.at(coord); from < to; from++ {
+		groups, _ := rest.Channels(axes[l.selects], by.Index)
+		for pos, g := range groups {
+			for from, to := by.only(g); from < to; from++ {
 				l.groups[from] = append(l.groups[from], pos)
 			}
 		}
@@ -61,34 +62,26 @@ func (by Grouping) channels(axis *coupling.Axis, widths coupling.Widths) [][][]i
 	for g := range out {
 		out[g] = make([][]int, by.Space.Width)
 	}
-	first := map[*coupling.Axis]int{}
-	starts := by.Space.Starts()
-	for i, p := range by.Space.Pieces {
-		first[p.Canonical()] = starts[i]
+	channels, _ := widths.Channels(axis, by.Space.Pieces...)
+	groups := make([]int, len(channels))
+	if by.Index != nil {
+		groups, _ = widths.Channels(axis, by.Index)
 	}
-	for pos, coord := range widths.Coordinates(axis) {
-		channel := -1
-		for _, c := range coord {
-			if f, ok := first[c.Atom]; ok {
-				channel = f + c.Index
-			}
-		}
+	for pos, channel := range channels {
 		if channel < 0 {
 			continue
 		}
-		for from, to := by.at(coord); from < to; from++ {
+		for from, to := by.only(groups[pos]); from < to; from++ {
 			out[from][channel] = append(out[from][channel], pos)
 		}
 	}
 	return out
 }
 
-// at is the range of groups that a position belongs to: one, or all.
-func (by Grouping) at(coord []coupling.Coord) (from, to int) {
-	if by.Index != nil {
-		if g := indexOf(coord, by.Index.Canonical()); g >= 0 {
-			return g, g + 1
-		}
+// only is the range of groups of a position that tells one, or (-1) none, apart.
+func (by Grouping) only(group int) (from, to int) {
+	if by.Index != nil && group >= 0 {
+		return group, group + 1
 	}
 	return 0, by.Groups
 }

@@ -244,8 +244,9 @@ func (t *Transform) selector(w *coupling.Weight, k int) (by int, groups []int, e
 		if b == k || !a.Holds(index) {
 			continue
 		}
-		for _, c := range coupling.Widths(nil).Coordinates(a) {
-			groups = append(groups, max(indexOf(c, index), 0))
+		groups, _ = coupling.Widths(nil).Channels(a, index)
+		for i, g := range groups {
+			groups[i] = max(g, 0)
 		}
 		return b, groups, nil
 	}
