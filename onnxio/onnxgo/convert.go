@@ -11,15 +11,16 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// Graph returns what was decoded as a graph of Monge, on a model of its own:
-// weights as initializers, operators as nodes without names, in the standard
-// domain.
-func (b *Backend) Graph() (*onnxio.Graph, error) {
+// Model returns what was decoded as a model of Monge: weights as initializers,
+// operators as nodes without names, in the standard domain. The caller gives what
+// onnx-go does not pass on: the version of the operator set and, as far as they
+// are known, the inputs' shapes by name, -1 for a size that is not fixed.
+func (b *Backend) Model(opset int64, shapes map[string][]int) (*onnxio.Model, error) {
 	p := new(onnxpb.GraphProto)
 	for _, v := range b.sorted() {
 		switch {
 		case b.inputs[v.id]:
-			p.Input = append(p.Input, &onnxpb.ValueInfoProto{Name: &v.name})
+			p.Input = append(p.Input, input(v, shapes[v.name]))
 		case b.isWeight(v):
 			t, err := convert(v.name, v.data)
 			if err != nil {
@@ -40,8 +41,34 @@ func (b *Backend) Graph() (*onnxio.Graph, error) {
 		}
 		p.Node = append(p.Node, n)
 	}
-	m := &onnxio.Model{Proto: &onnxpb.ModelProto{Graph: p}}
-	return m.Graph()
+	ir := int64(onnxpb.Version_IR_VERSION_2021_7_30) // initializers need not be inputs
+	return &onnxio.Model{Proto: &onnxpb.ModelProto{
+		IrVersion: &ir, Graph: p,
+		OpsetImport: []*onnxpb.OperatorSetIdProto{{Version: &opset}},
+	}}, nil
+}
+
+// input declares a graph input; without dims its rank is not known.
+func input(v *Value, dims []int) *onnxpb.ValueInfoProto {
+	if v.data == nil {
+		return &onnxpb.ValueInfoProto{Name: &v.name}
+	}
+	sizes := make([]any, len(dims))
+	for i, d := range dims {
+		if d >= 0 {
+			sizes[i] = d
+		}
+	}
+	p := onnxio.NewValueInfo(v.name, types[v.data.Dtype()], sizes...)
+	if dims == nil {
+		p.GetType().GetTensorType().Shape = nil
+	}
+	return p
+}
+
+// types holds the types of ONNX for those of gorgonia.
+var types = map[tensor.Dtype]onnxpb.TensorProto_DataType{
+	tensor.Float32: onnxio.Float, tensor.Float64: onnxio.Double, tensor.Int64: onnxio.Int64, tensor.Int32: onnxio.Int32, tensor.Bool: onnxio.Bool,
 }
 
 // sorted returns the values in the order of their ids, which is that in which
