@@ -55,7 +55,8 @@ type Analysis struct {
 	copies      map[string]string
 }
 
-// A Weight is a constant tensor: an initializer or the value of a Constant node.
+// A Weight is a constant tensor: an initializer or the value of a Constant
+// node.
 type Weight struct {
 	Name string
 	Type onnxpb.TensorProto_DataType
@@ -305,7 +306,8 @@ func (v *value) follow(axes []*Axis) {
 	v.follows = appendNew(v.follows, axes...)
 }
 
-// computesWith keeps the sizes that a value is made of, on account of this node.
+// computesWith keeps the sizes that a value is made of, on account of this
+// node.
 func (c *call) computesWith(v *value) {
 	for _, a := range v.follows {
 		a.stiffen(c.label() + " computes with its size")
@@ -326,8 +328,8 @@ func (c *call) shapedBy(i int) bool {
 	return false
 }
 
-// sizesIn lists the axes whose sizes the integers are; nil where one is anything
-// else.
+// sizesIn lists the axes whose sizes the integers are; nil where one is
+// anything else.
 func sizesIn(ints []elem) []*Axis {
 	var out []*Axis
 	for _, e := range ints {

@@ -284,8 +284,8 @@ func (a *Axis) stiffen(reason string) {
 	}
 }
 
-// pair says that nothing but permutations of the atoms is exact; the first reason
-// stays.
+// pair says that nothing but permutations of the atoms is exact; the first
+// reason stays.
 func (a *Axis) pair(reason string) {
 	a.stiffen(reason)
 	for x := range a.atoms() {
@@ -301,8 +301,9 @@ func (a *Axis) blend(reason string) {
 	}
 }
 
-// anchor says that the positions of the axis mean the same in every model of the
-// architecture: what goes in and out, kernel taps, positions that operators make.
+// anchor says that the positions of the axis mean the same in every model of
+// the architecture: what goes in and out, kernel taps, positions that operators
+// make.
 func (a *Axis) anchor() {
 	for x := range a.atoms() {
 		x.atom.common = true

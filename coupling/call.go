@@ -117,8 +117,9 @@ func (c *call) positions(axes []int64, rank int) ([]int, error) {
 }
 
 // ints reads a list of integers that a node has as an input, or, as in older
-// operator sets, as an attribute; ref says where it stands. The list is nil where
-// neither is given; known is false where it is computed when the model runs.
+// operator sets, as an attribute; ref says where it stands. The list is nil
+// where neither is given; known is false where it is computed when the model
+// runs.
 func (c *call) ints(input int, attr string) (list []int64, ref ShapeRef, known bool) {
 	if v := c.input(input); v != nil {
 		if list, known = v.knownInts(); known {
@@ -302,14 +303,14 @@ type refusal string
 
 func (r refusal) Error() string { return string(r) }
 
-// errUnranked says that the rank of an input, or something else that a rule needs,
-// is not known.
+// errUnranked says that the rank of an input, or something else that a rule
+// needs, is not known.
 const errUnranked = refusal("has inputs whose shape is not known")
 
 // has gives an activation whose rank is not known the rank that the operator
-// demands (a Gemm reads two axes), and axis 1 the size that its weight has. What
-// these axes are made of stays unknown, so that they are frozen. It reports
-// whether the rank is known then.
+// demands (a Gemm reads two axes), and axis 1 the size that its weight has.
+// What these axes are made of stays unknown, so that they are frozen. It
+// reports whether the rank is known then.
 func (c *call) has(v *value, rank, channels int) bool {
 	if v.ranked || !v.live() {
 		return v.ranked
@@ -649,9 +650,9 @@ func (b *binding) terms(name string) []*Axis {
 	return b.rest[name]
 }
 
-// blends notes that channels which are only taken together, in any order, may be
-// in an order of their own for every position of the other axes: those of each
-// group of a GroupNormalization that is made of reshapes.
+// blends notes that channels which are only taken together, in any order, may
+// be in an order of their own for every position of the other axes: those of
+// each group of a GroupNormalization that is made of reshapes.
 func (c *call) blends(b *binding, at standing) {
 	mixed := func(l string) bool { return at.of[l].mix == '{' }
 	plain := func(l string) bool { return at.of[l].mix == 0 }

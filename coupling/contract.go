@@ -73,8 +73,8 @@ type tie struct {
 	opposite bool
 }
 
-// tied finds the ties of an atom: a node ties all its tensors to one side but for
-// the second of two that it contracts.
+// tied finds the ties of an atom: a node ties all its tensors to one side but
+// for the second of two that it contracts.
 func (an *analyzer) tied(atom *Axis) *ties {
 	t := &ties{to: map[string][]tie{}}
 	holds := map[string]bool{}
@@ -151,7 +151,8 @@ func (an *analyzer) bent(atom *Axis) map[string]bool {
 }
 
 // additive reports whether a carried weight is added to the channels, so that a
-// share of a channel takes a share of it. Factors, slopes and deviations are not.
+// share of a channel takes a share of it. Factors, slopes and deviations are
+// not.
 func additive(u Use) bool {
 	switch u.Node.GetOpType() {
 	case "Conv", "ConvTranspose", "Gemm", "Add", "Sub", "Sum":

@@ -53,9 +53,10 @@ func (w Widths) coordinates(a *Axis, factor bool) [][]Coord {
 	return out
 }
 
-// Channels tells for every position of the axis under the widths which channel of
-// some atoms stands there, -1 beside them: those of each atom are numbered behind
-// those of the one before. once is false where two stand at one position.
+// Channels tells for every position of the axis under the widths which channel
+// of some atoms stands there, -1 beside them: those of each atom are numbered
+// behind those of the one before. once is false where two stand at one
+// position.
 func (w Widths) Channels(axis *Axis, atoms ...*Axis) (channel []int, once bool) {
 	first, n := map[*Axis]int{}, 0
 	for _, x := range atoms {

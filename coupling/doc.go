@@ -1,6 +1,6 @@
-// Package coupling takes a model and finds its spaces: sets of channels that must
-// be changed together, with every weight axis on which they stand. Which axes of
-// the tensors move together follows from the graph alone, without data.
+// Package coupling takes a model and finds its spaces: sets of channels that
+// must be changed together, with every weight axis on which they stand. Which
+// axes of the tensors move together follows from the graph alone, without data.
 //
 //	a, err := coupling.Analyze(model, coupling.Options{})
 //	for _, s := range a.Spaces {
@@ -10,11 +10,11 @@
 //		}
 //	}
 //
-// A [Space] is the outputs of a layer, a residual stream, the hidden units of an
-// LSTM. It lists every weight axis on which those channels stand, with the [Role]
-// that the weight plays. To permute, narrow or merge the channels is to multiply
-// those axes, and nothing else: the package says where, internal/edit does it.
-// [Widths] says what a model with fewer channels holds and computes.
+// A [Space] is the outputs of a layer, a residual stream, the hidden units of
+// an LSTM. It lists every weight axis on which those channels stand, with the
+// [Role] that the weight plays. To permute, narrow or merge the channels is to
+// multiply those axes, and nothing else: the package says where, internal/edit
+// does it. [Widths] says what a model with fewer channels holds and computes.
 //
 // # Axes
 //
@@ -33,9 +33,10 @@
 //
 // # Rules
 //
-// What an operator does to axes is its rule, one line of the table in table.go.
-// Most rules are axis expressions, which read as in einops and einx: inputs,
-// an arrow, outputs, one name for each axis.
+// What an operator does to axes is its rule, one line of the table in table.go;
+// what works element by element is known by [onnxio.Facts]. Most rules are axis
+// expressions, which read as in einops and einx: inputs, an arrow, outputs, one
+// name for each axis.
 //
 //	Conv                "n i s..., o i k..., o -> n o t..."
 //	grouped             "n (g: i) s..., (g: o) i k..., (g: o) -> n (g: o) t..."
@@ -85,8 +86,8 @@
 //
 // # The way of an analysis
 //
-// [Analyze] gives every initializer and graph input its axes, walks the nodes in
-// topological order and applies their rules. Integers that come from Shape,
+// [Analyze] gives every initializer and graph input its axes, walks the nodes
+// in topological order and applies their rules. Integers that come from Shape,
 // Gather, Concat and arithmetic are folded on the way, together with the axis
 // whose size they are: so a Reshape to x.size(0) × −1 is understood, and after
 // an edit each stored shape is written anew ([ShapeRef]). At the end atoms are
@@ -99,8 +100,9 @@
 // (unless Rigid) narrowed.
 //
 // The branches of If nodes are walked as parts of the graph, each If being an
-// operator that passes on what either branch puts out ([onnxio.Model.FlatGraph]).
-// What a Loop, a Scan or a function of the model reads is frozen.
+// operator that passes on what either branch puts out
+// ([onnxio.Model.FlatGraph]). What a Loop, a Scan or a function of the model
+// reads is frozen.
 //
 // Weights that a DequantizeLinear makes of stored integers are weights like
 // others; [Quantization] says how they are stored.
@@ -113,6 +115,7 @@
 // The dependency graph of Fang et al., DepGraph: Towards Any Structural Pruning
 // (CVPR 2023) groups layers in the same spirit, with index maps as closures.
 // tract's AxesMapping writes an operator's axes as a formula that prints and
-// parses. The notation is that of Rogozhnikov, Einops (ICLR 2022). Axes that are
-// composed and concatenated, and unification over them, are this package's own.
+// parses. The notation is that of Rogozhnikov, Einops (ICLR 2022). Axes that
+// are composed and concatenated, and unification over them, are this package's
+// own.
 package coupling

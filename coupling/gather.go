@@ -204,7 +204,8 @@ func (an *analyzer) uses() (map[*Axis][]Use, []*Axis) {
 	return uses, order
 }
 
-// touched visits the atoms of a record in the weights that its tensor is made of.
+// touched visits the atoms of a record in the weights that its tensor is made
+// of.
 func (an *analyzer) touched(r record, f func(atom *Axis, u Use)) {
 	of := map[*Axis]bool{}
 	for _, x := range r.term.Atoms() {
@@ -272,7 +273,8 @@ func (g *gathering) judge(atom *Axis, us []Use) {
 	}
 }
 
-// maxParts bounds how many parts an axis, and all axes together, may be made of.
+// maxParts bounds how many parts an axis, and all axes together, may be made
+// of.
 const (
 	maxParts    = 1 << 16
 	maxAllParts = 1 << 22

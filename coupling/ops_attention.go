@@ -8,8 +8,8 @@ import (
 )
 
 // Attention as one operator: the standard one (opset 23) and those that
-// onnxruntime's optimiser writes (domain com.microsoft). In the letters h counts
-// heads, d the dimensions of queries and keys, e those of values.
+// onnxruntime's optimiser writes (domain com.microsoft). In the letters h
+// counts heads, d the dimensions of queries and keys, e those of values.
 
 const scaled = "scales by its size" // 1/√d, where no attribute says otherwise
 
@@ -59,9 +59,9 @@ func (c *call) scores(i int, letters ...string) string {
 	return strings.Join(out, " ")
 }
 
-// attentionAxes: softmax(Q·Kᵀ)·V of queries, keys and values that have an axis of
-// heads, or hold the heads in their last axis. Every head of K and V serves r
-// heads of Q.
+// attentionAxes: softmax(Q·Kᵀ)·V of queries, keys and values that have an axis
+// of heads, or hold the heads in their last axis. Every head of K and V serves
+// r heads of Q.
 func attentionAxes(c *call) (string, error) {
 	for i := range 3 {
 		if v := c.input(i); v == nil || !v.ranked || v.rank() < 3 || v.rank() > 4 || v.rank() != c.in[0].rank() {
@@ -143,9 +143,9 @@ func multiHeadAttentionAxes(c *call) (string, error) {
 	return fmt.Sprintf("b s (h d), b t (h d), b t (h e), %s, , %s -> b s (h e)", bias, scores), nil
 }
 
-// biasAndScores are the expressions of a packed bias, in the given input, and of
-// what is added to the scores, in input 5. The input behind the bias, which says
-// which keys are padding, is left out.
+// biasAndScores are the expressions of a packed bias, in the given input, and
+// of what is added to the scores, in input 5. The input behind the bias, which
+// says which keys are padding, is left out.
 func (c *call) biasAndScores(at int) (bias, scores string, err error) {
 	if c.input(at) != nil {
 		bias = "((h d) + (h d) + (h e))"

@@ -39,8 +39,8 @@ func einsumAxes(c *call) (string, error) {
 }
 
 // einsumFits reports whether an operand has the axes that its term names, each
-// once, and of the sizes that its letters have elsewhere, which it adds to sizes:
-// for the '.' of an ellipsis, how many axes it stands for.
+// once, and of the sizes that its letters have elsewhere, which it adds to
+// sizes: for the '.' of an ellipsis, how many axes it stands for.
 func einsumFits(term string, dims []int, sizes map[rune]int) bool {
 	run := len(dims) - len(strings.ReplaceAll(term, ".", ""))
 	if run < 0 || run > 0 && !strings.Contains(term, ".") {

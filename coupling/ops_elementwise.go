@@ -24,8 +24,9 @@ func unary(c *call) ([]*value, error) {
 	return []*value{o}, nil
 }
 
-// scaler: (x − offset)·scale, with one number for each feature in attributes, of
-// which the sizes and the order are fixed; one for all is a scale like others.
+// scaler: (x − offset)·scale, with one number for each feature in attributes,
+// of which the sizes and the order are fixed; one for all is a scale like
+// others.
 func scaler(c *call) ([]*value, error) {
 	x := c.in[0]
 	if x.rank() == 0 {
@@ -168,8 +169,8 @@ func (c *call) foldElementwise(dims []int) []elem {
 	return out
 }
 
-// broadcast is the element of a tensor of some shape that stands at position p of
-// a tensor of the given sizes, to which it is broadcast.
+// broadcast is the element of a tensor of some shape that stands at position p
+// of a tensor of the given sizes, to which it is broadcast.
 func broadcast(p int, dims, shape []int) int {
 	q, stride := 0, 1
 	for k := len(shape) - 1; k >= 0; k-- {

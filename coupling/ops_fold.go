@@ -140,9 +140,10 @@ func constantOfShape(c *call) ([]*value, error) {
 	return []*value{o}, nil
 }
 
-// anyTied reports whether a shape is in part computed when the model runs, and
-// what it is made of is written where it is put in: then nothing has to be written
-// here, least of all sizes that were only given for the analysis.
+// anyTied reports whether a part of a shape is computed when the model runs.
+// Its constant parts are then rewritten where they enter it (see putTogether),
+// and nothing is where it is used: sizes given for the analysis are not those
+// of a run.
 func anyTied(shape *value) bool {
 	return slices.ContainsFunc(shape.ints, func(e elem) bool { return e.tied })
 }

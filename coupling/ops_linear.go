@@ -10,8 +10,8 @@ import (
 
 type sizeMap = map[string]int
 
-// convolution reads what a convolution or its transpose works on; channels is the
-// number of its inputs by the weight.
+// convolution reads what a convolution or its transpose works on; channels is
+// the number of its inputs by the weight.
 func (c *call) convolution(channels func(group int, w *value) int) (x, w *value, group int, err error) {
 	x, w, group = c.input(0), c.input(1), int(c.attrInt("group", 1))
 	switch {
@@ -50,8 +50,8 @@ func convAxes(c *call) (string, error) {
 	return "n (g: i) " + before + ", (g: o) i k..., (g: o) -> n (g: o) " + after, nil
 }
 
-// convTransposeAxes: the transpose of a grouped convolution; its weight holds the
-// input channels of all groups and the output channels of one.
+// convTransposeAxes: the transpose of a grouped convolution; its weight holds
+// the input channels of all groups and the output channels of one.
 func convTransposeAxes(c *call) (string, error) {
 	x, w, group, err := c.convolution(func(_ int, w *value) int { return w.axes[0].Size() })
 	if err != nil {
@@ -210,8 +210,9 @@ func normAxis(axis int64, rank int) int {
 	return int(axis)
 }
 
-// window writes the spatial axes before and after a Conv or pool. Sizes that are
-// not known, but that it leaves as they are, stay the sizes of the same axes.
+// window writes the spatial axes before and after a Conv or pool. Sizes that
+// are not known, but that it leaves as they are, stay the sizes of the same
+// axes.
 func (c *call) window(space []*Axis, kernel []int) (before, after string, err error) {
 	in := make([]int, len(space))
 	for i, a := range space {
@@ -236,8 +237,8 @@ func (c *call) window(space []*Axis, kernel []int) (before, after string, err er
 	return "s...", "t...", nil
 }
 
-// transposedSizes is the spatial output shape of a ConvTranspose; -1 where it is
-// not known.
+// transposedSizes is the spatial output shape of a ConvTranspose; -1 where it
+// is not known.
 func (c *call) transposedSizes(in, kernel []int) []int {
 	list := func(name string, i int, def int) int {
 		if v := onnxio.AttrInts(c.node, name); i < len(v) && v[i] >= 0 && v[i] <= maxSize {

@@ -31,8 +31,8 @@ func globalPoolAxes(c *call) (string, error) {
 	return "n c s... -> n c t...", nil
 }
 
-// reduceAxes: a reduced axis may be permuted, for sums, means and norms do not see
-// the order; the index that ArgMax and ArgMin give, along one axis, does.
+// reduceAxes: a reduced axis may be permuted, for sums, means and norms do not
+// see the order; the index that ArgMax and ArgMin give, along one axis, does.
 func reduceAxes(c *call) (string, error) {
 	axes, _, known := c.ints(1, "axes")
 	brackets := "{}"

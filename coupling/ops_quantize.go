@@ -98,8 +98,8 @@ func dequantize(c *call) ([]*value, error) {
 	return []*value{{axes: x.axes, ranked: true, konst: true, roots: x.roots, origin: x.origin}}, nil
 }
 
-// scale is the constant that gives a weight its scales or zeros, along one of its
-// axes or (-1) one for all; "" where there is none.
+// scale is the constant that gives a weight its scales or zeros, along one of
+// its axes or (-1) one for all; "" where there is none.
 func (c *call) scale(input, axis int) string {
 	x, v := c.in[0], c.input(input)
 	if v == nil {

@@ -55,8 +55,8 @@ func reshape(c *call) ([]*value, error) {
 	return []*value{o}, nil
 }
 
-// target is the axis that element j of a target shape asks for; nil where it does
-// not say.
+// target is the axis that element j of a target shape asks for; nil where it
+// does not say.
 func (c *call) target(x *value, j int, e elem) (*Axis, error) {
 	switch {
 	case e.size != nil && !(e.known && e.v > 0 && !x.hasAxis(e.size)):
@@ -197,8 +197,8 @@ func extents(axes []*Axis) []extent {
 	return out
 }
 
-// common finds the first boundary behind i and j that two lists share; 0 if there
-// is none.
+// common finds the first boundary behind i and j that two lists share; 0 if
+// there is none.
 func common(a, b []extent, i, j int) (ni, nj int) {
 	for ni = i + 1; ni < len(a); ni++ {
 		for nj = j + 1; nj < len(b); nj++ {
@@ -270,8 +270,8 @@ func (c *call) reshapeRef(ref ShapeRef, target []elem, x, o *value) {
 	c.freeze(o, "reshapes to a shape known only at run time")
 }
 
-// shapeElems writes a target shape down and counts the elements that are left to
-// the run, of which only one can be.
+// shapeElems writes a target shape down and counts the elements that are left
+// to the run, of which only one can be.
 func (c *call) shapeElems(target []elem, x, o *value, open func(*Axis) bool) (elems []ShapeElem, free int) {
 	copies := c.attrInt("allowzero", 0) == 0
 	for j, e := range target {

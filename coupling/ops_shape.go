@@ -217,10 +217,10 @@ func (c *call) realsTogether() (out []float64) {
 	return out
 }
 
-// putTogether folds a concatenation of integers. In a shape that is in part
-// computed from sizes the numbers are sizes too: each is tied to an axis of its
-// own, which what the shape is used for may join to a space, and is then written
-// anew where it is put in.
+// putTogether folds a concatenation of integers. In a shape of which a part is
+// computed when the model runs, the constant numbers are sizes too. Each gets
+// an axis of its own: where the use of the shape joins that to a space, the
+// constant is rewritten when the space changes.
 func (c *call) putTogether() (out []elem, written []*Axis) {
 	computed := func(e elem) bool { return e.tied || !e.known }
 	mixed := false
@@ -290,8 +290,8 @@ func (c *call) namedAxes(list []int64, _ ShapeRef, known bool) (axes []int, ok b
 	return axes, true, nil
 }
 
-// padded puts an axis between the positions that stored numbers add, which follow
-// the axes made of them.
+// padded puts an axis between the positions that stored numbers add, which
+// follow the axes made of them.
 func (c *call) padded(a *Axis, before, after *ShapeElem) *Axis {
 	n, first, last := a.Size(), before.value, after.value
 	switch {
@@ -503,7 +503,8 @@ func split(c *call) ([]*value, error) {
 	return outs, nil
 }
 
-// parts cuts an axis into n parts of the given sizes; nil if that cannot be done.
+// parts cuts an axis into n parts of the given sizes; nil if that cannot be
+// done.
 func (c *call) parts(a *Axis, sizes []int64, n int) []*Axis {
 	sum := int64(0)
 	for _, s := range sizes {

@@ -49,8 +49,8 @@ func (a *Analysis) headed(s *Space) bool {
 	return false
 }
 
-// A term is one summand of a weight's axis: a product of the atoms, some of which
-// are spaces, of size positions.
+// A term is one summand of a weight's axis: a product of the atoms, some of
+// which are spaces, of size positions.
 type term struct {
 	atoms []*Axis
 	size  int
@@ -80,8 +80,8 @@ func (a *Analysis) terms() []term {
 	return out
 }
 
-// products tells which terms of weights' axes hold a space, and which of a term's
-// spaces is narrowed.
+// products tells which terms of weights' axes hold a space, and which of a
+// term's spaces is narrowed.
 type products struct {
 	*Analysis
 	terms    []term
@@ -109,12 +109,13 @@ func (a *Analysis) products() *products {
 	return p
 }
 
-// share decides which factor of a product of spaces is narrowed: a ratio is meant
-// once, and would be taken as often as there are factors. A factor that stands
-// wherever another one does, and elsewhere, goes first (the keys' heads before
-// the queries of each, the channels before what a depthwise multiplier makes of
-// them), then the widest, which a ratio divides best; what shares a product with
-// it stays whole. The groups of a Conv that are nothing but groups do not count.
+// share decides which factor of a product of spaces is narrowed: a ratio is
+// meant once, and would be taken as often as there are factors. A factor that
+// stands wherever another one does, and elsewhere, goes first (the keys' heads
+// before the queries of each, the channels before what a depthwise multiplier
+// makes of them), then the widest, which a ratio divides best; what shares a
+// product with it stays whole. The groups of a Conv that are nothing but groups
+// do not count.
 func (a *Analysis) share() {
 	p := a.products()
 	order, free := p.candidates()

@@ -96,9 +96,9 @@ func (s *Space) Resizable() bool {
 	return !s.Frozen && (s.Rigid == "" || s.Normalised || s.whole)
 }
 
-// Step is what the width must be a multiple of for every axis that operators see
-// to have multiples of the given number of positions. Heads are counted one by
-// one.
+// Step is what the width must be a multiple of for every axis that operators
+// see to have multiples of the given number of positions. Heads are counted one
+// by one.
 func (s *Space) Step(multiple int) int {
 	step := 1
 	if s.Heads {
@@ -125,8 +125,8 @@ func (a *Analysis) SpaceOf(atom *Axis) *Space { return a.spaceOf[atom.find()] }
 // Unaligned says of an atom why its positions may mean different things in two
 // models of one architecture though no space moves them: something that Monge
 // cannot follow reads or makes it. It is "" for the channels of spaces that may
-// change, and for what means the same everywhere: inputs and outputs of the model,
-// kernel taps, positions.
+// change, and for what means the same everywhere: inputs and outputs of the
+// model, kernel taps, positions.
 func (a *Analysis) Unaligned(atom *Axis) string {
 	atom = atom.find()
 	s := a.spaceOf[atom]

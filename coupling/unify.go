@@ -389,9 +389,9 @@ func unlike(as, bs []*Axis) (_, _ []*Axis) {
 	return as, bs
 }
 
-// unifyEnd joins the innermost factors of two products as far as the smaller one
-// reaches, or the outermost ones where the inner are not known. It returns what is
-// left of both.
+// unifyEnd joins the innermost factors of two products as far as the smaller
+// one reaches, or the outermost ones where the inner are not known. It returns
+// what is left of both.
 func (s *system) unifyEnd(as, bs []*Axis) (_, _ []*Axis, err error) {
 	x, y := as[len(as)-1], bs[len(bs)-1]
 	if x.Size() < 0 || y.Size() < 0 {

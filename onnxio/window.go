@@ -67,8 +67,8 @@ func (a WindowAxis) At(o, t int) int {
 }
 
 // Place puts the window on an input of the given spatial sizes, -1 where one is
-// not known. An axis on which the kernel finds no place has an Out of 0. It is an
-// error if the attributes are not those of a window with as many axes as in.
+// not known. An axis on which the kernel finds no place has an Out of 0. It is
+// an error if the attributes are not those of a window with as many axes as in.
 func (w *Window) Place(in []int) ([]WindowAxis, error) {
 	k := len(w.Kernel)
 	fits := func(list []int, n int) bool { return list == nil || len(list) == n }
