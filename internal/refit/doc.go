@@ -1,7 +1,7 @@
-// Package refit fits linear operators in closed form: a narrower or fused model,
-// its parents and calibration inputs go in; the model with weights by which it
-// computes, layer by layer, what its parents compute, and a report, come out. It
-// needs no labels and no gradients.
+// Package refit fits linear operators in closed form: a narrower or fused
+// model, its parents and calibration inputs go in; the model with weights by
+// which it computes, layer by layer, what its parents compute, and a report,
+// come out. It needs no labels and no gradients.
 //
 // # What is fitted
 //
@@ -20,8 +20,8 @@
 // error (run.fitScores).
 //
 // Normalisations over channels (LayerNormalization, as an operator or written
-// out) have a scale and a shift for each channel, which are fitted likewise: with
-// other channels around it, a channel is divided by another deviation.
+// out) have a scale and a shift for each channel, which are fitted likewise:
+// with other channels around it, a channel is divided by another deviation.
 //
 // At the Add of a residual stream the branch that is computed last aims at the
 // stream itself: In·(parents' Add) minus the child's other operand. Errors of
@@ -30,8 +30,8 @@
 // # How
 //
 // Only sums enter: Gram matrices, cross moments and means, which onnxruntime
-// computes and which add up over batches; or, where a layer sees fewer rows than
-// it has inputs, the rows themselves, and systems of that size are solved. Both
-// models are evaluated piecewise (stats.Flow), so that a whole run costs a small
-// multiple of one forward pass whatever the depth.
+// computes and which add up over batches; or, where a layer sees fewer rows
+// than it has inputs, the rows themselves, and systems of that size are
+// solved. Both models are evaluated piecewise (stats.Flow), so that a whole
+// run costs a small multiple of one forward pass whatever the depth.
 package refit

@@ -10,10 +10,10 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// A layer is a linear operator that can be fitted, or one that scales and shifts
-// every channel by itself: that has the kind NotLinear, and its weight is the
-// scale. The fit aims at its output after the bias. Its weight, and its bias
-// where it has one, are constants that nobody else reads.
+// A layer is a linear operator that can be fitted, or one that scales and
+// shifts every channel by itself: that has the kind NotLinear, and its weight
+// is the scale. The fit aims at its output after the bias. Its weight, and its
+// bias where it has one, are constants that nobody else reads.
 type layer struct {
 	*onnxio.Linear
 	axis int // the channel axis of the output

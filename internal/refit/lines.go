@@ -70,14 +70,15 @@ func (r *run) repair(ctx context.Context, l *layer, t *target, w *weights) error
 	return nil
 }
 
-// deviation is that of n numbers of which the sum and that of squares are known.
+// deviation is that of n numbers of which the sum and that of squares are
+// known.
 func deviation(sum, squares, n float64) float64 {
 	mean := sum / n
 	return math.Sqrt(max(squares/n-mean*mean, 0))
 }
 
-// lines gathers, for every channel of a layer, what it computes now (x) and what
-// it should compute (y), of the batches for fitting and those held out.
+// lines gathers, for every channel of a layer, what it computes now (x) and
+// what it should compute (y), of the batches for fitting and those held out.
 func (r *run) lines(ctx context.Context, l *layer, t *target, channels int) (train, held []line, err error) {
 	name := l.Out.Tensor
 	if err := r.child.Compute(ctx, name); err != nil {

@@ -64,8 +64,9 @@ type Layer struct {
 	Note string `json:"note,omitempty"`
 }
 
-// noteFew says that a layer was not fitted since nothing could be held out: what
-// a fit makes of the rows that it was made from does not tell whether it helps.
+// noteFew says that a layer was not fitted since nothing could be held out:
+// what a fit makes of the rows that it was made from does not tell whether it
+// helps.
 const noteFew = "too few samples to fit; transported weights kept"
 
 // noteWide says that a layer has too many inputs to be fitted.
@@ -85,9 +86,8 @@ func Refit(ctx context.Context, child *onnxio.Model, parents teach.Parents, o Op
 	if o.MaxInputs == 0 {
 		o.MaxInputs = 6000
 	}
-	if o.Outputs == nil && len(parents) > 1 {
-		var err error
-		if o.Outputs, err = eval.FindTasks(ctx, parents.Models(), o.Data, nil, dataset.StreamOptions{Batch: o.Batch, Threads: o.Threads}); err != nil {
+	if len(parents) > 1 {
+		if o.Outputs, err = parents.Tasks(ctx, o.Outputs, o.Data, dataset.StreamOptions{Batch: o.Batch, Threads: o.Threads}); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -260,8 +260,8 @@ func (r *run) layer(ctx context.Context, i int, l *layer) (_ *Layer, err error) 
 	return out, r.forget(i)
 }
 
-// fitWeights fits an operator, or repairs the statistics of its outputs where it
-// has too many inputs.
+// fitWeights fits an operator, or repairs the statistics of its outputs where
+// it has too many inputs.
 func (r *run) fitWeights(ctx context.Context, l *layer, t *target, out *Layer) error {
 	w, err := r.read(l)
 	if err != nil {
@@ -311,7 +311,8 @@ func (r *run) last(i int, l *layer) bool {
 	return true
 }
 
-// fitRows solves for the layer's weights where there are fewer rows than inputs.
+// fitRows solves for the layer's weights where there are fewer rows than
+// inputs.
 func (r *run) fitRows(ctx context.Context, l *layer, t *target, w *weights, out *Layer) error {
 	train, held, err := halves(ctx, r, l, t, stats.CollectRows)
 	if err != nil {

@@ -16,8 +16,9 @@ import (
 const (
 	// closeness is what the squared error of a classifier's scores, relative to
 	// their variance, counts against a nat of divergence. It settles what
-	// probabilities leave open (the sum over all classes, the scores of classes that
-	// are out of the question), and keeps rows of numbers that are no scores.
+	// probabilities leave open (the sum over all classes, the scores of classes
+	// that are out of the question), and keeps rows of numbers that are no
+	// scores.
 	closeness = 0.3
 	// maxScores bounds rows × inputs × classes of a layer whose scores are
 	// fitted by divergence, maxSteps the steps that are taken for one strength.
@@ -99,8 +100,8 @@ func (r *run) fitScores(l *layer, t *target, w *weights, out *Layer) (ok bool, e
 	return true, nil
 }
 
-// within reports whether the mean of x is no more than one standard error of the
-// difference above that of y.
+// within reports whether the mean of x is no more than one standard error of
+// the difference above that of y.
 func within(x, y []float64) bool {
 	d := slices.Clone(x)
 	floats.Sub(d, y)
@@ -140,7 +141,8 @@ func (s *scores) prepare() {
 		softmax(s.p[i : i+s.o])
 	}
 	teach.Decided(s.p, s.o)
-	// Scores that do not vary (a dead layer's) are compared by their size, zeros by one.
+	// Scores that do not vary (a dead layer's) are compared by their size, zeros
+	// by one.
 	s.variation = max(variation(s.y, s.o), 1e-6*floats.Dot(s.y, s.y))
 	if s.variation == 0 {
 		s.variation = float64(len(s.y))
@@ -174,8 +176,8 @@ func softmax(row []float64) {
 // sample; the loss is their mean.
 func (s *scores) losses(f fit) []float64 { return s.evaluate(f, nil) }
 
-// evaluate returns the losses. If residuals is given, it becomes the gradient of
-// their mean in the scores.
+// evaluate returns the losses. If residuals is given, it becomes the gradient
+// of their mean in the scores.
 func (s *scores) evaluate(f fit, residuals []float64) []float64 {
 	z := dense.New[float64](s.n, s.o, nil)
 	dense.AddMul(z, 1, dense.New(s.n, s.d, s.x), dense.New(s.o, s.d, f.w).T())
@@ -234,7 +236,8 @@ func (s *scores) minimise(strength float64, prior, start fit) fit {
 		},
 	}
 	from := append(slices.Clone(start.w), start.b...)
-	// A search that gets no further ends with an error, and with what it has found.
+	// A search that gets no further ends with an error, and with what it has
+	// found.
 	result, _ := optimize.Minimize(problem, from, &optimize.Settings{MajorIterations: maxSteps, GradientThreshold: 1e-7}, &optimize.LBFGS{})
 	if result == nil || floats.HasNaN(result.X) {
 		return start

@@ -71,20 +71,9 @@ func (q *normal) ridge(lambda float64, prior fit) (fit, error) {
 	if q.chol.Data == nil {
 		q.chol, q.x = dense.New[float64](m.D, m.D, nil), dense.New[float64](m.D, m.O, nil)
 	}
-	// The sums are single precision: where the inputs hardly vary beside their
-	// means, G may have lost its sign, and takes more ridge.
-	for tries := 0; ; tries++ {
-		copy(q.chol.Data, q.g.Data)
-		for i := range m.D {
-			q.chol.Data[i*m.D+i] += l
-		}
-		if dense.Cholesky(q.chol) {
-			break
-		}
-		if tries == 12 {
-			return fit{}, fmt.Errorf("the Gram matrix of %d inputs is not positive at λ = %g", m.D, l*float64(m.D)/q.trace)
-		}
-		l *= 10
+	l, ok := factor(q.chol, q.g, l)
+	if !ok {
+		return fit{}, fmt.Errorf("the Gram matrix of %d inputs is not positive at λ = %g", m.D, l*float64(m.D)/q.trace)
 	}
 	copy(q.x.Data, q.r.Data)
 	for i := range m.D {
@@ -104,6 +93,25 @@ func (q *normal) ridge(lambda float64, prior fit) (fit, error) {
 		out.b = m.bias(out.w)
 	}
 	return out, nil
+}
+
+// factor puts the Cholesky factor of g + l·I into chol. The sums in g are of
+// single precision: where the inputs hardly vary beside their means it may
+// have lost its sign, and l grows tenfold, as often as it takes; ok is false
+// where that does not help.
+func factor(chol, g dense.Matrix[float64], l float64) (used float64, ok bool) {
+	n := g.Rows
+	for range 13 {
+		copy(chol.Data, g.Data)
+		for i := range n {
+			chol.Data[i*n+i] += l
+		}
+		if dense.Cholesky(chol) {
+			return l, true
+		}
+		l *= 10
+	}
+	return l, false
 }
 
 // bias is the best bias for given weights: mean of y − W·x.
@@ -151,16 +159,16 @@ func (m *moments) variation() float64 {
 
 // strengths are the ridge strengths that are tried, relative to the mean
 // diagonal of the Gram matrix. Few rows of many inputs want the strong ones:
-// the n directions that were seen then hold all of the trace, d/n times the mean
-// each.
+// the n directions that were seen then hold all of the trace, d/n times the
+// mean each.
 var strengths = []float64{1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10}
 
 // choose fits on train, picks the strength with the least error on held-out
 // rows, and fits again on all rows with it, which train takes in. The prior
-// itself is a candidate, and returned with λ = 0 where no Gram matrix allows a fit.
-// before and after are squared errors on the held-out rows, of the prior and of
-// the fit to train: sums, since the variation that they are relative to may be
-// zero for one group of a layer (a channel that is off in all of them).
+// itself is a candidate, and returned with λ = 0 where no Gram matrix allows a
+// fit. before and after are squared errors on the held-out rows, of the prior
+// and of the fit to train: sums, since the variation that they are relative to
+// may be zero for one group of a layer (a channel that is off in all of them).
 func choose(train, held *moments, prior fit) (best fit, lambda, before, after float64) {
 	before = held.squaredError(prior)
 	after = before

@@ -46,10 +46,8 @@ type Judge struct {
 // class scores: logits, or probabilities where every row is one already.
 func NewJudge(ctx context.Context, parents Parents, data *dataset.Data, o Options) (_ *Judge, err error) {
 	defer guard.Recover(&err)
-	if o.Outputs == nil {
-		if o.Outputs, err = eval.FindTasks(ctx, parents.Models(), data, nil, o.stream()); err != nil {
-			return nil, err
-		}
+	if o.Outputs, err = parents.Tasks(ctx, o.Outputs, data, o.stream()); err != nil {
+		return nil, err
 	}
 	goals, err := parents.Outputs()
 	if err != nil {
@@ -146,11 +144,11 @@ func (j *Judge) Values(ctx context.Context, m *onnxio.Model, k int) ([]float32, 
 	return out, err
 }
 
-// Divergence is the mean over outputs of what their tasks say: of class scores the
-// mean over rows of KL(mean ‖ model) in nats (of scores divided by their
-// temperature, Target.Temper; where a sample has several rows, relative to what
-// these tell), of embeddings one minus the mean cosine, of others the squared error
-// relative to the variance over the samples.
+// Divergence is the mean over outputs of what their tasks say: of class scores
+// the mean over rows of KL(mean ‖ model) in nats (of scores divided by their
+// temperature, Target.Temper; where a sample has several rows, relative to
+// what these tell), of embeddings one minus the mean cosine, of others the
+// squared error relative to the variance over the samples.
 func (j *Judge) Divergence(ctx context.Context, m *onnxio.Model) (_ float64, err error) {
 	defer guard.Recover(&err)
 	names, err := j.names(m)
@@ -204,8 +202,8 @@ func (j *Judge) names(m *onnxio.Model) (out []string, err error) {
 
 var errOutputs = errors.New("the outputs differ in number or size from the parents'")
 
-// distance compares values of the k-th goal with what the parents said, and adds
-// up divergences, one minus cosines, or squares.
+// distance compares values of the k-th goal with what the parents said, and
+// adds up divergences, one minus cosines, or squares.
 func (j *Judge) distance(k int, x, said []float32) float64 {
 	g := j.goals[k]
 	switch {
@@ -264,8 +262,8 @@ const (
 	variants, seed = 2, 11
 )
 
-// HoldOut takes inputs aside to judge a result on, a tenth and no more than 200;
-// none of fewer than 200, of which a tenth would say little.
+// HoldOut takes inputs aside to judge a result on, a tenth and no more than
+// 200; none of fewer than 200, of which a tenth would say little.
 func HoldOut(data *dataset.Data) (fit, held *dataset.Data) {
 	n := data.Len()
 	if n < leastHeldOut {
@@ -274,15 +272,15 @@ func HoldOut(data *dataset.Data) (fit, held *dataset.Data) {
 	return data.Split(max(heldEvery, (n+mostHeldOut-1)/mostHeldOut))
 }
 
-// Judged returns inputs to judge a result on: what is held out, and variants of it
-// (dataset.Data.Varied). The variants count because calibration inputs are often of
-// those that the parents were trained on and know by heart, and what a child has
-// kept of that flatters it.
+// Judged returns inputs to judge a result on: what is held out, and variants
+// of it (dataset.Data.Varied). The variants count because calibration inputs
+// are often of those that the parents were trained on and know by heart, and
+// what a child has kept of that flatters it.
 func Judged(held *dataset.Data) *dataset.Data { return held.Varied(variants, seed) }
 
 // Variants returns inputs to judge a result on where nothing is held out: some
-// 200 variants of the data, which no model has seen. On the data themselves a refit
-// makes no error at all where they are few.
+// 200 variants of the data, which no model has seen. On the data themselves a
+// refit makes no error at all where they are few.
 func Variants(data *dataset.Data) *dataset.Data {
 	n := data.Len()
 	return data.Varied((mostHeldOut-1)/n+1, seed).Range(n, n+mostHeldOut)

@@ -2,12 +2,18 @@ package teach
 
 import (
 	"context"
+	"math"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
 // parent is a model as one of two.
@@ -46,4 +52,91 @@ func TestJudge(t *testing.T) {
 	if da <= 0 || db <= 0 {
 		t.Errorf("the parents diverge from their mean by %g and %g", da, db)
 	}
+}
+
+// A child that makes every number half as large is as far as the task says.
+func TestJudgeByTask(t *testing.T) {
+	ctx := context.Background()
+	m, err := onnxtest.Parse("x: N 6\ny = Gemm(x, w[6 4], b[4])")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := edit.NewSubject(m, coupling.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := m.Clone()
+	g, err := child.Graph()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"w", "b"} {
+		c, err := m.Tensor(g.Constant(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		half := c.Float64()
+		for i := range half {
+			half[i] /= 2
+		}
+		if err := g.SetConstant(onnxio.NewTensor(name, c.Type, c.Dims, half)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rng := rand.New(rand.NewPCG(5, 6))
+	x := make([]float32, 40*6)
+	for i := range x {
+		x[i] = float32(rng.NormFloat64())
+	}
+	d, err := dataset.New("noise", map[string]*engine.Value{"x": engine.Float32(x, 40, 6)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parents := Parents{{Subject: s, Share: 1}}
+	for _, task := range []eval.Task{eval.Regress, eval.Embed, eval.Classify} {
+		judge, err := NewJudge(ctx, parents, d, Options{Batch: 16, Outputs: []eval.Output{{Name: "y", Task: task, Axis: 1}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := judge.Divergence(ctx, child)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := halved(task, judge.Said(0), 4); math.Abs(got-want) > 1e-6*(1+want) {
+			t.Errorf("%v: %g, want %g", task, got, want)
+		}
+	}
+}
+
+// halved is how far half of some outputs is from what was said about them, in rows
+// of k.
+func halved(task eval.Task, said []float32, k int) float64 {
+	total, whole := 0.0, 0.0
+	switch task {
+	case eval.Embed:
+		return 0
+	case eval.Classify: // the softmax of half of the scores
+		for at := 0; at < len(said); at += k {
+			sum := 0.0
+			for _, p := range said[at : at+k] {
+				sum += math.Sqrt(float64(p))
+			}
+			for _, p := range said[at : at+k] {
+				total += float64(p) * math.Log(math.Sqrt(float64(p))*sum) / float64(len(said)/k)
+			}
+		}
+		return total
+	}
+	for c := range k {
+		mean := 0.0
+		for at := c; at < len(said); at += k {
+			mean += float64(said[at]) * float64(k) / float64(len(said))
+		}
+		for at := c; at < len(said); at += k {
+			y := float64(said[at])
+			total += y * y / 4
+			whole += (y - mean) * (y - mean)
+		}
+	}
+	return total / whole
 }

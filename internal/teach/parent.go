@@ -1,6 +1,10 @@
 package teach
 
 import (
+	"context"
+
+	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/onnxio"
 )
@@ -8,8 +12,8 @@ import (
 // A Parent is a model that a child learns from.
 type Parent struct {
 	Subject *edit.Subject
-	// Maps make the child's channels of the parent's: what activations take of them
-	// is In, or Outᵀ on the second side of a contraction.
+	// Maps make the child's channels of the parent's: what activations take of
+	// them is In, or Outᵀ on the second side of a contraction.
 	Maps edit.Maps
 	// Share is the parent's part in what inner activations should be.
 	Share float64
@@ -21,7 +25,8 @@ type Parent struct {
 	Tensor func(child string) string
 }
 
-// Counterpart names the parent's activation for one of the child's, or returns "".
+// Counterpart names the parent's activation for one of the child's, or returns
+// "".
 func (p *Parent) Counterpart(child string) string {
 	switch {
 	case p.Tensor != nil:
@@ -56,4 +61,13 @@ func (p Parents) Models() []*onnxio.Model {
 		out[i] = p[i].Subject.Model
 	}
 	return out
+}
+
+// Tasks are the given outputs, or where none are given what eval.FindTasks says
+// that the parents' are for.
+func (p Parents) Tasks(ctx context.Context, given []eval.Output, data *dataset.Data, o dataset.StreamOptions) ([]eval.Output, error) {
+	if given != nil {
+		return given, nil
+	}
+	return eval.FindTasks(ctx, p.Models(), data, nil, o)
 }

@@ -30,8 +30,8 @@ type Target struct {
 	Kind Kind
 	// Tensors names what each parent computes like it.
 	Tensors []string
-	// Classes is the number of probabilities or scores in a row, to be set where the
-	// kind is one of these.
+	// Classes is the number of probabilities or scores in a row, to be set where
+	// the kind is one of these.
 	Classes int
 	// Temperature divides scores before they become probabilities; see Temper.
 	Temperature float64
@@ -41,9 +41,9 @@ type Target struct {
 	weights []float64   // by parent
 }
 
-// Target returns what a tensor of the child should hold, whose channels are on an
-// axis that is counted from the end if negative. It is nil where a parent computes
-// nothing like the tensor.
+// Target returns what a tensor of the child should hold, whose channels are on
+// an axis that is counted from the end if negative. It is nil where a parent
+// computes nothing like the tensor.
 func (p Parents) Target(kind Kind, tensor string, axis int) (*Target, error) {
 	t := p.target(kind)
 	for i := range p {
@@ -121,8 +121,8 @@ func (t *Target) mix(said [][]float32) []float32 {
 	return out
 }
 
-// Probabilities are those of scores, or the values themselves where every row is
-// one of probabilities.
+// Probabilities are those of scores, or the values themselves where every row
+// is one of probabilities.
 func (t *Target) Probabilities(x []float32) []float32 {
 	if Distributions(x, t.Classes) {
 		return x
@@ -130,10 +130,11 @@ func (t *Target) Probabilities(x []float32) []float32 {
 	return Softmax(x, t.Classes, t.Temperature)
 }
 
-// Temper sets the temperature by scores of the parents. It is one, unless scores
-// are so far apart that their probabilities are zeros and ones, and say only which
-// class is first. A model without normalisation, fed with pixels from 0 to 255,
-// has scores in the thousands, and one mistake costs as many nats.
+// Temper sets the temperature by scores of the parents. It is one, unless
+// scores are so far apart that their probabilities are zeros and ones, and say
+// only which class is first. A model without normalisation, fed with pixels
+// from 0 to 255, has scores in the thousands, and one mistake costs as many
+// nats.
 func (t *Target) Temper(said ...[]float32) {
 	squares, n := 0.0, 0
 	for _, x := range said {

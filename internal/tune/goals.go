@@ -15,13 +15,13 @@ import (
 
 // A goal is an output or an inner activation of the child that has a target.
 type goal struct {
-	// Tensor is an inner activation, an output, or the logits that a Softmax makes an
-	// output of.
+	// Tensor is an inner activation, an output, or the logits that a Softmax
+	// makes an output of.
 	teach.Goal
 	dims []int
 	axis int // of the classes, where there are any
-	// tap says that the tensor's values count, not their probabilities, and less and
-	// less.
+	// tap says that the tensor's values count, not their probabilities, and less
+	// and less.
 	tap   bool
 	input string // the training graph's input that takes the target
 }
@@ -71,8 +71,8 @@ func (r *run) goals(ctx context.Context, g *onnxio.Graph, example map[string]*en
 	return goals, nil
 }
 
-// output finds what the i-th output aims at, and of a classifier's what its logits
-// do; nil of others.
+// output finds what the i-th output aims at, and of a classifier's what its
+// logits do; nil of others.
 func (r *run) output(g *onnxio.Graph, i int, l *goal, v *engine.Value) (logits *goal) {
 	if i < len(r.o.Outputs) {
 		l.SetTask(r.o.Outputs[i], v.Dims)
@@ -129,8 +129,8 @@ func (r *run) taps(g *onnxio.Graph) []*goal {
 	return out
 }
 
-// tap is the goal of an activation, or nil where the parents compute nothing like
-// it, or something of unknown rank.
+// tap is the goal of an activation, or nil where the parents compute nothing
+// like it, or something of unknown rank.
 func (r *run) tap(kind teach.Kind, tensor string, axis int) *goal {
 	target, err := r.parents.Target(kind, tensor, axis)
 	if target == nil || err != nil {
@@ -155,8 +155,8 @@ func (r *run) openParents(goals []*goal) error {
 	return nil
 }
 
-// weigh finds temperatures and scales of the goals by what the parents say about
-// some examples.
+// weigh finds temperatures and scales of the goals by what the parents say
+// about some examples.
 func (r *run) weigh(ctx context.Context, goals []*goal, examples []map[string]*engine.Value) error {
 	said := make([][][]*engine.Value, len(examples))
 	scores := make([][][]float32, len(goals))

@@ -29,7 +29,31 @@ type tape struct {
 }
 
 // A rule hands the gradient dy of a node's first output on to its inputs.
-type rule func(t *tape, n *onnxpb.NodeProto, dy string) error
+type rule func(t *tape, n *op, dy string) error
+
+// An op is a node of the model with its sizes.
+type op struct {
+	*onnxpb.NodeProto
+	in   []string
+	dims [][]int // of the inputs; nil for one that is left out
+	out  string  // the first output
+	y    []int   // of it
+}
+
+func (n *op) int(attr string, def int64) int { return int(onnxio.AttrInt(n.NodeProto, attr, def)) }
+
+func (n *op) float(attr string, def float32) float64 {
+	return float64(onnxio.AttrFloat(n.NodeProto, attr, def))
+}
+
+// axis is the attribute of that name, counted from the first axis.
+func (n *op) axis(def int64) int {
+	axis := n.int("axis", def)
+	if axis < 0 {
+		axis += len(n.y)
+	}
+	return axis
+}
 
 // sum is the gradient of a tensor, all uses added up; "" where there is none.
 func (t *tape) sum(tensor string) string {
@@ -50,8 +74,8 @@ func (t *tape) give(tensor, gradient string) {
 }
 
 // needs reports whether a gradient of the i-th input of a node is wanted.
-func (t *tape) needs(n *onnxpb.NodeProto, i int) bool {
-	return i < len(n.GetInput()) && t.live[n.GetInput()[i]]
+func (t *tape) needs(n *op, i int) bool {
+	return i < len(n.in) && t.live[n.in[i]]
 }
 
 // shape is the size of a tensor, constant or not.
@@ -232,7 +256,26 @@ func (t *tape) backward(nodes []*onnxpb.NodeProto) (missing []*onnxpb.NodeProto,
 // apply applies a rule.
 func (t *tape) apply(r rule, n *onnxpb.NodeProto, dy string) (err error) {
 	defer guard.Recover(&err)
-	return r(t, n, dy)
+	o := &op{NodeProto: n, in: n.GetInput(), dims: make([][]int, len(n.GetInput())), out: n.GetOutput()[0]}
+	o.y = t.dims[o.out]
+	for i, in := range o.in {
+		if in == "" {
+			continue
+		}
+		if o.dims[i], err = t.shape(in); err != nil {
+			return err
+		}
+	}
+	return r(t, o, dy)
+}
+
+// value is what a constant holds.
+func (t *tape) value(name string) (*onnxio.Tensor, error) {
+	c := t.graph.Constant(name)
+	if c == nil {
+		return nil, fmt.Errorf("%w: the value of %q is not known", errNoRule, name)
+	}
+	return t.graph.Model.Tensor(c)
 }
 
 func upTo(n int) []int {

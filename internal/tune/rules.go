@@ -31,8 +31,8 @@ func init() {
 // window is a window in its place on an input, with one entry per spatial axis.
 type window []onnxio.WindowAxis
 
-// placed finds the window of a node on an input of a spatial size; kernel is that
-// of a Conv's weight.
+// placed finds the window of a node on an input of a spatial size; kernel is
+// that of a Conv's weight.
 func placed(n *onnxpb.NodeProto, kernel, in []int) (window, error) {
 	w, err := onnxio.WindowOf(n, kernel).Place(in)
 	if err != nil {
@@ -96,37 +96,29 @@ func (t *tape) unfold(x string, c int, w window) string {
 	return t.node("Conv", []string{x, t.taps(c, w.kernel())}, w.attrs(c)...)
 }
 
-func conv(t *tape, n *onnxpb.NodeProto, dy string) error {
-	x, err := t.shape(n.GetInput()[0])
+func conv(t *tape, n *op, dy string) error {
+	x, weight := n.dims[0], n.dims[1]
+	w, err := placed(n.NodeProto, weight[2:], x[2:])
 	if err != nil {
 		return err
 	}
-	weight, err := t.shape(n.GetInput()[1])
-	if err != nil {
-		return err
-	}
-	y := t.dims[n.GetOutput()[0]]
-	w, err := placed(n, weight[2:], x[2:])
-	if err != nil {
-		return err
-	}
-	group := int(onnxio.AttrInt(n, "group", 1))
+	group := n.int("group", 1)
 	if t.needs(n, 0) {
-		t.give(n.GetInput()[0], t.toInput(dy, n.GetInput()[1], weight, w, group))
+		t.give(n.in[0], t.toInput(dy, n.in[1], weight, w, group))
 	}
 	if t.needs(n, 1) {
-		t.give(n.GetInput()[1], t.toKernel(n.GetInput()[0], dy, x, y, weight, w, group))
+		t.give(n.in[1], t.toKernel(n.in[0], dy, x, n.y, weight, w, group))
 	}
 	if t.needs(n, 2) {
-		axes := append([]int{0}, upTo(len(y))[2:]...)
-		t.give(n.GetInput()[2], t.reduce(dy, false, axes...))
+		axes := append([]int{0}, upTo(len(n.y))[2:]...)
+		t.give(n.in[2], t.reduce(dy, false, axes...))
 	}
 	return nil
 }
 
-// toInput is the gradient of a convolution's input. Under a stride of one it is
-// a convolution itself, with the kernel turned around, which onnxruntime does up
-// to twice as fast as the transposed one.
+// toInput is the gradient of a convolution's input. Under a stride of one it
+// is a convolution itself, with the kernel turned around, which onnxruntime
+// does up to twice as fast as the transposed one.
 func (t *tape) toInput(dy, kernel string, size []int, w window, group int) string {
 	back := slices.Clone(w)
 	for i, a := range w {
@@ -151,10 +143,10 @@ func (t *tape) toInput(dy, kernel string, size []int, w window, group int) strin
 // position in it.
 const mostTaps = 25
 
-// toKernel is the gradient of a convolution's kernel: what each of its positions
-// reads times dy, over all places. One product for all samples is best where
-// there are few places, since its results are kernels, and one for each sample
-// where there are many, since nothing is transposed.
+// toKernel is the gradient of a convolution's kernel: what each of its
+// positions reads times dy, over all places. One product for all samples is
+// best where there are few places, since its results are kernels, and one for
+// each sample where there are many, since nothing is transposed.
 func (t *tape) toKernel(in, dy string, x, y, size []int, w window, group int) string {
 	c, o, taps, places := x[1], y[1], engine.Count(w.kernel()), engine.Count(y[2:])
 	if group > 1 || taps > mostTaps || t.opset < 10 && engine.Count(w.strides()) > 1 {
@@ -215,10 +207,9 @@ func (t *tape) seen(x string, places []int, w window) []string {
 	return out
 }
 
-func gemm(t *tape, n *onnxpb.NodeProto, dy string) error {
-	alpha, beta := float64(onnxio.AttrFloat(n, "alpha", 1)), float64(onnxio.AttrFloat(n, "beta", 1))
-	turnA, turnB := onnxio.AttrInt(n, "transA", 0) != 0, onnxio.AttrInt(n, "transB", 0) != 0
-	in := n.GetInput()
+func gemm(t *tape, n *op, dy string) error {
+	alpha, beta := n.float("alpha", 1), n.float("beta", 1)
+	turnA, turnB := n.int("transA", 0) != 0, n.int("transB", 0) != 0
 	flip := func(x string, do bool) string {
 		if do {
 			return t.transpose(x, 1, 0)
@@ -227,72 +218,54 @@ func gemm(t *tape, n *onnxpb.NodeProto, dy string) error {
 	}
 	d := t.scale(dy, alpha)
 	if t.needs(n, 0) {
-		t.give(in[0], flip(t.node("MatMul", []string{d, flip(in[1], !turnB)}), turnA))
+		t.give(n.in[0], flip(t.node("MatMul", []string{d, flip(n.in[1], !turnB)}), turnA))
 	}
 	if t.needs(n, 1) {
-		t.give(in[1], flip(t.node("MatMul", []string{flip(in[0], !turnA), d}), turnB))
+		t.give(n.in[1], flip(t.node("MatMul", []string{flip(n.in[0], !turnA), d}), turnB))
 	}
 	if t.needs(n, 2) {
-		c, err := t.shape(in[2])
-		if err != nil {
-			return err
-		}
-		t.give(in[2], t.unbroadcast(t.scale(dy, beta), t.dims[n.GetOutput()[0]], c))
+		t.give(n.in[2], t.unbroadcast(t.scale(dy, beta), n.y, n.dims[2]))
 	}
 	return nil
 }
 
-func matMul(t *tape, n *onnxpb.NodeProto, dy string) error {
-	in := n.GetInput()
-	a, err := t.shape(in[0])
-	if err != nil {
-		return err
-	}
-	b, err := t.shape(in[1])
-	if err != nil {
-		return err
-	}
-	y := t.dims[n.GetOutput()[0]]
+func matMul(t *tape, n *op, dy string) error {
+	a, b, y := n.dims[0], n.dims[1], n.y
 	if len(a) < 2 || len(b) < 2 {
 		return errNoRule
 	}
 	if t.needs(n, 0) {
-		d := t.node("MatMul", []string{dy, t.swapped(in[1], len(b))})
-		t.give(in[0], t.unbroadcast(d, append(slices.Clone(y[:len(y)-1]), a[len(a)-1]), a))
+		d := t.node("MatMul", []string{dy, t.swapped(n.in[1], len(b))})
+		t.give(n.in[0], t.unbroadcast(d, append(slices.Clone(y[:len(y)-1]), a[len(a)-1]), a))
 	}
 	if !t.needs(n, 1) {
 		return nil
 	}
 	if len(b) == 2 {
-		x := t.reshape(in[0], -1, b[0])
-		t.give(in[1], t.node("MatMul", []string{t.transpose(x, 1, 0), t.reshape(dy, -1, b[1])}))
+		x := t.reshape(n.in[0], -1, b[0])
+		t.give(n.in[1], t.node("MatMul", []string{t.transpose(x, 1, 0), t.reshape(dy, -1, b[1])}))
 		return nil
 	}
-	d := t.node("MatMul", []string{t.swapped(in[0], len(a)), dy})
-	t.give(in[1], t.unbroadcast(d, append(slices.Clone(y[:len(y)-2]), b[len(b)-2:]...), b))
+	d := t.node("MatMul", []string{t.swapped(n.in[0], len(a)), dy})
+	t.give(n.in[1], t.unbroadcast(d, append(slices.Clone(y[:len(y)-2]), b[len(b)-2:]...), b))
 	return nil
 }
 
 // spread gives the gradient f(i) to input i of an operator that broadcasts.
-func (t *tape) spread(n *onnxpb.NodeProto, f func(i int) string) error {
-	for i, in := range n.GetInput() {
-		if !t.needs(n, i) {
-			continue
+func (t *tape) spread(n *op, f func(i int) string) error {
+	for i, in := range n.in {
+		if t.needs(n, i) {
+			t.give(in, t.unbroadcast(f(i), n.y, n.dims[i]))
 		}
-		to, err := t.shape(in)
-		if err != nil {
-			return err
-		}
-		t.give(in, t.unbroadcast(f(i), t.dims[n.GetOutput()[0]], to))
 	}
 	return nil
 }
 
-func add(t *tape, n *onnxpb.NodeProto, dy string) error {
+func add(t *tape, n *op, dy string) error {
 	return t.spread(n, func(int) string { return dy })
 }
 
-func sub(t *tape, n *onnxpb.NodeProto, dy string) error {
+func sub(t *tape, n *op, dy string) error {
 	return t.spread(n, func(i int) string {
 		if i == 1 {
 			return t.node("Neg", []string{dy})
@@ -301,16 +274,15 @@ func sub(t *tape, n *onnxpb.NodeProto, dy string) error {
 	})
 }
 
-func multiply(t *tape, n *onnxpb.NodeProto, dy string) error {
-	return t.spread(n, func(i int) string { return t.mul(dy, n.GetInput()[1-i]) })
+func multiply(t *tape, n *op, dy string) error {
+	return t.spread(n, func(i int) string { return t.mul(dy, n.in[1-i]) })
 }
 
-func divide(t *tape, n *onnxpb.NodeProto, dy string) error {
-	in := n.GetInput()
+func divide(t *tape, n *op, dy string) error {
 	return t.spread(n, func(i int) string {
-		d := t.node("Div", []string{dy, in[1]})
+		d := t.node("Div", []string{dy, n.in[1]})
 		if i == 1 {
-			d = t.node("Neg", []string{t.mul(d, n.GetOutput()[0])})
+			d = t.node("Neg", []string{t.mul(d, n.out)})
 		}
 		return d
 	})
@@ -321,108 +293,102 @@ func (t *tape) positive(x string) string {
 	return t.mask(t.node("Greater", []string{x, t.scalar(0)}))
 }
 
-// each is the rule of an operator that works on every number by itself: slope is
-// what its output y changes by with its input x.
-func each(slope func(t *tape, n *onnxpb.NodeProto, x, y string) string) rule {
-	return func(t *tape, n *onnxpb.NodeProto, dy string) error {
-		x := n.GetInput()[0]
-		t.give(x, t.mul(dy, slope(t, n, x, n.GetOutput()[0])))
+// each is the rule of an operator that works on every number by itself: slope
+// is what its output y changes by with its input x.
+func each(slope func(t *tape, n *op, x, y string) string) rule {
+	return func(t *tape, n *op, dy string) error {
+		x := n.in[0]
+		t.give(x, t.mul(dy, slope(t, n, x, n.out)))
 		return nil
 	}
 }
 
-func relu(t *tape, _ *onnxpb.NodeProto, _, y string) string { return t.positive(y) }
+func relu(t *tape, _ *op, _, y string) string { return t.positive(y) }
 
-func leakyRelu(t *tape, n *onnxpb.NodeProto, x, _ string) string {
-	alpha := float64(onnxio.AttrFloat(n, "alpha", 0.01))
+func leakyRelu(t *tape, n *op, x, _ string) string {
+	alpha := n.float("alpha", 0.01)
 	return t.node("Add", []string{t.scale(t.positive(x), 1-alpha), t.scalar(alpha)})
 }
 
-func pRelu(t *tape, n *onnxpb.NodeProto, dy string) error {
-	in := n.GetInput()
-	up := t.positive(in[0])
+func pRelu(t *tape, n *op, dy string) error {
+	up := t.positive(n.in[0])
 	down := t.node("Sub", []string{t.scalar(1), up})
 	if t.needs(n, 0) {
-		t.give(in[0], t.mul(dy, t.node("Add", []string{up, t.mul(down, in[1])})))
+		t.give(n.in[0], t.mul(dy, t.node("Add", []string{up, t.mul(down, n.in[1])})))
 	}
 	return nil
 }
 
-func clip(t *tape, n *onnxpb.NodeProto, dy string) error {
-	in := n.GetInput()
+func clip(t *tape, n *op, dy string) error {
 	low, high := "", ""
 	if t.opset < 11 {
-		low = t.scalar(float64(onnxio.AttrFloat(n, "min", -math.MaxFloat32)))
-		high = t.scalar(float64(onnxio.AttrFloat(n, "max", math.MaxFloat32)))
+		low = t.scalar(n.float("min", -math.MaxFloat32))
+		high = t.scalar(n.float("max", math.MaxFloat32))
 	} else {
-		if len(in) > 1 {
-			low = in[1]
+		if len(n.in) > 1 {
+			low = n.in[1]
 		}
-		if len(in) > 2 {
-			high = in[2]
+		if len(n.in) > 2 {
+			high = n.in[2]
 		}
 	}
 	if low != "" {
-		dy = t.mul(dy, t.mask(t.node("Greater", []string{in[0], low})))
+		dy = t.mul(dy, t.mask(t.node("Greater", []string{n.in[0], low})))
 	}
 	if high != "" {
-		dy = t.mul(dy, t.mask(t.node("Less", []string{in[0], high})))
+		dy = t.mul(dy, t.mask(t.node("Less", []string{n.in[0], high})))
 	}
-	t.give(in[0], dy)
+	t.give(n.in[0], dy)
 	return nil
 }
 
-func sigmoid(t *tape, _ *onnxpb.NodeProto, _, y string) string {
+func sigmoid(t *tape, _ *op, _, y string) string {
 	return t.mul(y, t.node("Sub", []string{t.scalar(1), y}))
 }
 
-func tanh(t *tape, _ *onnxpb.NodeProto, _, y string) string {
+func tanh(t *tape, _ *op, _, y string) string {
 	return t.node("Sub", []string{t.scalar(1), t.mul(y, y)})
 }
 
-func exponential(_ *tape, _ *onnxpb.NodeProto, _, y string) string { return y }
+func exponential(_ *tape, _ *op, _, y string) string { return y }
 
 // within is 1 where lo < x < hi.
 func (t *tape) within(x string, lo, hi float64) string {
 	return t.mul(t.mask(t.node("Greater", []string{x, t.scalar(lo)})), t.mask(t.node("Less", []string{x, t.scalar(hi)})))
 }
 
-func hardSigmoid(t *tape, n *onnxpb.NodeProto, _, y string) string {
-	return t.scale(t.within(y, 0, 1), float64(onnxio.AttrFloat(n, "alpha", 0.2)))
+func hardSigmoid(t *tape, n *op, _, y string) string {
+	return t.scale(t.within(y, 0, 1), n.float("alpha", 0.2))
 }
 
-func hardSwish(t *tape, _ *onnxpb.NodeProto, x, _ string) string {
+func hardSwish(t *tape, _ *op, x, _ string) string {
 	inside := t.mul(t.within(x, -3, 3), t.node("Add", []string{t.scale(x, 1.0/3), t.scalar(0.5)}))
 	above := t.mask(t.node("Not", []string{t.node("Less", []string{x, t.scalar(3)})}))
 	return t.node("Add", []string{inside, above})
 }
 
-func erf(t *tape, _ *onnxpb.NodeProto, x, _ string) string {
+func erf(t *tape, _ *op, x, _ string) string {
 	return t.scale(t.node("Exp", []string{t.node("Neg", []string{t.mul(x, x)})}), 2/math.Sqrt(math.Pi))
 }
 
 // greatest is 1 where an input is what a GlobalMaxPool found.
-func greatest(t *tape, _ *onnxpb.NodeProto, x, y string) string {
+func greatest(t *tape, _ *op, x, y string) string {
 	return t.mask(t.node("Not", []string{t.node("Less", []string{x, y})}))
 }
 
-func root(t *tape, n *onnxpb.NodeProto, dy string) error {
-	t.give(n.GetInput()[0], t.scale(t.node("Div", []string{dy, n.GetOutput()[0]}), 0.5))
+func root(t *tape, n *op, dy string) error {
+	t.give(n.in[0], t.scale(t.node("Div", []string{dy, n.out}), 0.5))
 	return nil
 }
 
-func negative(t *tape, n *onnxpb.NodeProto, dy string) error {
-	t.give(n.GetInput()[0], t.node("Neg", []string{dy}))
+func negative(t *tape, n *op, dy string) error {
+	t.give(n.in[0], t.node("Neg", []string{dy}))
 	return nil
 }
 
 // power passes through x^p for a constant p.
-func power(t *tape, n *onnxpb.NodeProto, dy string) error {
-	c := t.graph.Constant(n.GetInput()[1])
-	if c == nil {
-		return errNoRule
-	}
-	v, err := t.graph.Model.Tensor(c)
+func power(t *tape, n *op, dy string) error {
+	v, err := t.value(n.in[1])
 	if err != nil {
 		return err
 	}
@@ -430,7 +396,7 @@ func power(t *tape, n *onnxpb.NodeProto, dy string) error {
 	if len(p) != 1 {
 		return errNoRule
 	}
-	x := n.GetInput()[0]
+	x := n.in[0]
 	slope := x
 	if p[0] != 2 {
 		slope = t.node("Pow", []string{x, t.scalar(p[0] - 1)})
@@ -443,10 +409,10 @@ func power(t *tape, n *onnxpb.NodeProto, dy string) error {
 // parameters stay. With g = dy·scale and z the normalised input
 //
 //	dx = (g − mean g − z·mean(g·z))/σ
-func layerNorm(t *tape, n *onnxpb.NodeProto, dy string) error {
-	x := n.GetInput()[0]
-	rank := len(t.dims[n.GetOutput()[0]])
-	if axis := int(onnxio.AttrInt(n, "axis", -1)); axis != -1 && axis != rank-1 {
+func layerNorm(t *tape, n *op, dy string) error {
+	x := n.in[0]
+	rank := len(n.y)
+	if axis := n.int("axis", -1); axis != -1 && axis != rank-1 {
 		return errNoRule
 	}
 	last := rank - 1
@@ -459,59 +425,44 @@ func layerNorm(t *tape, n *onnxpb.NodeProto, dy string) error {
 		}
 	}
 	d := t.node("Sub", []string{x, mean(x)})
-	eps := t.scalar(float64(onnxio.AttrFloat(n, "epsilon", 1e-5)))
+	eps := t.scalar(n.float("epsilon", 1e-5))
 	sigma := t.node("Sqrt", []string{t.node("Add", []string{mean(t.mul(d, d)), eps})})
 	z := t.node("Div", []string{d, sigma})
-	g := t.mul(dy, n.GetInput()[1])
+	g := t.mul(dy, n.in[1])
 	g = t.node("Sub", []string{t.node("Sub", []string{g, mean(g)}), t.mul(z, mean(t.mul(g, z)))})
 	t.give(x, t.node("Div", []string{g, sigma}))
 	return nil
 }
 
-func softmax(t *tape, n *onnxpb.NodeProto, dy string) error {
-	y := n.GetOutput()[0]
-	rank := len(t.dims[y])
-	axis := int(onnxio.AttrInt(n, "axis", -1))
+func softmax(t *tape, n *op, dy string) error {
+	axis := n.axis(-1)
 	if t.opset < 13 {
-		axis = int(onnxio.AttrInt(n, "axis", 1))
+		if axis = n.axis(1); axis != len(n.y)-1 {
+			return errNoRule // over several axes at once
+		}
 	}
-	if axis < 0 {
-		axis += rank
-	}
-	if t.opset < 13 && axis != rank-1 {
-		return errNoRule // over several axes at once
-	}
-	mean := t.reduce(t.mul(dy, y), true, axis)
-	t.give(n.GetInput()[0], t.mul(y, t.node("Sub", []string{dy, mean})))
+	mean := t.reduce(t.mul(dy, n.out), true, axis)
+	t.give(n.in[0], t.mul(n.out, t.node("Sub", []string{dy, mean})))
 	return nil
 }
 
 // batchNorm passes through the normalisation, whose own parameters stay.
-func batchNorm(t *tape, n *onnxpb.NodeProto, dy string) error {
-	in := n.GetInput()
-	var p [2][]float64 // scale and variance
-	for i, name := range []string{in[1], in[4]} {
-		c := t.graph.Constant(name)
-		if c == nil {
-			return errNoRule
-		}
-		v, err := t.graph.Model.Tensor(c)
-		if err != nil {
-			return err
-		}
-		p[i] = v.Float64()
+func batchNorm(t *tape, n *op, dy string) error {
+	scale, err := t.value(n.in[1])
+	if err != nil {
+		return err
 	}
-	eps := float64(onnxio.AttrFloat(n, "epsilon", 1e-5))
-	slope := make([]float64, len(p[0]))
+	variance, err := t.value(n.in[4])
+	if err != nil {
+		return err
+	}
+	slope, v := scale.Float64(), variance.Float64()
 	for i := range slope {
-		slope[i] = p[0][i] / math.Sqrt(p[1][i]+eps)
+		slope[i] /= math.Sqrt(v[i] + n.float("epsilon", 1e-5))
 	}
-	dims := make([]int, len(t.dims[n.GetOutput()[0]]))
-	for i := range dims {
-		dims[i] = 1
-	}
+	dims := slices.Repeat([]int{1}, len(n.y))
 	dims[1] = len(slope)
-	t.give(in[0], t.mul(dy, t.floats(dims, slope...)))
+	t.give(n.in[0], t.mul(dy, t.floats(dims, slope...)))
 	return nil
 }
 
@@ -523,60 +474,46 @@ func ints(v []int64) []int {
 	return out
 }
 
-// pool finds the window of a pooling.
-func (t *tape) pool(n *onnxpb.NodeProto) (x, y []int, w window, err error) {
-	if x, err = t.shape(n.GetInput()[0]); err != nil {
-		return nil, nil, nil, err
-	}
-	y = t.dims[n.GetOutput()[0]]
-	w, err = placed(n, nil, x[2:])
-	return x, y, w, err
-}
-
 // maxPool gives the gradient to the largest value under each window; to all of
 // them where several are equal.
-func maxPool(t *tape, n *onnxpb.NodeProto, dy string) error {
-	x, y, w, err := t.pool(n)
+func maxPool(t *tape, n *op, dy string) error {
+	x, y := n.dims[0], n.y
+	w, err := placed(n.NodeProto, nil, x[2:])
 	if err != nil {
 		return err
 	}
 	c, taps, places := x[1], engine.Count(w.kernel()), engine.Count(y[2:])
-	u := t.reshape(t.unfold(n.GetInput()[0], c, w), y[0], c, taps, places)
-	top := t.reshape(n.GetOutput()[0], y[0], c, 1, places)
+	u := t.reshape(t.unfold(n.in[0], c, w), y[0], c, taps, places)
+	top := t.reshape(n.out, y[0], c, 1, places)
 	is := t.mask(t.node("Not", []string{t.node("Less", []string{u, top})}))
 	d := t.reshape(t.mul(is, t.reshape(dy, y[0], c, 1, places)), append([]int{y[0], c * taps}, y[2:]...)...)
-	t.give(n.GetInput()[0], t.back(d, t.taps(c, w.kernel()), w, c))
+	t.give(n.in[0], t.back(d, t.taps(c, w.kernel()), w, c))
 	return nil
 }
 
-func averagePool(t *tape, n *onnxpb.NodeProto, dy string) error {
-	x, _, w, err := t.pool(n)
+func averagePool(t *tape, n *op, dy string) error {
+	x := n.dims[0]
+	w, err := placed(n.NodeProto, nil, x[2:])
 	if err != nil {
 		return err
 	}
-	if onnxio.AttrInt(n, "count_include_pad", 0) == 0 && w.padded() {
+	if n.int("count_include_pad", 0) == 0 && w.padded() {
 		return errNoRule
 	}
 	kernel := t.filled(append([]int{x[1], 1}, w.kernel()...), 1/float64(engine.Count(w.kernel())))
-	t.give(n.GetInput()[0], t.back(dy, kernel, w, x[1]))
+	t.give(n.in[0], t.back(dy, kernel, w, x[1]))
 	return nil
 }
 
-func globalAverage(t *tape, n *onnxpb.NodeProto, dy string) error {
-	x, err := t.shape(n.GetInput()[0])
-	if err != nil {
-		return err
-	}
+func globalAverage(t *tape, n *op, dy string) error {
+	x := n.dims[0]
 	ones := t.filled(append([]int{1, 1}, x[2:]...), 1/float64(engine.Count(x[2:])))
-	t.give(n.GetInput()[0], t.mul(dy, ones))
+	t.give(n.in[0], t.mul(dy, ones))
 	return nil
 }
 
-func reduceMean(t *tape, n *onnxpb.NodeProto, dy string) error {
-	x, err := t.shape(n.GetInput()[0])
-	if err != nil {
-		return err
-	}
+func reduceMean(t *tape, n *op, dy string) error {
+	x := n.dims[0]
 	axes, err := t.axes(n, "axes", 1)
 	if err != nil {
 		return err
@@ -588,51 +525,42 @@ func reduceMean(t *tape, n *onnxpb.NodeProto, dy string) error {
 			over[i], kept[i] = x[i], 1
 		}
 	}
-	t.give(n.GetInput()[0], t.mul(t.reshape(dy, kept...), t.filled(over, 1/float64(engine.Count(over)))))
+	t.give(n.in[0], t.mul(t.reshape(dy, kept...), t.filled(over, 1/float64(engine.Count(over)))))
 	return nil
 }
 
 // axes is a list of integers that is an attribute in old operator sets and an
 // input in new ones, nil where it is left out.
-func (t *tape) axes(n *onnxpb.NodeProto, name string, input int) ([]int, error) {
-	if v := onnxio.AttrInts(n, name); v != nil {
+func (t *tape) axes(n *op, name string, input int) ([]int, error) {
+	if v := onnxio.AttrInts(n.NodeProto, name); v != nil {
 		return ints(v), nil
 	}
-	in := n.GetInput()
-	if len(in) <= input || in[input] == "" {
+	if len(n.in) <= input || n.in[input] == "" {
 		return nil, nil
 	}
-	if v, ok := t.values[in[input]]; ok {
+	if v, ok := t.values[n.in[input]]; ok {
 		return v, nil
 	}
-	c := t.graph.Constant(in[input])
-	if c == nil {
-		return nil, fmt.Errorf("%w: %s is not known", errNoRule, name)
-	}
-	v, err := t.graph.Model.Tensor(c)
+	v, err := t.value(n.in[input])
 	if err != nil {
 		return nil, err
 	}
 	return ints(v.I64), nil
 }
 
-func reshaped(t *tape, n *onnxpb.NodeProto, dy string) error {
-	x, err := t.shape(n.GetInput()[0])
-	if err != nil {
-		return err
-	}
-	t.give(n.GetInput()[0], t.reshape(dy, x...))
+func reshaped(t *tape, n *op, dy string) error {
+	t.give(n.in[0], t.reshape(dy, n.dims[0]...))
 	return nil
 }
 
-func same(t *tape, n *onnxpb.NodeProto, dy string) error {
-	t.give(n.GetInput()[0], dy)
+func same(t *tape, n *op, dy string) error {
+	t.give(n.in[0], dy)
 	return nil
 }
 
-func transposed(t *tape, n *onnxpb.NodeProto, dy string) error {
-	rank := len(t.dims[n.GetOutput()[0]])
-	perm := ints(onnxio.AttrInts(n, "perm"))
+func transposed(t *tape, n *op, dy string) error {
+	rank := len(n.y)
+	perm := ints(onnxio.AttrInts(n.NodeProto, "perm"))
 	back := make([]int, rank)
 	for i := range rank {
 		if len(perm) == 0 {
@@ -641,21 +569,14 @@ func transposed(t *tape, n *onnxpb.NodeProto, dy string) error {
 			back[perm[i]] = i
 		}
 	}
-	t.give(n.GetInput()[0], t.transpose(dy, back...))
+	t.give(n.in[0], t.transpose(dy, back...))
 	return nil
 }
 
 // split lays the gradients of all its outputs behind each other; those that
 // nothing reads are zero.
-func split(t *tape, n *onnxpb.NodeProto, _ string) error {
-	x, err := t.shape(n.GetInput()[0])
-	if err != nil {
-		return err
-	}
-	axis := int(onnxio.AttrInt(n, "axis", 0))
-	if axis < 0 {
-		axis += len(x)
-	}
+func split(t *tape, n *op, _ string) error {
+	axis := n.axis(0)
 	var parts []string
 	for _, o := range n.GetOutput() {
 		d := t.sum(o)
@@ -664,22 +585,16 @@ func split(t *tape, n *onnxpb.NodeProto, _ string) error {
 		}
 		parts = append(parts, d)
 	}
-	t.give(n.GetInput()[0], t.node("Concat", parts, onnxio.NewAttrInt("axis", axis)))
+	t.give(n.in[0], t.node("Concat", parts, onnxio.NewAttrInt("axis", axis)))
 	return nil
 }
 
-func concat(t *tape, n *onnxpb.NodeProto, dy string) error {
-	y := t.dims[n.GetOutput()[0]]
-	axis := int(onnxio.AttrInt(n, "axis", 1))
-	if axis < 0 {
-		axis += len(y)
-	}
+func concat(t *tape, n *op, dy string) error {
+	y := n.y
+	axis := n.axis(1)
 	at := 0
-	for i, in := range n.GetInput() {
-		x, err := t.shape(in)
-		if err != nil {
-			return err
-		}
+	for i, in := range n.in {
+		x := n.dims[i]
 		if t.needs(n, i) {
 			from, to := make([]int, len(y)), slices.Clone(y)
 			from[axis], to[axis] = at, at+x[axis]
@@ -694,7 +609,7 @@ func concat(t *tape, n *onnxpb.NodeProto, dy string) error {
 type cut struct{ start, step int }
 
 // cuts are those of a Slice of an input of size x, by axis.
-func (t *tape) cuts(n *onnxpb.NodeProto, x []int) ([]cut, error) {
+func (t *tape) cuts(n *op, x []int) ([]cut, error) {
 	var lists [4][]int // starts, ends, axes, steps
 	for i, name := range []string{"starts", "ends", "axes", "steps"} {
 		var err error
@@ -724,16 +639,13 @@ func (t *tape) cuts(n *onnxpb.NodeProto, x []int) ([]cut, error) {
 
 // sliced puts a gradient back where it was cut out, zeros around it and, under
 // steps, between.
-func sliced(t *tape, n *onnxpb.NodeProto, dy string) error {
-	x, err := t.shape(n.GetInput()[0])
-	if err != nil {
-		return err
-	}
+func sliced(t *tape, n *op, dy string) error {
+	x := n.dims[0]
 	cuts, err := t.cuts(n, x)
 	if err != nil {
 		return err
 	}
-	size := slices.Clone(t.dims[n.GetOutput()[0]])
+	size := slices.Clone(n.y)
 	before, after := make([]int, len(x)), make([]int, len(x))
 	for axis, c := range cuts {
 		if c.step > 1 {
@@ -749,7 +661,7 @@ func sliced(t *tape, n *onnxpb.NodeProto, dy string) error {
 	if !slices.Equal(to, size) {
 		dy = t.slice(dy, make([]int, len(x)), to)
 	}
-	t.give(n.GetInput()[0], t.pad(dy, before, after))
+	t.give(n.in[0], t.pad(dy, before, after))
 	return nil
 }
 
@@ -764,15 +676,12 @@ func (t *tape) dilate(x string, size []int, axis, step int) string {
 	return t.reshape(x, together...)
 }
 
-func padded(t *tape, n *onnxpb.NodeProto, dy string) error {
-	x, err := t.shape(n.GetInput()[0])
-	if err != nil {
-		return err
-	}
-	if m := onnxio.AttrString(n, "mode", "constant"); m != "constant" {
+func padded(t *tape, n *op, dy string) error {
+	x := n.dims[0]
+	if m := onnxio.AttrString(n.NodeProto, "mode", "constant"); m != "constant" {
 		return errNoRule
 	}
-	y := t.dims[n.GetOutput()[0]]
+	y := n.y
 	pads, err := t.axes(n, "pads", 1)
 	if err != nil {
 		return err
@@ -787,6 +696,6 @@ func padded(t *tape, n *onnxpb.NodeProto, dy string) error {
 		}
 		from[i], to[i] = pads[i], y[i]-pads[len(x)+i]
 	}
-	t.give(n.GetInput()[0], t.slice(dy, from, to))
+	t.give(n.in[0], t.slice(dy, from, to))
 	return nil
 }

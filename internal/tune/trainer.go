@@ -23,7 +23,8 @@ type trainer struct {
 	grads  map[string]string // by parameter: the tensor that holds its gradient
 	// unit is, by parameter, what is a large step.
 	unit map[string]float64
-	// closeness is what inner activations count now, relative to Options.Closeness.
+	// closeness is what inner activations count now, relative to
+	// Options.Closeness.
 	closeness float32
 }
 
@@ -44,9 +45,9 @@ func parameters(g *onnxio.Graph, n *onnxpb.NodeProto) []onnxio.Param {
 	return nil
 }
 
-// trainable lists the constants that are weights or biases of linear operators.
-// A single number that is added is no bias, but for instance what keeps the root
-// of a normalisation from zero, and must stay positive.
+// trainable lists the constants that are weights or biases of linear
+// operators. A single number that is added is no bias, but for instance what
+// keeps the root of a normalisation from zero, and must stay positive.
 func trainable(g *onnxio.Graph) []string {
 	var out []string
 	for _, n := range g.Nodes {
@@ -110,8 +111,8 @@ const biasUnit = 0.05
 
 // units returns the root mean square of every weight, and of the activations
 // that a bias is added to a share: steps that are relative to these do not
-// depend on the scale of inputs or activations (Shazeer & Stern, Adafactor, ICML
-// 2018).
+// depend on the scale of inputs or activations (Shazeer & Stern, Adafactor,
+// ICML 2018).
 func units(g *onnxio.Graph, params map[string]*engine.Value, seen *sights) map[string]float64 {
 	out := map[string]float64{}
 	for name, p := range params {

@@ -61,13 +61,13 @@ const (
 	trainingRuns = 3
 )
 
-// Affordable is the number of epochs that take 2,000 steps, or fewer where that
-// would cost more than 4e12 multiply-accumulates, which are two or three minutes
-// on two cores; 0 where little could be learnt in what is left. Sources and child
-// are multiply-accumulates for one sample, of all sources together and of the
-// child.
-func Affordable(samples int, sources, child int64) int {
-	epoch := float64(samples) * (float64(sources) + trainingRuns*float64(child))
+// Affordable is the number of epochs that take 2,000 steps, or fewer where
+// that would cost more than 4e12 multiply-accumulates, which are two or three
+// minutes on two cores; 0 where little could be learnt in what is left.
+// Parents and child are multiply-accumulates for one sample, of all parents
+// together and of the child.
+func Affordable(samples int, parents, child int64) int {
+	epoch := float64(samples) * (float64(parents) + trainingRuns*float64(child))
 	steps := max(1, samples/batchOf(samples))
 	n := int(min(float64(mostSteps/steps), affordable/max(epoch, 1)))
 	if n < leastEpochs || n*steps < leastSteps {
@@ -87,16 +87,17 @@ type Report struct {
 	Steps   int `json:"steps"`
 	// Parameters is the number of values that were trained.
 	Parameters int `json:"parameters"`
-	// Taps is the number of activations that were kept close to the sources'.
+	// Taps is the number of activations that were kept close to the parents'.
 	Taps int `json:"taps"`
-	// HeldOut is the number of samples that Before and After were measured on, the
-	// loss of child and result at the outputs, and on variants of them. Zero means
-	// variants of those that were trained on.
+	// HeldOut is the number of samples that Before and After were measured on, and
+	// on variants of them. Zero means variants of those that were trained on.
+	// Before and After are what child and result lose at the outputs: what
+	// teach.Judge.Divergence says, and for logits the squared error beside it.
 	HeldOut int     `json:"held_out"`
 	Before  float64 `json:"loss_before"`
 	After   float64 `json:"loss_after"`
-	// Confidence is what the logits of the result were multiplied by in the end, so
-	// that it is as sure as several sources are in the mean; 0 of one source.
+	// Confidence is what the logits of the result were multiplied by in the end,
+	// so that it is as sure as several parents are in the mean; 0 of one parent.
 	Confidence float64 `json:"confidence,omitempty"`
 	// Note says why nothing was trained, "" if something was.
 	Note string `json:"note,omitempty"`
@@ -109,8 +110,9 @@ const (
 	defaultEpochs    = 10
 	defaultRate      = 0.025
 	defaultCloseness = 3
-	// mixtureCloseness stands for Closeness where logits aim at a mixture of several
-	// sources', as package refit has it: they would hold the decision back.
+	// mixtureCloseness stands for Closeness where logits aim at a mixture of
+	// several parents', as package refit has it: they would hold the decision
+	// back.
 	mixtureCloseness = 0.3
 
 	// warmUp is the number of steps over which the rate rises.
@@ -138,11 +140,11 @@ func (o *Options) defaults() {
 var errUntrainable = errors.New("cannot be trained")
 
 // Distill returns a copy of the child whose linear operators have been trained
-// to predict what the parents predict, the mean of their probabilities or outputs
-// weighted with their votes, and to compute on the way what they compute. Where
-// that does not bring it nearer to the parents, or where gradients reach no
-// parameters of the child, the copy is as the child, and the report says so. No
-// labels are used.
+// to predict what the parents predict, the mean of their probabilities or
+// outputs weighted with their votes, and to compute on the way what they
+// compute. Where that does not bring it nearer to the parents, or where
+// gradients reach no parameters of the child, the copy is as the child, and
+// the report says so. No labels are used.
 func Distill(ctx context.Context, child *onnxio.Model, parents teach.Parents, o Options) (_ *onnxio.Model, _ *Report, err error) {
 	defer guard.Recover(&err)
 	if o.Data == nil {
@@ -189,8 +191,8 @@ func Distill(ctx context.Context, child *onnxio.Model, parents teach.Parents, o 
 	return out, report, err
 }
 
-// judge compares models with the parents on inputs that none was fitted on, at the
-// outputs and at logits.
+// judge compares models with the parents on inputs that none was fitted on, at
+// the outputs and at logits.
 func (r *run) judge(ctx context.Context) (*teach.Judge, error) {
 	data := teach.Variants(r.o.Data)
 	if held := r.o.HeldOut; held != nil && held.Len() > 0 {
@@ -249,10 +251,8 @@ func (r *run) close() {
 
 // open prepares what training needs.
 func (r *run) open(ctx context.Context) (err error) {
-	if r.o.Outputs == nil {
-		if r.o.Outputs, err = eval.FindTasks(ctx, r.parents.Models(), r.o.Data, nil, dataset.StreamOptions{Threads: r.o.Threads}); err != nil {
-			return err
-		}
+	if r.o.Outputs, err = r.parents.Tasks(ctx, r.o.Outputs, r.o.Data, dataset.StreamOptions{Threads: r.o.Threads}); err != nil {
+		return err
 	}
 	if r.reader, err = newReader(r.child, r.o.Data, r.o.Batch); err != nil {
 		return err
@@ -309,8 +309,8 @@ func (r *run) train(ctx context.Context) error {
 	for epoch := range r.o.Epochs {
 		r.rng.Shuffle(len(variants), func(i, j int) { variants[i], variants[j] = variants[j], variants[i] })
 		// The parents answer for variants too, so that a few calibration inputs go a
-		// longer way (Beyer et al., Knowledge distillation: a good teacher is patient and
-		// consistent, CVPR 2022).
+		// longer way (Beyer et al., Knowledge distillation: a good teacher is
+		// patient and consistent, CVPR 2022).
 		feed, err := r.o.Data.Varied(1, r.rng.Int64()).For(r.reader.inputs)
 		if err != nil {
 			return err
@@ -354,8 +354,9 @@ func (r *run) gradients(ctx context.Context, feed *dataset.Feed, samples int, ru
 }
 
 // rate is the size of one of so many steps. It rises over the first steps and
-// falls as a cosine. Where there are few steps it stays below Options.Rate: large
-// ones upset a model at first, and a short run does not make up for that.
+// falls as a cosine. Where there are few steps it stays below Options.Rate:
+// large ones upset a model at first, and a short run does not make up for
+// that.
 func (o *Options) rate(step, total int) float64 {
 	rate := o.Rate * 0.5 * (1 + math.Cos(math.Pi*float64(step)/float64(total)))
 	rate *= min(1, float64(step+1)/float64(min(warmUp, 1+total/4)))
