@@ -2,28 +2,25 @@ package onnxio
 
 import "github.com/monge-ml/monge/onnxio/onnxpb"
 
-// parameter returns the name of the constant behind an input of a node; "" if
-// the input is absent or computed.
-func (g *Graph) parameter(n *onnxpb.NodeProto, input int) string {
-	if input >= len(n.Input) {
-		return ""
-	}
-	name := n.Input[input]
-	for name != "" {
+// param describes an input of a node.
+func (g *Graph) param(n *onnxpb.NodeProto, input int) Param {
+	p := Param{Node: n, Input: input}
+	for name := p.Tensor(); name != ""; name = n.Input[0] {
 		home := g.scope(name)
 		if home == nil {
-			return ""
+			return p
 		}
 		if home.Constant(name) != nil {
-			return name
+			p.Name = name
+			return p
 		}
 		g, n = home, home.producers[name]
 		if n == nil || !relays(n) || len(n.Input) == 0 {
-			return ""
+			return p
 		}
-		name = n.Input[0]
+		p.moved = p.moved || n.GetOpType() != "Identity" && n.GetOpType() != "Cast"
 	}
-	return ""
+	return p
 }
 
 // relays reports whether a node passes on the elements of its first input, if
@@ -54,7 +51,7 @@ func (g *Graph) follows(c Consumer) bool {
 		return c.Input == 0
 	case followWithConstant[op]:
 		for i := range c.Node.Input {
-			if i != c.Input && g.parameter(c.Node, i) == "" {
+			if i != c.Input && g.param(c.Node, i).Name == "" {
 				return false
 			}
 		}

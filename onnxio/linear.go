@@ -45,6 +45,7 @@ type Param struct {
 	Name  string
 	Node  *onnxpb.NodeProto
 	Input int
+	moved bool // the constant's axes are not those that the node reads
 }
 
 // Tensor returns what the node reads at the input: Name itself, or what is made
@@ -181,10 +182,6 @@ func (g *Graph) AddBehind(tensor string) (other Param, ok bool) {
 	return g.param(c.Node, 1-c.Input), true
 }
 
-func (g *Graph) param(n *onnxpb.NodeProto, input int) Param {
-	return Param{g.parameter(n, input), n, input}
-}
-
 // alongAxis reports whether all dims but one, which is counted from the last,
 // are 1.
 func alongAxis(dims []int64, axis int) bool {
@@ -198,7 +195,7 @@ func alongAxis(dims []int64, axis int) bool {
 
 func (g *Graph) windowOf(l *Linear) *Window {
 	dims := g.Constant(l.Weight.Name).GetDims()
-	if !l.Weight.Direct() || len(dims) < 2 {
+	if l.Weight.moved || len(dims) < 2 {
 		return nil
 	}
 	kernel := make([]int, len(dims)-2)
@@ -209,13 +206,13 @@ func (g *Graph) windowOf(l *Linear) *Window {
 }
 
 // axisOf is an axis of a weight counted from the first, -1 if it has none such
-// or is not read as it is stored.
+// or its axes are moved before it is read.
 func (g *Graph) axisOf(weight Param, axis int) int {
 	rank := len(g.Constant(weight.Name).GetDims())
 	if axis < 0 {
 		axis += rank
 	}
-	if !weight.Direct() || axis < 0 || axis >= rank {
+	if weight.moved || axis < 0 || axis >= rank {
 		return -1
 	}
 	return axis

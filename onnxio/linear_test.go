@@ -99,17 +99,24 @@ func TestLinearSides(t *testing.T) {
 		"weight transposed beforehand": {
 			[]onnxtest.Part{weight("w", 4, 2), onnxtest.Node("Transpose", "w", "t"), onnxtest.Node("Gemm", "x t", "y")},
 			want{side("x", -1, -1), side("y", -1, -1), "Gemm_y 2", 1, 1, 1}},
+		"weight passed on": {
+			[]onnxtest.Part{weight("w", 4, 2), onnxtest.Node("Identity", "w", "i"), onnxtest.Node("Gemm", "x i", "y")},
+			want{side("x", -1, 0), side("y", -1, 1), "Gemm_y 2", 1, 1, 1}},
+		"product of two activations": {
+			[]onnxtest.Part{onnxtest.Node("MatMul", "x x", "y")},
+			want{side("x", -1, -1), side("y", -1, -1), " 0", 1, 1, 1}},
 		"LSTM": {
 			[]onnxtest.Part{weight("w", 1, 8, 3), weight("r", 1, 8, 2), onnxtest.Node("LSTM", "x w r", "y", onnxtest.Attr("hidden_size", 2))},
 			want{side("x", -1, 2), side("y", -1, 1), "LSTM_y 3", 1, 1, 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := graphOf(t, onnxtest.Model(onnxtest.Values(onnxtest.Value("x")), onnxtest.Values(onnxtest.Value("y")), c.parts...))
-			ls := g.Linears()
-			if len(ls) != 1 {
-				t.Fatalf("%d linear operators", len(ls))
+			var l *onnxio.Linear
+			for _, n := range g.Nodes {
+				if x, ok := g.Linear(n); ok {
+					l = x
+				}
 			}
-			l := ls[0]
 			bias := fmt.Sprint(l.Bias.Node.GetName(), " ", l.Bias.Input)
 			if l.Bias.Name != "" {
 				bias += " " + l.Bias.Name

@@ -36,10 +36,11 @@ func FoldBatchNorm(m *onnxio.Model, want func(linear *onnxpb.NodeProto) bool) (o
 			continue
 		}
 		for _, f := range alike {
-			f.linear.Input = append(f.linear.Input[:1], alike[0].linear.Input[1:]...)
-			f.linear.Output[0] = f.bn.GetOutput()[0]
+			n := f.linear.Node
+			n.Input = append(n.Input[:1], alike[0].linear.Node.Input[1:]...)
+			n.Output[0] = f.bn.GetOutput()[0]
 			dead[f.bn] = true
-			folded = append(folded, f.linear.GetName())
+			folded = append(folded, n.GetName())
 		}
 	}
 	if len(dead) == 0 {
@@ -53,7 +54,10 @@ func FoldBatchNorm(m *onnxio.Model, want func(linear *onnxpb.NodeProto) bool) (o
 }
 
 // A folding is a normalisation and the operator before it that takes it in.
-type folding struct{ linear, bn *onnxpb.NodeProto }
+type folding struct {
+	linear *onnxio.Linear
+	bn     *onnxpb.NodeProto
+}
 
 // foldings lists what can be folded, by weight. Nodes that share a weight are
 // folded as one, if they are all followed by the same normalisation (a siamese
@@ -63,10 +67,10 @@ func foldings(g *onnxio.Graph, want func(linear *onnxpb.NodeProto) bool) [][]fol
 	by := map[string][]folding{}
 	for _, bn := range g.Nodes {
 		linear := foldable(g, bn)
-		if linear == nil || want != nil && !want(linear) {
+		if linear == nil || want != nil && !want(linear.Node) {
 			continue
 		}
-		w := sourceOf(g, linear.GetInput()[1])
+		w := sourceOf(g, linear.Weight.Tensor())
 		if by[w] == nil {
 			weights = append(weights, w)
 		}
@@ -98,7 +102,7 @@ func sameFolding(g *onnxio.Graph, a, b folding) bool {
 			return !proto.Equal(a, onnxio.Attr(y, a.GetName()))
 		})
 	}
-	return same(a.linear, b.linear) && same(a.bn, b.bn)
+	return same(a.linear.Node, b.linear.Node) && same(a.bn, b.bn)
 }
 
 // sourceOf is the tensor behind Identity nodes.
@@ -125,8 +129,8 @@ func readers(g *onnxio.Graph, name string) int {
 	return n
 }
 
-// foldable returns the linear node a BatchNormalization can be folded into.
-func foldable(g *onnxio.Graph, bn *onnxpb.NodeProto) *onnxpb.NodeProto {
+// foldable returns the linear operator a BatchNormalization can be folded into.
+func foldable(g *onnxio.Graph, bn *onnxpb.NodeProto) *onnxio.Linear {
 	if bn.GetOpType() != "BatchNormalization" || bn.GetDomain() != "" || onnxio.AttrInt(bn, "training_mode", 0) != 0 || len(bn.GetInput()) < 5 {
 		return nil
 	}
@@ -136,14 +140,14 @@ func foldable(g *onnxio.Graph, bn *onnxpb.NodeProto) *onnxpb.NodeProto {
 		}
 	}
 	x := bn.GetInput()[0]
-	n := g.Producer(x)
-	if n == nil || g.IsOutput(x) || len(g.Consumers(x)) != 1 {
+	l, ok := g.Linear(g.Producer(x))
+	if _, only := g.OnlyReader(x); !ok || !only || l.Bias.Node != l.Node || l.Out.Axis == -2 {
 		return nil
 	}
-	if op := n.GetOpType(); op != "Conv" && op != "Gemm" || len(n.GetInput()) < 2 {
+	if l.Kind != onnxio.Convolution && l.Kind != onnxio.Product {
 		return nil
 	}
-	return n
+	return l
 }
 
 // values reads a constant, behind Identity nodes; nil where there is none.
@@ -188,11 +192,11 @@ func normalisationOf(g *onnxio.Graph, bn *onnxpb.NodeProto, n int) (*normalisati
 	return &normalisation{mean: inputs[2], scale: scale, shift: inputs[1]}, nil
 }
 
-// biasOf reads what a linear node of n outputs adds; ok is false where that is
-// not constant, or of another form.
-func biasOf(g *onnxio.Graph, linear *onnxpb.NodeProto, n int) (bias []float64, ok bool, err error) {
+// biasOf reads what a linear operator of n outputs adds; ok is false where that
+// is not constant, or of another form.
+func biasOf(g *onnxio.Graph, l *onnxio.Linear, n int) (bias []float64, ok bool, err error) {
 	bias = make([]float64, n)
-	name := input(linear, 2)
+	name := l.Bias.Tensor()
 	if name == "" {
 		return bias, true, nil
 	}
@@ -208,25 +212,18 @@ func biasOf(g *onnxio.Graph, linear *onnxpb.NodeProto, n int) (bias []float64, o
 
 // fold writes the weight and bias that take the normalisation in. ok is false
 // where that cannot be done.
-func fold(g *onnxio.Graph, linear, bn *onnxpb.NodeProto) (ok bool, err error) {
+func fold(g *onnxio.Graph, l *onnxio.Linear, bn *onnxpb.NodeProto) (ok bool, err error) {
 	defer guard.At(&err, func() string { return onnxio.Label(bn) })
-	weight, w, err := values(g, linear.GetInput()[1])
-	if err != nil || w == nil {
+	weight, w, err := values(g, l.Weight.Tensor())
+	if err != nil || w == nil || l.Beta == 0 {
 		return false, err
 	}
-	axis, beta := 0, 1.0
-	if linear.GetOpType() == "Gemm" {
-		axis = 1 - int(onnxio.AttrInt(linear, "transB", 0))
-		beta = float64(onnxio.AttrFloat(linear, "beta", 1))
-	}
-	if beta == 0 {
-		return false, nil
-	}
-	if axis >= len(weight.Dims) {
-		return false, fmt.Errorf("%s: weight %q has %d axes", onnxio.Label(linear), linear.GetInput()[1], len(weight.Dims))
+	axis := l.Out.Weight
+	if axis < 0 {
+		return false, fmt.Errorf("%s: weight %q has %d axes", onnxio.Label(l.Node), weight.Name, len(weight.Dims))
 	}
 	n := weight.Dims[axis]
-	bias, ok, err := biasOf(g, linear, n)
+	bias, ok, err := biasOf(g, l, n)
 	if err != nil || !ok {
 		return false, err
 	}
@@ -235,19 +232,19 @@ func fold(g *onnxio.Graph, linear, bn *onnxpb.NodeProto) (ok bool, err error) {
 		return false, err
 	}
 	for i := range bias {
-		bias[i] = ((bias[i]*beta-norm.mean[i])*norm.scale[i] + norm.shift[i]) / beta
+		bias[i] = ((bias[i]*l.Beta-norm.mean[i])*norm.scale[i] + norm.shift[i]) / l.Beta
 	}
 	outputs := dense.AlongAxis(w, weight.Dims, axis)
 	for i := range w {
 		w[i] *= norm.scale[outputs.Position(i)] // whatever a Gemm's alpha is
 	}
-	return true, store(g, linear, weight, w, bias)
+	return true, store(g, l, weight, w, bias)
 }
 
-// store gives a linear node a new weight and bias. The weight keeps its name: all
-// who read it are folded alike.
-func store(g *onnxio.Graph, linear *onnxpb.NodeProto, old *onnxio.Tensor, w, bias []float64) (err error) {
-	name := linear.GetInput()[1]
+// store gives a linear operator a new weight and bias. The weight keeps its name:
+// all who read it are folded alike.
+func store(g *onnxio.Graph, l *onnxio.Linear, old *onnxio.Tensor, w, bias []float64) (err error) {
+	name := l.Weight.Tensor()
 	if g.Constant(name) != nil && !g.IsOutput(name) {
 		err = g.SetConstant(onnxio.NewTensor(name, old.Type, old.Dims, w))
 	} else {
@@ -258,7 +255,8 @@ func store(g *onnxio.Graph, linear *onnxpb.NodeProto, old *onnxio.Tensor, w, bia
 		return err
 	}
 	added := g.Fresh(name + "_bias")
-	linear.Input = append(linear.Input[:1:1], name, added)
+	onnxio.SetInput(l.Node, l.Weight.Input, name)
+	onnxio.SetInput(l.Node, l.Bias.Input, added)
 	return g.AddInitializer(onnxio.NewTensor(added, old.Type, []int{len(bias)}, bias))
 }
 
