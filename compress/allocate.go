@@ -5,7 +5,6 @@ import (
 	"math"
 
 	"github.com/monge-ml/monge/coupling"
-	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/choose"
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/teach"
@@ -22,16 +21,16 @@ type allocation struct {
 // steps, each time the space whose narrowing changes the model's predictions
 // least for each unit of cost saved. Spaces that cannot be observed keep an
 // equal share.
-func (o Options) allocate(ctx context.Context, s *edit.Subject) (*allocation, error) {
+func (c *compression) allocate(ctx context.Context, s *edit.Subject, b budget) (*allocation, error) {
 	a := &allocation{kind: Allocated, widths: map[*coupling.Space]int{}}
 	var free []*coupling.Space
 	for _, sp := range s.Analysis.Spaces {
-		if o.kept(sp) == "" {
+		if c.kept(sp) == "" {
 			a.widths[sp] = sp.Width
 			free = append(free, sp)
 		}
 	}
-	seen, err := o.observe(ctx, s, free)
+	seen, err := c.observe(ctx, s, free)
 	if err != nil {
 		return nil, err
 	}
@@ -39,29 +38,25 @@ func (o Options) allocate(ctx context.Context, s *edit.Subject) (*allocation, er
 	a.evidence = seen.evidence
 	for _, sp := range free {
 		if curves[sp] == nil {
-			ratio, err := o.ratio(s.Analysis)
+			ratio, err := c.ratio(s.Analysis, b)
 			if err != nil {
 				return nil, err
 			}
-			a.widths[sp] = o.share(ratio, sp)
+			a.widths[sp] = c.share(ratio, sp, b)
 		}
 	}
-	w := coupling.Widths{}
-	for sp, k := range a.widths {
-		w.Set(sp, k)
-	}
-	budget := o.budget()
-	for now := o.cost(s.Analysis, w); now > budget; now = o.cost(s.Analysis, w) {
+	w, limit := coupling.WidthsOf(a.widths), c.limit(b)
+	for now := c.cost(s.Analysis, b, w); now > limit; now = c.cost(s.Analysis, b, w) {
 		var best *coupling.Space
 		bestTo, bestPrice := 0, math.Inf(1)
 		for _, sp := range free {
 			curve := curves[sp]
-			to := o.step(sp, a.widths[sp])
+			to := c.step(sp, a.widths[sp], b)
 			if curve == nil || to >= a.widths[sp] {
 				continue
 			}
 			w.Set(sp, to)
-			saved := now - o.cost(s.Analysis, w)
+			saved := now - c.cost(s.Analysis, b, w)
 			w.Set(sp, a.widths[sp])
 			if saved <= 0 {
 				continue
@@ -72,37 +67,37 @@ func (o Options) allocate(ctx context.Context, s *edit.Subject) (*allocation, er
 			}
 		}
 		if best == nil { // what could not be observed must give way as well
-			ratio, err := o.ratio(s.Analysis)
+			ratio, err := c.ratio(s.Analysis, b)
 			if err != nil {
 				return nil, err
 			}
-			a.widths = o.widths(s.Analysis, ratio)
+			a.widths = c.widths(s.Analysis, b, ratio)
 			return a, nil
 		}
 		a.widths[best] = bestTo
 		w.Set(best, bestTo)
 	}
-	o.refill(s, a, w, curves, budget)
+	c.refill(s, b, a, w, curves)
 	return a, nil
 }
 
 // refill gives channels back while the budget allows it, where they are worth
 // most: the last step down may have saved more than was needed.
-func (o Options) refill(s *edit.Subject, a *allocation, w coupling.Widths, curves map[*coupling.Space][]float64, budget float64) {
+func (c *compression) refill(s *edit.Subject, b budget, a *allocation, w coupling.Widths, curves map[*coupling.Space][]float64) {
 	for {
-		now := o.cost(s.Analysis, w)
+		now := c.cost(s.Analysis, b, w)
 		var best *coupling.Space
 		bestTo, bestWorth := 0, 0.0
 		for _, sp := range s.Analysis.Spaces {
 			curve, k := curves[sp], a.widths[sp]
-			to := k + o.multiple(sp)
+			to := k + c.multiple(sp)
 			if curve == nil || to > sp.Width {
 				continue
 			}
 			w.Set(sp, to)
-			more := o.cost(s.Analysis, w)
+			more := c.cost(s.Analysis, b, w)
 			w.Set(sp, k)
-			if more > budget || more <= now {
+			if more > c.limit(b) || more <= now {
 				continue
 			}
 			if worth := (curve[k] - curve[to]) / (more - now); worth > bestWorth {
@@ -126,31 +121,24 @@ type observed struct {
 }
 
 // observe looks at the data once for all attempts at one subject.
-func (o Options) observe(ctx context.Context, s *edit.Subject, free []*coupling.Space) (*observed, error) {
-	if seen := o.base.seen; seen != nil && seen.subject == s {
-		return seen, nil
+func (c *compression) observe(ctx context.Context, s *edit.Subject, free []*coupling.Space) (*observed, error) {
+	if c.seen != nil && c.seen.subject == s {
+		return c.seen, nil
 	}
-	// Predictions are judged on samples that no channel was chosen by.
-	var held *dataset.Data
-	if o.RefitData, held = o.data().Split(heldEvery); held.Len() == 0 {
-		held = o.data()
-	}
-	evidence, err := choose.Observe(ctx, []choose.Party{{Subject: s}}, free, o.selection())
+	evidence, err := choose.Observe(ctx, []choose.Party{{Subject: s}}, free, c.selection(c.Report.Split.Price.Fit))
 	if err != nil {
 		return nil, err
 	}
-	curves, err := o.curves(ctx, s, free, evidence, held.Sample(judgeSamples, 0))
+	curves, err := c.curves(ctx, s, free, evidence)
 	if err != nil {
 		return nil, err
 	}
-	o.base.seen = &observed{s, evidence, curves}
-	return o.base.seen, nil
+	c.seen = &observed{s, evidence, curves}
+	return c.seen, nil
 }
 
-const (
-	// judgeSamples is the number of inputs on which predictions are compared.
-	judgeSamples = 200
-)
+// judgeSamples is the number of inputs on which predictions are compared.
+const judgeSamples = 200
 
 // probes are the shares of its channels at which a space is tried.
 var probes = []float64{0.75, 0.5}
@@ -160,13 +148,14 @@ var probes = []float64{0.75, 0.5}
 // How much of what consumers compute is lost is known for every number
 // (choose.Evidence.Unexplained); what that does to the predictions is measured
 // for some, by narrowing the space alone, and interpolated.
-func (o Options) curves(ctx context.Context, s *edit.Subject, free []*coupling.Space, evidence map[*coupling.Space]*choose.Evidence, held *dataset.Data) (map[*coupling.Space][]float64, error) {
-	judge, err := teach.NewJudge(ctx, []teach.Parent{{Subject: s, Share: 1}}, held, teach.Options{Threads: o.Align.Threads, Batch: o.Align.Batch, Outputs: o.base.outputs})
+func (c *compression) curves(ctx context.Context, s *edit.Subject, free []*coupling.Space, evidence map[*coupling.Space]*choose.Evidence) (map[*coupling.Space][]float64, error) {
+	// Predictions are judged on samples that no channel was chosen by.
+	price := c.Report.Split.Price
+	judge, err := c.Judge(ctx, teach.Parents{{Subject: s, Share: 1}}, price.Held.Sample(judgeSamples, 0))
 	if err != nil {
 		return nil, err
 	}
 	out := map[*coupling.Space][]float64{}
-	progress := o.progress("allocate")
 	for i, sp := range free {
 		ev := evidence[sp]
 		if !ev.Observed() {
@@ -179,7 +168,7 @@ func (o Options) curves(ctx context.Context, s *edit.Subject, free []*coupling.S
 			if k == sp.Width || lost[k] <= known[len(known)-1][0] {
 				continue
 			}
-			plan, err := choose.Select(ctx, s, map[*coupling.Space]int{sp: k}, evidence, o.selection())
+			plan, err := choose.Select(ctx, s, map[*coupling.Space]int{sp: k}, evidence, c.selection(price.Fit))
 			if err != nil {
 				return nil, err
 			}
@@ -198,7 +187,7 @@ func (o Options) curves(ctx context.Context, s *edit.Subject, free []*coupling.S
 			curve[k] = interpolate(known, x)
 		}
 		out[sp] = curve
-		progress(i+1, len(free))
+		c.Stage("allocate")(i+1, len(free))
 	}
 	return out, nil
 }
@@ -219,8 +208,8 @@ func interpolate(points [][2]float64, x float64) float64 {
 
 // step is the next smaller width that is tried: a sixteenth of the space less,
 // in multiples, down to its floor.
-func (o Options) step(s *coupling.Space, k int) int {
-	m := o.multiple(s)
+func (c *compression) step(s *coupling.Space, k int, b budget) int {
+	m := c.multiple(s)
 	d := max(1, s.Width/16/m) * m
-	return max(k-d, o.least(s), len(s.Pieces))
+	return max(k-d, c.least(s, b), len(s.Pieces))
 }

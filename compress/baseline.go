@@ -4,23 +4,11 @@ import (
 	"context"
 
 	"github.com/monge-ml/monge/coupling"
-	"github.com/monge-ml/monge/dataset"
-	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/qdq"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/lossless"
 	"github.com/monge-ml/monge/onnxio"
-)
-
-// Lossless says whether a lossless pass runs before anything else.
-type Lossless string
-
-const (
-	// LosslessAuto removes channels that do not matter, unused nodes and
-	// subnormal weights.
-	LosslessAuto Lossless = ""
-	// LosslessOff leaves them.
-	LosslessOff Lossless = "off"
 )
 
 // A baseline is the model as it came: what shares and budgets refer to.
@@ -36,12 +24,6 @@ type baseline struct {
 	form *qdq.Form
 	// was finds what spaces of later analyses were at first.
 	was map[*coupling.Space]*coupling.Space
-	// outputs say what the outputs are for; nil where no predictions are compared.
-	outputs []eval.Output
-	// seen is what allocation learnt from the data; nil before.
-	seen *observed
-	// taken is the kind of candidate that was best at the first attempt at a size.
-	taken Kind
 }
 
 // A place is a weight axis on which spaces are first made. Spaces that share one
@@ -60,49 +42,48 @@ func placeOf(s *coupling.Space) place {
 }
 
 // strip takes the baseline of a model and removes what does not matter; keep
-// says which spaces stay whole. The result is in ordinary operators.
-func (o *Options) strip(ctx context.Context, m *onnxio.Model, keep func(*coupling.Space) bool) (*onnxio.Model, error) {
+// says which spaces stay whole.
+func (c *compression) strip(ctx context.Context, m *onnxio.Model, keep func(*coupling.Space) bool) error {
 	whole, _, err := qdq.Expand(m)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	a, err := o.analyze(whole)
-	if err != nil {
-		return nil, err
+	if c.analysis, err = c.analyze(whole); err != nil {
+		return err
 	}
-	if err := o.checkExclude(a); err != nil {
-		return nil, err
+	if err := c.checkExclude(c.analysis); err != nil {
+		return err
 	}
-	size := sizeOf(a, nil)
-	size.Params, _ = m.Size()
-	b := &baseline{analysis: a, size: size, was: map[*coupling.Space]*coupling.Space{}}
-	o.base = b
-	if o.Lossless != LosslessOff {
-		lo := lossless.Options{InputShapes: o.InputShapes, Keep: keep, Runs: o.LosslessRuns, Threads: o.Align.Threads}
-		if o.DryRun || lo.Runs == 0 && o.data() == nil {
-			lo.Runs = -1
+	c.size = sizeOf(c.analysis, nil)
+	c.size.Params, _ = m.Size()
+	c.was = map[*coupling.Space]*coupling.Space{}
+	if c.o.Lossless != job.Off {
+		o := lossless.Options{InputShapes: c.Report.Shapes, Keep: keep, Threads: c.Threads}
+		if c.DryRun || c.o.Lossless == job.Auto && !c.HasData() {
+			o.Runs = -1
 		}
-		o.progress("lossless")(0, 0)
-		if m, b.lossless, err = lossless.Strip(ctx, m, lo); err != nil {
-			return nil, err
+		c.Stage("lossless")(0, 0)
+		if m, c.lossless, err = lossless.Strip(ctx, m, o); err != nil {
+			return err
 		}
 	}
-	_, b.bytes = m.Size()
-	if m, b.form, err = qdq.Expand(m); err != nil {
-		return nil, err
+	_, c.bytes = m.Size()
+	if c.model, c.form, err = qdq.Expand(m); err != nil {
+		return err
 	}
-	if b.lossless != nil && b.lossless.Changed() {
-		if a, err = o.analyze(m); err != nil {
-			return nil, err
+	a := c.analysis
+	if c.lossless != nil && c.lossless.Changed() {
+		if a, err = c.analyze(c.model); err != nil {
+			return err
 		}
 	}
-	b.frame = b.bytes - b.weightBytes(a, nil)
-	return m, nil
+	c.frame = c.bytes - c.weightBytes(a, nil)
+	return nil
 }
 
 // analyze finds the spaces of a model as it is narrowed.
-func (o *Options) analyze(m *onnxio.Model) (*coupling.Analysis, error) {
-	s, err := edit.NewSubject(m, o.coupling())
+func (c *compression) analyze(m *onnxio.Model) (*coupling.Analysis, error) {
+	s, err := edit.NewSubject(m, c.Coupling())
 	if err != nil {
 		return nil, err
 	}
@@ -133,20 +114,6 @@ func (b *baseline) written(m *onnxio.Model, r *Report) (*onnxio.Model, *Report, 
 	}
 	r.After.Params, _ = out.Size()
 	return out, r, nil
-}
-
-// findTasks decides what the outputs are for, where predictions will be compared,
-// on the data with labels if there are any.
-func (o *Options) findTasks(ctx context.Context, m *onnxio.Model) (err error) {
-	data := o.data()
-	if o.EvalData != nil && (data == nil || o.EvalData.Labels() != nil) {
-		data = o.EvalData
-	}
-	if o.DryRun || o.MaxDrop == 0 && !o.fits() {
-		return nil
-	}
-	o.base.outputs, err = eval.FindTasks(ctx, []*onnxio.Model{m}, data, o.Tasks, dataset.StreamOptions{Batch: o.Align.Batch, Threads: o.Align.Threads})
-	return err
 }
 
 func spacesByPlace(a *coupling.Analysis) map[place][]*coupling.Space {
@@ -180,12 +147,12 @@ func (b *baseline) width(s *coupling.Space) int {
 }
 
 // report starts a report.
-func (b *baseline) report() *Report {
-	return &Report{Before: b.size, Lossless: b.lossless, Outputs: b.outputs}
+func (c *compression) report() *Report {
+	return &Report{Report: c.Run.Report, Before: c.size, Lossless: c.lossless}
 }
 
 // describe enters what became of the spaces.
-func (r *Report) describe(a *coupling.Analysis, o Options, after coupling.Widths, cost map[*coupling.Space]float64) {
+func (r *Report) describe(a *coupling.Analysis, c *compression, after coupling.Widths, cost map[*coupling.Space]float64) {
 	r.After = sizeOf(a, after)
 	for _, s := range a.Spaces {
 		if len(s.Producers()) == 0 {
@@ -195,9 +162,9 @@ func (r *Report) describe(a *coupling.Analysis, o Options, after coupling.Widths
 		if g := a.IndexOf(s); g != nil {
 			groups = after.Of(g)
 		}
-		row := Space{Name: s.Name, Before: o.base.width(s) * s.Groups, After: after.Of(s) * groups, Cost: cost[s]}
+		row := Space{Name: s.Name, Before: c.width(s) * s.Groups, After: after.Of(s) * groups, Cost: cost[s]}
 		if row.After == row.Before {
-			row.Kept = o.kept(s)
+			row.Kept = c.kept(s)
 		}
 		r.Spaces = append(r.Spaces, row)
 	}

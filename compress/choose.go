@@ -44,9 +44,8 @@ const (
 )
 
 const (
-	// heldEvery says that one sample in so many is kept from the fits by which
-	// candidates are compared, and at most mostJudged are.
-	heldEvery, mostJudged = 5, 100
+	// mostJudged is how many samples at most candidates are judged on.
+	mostJudged = 100
 	// quickSamples is the number of samples that candidates are refitted on.
 	quickSamples = 100
 	// fewSamples is the number of samples below which it is asked whether they are
@@ -61,66 +60,64 @@ const (
 // returns the widths of the best. What moves predictions when a space is narrowed
 // alone does not add up over spaces, so that an allocation may be worse than equal
 // shares. Where there is one candidate only, nothing is measured.
-func (o Options) choose(ctx context.Context, s *edit.Subject, ratio float64, report *Report) (*allocation, error) {
-	even := &allocation{kind: Even, widths: o.widths(s.Analysis, ratio)}
-	if !changes(even.widths) && o.Keep != 0 {
+func (c *compression) choose(ctx context.Context, s *edit.Subject, b budget, ratio float64, report *Report) (*allocation, error) {
+	even := &allocation{kind: Even, widths: c.widths(s.Analysis, b, ratio)}
+	if !changes(even.widths) && b.unit == inChannels {
 		return even, nil
 	}
-	if same, err := o.allAlike(s.Model); err != nil || same {
+	data := c.Report.Split.Fit
+	if same, err := allAlike(s.Model, data); err != nil || same {
 		even.kind = Blind
 		return even, err
 	}
-	few, allocates := o.data().Len() < fewSamples, o.Keep == 0 && !o.Uniform
+	few, allocates := data.Len() < fewSamples, b.unit != inChannels && !c.o.Uniform
 	if !few && !allocates {
 		return even, nil
 	}
-	fit, held := o.data().Split(min(heldEvery, o.data().Len()))
-	trial := o
-	trial.RefitData = fit
 	all := []*allocation{even}
 	if allocates {
-		a, err := trial.allocate(ctx, s)
+		a, err := c.allocate(ctx, s, b)
 		if err != nil && !errors.Is(err, ErrUnmet) {
 			return nil, err
 		}
 		if err == nil && !maps.Equal(a.widths, even.widths) {
 			even.evidence = a.evidence
-			all = []*allocation{a, o.mixture(s, a, even), even}
+			all = []*allocation{a, c.mixture(s, b, a, even), even}
 		}
 	}
 	if few {
 		all = append(all, &allocation{kind: Blind, widths: even.widths})
 	}
-	if o.base.taken != "" { // another attempt at the same size
-		if i := slices.IndexFunc(all, func(a *allocation) bool { return a.kind == o.base.taken }); i >= 0 {
+	if c.taken != "" { // another attempt at the same size
+		if i := slices.IndexFunc(all, func(a *allocation) bool { return a.kind == c.taken }); i >= 0 {
 			return all[i], nil
 		}
 	}
 	if len(all) == 1 {
 		return all[0], nil
 	}
-	best, err := trial.judge(ctx, s, all, held.Sample(mostJudged, dataset.FileOrder), report)
-	if err == nil && o.Size > 0 {
-		o.base.taken = best.kind
+	best, err := c.judge(ctx, s, all, report)
+	if err == nil && b.unit == inBytes {
+		c.taken = best.kind
 	}
 	return best, err
 }
 
 // judge refits every candidate on some samples and returns the one whose
 // predictions are nearest to the original's on others.
-func (o Options) judge(ctx context.Context, s *edit.Subject, all []*allocation, held *dataset.Data, report *Report) (*allocation, error) {
-	judge, err := teach.NewJudge(ctx, []teach.Parent{{Subject: s, Share: 1}}, teach.Judged(held), teach.Options{Threads: o.Align.Threads, Batch: o.Align.Batch, Outputs: o.base.outputs})
+func (c *compression) judge(ctx context.Context, s *edit.Subject, all []*allocation, report *Report) (*allocation, error) {
+	fit, held := c.Report.Split.Trial.Fit.Sample(quickSamples, 1), c.Report.Split.Trial.Held.Sample(mostJudged, dataset.FileOrder)
+	judge, err := c.Judge(ctx, teach.Parents{{Subject: s, Share: 1}}, teach.Judged(held))
 	if err != nil {
 		return nil, err
 	}
-	o.RefitData, o.Tune = o.data().Sample(quickSamples, 1), -1
-	progress := o.progress("compare")
-	o.Progress = nil
-	best := 0
+	tell, end := c.Inside("compare")
+	defer end()
 	report.Candidates = nil
+	best, least := 0, math.Inf(1)
 	for i, a := range all {
-		made := o.base.report()
-		m, err := o.make(ctx, s, a, made)
+		made := c.report()
+		m, err := c.Trial(ctx, fit, a.kind != Blind, c.making(s, c.plan(s, a), made), &made.Report)
 		if err != nil {
 			return nil, err
 		}
@@ -132,58 +129,48 @@ func (o Options) judge(ctx context.Context, s *edit.Subject, all []*allocation, 
 			d = math.Inf(1)
 		}
 		report.Candidates = append(report.Candidates, Candidate{Name: a.kind, Size: made.After, Divergence: d})
-		progress(i+1, len(all))
-	}
-	least := math.Inf(1)
-	for i, c := range report.Candidates {
-		d := c.Divergence
-		if c.Name == Blind && held.Len() < fewJudged {
+		if a.kind == Blind && held.Len() < fewJudged {
 			d *= doubt
 		}
 		if d < least {
 			best, least = i, d
 		}
+		tell(i+1, len(all))
 	}
 	report.Candidates[best].Taken = true
 	return all[best], nil
 }
 
-// make narrows the model to the widths of an allocation.
-func (o Options) make(ctx context.Context, s *edit.Subject, a *allocation, report *Report) (*onnxio.Model, error) {
-	var plan *match.Result
-	var err error
-	if o.fits() && a.kind != Blind {
-		plan, err = choose.Select(ctx, s, a.widths, a.evidence, o.selection())
-	} else {
-		by := o.Align
+// plan narrows a model to the widths of an allocation.
+func (c *compression) plan(s *edit.Subject, a *allocation) planner {
+	return func(ctx context.Context, fit *dataset.Data) (*match.Result, error) {
+		if c.Fits() && a.kind != Blind {
+			return choose.Select(ctx, s, a.widths, a.evidence, c.selection(fit))
+		}
+		by := c.Matching
 		if a.kind == Blind {
 			by.By = match.Weights
 		}
-		plan, err = match.Merge(ctx, s, a.widths, by)
+		return match.Merge(ctx, s, a.widths, by)
 	}
-	if err != nil {
-		return nil, err
-	}
-	report.Blind = a.kind == Blind
-	return o.finish(ctx, s, plan, !report.Blind, report)
 }
 
 // mixture lies halfway between two allocations that meet a budget: products of
 // widths do not, so that it is taken towards fewer equal shares until it does.
-func (o Options) mixture(s *edit.Subject, a, even *allocation) *allocation {
+func (c *compression) mixture(s *edit.Subject, b budget, a, even *allocation) *allocation {
 	between := func(ratio float64) map[*coupling.Space]int {
 		out := map[*coupling.Space]int{}
 		for sp, k := range a.widths {
-			m := o.multiple(sp)
-			half := (k + min(even.widths[sp], o.share(ratio, sp)) + m) / (2 * m) * m
-			out[sp] = min(max(half, o.least(sp)), sp.Width)
+			m := c.multiple(sp)
+			half := (k + min(even.widths[sp], c.share(ratio, sp, b)) + m) / (2 * m) * m
+			out[sp] = min(max(half, c.least(sp, b)), sp.Width)
 		}
 		return out
 	}
 	lo, hi := 0.0, 1.0
 	for range 20 {
 		mid := (lo + hi) / 2
-		if o.cost(s.Analysis, widthsOf(between(mid))) <= o.budget() {
+		if c.cost(s.Analysis, b, coupling.WidthsOf(between(mid))) <= c.limit(b) {
 			lo = mid
 		} else {
 			hi = mid
@@ -192,18 +179,9 @@ func (o Options) mixture(s *edit.Subject, a, even *allocation) *allocation {
 	return &allocation{kind: Mixed, widths: between(lo), evidence: a.evidence}
 }
 
-func widthsOf(m map[*coupling.Space]int) coupling.Widths {
-	out := coupling.Widths{}
-	for s, k := range m {
-		out.Set(s, k)
-	}
-	return out
-}
-
 // allAlike reports whether no two samples of the data differ, so that nothing can
 // be told from them.
-func (o Options) allAlike(m *onnxio.Model) (bool, error) {
-	data := o.data()
+func allAlike(m *onnxio.Model, data *dataset.Data) (bool, error) {
 	if data.Len() < 2 {
 		return true, nil
 	}

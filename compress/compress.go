@@ -8,15 +8,14 @@ import (
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
-	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/choose"
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/internal/match"
+	"github.com/monge-ml/monge/internal/pipeline"
 	"github.com/monge-ml/monge/internal/qdq"
-	"github.com/monge-ml/monge/internal/refit"
 	"github.com/monge-ml/monge/internal/teach"
-	"github.com/monge-ml/monge/internal/tune"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/lossless"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
@@ -25,6 +24,8 @@ import (
 // Options are the settings of a compression. Of Keep, MACs, Params, Size and
 // MaxDrop exactly one is set for Model, none for Into.
 type Options struct {
+	// Options say which data are worked with, and how far.
+	job.Options
 	// Keep gives every space that may change max(1, round(Keep·n)) of its n
 	// channels, in (0, 1].
 	Keep float64
@@ -37,17 +38,15 @@ type Options struct {
 	// Size is the most bytes that the model may occupy in its file and external
 	// data. Widths are allocated as for Params.
 	Size int64
-	// Floor is the share of the channels it came with that every space keeps at
-	// least, whatever MACs, Params, Size or MaxDrop ask for. Zero means 1/8; a
-	// negative one leaves a single channel. Keep goes below.
-	Floor float64
 	// MaxDrop asks for the fewest multiply-accumulates with which accuracy falls
-	// by at most this share of the samples, in (0, 1); where there are no labels,
-	// agreement with the original. It needs data.
+	// by at most this share of the samples that the result is judged on, in (0, 1);
+	// where there are no labels, agreement with the original. It needs data. No
+	// trial is distilled unless Tune is on.
 	MaxDrop float64
-	// EvalData are the inputs that MaxDrop is measured on. Nil means every fifth
-	// sample of the data, which is then not used for anything else.
-	EvalData *dataset.Data
+	// Floor is the share of the channels it came with that every space keeps at
+	// least, whatever MACs, Params, Size or MaxDrop ask for, and a single channel
+	// at any rate. Zero means 1/8.
+	Floor float64
 	// Uniform gives every space an equal share under a budget too.
 	Uniform bool
 	// Exclude lists patterns of node or weight names, in which * stands for any
@@ -60,82 +59,13 @@ type Options struct {
 	// channels over all groups, as a kernel sees them; attention heads are counted
 	// one by one. Zero means 1.
 	Multiple int
-	// Align says how channels are compared.
-	Align match.Options
-	// InputShapes gives sizes to free dimensions of inputs, by name.
-	InputShapes map[string][]int
-	// KeepBatchNorm leaves BatchNormalization nodes in place; by default they
-	// are folded exactly into the operator before them where its space changes.
-	KeepBatchNorm bool
-	// Lossless says whether channels that do not matter are removed first, where
-	// no narrow model gives the widths. Shares and budgets are still those of the
-	// model as it came.
-	Lossless Lossless
-	// LosslessRuns is the number of random inputs on which the model without them
-	// is compared with the original, by onnxruntime; zero means 3 where there are
-	// data and none without, negative none.
-	LosslessRuns int
-	// DryRun chooses widths and stops: no model is made.
-	DryRun bool
-	// Refit says whether channels are chosen by what they explain and operators
-	// refitted in closed form. Without it channels are merged by transport alone.
-	Refit Refit
-	// RefitData are the inputs for selection and refit; nil means Align.Data.
-	RefitData *dataset.Data
-	// Tune is the number of epochs that the refitted model is distilled for
-	// (package tune). Zero means as many as tune.Affordable says, negative none.
-	// Where it is distilled, a tenth of the data is kept from the refit, to tell
-	// whether distillation helped.
-	Tune int
-	// Tasks are given for outputs, by name (of "": of all others). For outputs
-	// without one, eval.FindTasks says what they are for.
-	Tasks eval.Tasks
-	// Progress, if set, is told what is being done, and how far it is.
-	Progress func(stage string, done, total int)
-
-	base *baseline
-}
-
-// Refit says whether operators are refitted in closed form.
-type Refit string
-
-const (
-	// RefitAuto refits where there are data.
-	RefitAuto Refit = ""
-	// RefitOff merges by transport and leaves the weights as that made them.
-	RefitOff Refit = "off"
-)
-
-// data are the inputs for selection and refit.
-func (o Options) data() *dataset.Data {
-	if o.RefitData != nil {
-		return o.RefitData
-	}
-	return o.Align.Data
-}
-
-// coupling are the settings of the analysis. What is computed in the branches of
-// an If cannot be measured, so that with data they stay as they are.
-func (o Options) coupling() coupling.Options {
-	return coupling.Options{InputShapes: o.InputShapes, Opaque: o.data() != nil}
-}
-
-// fits reports whether operators are refitted.
-func (o Options) fits() bool { return o.Refit != RefitOff && o.data() != nil }
-
-func (o Options) progress(stage string) func(done, total int) {
-	return func(done, total int) {
-		if o.Progress != nil {
-			o.Progress(stage, done, total)
-		}
-	}
 }
 
 // A Report says what a compression did.
 type Report struct {
+	job.Report
 	Before Size    `json:"before"`
 	After  Size    `json:"after"`
-	Folded int     `json:"folded_batchnorms"`
 	Spaces []Space `json:"spaces"`
 	// Lossless tells what was removed first; nil where that was off.
 	Lossless *lossless.Report `json:"lossless,omitempty"`
@@ -145,15 +75,8 @@ type Report struct {
 	// Blind is set where channels were merged by their weights in spite of data,
 	// since these were too few to serve better.
 	Blind bool `json:"blind,omitempty"`
-	// Outputs say what the outputs are for, so how predictions were compared; nil
-	// where none were.
-	Outputs []eval.Output `json:"tasks,omitempty"`
 	// Search tells how MaxDrop was met; nil under other budgets.
 	Search *Search `json:"search,omitempty"`
-	// Refit tells about every refitted operator; nil without a refit.
-	Refit *refit.Report `json:"refit,omitempty"`
-	// Tune tells about the distillation; nil without one.
-	Tune *tune.Report `json:"tune,omitempty"`
 }
 
 // Size is what a model costs.
@@ -178,10 +101,15 @@ type Space struct {
 // Model compresses a model by merging channels of its own.
 func Model(ctx context.Context, m *onnxio.Model, o Options) (_ *onnxio.Model, _ *Report, err error) {
 	defer guard.Recover(&err)
-	if err := o.check(); err != nil {
+	b, err := o.budget()
+	if err != nil {
 		return nil, nil, err
 	}
-	out, report, err := o.narrowed(ctx, m)
+	c, err := start(ctx, m, o, func(c *compression, s *coupling.Space) bool { return c.kept(s) != "" })
+	if err != nil {
+		return nil, nil, err
+	}
+	out, report, err := c.narrowed(ctx, b)
 	if err != nil || o.DryRun {
 		return out, report, err
 	}
@@ -200,28 +128,53 @@ func Model(ctx context.Context, m *onnxio.Model, o Options) (_ *onnxio.Model, _ 
 // channels of a very small model.
 var ErrLarger = errors.New("there is too little to narrow: the file would be larger")
 
-// narrowed carries the options out.
-func (o Options) narrowed(ctx context.Context, m *onnxio.Model) (*onnxio.Model, *Report, error) {
-	m, err := o.strip(ctx, m, func(s *coupling.Space) bool { return o.kept(s) != "" })
-	if err != nil {
-		return nil, nil, err
+// A compression is the state of one call.
+type compression struct {
+	*pipeline.Run
+	o Options
+	baseline
+	// model is the model to narrow, in ordinary operators.
+	model *onnxio.Model
+	// seen is what allocation learnt from the data; nil before.
+	seen *observed
+	// taken is the kind of candidate that was best at the first attempt at a size.
+	taken Kind
+}
+
+// start gets data ready, takes the baseline of the model, and removes what does
+// not matter; keep says which spaces stay whole.
+func start(ctx context.Context, m *onnxio.Model, o Options, keep func(*compression, *coupling.Space) bool) (_ *compression, err error) {
+	c := &compression{o: o}
+	if o.MaxDrop > 0 && o.Tune == job.Auto {
+		o.Options.Tune = job.Off // every trial would be distilled
 	}
-	if err := o.findTasks(ctx, m); err != nil {
-		return nil, nil, err
+	if c.Run, err = pipeline.Start(ctx, []*onnxio.Model{m}, o.Options, pipeline.Policy{Invent: true, HoldOut: true, Always: o.MaxDrop > 0}); err != nil {
+		return nil, err
 	}
+	if err := c.strip(ctx, m, func(s *coupling.Space) bool { return keep(c, s) }); err != nil {
+		return nil, err
+	}
+	if o.DryRun || c.Report.Split.Judge == nil && !c.Fits() {
+		return c, nil // no predictions are compared
+	}
+	return c, c.FindTasks(ctx, []*onnxio.Model{c.model})
+}
+
+// narrowed meets the budget.
+func (c *compression) narrowed(ctx context.Context, b budget) (*onnxio.Model, *Report, error) {
 	switch {
-	case o.Size > 0 && o.base.bytes <= o.Size:
-		return o.whole(m)
-	case o.MaxDrop > 0:
-		return o.search(ctx, m)
-	case o.Size > 0:
-		return o.toSize(ctx, m)
+	case b.unit == inBytes && c.bytes <= c.o.Size:
+		return c.whole()
+	case c.o.MaxDrop > 0:
+		return c.search(ctx)
+	case b.unit == inBytes:
+		return c.toSize(ctx, b)
 	}
-	s, folded, err := o.prepare(m, o.ratio)
+	s, folded, err := c.prepare(b, c.ratio)
 	if err != nil {
 		return nil, nil, err
 	}
-	return o.model(ctx, s, folded)
+	return c.meet(ctx, s, folded, b)
 }
 
 // changed reports whether any space has another width than at first.
@@ -229,69 +182,65 @@ func (r *Report) changed() bool {
 	return slices.ContainsFunc(r.Spaces, func(s Space) bool { return s.After != s.Before })
 }
 
-// prepare analyses a model that was stripped already, and folds normalisations
-// into the producers of all spaces that would change with the ratio. Folding is
-// exact, so that several attempts can start from one subject.
-func (o Options) prepare(m *onnxio.Model, ratio func(*coupling.Analysis) (float64, error)) (*edit.Subject, int, error) {
-	s, err := edit.NewSubject(m, o.coupling())
+// prepare analyses the model, and folds normalisations into the producers of all
+// spaces that would change with the ratio. Folding is exact, so that several
+// attempts can start from one subject.
+func (c *compression) prepare(b budget, ratio func(*coupling.Analysis, budget) (float64, error)) (*edit.Subject, int, error) {
+	s, err := edit.NewSubject(c.model, c.Coupling())
 	if err != nil {
 		return nil, 0, err
 	}
-	o.base.see(s.Analysis)
-	if err := o.nothing(s.Analysis); err != nil {
+	c.see(s.Analysis)
+	if err := c.nothing(s.Analysis, b); err != nil {
 		return nil, 0, err
 	}
-	if o.KeepBatchNorm || o.DryRun {
+	if c.o.KeepBatchNorm || c.o.DryRun {
 		return s, 0, nil
 	}
-	r, err := ratio(s.Analysis)
+	r, err := ratio(s.Analysis, b)
 	if err != nil {
 		return nil, 0, err
 	}
-	s, folded, err := foldChanged(s, o.widths(s.Analysis, r), o.coupling())
+	s, folded, err := foldChanged(s, c.widths(s.Analysis, b, r), c.Coupling())
 	if err == nil {
-		o.base.see(s.Analysis)
+		c.see(s.Analysis)
 	}
 	return s, folded, err
 }
 
 // none is the ratio at which all spaces change that can.
-func none(*coupling.Analysis) (float64, error) { return 0, nil }
+func none(*coupling.Analysis, budget) (float64, error) { return 0, nil }
 
-// model compresses a model to a share.
-func (o Options) model(ctx context.Context, s *edit.Subject, folded int) (*onnxio.Model, *Report, error) {
-	ratio, err := o.ratio(s.Analysis)
+// meet compresses a model to a budget.
+func (c *compression) meet(ctx context.Context, s *edit.Subject, folded int, b budget) (*onnxio.Model, *Report, error) {
+	ratio, err := c.ratio(s.Analysis, b)
 	if err != nil {
 		return nil, nil, err
 	}
-	report := o.base.report()
+	report := c.report()
 	report.Folded = folded
-	chosen := &allocation{widths: o.widths(s.Analysis, ratio)}
-	if o.fits() {
-		if chosen, err = o.choose(ctx, s, ratio, report); err != nil {
+	chosen := &allocation{widths: c.widths(s.Analysis, b, ratio)}
+	if c.Fits() {
+		if chosen, err = c.choose(ctx, s, b, ratio, report); err != nil {
 			return nil, nil, err
 		}
 	}
-	if o.DryRun {
-		after := coupling.Widths{}
-		for sp, k := range chosen.widths {
-			after.Set(sp, k)
-		}
-		report.describe(s.Analysis, o, after, nil)
+	if c.o.DryRun {
+		report.describe(s.Analysis, c, coupling.WidthsOf(chosen.widths), nil)
 		return nil, report, nil
 	}
 	if !changes(chosen.widths) {
-		report.describe(s.Analysis, o, nil, nil)
-		return o.base.written(s.Given(), report)
+		report.describe(s.Analysis, c, nil, nil)
+		return c.written(s.Given(), report)
 	}
-	out, err := o.make(ctx, s, chosen, report)
+	out, err := c.finish(ctx, s, chosen.kind != Blind, c.plan(s, chosen), report)
 	if err == nil {
 		err = s.Reshare(out)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	return o.base.written(out, report)
+	return c.written(out, report)
 }
 
 // changes reports whether any space gets another width.
@@ -304,55 +253,46 @@ func changes(widths map[*coupling.Space]int) bool {
 	return false
 }
 
-// selection are the options of choose.Select.
-func (o Options) selection() match.Options {
-	a := o.Align
-	a.Data, a.Progress = o.data(), o.progress("select")
-	return a
+// selection are the options of choose.Select on some samples.
+func (c *compression) selection(data *dataset.Data) match.Options {
+	m := c.Matching
+	m.Data, m.Progress = data, c.Stage("select")
+	return m
 }
 
-// finish carries the plan out, and where there are data refits, if that is wanted,
-// and distils, unless there is a single sample.
-func (o Options) finish(ctx context.Context, s *edit.Subject, plan *match.Result, fits bool, report *Report) (*onnxio.Model, error) {
-	out, err := edit.Edit(s, plan.Maps)
-	if err != nil {
-		return nil, err
+// A planner decides how the channels of a subject move, on some samples.
+type planner func(ctx context.Context, fit *dataset.Data) (*match.Result, error)
+
+// making carries a plan out.
+func (c *compression) making(s *edit.Subject, plan planner, report *Report) pipeline.Maker {
+	return func(ctx context.Context, fit *dataset.Data) (made pipeline.Made, err error) {
+		p, err := plan(ctx, fit)
+		if err != nil {
+			return made, err
+		}
+		if made.Child, err = edit.Edit(s, p.Maps); err != nil {
+			return made, err
+		}
+		report.describe(s.Analysis, c, p.Maps.Widths(), p.Objective)
+		made.Parents = teach.Parents{{Subject: s, Share: 1, Maps: p.Maps.Made()}}
+		return made, nil
 	}
-	report.describe(s.Analysis, o, plan.Maps.Widths(), plan.Objective)
-	if !o.fits() || report.After == sizeOf(s.Analysis, nil) {
-		return out, nil
-	}
-	if !fits && o.data().Len() < 2 {
-		o.Tune = min(o.Tune, 0) - 1
-	}
-	fit, held := o.data(), (*dataset.Data)(nil)
-	epochs := o.epochs(report)
-	if epochs > 0 {
-		fit, held = teach.HoldOut(fit)
-	}
-	plan.Maps = plan.Maps.Made()
-	parents := []teach.Parent{{Subject: s, Share: 1, Maps: plan.Maps}}
-	if fits {
-		out, report.Refit, err = refit.Refit(ctx, out, parents, refit.Options{
-			Data: fit, Threads: o.Align.Threads, Batch: o.Align.Batch, Outputs: o.base.outputs, Progress: o.progress("refit"),
-		})
-	}
-	if err != nil || epochs == 0 {
-		return out, err
-	}
-	tuned, done, err := tune.Distill(ctx, out, parents, tune.Options{
-		Data: fit, HeldOut: held, Epochs: epochs, Threads: o.Align.Threads, Outputs: o.base.outputs, Progress: o.progress("tune"),
-	})
-	report.Tune = done
-	return tuned, err
 }
 
-// epochs is the number of epochs of distillation after the refit.
-func (o Options) epochs(r *Report) int {
-	if o.Tune != 0 || r.After.Open {
-		return max(o.Tune, 0)
+// finish makes the result, refits it, if that is wanted, and distils it, unless
+// there is a single sample. Channels are chosen on all samples, whatever is held
+// out from the refit for the distillation.
+func (c *compression) finish(ctx context.Context, s *edit.Subject, fits bool, plan planner, report *Report) (*onnxio.Model, error) {
+	all := c.Report.Split.Fit
+	made, err := c.making(s, plan, report)(ctx, all)
+	if err != nil || !c.Fits() || report.After == sizeOf(s.Analysis, nil) {
+		return made.Child, err
 	}
-	return tune.Affordable(o.data().Len(), r.Before.MACs, r.After.MACs)
+	epochs := 0
+	if fits || all.Len() > 1 {
+		epochs = c.EpochsFor(report.Before.MACs, report.After.MACs, report.After.Open)
+	}
+	return c.Finish(ctx, fits, epochs, func(context.Context, *dataset.Data) (pipeline.Made, error) { return made, nil }, &report.Report)
 }
 
 // Into moves a wide model into the widths of a narrow one of the same
@@ -363,30 +303,26 @@ func Into(ctx context.Context, wide, narrow *onnxio.Model, o Options) (_ *onnxio
 	if o.Keep != 0 || o.MACs != 0 || o.Params != 0 || o.Size != 0 || o.MaxDrop != 0 {
 		return nil, nil, fmt.Errorf("the narrow model gives the widths: keep, macs, params, size and max-drop have no place beside it")
 	}
-	wide, err = o.strip(ctx, wide, func(*coupling.Space) bool { return true })
+	c, err := start(ctx, wide, o, func(*compression, *coupling.Space) bool { return true })
 	if err != nil {
 		return nil, nil, err
 	}
 	if narrow, _, err = qdq.Expand(narrow); err != nil {
 		return nil, nil, err
 	}
-	if err := o.findTasks(ctx, wide); err != nil {
-		return nil, nil, err
-	}
-	report := o.base.report()
+	report := c.report()
 	var subjects [2]*edit.Subject
-	for i, m := range []*onnxio.Model{wide, narrow} {
-		var folded []string
-		var err error
+	for i, m := range []*onnxio.Model{c.model, narrow} {
 		if !o.KeepBatchNorm {
+			var folded []string
 			if m, folded, err = edit.FoldBatchNorm(m, nil); err != nil {
 				return nil, nil, err
 			}
+			if i == 0 {
+				report.Folded = len(folded)
+			}
 		}
-		if i == 0 {
-			report.Folded = len(folded)
-		}
-		if subjects[i], err = edit.NewSubject(m, o.coupling()); err != nil {
+		if subjects[i], err = edit.NewSubject(m, c.Coupling()); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -394,42 +330,38 @@ func Into(ctx context.Context, wide, narrow *onnxio.Model, o Options) (_ *onnxio
 	if err != nil {
 		return nil, nil, err
 	}
+	widths := map[*coupling.Space]int{}
+	for a, b := range pair.Spaces {
+		widths[a] = b.Width
+	}
 	if o.DryRun {
-		after := coupling.Widths{}
-		for a, b := range pair.Spaces {
-			after.Set(a, b.Width)
-		}
-		report.describe(subjects[0].Analysis, o, after, nil)
+		report.describe(subjects[0].Analysis, c, coupling.WidthsOf(widths), nil)
 		return nil, report, nil
 	}
-	plan, err := o.into(ctx, subjects[0], subjects[1], pair)
-	if err != nil {
-		return nil, nil, err
-	}
-	out, err := o.finish(ctx, subjects[0], plan, true, report)
+	out, err := c.finish(ctx, subjects[0], true, c.into(subjects, pair, widths), report)
 	if err == nil {
 		err = subjects[0].Reshare(out)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	return o.base.written(out, report)
+	return c.written(out, report)
 }
 
 // into plans the move into another shape: with a refit, and where no space has
 // to grow, by selection, since nothing of the narrow model's weights enters the
 // result and channels that explain most serve better than averages of several.
-func (o Options) into(ctx context.Context, wide, narrow *edit.Subject, pair *match.Pairing) (*match.Result, error) {
-	widths := map[*coupling.Space]int{}
+func (c *compression) into(subjects [2]*edit.Subject, pair *match.Pairing, widths map[*coupling.Space]int) planner {
 	grows := false
-	for a, b := range pair.Spaces {
-		widths[a] = b.Width
-		grows = grows || b.Width > a.Width
+	for s, k := range widths {
+		grows = grows || k > s.Width
 	}
-	if o.fits() && !grows {
-		return choose.Select(ctx, wide, widths, nil, o.selection())
+	return func(ctx context.Context, fit *dataset.Data) (*match.Result, error) {
+		if c.Fits() && !grows {
+			return choose.Select(ctx, subjects[0], widths, nil, c.selection(fit))
+		}
+		return match.Onto(ctx, subjects[0], subjects[1], pair, c.Matching)
 	}
-	return match.Onto(ctx, wide, narrow, pair, o.Align)
 }
 
 // foldChanged folds normalisations into the producers of spaces that change.
@@ -452,19 +384,19 @@ func foldChanged(s *edit.Subject, widths map[*coupling.Space]int, o coupling.Opt
 }
 
 // kept says why a space keeps its width whatever the budget, or "".
-func (o Options) kept(s *coupling.Space) string {
+func (c *compression) kept(s *coupling.Space) string {
 	switch {
 	case s.Frozen:
 		return s.Reason
 	case s.Rigid != "":
 		return s.Rigid
-	case o.KeepResidual && s.Residual:
+	case c.o.KeepResidual && s.Residual:
 		return "residual stream (keep-residual)"
 	}
-	for _, p := range o.Exclude {
+	for _, p := range c.o.Exclude {
 		re, err := compileGlob(p)
 		if err != nil {
-			continue // check has refused it already
+			continue // the budget's check has refused it already
 		}
 		for _, u := range s.Producers() {
 			if re.MatchString(u.Tensor) || re.MatchString(u.Node.GetName()) {

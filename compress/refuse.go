@@ -40,8 +40,8 @@ func (e *NothingError) Error() string {
 
 // nothing is the error of a model of which no space can be narrowed; nil if one
 // can, or if nothing is asked for.
-func (o Options) nothing(a *coupling.Analysis) error {
-	if max(o.Keep, o.MACs, o.Params) == 1 || slices.ContainsFunc(a.Spaces, func(s *coupling.Space) bool { return o.kept(s) == "" }) {
+func (c *compression) nothing(a *coupling.Analysis, b budget) error {
+	if c.o.MaxDrop == 0 && b.share == 1 || slices.ContainsFunc(a.Spaces, func(s *coupling.Space) bool { return c.kept(s) == "" }) {
 		return nil
 	}
 	params, total := map[string]int64{}, int64(0)
@@ -50,7 +50,7 @@ func (o Options) nothing(a *coupling.Analysis) error {
 			continue
 		}
 		total += int64(w.Len())
-		if why := coupling.WithoutName(o.held(a, w)); why != "" {
+		if why := coupling.WithoutName(c.held(a, w)); why != "" {
 			params[why] += int64(w.Len())
 		}
 	}
@@ -63,14 +63,14 @@ func (o Options) nothing(a *coupling.Analysis) error {
 }
 
 // held says why a weight stays: on account of the model, or of the options.
-func (o Options) held(a *coupling.Analysis, w *coupling.Weight) string {
+func (c *compression) held(a *coupling.Analysis, w *coupling.Weight) string {
 	if why := a.Held(w); why != "" {
 		return why
 	}
 	for _, axis := range w.Axes {
 		for _, x := range axis.Atoms() {
 			if s := a.SpaceOf(x); s != nil && s.Narrowable() {
-				return o.kept(s)
+				return c.kept(s)
 			}
 		}
 	}
@@ -115,14 +115,14 @@ func nearParts(word string, names []string) []string {
 const mostNear = 5
 
 // checkExclude sees to it that every pattern means something.
-func (o Options) checkExclude(a *coupling.Analysis) error {
+func (c *compression) checkExclude(a *coupling.Analysis) error {
 	names := slices.Sorted(maps.Keys(a.Weights))
 	for _, n := range a.Graph.Nodes {
 		if n.GetName() != "" {
 			names = append(names, n.GetName())
 		}
 	}
-	for _, p := range o.Exclude {
+	for _, p := range c.o.Exclude {
 		re, err := compileGlob(p)
 		if err != nil {
 			return err

@@ -7,8 +7,6 @@ import (
 	"math/big"
 	"strconv"
 
-	"github.com/monge-ml/monge/coupling"
-	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/onnxio"
 )
@@ -44,71 +42,52 @@ const resolution = 1.0 / 8
 
 // search halves the range of shares of MACs between the least possible one and
 // all of them, and keeps the smallest model within the limit.
-func (o Options) search(ctx context.Context, m *onnxio.Model) (*onnxio.Model, *Report, error) {
-	out := &Search{Limit: o.MaxDrop, Trials: []Trial{}}
-	held := o.EvalData
-	if held == nil {
-		out.HeldOut = true
-		if o.RefitData, held = o.data().Split(5); held.Len() == 0 {
-			return nil, nil, fmt.Errorf("max-drop: %d samples are too few to hold a fifth out", o.RefitData.Len())
-		}
-		if d := o.Align.Data; d != nil {
-			o.Align.Data = o.RefitData.Sample(d.Len(), dataset.FileOrder)
-		}
-	}
-	out.Data, out.Samples = held.Name(), held.Len()
-	o.MaxDrop, o.EvalData = 0, nil
-	if o.Tune == 0 {
-		o.Tune = -1 // every trial would be distilled
-	}
-
-	s, folded, err := o.prepare(m, none)
+func (c *compression) search(ctx context.Context) (*onnxio.Model, *Report, error) {
+	held := c.Report.Split.Judge
+	out := &Search{Limit: c.o.MaxDrop, Data: held.Name(), Samples: held.Len(), HeldOut: c.Report.Split.HeldOut, Trials: []Trial{}}
+	b, err := c.o.budget()
 	if err != nil {
 		return nil, nil, err
 	}
-	o.MACs = 1
-	least := coupling.Widths{}
-	for sp, k := range o.widths(s.Analysis, 0) {
-		least.Set(sp, k)
+	s, folded, err := c.prepare(b, none)
+	if err != nil {
+		return nil, nil, err
 	}
-	lo, hi := o.cost(s.Analysis, least)/max(o.budget(), 1), o.cost(s.Analysis, nil)/max(o.budget(), 1)
+	all := max(c.limit(b), 1)
+	lo, hi := c.leastCost(s.Analysis, b)/all, c.cost(s.Analysis, b, nil)/all
 	// With everything kept nothing is lost.
-	report := o.base.report()
-	report.describe(s.Analysis, o, nil, nil)
-	best, report, err := o.base.written(m, report)
+	report := c.report()
+	report.describe(s.Analysis, c, nil, nil)
+	original, report, err := c.written(c.model, report)
 	if err != nil {
 		return nil, nil, err
 	}
-	m = best
+	best, progress := original, c.Progress
+	defer func() { c.Progress = progress }()
 	for hi-lo > resolution*hi {
-		o.MACs = (lo + hi) / 2
-		trial := o
-		trial.Progress = func(stage string, done, total int) {
-			o.progress(fmt.Sprintf("try %d, MACs ×%.2f: %s", len(out.Trials)+1, o.MACs, stage))(done, total)
+		b.share = (lo + hi) / 2
+		if progress != nil {
+			c.Progress = func(stage string, done, total int) {
+				progress(fmt.Sprintf("try %d, MACs ×%.2f: %s", len(out.Trials)+1, b.share, stage), done, total)
+			}
 		}
-		next, r, err := trial.model(ctx, s, folded)
+		next, r, err := c.meet(ctx, s, folded, b)
 		if errors.Is(err, ErrUnmet) { // widths come in steps
-			lo = o.MACs
+			lo = b.share
 			continue
 		}
 		if err != nil {
 			return nil, nil, err
 		}
-		measure, lost, err := trial.drop(ctx, m, next, held)
-		if err != nil {
+		t := Trial{MACs: b.share, Size: r.After}
+		if out.Measure, err = c.drop(ctx, original, next, out.Limit, &t); err != nil {
 			return nil, nil, err
 		}
-		t := Trial{MACs: o.MACs, Size: r.After, Within: true}
-		for i, l := range lost {
-			if t.Within = t.Within && l.within(out.Limit); i == 0 || l.share() > t.Drop {
-				t.Drop = l.share()
-			}
-		}
-		out.Trials, out.Measure = append(out.Trials, t), measure
+		out.Trials = append(out.Trials, t)
 		if t.Within {
-			best, report, hi, out.Drop = next, r, o.MACs, t.Drop
+			best, report, hi, out.Drop = next, r, b.share, t.Drop
 		} else {
-			lo = o.MACs
+			lo = b.share
 		}
 	}
 	report.Search = out
@@ -140,19 +119,28 @@ func (l loss) within(limit float64) bool {
 	return ok && big.NewRat(int64(l.count), int64(l.rows)).Cmp(most) <= 0
 }
 
-// drop measures by how much a model is worse than the original: of the samples
-// with labels, or output by output.
-func (o Options) drop(ctx context.Context, original, m *onnxio.Model, data *dataset.Data) (measure string, lost []loss, err error) {
-	evals, err := eval.Models(ctx, []*onnxio.Model{original, m}, data, eval.Options{Runs: -1, Outputs: o.base.outputs,
-		StreamOptions: dataset.StreamOptions{Batch: o.Align.Batch, Threads: o.Align.Threads, Progress: o.progress("measure")}})
+// drop measures by how much a model is worse than the original, and whether that
+// is within a limit: of the samples with labels, or output by output.
+func (c *compression) drop(ctx context.Context, original, m *onnxio.Model, limit float64, t *Trial) (measure string, err error) {
+	evals, err := eval.Models(ctx, []*onnxio.Model{original, m}, c.Report.Split.Judge, eval.Options{Runs: -1, Outputs: c.Report.Outputs, StreamOptions: c.Stream("measure")})
 	if err != nil {
-		return "", nil, err
+		return "", err
 	}
+	var lost []loss
 	if a, b := evals[0], evals[1]; a.Top1 != nil && b.Top1 != nil {
-		return "top1", []loss{{count: a.Right - b.Right, rows: a.Samples}}, nil
+		measure, lost = "top1", []loss{{count: a.Right - b.Right, rows: a.Samples}}
+	} else {
+		measure = "agreement"
+		for _, e := range evals[1].Outputs {
+			lost = append(lost, loss{count: e.Rows - e.Same, rows: e.Rows, part: 1 - e.Agreement})
+		}
 	}
-	for _, e := range evals[1].Outputs {
-		lost = append(lost, loss{count: e.Rows - e.Same, rows: e.Rows, part: 1 - e.Agreement})
+	t.Within = true
+	for i, l := range lost {
+		t.Within = t.Within && l.within(limit)
+		if i == 0 || l.share() > t.Drop {
+			t.Drop = l.share()
+		}
 	}
-	return "agreement", lost, nil
+	return measure, nil
 }

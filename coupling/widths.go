@@ -11,6 +11,15 @@ import (
 // size.
 type Widths map[*Axis]int
 
+// WidthsOf gives spaces numbers of channels.
+func WidthsOf(spaces map[*Space]int) Widths {
+	w := Widths{}
+	for s, k := range spaces {
+		w.Set(s, k)
+	}
+	return w
+}
+
 // Set gives a space k channels, spread over its pieces in proportion to their
 // sizes (largest remainder).
 func (w Widths) Set(s *Space, k int) {

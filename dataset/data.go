@@ -173,6 +173,18 @@ func (d *Data) Classes() []string { return slices.Clone(d.classes) }
 // Remarks says, in a line each, what of the data set was left aside, and what was taken for what.
 func (d *Data) Remarks() []string { return slices.Clone(d.remarks) }
 
+// Places returns the number of each sample in the data set as it is stored,
+// counted from 0, in the order in which samples are streamed.
+func (d *Data) Places() []int {
+	out := slices.Clone(d.samplesOf(d.order))
+	for i, s := range out {
+		if d.rows != nil {
+			out[i] = d.rows[s]
+		}
+	}
+	return out
+}
+
 // Recorded returns the outputs that a test_data_set folder holds for sample i, in
 // the model's order; nil if there are none.
 func (d *Data) Recorded(i int) []*engine.Value {

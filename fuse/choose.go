@@ -12,9 +12,8 @@ import (
 )
 
 const (
-	// heldEvery says that one sample in so many is kept from the fits by which
-	// candidates are compared.
-	heldEvery = 5
+	// leastTried is the number of samples from which on candidates are compared.
+	leastTried = 5
 	// quick is the number of samples that all candidates are fitted on first, and
 	// finalists how many of them are then fitted on the rest too.
 	quick, finalists = 250, 2
@@ -41,14 +40,14 @@ const (
 // best on all that are not held out (Jamieson & Talwalkar, Non-stochastic best
 // arm identification, AISTATS 2016).
 func (f *fusion) choose(ctx context.Context, method Method) (*onnxio.Model, *Report, error) {
-	fitting, held := f.o.data().Split(heldEvery)
-	if held.Len() == 0 {
+	if f.Report.Split.Fit.Len() < leastTried {
 		if method == Auto {
 			method = OT
 		}
 		return f.finish(ctx, recipe{method: method, shares: f.votes})
 	}
-	judge, err := teach.NewJudge(ctx, f.voters(), teach.Judged(held), teach.Options{Threads: f.o.Align.Threads, Batch: f.o.Align.Batch, Outputs: f.outputs})
+	fitting := f.Report.Split.Trial.Fit
+	judge, err := f.Judge(ctx, f.voters(), teach.Judged(f.Report.Split.Trial.Held))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -107,7 +106,8 @@ func (s *search) try(ctx context.Context, how recipe) (divergence float64, err e
 			return c.Divergence, nil
 		}
 	}
-	child, _, _, err := s.f.make(ctx, how, s.data)
+	report := s.f.report(how.method, how.shares)
+	child, err := s.f.Trial(ctx, s.data, true, s.f.making(how, report), &report.Report)
 	if err != nil {
 		return 0, err
 	}
@@ -119,7 +119,7 @@ func (s *search) try(ctx context.Context, how recipe) (divergence float64, err e
 		d = math.Inf(1)
 	}
 	s.tried = append(s.tried, Candidate{Method: how.method, Weights: how.shares, Whole: how.whole, Samples: s.data.Len(), Divergence: d})
-	s.f.progress(how.String(), len(s.tried), 0)
+	s.f.Stage(how.String())(len(s.tried), 0)
 	return d, nil
 }
 

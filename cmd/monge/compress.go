@@ -17,6 +17,7 @@ import (
 	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/report"
+	"github.com/monge-ml/monge/job"
 )
 
 type compressFlags struct {
@@ -33,7 +34,7 @@ type compressFlags struct {
 	alone              bool // the lossless pass and nothing else
 	evalData           string
 	noLatency          bool
-	align              alignFlags
+	run                runFlags
 	output             outputFlags
 	shapes             shapeFlags
 	task               taskFlags
@@ -71,8 +72,8 @@ func (a *app) compressCommand() *cobra.Command {
 	fs.IntVar(&f.multiple, "multiple", 1, "round widths to multiples of this; onnxruntime is often faster with 4 or 8")
 	fs.BoolVar(&f.uniform, "uniform", false, "under --macs, --params, --size and --max-drop, keep an equal share of every space (default: with a refit, widths by measured error for cost saved)")
 	widthGroup.in(cmd)
-	f.align.invent = true
-	f.align.add(cmd, &f.shapes, []string{"weights", "activations"})
+	f.run.invent = true
+	f.run.add(cmd, &f.shapes, []string{"weights", "activations"})
 	fs.StringVar(&f.evalData, "eval-data", "", "`PATH` of a data set that the result is judged on (default: samples held out of --data; none: neither)")
 	fs.BoolVar(&f.noLatency, "no-latency", false, "do not measure latency")
 	f.task.add(cmd)
@@ -110,7 +111,7 @@ func (f *compressFlags) check(cmd *cobra.Command) error {
 	switch {
 	case given("max-drop") && f.output.dryRun:
 		return usagef("--max-drop measures models, --dry-run makes none")
-	case given("max-drop") && !f.align.data.given() && (f.evalData == "" || f.evalData == "none"):
+	case given("max-drop") && !f.run.data.given() && (f.evalData == "" || f.evalData == "none"):
 		return usagef("--max-drop needs --data or --eval-data to measure the drop on")
 	case f.clean.contradict(cmd):
 		return usagef("give one of --lossless and --no-lossless")
@@ -138,7 +139,7 @@ func (f *compressFlags) check(cmd *cobra.Command) error {
 			}
 		}
 	}
-	return f.align.check(cmd)
+	return f.run.check(cmd)
 }
 
 func (a *app) compress(ctx context.Context, path string, f *compressFlags) error {
@@ -146,7 +147,7 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	if f.into != "" {
 		paths = append(paths, f.into)
 	}
-	if err := f.output.check(append([]string{f.align.data.path}, paths...)...); err != nil {
+	if err := f.output.check(append([]string{f.run.data.path}, paths...)...); err != nil {
 		return err
 	}
 	if err := a.named(); err != nil {
@@ -156,74 +157,14 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	if err != nil {
 		return err
 	}
-	tasks, err := f.task.tasks(models[0])
+	o, err := f.options(a, models[0], shapes)
 	if err != nil {
 		return err
 	}
-	eval, err := f.openEval(a)
-	if err != nil {
-		return err
-	}
-	b, err := f.basis(a, models[0], shapes)
-	if err != nil {
-		return err
-	}
-	if err := f.align.data.examine(ctx, a, models[0], b.given(), true); err != nil {
-		return err
-	}
-	for _, d := range []*dataset.Data{b.fit, b.held, eval} { // costs are counted at the sizes that samples have
-		shapes = dataset.Shapes(models[0], d, shapes)
-	}
-	before, err := measure(models[0], shapes)
-	if err != nil {
-		return in(path, err)
-	}
-	_, bytes := models[0].Size()
-	epochs, tooLarge := f.align.epochsOn(b, bytes)
-	if tooLarge && !f.alone && !f.output.dryRun {
-		a.note("not distilled on made-up inputs: for a model of this size that takes long and much memory, and noise teaches it little (--tune N does it)")
-	}
-	progress, clear := a.progress()
+	var clear func()
+	o.Progress, clear = a.progress()
 	defer clear()
-	b.align.Progress = stage(progress, "comparing activations")
-	o := compress.Options{
-		RefitData: b.fit, EvalData: eval, Uniform: f.uniform, Tune: epochs,
-		Keep: f.keep, MACs: f.macs, Params: f.params, MaxDrop: f.maxDrop, Exclude: f.exclude, KeepResidual: f.keepResidual, Multiple: f.multiple,
-		Align: b.align, Tasks: tasks, InputShapes: shapes, KeepBatchNorm: f.align.keepBN, DryRun: f.output.dryRun,
-		Progress: progress,
-	}
-	if o.Floor = f.floor; f.floor == 0 {
-		o.Floor = -1
-	}
-	if f.size.bytes > 0 {
-		// What is said about the command is written too.
-		if o.Size = f.size.bytes - f.output.metadataBytes(a); o.Size <= 0 {
-			return usagef("--size %s is less than a file without weights", &f.size)
-		}
-	}
-	if b.fit == nil {
-		o.Refit = compress.RefitOff
-	}
-	if f.alone {
-		o.Keep, o.LosslessRuns = 1, losslessRuns
-	}
-	if !f.clean.on() {
-		o.Lossless = compress.LosslessOff
-	}
-	judged := judgedOn{data: eval, path: f.evalData}
-	if eval == nil {
-		judged = judgedOn{data: b.held, path: f.align.data.path, heldOut: true}
-		if f.maxDrop > 0 {
-			o.EvalData = b.held
-		}
-	}
-	var out *onnxio.Model
-	var done *compress.Report
-	if f.into != "" {
-		out, done, err = compress.Into(ctx, models[0], models[1], o)
-	} else {
-		out, done, err = compress.Model(ctx, models[0], o)
-	}
+	out, done, err := f.narrow(ctx, models, o)
 	clear()
 	var exclude *compress.ExcludeError
 	if errors.As(err, &exclude) {
@@ -232,138 +173,114 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	if err != nil {
 		return in(path, err)
 	}
-	r := &report.Compression{Model: path, Into: f.into, DryRun: f.output.dryRun, Alone: f.alone, Alignment: b.report(), Before: before, Report: done}
+	a.remark(&done.Report)
+	before, err := measure(models[0], done.Shapes)
+	if err != nil {
+		return in(path, err)
+	}
+	r := &report.Compression{Model: path, Into: f.into, DryRun: f.output.dryRun, Alone: f.alone, Alignment: alignment(&done.Report), Before: before, Report: done}
 	if done.Blind {
 		r.Alignment = report.Alignment{By: string(match.Weights)}
-		a.warn("%s: %d of its samples are too few to choose channels by or to fit layers to: channels are merged by their weights; a few hundred make a better model", f.align.data.path, b.fit.Len())
+		a.warn("%s: %d of its samples are too few to choose channels by or to fit layers to: channels are merged by their weights; a few hundred make a better model", f.run.data.path, done.Split.Fit.Len())
 	}
 	if f.output.dryRun {
 		r.After = report.Size{Params: done.After.Params, MACs: done.After.MACs, OpenDims: done.After.Open}
 	} else {
-		if r.After, err = f.output.save(ctx, a, out, shapes, before.Bytes); err != nil {
+		if r.After, err = f.output.save(ctx, a, out, done.Shapes, before.Bytes); err != nil {
 			return err
 		}
 		r.Output = f.output.path
-		if s := done.Search; s != nil && eval == nil {
-			s.HeldOut = true
-		}
 		if a.json || !a.quiet {
-			judged.tasks = tasks
-			r.Evaluation = f.judge(ctx, a, models[0], out, judged, done, shapes)
+			r.Evaluation = f.judge(ctx, a, models[0], out, done)
 		}
 	}
 	r.Warnings, r.Cost = a.said(), a.cost()
 	return a.done(r)
 }
 
-// openEval opens the data set that the result is judged on, if one is given and
-// onnxruntime is there.
+// narrow does what is asked for.
+func (f *compressFlags) narrow(ctx context.Context, models []*onnxio.Model, o compress.Options) (*onnxio.Model, *compress.Report, error) {
+	if f.into != "" {
+		return compress.Into(ctx, models[0], models[1], o)
+	}
+	return compress.Model(ctx, models[0], o)
+}
+
+// options turns the flags into options.
+func (f *compressFlags) options(a *app, m *onnxio.Model, shapes map[string][]int) (o compress.Options, err error) {
+	o = compress.Options{
+		Keep: f.keep, MACs: f.macs, Params: f.params, MaxDrop: f.maxDrop, Floor: f.floor, Uniform: f.uniform,
+		Exclude: f.exclude, KeepResidual: f.keepResidual, Multiple: f.multiple,
+	}
+	if f.floor == 0 {
+		o.Floor = math.SmallestNonzeroFloat64 // a single channel
+	}
+	if f.size.bytes > 0 {
+		// What is said about the command is written too.
+		if o.Size = f.size.bytes - f.output.metadataBytes(a); o.Size <= 0 {
+			return o, usagef("--size %s is less than a file without weights", &f.size)
+		}
+	}
+	tasks, err := f.task.tasks(m)
+	if err != nil {
+		return o, err
+	}
+	if o.Options, err = f.run.options(a, tasks, shapes, f.output.dryRun); err != nil {
+		return o, err
+	}
+	if o.EvalData, err = f.openEval(a); err != nil {
+		return o, err
+	}
+	o.NoEval = f.evalData == "none"
+	switch {
+	case f.alone: // nothing is merged or fitted: all data may judge
+		o.Keep, o.Lossless = 1, job.On
+		if o.EvalData == nil {
+			o.EvalData = o.Data
+		}
+		o.Data, o.NoData = nil, true
+	case !f.clean.on():
+		o.Lossless = job.Off
+	}
+	return o, nil
+}
+
+// openEval opens the data set that the result is judged on, if one is given.
 func (f *compressFlags) openEval(a *app) (*dataset.Data, error) {
 	if f.evalData == "" || f.evalData == "none" {
 		return nil, nil
 	}
-	d := f.align.data
+	d := f.run.data
 	d.path, d.limit = f.evalData, 0
-	data, err := d.open(a)
-	if err != nil {
-		return nil, err
-	}
-	return d.sound(a, data)
-}
-
-// basis opens the data, and keeps some of it for the verdict.
-func (f *compressFlags) basis(a *app, m *onnxio.Model, shapes map[string][]int) (basis, error) {
-	if f.alone {
-		b := basis{align: match.Options{By: match.Weights, Threads: a.threads}}
-		if !f.align.data.given() {
-			return b, nil
-		}
-		data, err := f.align.data.open(a)
-		if err != nil {
-			return b, err
-		}
-		b.held, err = f.align.data.sound(a, data) // nothing is fitted
-		return b, err
-	}
-	hold := f.holdOut
-	if f.evalData != "" || f.output.dryRun {
-		hold = nil
-	}
-	b, err := f.align.options(a, f.output.dryRun, m, shapes, hold)
-	if f.maxDrop > 0 && f.evalData == "" && err == nil && (b.held == nil || b.held.Len() == 0) {
-		return b, usagef("%s: too few samples to hold some out for --max-drop: --eval-data gives others", f.align.data.path)
-	}
-	return b, err
-}
-
-// losslessRuns is how often the lossless pass by itself is checked.
-const losslessRuns = 3
-
-// mostHeld bounds the samples that are held out: a thousand tell percents.
-const mostHeld = 1000
-
-// holdOut takes samples aside to judge the result on: a fifth where there are
-// enough for that, and for --max-drop; a tenth, at most 200, where all the rest
-// is needed, since accuracy is worth more than its third digit; none of less than
-// 100.
-func (f *compressFlags) holdOut(d *dataset.Data) (fit, held *dataset.Data) {
-	n, every := d.Len(), 5
-	want := max(f.align.refitSamples, f.align.samples)
-	if f.align.refitSamples == 0 || f.align.samples == 0 {
-		want = n
-	}
-	if f.maxDrop == 0 && n-n/every < want {
-		if n < 100 {
-			return d, nil
-		}
-		every = max(10, (n+199)/200)
-	}
-	fit, held = d.Split(every)
-	return fit, held.Sample(mostHeld, dataset.FileOrder)
-}
-
-// A judgedOn is a data set with what is to be said about it.
-type judgedOn struct {
-	data    *dataset.Data
-	path    string
-	heldOut bool
-	tasks   eval.Tasks // as given
+	return d.open(a)
 }
 
 // judge compares the result with the original. The file is written by then: what
 // goes wrong here is a remark.
-func (f *compressFlags) judge(ctx context.Context, a *app, before, after *onnxio.Model, on judgedOn, done *compress.Report, shapes map[string][]int) *report.Comparison {
-	if _, err := a.runtime(); err != nil || on.data == nil && f.noLatency {
+func (f *compressFlags) judge(ctx context.Context, a *app, before, after *onnxio.Model, done *compress.Report) *report.Comparison {
+	on := done.Split.Judge
+	if _, err := a.runtime(); err != nil || on == nil && f.noLatency {
 		return nil
 	}
 	progress, clear := a.progress()
 	defer clear()
 	models := []*onnxio.Model{before, after}
 	c := &report.Comparison{}
-	if on.data != nil {
-		outputs, err := done.Outputs, error(nil)
-		if outputs == nil {
-			outputs, err = eval.FindTasks(ctx, models[:1], on.data, on.tasks, dataset.StreamOptions{Batch: f.align.data.batch, Threads: a.threads})
-		}
+	if on != nil {
+		evals, err := eval.Models(ctx, models, on, eval.Options{Runs: -1, Outputs: done.Outputs,
+			StreamOptions: dataset.StreamOptions{Batch: f.run.data.batch, Threads: a.threads, Progress: stage(progress, "judging the result")}})
 		if err != nil {
 			a.warn("the result was not judged: %s", oneLine(err))
 			return nil
 		}
-		done.Outputs = outputs
-		evals, err := eval.Models(ctx, models, on.data, eval.Options{Runs: -1, Outputs: outputs,
-			StreamOptions: dataset.StreamOptions{Batch: f.align.data.batch, Threads: a.threads, Progress: stage(progress, "judging the result")}})
-		if err != nil {
-			a.warn("the result was not judged: %s", oneLine(err))
-			return nil
-		}
-		c.Data, c.Samples, c.HeldOut = on.path, on.data.Len(), on.heldOut
+		c.Data, c.Samples, c.HeldOut = on.Name(), on.Len(), done.Split.HeldOut
 		c.Before, c.After = report.Judge(evals[0]).Quality, report.Judge(evals[1]).Quality
 	}
 	if f.noLatency {
 		return c
 	}
 	for i, q := range []*report.Quality{&c.Before, &c.After} {
-		t, err := eval.Latency(ctx, models[i], eval.LatencyOptions{Threads: a.threads, Data: on.data, Shapes: shapes})
+		t, err := eval.Latency(ctx, models[i], eval.LatencyOptions{Threads: a.threads, Data: on, Shapes: done.Shapes})
 		if err != nil {
 			c.Before.LatencyMS = nil
 			a.note("latency was not measured: %s", oneLine(err))

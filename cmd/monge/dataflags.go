@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/monge-ml/monge/dataset"
-	"github.com/monge-ml/monge/onnxio"
 )
 
 // dataFlags say which data set is used and how.
@@ -111,50 +109,6 @@ func (d *dataFlags) open(a *app) (*dataset.Data, error) {
 		a.warn("%s", r)
 	}
 	return data, nil
-}
-
-// fewSamples are too few to be fitted on without a word.
-const fewSamples = 32
-
-// examine warns of what seems to be wrong with data that a model is fitted or, if
-// not fit, judged on. They may be nil.
-func (d *dataFlags) examine(ctx context.Context, a *app, m *onnxio.Model, data *dataset.Data, fit bool) error {
-	if data == nil {
-		return nil
-	}
-	remarks, err := dataset.Examine(ctx, m, data, a.threads)
-	if err != nil {
-		return err
-	}
-	if n := data.Len(); fit && n < fewSamples {
-		samples := "samples"
-		if n == 1 {
-			samples = "sample"
-		}
-		a.warn("%s: %d %s to fit on; --data with a few hundred makes a better model, --data none does without", data.Name(), n, samples)
-	}
-	for _, r := range remarks {
-		a.warn("%s", r)
-	}
-	return nil
-}
-
-// sound leaves out, with a warning, what of a data set cannot be read. All of it is
-// tried: it should be no more than what is then used. It may be nil.
-func (d *dataFlags) sound(a *app, data *dataset.Data) (*dataset.Data, error) {
-	if data == nil {
-		return nil, nil
-	}
-	progress, clear := a.progress()
-	defer clear()
-	out, err := data.Readable(stage(progress, "reading the data"))
-	if err != nil {
-		return nil, err
-	}
-	for _, r := range out.Remarks()[len(data.Remarks()):] {
-		a.warn("%s", r)
-	}
-	return out, nil
 }
 
 func (d *dataFlags) preprocess(classes []string) dataset.Preprocess {

@@ -91,19 +91,24 @@ func (a *app) evalData(ctx context.Context, models []*onnxio.Model, shapes map[s
 	if err != nil {
 		return nil, nil, err
 	}
-	if data, err = f.data.sound(a, data); err != nil {
+	progress, clear := a.progress()
+	defer clear()
+	known := len(data.Remarks())
+	if data, err = data.Readable(stage(progress, "reading the data")); err != nil {
 		return nil, nil, err
 	}
-	if err := f.data.examine(ctx, a, models[0], data, false); err != nil {
+	suspect, err := dataset.Examine(ctx, models[0], data, a.threads)
+	if err != nil {
 		return nil, nil, err
+	}
+	for _, remark := range append(data.Remarks()[known:], suspect...) {
+		a.warn("%s", remark)
 	}
 	given, err := f.task.tasks(models[0])
 	if err != nil {
 		return nil, nil, err
 	}
 	r.Data, r.Samples = f.data.path, data.Len()
-	progress, clear := a.progress()
-	defer clear()
 	o := eval.Options{Runs: f.runs, StreamOptions: dataset.StreamOptions{Batch: f.data.batch, Threads: a.threads, Progress: stage(progress, "running the models")}}
 	if f.noLatency {
 		o.Runs = -1

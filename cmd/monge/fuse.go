@@ -7,10 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/fuse"
-	"github.com/monge-ml/monge/lossless"
 	"github.com/monge-ml/monge/report"
+	"github.com/monge-ml/monge/job"
 )
 
 type fuseFlags struct {
@@ -20,7 +19,7 @@ type fuseFlags struct {
 	keep    float64
 	into    string
 	clean   losslessFlags
-	align   alignFlags
+	run     runFlags
 	output  outputFlags
 	shapes  shapeFlags
 	task    taskFlags
@@ -51,7 +50,7 @@ func (a *app) fuseCommand() *cobra.Command {
 	f.clean.add(cmd, "first remove unused nodes and initializers of the models and set subnormal weights to zero; channels stay, since widths are those of a model")
 	f.task.add(cmd)
 	modelsGroup.in(cmd)
-	f.align.add(cmd, &f.shapes, []string{"weights", "activations", "none"})
+	f.run.add(cmd, &f.shapes, []string{"weights", "activations", "none"})
 	return cmd
 }
 
@@ -82,12 +81,12 @@ func (f *fuseFlags) check(cmd *cobra.Command, models int) error {
 		return usagef("--keep is %g: want a positive factor", f.keep)
 	case cmd.Flags().Changed("keep") && f.into != "":
 		return usagef("give one of --keep and --into")
-	case f.method.value == string(fuse.Union) && !f.align.refits():
+	case f.method.value == string(fuse.Union) && !f.run.refits():
 		return usagef("--method union needs --data and a refit")
-	case f.keep != 0 && f.keep != 1 && !f.align.refits():
+	case f.keep != 0 && f.keep != 1 && !f.run.refits():
 		return usagef("--keep needs --data and a refit: transport alone takes the widths of a given model")
 	}
-	return f.align.check(cmd)
+	return f.run.check(cmd)
 }
 
 func (a *app) fuse(ctx context.Context, paths []string, f *fuseFlags) error {
@@ -95,7 +94,7 @@ func (a *app) fuse(ctx context.Context, paths []string, f *fuseFlags) error {
 	if f.into != "" {
 		all = append(slices.Clone(paths), f.into)
 	}
-	if err := f.output.check(append([]string{f.align.data.path}, all...)...); err != nil {
+	if err := f.output.check(append([]string{f.run.data.path}, all...)...); err != nil {
 		return err
 	}
 	if err := a.named(); err != nil {
@@ -109,57 +108,38 @@ func (a *app) fuse(ctx context.Context, paths []string, f *fuseFlags) error {
 	if err != nil {
 		return err
 	}
-	b, err := f.align.options(a, f.output.dryRun, models[0], shapes, nil)
-	if err != nil {
+	o := fuse.Options{Method: fuse.Method(f.method.value), Keep: f.keep, Weights: f.weights, Onto: f.onto}
+	if o.Options, err = f.run.options(a, tasks, shapes, f.output.dryRun); err != nil {
 		return err
 	}
-	if err := f.align.data.examine(ctx, a, models[0], b.given(), true); err != nil {
-		return err
-	}
-	progress, clear := a.progress()
-	defer clear()
-	cleaned := make([]*lossless.Report, len(models))
-	for i, m := range models {
-		if f.clean.on() {
-			o := lossless.Options{InputShapes: shapes, Threads: a.threads, Keep: func(*coupling.Space) bool { return true }}
-			if f.output.dryRun {
-				o.Runs = -1
-			}
-			if models[i], cleaned[i], err = lossless.Strip(ctx, m, o); err != nil {
-				return in(all[i], err)
-			}
-		}
-	}
-	b.align.Progress = stage(progress, "comparing activations")
-	o := fuse.Options{
-		Method: fuse.Method(f.method.value), RefitData: b.fit, Tune: f.align.epochs(), Keep: f.keep,
-		Weights: f.weights, Onto: f.onto, Align: b.align, KeepBatchNorm: f.align.keepBN, InputShapes: shapes, Tasks: tasks,
-		DryRun: f.output.dryRun, Progress: progress,
-	}
-	if b.fit == nil {
-		o.Refit = fuse.RefitOff
+	if !f.clean.on() {
+		o.Lossless = job.Off
 	}
 	if f.into != "" {
 		o.Shape, models = models[len(paths)], models[:len(paths)]
 	}
+	var clear func()
+	o.Progress, clear = a.progress()
+	defer clear()
 	out, done, err := fuse.Models(ctx, models, o)
 	clear()
 	if err != nil {
 		return err
 	}
-	r := &report.Fusion{DryRun: f.output.dryRun, Alignment: b.report(), Report: done}
+	a.remark(&done.Report)
+	r := &report.Fusion{DryRun: f.output.dryRun, Alignment: alignment(&done.Report), Report: done}
 	for i, m := range models {
-		size, err := measure(m, shapes)
+		size, err := measure(m, done.Shapes)
 		if err != nil {
 			return in(paths[i], err)
 		}
-		r.Models = append(r.Models, report.Parent{Model: paths[i], Weight: done.Weights[i], Size: size, Lossless: cleaned[i]})
+		r.Models = append(r.Models, report.Parent{Model: paths[i], Weight: done.Weights[i], Size: size, Lossless: done.Lossless[i]})
 	}
 	if f.output.dryRun {
 		r.Result = r.Models[done.Onto-1].Size
 		r.Result.Bytes = 0
 	} else {
-		if r.Result, err = f.output.save(ctx, a, out, shapes, 0); err != nil {
+		if r.Result, err = f.output.save(ctx, a, out, done.Shapes, 0); err != nil {
 			return err
 		}
 		r.Output = f.output.path

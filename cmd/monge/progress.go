@@ -27,7 +27,7 @@ func (a *app) progress() (w watcher, clear func()) {
 // stageNames says in words what the packages call their stages.
 var stageNames = map[string]string{
 	"select": "choosing channels", "allocate": "allocating widths", "refit": "refitting layers", "measure": "measuring",
-	"tune": "distilling", "distil": "distilling", "lossless": "removing what does not matter",
+	"distil": "distilling", "match": "comparing activations", "read": "reading the data", "compare": "comparing candidates", "lossless": "removing what does not matter",
 }
 
 // stageName is a stage in words; where it is one of several attempts, that stands

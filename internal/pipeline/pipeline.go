@@ -1,0 +1,357 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/eval"
+	"github.com/monge-ml/monge/internal/edit"
+	"github.com/monge-ml/monge/internal/match"
+	"github.com/monge-ml/monge/internal/refit"
+	"github.com/monge-ml/monge/internal/teach"
+	"github.com/monge-ml/monge/internal/tune"
+	"github.com/monge-ml/monge/job"
+	"github.com/monge-ml/monge/onnxio"
+)
+
+// A Run is one compression or fusion: its settings, its data and what is to be
+// told about them.
+type Run struct {
+	job.Options
+	// Matching is how channels are matched.
+	Matching match.Options
+	// Report is told about; its Split holds the data.
+	Report job.Report
+
+	bytes int64 // of the largest model
+}
+
+// Policy is what compressing and fusing do differently with their data.
+type Policy struct {
+	// Invent makes inputs up where there are none.
+	Invent bool
+	// HoldOut keeps samples to judge the result on, Always the usual share of them.
+	HoldOut, Always bool
+}
+
+// Start checks the settings and gets the data ready. The first model says what
+// inputs they are for. Errors name the model or the data set.
+func Start(ctx context.Context, models []*onnxio.Model, o job.Options, policy Policy) (*Run, error) {
+	r := &Run{Options: o, Report: job.Report{Split: &job.Split{}, Shapes: o.InputShapes}}
+	for _, m := range models {
+		_, bytes := m.Size()
+		r.bytes = max(r.bytes, bytes)
+	}
+	if o.NoData {
+		r.Data = nil
+	}
+	r.Matching = match.Options{
+		By: match.Basis(o.Align), Cost: match.Metric(o.Cost), Mass: match.Mass(o.Mass), Scaling: edit.Scaling(o.Scaling),
+		Solver: match.Solver(o.Solver), Epsilon: o.Epsilon, Threads: o.Threads, Batch: o.Batch, Progress: r.Stage("match"),
+	}
+	var err error
+	if r.Report.Split.Judge, err = r.readable(o.EvalData); err != nil {
+		return nil, err
+	}
+	if err := r.open(ctx, models[0], policy); err != nil {
+		return nil, err
+	}
+	r.Report.By = string(r.Matching.By)
+	s := r.Report.Split
+	for _, d := range []*dataset.Data{s.Fit, s.Judge} { // costs are counted at the sizes that samples have
+		r.Report.Shapes = dataset.Shapes(models[0], d, r.Report.Shapes)
+	}
+	return r, r.Matching.Check()
+}
+
+// open finds the samples that are worked with, and what channels are compared by.
+func (r *Run) open(ctx context.Context, m *onnxio.Model, policy Policy) error {
+	invents := policy.Invent && r.Data == nil && !r.NoData && r.Align == "" && r.Refit != job.Off
+	fits := r.Refit == job.On || r.Refit == job.Auto && r.Align == "" && (r.Data != nil || invents)
+	by := match.Basis(r.Align)
+	if by == "" {
+		by = match.Weights
+		if r.Data != nil {
+			by = match.Activations
+		}
+	}
+	r.Matching.By = match.Weights
+	switch {
+	case fits && r.Data == nil && !invents:
+		return fmt.Errorf("a refit needs data")
+	case r.DryRun && !fits:
+		return nil // nothing is compared
+	case by != match.Activations && !fits:
+		r.Matching.By = by
+		if r.Data != nil {
+			r.note("the data are not used: channels are compared by %s", by)
+		} else if r.Align == "" {
+			r.note("no data: channels are compared by their weights")
+		}
+		return nil
+	case r.Data == nil && by == match.Activations:
+		return fmt.Errorf("aligning by activations needs data")
+	case r.Data == nil:
+		if err := r.invent(m); err != nil {
+			return err
+		}
+	default:
+		r.Matching.By = by
+		if err := r.part(policy, fits); err != nil {
+			return err
+		}
+	}
+	return r.examine(ctx, m)
+}
+
+// part decides which samples do what.
+func (r *Run) part(policy Policy, fits bool) (err error) {
+	data, split := r.Data, r.Report.Split
+	samples, refits := r.Wanted()
+	if policy.HoldOut && r.EvalData == nil && !r.NoEval && !r.DryRun {
+		data = split.HoldOut(data, max(samples, refits), policy.Always)
+		if policy.Always && (split.Judge == nil || split.Judge.Len() == 0) {
+			return fmt.Errorf("%s: there are too few samples to hold some out", r.Data.Name())
+		}
+		if split.Judge, err = r.readable(split.Judge); err != nil {
+			return err
+		}
+	}
+	// Of many samples only those that are used are read. They have been shuffled
+	// then.
+	seed := r.Seed
+	if most := max(samples, refits); most < data.Len() {
+		data, seed = data.Sample(most, seed), dataset.FileOrder
+	}
+	if data, err = r.readable(data); err != nil {
+		return err
+	}
+	var compared, fit *dataset.Data
+	if r.Matching.By == match.Activations {
+		compared = data.Sample(samples, seed)
+	}
+	if fits {
+		fit = data.Sample(refits, seed)
+	}
+	r.use(compared, fit)
+	return nil
+}
+
+func (r *Run) use(compared, fit *dataset.Data) {
+	r.Matching.Data = compared
+	r.Report.Split.Use(compared, fit)
+}
+
+// readable leaves out what of the data cannot be read. It may be nil.
+func (r *Run) readable(data *dataset.Data) (*dataset.Data, error) {
+	if data == nil {
+		return nil, nil
+	}
+	out, err := data.Readable(r.Stage("read"))
+	if err != nil {
+		return nil, err
+	}
+	for _, remark := range out.Remarks()[len(data.Remarks()):] {
+		r.warn("%s", remark)
+	}
+	return out, nil
+}
+
+// fewSamples are too few to be fitted on without a word.
+const fewSamples = 32
+
+// examine warns of what seems to be wrong with the data.
+func (r *Run) examine(ctx context.Context, m *onnxio.Model) error {
+	data := r.Report.Split.Fit
+	if data == nil {
+		data = r.Report.Split.Match
+	}
+	if data == nil || r.Report.Synthetic {
+		return nil
+	}
+	remarks, err := dataset.Examine(ctx, m, data, r.Threads)
+	if err != nil {
+		return err
+	}
+	if n := data.Len(); n < fewSamples {
+		samples := "samples"
+		if n == 1 {
+			samples = "sample"
+		}
+		r.warn("%s: %d %s to fit on; a few hundred make a better model", data.Name(), n, samples)
+	}
+	for _, remark := range remarks {
+		r.warn("%s", remark)
+	}
+	return nil
+}
+
+const (
+	// mostMadeUp samples are enough: more noise says nothing new. Large models,
+	// in which every sample has many positions, get by with fewer, but no less
+	// than leastMadeUp.
+	mostMadeUp, leastMadeUp = 500, 32
+	// madeUpMACs is what running the model once on all made-up samples may cost.
+	madeUpMACs = 5e11
+	// mostTaught is the size in bytes from which on a model is not distilled on
+	// noise unless that is asked for: what trains a perceptron of 400 MB takes five
+	// times its memory and minutes, and was undone for being no better.
+	mostTaught = 64 << 20
+)
+
+// invent makes inputs out of noise. Where that cannot be, channels are compared
+// by their weights.
+func (r *Run) invent(m *onnxio.Model) error {
+	n := mostMadeUp
+	if an, err := coupling.Analyze(m, coupling.Options{InputShapes: r.InputShapes}); err == nil {
+		macs, _ := an.MACs(nil)
+		n = int(min(mostMadeUp, max(leastMadeUp, madeUpMACs/max(float64(macs), 1))))
+	}
+	samples, refits := r.Wanted()
+	_, err := engine.Available()
+	var fit *dataset.Data
+	if err == nil {
+		fit, err = dataset.Synthetic(m, dataset.SyntheticOptions{
+			Samples: min(n, refits), Seed: max(r.Seed, 0), Shapes: r.InputShapes, Preprocess: r.Preprocess,
+		})
+	}
+	if err != nil {
+		if r.Refit == job.On {
+			return fmt.Errorf("a refit without data: %w", err)
+		}
+		r.note("no data, and no inputs could be made up (%s): channels are compared by their weights", strings.Join(strings.Fields(err.Error()), " "))
+		return nil
+	}
+	r.Report.Synthetic = true
+	r.Matching.By = match.Activations
+	r.use(fit.Sample(samples, dataset.FileOrder), fit)
+	r.note("no data: layers are refitted on %d made-up inputs (noise); a few hundred real ones make a better model", fit.Len())
+	if r.Tune == job.Auto && r.bytes >= mostTaught && !r.DryRun {
+		r.Tune = job.Off
+		r.note("not distilled on made-up inputs: for a model of this size that takes long and much memory, and noise teaches it little")
+	}
+	return nil
+}
+
+// Fits reports whether channels are chosen by data and operators refitted.
+func (r *Run) Fits() bool { return r.Report.Split.Fit != nil }
+
+// HasData reports whether there are data of any use.
+func (r *Run) HasData() bool { return r.Fits() || r.Matching.Data != nil }
+
+// Coupling are the settings of the analysis. What is computed in the branches of
+// an If cannot be measured, so that with data they stay as they are.
+func (r *Run) Coupling() coupling.Options {
+	return coupling.Options{InputShapes: r.Report.Shapes, Opaque: r.HasData()}
+}
+
+// FindTasks decides what the outputs are for, on the data with labels if there
+// are any.
+func (r *Run) FindTasks(ctx context.Context, models []*onnxio.Model) (err error) {
+	data, judge := r.Report.Split.Fit, r.Report.Split.Judge
+	if judge != nil && (data == nil || r.EvalData != nil && judge.Labels() != nil) {
+		data = judge
+	}
+	r.Report.Outputs, err = eval.FindTasks(ctx, models, data, r.Tasks, dataset.StreamOptions{Batch: r.Batch, Threads: r.Threads})
+	return err
+}
+
+// Made is an edited model with the models that it was made of.
+type Made struct {
+	Child   *onnxio.Model
+	Parents teach.Parents
+}
+
+// A Maker makes a model, choosing its channels on some samples.
+type Maker func(ctx context.Context, fit *dataset.Data) (Made, error)
+
+// Trial makes a model and refits it on some samples, to be judged.
+func (r *Run) Trial(ctx context.Context, fit *dataset.Data, refits bool, make Maker, report *job.Report) (*onnxio.Model, error) {
+	made, err := make(ctx, fit)
+	if err != nil || !refits {
+		return made.Child, err
+	}
+	return r.refit(ctx, made, fit, report)
+}
+
+// Finish makes the result: edited, refitted if that is wanted, and distilled for
+// some epochs, with samples held out that tell whether it helped.
+func (r *Run) Finish(ctx context.Context, refits bool, epochs int, make Maker, report *job.Report) (*onnxio.Model, error) {
+	split := r.Report.Split
+	fit, held := split.Fit, (*dataset.Data)(nil)
+	if epochs > 0 {
+		fit, held = split.Teach.Fit, split.Teach.Held
+	}
+	made, err := make(ctx, fit)
+	if err != nil {
+		return nil, err
+	}
+	if refits {
+		if made.Child, err = r.refit(ctx, made, fit, report); err != nil {
+			return nil, err
+		}
+	}
+	if epochs == 0 {
+		return made.Child, nil
+	}
+	out, done, err := tune.Distill(ctx, made.Child, made.Parents, tune.Options{
+		Data: fit, HeldOut: held, Epochs: epochs, Threads: r.Threads, Outputs: r.Report.Outputs, Progress: r.Stage("distil"),
+	})
+	report.Tune = done
+	return out, err
+}
+
+func (r *Run) refit(ctx context.Context, made Made, fit *dataset.Data, report *job.Report) (out *onnxio.Model, err error) {
+	out, report.Refit, err = refit.Refit(ctx, made.Child, made.Parents, refit.Options{
+		Data: fit, Threads: r.Threads, Batch: r.Batch, Outputs: r.Report.Outputs, Progress: r.Stage("refit"),
+	})
+	return out, err
+}
+
+// EpochsFor is the number of epochs that a result of so many multiply-accumulates
+// is distilled for, taught by models of so many together; open says that these
+// are not known.
+func (r *Run) EpochsFor(parents, child int64, open bool) int {
+	switch {
+	case r.Tune == job.Off || !r.Fits():
+		return 0
+	case r.Epochs > 0:
+		return r.Epochs
+	case open:
+		return 0
+	}
+	return tune.Affordable(r.Report.Split.Fit.Len(), parents, child)
+}
+
+// Judge judges models on held-out samples by how far their predictions are from
+// those of others, which count by their shares.
+func (r *Run) Judge(ctx context.Context, parents teach.Parents, held *dataset.Data) (*teach.Judge, error) {
+	return teach.NewJudge(ctx, parents, held, teach.Options{Threads: r.Threads, Batch: r.Batch, Outputs: r.Report.Outputs})
+}
+
+// Inside runs what follows as part of one stage: tell says how far that is, and
+// nothing else is told until end.
+func (r *Run) Inside(stage string) (tell func(done, total int), end func()) {
+	progress := r.Progress
+	r.Progress = nil
+	tell = func(done, total int) {
+		if progress != nil {
+			progress(stage, done, total)
+		}
+	}
+	return tell, func() { r.Progress = progress }
+}
+
+func (r *Run) note(format string, args ...any) {
+	r.Report.Notes = append(r.Report.Notes, fmt.Sprintf(format, args...))
+}
+
+func (r *Run) warn(format string, args ...any) {
+	if r.Warn != nil {
+		r.Warn(fmt.Sprintf(format, args...))
+	}
+}

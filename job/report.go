@@ -1,0 +1,30 @@
+package job
+
+import (
+	"github.com/monge-ml/monge/eval"
+	"github.com/monge-ml/monge/internal/refit"
+	"github.com/monge-ml/monge/internal/tune"
+)
+
+// A Report says what was done with the data.
+type Report struct {
+	// By is what channels were compared by: weights, activations or none.
+	By string `json:"align"`
+	// Samples says which samples did what.
+	Split *Split `json:"split,omitempty"`
+	// Synthetic says that they were made up.
+	Synthetic bool `json:"synthetic"`
+	// Folded counts the BatchNormalization nodes that were folded.
+	Folded int `json:"folded_batchnorms"`
+	// Outputs say what the outputs are for, so how predictions were compared; nil
+	// where none were.
+	Outputs []eval.Output `json:"tasks,omitempty"`
+	// Refit tells about every refitted operator; nil without a refit.
+	Refit *refit.Report `json:"refit,omitempty"`
+	// Tune tells about the distillation; nil without one.
+	Tune *tune.Report `json:"tune,omitempty"`
+	// Notes say what was decided on account of the data, in a line each.
+	Notes []string `json:"-"`
+	// Shapes are the sizes of inputs that costs were counted with, by name.
+	Shapes map[string][]int `json:"-"`
+}
