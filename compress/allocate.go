@@ -125,7 +125,7 @@ func (c *compression) observe(ctx context.Context, s *edit.Subject, free []*coup
 	if c.seen != nil && c.seen.subject == s {
 		return c.seen, nil
 	}
-	evidence, err := choose.Observe(ctx, []choose.Party{{Subject: s}}, free, c.selection(c.Report.Split.Price.Fit))
+	evidence, err := choose.Observe(ctx, []choose.Party{{Subject: s}}, free, c.selection(c.Report.Split.Price().Fit))
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +150,7 @@ var probes = []float64{0.75, 0.5}
 // for some, by narrowing the space alone, and interpolated.
 func (c *compression) curves(ctx context.Context, s *edit.Subject, free []*coupling.Space, evidence map[*coupling.Space]*choose.Evidence) (map[*coupling.Space][]float64, error) {
 	// Predictions are judged on samples that no channel was chosen by.
-	price := c.Report.Split.Price
+	price := c.Report.Split.Price()
 	judge, err := c.Judge(ctx, teach.Parents{{Subject: s, Share: 1}}, price.Held.Sample(judgeSamples, 0))
 	if err != nil {
 		return nil, err

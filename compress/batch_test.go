@@ -7,6 +7,7 @@ import (
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/job"
 )
 
 func TestResultsDoNotDependOnTheBatchSize(t *testing.T) {
@@ -15,11 +16,11 @@ func TestResultsDoNotDependOnTheBatchSize(t *testing.T) {
 	test := modeltest.Data(t, "mnist_test", dataset.Options{Limit: 20})
 	for _, name := range modeltest.Names(t) {
 		t.Run(name, func(t *testing.T) {
-			epochs := -1
+			tune := job.Off
 			if name == "cnn_a" || name == "vit_a" { // distillation changes numbers, not nodes
-				epochs = 1
+				tune = job.On
 			}
-			for _, o := range []compress.Options{{Keep: 0.6}, {Keep: 0.6, RefitData: d, Tune: epochs}} {
+			for _, o := range []compress.Options{{Keep: 0.6, Options: job.Options{NoData: true}}, {Keep: 0.6, Options: job.Options{Data: d, Tune: tune, Epochs: 1, NoEval: true}}} {
 				out, _, err := compress.Model(context.Background(), modeltest.Load(t, name), o)
 				if err != nil {
 					t.Fatal(err)

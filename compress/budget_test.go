@@ -10,6 +10,7 @@ import (
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -65,7 +66,7 @@ func TestLosslessComesFirst(t *testing.T) {
 	widths := kill(t, m, 3)
 	d := modeltest.Data(t, "mnist_test", dataset.Options{Limit: 64})
 	for _, keep := range []float64{0.5, 1} {
-		out, r, err := compress.Model(context.Background(), m, compress.Options{Keep: keep})
+		out, r, err := compress.Model(context.Background(), m, compress.Options{Keep: keep, Options: job.Options{NoData: true}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,7 +91,7 @@ func TestLosslessComesFirst(t *testing.T) {
 			}
 		}
 	}
-	out, r, err := compress.Model(context.Background(), m, compress.Options{Keep: 1, Lossless: compress.LosslessOff})
+	out, r, err := compress.Model(context.Background(), m, compress.Options{Keep: 1, Options: job.Options{NoData: true, Lossless: job.Off}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,9 +115,9 @@ func TestSizeBudget(t *testing.T) {
 		model string
 		o     compress.Options
 	}{
-		{"resnet_a", compress.Options{}},
-		{"resnet_a", compress.Options{RefitData: d, Tune: 1, Uniform: true}},
-		{"cnn_a", compress.Options{RefitData: d, Tune: -1}},
+		{"resnet_a", compress.Options{Options: job.Options{NoData: true}}},
+		{"resnet_a", compress.Options{Uniform: true, Options: job.Options{Data: d, Tune: job.On, Epochs: 1, NoEval: true}}},
+		{"cnn_a", compress.Options{Options: job.Options{Data: d, Tune: job.Off, NoEval: true}}},
 	} {
 		m, o := modeltest.Load(t, c.model), c.o
 		_, whole := m.Size()
@@ -132,7 +133,7 @@ func TestSizeBudget(t *testing.T) {
 			}
 		}
 	}
-	if _, _, err := compress.Model(context.Background(), modeltest.Load(t, "resnet_a"), compress.Options{Size: 1000}); err == nil || !strings.Contains(err.Error(), "cannot be met: it is 1000 bytes") {
+	if _, _, err := compress.Model(context.Background(), modeltest.Load(t, "resnet_a"), compress.Options{Size: 1000, Options: job.Options{NoData: true}}); err == nil || !strings.Contains(err.Error(), "cannot be met: it is 1000 bytes") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -151,7 +152,7 @@ func TestMaxDrop(t *testing.T) {
 		{"held out", nil, 0.04, "agreement", 25},
 		{"labelled", test, 0.02, "top1", 200},
 	} {
-		out, r, err := compress.Model(context.Background(), m, compress.Options{MaxDrop: c.limit, RefitData: calib, EvalData: c.eval})
+		out, r, err := compress.Model(context.Background(), m, compress.Options{MaxDrop: c.limit, Options: job.Options{Data: calib, EvalData: c.eval}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -184,10 +185,10 @@ func TestMaxDrop(t *testing.T) {
 		o    compress.Options
 		want string
 	}{
-		{compress.Options{MaxDrop: 0.1}, "max-drop needs data"},
-		{compress.Options{MaxDrop: 0.1, RefitData: calib.Sample(3, 0)}, "too few"},
-		{compress.Options{MaxDrop: 1.5, RefitData: calib}, "max-drop is 1.5"},
-		{compress.Options{MaxDrop: 0.1, Keep: 0.5, RefitData: calib}, "give one of"},
+		{compress.Options{MaxDrop: 0.1, Options: job.Options{NoData: true}}, "max-drop needs data"},
+		{compress.Options{MaxDrop: 0.1, Options: job.Options{Data: calib.Sample(3, 0)}}, "too few"},
+		{compress.Options{MaxDrop: 1.5, Options: job.Options{Data: calib}}, "max-drop is 1.5"},
+		{compress.Options{MaxDrop: 0.1, Keep: 0.5, Options: job.Options{Data: calib}}, "give one of"},
 	} {
 		if _, _, err := compress.Model(context.Background(), m, c.o); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("error %v, want %q", err, c.want)
@@ -201,9 +202,9 @@ func TestMaxDrop(t *testing.T) {
 func TestFloor(t *testing.T) {
 	m := modeltest.Load(t, "cnn_a")
 	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 32})
-	for _, o := range []compress.Options{{}, {RefitData: d}, {RefitData: d, Multiple: 4}} {
+	for _, o := range []compress.Options{{Options: job.Options{NoData: true}}, {Options: job.Options{Data: d, NoEval: true}}, {Multiple: 4, Options: job.Options{Data: d, NoEval: true}}} {
 		o.DryRun = true
-		for floor, atLeast := range map[float64]float64{0: 1.0 / 8, 0.35: 0.35, -1: 0} {
+		for floor, atLeast := range map[float64]float64{0: 1.0 / 8, 0.35: 0.35, 1e-9: 0} {
 			o.Floor, o.MACs = floor, 0.1+0.7*atLeast
 			_, r, err := compress.Model(context.Background(), m, o)
 			if err != nil {
@@ -222,7 +223,7 @@ func TestFloor(t *testing.T) {
 			}
 		}
 	}
-	_, r, err := compress.Model(context.Background(), m, compress.Options{Keep: 0.03})
+	_, r, err := compress.Model(context.Background(), m, compress.Options{Keep: 0.03, Options: job.Options{NoData: true}})
 	if err != nil {
 		t.Fatal(err)
 	}

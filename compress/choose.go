@@ -106,7 +106,7 @@ func (c *compression) choose(ctx context.Context, s *edit.Subject, b budget, rat
 // judge refits every candidate on some samples and returns the one whose
 // predictions are nearest to the original's on others.
 func (c *compression) judge(ctx context.Context, s *edit.Subject, all []*allocation, report *Report) (*allocation, error) {
-	fit, held := c.Report.Split.Trial.Fit.Sample(quickSamples, 1), c.Report.Split.Trial.Held.Sample(mostJudged, dataset.FileOrder)
+	fit, held := c.Report.Split.Trial().Fit.Sample(quickSamples, 1), c.Report.Split.Trial().Held.Sample(mostJudged, dataset.FileOrder)
 	judge, err := c.Judge(ctx, teach.Parents{{Subject: s, Share: 1}}, teach.Judged(held))
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/internal/teach"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
@@ -20,14 +21,14 @@ func TestFewSamplesAreNoWorseThanNone(t *testing.T) {
 	test := modeltest.Data(t, "mnist_test", dataset.Options{Limit: 300})
 	for _, name := range []string{"mlp_a", "cnn_a"} {
 		m := modeltest.Load(t, name)
-		none, _, err := compress.Model(context.Background(), m, compress.Options{Keep: 0.75})
+		none, _, err := compress.Model(context.Background(), m, compress.Options{Keep: 0.75, Options: job.Options{NoData: true}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		want := modeltest.Correct(t, none, test)
 		for _, n := range []int{1, 2, 9} {
 			d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: n})
-			out, r, err := compress.Model(context.Background(), m, compress.Options{Keep: 0.75, RefitData: d, Tune: -1})
+			out, r, err := compress.Model(context.Background(), m, compress.Options{Keep: 0.75, Options: job.Options{Data: d, Tune: job.Off, NoEval: true}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -79,7 +80,7 @@ func TestNeverWorseThanEqualShares(t *testing.T) {
 			t.Fatal(err)
 		}
 		far := func(uniform bool) float64 {
-			out, r, err := compress.Model(context.Background(), m, compress.Options{Params: 0.6, Uniform: uniform, RefitData: d, Tune: -1})
+			out, r, err := compress.Model(context.Background(), m, compress.Options{Params: 0.6, Uniform: uniform, Options: job.Options{Data: d, Tune: job.Off, NoEval: true}})
 			if err != nil {
 				t.Fatal(err)
 			}

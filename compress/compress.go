@@ -233,7 +233,8 @@ func (c *compression) meet(ctx context.Context, s *edit.Subject, folded int, b b
 		report.describe(s.Analysis, c, nil, nil)
 		return c.written(s.Given(), report)
 	}
-	out, err := c.finish(ctx, s, chosen.kind != Blind, c.plan(s, chosen), report)
+	report.Blind = chosen.kind == Blind
+	out, err := c.finish(ctx, s, !report.Blind, c.plan(s, chosen), report)
 	if err == nil {
 		err = s.Reshare(out)
 	}

@@ -13,12 +13,13 @@ import (
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/job"
 )
 
 func TestKeepAllChangesNoBit(t *testing.T) {
 	for _, name := range modeltest.Names(t) {
 		m := modeltest.Load(t, name)
-		out, _, err := compress.Model(context.Background(), m, compress.Options{Keep: 1, Lossless: compress.LosslessOff})
+		out, _, err := compress.Model(context.Background(), m, compress.Options{Keep: 1, Options: job.Options{NoData: true, Lossless: job.Off}})
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -42,7 +43,7 @@ func TestWidthsAreWhatWasAsked(t *testing.T) {
 			m := modeltest.Load(t, name)
 			d := modeltest.Data(t, "mnist_test", dataset.Options{Limit: 8})
 			for _, keep := range []float64{0.9, 0.5, 0.01} {
-				out, report, err := compress.Model(context.Background(), m, compress.Options{Keep: keep})
+				out, report, err := compress.Model(context.Background(), m, compress.Options{Keep: keep, Options: job.Options{NoData: true}})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -80,7 +81,7 @@ func TestWidthsAreWhatWasAsked(t *testing.T) {
 
 func TestBudgets(t *testing.T) {
 	m := modeltest.Load(t, "resnet_a")
-	for _, o := range []compress.Options{{MACs: 0.5}, {Params: 0.3}, {MACs: 0.5, Multiple: 4}} {
+	for _, o := range []compress.Options{{MACs: 0.5, Options: job.Options{NoData: true}}, {Params: 0.3, Options: job.Options{NoData: true}}, {MACs: 0.5, Multiple: 4, Options: job.Options{NoData: true}}} {
 		out, report, err := compress.Model(context.Background(), m, o)
 		if err != nil {
 			t.Fatal(err)
@@ -101,14 +102,14 @@ func TestBudgets(t *testing.T) {
 			}
 		}
 	}
-	if _, _, err := compress.Model(context.Background(), m, compress.Options{MACs: 1e-6}); err == nil || !strings.Contains(err.Error(), "cannot be met") {
+	if _, _, err := compress.Model(context.Background(), m, compress.Options{MACs: 1e-6, Options: job.Options{NoData: true}}); err == nil || !strings.Contains(err.Error(), "cannot be met") {
 		t.Errorf("an impossible budget gives %v", err)
 	}
 }
 
 func TestExcludeAndKeepResidual(t *testing.T) {
 	m := modeltest.Load(t, "resnet_a")
-	_, report, err := compress.Model(context.Background(), m, compress.Options{Keep: 0.5, Exclude: []string{"*block1/conv1*"}, KeepResidual: true})
+	_, report, err := compress.Model(context.Background(), m, compress.Options{Keep: 0.5, Exclude: []string{"*block1/conv1*"}, KeepResidual: true, Options: job.Options{NoData: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,11 +132,11 @@ func TestExcludeAndKeepResidual(t *testing.T) {
 
 func TestDryRunOnlyTellsWidths(t *testing.T) {
 	m := modeltest.Load(t, "cnn_a")
-	out, dry, err := compress.Model(context.Background(), m, compress.Options{Keep: 0.5, DryRun: true})
+	out, dry, err := compress.Model(context.Background(), m, compress.Options{Keep: 0.5, Options: job.Options{NoData: true, DryRun: true}})
 	if err != nil || out != nil {
 		t.Fatalf("model %v, error %v", out, err)
 	}
-	_, wet, err := compress.Model(context.Background(), m, compress.Options{Keep: 0.5})
+	_, wet, err := compress.Model(context.Background(), m, compress.Options{Keep: 0.5, Options: job.Options{NoData: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +155,7 @@ func TestInto(t *testing.T) {
 	images := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 200, Seed: dataset.FileOrder})
 	test := modeltest.Data(t, "mnist_test", dataset.Options{})
 	for by, correct := range map[match.Basis]int{match.Weights: 843, match.Activations: 868} {
-		out, report, err := compress.Into(context.Background(), wide, narrow, compress.Options{Refit: compress.RefitOff, Align: match.Options{By: by, Data: images}})
+		out, report, err := compress.Into(context.Background(), wide, narrow, compress.Options{Options: job.Options{Refit: job.Off, Align: string(by), Data: images, NoEval: true}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -174,7 +175,7 @@ func TestInto(t *testing.T) {
 func TestIntoItsOwnShapeGivesTheModel(t *testing.T) {
 	m := modeltest.Load(t, "resnet_optiona")
 	d := modeltest.Data(t, "mnist_test", dataset.Options{Limit: 32})
-	out, _, err := compress.Into(context.Background(), m, m, compress.Options{})
+	out, _, err := compress.Into(context.Background(), m, m, compress.Options{Options: job.Options{NoData: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,13 +190,13 @@ func TestErrors(t *testing.T) {
 		o    compress.Options
 		want string
 	}{
-		"nothing asked": {compress.Options{}, "give one of"},
-		"two budgets":   {compress.Options{Keep: 0.5, MACs: 0.5}, "give one of"},
-		"keep too much": {compress.Options{Keep: 1.5}, "between 0 and 1"},
-		"negative":      {compress.Options{Keep: -1}, "between 0 and 1"},
-		"multiple":      {compress.Options{Keep: 0.5, Multiple: -8}, "multiple"},
-		"empty pattern": {compress.Options{Keep: 0.5, Exclude: []string{""}}, "pattern"},
-		"metric":        {compress.Options{Keep: 0.5, Align: match.Options{Cost: "manhattan"}}, "manhattan"},
+		"nothing asked": {compress.Options{Options: job.Options{NoData: true}}, "give one of"},
+		"two budgets":   {compress.Options{Keep: 0.5, MACs: 0.5, Options: job.Options{NoData: true}}, "give one of"},
+		"keep too much": {compress.Options{Keep: 1.5, Options: job.Options{NoData: true}}, "between 0 and 1"},
+		"negative":      {compress.Options{Keep: -1, Options: job.Options{NoData: true}}, "between 0 and 1"},
+		"multiple":      {compress.Options{Keep: 0.5, Multiple: -8, Options: job.Options{NoData: true}}, "multiple"},
+		"empty pattern": {compress.Options{Keep: 0.5, Exclude: []string{""}, Options: job.Options{NoData: true}}, "pattern"},
+		"metric":        {compress.Options{Keep: 0.5, Options: job.Options{NoData: true, Cost: string("manhattan")}}, "manhattan"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := compress.Model(context.Background(), m, c.o)
@@ -204,7 +205,7 @@ func TestErrors(t *testing.T) {
 			}
 		})
 	}
-	if _, _, err := compress.Into(context.Background(), m, modeltest.Load(t, "cnn_a"), compress.Options{}); err == nil || !strings.Contains(err.Error(), "the models differ") {
+	if _, _, err := compress.Into(context.Background(), m, modeltest.Load(t, "cnn_a"), compress.Options{Options: job.Options{NoData: true}}); err == nil || !strings.Contains(err.Error(), "the models differ") {
 		t.Errorf("another architecture gives %v", err)
 	}
 }
@@ -226,7 +227,7 @@ func TestNaNInAnEditedWeightIsNamed(t *testing.T) {
 	if err := g.SetConstant(w); err != nil {
 		t.Fatal(err)
 	}
-	_, _, err = compress.Model(context.Background(), m, compress.Options{Keep: 0.5})
+	_, _, err = compress.Model(context.Background(), m, compress.Options{Keep: 0.5, Options: job.Options{NoData: true}})
 	if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "NaN") {
 		t.Errorf("error %v does not name %q", err, name)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
@@ -89,15 +90,15 @@ func TestContractedSpacesUnderRefit(t *testing.T) {
 				m := modeltest.Redrawn(t, base, seed)
 				d := modeltest.Noise(t, m, 300, seed)
 				for _, o := range []compress.Options{
-					{Keep: 0.5, Lossless: compress.LosslessOff, RefitData: d, Tune: -1},
-					{Keep: 0.5, Lossless: compress.LosslessOff},
+					{Keep: 0.5, Options: job.Options{Lossless: job.Off, Data: d, Tune: job.Off, NoEval: true}},
+					{Keep: 0.5, Options: job.Options{NoData: true, Lossless: job.Off}},
 				} {
 					out, _, err := compress.Model(context.Background(), doubled(t, m), o)
 					if err != nil {
 						t.Fatal(err)
 					}
 					if diff := modeltest.MaxDiff(t, modeltest.Outputs(t, m, d), modeltest.Outputs(t, out, d)); diff > 1e-3 {
-						t.Errorf("seed %d, data %t: outputs differ by %.2g", seed, o.RefitData != nil, diff)
+						t.Errorf("seed %d, data %t: outputs differ by %.2g", seed, o.Data != nil, diff)
 					}
 				}
 			}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/job"
 )
 
 // With data and nothing else said, a model is refitted and then distilled for as
@@ -22,7 +23,7 @@ func TestDistilsByDefault(t *testing.T) {
 	d, test := modeltest.Noise(t, m, 200, 3), modeltest.Noise(t, m, 400, 4)
 	want := modeltest.Outputs(t, m, test)
 	far := func(o compress.Options) (float64, *compress.Report) {
-		o.Keep, o.RefitData = 0.3, d
+		o.Keep, o.Data, o.NoEval = 0.3, d, true
 		out, r, err := compress.Model(context.Background(), m, o)
 		if err != nil {
 			t.Fatal(err)
@@ -30,7 +31,7 @@ func TestDistilsByDefault(t *testing.T) {
 		return modeltest.RelativeError(want, modeltest.Outputs(t, out, test)), r
 	}
 	tuned, r := far(compress.Options{})
-	refitted, without := far(compress.Options{Tune: -1})
+	refitted, without := far(compress.Options{Options: job.Options{Tune: job.Off}})
 	t.Logf("error %.3g, refitted alone %.3g, %+v", tuned, refitted, r.Tune)
 	if without.Tune != nil || without.Refit.Samples != 200 {
 		t.Errorf("distilled without being asked to: %+v, refitted on %d", without.Tune, without.Refit.Samples)

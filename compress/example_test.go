@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/monge-ml/monge/compress"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -24,7 +25,7 @@ func ExampleModel() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	narrow, report, err := compress.Model(context.Background(), wide, compress.Options{Keep: 0.75})
+	narrow, report, err := compress.Model(context.Background(), wide, compress.Options{Keep: 0.75, Options: job.Options{NoData: true}})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -27,7 +28,7 @@ func TestExternalData(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, o := range map[string]compress.Options{"weights": {Keep: 0.75}, "data": {Keep: 0.75, RefitData: d, Tune: 2}} {
+	for name, o := range map[string]compress.Options{"weights": {Keep: 0.75, Options: job.Options{NoData: true}}, "data": {Keep: 0.75, Options: job.Options{Data: d, Tune: job.On, Epochs: 2, NoEval: true}}} {
 		var whole [2]*onnxio.Model
 		for i, m := range []*onnxio.Model{inside, outside} {
 			out, _, err := compress.Model(context.Background(), m, o)

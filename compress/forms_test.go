@@ -12,6 +12,7 @@ import (
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/engine/enginetest"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
@@ -56,9 +57,8 @@ func TestForms(t *testing.T) {
 			want := runs(t, m, d)
 			before := proto.Clone(m.Proto)
 			for name, o := range map[string]compress.Options{
-				"without data": {Keep: 0.5},
-				"with data":    {Keep: 0.5, RefitData: d, Tune: 1},
-				"params":       {Params: 0.6},
+				"without data": {Keep: 0.5, Options: job.Options{NoData: true}}, "params": {Params: 0.6, Options: job.Options{NoData: true}},
+				"with data": {Keep: 0.5, Options: job.Options{Data: d, Tune: job.On, Epochs: 1, NoEval: true}},
 			} {
 				t.Run(name, func(t *testing.T) {
 					out, report, err := compress.Model(context.Background(), m, o)

@@ -10,6 +10,7 @@ import (
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
@@ -58,16 +59,7 @@ func FuzzModel(f *testing.F) {
 		if m.Validate() != nil {
 			return
 		}
-		o := compress.Options{
-			Keep:         [...]float64{0.5, 0.25, 0, 0}[how%4],
-			MACs:         [...]float64{0, 0, 0.5, 0}[how%4],
-			Params:       [...]float64{0, 0, 0, 0.5}[how%4],
-			Multiple:     int(how/4) % 4,
-			KeepResidual: how/16%2 == 1, KeepBatchNorm: how/32%2 == 1,
-			// It runs models in onnxruntime, which is not what is tested here, and has a
-			// target of its own.
-			Lossless: compress.LosslessOff,
-		}
+		o := compress.Options{Keep: [...]float64{0.5, 0.25, 0, 0}[how%4], MACs: [...]float64{0, 0, 0.5, 0}[how%4], Params: [...]float64{0, 0, 0, 0.5}[how%4], Multiple: int(how/4) % 4, KeepResidual: how/16%2 == 1, Options: job.Options{NoData: true, KeepBatchNorm: how/32%2 == 1, Lossless: job.Off}}
 		compressed(t, m, o)
 	})
 }

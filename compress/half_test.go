@@ -8,6 +8,7 @@ import (
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -19,7 +20,8 @@ func TestHalfPrecision(t *testing.T) {
 	test := modeltest.Data(t, "mnist_test", dataset.Options{Limit: 500})
 	original := modeltest.Load(t, "cnn_a")
 	for name, o := range map[string]compress.Options{
-		"weights": {Keep: 0.75}, "data": {Keep: 0.75, RefitData: calib, Tune: 2}, "macs": {MACs: 0.6, RefitData: calib, Tune: -1},
+		"weights": {Keep: 0.75, Options: job.Options{NoData: true}}, "data": {Keep: 0.75, Options: job.Options{Data: calib, Tune: job.On, Epochs: 2, NoEval: true}},
+		"macs": {MACs: 0.6, Options: job.Options{Data: calib, Tune: job.Off, NoEval: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			full, want, err := compress.Model(context.Background(), original, o)

@@ -10,6 +10,7 @@ import (
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
@@ -122,7 +123,7 @@ func TestHeadsGoWhole(t *testing.T) {
 					t.Fatalf("no heads to narrow: %+v", s.Analysis.Spaces)
 				}
 				d := modeltest.Noise(t, m, 20, seed)
-				out, _, err := compress.Model(context.Background(), doubled(t, m), compress.Options{Keep: 0.5, Lossless: compress.LosslessOff})
+				out, _, err := compress.Model(context.Background(), doubled(t, m), compress.Options{Keep: 0.5, Options: job.Options{NoData: true, Lossless: job.Off}})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/monge-ml/monge/compress"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
@@ -84,7 +85,7 @@ func TestKeepsTheRest(t *testing.T) {
 		t.Fatal(err)
 	}
 	extras(m)
-	out, report, err := compress.Model(context.Background(), m, compress.Options{Keep: 0.5, Lossless: compress.LosslessOff})
+	out, report, err := compress.Model(context.Background(), m, compress.Options{Keep: 0.5, Options: job.Options{NoData: true, Lossless: job.Off}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
@@ -78,7 +79,7 @@ func TestAProductLosesItsShareOnce(t *testing.T) {
 					t.Fatal(err)
 				}
 				keep := 0.25 + 0.5*rng.Float64()
-				out, _, err := compress.Model(context.Background(), m, compress.Options{Keep: keep, Lossless: compress.LosslessOff})
+				out, _, err := compress.Model(context.Background(), m, compress.Options{Keep: keep, Options: job.Options{NoData: true, Lossless: job.Off}})
 				if err != nil {
 					t.Fatalf("%s\n%v", graph, err)
 				}
@@ -151,7 +152,7 @@ func TestMultipleIsOfWhatAKernelSees(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		after(t, m, compress.Options{Keep: 0.5, Multiple: 8}, "wo", 0, 4*heads)
+		after(t, m, compress.Options{Keep: 0.5, Multiple: 8, Options: job.Options{NoData: true}}, "wo", 0, 4*heads)
 	}
 	for _, c := range []struct{ groups, width, multiple, want int }{{32, 4, 8, 2}, {2, 12, 8, 8}, {4, 8, 8, 4}, {1, 20, 8, 8}} {
 		g := &strings.Builder{}
@@ -162,14 +163,14 @@ func TestMultipleIsOfWhatAKernelSees(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		after(t, m, compress.Options{Keep: 0.5, Multiple: c.multiple}, "v", 1, c.groups*c.want)
+		after(t, m, compress.Options{Keep: 0.5, Multiple: c.multiple, Options: job.Options{NoData: true}}, "v", 1, c.groups*c.want)
 	}
 }
 
 // after checks the size of a weight's axis in the narrowed model.
 func after(t *testing.T, m *onnxio.Model, o compress.Options, weight string, axis, want int) {
 	t.Helper()
-	o.Lossless = compress.LosslessOff
+	o.Lossless, o.NoData = job.Off, true
 	out, _, err := compress.Model(context.Background(), m, o)
 	if err != nil {
 		t.Fatal(err)

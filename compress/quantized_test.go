@@ -13,8 +13,8 @@ import (
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/engine/enginetest"
-	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
@@ -46,9 +46,8 @@ func TestQuantizedWeights(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, o := range map[string]compress.Options{
-		"weights":     {Keep: 0.5},
-		"activations": {Keep: 0.5, Refit: compress.RefitOff, Align: match.Options{By: match.Activations, Data: data}},
-		"refit":       {Keep: 0.5, RefitData: data, Tune: 2},
+		"weights": {Keep: 0.5, Options: job.Options{NoData: true}}, "activations": {Keep: 0.5, Options: job.Options{Data: data, Refit: job.Off, NoEval: true}},
+		"refit": {Keep: 0.5, Options: job.Options{Data: data, Tune: job.On, Epochs: 2, NoEval: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, _, err := compress.Model(context.Background(), m, o)
@@ -97,7 +96,10 @@ func TestQuantizedForms(t *testing.T) {
 			t.Fatal(err)
 		}
 		data := modeltest.Noise(t, m, 40, 3)
-		for name, o := range map[string]compress.Options{"weights": {Keep: 0.5}, "refit": {Keep: 0.5, RefitData: data, Tune: -1}, "params": {Params: 0.6, RefitData: data, Tune: -1}} {
+		for name, o := range map[string]compress.Options{
+			"weights": {Keep: 0.5, Options: job.Options{NoData: true}}, "refit": {Keep: 0.5, Options: job.Options{Data: data, Tune: job.Off, NoEval: true}},
+			"params": {Params: 0.6, Options: job.Options{Data: data, Tune: job.Off, NoEval: true}},
+		} {
 			t.Run(f.Name+"/"+name, func(t *testing.T) {
 				before, bytes := m.Size()
 				out, r, err := compress.Model(context.Background(), m, o)
@@ -160,7 +162,7 @@ func TestReachOfIntegers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, o := range []compress.Options{{Keep: 0.5}, {Keep: 0.5, RefitData: modeltest.Noise(t, m, 40, 3), Tune: -1}} {
+	for _, o := range []compress.Options{{Keep: 0.5, Options: job.Options{NoData: true}}, {Keep: 0.5, Options: job.Options{Data: modeltest.Noise(t, m, 40, 3), Tune: job.Off, NoEval: true}}} {
 		out, _, err := compress.Model(context.Background(), m, o)
 		if err != nil {
 			t.Fatal(err)

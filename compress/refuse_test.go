@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/monge-ml/monge/compress"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
@@ -19,17 +20,17 @@ func TestNothingToNarrow(t *testing.T) {
 		o          compress.Options
 		want       string
 	}{
-		{"one layer", "x: N 5\ny = MatMul(x, w[5 3])", compress.Options{Keep: 0.5}, `graph output "y" (100% of the parameters)`},
+		{"one layer", "x: N 5\ny = MatMul(x, w[5 3])", compress.Options{Keep: 0.5, Options: job.Options{NoData: true}}, `graph output "y" (100% of the parameters)`},
 		{"no rule", "x: N 8\na = com.microsoft.MatMulNBits(x, uint8_b[16 1 4], var_s[16]) K=8 N=16 bits=4 block_size=16\ny = MatMul(a, w[16 3])",
-			compress.Options{Keep: 0.5}, `MatMulNBits has no rule (its weights are packed`},
-		{"no layer", "x: N 5\ny = Relu(x)", compress.Options{Params: 0.5}, "there is no layer with weights"},
-		{"excluded", "x: N 5\na = MatMul(x, w[5 16])\nb = Relu(a)\ny = MatMul(b, v[16 3])", compress.Options{MACs: 0.5, Exclude: []string{"w"}}, `excluded by "w" (100% of the parameters)`},
-		{"size", "x: N 5\ny = MatMul(x, w[5 300])", compress.Options{Size: 500}, `graph output "y"`},
+			compress.Options{Keep: 0.5, Options: job.Options{NoData: true}}, `MatMulNBits has no rule (its weights are packed`},
+		{"no layer", "x: N 5\ny = Relu(x)", compress.Options{Params: 0.5, Options: job.Options{NoData: true}}, "there is no layer with weights"},
+		{"excluded", "x: N 5\na = MatMul(x, w[5 16])\nb = Relu(a)\ny = MatMul(b, v[16 3])", compress.Options{MACs: 0.5, Exclude: []string{"w"}, Options: job.Options{NoData: true}}, `excluded by "w" (100% of the parameters)`},
+		{"size", "x: N 5\ny = MatMul(x, w[5 300])", compress.Options{Size: 500, Options: job.Options{NoData: true}}, `graph output "y"`},
 		{"scales that are computed", `
 			x: N 6
 			xq xs xz = DynamicQuantizeLinear(x)
 			p = MatMulInteger(xq, int8_a[6 16], xz)
-			y = Relu(p)`, compress.Options{Keep: 0.5}, "MatMulInteger has no rule (quantised by quantize_dynamic"},
+			y = Relu(p)`, compress.Options{Keep: 0.5, Options: job.Options{NoData: true}}, "MatMulInteger has no rule (quantised by quantize_dynamic"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, _, err := compress.Model(context.Background(), parse(t, c.text), c.o)
@@ -40,7 +41,7 @@ func TestNothingToNarrow(t *testing.T) {
 		})
 	}
 	// All of it is asked for: there is nothing to narrow.
-	if _, _, err := compress.Model(context.Background(), parse(t, "x: N 5\ny = MatMul(x, w[5 3])"), compress.Options{Keep: 1}); err != nil {
+	if _, _, err := compress.Model(context.Background(), parse(t, "x: N 5\ny = MatMul(x, w[5 3])"), compress.Options{Keep: 1, Options: job.Options{NoData: true}}); err != nil {
 		t.Error(err)
 	}
 }
@@ -55,7 +56,7 @@ func TestExcludeMatchesNothing(t *testing.T) {
 		{"first_weight", nil}, {"*last*", nil}, {"Relu_b", nil},
 		{"first", []string{"first_weight"}}, {"first_wieght", []string{"first_weight"}}, {"LAST_*", []string{"last_weight"}}, {"encoder*", []string{}},
 	} {
-		_, _, err := compress.Model(context.Background(), m, compress.Options{Keep: 0.5, Exclude: []string{c.pattern}})
+		_, _, err := compress.Model(context.Background(), m, compress.Options{Keep: 0.5, Exclude: []string{c.pattern}, Options: job.Options{NoData: true}})
 		var exclude *compress.ExcludeError
 		switch {
 		case c.near == nil && errors.As(err, &exclude):
@@ -75,7 +76,7 @@ func TestNoFileGrows(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, before := m.Size()
-		for _, o := range []compress.Options{{Keep: 1}, {Keep: 0.5}, {Params: 0.9}, {MACs: 0.3, Lossless: compress.LosslessOff}} {
+		for _, o := range []compress.Options{{Keep: 1, Options: job.Options{NoData: true}}, {Keep: 0.5, Options: job.Options{NoData: true}}, {Params: 0.9, Options: job.Options{NoData: true}}, {MACs: 0.3, Options: job.Options{NoData: true, Lossless: job.Off}}} {
 			out, r, err := compress.Model(context.Background(), m, o)
 			if errors.Is(err, compress.ErrLarger) || errors.Is(err, compress.ErrUnmet) {
 				continue // refused

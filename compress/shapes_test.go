@@ -8,6 +8,7 @@ import (
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/engine/enginetest"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
@@ -74,9 +75,7 @@ func TestGivenSizesAreNotWritten(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			out, report, err := compress.Model(context.Background(), m, compress.Options{
-				Keep: 0.5, InputShapes: map[string][]int{"x": append([]int{4}, c.dims...)},
-			})
+			out, report, err := compress.Model(context.Background(), m, compress.Options{Keep: 0.5, Options: job.Options{NoData: true, InputShapes: map[string][]int{"x": append([]int{4}, c.dims...)}}})
 			if err != nil {
 				t.Fatal(err)
 			}

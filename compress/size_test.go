@@ -7,6 +7,7 @@ import (
 
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
@@ -40,7 +41,7 @@ func TestSizesAreMet(t *testing.T) {
 		_, own := m.Size()
 		met := int64(0)
 		for size := own + 10; size > own/8; size -= own / 23 {
-			out, r, err := compress.Model(context.Background(), m, compress.Options{Size: size})
+			out, r, err := compress.Model(context.Background(), m, compress.Options{Size: size, Options: job.Options{NoData: true}})
 			if err != nil {
 				if !strings.Contains(err.Error(), "remain") || met > 0 && met < size {
 					t.Errorf("%s: %d bytes of %d: %v", name, size, own, err)
@@ -68,7 +69,7 @@ func TestSizesAreMetWithARefit(t *testing.T) {
 	d := modeltest.Noise(t, m, 100, 3)
 	_, own := m.Size()
 	for size := own - 1; size > own/3; size -= own / 13 {
-		out, _, err := compress.Model(context.Background(), m, compress.Options{Size: size, Uniform: true, RefitData: d, Tune: -1})
+		out, _, err := compress.Model(context.Background(), m, compress.Options{Size: size, Uniform: true, Options: job.Options{Data: d, Tune: job.Off, NoEval: true}})
 		if err != nil {
 			t.Errorf("%d bytes of %d: %v", size, own, err)
 			continue

@@ -6,6 +6,7 @@ import (
 
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
@@ -16,7 +17,7 @@ func TestUnknownRank(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := modeltest.Noise(t, m, 100, 3)
 			want := modeltest.Outputs(t, m, d)
-			for _, o := range []compress.Options{{Keep: 0.75, RefitData: d, Tune: 2}, {Keep: 0.75}} {
+			for _, o := range []compress.Options{{Keep: 0.75, Options: job.Options{Data: d, Tune: job.On, Epochs: 2, NoEval: true}}, {Keep: 0.75, Options: job.Options{NoData: true}}} {
 				out, r, err := compress.Model(context.Background(), m, o)
 				if err != nil {
 					t.Fatal(err)

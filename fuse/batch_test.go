@@ -6,8 +6,8 @@ import (
 
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/fuse"
-	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -17,14 +17,14 @@ func TestResultsDoNotDependOnTheBatchSize(t *testing.T) {
 	for _, name := range []string{"mlp", "mlp_nobias", "cnn", "resnet", "vit"} {
 		t.Run(name, func(t *testing.T) {
 			models := []*onnxio.Model{modeltest.Load(t, name+"_a"), modeltest.Load(t, name+"_b")}
-			epochs := -1
+			tune := job.Off
 			if name == "mlp" || name == "cnn" { // the others end as these do
-				epochs = 1
+				tune = job.On
 			}
 			for _, o := range []fuse.Options{
 				{},
-				{Method: fuse.OT, Tune: epochs, Weights: []float64{0.5, 0.5}, Align: match.Options{By: match.Activations, Data: d}},
-				{Method: fuse.Union, Tune: -1, Weights: []float64{0.5, 0.5}, Align: match.Options{Data: d}},
+				{Method: fuse.OT, Weights: []float64{0.5, 0.5}, Options: job.Options{Tune: tune, Epochs: 1, Data: d}},
+				{Method: fuse.Union, Weights: []float64{0.5, 0.5}, Options: job.Options{Tune: job.Off, Data: d}},
 			} {
 				out, _, err := fuse.Models(context.Background(), models, o)
 				if err != nil {

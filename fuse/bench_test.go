@@ -11,7 +11,7 @@ import (
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/fuse"
-	"github.com/monge-ml/monge/internal/match"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -75,7 +75,7 @@ func BenchmarkPerceptrons(b *testing.B) {
 		b.Skip(err)
 	}
 	b.Run("activations", func(b *testing.B) {
-		o := fuse.Options{Align: match.Options{By: match.Activations, Data: data}, Refit: fuse.RefitOff}
+		o := fuse.Options{Options: job.Options{Align: "activations", Data: data, Refit: job.Off}}
 		var all, sessions time.Duration
 		for b.Loop() {
 			from := time.Now()

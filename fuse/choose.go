@@ -46,8 +46,8 @@ func (f *fusion) choose(ctx context.Context, method Method) (*onnxio.Model, *Rep
 		}
 		return f.finish(ctx, recipe{method: method, shares: f.votes})
 	}
-	fitting := f.Report.Split.Trial.Fit
-	judge, err := f.Judge(ctx, f.voters(), teach.Judged(f.Report.Split.Trial.Held))
+	fitting := f.Report.Split.Trial().Fit
+	judge, err := f.Judge(ctx, f.voters(), teach.Judged(f.Report.Split.Trial().Held))
 	if err != nil {
 		return nil, nil, err
 	}

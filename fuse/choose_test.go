@@ -13,8 +13,8 @@ import (
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/fuse"
 	"github.com/monge-ml/monge/internal/edit"
-	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -22,7 +22,7 @@ func TestBalanceIsMeasuredBothWays(t *testing.T) {
 	models := []*onnxio.Model{modeltest.Load(t, "mlp_a"), modeltest.Load(t, "mlp_b")}
 	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 100})
 	for _, method := range []fuse.Method{fuse.Auto, fuse.OT, fuse.Union} {
-		_, r, err := fuse.Models(context.Background(), models, fuse.Options{Method: method, Tune: -1, Align: match.Options{By: match.Activations, Data: d}})
+		_, r, err := fuse.Models(context.Background(), models, fuse.Options{Method: method, Options: job.Options{Tune: job.Off, Data: d}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,7 +56,7 @@ func TestBalanceIsMeasuredBothWays(t *testing.T) {
 func TestFewSamplesFirst(t *testing.T) {
 	models := []*onnxio.Model{modeltest.Load(t, "mlp_a"), modeltest.Load(t, "mlp_b")}
 	d := modeltest.Data(t, "mnist_test", dataset.Options{Limit: 625})
-	_, r, err := fuse.Models(context.Background(), models, fuse.Options{Tune: -1, RefitData: d, Align: match.Options{By: match.Activations, Data: d}})
+	_, r, err := fuse.Models(context.Background(), models, fuse.Options{Options: job.Options{Tune: job.Off, Data: d}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,8 +115,8 @@ func TestMethodsAndWidths(t *testing.T) {
 		{"a shape, union", []*onnxio.Model{a, b}, fuse.Options{Shape: wide, Weights: []float64{0.5, 0.5}}, hidden(t, wide)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			c.o.Tune = -1 // one method more would tell nothing about these
-			c.o.Align = match.Options{By: match.Activations, Data: d}
+			c.o.Tune = job.Off // one method more would tell nothing about these
+			c.o.Data = d
 			out, r, err := fuse.Models(context.Background(), c.models, c.o)
 			if err != nil {
 				t.Fatal(err)
@@ -172,16 +172,16 @@ func hidden(t *testing.T, m *onnxio.Model) []int {
 func TestTuneBringsTheResultNearer(t *testing.T) {
 	models := []*onnxio.Model{modeltest.Load(t, "cnn_a"), modeltest.Load(t, "cnn_b")}
 	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 250})
-	for _, epochs := range []int{-1, 10} {
-		_, r, err := fuse.Models(context.Background(), models, fuse.Options{Keep: 0.5, Weights: []float64{0.5, 0.5}, Tune: epochs, Align: match.Options{By: match.Activations, Data: d}})
+	for _, tune := range []job.Switch{job.Off, job.On} {
+		_, r, err := fuse.Models(context.Background(), models, fuse.Options{Keep: 0.5, Weights: []float64{0.5, 0.5}, Options: job.Options{Tune: tune, Epochs: 10, Data: d}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		switch {
-		case epochs < 0 && r.Tune != nil:
+		case tune == job.Off && r.Tune != nil:
 			t.Errorf("distilled without being asked to: %+v", r.Tune)
-		case epochs > 0 && (r.Tune == nil || r.Tune.Epochs != epochs || r.Tune.Kept || r.Tune.After >= r.Tune.Before):
-			t.Errorf("distillation for %d epochs: %+v", epochs, r.Tune)
+		case tune == job.On && (r.Tune == nil || r.Tune.Epochs != 10 || r.Tune.Kept || r.Tune.After >= r.Tune.Before):
+			t.Errorf("distillation for 10 epochs: %+v", r.Tune)
 		}
 	}
 }

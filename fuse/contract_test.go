@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"github.com/monge-ml/monge/fuse"
-	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
@@ -64,7 +64,7 @@ func TestUnionOfContractedAndSharedSpaces(t *testing.T) {
 				d := modeltest.Noise(t, m, 300, seed)
 				for _, shares := range c.shares {
 					out, _, err := fuse.Models(context.Background(), []*onnxio.Model{permuted(t, m), m},
-						fuse.Options{Method: fuse.Union, Weights: shares, Tune: -1, Align: match.Options{By: match.Activations, Data: d}})
+						fuse.Options{Method: fuse.Union, Weights: shares, Options: job.Options{Tune: job.Off, Data: d}})
 					if err != nil {
 						t.Fatal(err)
 					}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/monge-ml/monge/fuse"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
@@ -47,7 +48,7 @@ func TestDeadLayers(t *testing.T) {
 	other := modeltest.Redrawn(t, m, 2)
 	for _, names := range []string{"w1", "w2 b2", "w1 b1 w2 b2 w3 b3"} {
 		t.Run(names, func(t *testing.T) {
-			out, r, err := fuse.Models(context.Background(), []*onnxio.Model{other, dead(t, m, names)}, fuse.Options{RefitData: d, Tune: -1})
+			out, r, err := fuse.Models(context.Background(), []*onnxio.Model{other, dead(t, m, names)}, fuse.Options{Options: job.Options{Data: d, Tune: job.Off}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/monge-ml/monge/fuse"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
@@ -25,7 +26,7 @@ func TestDistilsByDefault(t *testing.T) {
 	}
 	models := []*onnxio.Model{m, modeltest.Redrawn(t, m, 2)}
 	d := modeltest.Noise(t, m, 200, 3)
-	_, r, err := fuse.Models(context.Background(), models, fuse.Options{RefitData: d})
+	_, r, err := fuse.Models(context.Background(), models, fuse.Options{Options: job.Options{Data: d}})
 	if err != nil {
 		t.Fatal(err)
 	}

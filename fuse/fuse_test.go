@@ -15,6 +15,7 @@ import (
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
@@ -63,7 +64,7 @@ func TestPermuteAndFuseReturnsTheOriginal(t *testing.T) {
 			want := modeltest.Floats(t, folded)
 			y := modeltest.Outputs(t, m, d)
 			for _, by := range []match.Basis{match.Weights, match.Activations} {
-				out, _, err := fuse.Models(context.Background(), []*onnxio.Model{permuted(t, m), m}, fuse.Options{Refit: fuse.RefitOff, Align: match.Options{By: by, Data: d}})
+				out, _, err := fuse.Models(context.Background(), []*onnxio.Model{permuted(t, m), m}, fuse.Options{Options: job.Options{Refit: job.Off, Align: string(by), Data: d}})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -108,7 +109,7 @@ func TestFusingAModelWithItselfIsTheIdentity(t *testing.T) {
 func TestKeepBatchNorm(t *testing.T) {
 	m := modeltest.Load(t, "cnn_a")
 	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 64})
-	out, report, err := fuse.Models(context.Background(), []*onnxio.Model{permuted(t, m), m}, fuse.Options{KeepBatchNorm: true, Refit: fuse.RefitOff, Align: match.Options{By: match.Activations, Data: d}})
+	out, report, err := fuse.Models(context.Background(), []*onnxio.Model{permuted(t, m), m}, fuse.Options{Options: job.Options{KeepBatchNorm: true, Refit: job.Off, Align: "activations", Data: d}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,8 +156,8 @@ func TestErrors(t *testing.T) {
 		"NaN weight":           {[]*onnxio.Model{mlp, mlp}, fuse.Options{Weights: []float64{math.NaN(), 1}}, "not a share"},
 		"onto":                 {[]*onnxio.Model{mlp, mlp}, fuse.Options{Onto: 3}, "no model 3"},
 		"architectures":        {[]*onnxio.Model{mlp, cnn}, fuse.Options{}, "the models differ"},
-		"no alignment":         {[]*onnxio.Model{wide, mlp}, fuse.Options{Align: match.Options{By: match.Unaligned}}, "without alignment"},
-		"activations, no data": {[]*onnxio.Model{mlp, mlp}, fuse.Options{Align: match.Options{By: match.Activations}}, "needs data"},
+		"no alignment":         {[]*onnxio.Model{wide, mlp}, fuse.Options{Options: job.Options{Align: "none"}}, "without alignment"},
+		"activations, no data": {[]*onnxio.Model{mlp, mlp}, fuse.Options{Options: job.Options{Align: "activations"}}, "needs data"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := fuse.Models(context.Background(), c.models, c.o)
@@ -214,7 +215,7 @@ func TestChannelsThatNoWeightReads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	child, _, err := fuse.Models(context.Background(), []*onnxio.Model{permuted(t, m), m}, fuse.Options{Method: fuse.Union, Tune: -1, Align: match.Options{By: match.Activations, Data: d}})
+	child, _, err := fuse.Models(context.Background(), []*onnxio.Model{permuted(t, m), m}, fuse.Options{Method: fuse.Union, Options: job.Options{Tune: job.Off, Data: d}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/fuse"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -16,7 +17,7 @@ import (
 func TestHalfPrecision(t *testing.T) {
 	calib := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 125})
 	test := modeltest.Data(t, "mnist_test", dataset.Options{Limit: 500})
-	for name, o := range map[string]fuse.Options{"weights": {}, "data": {RefitData: calib, Weights: []float64{0.5, 0.5}, Tune: 2}} {
+	for name, o := range map[string]fuse.Options{"weights": {}, "data": {Weights: []float64{0.5, 0.5}, Options: job.Options{Data: calib, Tune: job.On, Epochs: 2}}} {
 		t.Run(name, func(t *testing.T) {
 			fused := func(typ onnxpb.TensorProto_DataType) int {
 				models := []*onnxio.Model{modeltest.Load(t, "cnn_a"), modeltest.Load(t, "cnn_b")}

@@ -8,8 +8,8 @@ import (
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/fuse"
-	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
@@ -157,7 +157,7 @@ func TestWhatIsNotAlignedIsKept(t *testing.T) {
 					}
 				}
 			}
-			out, r, err = fuse.Models(context.Background(), []*onnxio.Model{other, m}, fuse.Options{Align: match.Options{By: match.Unaligned}})
+			out, r, err = fuse.Models(context.Background(), []*onnxio.Model{other, m}, fuse.Options{Options: job.Options{Align: "none"}})
 			if err != nil || len(r.Kept) > 0 {
 				t.Fatalf("asked to average as they stand: %v, %v", r.Kept, err)
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -69,7 +70,7 @@ func TestEqualsTheReference(t *testing.T) {
 					t.Errorf("layer %d: the plan costs %g, in the reference %g", layer+1, cost, want.Cost)
 				}
 			})
-			out, _, err := fuse.Models(context.Background(), []*onnxio.Model{src, dst}, fuse.Options{Weights: []float64{1 - c.TargetShare, c.TargetShare}, Refit: fuse.RefitOff, Align: o})
+			out, _, err := fuse.Models(context.Background(), []*onnxio.Model{src, dst}, fuse.Options{Weights: []float64{1 - c.TargetShare, c.TargetShare}, Options: job.Options{Refit: job.Off, Align: c.Align, Scaling: c.Scaling, Data: images}})
 			if err != nil {
 				t.Fatal(err)
 			}

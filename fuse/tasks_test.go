@@ -11,6 +11,7 @@ import (
 	"github.com/monge-ml/monge/engine/enginetest"
 	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/fuse"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
@@ -83,7 +84,7 @@ func TestRegressors(t *testing.T) {
 	for seed := range uint64(2) {
 		fused := func(rank int, given eval.Tasks) (float64, *fuse.Report) {
 			parents := regressors(seed, rank)
-			child, report, err := fuse.Models(context.Background(), parents[:], fuse.Options{RefitData: data, Weights: []float64{.5, .5}, Method: fuse.OT, Tune: 3, Tasks: given})
+			child, report, err := fuse.Models(context.Background(), parents[:], fuse.Options{Weights: []float64{.5, .5}, Method: fuse.OT, Options: job.Options{Data: data, Tune: job.On, Epochs: 3, Tasks: given}})
 			if err != nil {
 				t.Fatal(err)
 			}

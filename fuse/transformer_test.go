@@ -8,8 +8,8 @@ import (
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/fuse"
-	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -21,16 +21,16 @@ func TestTransformersFuse(t *testing.T) {
 	a, b := modeltest.Load(t, "vit_a"), modeltest.Load(t, "vit_b")
 	correct := func(o fuse.Options) int {
 		t.Helper()
-		o.Align.Data, o.Tune = calib, -1
+		o.Data, o.Tune = calib, job.Off
 		m, _, err := fuse.Models(context.Background(), []*onnxio.Model{a, b}, o)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return modeltest.Correct(t, m, test)
 	}
-	plain := correct(fuse.Options{Refit: fuse.RefitOff, Align: match.Options{By: match.Unaligned}})
-	transport := correct(fuse.Options{Refit: fuse.RefitOff, Align: match.Options{By: match.Activations}})
-	refitted := correct(fuse.Options{Method: fuse.OT, Weights: []float64{0.5, 0.5}, Align: match.Options{By: match.Activations}})
+	plain := correct(fuse.Options{Options: job.Options{Refit: job.Off, Align: "none"}})
+	transport := correct(fuse.Options{Options: job.Options{Refit: job.Off, Align: "activations"}})
+	refitted := correct(fuse.Options{Method: fuse.OT, Weights: []float64{0.5, 0.5}, Options: job.Options{Align: "activations"}})
 	union := correct(fuse.Options{Method: fuse.Union, Weights: []float64{0.5, 0.5}})
 	t.Logf("of 1000: plain average %d, transport %d, refitted %d, union %d; parents %d and %d",
 		plain, transport, refitted, union, modeltest.Correct(t, a, test), modeltest.Correct(t, b, test))
@@ -45,7 +45,7 @@ func TestTransformersOfDifferentWidthsFuse(t *testing.T) {
 	calib := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 200})
 	a, b := modeltest.Load(t, "vit_a"), modeltest.Load(t, "vit_b")
 	ctx := context.Background()
-	narrow, report, err := compress.Model(ctx, b, compress.Options{Keep: 0.5, Tune: -1, Align: match.Options{Data: calib}})
+	narrow, report, err := compress.Model(ctx, b, compress.Options{Keep: 0.5, Options: job.Options{Tune: job.Off, Data: calib, NoEval: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,9 +62,9 @@ func TestTransformersOfDifferentWidthsFuse(t *testing.T) {
 		}
 	}
 	for _, o := range []fuse.Options{
-		{Refit: fuse.RefitOff, Align: match.Options{By: match.Weights}},
-		{Method: fuse.OT, Tune: 1, Weights: []float64{0.5, 0.5}, Align: match.Options{By: match.Activations, Data: calib}},
-		{Method: fuse.Union, Tune: -1, Weights: []float64{0.5, 0.5}, Align: match.Options{Data: calib}},
+		{Options: job.Options{Refit: job.Off, Align: "weights"}},
+		{Method: fuse.OT, Weights: []float64{0.5, 0.5}, Options: job.Options{Tune: job.On, Epochs: 1, Data: calib}},
+		{Method: fuse.Union, Weights: []float64{0.5, 0.5}, Options: job.Options{Tune: job.Off, Data: calib}},
 	} {
 		m, _, err := fuse.Models(ctx, []*onnxio.Model{a, narrow}, o)
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/monge-ml/monge/fuse"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
@@ -17,7 +18,7 @@ func TestUnknownRank(t *testing.T) {
 			d := modeltest.Noise(t, m, 60, 3)
 			want := modeltest.Outputs(t, m, d)
 			for method, other := range map[fuse.Method]*onnxio.Model{fuse.OT: permuted(t, m), fuse.Union: modeltest.Redrawn(t, m, 9)} {
-				out, r, err := fuse.Models(context.Background(), []*onnxio.Model{other, m}, fuse.Options{Method: method, RefitData: d, Weights: []float64{0.5, 0.5}, Tune: -1})
+				out, r, err := fuse.Models(context.Background(), []*onnxio.Model{other, m}, fuse.Options{Method: method, Weights: []float64{0.5, 0.5}, Options: job.Options{Data: d, Tune: job.Off}})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/monge-ml/monge/fuse"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
@@ -26,7 +27,7 @@ func TestABalanceMovesButNotItsAim(t *testing.T) {
 	for seed := range uint64(3) {
 		models := []*onnxio.Model{m, modeltest.Redrawn(t, m, seed)}
 		d, test := modeltest.Noise(t, m, 200, 3), modeltest.Noise(t, m, 200, 4)
-		child, r, err := fuse.Models(context.Background(), models, fuse.Options{Method: fuse.OT, Tune: -1, RefitData: d})
+		child, r, err := fuse.Models(context.Background(), models, fuse.Options{Method: fuse.OT, Options: job.Options{Tune: job.Off, Data: d}})
 		if err != nil {
 			t.Fatal(err)
 		}

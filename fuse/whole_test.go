@@ -7,8 +7,9 @@ import (
 	"testing"
 
 	"github.com/monge-ml/monge/dataset"
-	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/internal/pipeline"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -20,14 +21,21 @@ func TestWholeParentIsKeptExactly(t *testing.T) {
 			t.Run(fmt.Sprint(pair, keep), func(t *testing.T) {
 				models := []*onnxio.Model{modeltest.Load(t, pair[0]), modeltest.Load(t, pair[1])}
 				d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 100})
-				f := &fusion{o: Options{Keep: keep, Refit: RefitOff, Align: match.Options{Data: d}}, votes: []float64{1, 0}}
+				f := &fusion{o: Options{Keep: keep}, votes: []float64{1, 0}}
+				var err error
+				if f.Run, err = pipeline.Start(context.Background(), models, job.Options{Data: d, Refit: job.Off}, pipeline.Policy{}); err != nil {
+					t.Fatal(err)
+				}
 				if err := f.prepare(models); err != nil {
 					t.Fatal(err)
 				}
-				child, _, report, err := f.make(context.Background(), recipe{method: Union, shares: []float64{1, 0}, whole: 1}, d)
+				how := recipe{method: Union, shares: []float64{1, 0}, whole: 1}
+				report := f.report(how.method, how.shares)
+				made, err := f.making(how, report)(context.Background(), d)
 				if err != nil {
 					t.Fatal(err)
 				}
+				child := made.Child
 				spare := 0 // places beside the parent's
 				for _, s := range report.Spaces {
 					spare += s.Width - s.Widths[0]
@@ -59,7 +67,7 @@ func TestWholeParentsAreCandidates(t *testing.T) {
 		keep float64
 		want []int
 	}{{1, 1, []int{1}}, {2, 1, []int{1, 2}}, {1, 0.9, nil}} {
-		_, r, err := Models(context.Background(), []*onnxio.Model{a, wide}, Options{Onto: c.onto, Keep: c.keep, Tune: -1, RefitData: d, Align: match.Options{By: match.Activations, Data: d}})
+		_, r, err := Models(context.Background(), []*onnxio.Model{a, wide}, Options{Onto: c.onto, Keep: c.keep, Options: job.Options{Tune: job.Off, Data: d}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,8 +9,8 @@ import (
 	"github.com/monge-ml/monge/dataset"
 )
 
-// A Split says which samples of the data are used for what. It is made once, at
-// the start of a run; nil stands for no samples.
+// A Split says which samples of the data are used for what. Every part of it is
+// made once; nil stands for no samples.
 type Split struct {
 	// Match are the samples that channels are compared on by their activations.
 	Match *dataset.Data
@@ -22,15 +22,7 @@ type Split struct {
 	Judge   *dataset.Data
 	HeldOut bool
 
-	// Trial parts Fit while candidates are compared: they are fitted on one part and
-	// judged on the other.
-	Trial Halves
-	// Price parts Trial.Fit once more: channels are ranked on one part, and on the
-	// other it is measured what a narrower space costs.
-	Price Halves
-	// Teach parts Fit where the result is distilled: the rest tells whether that
-	// helped.
-	Teach Halves
+	trial, price, teach *Halves // once they are asked for
 }
 
 // Halves are the samples that something is fitted on, and those that it is judged
@@ -48,27 +40,39 @@ const (
 	leastTaught, taughtEvery, mostTaught = 200, 10, 200
 )
 
-// part makes the parts of Fit.
-func (s *Split) part() {
-	n := s.Fit.Len()
-	s.Trial.Fit, s.Trial.Held = s.Fit.Split(min(trialEvery, n))
-	s.Price.Fit, s.Price.Held = s.Trial.Fit.Split(trialEvery)
-	if s.Price.Held.Len() == 0 {
-		s.Price.Held = s.Trial.Fit
+// Trial parts Fit while candidates are compared: they are fitted on one part and
+// judged on the other.
+func (s *Split) Trial() Halves {
+	if s.trial == nil {
+		s.trial = halves(s.Fit.Split(min(trialEvery, s.Fit.Len())))
 	}
-	s.Teach = Halves{Fit: s.Fit}
-	if n >= leastTaught {
-		s.Teach.Fit, s.Teach.Held = s.Fit.Split(max(taughtEvery, (n+mostTaught-1)/mostTaught))
-	}
+	return *s.trial
 }
 
-// Use decides on the samples of Match and Fit, either of which may be nil.
-func (s *Split) Use(match, fit *dataset.Data) {
-	s.Match, s.Fit = match, fit
-	if fit != nil {
-		s.part()
+// Price parts what candidates are fitted on once more: channels are ranked on one
+// part, and on the other it is measured what a narrower space costs.
+func (s *Split) Price() Halves {
+	if s.price == nil {
+		s.price = halves(s.Trial().Fit.Split(trialEvery))
+		if s.price.Held.Len() == 0 {
+			s.price.Held = s.price.Fit
+		}
 	}
+	return *s.price
 }
+
+// Teach parts Fit where the result is distilled: the held-out part, nil where
+// there are few samples, tells whether that helped.
+func (s *Split) Teach() Halves {
+	if n := s.Fit.Len(); s.teach == nil && n >= leastTaught {
+		s.teach = halves(s.Fit.Split(max(taughtEvery, (n+mostTaught-1)/mostTaught)))
+	} else if s.teach == nil {
+		s.teach = halves(s.Fit, nil)
+	}
+	return *s.teach
+}
+
+func halves(fit, held *dataset.Data) *Halves { return &Halves{fit, held} }
 
 // HoldOut takes samples of data aside to judge the result on, and returns the
 // rest: a fifth where want are left, or where all of them are wanted for a fixed
@@ -102,23 +106,30 @@ func shareOf(d *dataset.Data) *share {
 	return &share{Data: d.Name(), Samples: d.Len(), Which: ranges(d.Places())}
 }
 
-// MarshalJSON lists the samples of every use.
+// MarshalJSON lists the samples of every use that there was.
 func (s *Split) MarshalJSON() ([]byte, error) {
-	return json.Marshal(struct {
+	of := func(h *Halves) (fit, judge *share) {
+		if h == nil {
+			return nil, nil
+		}
+		return shareOf(h.Fit), shareOf(h.Held)
+	}
+	var out struct {
 		Match      *share `json:"match,omitempty"`
 		Fit        *share `json:"fit,omitempty"`
 		Judge      *share `json:"judge,omitempty"`
-		HeldOut    bool   `json:"held_out,omitempty"`
 		TrialFit   *share `json:"trial_fit,omitempty"`
 		TrialJudge *share `json:"trial_judge,omitempty"`
 		PriceFit   *share `json:"price_fit,omitempty"`
 		PriceJudge *share `json:"price_judge,omitempty"`
 		TeachFit   *share `json:"teach_fit,omitempty"`
 		TeachJudge *share `json:"teach_judge,omitempty"`
-	}{
-		shareOf(s.Match), shareOf(s.Fit), shareOf(s.Judge), s.HeldOut, shareOf(s.Trial.Fit), shareOf(s.Trial.Held),
-		shareOf(s.Price.Fit), shareOf(s.Price.Held), shareOf(s.Teach.Fit), shareOf(s.Teach.Held),
-	})
+	}
+	out.Match, out.Fit, out.Judge = shareOf(s.Match), shareOf(s.Fit), shareOf(s.Judge)
+	out.TrialFit, out.TrialJudge = of(s.trial)
+	out.PriceFit, out.PriceJudge = of(s.price)
+	out.TeachFit, out.TeachJudge = of(s.teach)
+	return json.Marshal(out)
 }
 
 // ranges writes numbers as in 0-3,7.

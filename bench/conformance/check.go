@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/monge-ml/monge/compress"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -252,7 +253,7 @@ func (r *result) runtime(path string, m *onnxio.Model, copies []string, o option
 
 // narrow compresses a model without data; the result has to load.
 func (r *result) narrow(m *onnxio.Model, path string, o options) error {
-	out, report, err := compress.Model(context.Background(), m, compress.Options{Keep: o.keep, InputShapes: o.shapesOf(m)})
+	out, report, err := compress.Model(context.Background(), m, compress.Options{Keep: o.keep, Options: job.Options{NoData: true, InputShapes: o.shapesOf(m)}})
 	if err != nil {
 		return fmt.Errorf("compress: %w", err)
 	}

@@ -26,7 +26,7 @@ import (
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
-	"github.com/monge-ml/monge/internal/match"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -64,7 +64,7 @@ func measure(w *tabwriter.Writer, path string, images int, keep float64, threads
 		}
 		var r *compress.Report
 		if runs[i], err = best(1, func() error {
-			_, r, err = compress.Model(ctx, m, compress.Options{Keep: keep, RefitData: d, Tune: -1, Align: match.Options{Threads: threads}})
+			_, r, err = compress.Model(ctx, m, compress.Options{Keep: keep, Options: job.Options{Data: d, Tune: job.Off, Threads: threads, NoEval: true}})
 			return err
 		}); err != nil {
 			return err

@@ -27,8 +27,8 @@ import (
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/fuse"
 	"github.com/monge-ml/monge/internal/edit"
-	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/qdq"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/lossless"
 	"github.com/monge-ml/monge/onnxio"
 )
@@ -143,14 +143,14 @@ func (t *trial) all() {
 		return t.same(m)
 	})
 	t.step("keep 1", func() error {
-		m, _, err := compress.Model(context.Background(), t.model, compress.Options{Keep: 1})
+		m, _, err := compress.Model(context.Background(), t.model, compress.Options{Keep: 1, Options: job.Options{NoData: true}})
 		if err != nil {
 			return err
 		}
 		return t.same(m)
 	})
 	t.step("keep ½", func() error {
-		m, r, err := compress.Model(context.Background(), t.model, compress.Options{Keep: 0.5})
+		m, r, err := compress.Model(context.Background(), t.model, compress.Options{Keep: 0.5, Options: job.Options{NoData: true}})
 		if err != nil {
 			return err
 		}
@@ -164,7 +164,7 @@ func (t *trial) all() {
 			for name, v := range feeds {
 				shapes[name] = v.Dims
 			}
-			m, _, err := compress.Model(context.Background(), t.model, compress.Options{Keep: 0.5, InputShapes: shapes})
+			m, _, err := compress.Model(context.Background(), t.model, compress.Options{Keep: 0.5, Options: job.Options{NoData: true, InputShapes: shapes}})
 			if err == nil {
 				_, err = t.outputs(m)
 			}
@@ -182,21 +182,21 @@ func (t *trial) all() {
 		return
 	}
 	t.step("keep ¾ with data", func() error {
-		m, _, err := compress.Model(context.Background(), t.model, compress.Options{Keep: 0.75, RefitData: t.inputs, Align: match.Options{Data: t.inputs}, Tune: -1})
+		m, _, err := compress.Model(context.Background(), t.model, compress.Options{Keep: 0.75, Options: job.Options{Data: t.inputs, Tune: job.Off, NoEval: true}})
 		if err != nil {
 			return err
 		}
 		return t.loads("data", m)
 	})
 	t.step("half the MACs with data", func() error {
-		m, _, err := compress.Model(context.Background(), t.model, compress.Options{MACs: 0.5, RefitData: t.inputs, Align: match.Options{Data: t.inputs}, Tune: 3})
+		m, _, err := compress.Model(context.Background(), t.model, compress.Options{MACs: 0.5, Options: job.Options{Data: t.inputs, Tune: job.On, Epochs: 3, NoEval: true}})
 		if err != nil {
 			return err
 		}
 		return t.loads("budget", m)
 	})
 	t.step("fuse with data", func() error {
-		return t.fuse("union", fuse.Options{RefitData: t.inputs, Align: match.Options{Data: t.inputs}, Tune: 3})
+		return t.fuse("union", fuse.Options{Options: job.Options{Data: t.inputs, Tune: job.On, Epochs: 3}})
 	})
 }
 

@@ -28,6 +28,7 @@ import (
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/internal/edit"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -190,7 +191,7 @@ func (r *result) examine(path string, o options) error {
 	defer os.RemoveAll(dir)
 	for _, keep := range o.keep {
 		n := narrow{Keep: keep}
-		if err := n.make(m, filepath.Join(dir, "narrow.onnx"), compress.Options{Keep: keep, InputShapes: shapes}, o, session, feeds, want); err != nil {
+		if err := n.make(m, filepath.Join(dir, "narrow.onnx"), compress.Options{Keep: keep, Options: job.Options{NoData: true, InputShapes: shapes}}, o, session, feeds, want); err != nil {
 			n.Error = err.Error()
 		}
 		r.Narrow = append(r.Narrow, n)

@@ -15,9 +15,9 @@ import (
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/match"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/report"
-	"github.com/monge-ml/monge/job"
 )
 
 type compressFlags struct {

@@ -121,28 +121,6 @@ func TestMaxDrop(t *testing.T) {
 	}
 }
 
-// Large models are not distilled on noise unless that is asked for.
-func TestNoiseTeachesLargeModelsLittle(t *testing.T) {
-	for _, c := range []struct {
-		tune      int
-		synthetic bool
-		bytes     int64
-		want      int
-		tooLarge  bool
-	}{
-		{-1, true, mostTaught, -1, true},
-		{-1, true, mostTaught - 1, 0, false},
-		{-1, false, mostTaught, 0, false},
-		{7, true, mostTaught, 7, false},
-		{0, true, mostTaught, -1, false},
-	} {
-		got, tooLarge := (&alignFlags{tune: c.tune}).epochsOn(basis{synthetic: c.synthetic}, c.bytes)
-		if got != c.want || tooLarge != c.tooLarge {
-			t.Errorf("%+v: %d epochs, %v", c, got, tooLarge)
-		}
-	}
-}
-
 func TestMadeUpInputs(t *testing.T) {
 	data(t, "mnist_calib") // needs onnxruntime
 	var made, none report.Compression
@@ -247,26 +225,6 @@ func TestCompressUsage(t *testing.T) {
 		if r.code != exitUsage || !strings.Contains(r.stderr, c.want) || strings.Count(r.stderr, "\n") != 1 {
 			t.Errorf("%v: exit code %d, %q, want %q", c.args, r.code, r.stderr, c.want)
 		}
-	}
-}
-
-// What running a model costs bounds how many inputs are made up for it.
-func TestMadeUpSamples(t *testing.T) {
-	for text, want := range map[string]int{
-		"x: 1 3 8 8\ny = Conv(x, w[4 3 1 1])":           500,
-		"x: 1 16 1000 1000\ny = Conv(x, w[250 16 1 1])": 125, // 4e9 multiply-accumulates
-		"x: 1 64 2000 2000\ny = Conv(x, w[200 64 1 1])": 32,
-	} {
-		m, err := onnxtest.Parse(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := new(alignFlags).madeUpSamples(m, nil); got != want {
-			t.Errorf("%q: %d samples, want %d", text, got, want)
-		}
-	}
-	if got := (&alignFlags{refitSamples: 40}).madeUpSamples(onnxtest.Model(nil, nil), nil); got != 40 {
-		t.Errorf("--refit-samples 40: %d", got)
 	}
 }
 

@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/monge-ml/monge/fuse"
-	"github.com/monge-ml/monge/report"
 	"github.com/monge-ml/monge/job"
+	"github.com/monge-ml/monge/report"
 )
 
 type fuseFlags struct {

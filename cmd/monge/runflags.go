@@ -7,8 +7,8 @@ import (
 
 	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/match"
-	"github.com/monge-ml/monge/report"
 	"github.com/monge-ml/monge/job"
+	"github.com/monge-ml/monge/report"
 )
 
 // runFlags say what data are worked with, how channels are matched, and how far

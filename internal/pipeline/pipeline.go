@@ -143,7 +143,7 @@ func (r *Run) part(policy Policy, fits bool) (err error) {
 
 func (r *Run) use(compared, fit *dataset.Data) {
 	r.Matching.Data = compared
-	r.Report.Split.Use(compared, fit)
+	r.Report.Split.Match, r.Report.Split.Fit = compared, fit
 }
 
 // readable leaves out what of the data cannot be read. It may be nil.
@@ -284,7 +284,7 @@ func (r *Run) Finish(ctx context.Context, refits bool, epochs int, make Maker, r
 	split := r.Report.Split
 	fit, held := split.Fit, (*dataset.Data)(nil)
 	if epochs > 0 {
-		fit, held = split.Teach.Fit, split.Teach.Held
+		fit, held = split.Teach().Fit, split.Teach().Held
 	}
 	made, err := make(ctx, fit)
 	if err != nil {

@@ -1,0 +1,112 @@
+package pipeline
+
+import (
+	"cmp"
+	"fmt"
+	"testing"
+
+	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/engine/enginetest"
+	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/job"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxtest"
+)
+
+// Noise teaches a large model little: it is distilled on noise only if that is
+// asked for.
+func TestNoiseTeachesLargeModelsLittle(t *testing.T) {
+	enginetest.Require(t)
+	large := onnxtest.Model(
+		onnxtest.Values(onnxtest.Value("x", "N", 4)), onnxtest.Values(onnxtest.Value("y", "N", 2)),
+		onnxtest.Floats("w", []int{4, mostTaught / 16}, make([]float64, mostTaught/4)...),
+		onnxtest.Floats("v", []int{mostTaught / 16, 2}, make([]float64, mostTaught/8)...),
+		onnxtest.Node("MatMul", "x w", "h"), onnxtest.Node("MatMul", "h v", "y"),
+	)
+	small := modeltest.Load(t, "mlp_a")
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 100})
+	for _, c := range []struct {
+		m    *onnxio.Model
+		o    job.Options
+		some bool // epochs
+	}{
+		{large, job.Options{}, false},
+		{large, job.Options{Tune: job.On, Epochs: 7}, true},
+		{small, job.Options{}, true},
+		{small, job.Options{Tune: job.Off}, false},
+		{small, job.Options{Data: d}, true},
+		{small, job.Options{Data: d, Tune: job.Off}, false},
+		{small, job.Options{NoData: true}, false},
+		{small, job.Options{Data: d, Align: "weights"}, false},
+	} {
+		r, err := Start(t.Context(), []*onnxio.Model{c.m}, c.o, Policy{Invent: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := r.EpochsFor(1e6, 1e6, false); (n > 0) != c.some {
+			t.Errorf("%+v: %d epochs", c.o, n)
+		}
+	}
+}
+
+// Every sample has one use at a time, and what judges has no other.
+func TestSplit(t *testing.T) {
+	m := modeltest.Load(t, "mlp_a")
+	for _, c := range []struct{ n, judged, fit int }{{60, 0, 60}, {99, 0, 99}, {100, 10, 90}, {450, 45, 405}} {
+		d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: c.n})
+		r, err := Start(t.Context(), []*onnxio.Model{m}, job.Options{Data: d}, Policy{HoldOut: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := r.Report.Split
+		judged := map[int]bool{}
+		if s.Judge != nil {
+			for _, i := range s.Judge.Places() {
+				judged[i] = true
+			}
+		}
+		if len(judged) != c.judged || s.Fit.Len() != c.fit {
+			t.Errorf("%d samples: %d judge, %d are fitted on", c.n, len(judged), s.Fit.Len())
+		}
+		for name, part := range map[string]*dataset.Data{"match": s.Match, "fit": s.Fit, "trial": s.Trial().Fit, "trial judge": s.Trial().Held, "teach judge": s.Teach().Held} {
+			if part == nil {
+				continue
+			}
+			for _, i := range part.Places() {
+				if judged[i] {
+					t.Errorf("%d samples: %s has sample %d, which judges", c.n, name, i)
+				}
+			}
+		}
+		for name, h := range map[string]job.Halves{"trial": s.Trial(), "price": s.Price(), "teach": s.Teach()} {
+			fit := fmt.Sprint(h.Fit.Places())
+			if h.Held != nil && (fit == fmt.Sprint(h.Held.Places()) || h.Fit.Len()+h.Held.Len() > s.Fit.Len()) {
+				t.Errorf("%d samples: %s has %d and %d of %d", c.n, name, h.Fit.Len(), h.Held.Len(), s.Fit.Len())
+			}
+		}
+	}
+}
+
+// What running a model costs bounds how many inputs are made up for it.
+func TestMadeUpSamples(t *testing.T) {
+	enginetest.Require(t)
+	for text, want := range map[string]int{
+		"x: 1 3 8 8\ny = Conv(x, w[4 3 1 1])":           500,
+		"x: 1 16 1000 1000\ny = Conv(x, w[250 16 1 1])": 125, // 4e9 multiply-accumulates
+		"x: 1 64 2000 2000\ny = Conv(x, w[200 64 1 1])": 32,
+	} {
+		m, err := onnxtest.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range []job.Options{{}, {RefitSamples: 40}} {
+			r, err := Start(t.Context(), []*onnxio.Model{m}, o, Policy{Invent: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Report.Split.Fit.Len() != min(want, cmp.Or(o.RefitSamples, want)) || !r.Report.Synthetic {
+				t.Errorf("%q, %+v: %d samples, want %d", text, o, r.Report.Split.Fit.Len(), want)
+			}
+		}
+	}
+}
