@@ -218,7 +218,7 @@ func TestFloor(t *testing.T) {
 			o.MACs = 1e-3
 			if _, _, err = compress.Model(context.Background(), m, o); err == nil || !strings.Contains(err.Error(), "remain") {
 				t.Errorf("floor %g: error %v", floor, err)
-			} else if strings.Contains(err.Error(), "--floor 0") != (floor >= 0) {
+			} else if strings.Contains(err.Error(), "--floor 0") != (floor != 1e-9) {
 				t.Errorf("floor %g: %v", floor, err)
 			}
 		}

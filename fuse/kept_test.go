@@ -117,7 +117,7 @@ func TestWhatIsNotAlignedIsKept(t *testing.T) {
 			if len(touched) < 3 {
 				t.Fatalf("only %v are along the space", touched)
 			}
-			out, r, err := fuse.Models(context.Background(), []*onnxio.Model{other, m}, fuse.Options{})
+			out, r, err := fuse.Models(context.Background(), []*onnxio.Model{other, m}, fuse.Options{Options: job.Options{Lossless: job.Off}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -30,7 +30,7 @@ func TestTransformersFuse(t *testing.T) {
 	}
 	plain := correct(fuse.Options{Options: job.Options{Refit: job.Off, Align: "none"}})
 	transport := correct(fuse.Options{Options: job.Options{Refit: job.Off, Align: "activations"}})
-	refitted := correct(fuse.Options{Method: fuse.OT, Weights: []float64{0.5, 0.5}, Options: job.Options{Align: "activations"}})
+	refitted := correct(fuse.Options{Method: fuse.OT, Weights: []float64{0.5, 0.5}})
 	union := correct(fuse.Options{Method: fuse.Union, Weights: []float64{0.5, 0.5}})
 	t.Logf("of 1000: plain average %d, transport %d, refitted %d, union %d; parents %d and %d",
 		plain, transport, refitted, union, modeltest.Correct(t, a, test), modeltest.Correct(t, b, test))

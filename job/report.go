@@ -10,8 +10,8 @@ import (
 type Report struct {
 	// By is what channels were compared by: weights, activations or none.
 	By string `json:"align"`
-	// Samples says which samples did what.
-	Split *Split `json:"split,omitempty"`
+	// Split says which samples did what.
+	Split *Split `json:"split,omitzero"`
 	// Synthetic says that they were made up.
 	Synthetic bool `json:"synthetic"`
 	// Folded counts the BatchNormalization nodes that were folded.

@@ -40,6 +40,9 @@ const (
 	leastTaught, taughtEvery, mostTaught = 200, 10, 200
 )
 
+// IsZero reports whether no samples were used.
+func (s *Split) IsZero() bool { return s == nil || s.Match == nil && s.Fit == nil && s.Judge == nil }
+
 // Trial parts Fit while candidates are compared: they are fitted on one part and
 // judged on the other.
 func (s *Split) Trial() Halves {

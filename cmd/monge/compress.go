@@ -238,7 +238,7 @@ func (f *compressFlags) options(a *app, m *onnxio.Model, shapes map[string][]int
 		if o.EvalData == nil {
 			o.EvalData = o.Data
 		}
-		o.Data, o.NoData = nil, true
+		o.Data, o.NoData, o.Align = nil, true, string(match.Weights)
 	case !f.clean.on():
 		o.Lossless = job.Off
 	}

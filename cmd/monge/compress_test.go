@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/engine/enginetest"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
@@ -135,15 +133,6 @@ func TestMadeUpInputs(t *testing.T) {
 	r := run(t, "compress", model("mlp_a"), "-o", out(t), "--keep", "0.5", "--no-latency", "--tune", "0")
 	if !strings.Contains(r.stderr, "500 made-up inputs (noise)") || !strings.Contains(r.stdout, "refitted on 500 made-up samples") {
 		t.Errorf("said %q and %q", r.stderr, r.stdout)
-	}
-	missing := func() (engine.Library, error) { return engine.Library{}, engine.ErrNoRuntime }
-	r = runWith(t, context.Background(), missing, "compress", model("cnn_a"), "-o", out(t), "--keep", "0.5")
-	if r.code != exitOK || !strings.Contains(r.stderr, "compared by their weights") || !strings.Contains(r.stderr, "monge runtime install") {
-		t.Errorf("without onnxruntime: exit code %d, %q", r.code, r.stderr)
-	}
-	r = runWith(t, context.Background(), missing, "compress", model("cnn_a"), "-o", out(t), "--keep", "0.5", "--refit", "on")
-	if r.code != exitFailed || !strings.Contains(r.stderr, "--refit on") || !strings.Contains(r.stderr, "monge runtime install") {
-		t.Errorf("without onnxruntime, --refit on: exit code %d, %q", r.code, r.stderr)
 	}
 }
 

@@ -36,6 +36,8 @@ type Policy struct {
 	Invent bool
 	// HoldOut keeps samples to judge the result on, Always the usual share of them.
 	HoldOut, Always bool
+	// Runtime finds onnxruntime; nil means engine.Available.
+	Runtime func() (engine.Library, error)
 }
 
 // Start checks the settings and gets the data ready. The first model says what
@@ -96,7 +98,7 @@ func (r *Run) open(ctx context.Context, m *onnxio.Model, policy Policy) error {
 	case r.Data == nil && by == match.Activations:
 		return fmt.Errorf("aligning by activations needs data")
 	case r.Data == nil:
-		if err := r.invent(m); err != nil {
+		if err := r.invent(m, policy); err != nil {
 			return err
 		}
 	default:
@@ -205,14 +207,18 @@ const (
 
 // invent makes inputs out of noise. Where that cannot be, channels are compared
 // by their weights.
-func (r *Run) invent(m *onnxio.Model) error {
+func (r *Run) invent(m *onnxio.Model, policy Policy) error {
 	n := mostMadeUp
 	if an, err := coupling.Analyze(m, coupling.Options{InputShapes: r.InputShapes}); err == nil {
 		macs, _ := an.MACs(nil)
 		n = int(min(mostMadeUp, max(leastMadeUp, madeUpMACs/max(float64(macs), 1))))
 	}
 	samples, refits := r.Wanted()
-	_, err := engine.Available()
+	available := policy.Runtime
+	if available == nil {
+		available = engine.Available
+	}
+	_, err := available()
 	var fit *dataset.Data
 	if err == nil {
 		fit, err = dataset.Synthetic(m, dataset.SyntheticOptions{

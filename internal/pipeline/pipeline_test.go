@@ -3,9 +3,11 @@ package pipeline
 import (
 	"cmp"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/engine/enginetest"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/job"
@@ -108,5 +110,23 @@ func TestMadeUpSamples(t *testing.T) {
 				t.Errorf("%q, %+v: %d samples, want %d", text, o, r.Report.Split.Fit.Len(), want)
 			}
 		}
+	}
+}
+
+// Where no inputs can be made up, channels are compared by their weights, and the
+// run says why; a refit that was asked for fails.
+func TestWithoutRuntime(t *testing.T) {
+	m := modeltest.Load(t, "mlp_a")
+	missing := Policy{Invent: true, Runtime: func() (engine.Library, error) { return engine.Library{}, engine.ErrNoRuntime }}
+	r, err := Start(t.Context(), []*onnxio.Model{m}, job.Options{}, missing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if notes := strings.Join(r.Report.Notes, "\n"); r.Fits() || r.Report.By != "weights" || r.Report.Synthetic ||
+		!strings.Contains(notes, "compared by their weights") || !strings.Contains(notes, "monge runtime install") {
+		t.Errorf("by %s, %q", r.Report.By, notes)
+	}
+	if _, err = Start(t.Context(), []*onnxio.Model{m}, job.Options{Refit: job.On}, missing); err == nil || !strings.Contains(err.Error(), "monge runtime install") {
+		t.Errorf("a refit: %v", err)
 	}
 }

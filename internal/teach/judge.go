@@ -252,25 +252,12 @@ func turned(x, y []float32, k int) float64 {
 }
 
 const (
-	// leastHeldOut is the number of samples from which on HoldOut takes some, one
-	// in heldEvery, at most mostHeldOut.
-	leastHeldOut = 200
-	heldEvery    = 10
-	mostHeldOut  = 200
 	// variants is the number of variants of each sample held out that count, and
 	// seed chooses them.
 	variants, seed = 2, 11
+	// mostVariants is the number of variants that judge where nothing is held out.
+	mostVariants = 200
 )
-
-// HoldOut takes inputs aside to judge a result on, a tenth and no more than
-// 200; none of fewer than 200, of which a tenth would say little.
-func HoldOut(data *dataset.Data) (fit, held *dataset.Data) {
-	n := data.Len()
-	if n < leastHeldOut {
-		return data, nil
-	}
-	return data.Split(max(heldEvery, (n+mostHeldOut-1)/mostHeldOut))
-}
 
 // Judged returns inputs to judge a result on: what is held out, and variants
 // of it (dataset.Data.Varied). The variants count because calibration inputs
@@ -283,5 +270,5 @@ func Judged(held *dataset.Data) *dataset.Data { return held.Varied(variants, see
 // refit makes no error at all where they are few.
 func Variants(data *dataset.Data) *dataset.Data {
 	n := data.Len()
-	return data.Varied((mostHeldOut-1)/n+1, seed).Range(n, n+mostHeldOut)
+	return data.Varied((mostVariants-1)/n+1, seed).Range(n, n+mostVariants)
 }

@@ -79,7 +79,7 @@ func TestMakers(t *testing.T) {
 // A child of two sources is in the end as sure as they are in the mean.
 func TestCalibrated(t *testing.T) {
 	ctx := context.Background()
-	fit, held := teach.HoldOut(modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 320}))
+	fit, held := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 320}).Split(10)
 	child, a := narrow(t, "mlp_a", 0.5, fit)
 	_, b := narrow(t, "mlp_b", 0.5, fit)
 	a.Share, b.Share = 0.5, 0.5

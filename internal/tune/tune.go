@@ -23,7 +23,7 @@ type Options struct {
 	Data *dataset.Data
 	// HeldOut are inputs that tell whether the result is better than the child;
 	// neither the child's weights nor the result's must have been fitted on them
-	// (teach.HoldOut). Nil means that both are compared on variants of the data
+	// (job.Split.Teach). Nil means that both are compared on variants of the data
 	// (teach.Variants).
 	HeldOut *dataset.Data
 	// Epochs is how often every input is seen; zero means 10.

@@ -53,7 +53,7 @@ func TestDistillationHelps(t *testing.T) {
 	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 200})
 	for _, name := range []string{"mlp_a", "cnn_a", "vgg", "resnet_optiona", "vit_a"} {
 		t.Run(name, func(t *testing.T) {
-			fit, held := teach.HoldOut(d)
+			fit, held := d.Split(10)
 			child, src := narrow(t, name, 0.5, fit)
 			out, r, err := Distill(context.Background(), child, []teach.Parent{src}, Options{Data: fit, HeldOut: held, Epochs: 4})
 			if err != nil {
