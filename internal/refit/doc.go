@@ -1,7 +1,7 @@
-// Package refit fits linear operators in closed form: a narrower or fused
-// model, its parents and calibration inputs go in; the model with weights by
-// which it computes, layer by layer, what its parents compute, and a report,
-// come out. It needs no labels and no gradients.
+// Package refit fits linear operators in closed form: a model, its parents and
+// calibration inputs go in; the model with weights by which it computes, layer
+// by layer, what its parents compute, and a report, come out. It needs no labels
+// and no gradients.
 //
 // # What is fitted
 //

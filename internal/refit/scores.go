@@ -14,12 +14,6 @@ import (
 )
 
 const (
-	// closeness is what the squared error of a classifier's scores, relative to
-	// their variance, counts against a nat of divergence. It settles what
-	// probabilities leave open (the sum over all classes, the scores of classes
-	// that are out of the question), and keeps rows of numbers that are no
-	// scores.
-	closeness = 0.3
 	// maxScores bounds rows × inputs × classes of a layer whose scores are
 	// fitted by divergence, maxSteps the steps that are taken for one strength.
 	maxScores = 1e9
@@ -193,9 +187,9 @@ func (s *scores) evaluate(f fit, residuals []float64) []float64 {
 			if p > 0 {
 				each[i] += p * (math.Log(p) - v + norm)
 			}
-			each[i] += closeness * float64(s.n) * e * e / s.variation
+			each[i] += teach.Closeness * float64(s.n) * e * e / s.variation
 			if residuals != nil {
-				residuals[i*s.o+k] = (math.Exp(v-norm)-p)/float64(s.n) + 2*closeness*e/s.variation
+				residuals[i*s.o+k] = (math.Exp(v-norm)-p)/float64(s.n) + 2*teach.Closeness*e/s.variation
 			}
 		}
 	}

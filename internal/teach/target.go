@@ -25,6 +25,13 @@ const (
 	Scores
 )
 
+// Closeness is what the squared error of scores that are a mixture of several
+// parents', relative to their variance, counts against a nat of divergence. It
+// settles what probabilities leave open (the sum over all classes, the scores of
+// classes that are out of the question), and keeps rows of numbers that are no
+// scores.
+const Closeness = 0.3
+
 // A Target is what the parents say that a tensor of the child should hold.
 type Target struct {
 	Kind Kind

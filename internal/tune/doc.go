@@ -1,6 +1,6 @@
-// Package tune distils: a narrower or fused model, its parents and unlabelled
-// inputs go in; a model of the same structure that predicts more nearly what
-// the parents predict, and a report, come out.
+// Package tune distils: a model, its parents and unlabelled inputs go in; the
+// model, trained until it predicts more nearly what the parents predict, and a
+// report, come out.
 //
 // # What is minimised
 //

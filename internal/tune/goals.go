@@ -193,7 +193,7 @@ func (r *run) scale(l *goal, seen []float32, samples int) float64 {
 	}
 	counts := r.o.Closeness
 	if l.Kind == teach.Scores && len(r.parents) > 1 {
-		counts = mixtureCloseness
+		counts = teach.Closeness // more would hold the decision back
 	}
 	v := make([]float64, len(seen))
 	for i, x := range seen {

@@ -1,8 +1,6 @@
 package tune
 
 import (
-	"slices"
-
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/onnxio"
@@ -82,27 +80,22 @@ func (r *reader) examples(data *dataset.Data) ([]map[string]*engine.Value, error
 }
 
 // read reads the units that start at some of so many samples and lays them
-// behind each other.
+// behind each other. What has no axes is the same for all.
 func (r *reader) read(feed *dataset.Feed, samples int, starts []int) (map[string]*engine.Value, error) {
-	out := map[string]*engine.Value{}
+	pieces := map[string][]*engine.Value{}
 	for _, from := range starts {
 		in, err := feed.Batch(from, min(r.unit, samples-from), r.unit)
 		if err != nil {
 			return nil, err
 		}
 		for name, v := range in {
-			if out[name] == nil {
-				c := *v
-				c.Dims = slices.Clone(v.Dims)
-				out[name] = &c
-				if len(starts) > 1 && len(c.Dims) > 0 {
-					c.Dims[0] *= len(starts)
-				}
-				continue
-			}
-			out[name].F32 = append(out[name].F32, v.F32...)
-			out[name].F64 = append(out[name].F64, v.F64...)
-			out[name].I64 = append(out[name].I64, v.I64...)
+			pieces[name] = append(pieces[name], v)
+		}
+	}
+	out := map[string]*engine.Value{}
+	for name, list := range pieces {
+		if out[name] = list[0]; len(list[0].Dims) > 0 {
+			out[name] = engine.Join(list)
 		}
 	}
 	return out, nil

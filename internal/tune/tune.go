@@ -1,6 +1,7 @@
 package tune
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -107,14 +108,6 @@ type Report struct {
 }
 
 const (
-	defaultEpochs    = 10
-	defaultRate      = 0.025
-	defaultCloseness = 3
-	// mixtureCloseness stands for Closeness where logits aim at a mixture of
-	// several parents', as package refit has it: they would hold the decision
-	// back.
-	mixtureCloseness = 0.3
-
 	// warmUp is the number of steps over which the rate rises.
 	warmUp = 20
 	// fullRate is the number of steps from which on the rate is used in full.
@@ -122,18 +115,10 @@ const (
 )
 
 func (o *Options) defaults() {
-	if o.Epochs == 0 {
-		o.Epochs = defaultEpochs
-	}
-	if o.Rate == 0 {
-		o.Rate = defaultRate
-	}
-	if o.Batch == 0 {
-		o.Batch = batchOf(o.Data.Len())
-	}
-	if o.Closeness == 0 {
-		o.Closeness = defaultCloseness
-	}
+	o.Epochs = cmp.Or(o.Epochs, 10)
+	o.Rate = cmp.Or(o.Rate, 0.025)
+	o.Batch = cmp.Or(o.Batch, batchOf(o.Data.Len()))
+	o.Closeness = cmp.Or(o.Closeness, 3)
 }
 
 // errUntrainable says that a model has no parameters that can be trained here.
