@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
@@ -154,14 +155,12 @@ func (an *analyzer) bent(atom *Axis) map[string]bool {
 // share of a channel takes a share of it. Factors, slopes and deviations are
 // not.
 func additive(u Use) bool {
-	switch u.Node.GetOpType() {
-	case "Conv", "ConvTranspose", "Gemm", "Add", "Sub", "Sum":
-		return true
-	case "BatchNormalization": // x, scale, shift, mean, variance
+	if u.Node.GetOpType() == "BatchNormalization" { // x, scale, shift, mean, variance
 		in := u.Node.GetInput()
 		return len(in) == 5 && (in[2] == u.Tensor || in[3] == u.Tensor)
 	}
-	return false
+	kind := onnxio.LinearKindOf(u.Node)
+	return kind != onnxio.NotLinear && kind != onnxio.Recurrent || onnxio.FactsOf(u.Node).Has(onnxio.Adds)
 }
 
 // transpose marks the uses on the second side of a contracted atom, and returns
