@@ -32,9 +32,7 @@ func (o Options) stream() dataset.StreamOptions {
 // A Judge measures how far models are from the mean prediction of some parents
 // on fixed inputs, without labels.
 type Judge struct {
-	// Data are the inputs.
-	Data *dataset.Data
-
+	data  *dataset.Data
 	o     Options
 	goals []*Goal
 	means [][]float32 // by goal
@@ -53,7 +51,7 @@ func NewJudge(ctx context.Context, parents Parents, data *dataset.Data, o Option
 	if err != nil {
 		return nil, err
 	}
-	j := &Judge{Data: data, o: o, goals: goals, decided: len(parents) > 1}
+	j := &Judge{data: data, o: o, goals: goals, decided: len(parents) > 1}
 	said, err := j.hear(ctx, parents)
 	if err != nil {
 		return nil, err
@@ -72,7 +70,7 @@ func NewJudge(ctx context.Context, parents Parents, data *dataset.Data, o Option
 // NewJudgeOf is NewJudge for given goals: outputs, and scores behind them.
 func NewJudgeOf(ctx context.Context, parents Parents, goals []*Goal, data *dataset.Data, o Options) (_ *Judge, err error) {
 	defer guard.Recover(&err)
-	j := &Judge{Data: data, o: o, goals: goals, decided: len(parents) > 1}
+	j := &Judge{data: data, o: o, goals: goals, decided: len(parents) > 1}
 	said, err := j.hear(ctx, parents)
 	if err != nil {
 		return nil, err
@@ -120,7 +118,7 @@ func (j *Judge) hear(ctx context.Context, parents Parents) ([]said, error) {
 
 // stream hands over tensors of a model, the k-th ones batch by batch.
 func (j *Judge) stream(ctx context.Context, m *onnxio.Model, names []string, do func(k int, v *engine.Value) error) error {
-	return dataset.Stream(ctx, m, j.Data, names, j.o.stream(), func(_, _ int, values map[string]*engine.Value) error {
+	return dataset.Stream(ctx, m, j.data, names, j.o.stream(), func(_, _ int, values map[string]*engine.Value) error {
 		for k, name := range names {
 			if err := do(k, values[name]); err != nil {
 				return err
