@@ -50,6 +50,25 @@ func convAxes(c *call) (string, error) {
 	return "n (g: i) " + before + ", (g: o) i k..., (g: o) -> n (g: o) " + after, nil
 }
 
+// deformConvAxes: a Conv whose taps are moved by offsets and weighed by a mask,
+// both with an entry for each tap and position. The taps of several groups of
+// input channels move apart, which is not told here.
+func deformConvAxes(c *call) (string, error) {
+	if c.attrInt("offset_group", 1) != 1 {
+		return "", errUnranked
+	}
+	expr, err := convAxes(c)
+	if err != nil {
+		return "", err
+	}
+	in, out, _ := strings.Cut(expr, " -> ")
+	operands := strings.Split(in, ", ")
+	fields := strings.Fields(out)
+	positions := strings.Trim(fields[len(fields)-1], "[]")
+	operands = slices.Insert(operands, 2, "n U "+positions)
+	return strings.Join(operands, ", ") + ", n V " + positions + " -> " + out, nil
+}
+
 // convTransposeAxes: the transpose of a grouped convolution; its weight holds
 // the input channels of all groups and the output channels of one.
 func convTransposeAxes(c *call) (string, error) {

@@ -1074,6 +1074,21 @@ var rules = []rule{
 		Conv_a: 6, linear
 		ConvTranspose_b: 8
 		ConvTranspose_y: 5, frozen: graph output "y"`},
+	{"DeformConv", `
+		opset 19
+		x: N 3 6 6
+		a = Conv(x, w1[6 3 1 1], b1[6])
+		o = Conv(a, w2[18 6 3 3]) pads=1,1,1,1
+		m = Conv(a, w3[9 6 3 3]) pads=1,1,1,1
+		b = DeformConv(a, w4[8 6 3 3], o, b4[8], m) pads=1,1,1,1
+		r = Relu(b)
+		y = Conv(r, w5[4 8 1 1])`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a: 6, linear
+		Conv_o: 18, frozen: a fixed factor
+		Conv_m: 9, frozen: a fixed factor
+		DeformConv_b: 8
+		Conv_y: 4, frozen: graph output "y"`},
 	{"ConvTranspose grouped", `
 		x: N 3 4 4
 		a = Conv(x, w1[6 3 1 1])

@@ -33,6 +33,7 @@ func table() []op {
 	ops := []op{
 		// Linear operators with weights.
 		{name: "Conv", axesOf: convAxes, cost: convCost},
+		{name: "DeformConv", axesOf: deformConvAxes, cost: convCost},
 		{name: "ConvTranspose", axesOf: convTransposeAxes, cost: convTransposeCost},
 		{name: "Gemm", axesOf: gemmAxes, cost: gemmCost},
 		{name: "MatMul", needs: 2, axesOf: matMulAxes, cost: matMulCost},

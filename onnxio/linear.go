@@ -72,6 +72,9 @@ const (
 	Convolution
 	// TransposedConvolution is the transpose of that.
 	TransposedConvolution
+	// DeformableConvolution is a convolution whose taps are moved and weighed by
+	// further inputs.
+	DeformableConvolution
 	// Recurrent uses its weights once for each step of a sequence.
 	Recurrent
 )
@@ -88,6 +91,7 @@ type linearOp struct {
 // linearOps lists the linear operators, by domain and name.
 var linearOps = map[[2]string]linearOp{
 	{"", "Conv"}:          {kind: Convolution, weight: 1, bias: 2, out: 0, in: 1, axis: 1},
+	{"", "DeformConv"}:    {kind: DeformableConvolution, weight: 1, bias: 3, out: 0, in: 1, axis: 1},
 	{"", "ConvTranspose"}: {kind: TransposedConvolution, weight: 1, bias: 2, out: 1, in: 0, axis: 1},
 	{"", "Gemm"}:          {kind: Product, weight: 1, bias: 2, out: -1, in: -2, axis: -1},
 	{"", "MatMul"}:        {kind: Product, weight: 1, out: -1, in: -2, axis: -1},

@@ -69,6 +69,9 @@ func TestLinearSides(t *testing.T) {
 		"grouped Conv": {
 			[]onnxtest.Part{weight("w", 4, 2, 3, 3), onnxtest.Node("Conv", "x w", "y", onnxtest.Attr("group", 2))},
 			want{side("x", 1, 1), side("y", 1, 0), "Conv_y 2", 2, 1, 1}},
+		"DeformConv": {
+			[]onnxtest.Part{weight("w", 4, 2, 3, 3), weight("b", 4), onnxtest.Node("DeformConv", "x w x b", "y")},
+			want{side("x", 1, 1), side("y", 1, 0), "DeformConv_y 3 b", 1, 1, 1}},
 		"ConvTranspose": {
 			[]onnxtest.Part{weight("w", 4, 2, 3, 3), onnxtest.Node("ConvTranspose", "x w", "y")},
 			want{side("x", 1, 0), side("y", 1, 1), "ConvTranspose_y 2", 1, 1, 1}},

@@ -254,5 +254,13 @@ func Forms() []Form {
 			c = Conv(x, w1[8 3 1 1], b1[8])
 			s = Swish(c) alpha=1.5
 			y = Conv(s, w2[5 8 1 1])`},
+		{"DeformConv of opset 19", `
+			opset 19
+			x: N 3 6 6
+			c = Conv(x, w1[8 3 3 3], b1[8]) pads=1,1,1,1
+			o = Conv(x, w2[18 3 3 3]) pads=1,1,1,1
+			d = DeformConv(c, w3[6 8 3 3], o, b3[6]) pads=1,1,1,1
+			r = Relu(d)
+			y = Conv(r, w4[4 6 1 1])`},
 	}
 }
