@@ -125,7 +125,7 @@ func (c *compression) observe(ctx context.Context, s *edit.Subject, free []*coup
 	if c.seen != nil && c.seen.subject == s {
 		return c.seen, nil
 	}
-	evidence, err := choose.Observe(ctx, []choose.Party{{Subject: s}}, free, c.selection(c.Report.Split.Price().Fit))
+	evidence, err := choose.Observe(ctx, []choose.Parent{{Subject: s}}, free, c.selection(c.Report.Split.Price().Fit))
 	if err != nil {
 		return nil, err
 	}

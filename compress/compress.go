@@ -255,10 +255,9 @@ func changes(widths map[*coupling.Space]int) bool {
 }
 
 // selection are the options of choose.Select on some samples.
-func (c *compression) selection(data *dataset.Data) match.Options {
-	m := c.Matching
-	m.Data, m.Progress = data, c.Stage("select")
-	return m
+func (c *compression) selection(data *dataset.Data) choose.Options {
+	stream := dataset.StreamOptions{Batch: c.Batch, Threads: c.Threads, Progress: c.Stage("select")}
+	return choose.Options{Data: data, StreamOptions: stream, Merge: c.Matching}
 }
 
 // A planner decides how the channels of a subject move, on some samples.
@@ -361,7 +360,7 @@ func (c *compression) into(subjects [2]*edit.Subject, pair *match.Pairing, width
 		if c.Fits() && !grows {
 			return choose.Select(ctx, subjects[0], widths, nil, c.selection(fit))
 		}
-		return match.Onto(ctx, subjects[0], subjects[1], pair, c.Matching)
+		return match.Onto(ctx, pair, c.Matching)
 	}
 }
 

@@ -436,7 +436,7 @@ func (f *fusion) spaceOf(i int, s *coupling.Space) *coupling.Space {
 // plan is the transport of a model onto onto.
 func (f *fusion) plan(ctx context.Context, i int) (_ *match.Result, err error) {
 	if f.plans[i] == nil {
-		f.plans[i], err = match.Onto(ctx, f.subjects[i], f.target(), f.pairs[i], f.Matching)
+		f.plans[i], err = match.Onto(ctx, f.pairs[i], f.Matching)
 	}
 	return f.plans[i], f.models[i].InFile(err)
 }

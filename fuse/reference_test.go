@@ -113,7 +113,7 @@ func plans(t *testing.T, src, dst *onnxio.Model, o match.Options, f func(layer i
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := match.Onto(context.Background(), s[0], s[1], pair, o)
+	r, err := match.Onto(context.Background(), pair, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,9 +21,9 @@ func (f *fusion) union(ctx context.Context, how recipe, data *dataset.Data, repo
 			order = append(order, i)
 		}
 	}
-	var parties []choose.Party
+	var parents []choose.Parent
 	for _, i := range order {
-		p := choose.Party{Subject: f.subjects[i], Energy: max(shares[i], 1e-9), Whole: i == how.whole-1}
+		p := choose.Parent{Subject: f.subjects[i], Energy: max(shares[i], 1e-9), Whole: i == how.whole-1}
 		if i != f.onto {
 			p.Spaces = map[*coupling.Space]*coupling.Space{}
 			for a, b := range f.pairs[i].Spaces {
@@ -34,17 +34,16 @@ func (f *fusion) union(ctx context.Context, how recipe, data *dataset.Data, repo
 				return nil, nil, err
 			}
 		}
-		parties = append(parties, p)
+		parents = append(parents, p)
 	}
-	by := f.Matching
-	by.Data = data
-	byParty, from, err := choose.Union(ctx, parties, f.widths, by)
+	stream := dataset.StreamOptions{Batch: f.Batch, Threads: f.Threads, Progress: f.Stage("match")}
+	byParent, from, err := choose.Union(ctx, parents, f.widths, choose.Options{Data: data, StreamOptions: stream})
 	if err != nil {
 		return nil, nil, err
 	}
 	maps := make([]edit.Maps, len(f.models))
 	for k, i := range order {
-		maps[i] = byParty[k]
+		maps[i] = byParent[k]
 	}
 	moved, err := edit.Edit(f.target(), maps[f.onto])
 	if err != nil {

@@ -4,7 +4,7 @@
 //
 //   - [Select] keeps the k channels of a space that explain most of what the
 //     consumers compute; consumers read the others through their least-squares
-//     reconstruction. A linear space is projected onto the [Evidence.Subspace]
+//     reconstruction. A linear space is projected onto the subspace
 //     from which its consumers lose least.
 //   - [Union]: the channels of several models compete for the places of one.
 package choose

@@ -44,10 +44,9 @@ const (
 //	W ← W − W_J·(H_JJ)⁻¹·H_J,   H ← H − H_J·(H_JJ)⁻¹·H_Jᵀ
 //
 // (Hassibi & Stork, Optimal Brain Surgeon, 1993, for blocks and a linear
-// output). Consumers count equally, each relative to what it computes. At most
-// n−least channels go, none of those that stay; of every range of pieces one
-// is left where that is possible. Where the channels are those of one model
-// alone, repetitions go first (between models shares decide which one stays).
+// output). Consumers count equally, each relative to what it computes. left says
+// which channels may go. Where the channels are those of one model alone,
+// repetitions go first (between models shares decide which one stays).
 //
 // Where a consumer saw fewer rows than it has inputs, what is left always
 // explains them. What is lost is therefore counted on rows that were held out:
@@ -56,14 +55,11 @@ const (
 // estimate for inputs not seen, since neither order nor weights know of these
 // (Stone, Cross-validatory choice and assessment of statistical predictions,
 // 1974; whole samples are held out, as the positions of one are alike).
-func eliminate(lenses []*lens, n, least int, pieces []int, stay []bool, alone bool) *elimination {
-	problems := problemsOf(lenses)
-	left := newRanges(pieces, stay)
-	gone := make([]bool, n)
+func eliminate(lenses []*lens, left *ranges, alone bool) *elimination {
 	e := &elimination{}
-	book := newLedger(problems, n)
+	problems := problemsOf(lenses)
+	book := newLedger(problems, left.n)
 	drop := func(c int) {
-		gone[c] = true
 		left.take(c)
 		for _, p := range problems {
 			p.remove(c)
@@ -71,39 +67,40 @@ func eliminate(lenses []*lens, n, least int, pieces []int, stay []bool, alone bo
 		e.removed, e.error = append(e.removed, c), append(e.error, 0)
 		book.count(e, false)
 	}
-	for c, of := range repeats(problems, n) {
-		if !alone || of < 0 || len(e.removed) == n-least || !left.spares(c, least) {
-			continue
-		}
-		for _, p := range problems {
-			p.merge(of, c)
-		}
-		drop(c)
-	}
-	for len(e.removed) < n-least {
-		best, price := -1, math.Inf(1)
-		for c := range n {
-			if gone[c] {
+	if alone {
+		for c, of := range repeats(problems, left.n) {
+			if of < 0 || !left.spares(c) {
 				continue
 			}
-			if !left.spares(c, least) {
-				continue
-			}
-			sum := 0.0
 			for _, p := range problems {
-				sum += p.removalCost(c)
+				p.merge(of, c)
 			}
-			if sum < price {
-				best, price = c, sum
-			}
+			drop(c)
 		}
-		if best < 0 {
-			break
-		}
-		drop(best)
+	}
+	for c := cheapest(problems, left); c >= 0; c = cheapest(problems, left) {
+		drop(c)
 	}
 	book.count(e, true)
 	return e
+}
+
+// cheapest is the channel that costs least to remove, -1 if none may go.
+func cheapest(problems []*problem, left *ranges) int {
+	best, price := -1, math.Inf(1)
+	for c := range left.n {
+		if !left.spares(c) {
+			continue
+		}
+		sum := 0.0
+		for _, p := range problems {
+			sum += p.removalCost(c)
+		}
+		if sum < price {
+			best, price = c, sum
+		}
+	}
+	return best
 }
 
 // repeats finds, for every channel, an earlier one that is the same in all that
@@ -206,14 +203,18 @@ func (g *ledger) count(e *elimination, last bool) {
 	g.at, g.lost = n, lost
 }
 
-// ranges counts the channels that are left in each piece of a space.
+// ranges says which of n channels may still go.
 type ranges struct {
-	bounds, left []int
-	stay         []bool // by channel: it may not go; nil where all may
+	n, least int // channels that there are, and that are left at least
+	gone     []bool
+	bounds   []int  // of pieces, of which each keeps a channel if there are places
+	left     []int  // channels, by piece
+	total    int    // of all
+	stay     []bool // by channel: it may not go; nil where all may
 }
 
-func newRanges(pieces []int, stay []bool) *ranges {
-	r := &ranges{pieces, make([]int, max(len(pieces)-1, 0)), stay}
+func newRanges(n, least int, pieces []int, stay []bool) *ranges {
+	r := &ranges{n: n, least: least, gone: make([]bool, n), bounds: pieces, left: make([]int, max(len(pieces)-1, 0)), total: n, stay: stay}
 	for i := range r.left {
 		r.left[i] = pieces[i+1] - pieces[i]
 	}
@@ -230,17 +231,19 @@ func (r *ranges) of(c int) int {
 	return -1
 }
 
-// spares reports whether a channel may go: it need not stay, and it is not the
-// last of its piece, or there are not places for all pieces.
-func (r *ranges) spares(c, least int) bool {
-	if r.stay != nil && r.stay[c] {
+// spares reports whether a channel may go: it is there, need not stay, and is not
+// the last of its piece, or there are not places for all pieces.
+func (r *ranges) spares(c int) bool {
+	if r.gone[c] || r.total <= r.least || r.stay != nil && r.stay[c] {
 		return false
 	}
 	p := r.of(c)
-	return p < 0 || r.left[p] > 1 || len(r.left) < 2 || least < len(r.left)
+	return p < 0 || r.left[p] > 1 || len(r.left) < 2 || r.least < len(r.left)
 }
 
 func (r *ranges) take(c int) {
+	r.gone[c] = true
+	r.total--
 	if p := r.of(c); p >= 0 {
 		r.left[p]--
 	}
@@ -253,36 +256,30 @@ const maxEliminate = 4096
 // rank orders channels by what their variance adds to what the consumers
 // compute, S_pp·C_pp, the least first, as if they were independent: for spaces
 // too wide to be eliminated.
-func rank(readers []*reader, least int, pieces []int, stay []bool) *elimination {
-	n := readers[0].n
-	weight := make([]float64, n)
-	for _, r := range readers {
-		own, total := make([]float64, n), 0.0
-		for p := range n {
-			own[p] = max(r.variance(p), 0) * r.sens.own[p]
+func rank(seen []*sight, left *ranges) *elimination {
+	weight := make([]float64, left.n)
+	for _, s := range seen {
+		own, total := make([]float64, left.n), 0.0
+		for p := range own {
+			own[p] = max(s.variance(p), 0) * s.sens.own[p]
 			total += own[p]
 		}
 		if total > 0 {
-			floats.AddScaled(weight, 1/(total*float64(len(readers))), own)
+			floats.AddScaled(weight, 1/(total*float64(len(seen))), own)
 		}
 	}
-	order := make([]int, n)
+	order := make([]int, left.n)
 	for p := range order {
 		order[p] = p
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(weight[a], weight[b]) })
-	left := newRanges(pieces, stay)
 	e, spent := &elimination{}, 0.0
 	for _, c := range order {
-		if len(e.removed) == n-least {
-			break
+		if left.spares(c) {
+			left.take(c)
+			spent += weight[c]
+			e.removed, e.error = append(e.removed, c), append(e.error, spent)
 		}
-		if !left.spares(c, least) {
-			continue
-		}
-		left.take(c)
-		spent += weight[c]
-		e.removed, e.error = append(e.removed, c), append(e.error, spent)
 	}
 	return e
 }
@@ -368,25 +365,21 @@ func (l *lens) shrinkage(w dense.Matrix[float64]) float64 {
 	}
 	w = someColumns(w, sampledOutputs)
 	o := w.Cols
-	part := dense.New[float64](len(gone), o, nil)
+	theirs := dense.New[float64](len(gone), o, nil)
 	for a, i := range gone {
-		copy(part.Data[a*o:][:o], w.Data[i*o:])
+		copy(theirs.Data[a*o:][:o], w.Data[i*o:])
 	}
-	cross := dense.New[float64](len(keep), len(gone), nil)
-	for a, i := range keep {
-		for b, j := range gone {
-			cross.Data[a*len(gone)+b] = l.gram.At(i, j)
-		}
-	}
+	cross := part(l.gram, keep, gone)
 	aim := dense.New[float64](len(keep), o, nil)
-	dense.AddMul(aim, 1, cross, part)
+	dense.AddMul(aim, 1, cross, theirs)
 	best, least := 0.0, math.Inf(1)
 	for _, share := range shrinkages {
 		g, ok := l.factored(share, keep)
 		if !ok {
 			continue
 		}
-		// What is left of W₀ − W: W₀ where channels are gone, minus what takes their place where they are kept.
+		// What is left of W₀ − W: W₀ where channels are gone, minus what takes their
+		// place where they are kept.
 		x := dense.New(len(keep), o, slices.Clone(aim.Data))
 		dense.SolveCholesky(g, x)
 		off := dense.New[float64](w.Rows, o, nil)
@@ -394,7 +387,7 @@ func (l *lens) shrinkage(w dense.Matrix[float64]) float64 {
 			floats.AddScaled(off.Data[i*o:][:o], share-1, x.Data[a*o:][:o])
 		}
 		for a, i := range gone {
-			copy(off.Data[i*o:][:o], part.Data[a*o:])
+			copy(off.Data[i*o:][:o], theirs.Data[a*o:])
 		}
 		if lost := quadratic(l.held, off); lost < least {
 			best, least = share, lost

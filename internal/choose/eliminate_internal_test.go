@@ -86,7 +86,7 @@ func TestEliminateCountsWhatIsLost(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 9))
 	const n = 12
 	lenses := []*lens{randomLens(rng, n, 3, 5), randomLens(rng, n, 1, 20)}
-	e := eliminate(lenses, n, 2, nil, nil, true)
+	e := eliminate(lenses, newRanges(n, 2, nil, nil), true)
 	if len(e.removed) != n-2 {
 		t.Fatalf("%d channels removed, want %d", len(e.removed), n-2)
 	}
@@ -116,7 +116,7 @@ func TestEliminateCountsWhatIsLost(t *testing.T) {
 
 func TestEliminateLeavesOneOfEachPiece(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 9))
-	e := eliminate([]*lens{randomLens(rng, 9, 2, 4)}, 9, 3, []int{0, 2, 5, 9}, nil, true)
+	e := eliminate([]*lens{randomLens(rng, 9, 2, 4)}, newRanges(9, 3, []int{0, 2, 5, 9}, nil), true)
 	kept := e.kept(9, 3)
 	if len(kept) != 3 || kept[0] > 1 || kept[1] < 2 || kept[1] > 4 || kept[2] < 5 {
 		t.Errorf("kept %v", kept)
@@ -145,12 +145,12 @@ func TestSquareRoot(t *testing.T) {
 // channel of every piece.
 func TestRank(t *testing.T) {
 	n := 6
-	r := &reader{n: n, rows: 1, sum: make([]float64, n), gram: make([]float64, n*n), sens: sensitivity{own: make([]float64, n)}}
+	r := &sight{moments: moments{n: n, rows: 1, sum: make([]float64, n), gram: make([]float64, n*n)}, sens: sensitivity{own: make([]float64, n)}}
 	for p, v := range []float64{5, 1, 4, 3, 0.5, 0.25} {
 		r.gram[p*n+p] = v
 		r.sens.own[p] = 2
 	}
-	e := rank([]*reader{r}, 2, []int{0, 4, 6}, nil)
+	e := rank([]*sight{r}, newRanges(n, 2, []int{0, 4, 6}, nil))
 	if want := []int{5, 1, 3, 2}; !slices.Equal(e.removed, want) {
 		t.Errorf("removed %v, want %v", e.removed, want)
 	}

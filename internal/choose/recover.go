@@ -11,20 +11,20 @@ import (
 	"github.com/monge-ml/monge/internal/edit"
 )
 
-// Recover returns the transfer that keeps some channels as they are. Its OutT, by
+// recover returns the transfer that keeps some channels as they are. Its OutT, by
 // which consumers read channels that are gone out of those that stay, is the
-// least-squares reconstruction h ≈ Out·h_keep over all readers, kept channels
+// least-squares reconstruction h ≈ Out·h_keep over all consumers, kept channels
 // standing for themselves. The ridge is as strong as predicts best what held-out
 // rows hold in the channels that are gone. Where nothing predicts anything of
 // that, or the channels that are kept do not vary, or what is known of them is no
 // covariance (activations that are not finite), nothing is read out of them: each
 // stands for itself alone.
-func (e *Evidence) Recover(group int, keep []int) (edit.Transfer, error) {
+func (e *Evidence) recover(group int, keep []int) (edit.Transfer, error) {
 	t := edit.Transfer{In: make(edit.Rows, len(keep)), OutT: make(edit.Rows, len(keep))}
 	for i, p := range keep {
 		t.In[i], t.OutT[i] = []edit.Entry{{Col: p, Val: 1}}, []edit.Entry{{Col: p, Val: 1}}
 	}
-	n := e.readers[group][0].n
+	n := e.seen[group][0].n
 	if len(keep) == n {
 		return t, nil
 	}
@@ -58,6 +58,17 @@ func missing(n int, keep []int) (gone []int) {
 		}
 	}
 	return gone
+}
+
+// part is the matrix of some rows and columns of a symmetric one.
+func part(g *mat.SymDense, rows, cols []int) dense.Matrix[float64] {
+	out := dense.New[float64](len(rows), len(cols), nil)
+	for i, p := range rows {
+		for j, q := range cols {
+			out.Data[i*len(cols)+j] = g.At(p, q)
+		}
+	}
+	return out
 }
 
 // withRest adds what is read of channels that are gone, k×len(gone), to rows.
@@ -105,16 +116,7 @@ func strength(f predictor, h *mat.SymDense, keep, gone []int) (ridge float64, ok
 			of[i] = gone[i*len(gone)/sampledChannels]
 		}
 	}
-	k := len(keep)
-	whole, cross, total := dense.New[float64](k, k, nil), dense.New[float64](k, len(of), nil), 0.0
-	for i, p := range keep {
-		for j, q := range keep {
-			whole.Data[i*k+j] = h.At(p, q)
-		}
-		for j, q := range of {
-			cross.Data[i*len(of)+j] = h.At(p, q)
-		}
-	}
+	whole, cross, total := part(h, keep, keep), part(h, keep, of), 0.0
 	for _, q := range of {
 		total += h.At(q, q)
 	}
@@ -124,7 +126,7 @@ func strength(f predictor, h *mat.SymDense, keep, gone []int) (ridge float64, ok
 		if !solved {
 			continue
 		}
-		hx := dense.New[float64](k, len(of), nil)
+		hx := dense.New[float64](len(keep), len(of), nil)
 		dense.AddMul(hx, 1, whole, x)
 		if e := total + floats.Dot(hx.Data, x.Data) - 2*floats.Dot(cross.Data, x.Data); e < least {
 			ridge, least, ok = r, e, true
@@ -135,8 +137,8 @@ func strength(f predictor, h *mat.SymDense, keep, gone []int) (ridge float64, ok
 
 // covariance is that of the channels of a group, each reader counting equally.
 func (e *Evidence) covariance(group int) *mat.SymDense {
-	g := mat.NewSymDense(e.readers[group][0].n, nil)
-	for _, c := range e.readers[group] {
+	g := mat.NewSymDense(e.seen[group][0].n, nil)
+	for _, c := range e.seen[group] {
 		cov := c.covariance()
 		if t := mat.Trace(cov); t > 0 {
 			addScaled(g, 1/t, cov)
@@ -147,8 +149,8 @@ func (e *Evidence) covariance(group int) *mat.SymDense {
 
 // heldCovariance is that of held-out rows, nil if some reader has none.
 func (e *Evidence) heldCovariance(group int) *mat.SymDense {
-	g := mat.NewSymDense(e.readers[group][0].n, nil)
-	for _, c := range e.readers[group] {
+	g := mat.NewSymDense(e.seen[group][0].n, nil)
+	for _, c := range e.seen[group] {
 		held := c.heldMoments()
 		if held == nil {
 			return nil
@@ -163,8 +165,8 @@ func (e *Evidence) heldCovariance(group int) *mat.SymDense {
 // factor returns A with AᵀA the covariance that all readers of a group see, each
 // counting equally; ok is false where samples are not there any more.
 func (e *Evidence) factor(group int) (a dense.Matrix[float64], ok bool) {
-	a = dense.Matrix[float64]{Cols: e.readers[group][0].n, Row: e.readers[group][0].n, Col: 1}
-	for _, r := range e.readers[group] {
+	a = dense.Matrix[float64]{Cols: e.seen[group][0].n, Row: e.seen[group][0].n, Col: 1}
+	for _, r := range e.seen[group] {
 		part, ok := r.factor()
 		if !ok {
 			return a, false
@@ -256,17 +258,11 @@ type fromSums struct {
 
 func (f *fromSums) recover(ridge float64, of []int) (x dense.Matrix[float64], ok bool) {
 	k := len(f.keep)
-	kk := dense.New[float64](k, k, nil)
-	x = dense.New[float64](k, len(of), nil)
+	kk := part(f.g, f.keep, f.keep)
+	x = part(f.g, f.keep, of)
 	scale := dead * mat.Trace(f.g) / float64(f.g.SymmetricDim())
-	for i, p := range f.keep {
-		for j, q := range f.keep[:i+1] {
-			kk.Data[i*k+j] = f.g.At(p, q)
-		}
-		for j, q := range of {
-			x.Data[i*len(of)+j] = f.g.At(p, q)
-		}
-		scale += f.g.At(p, p) / float64(k)
+	for i := range k {
+		scale += kk.Data[i*k+i] / float64(k)
 	}
 	for i := range k {
 		kk.Data[i*k+i] += ridge*scale + 1e-300

@@ -16,8 +16,8 @@ import (
 )
 
 // fewRows is a reader of many channels that has seen few rows, and the same with sums in their place.
-func fewRows(rng *rand.Rand, n, rows int, affine bool) (c, sums *reader) {
-	c = &reader{n: n, sum: make([]float64, n), affine: affine}
+func fewRows(rng *rand.Rand, n, rows int, affine bool) (c, sums *sight) {
+	c = &sight{moments: moments{n: n, sum: make([]float64, n)}, affine: affine}
 	mix := mat.NewDense(n, 12, nil)
 	mix.Apply(func(i, _ int, _ float64) float64 { return rng.NormFloat64() * float64(1+i%5) }, mix)
 	for rest := rows; rest > 0; rest -= 16 {
@@ -27,9 +27,9 @@ func fewRows(rng *rand.Rand, n, rows int, affine bool) (c, sums *reader) {
 		x := mat.NewDense(n, d, nil)
 		x.Mul(mix, z)
 		x.Apply(func(_, _ int, v float64) float64 { return float64(float32(max(v, 0) + 0.1*rng.NormFloat64())) }, x)
-		c.add(x.RawMatrix().Data, d)
+		c.add(dense.New(n, d, x.RawMatrix().Data))
 	}
-	sums = &reader{n: n, rows: c.rows, sum: c.sum, affine: affine, gram: make([]float64, n*n)}
+	sums = &sight{moments: moments{n: n, rows: c.rows, sum: c.sum, gram: make([]float64, n*n)}, affine: affine}
 	for _, s := range c.samples {
 		dense.AddGram(dense.New(n, n, sums.gram), 1, s)
 	}
@@ -71,13 +71,13 @@ func TestSamplesAgreeWithSums(t *testing.T) {
 				keep = append(keep, p)
 			}
 		}
-		few := &Evidence{readers: [][]*reader{{c, d}}}
-		summed := &Evidence{readers: [][]*reader{{sums, other}}}
-		x, err := few.Recover(0, keep)
+		few := &Evidence{seen: [][]*sight{{c, d}}}
+		summed := &Evidence{seen: [][]*sight{{sums, other}}}
+		x, err := few.recover(0, keep)
 		if err != nil {
 			t.Fatal(err)
 		}
-		y, err := summed.Recover(0, keep)
+		y, err := summed.recover(0, keep)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,12 +109,12 @@ func TestSamplesAgreeWithSums(t *testing.T) {
 func TestManySamplesAreSummed(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 7))
 	n := channels.LeastSamples + 1
-	c := &reader{n: n, sum: make([]float64, n)}
+	c := &sight{moments: moments{n: n, sum: make([]float64, n)}}
 	all := mat.NewSymDense(n, nil)
 	for range 3 {
 		x := mat.NewDense(n, 400, nil)
 		x.Apply(func(_, _ int, _ float64) float64 { return float64(float32(rng.NormFloat64())) }, x)
-		c.add(x.RawMatrix().Data, 400)
+		c.add(dense.New(n, 400, x.RawMatrix().Data))
 		all.SymRankK(all, 1, x)
 	}
 	if c.gram == nil || c.samples != nil {
@@ -171,7 +171,7 @@ func TestRecoverWithoutACovariance(t *testing.T) {
 		"some constant": func(p, row int) float64 { return float64(p) + float64(p%2)*rng.NormFloat64() },
 		"not finite":    func(p, row int) float64 { return math.NaN() },
 	} {
-		c := &reader{n: n, sum: make([]float64, n), gram: make([]float64, n*n), affine: true, sens: sensitivity{whole: mat.NewSymDense(n, nil)}}
+		c := &sight{moments: moments{n: n, sum: make([]float64, n), gram: make([]float64, n*n)}, affine: true, sens: sensitivity{whole: mat.NewSymDense(n, nil)}}
 		for p := range n {
 			c.sens.whole.SetSym(p, p, 1)
 			for q := range p + 1 {
@@ -184,9 +184,9 @@ func TestRecoverWithoutACovariance(t *testing.T) {
 			}
 		}
 		c.rows = 9
-		e := &Evidence{readers: [][]*reader{{c}}}
-		keep := e.Choose(0, 6, nil)
-		m, err := e.Recover(0, keep)
+		e := &Evidence{seen: [][]*sight{{c}}}
+		keep := e.choose(0, 6, nil)
+		m, err := e.recover(0, keep)
 		if err != nil || len(keep) != 6 || len(m.OutT) != 6 {
 			t.Fatalf("%s: %v, %v", name, keep, err)
 		}
@@ -214,7 +214,7 @@ func TestRecoverOfChannelsInAnyOrder(t *testing.T) {
 	const n = 12
 	for _, keep := range [][]int{{0, 1, 2, 5, 8, 11}, {8, 0, 11, 2, 5, 1}} {
 		c := newPopulation(rng, n).observed(rng, 60)
-		m, err := (&Evidence{readers: [][]*reader{{c}}}).Recover(0, keep)
+		m, err := (&Evidence{seen: [][]*sight{{c}}}).recover(0, keep)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,7 +18,7 @@ const maxSubspace = 1024
 // some of its channels: where nothing but operators that are linear and act
 // alike on every channel lie between producers and consumers, any matrix may act
 // on it, and every consumer has to have shown what it reads.
-func projects(s *edit.Subject, sp *coupling.Space, e *Evidence) (bool, error) {
+func projects(s *edit.Subject, sp *coupling.Space) (bool, error) {
 	if !sp.Linear || len(sp.Pieces) != 1 || sp.Width > maxSubspace {
 		return false, nil
 	}
@@ -35,10 +35,10 @@ func projects(s *edit.Subject, sp *coupling.Space, e *Evidence) (bool, error) {
 			return false, nil
 		}
 	}
-	return e.Observed(), nil
+	return true, nil
 }
 
-// Subspace finds the k-dimensional subspace of a group's channels from which the
+// subspace finds the k-dimensional subspace of a group's channels from which the
 // consumers lose least: with C the covariance of the channels and S the
 // sensitivity of the consumers, both summed over consumers such that each counts
 // equally, the projection P of rank k that minimises
@@ -51,65 +51,63 @@ func projects(s *edit.Subject, sp *coupling.Space, e *Evidence) (bool, error) {
 // channel. Of few rows C is shrunk towards its diagonal, as much as loses least on
 // held-out rows; else it would have no more directions than there are rows. The
 // second result is the share of what consumers compute that is lost.
-func (e *Evidence) Subspace(group, k int) (edit.Transfer, float64, error) {
-	readers := e.readers[group]
-	n := readers[0].n
-	cov, held, sens := mat.NewSymDense(n, nil), mat.NewSymDense(n, nil), mat.NewSymDense(n, nil)
-	few := false
-	for _, r := range readers {
-		c := r.covariance()
-		var product mat.Dense
-		product.Mul(r.sens.whole, c)
-		if varies, reads := mat.Trace(c), mat.Trace(&product); varies > 0 && reads > 0 {
-			addScaled(cov, 1/varies, c)
-			addScaled(sens, varies/reads, r.sens.whole)
-			if h := r.heldMoments(); h != nil {
-				addScaled(held, 1/varies, h)
-				few = few || r.rows < rowsEach*float64(n)
-			}
-		}
-	}
-	root, inverse, err := roots(sens)
+func (e *Evidence) subspace(group, k int) (edit.Transfer, float64, error) {
+	w := weigh(e.seen[group])
+	root, inverse, err := roots(w.sens)
 	if err != nil {
 		return edit.Transfer{}, 0, err
 	}
 	shares := shrinkages[:1]
-	if few {
+	if w.few {
 		shares = shrinkages
 	}
 	var best *projection
 	for _, share := range shares {
-		p, err := project(shrunk(cov, share), root, inverse, k)
+		p, err := project(shrunk(w.cov, share), root, inverse, k)
 		if err != nil {
 			return edit.Transfer{}, 0, err
 		}
-		if few {
-			p.lost = p.lostOf(held, sens)
+		if w.few {
+			p.lost = p.lostOf(w.held, w.sens)
 		}
 		if best == nil || p.lost < best.lost {
 			best = p
 		}
 	}
-	t := edit.Transfer{In: make(edit.Rows, k), OutT: make(edit.Rows, k)}
-	for j := range k {
-		row := best.in.RawRowView(k - 1 - j) // the most important first
-		scale := mat.Norm(mat.NewVecDense(n, row), 2)
-		if !(scale > 0) {
-			return edit.Transfer{}, 0, fmt.Errorf("only %d directions of its channels are read", j)
-		}
-		if largest(row) < 0 {
-			scale = -scale // eigenvectors have no sign of their own
-		}
-		for p := range n {
-			t.In[j] = append(t.In[j], edit.Entry{Col: p, Val: row[p] / scale})
-			t.OutT[j] = append(t.OutT[j], edit.Entry{Col: p, Val: best.out.At(p, k-1-j) * scale})
-		}
-	}
-	return t, best.lost, nil
+	t, err := best.transfer()
+	return t, best.lost, err
 }
 
 // rowsEach is the number of rows a channel up to which a covariance is shrunk.
 const rowsEach = 10
+
+// weighed are sums over consumers, each counting equally.
+type weighed struct {
+	cov, held *mat.SymDense // covariances of the channels, held of held-out rows
+	sens      *mat.SymDense
+	few       bool // rows
+}
+
+func weigh(seen []*sight) weighed {
+	n := seen[0].n
+	w := weighed{cov: mat.NewSymDense(n, nil), held: mat.NewSymDense(n, nil), sens: mat.NewSymDense(n, nil)}
+	for _, s := range seen {
+		c := s.covariance()
+		var product mat.Dense
+		product.Mul(s.sens.whole, c)
+		varies, reads := mat.Trace(c), mat.Trace(&product)
+		if !(varies > 0 && reads > 0) {
+			continue
+		}
+		addScaled(w.cov, 1/varies, c)
+		addScaled(w.sens, varies/reads, s.sens.whole)
+		if h := s.heldMoments(); h != nil {
+			addScaled(w.held, 1/varies, h)
+			w.few = w.few || s.rows < rowsEach*float64(n)
+		}
+	}
+	return w
+}
 
 // A projection is onto k of n channels and back.
 type projection struct {
@@ -142,6 +140,27 @@ func project(cov *mat.SymDense, root, inverse *mat.Dense, k int) (*projection, e
 		p.lost = max(1-kept/total, 0)
 	}
 	return p, nil
+}
+
+// transfer writes the projection as a map, the most important new channel first.
+func (p *projection) transfer() (edit.Transfer, error) {
+	k, n := p.in.Dims()
+	t := edit.Transfer{In: make(edit.Rows, k), OutT: make(edit.Rows, k)}
+	for j := range k {
+		row := p.in.RawRowView(k - 1 - j)
+		scale := mat.Norm(mat.NewVecDense(n, row), 2)
+		if !(scale > 0) {
+			return edit.Transfer{}, fmt.Errorf("only %d directions of its channels are read", j)
+		}
+		if largest(row) < 0 {
+			scale = -scale // eigenvectors have no sign of their own
+		}
+		for c := range n {
+			t.In[j] = append(t.In[j], edit.Entry{Col: c, Val: row[c] / scale})
+			t.OutT[j] = append(t.OutT[j], edit.Entry{Col: c, Val: p.out.At(c, k-1-j) * scale})
+		}
+	}
+	return t, nil
 }
 
 // lostOf is the share of what is read that is lost of rows with other moments.

@@ -5,13 +5,14 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/monge-ml/monge/internal/dense"
 	"github.com/monge-ml/monge/internal/edit"
 	"gonum.org/v1/gonum/mat"
 )
 
 // randomReader is a consumer with a random covariance and sensitivity.
-func randomReader(rng *rand.Rand, n int) *reader {
-	r := &reader{n: n, rows: 200, sum: make([]float64, n), gram: make([]float64, n*n), affine: true}
+func randomReader(rng *rand.Rand, n int) *sight {
+	r := &sight{moments: moments{n: n, rows: 200, sum: make([]float64, n), gram: make([]float64, n*n)}, affine: true}
 	mix := mat.NewDense(n, n, nil)
 	w := mat.NewDense(n, n+2, nil)
 	for i := range n {
@@ -25,14 +26,14 @@ func randomReader(rng *rand.Rand, n int) *reader {
 	x := mat.NewDense(n, int(r.rows), nil)
 	x.Apply(func(_, _ int, _ float64) float64 { return rng.NormFloat64() }, x)
 	x.Mul(mix, x)
-	r.add(x.RawMatrix().Data, int(r.rows))
+	r.add(dense.New(n, int(r.rows), x.RawMatrix().Data))
 	r.sens.whole = mat.NewSymDense(n, nil)
 	r.sens.whole.SymOuterK(1, w)
 	return r
 }
 
 // lost is tr S(I − Out·In)C(I − Out·In)ᵀ over tr S·C.
-func (c *reader) lost(t edit.Transfer) float64 {
+func (c *sight) lost(t edit.Transfer) float64 {
 	p := mat.NewDense(c.n, c.n, nil)
 	for i := range c.n {
 		p.Set(i, i, 1)
@@ -55,10 +56,10 @@ func TestSubspaceLosesLeast(t *testing.T) {
 	rng := rand.New(rand.NewPCG(8, 1))
 	for _, n := range []int{2, 7, 24} {
 		c := randomReader(rng, n)
-		e := &Evidence{readers: [][]*reader{{c}}}
+		e := &Evidence{seen: [][]*sight{{c}}}
 		before := math.Inf(1)
 		for k := 1; k < n; k++ {
-			got, lost, err := e.Subspace(0, k)
+			got, lost, err := e.subspace(0, k)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -69,8 +70,8 @@ func TestSubspaceLosesLeast(t *testing.T) {
 				t.Errorf("%d of %d: more is lost than with one less", k, n)
 			}
 			before = lost
-			keep := e.Choose(0, k, []int{0})
-			chosen, err := e.Recover(0, keep)
+			keep := e.choose(0, k, []int{0})
+			chosen, err := e.recover(0, keep)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -88,8 +89,8 @@ func TestSubspaceDropsWhatIsNotRead(t *testing.T) {
 	for i := range 6 {
 		c.sens.whole.SetSym(2, i, 0)
 	}
-	e := &Evidence{readers: [][]*reader{{c}}}
-	_, lost, err := e.Subspace(0, 5)
+	e := &Evidence{seen: [][]*sight{{c}}}
+	_, lost, err := e.subspace(0, 5)
 	if err != nil {
 		t.Fatal(err)
 	}

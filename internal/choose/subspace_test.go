@@ -13,7 +13,6 @@ import (
 	"github.com/monge-ml/monge/engine/enginetest"
 	"github.com/monge-ml/monge/internal/choose"
 	"github.com/monge-ml/monge/internal/edit"
-	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
@@ -119,7 +118,7 @@ func TestSelectProjectsLinearSpaces(t *testing.T) {
 	sp := linearSpace(t, s)
 	want := modeltest.Outputs(t, m, d)
 	for k, most := range map[int]float64{10: 1e-3, 5: 1} {
-		r, err := choose.Select(context.Background(), s, map[*coupling.Space]int{sp: k}, nil, match.Options{Data: d})
+		r, err := choose.Select(context.Background(), s, map[*coupling.Space]int{sp: k}, nil, choose.Options{Data: d})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,53 +3,35 @@ package choose
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/guard"
-	"github.com/monge-ml/monge/internal/match"
 )
 
 // Union puts the channels of several models side by side and chooses, for every
-// space of the first party with an entry in widths, that many of them: those
-// that explain most of what all parties compute next (Evidence.Choose), beside
-// those of a party that stays whole. It returns one set of maps for each party: In has a row for every chosen channel,
-// empty where another party gave it, and OutT says how the party's consumers
-// read its own channels out of the chosen ones. from counts, for each space,
-// how many channels each party gave. Spaces whose channels belong to the channels
-// of another space (the dimensions of attention heads) follow that and have no
-// entry in from.
-func Union(ctx context.Context, parties []Party, widths map[*coupling.Space]int, o match.Options) (maps []edit.Maps, from map[*coupling.Space][]int, err error) {
+// space of the first parent with an entry in widths, that many of them: those
+// that explain most of what all parents compute next (Evidence.choose), beside
+// those of a parent that stays whole. It returns one set of maps for each parent:
+// In has a row for every chosen channel, empty where another parent gave it, and
+// OutT says how the parent's consumers read its own channels out of the chosen
+// ones. from counts, for each space, how many channels each parent gave. Spaces
+// whose channels belong to the channels of another space (the dimensions of
+// attention heads) follow that and have no entry in from.
+func Union(ctx context.Context, parents []Parent, widths map[*coupling.Space]int, o Options) (maps []edit.Maps, from map[*coupling.Space][]int, err error) {
 	defer guard.Recover(&err)
 	if o.Data == nil {
 		return nil, nil, fmt.Errorf("a union of models needs data")
 	}
-	first := parties[0].Subject
-	maps = make([]edit.Maps, len(parties))
-	for i := range maps {
-		maps[i] = edit.Maps{}
+	u := &union{parents, make([]edit.Maps, len(parents)), map[*coupling.Space][]int{}}
+	for i := range u.maps {
+		u.maps[i] = edit.Maps{}
 	}
-	from = map[*coupling.Space][]int{}
-	var spaces []*coupling.Space
-	for _, sp := range first.Analysis.Spaces {
-		if _, ok := widths[sp]; !ok {
-			continue
-		}
-		_, follows := widths[first.Analysis.IndexOf(sp)] // the dimensions of an attention head come with the head
-		if !follows && !fixed(parties, sp) {
-			spaces = append(spaces, sp)
-			continue
-		}
-		for i := range parties {
-			own := parties[i].space(sp)
-			if maps[i][own] = parties[i].Fixed[own]; maps[i][own] == nil || follows {
-				maps[i][own] = edit.KeepAll(own)
-			}
-		}
-	}
-	seen, err := Observe(ctx, parties, spaces, o)
+	spaces := u.contested(widths)
+	seen, err := Observe(ctx, parents, spaces, o)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -57,75 +39,115 @@ func Union(ctx context.Context, parties []Party, widths map[*coupling.Space]int,
 		if err := ctx.Err(); err != nil {
 			return nil, nil, err
 		}
-		ev := seen[sp]
-		from[sp] = make([]int, len(parties))
-		for g := range sp.Groups {
-			if len(ev.readers[g]) == 0 {
-				return nil, nil, fmt.Errorf("space %q: no consumer shows its channels", sp.Name)
-			}
-			stay := staying(parties, sp, widths[sp])
-			chosen := unionChoice(parties, sp, ev.ChooseBeside(g, widths[sp], stay))
-			cols := make([]int, len(chosen))
-			for j, c := range chosen {
-				cols[j] = c.column
-				from[sp][c.party]++
-			}
-			out, err := ev.Recover(g, cols)
-			if err != nil {
-				return nil, nil, fmt.Errorf("space %q: %w", sp.Name, err)
-			}
-			at := 0
-			for i := range parties {
-				own := parties[i].space(sp)
-				m := maps[i][own]
-				if m == nil {
-					m = &edit.Map{Partial: true}
-					maps[i][own] = m
-				}
-				t := edit.Transfer{In: make(edit.Rows, len(chosen)), OutT: make(edit.Rows, len(chosen))}
-				for j, c := range chosen {
-					if c.party == i {
-						t.In[j] = []edit.Entry{{Col: c.channel, Val: 1}}
-					}
-					for _, e := range out.OutT[j] {
-						if e.Col >= at && e.Col < at+own.Width {
-							t.OutT[j] = append(t.OutT[j], edit.Entry{Col: e.Col - at, Val: e.Val})
-						}
-					}
-				}
-				if out.Rest != nil {
-					t.Rest = out.Rest.Columns(at, own.Width)
-				}
-				m.Groups = append(m.Groups, t)
-				m.Pieces = make([]int, len(own.Pieces))
-				for _, c := range chosen {
-					m.Pieces[c.piece]++
-				}
-				at += own.Width
-			}
+		if err := u.choose(sp, seen[sp], widths[sp]); err != nil {
+			return nil, nil, fmt.Errorf("space %q: %w", sp.Name, err)
 		}
 	}
-	return maps, from, nil
+	return u.maps, u.from, nil
 }
 
-// fixed reports whether every party but the first has a map of a space already.
-func fixed(parties []Party, sp *coupling.Space) bool {
-	for i := range parties[1:] {
-		p := &parties[1+i]
+// union is the state of one call of Union.
+type union struct {
+	parents []Parent
+	maps    []edit.Maps // by parent
+	from    map[*coupling.Space][]int
+}
+
+// contested lists the spaces whose channels compete for places, and gives the
+// others the maps that they have.
+func (u *union) contested(widths map[*coupling.Space]int) []*coupling.Space {
+	var out []*coupling.Space
+	first := u.parents[0].Subject.Analysis
+	for _, sp := range first.Spaces {
+		if _, ok := widths[sp]; !ok {
+			continue
+		}
+		_, follows := widths[first.IndexOf(sp)] // the dimensions of an attention head come with the head
+		if !follows && !fixed(u.parents, sp) {
+			out = append(out, sp)
+			continue
+		}
+		for i := range u.parents {
+			own := u.parents[i].space(sp)
+			m := u.parents[i].Fixed[own]
+			if m == nil || follows {
+				m = edit.KeepAll(own)
+			}
+			u.maps[i][own] = m
+		}
+	}
+	return out
+}
+
+// fixed reports whether every parent but the first has a map of a space already.
+func fixed(parents []Parent, sp *coupling.Space) bool {
+	for i := range parents[1:] {
+		p := &parents[1+i]
 		if p.Fixed[p.space(sp)] == nil {
 			return false
 		}
 	}
-	return len(parties) > 1
+	return len(parents) > 1
 }
 
-// staying marks, side by side, the channels of parties that stay whole, as long
+// choose fills the k places of a space.
+func (u *union) choose(sp *coupling.Space, ev *Evidence, k int) error {
+	if !ev.Observed() {
+		return errors.New("no consumer shows its channels")
+	}
+	all := blocks(u.parents, sp)
+	u.from[sp] = make([]int, len(all))
+	for _, b := range all {
+		u.maps[b.parent][b.space] = &edit.Map{Partial: true}
+	}
+	for g := range sp.Groups {
+		chosen := places(all, ev.chooseBeside(g, k, u.staying(all, k)))
+		columns := make([]int, len(chosen))
+		for j, c := range chosen {
+			columns[j] = c.from + c.channel
+			u.from[sp][c.parent]++
+		}
+		t, err := ev.recover(g, columns)
+		if err != nil {
+			return err
+		}
+		for _, b := range all {
+			m := u.maps[b.parent][b.space]
+			m.Groups = append(m.Groups, b.share(t, chosen))
+			m.Pieces = make([]int, len(b.space.Pieces))
+			for _, c := range chosen {
+				m.Pieces[c.piece]++
+			}
+		}
+	}
+	return nil
+}
+
+// A block is the channels of one parent where those of all stand side by side,
+// from one column on.
+type block struct {
+	parent, from int
+	space        *coupling.Space
+}
+
+func blocks(parents []Parent, sp *coupling.Space) []block {
+	var out []block
+	at := 0
+	for i := range parents {
+		own := parents[i].space(sp)
+		out = append(out, block{i, at, own})
+		at += own.Width
+	}
+	return out
+}
+
+// staying marks, side by side, the channels of parents that stay whole, as long
 // as there are places for them.
-func staying(parties []Party, sp *coupling.Space, places int) []bool {
+func (u *union) staying(all []block, places int) []bool {
 	var out []bool
-	for i := range parties {
-		n := parties[i].space(sp).Width
-		stays := parties[i].Whole && n <= places
+	for _, b := range all {
+		n := b.space.Width
+		stays := u.parents[b.parent].Whole && n <= places
 		if stays {
 			places -= n
 		}
@@ -134,33 +156,48 @@ func staying(parties []Party, sp *coupling.Space, places int) []bool {
 	return out
 }
 
-// A choice is one channel of a union: the column it has side by side, whose it
-// is, and where it stands there.
-type choice struct {
-	column, party, channel, piece int
+// A place in a union is taken by a channel of a parent, of a piece of its space.
+type place struct {
+	block
+	channel, piece int
 }
 
-// unionChoice resolves columns of a union to the parties' channels, ordered by
-// piece, so that pieces stay contiguous.
-func unionChoice(parties []Party, sp *coupling.Space, columns []int) []choice {
-	var out []choice
+// places resolves columns to the parents' channels, ordered by piece, so that
+// pieces stay contiguous.
+func places(all []block, columns []int) []place {
+	var out []place
 	for _, col := range columns {
-		at := 0
-		for i := range parties {
-			own := parties[i].space(sp)
-			if c := col - at; c >= 0 && c < own.Width {
-				b := own.Starts()
-				piece := 0
-				for piece+2 < len(b) && c >= b[piece+1] {
+		for _, b := range all {
+			if c := col - b.from; c >= 0 && c < b.space.Width {
+				starts, piece := b.space.Starts(), 0
+				for piece+2 < len(starts) && c >= starts[piece+1] {
 					piece++
 				}
-				out = append(out, choice{col, i, c, piece})
+				out = append(out, place{b, c, piece})
 			}
-			at += own.Width
 		}
 	}
-	slices.SortStableFunc(out, func(a, b choice) int {
-		return cmp.Or(cmp.Compare(a.piece, b.piece), cmp.Compare(a.channel, b.channel), cmp.Compare(a.party, b.party))
+	slices.SortStableFunc(out, func(a, b place) int {
+		return cmp.Or(cmp.Compare(a.piece, b.piece), cmp.Compare(a.channel, b.channel), cmp.Compare(a.parent, b.parent))
 	})
 	return out
+}
+
+// share is a parent's part in the transfer of all channels side by side.
+func (b block) share(all edit.Transfer, chosen []place) edit.Transfer {
+	t := edit.Transfer{In: make(edit.Rows, len(chosen)), OutT: make(edit.Rows, len(chosen))}
+	for j, c := range chosen {
+		if c.parent == b.parent {
+			t.In[j] = []edit.Entry{{Col: c.channel, Val: 1}}
+		}
+		for _, e := range all.OutT[j] {
+			if e.Col >= b.from && e.Col < b.from+b.space.Width {
+				t.OutT[j] = append(t.OutT[j], edit.Entry{Col: e.Col - b.from, Val: e.Val})
+			}
+		}
+	}
+	if all.Rest != nil {
+		t.Rest = all.Rest.Columns(b.from, b.space.Width)
+	}
+	return t
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"gonum.org/v1/gonum/mat"
+
+	"github.com/monge-ml/monge/internal/dense"
 )
 
 // A population is a distribution of channels of which the covariance is known:
@@ -53,15 +55,15 @@ func (p *population) row(rng *rand.Rand) []float64 {
 }
 
 // observed is a reader that has seen rows, a fifth of them held out.
-func (p *population) observed(rng *rand.Rand, rows int) *reader {
-	r := &reader{n: p.n, sum: make([]float64, p.n), affine: true, sens: sensitivity{whole: mat.NewSymDense(p.n, nil)}}
+func (p *population) observed(rng *rand.Rand, rows int) *sight {
+	r := &sight{moments: moments{n: p.n, sum: make([]float64, p.n)}, affine: true, sens: sensitivity{whole: mat.NewSymDense(p.n, nil)}}
 	r.sens.whole.SymOuterK(1, p.w.T())
-	r.held = &reader{n: p.n, sum: make([]float64, p.n), affine: true}
+	r.held = &moments{n: p.n, sum: make([]float64, p.n)}
 	for i := range rows {
 		if heldOut(i, rows) {
-			r.held.add(p.row(rng), 1)
+			r.held.add(dense.New(p.n, 1, p.row(rng)))
 		} else {
-			r.add(p.row(rng), 1)
+			r.add(dense.New(p.n, 1, p.row(rng)))
 		}
 	}
 	return r
@@ -71,7 +73,7 @@ func (p *population) observed(rng *rand.Rand, rows int) *reader {
 // those that are kept as the evidence has it.
 func (p *population) lost(t *testing.T, e *Evidence, keep []int) float64 {
 	t.Helper()
-	m, err := e.Recover(0, keep)
+	m, err := e.recover(0, keep)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +117,7 @@ func TestWhatIsLostOfInputsNotSeen(t *testing.T) {
 			for seed := range trials {
 				rng := rand.New(rand.NewPCG(uint64(seed), 3))
 				p := newPopulation(rng, n)
-				e := &Evidence{readers: [][]*reader{{p.observed(rng, rows)}}}
+				e := &Evidence{seen: [][]*sight{{p.observed(rng, rows)}}}
 				curve := e.Unexplained(nil)
 				for k := range n {
 					if curve[k+1] > curve[k]+1e-12 {
@@ -124,9 +126,9 @@ func TestWhatIsLostOfInputsNotSeen(t *testing.T) {
 				}
 				for _, k := range []int{n / 4, n / 2, 3 * n / 4} {
 					told += curve[k] / (3 * trials)
-					truth += p.lost(t, e, e.Choose(0, k, nil)) / (3 * trials)
-					blind := &Evidence{readers: [][]*reader{{p.observed(rng, 1)}}}
-					byWeights += p.lost(t, e, blind.Choose(0, k, nil)) / (3 * trials)
+					truth += p.lost(t, e, e.choose(0, k, nil)) / (3 * trials)
+					blind := &Evidence{seen: [][]*sight{{p.observed(rng, 1)}}}
+					byWeights += p.lost(t, e, blind.choose(0, k, nil)) / (3 * trials)
 				}
 			}
 			t.Logf("said to be lost %.3f, lost %.3f, of a choice by weights %.3f", told, truth, byWeights)

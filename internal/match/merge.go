@@ -1,8 +1,6 @@
 package match
 
 import (
-	"cmp"
-	"container/heap"
 	"context"
 	"fmt"
 	"math"
@@ -47,7 +45,7 @@ func Merge(ctx context.Context, s *edit.Subject, widths map[*coupling.Space]int,
 	if o.By == Activations {
 		tapped := slices.Clone(spaces)
 		for _, sp := range spaces {
-			tapped = append(tapped, mg.inside(sp)...)
+			tapped = append(tapped, mg.pair.inside(sp)...)
 		}
 		if mg.measured, err = observePairs(ctx, mg.pair, tapped, o); err != nil {
 			return nil, err
@@ -91,18 +89,6 @@ type merger struct {
 	res      *Result
 }
 
-// inside lists the spaces whose groups are the channels of sp: the dimensions
-// of attention heads.
-func (m *merger) inside(sp *coupling.Space) []*coupling.Space {
-	var out []*coupling.Space
-	for _, in := range m.s.Analysis.Spaces {
-		if m.s.Analysis.IndexOf(in) == sp && m.pair.pairedGroups(in) && !in.Frozen {
-			out = append(out, in)
-		}
-	}
-	return out
-}
-
 // costs compares the channels of a space among each other.
 func (m *merger) costs(sp *coupling.Space) (costs, error) {
 	if m.measured.has(sp) {
@@ -124,7 +110,7 @@ func (m *merger) costs(sp *coupling.Space) (costs, error) {
 // merge makes the map of one space, and of the spaces inside it.
 func (m *merger) merge(sp *coupling.Space, k int) (err error) {
 	defer guard.Recover(&err)
-	inside := m.inside(sp)
+	inside := m.pair.inside(sp)
 	if len(inside) > 0 || sp.Heads {
 		return m.mergeHeads(sp, inside, k)
 	}
@@ -428,20 +414,17 @@ func representatives[T dense.Float](costs []T, mass []float64, k int, pieces []i
 			}
 		}
 	}
-	h := make(gains, 0, len(mass))
-	for q := range mass {
-		if !slices.Contains(f.kept, q) {
-			h = append(h, candidate{q, f.gain(q), len(f.kept)})
+	for q, at := range f.asOf {
+		if at >= 0 {
+			f.bound[q], f.asOf[q] = f.gain(q), len(f.kept)
 		}
 	}
-	heap.Init(&h)
-	for len(f.kept) < k && len(h) > 0 {
-		if h[0].asOf == len(f.kept) {
-			f.take(heap.Pop(&h).(candidate).channel)
-			continue
+	for len(f.kept) < min(k, len(mass)) {
+		if q := f.likeliest(); f.asOf[q] == len(f.kept) {
+			f.take(q)
+		} else {
+			f.bound[q], f.asOf[q] = f.gain(q), len(f.kept)
 		}
-		h[0].gain, h[0].asOf = f.gain(h[0].channel), len(f.kept)
-		heap.Fix(&h, 0)
 	}
 	slices.Sort(f.kept)
 	return f.kept
@@ -453,10 +436,14 @@ type facility[T dense.Float] struct {
 	mass []float64
 	near []T // cost of each channel to its nearest kept one
 	kept []int
+	// bound is the gain that each channel had when asOf channels were kept; asOf
+	// is -1 for those that are kept.
+	bound []float64
+	asOf  []int
 }
 
 func newFacility[T dense.Float](costs []T, mass []float64) *facility[T] {
-	f := &facility[T]{to: columns(costs, len(mass)), mass: mass, near: make([]T, len(mass))}
+	f := &facility[T]{to: columns(costs, len(mass)), mass: mass, near: make([]T, len(mass)), bound: make([]float64, len(mass)), asOf: make([]int, len(mass))}
 	if len(costs) > 0 {
 		far := max(slices.Max(costs), 0)
 		for p := range f.near {
@@ -478,10 +465,21 @@ func (f *facility[T]) gain(q int) float64 {
 }
 
 func (f *facility[T]) take(q int) {
-	f.kept = append(f.kept, q)
+	f.kept, f.asOf[q] = append(f.kept, q), -1
 	for p, x := range f.to[q*len(f.near):][:len(f.near)] {
 		f.near[p] = min(f.near[p], x)
 	}
+}
+
+// likeliest is the channel with the largest bound of those that are not kept.
+func (f *facility[T]) likeliest() int {
+	best := -1
+	for q, b := range f.bound {
+		if f.asOf[q] >= 0 && (best < 0 || b > f.bound[best]) {
+			best = q
+		}
+	}
+	return best
 }
 
 // best is the channel of a range with the largest gain, -1 where there is none.
@@ -523,34 +521,6 @@ func symmetric[T dense.Float](m []T, n int, rows, cols [2]int) bool {
 		}
 	}
 	return true
-}
-
-type candidate struct {
-	channel int
-	gain    float64
-	asOf    int // number of channels kept when the gain was computed
-}
-
-type gains []candidate
-
-func (h gains) Len() int { return len(h) }
-
-func (h gains) Less(i, j int) bool {
-	if c := cmp.Compare(h[i].gain, h[j].gain); c != 0 {
-		return c > 0
-	}
-	return h[i].channel < h[j].channel
-}
-
-func (h gains) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-
-func (h *gains) Push(x any) { *h = append(*h, x.(candidate)) }
-
-func (h *gains) Pop() any {
-	old := *h
-	x := old[len(old)-1]
-	*h = old[:len(old)-1]
-	return x
 }
 
 // nearest is the optimal plan when the target marginal is free: every channel

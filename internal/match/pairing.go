@@ -156,25 +156,27 @@ func sameOperator(a, b *onnxpb.NodeProto) error {
 	differ := func(attr string) error {
 		return fmt.Errorf("%s against %s: attribute %s", onnxio.Label(a), onnxio.Label(b), attr)
 	}
-	for attr, def := range map[string]int64{"transA": 0, "transB": 0, "group": 1, "hidden_size": 0} {
-		if attr == "hidden_size" || (attr == "group" && a.GetOpType() != "Conv") {
-			continue // widths may differ
-		}
-		if onnxio.AttrInt(a, attr, def) != onnxio.AttrInt(b, attr, def) && !(attr == "group" && onnxio.AttrInt(a, attr, def) > 1 && onnxio.AttrInt(b, attr, def) > 1) {
-			return differ(attr)
-		}
+	attr := func(n *onnxpb.NodeProto, name string) int64 { return onnxio.AttrInt(n, name, 0) }
+	switch {
+	case attr(a, "transA") != attr(b, "transA"):
+		return differ("transA")
+	case attr(a, "transB") != attr(b, "transB"):
+		return differ("transB")
+	case a.GetOpType() == "Conv" && (attr(a, "group") > 1) != (attr(b, "group") > 1): // how many may differ
+		return differ("group")
 	}
-	for _, attr := range []string{"strides", "dilations"} {
-		x, y := onnxio.AttrInts(a, attr), onnxio.AttrInts(b, attr)
+	for _, name := range []string{"strides", "dilations"} {
+		x, y := onnxio.AttrInts(a, name), onnxio.AttrInts(b, name)
 		for i := range max(len(x), len(y)) {
 			if at(x, i) != at(y, i) {
-				return differ(attr)
+				return differ(name)
 			}
 		}
 	}
 	return nil
 }
 
+// at is a stride or dilation, of which the default is 1.
 func at(v []int64, i int) int64 {
 	if i < len(v) {
 		return v[i]
@@ -425,4 +427,16 @@ func (p *Pairing) sameIndex(sa, sb *coupling.Space) bool {
 // channels that are moved themselves.
 func (p *Pairing) pairedGroups(s *coupling.Space) bool {
 	return p.Spaces[s] != nil && p.sameIndex(s, p.Spaces[s])
+}
+
+// inside lists the spaces whose groups are the channels of a space of the first
+// model, and are moved with them: the dimensions of attention heads.
+func (p *Pairing) inside(s *coupling.Space) []*coupling.Space {
+	var out []*coupling.Space
+	for _, in := range p.a.Analysis.Spaces {
+		if !in.Frozen && p.a.Analysis.IndexOf(in) == s && p.pairedGroups(in) {
+			out = append(out, in)
+		}
+	}
+	return out
 }

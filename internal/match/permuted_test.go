@@ -203,7 +203,7 @@ func moved(t *testing.T, src, dst *onnxio.Model, o match.Options) *onnxio.Model 
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := match.Onto(context.Background(), a, b, pair, o)
+	r, err := match.Onto(context.Background(), pair, o)
 	if err != nil {
 		t.Fatal(err)
 	}

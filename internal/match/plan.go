@@ -26,10 +26,10 @@ type Result struct {
 	Sweeps int
 }
 
-// Onto finds one plan for each space of src that moves its channels into the
-// channels of the paired space of dst. Out is the reference's Inᵀ (Mean) unless
+// Onto finds one plan for each space of a pairing's first model that moves its
+// channels into those of the paired space of the second. Out is Inᵀ (Mean) unless
 // Scaling says otherwise.
-func Onto(ctx context.Context, src, dst *edit.Subject, pair *Pairing, o Options) (_ *Result, err error) {
+func Onto(ctx context.Context, pair *Pairing, o Options) (_ *Result, err error) {
 	defer guard.Recover(&err)
 	if err := o.Check(); err != nil {
 		return nil, err
@@ -38,34 +38,49 @@ func Onto(ctx context.Context, src, dst *edit.Subject, pair *Pairing, o Options)
 		o.Scaling = edit.Mean
 	}
 	p := planner{pair: pair, o: o, res: &Result{Maps: edit.Maps{}, Objective: map[*coupling.Space]float64{}}}
-	for _, s := range src.Analysis.Spaces {
+	for _, s := range pair.a.Analysis.Spaces {
 		if pair.Spaces[s] != nil {
 			p.spaces = append(p.spaces, s)
 		}
 	}
-	if o.By == Unaligned {
-		for _, s := range p.spaces {
-			if d := pair.Spaces[s]; d.Width != s.Width {
-				return nil, fmt.Errorf("space %q: %d channels cannot stand for %d without alignment", s.Name, s.Width, d.Width)
-			}
-			p.res.Maps[s] = edit.KeepAll(s)
-		}
-		return p.res, nil
+	switch o.By {
+	case Unaligned:
+		err = p.keep()
+	case Activations:
+		err = p.measure(ctx)
+	default:
+		err = p.sweep(ctx)
 	}
-	if o.By == Activations {
-		seen, err := observePairs(ctx, pair, p.spaces, o)
-		if err != nil {
-			return nil, err
-		}
-		for _, s := range p.spaces {
-			if err := p.plan(s, seen); err != nil {
-				return nil, err
-			}
-		}
-		p.res.Sweeps = 1
-		return p.res, nil
+	if err != nil {
+		return nil, err
 	}
-	return p.res, p.sweep(ctx)
+	return p.res, nil
+}
+
+// keep leaves every channel where it is.
+func (p *planner) keep() error {
+	for _, s := range p.spaces {
+		if d := p.pair.Spaces[s]; d.Width != s.Width {
+			return fmt.Errorf("space %q: %d channels cannot stand for %d without alignment", s.Name, s.Width, d.Width)
+		}
+		p.res.Maps[s] = edit.KeepAll(s)
+	}
+	return nil
+}
+
+// measure plans by activations.
+func (p *planner) measure(ctx context.Context) error {
+	seen, err := observePairs(ctx, p.pair, p.spaces, p.o)
+	if err != nil {
+		return err
+	}
+	for _, s := range p.spaces {
+		if err := p.plan(s, seen); err != nil {
+			return err
+		}
+	}
+	p.res.Sweeps = 1
+	return nil
 }
 
 // costs holds the cost matrix between the channels of every group of a source
@@ -106,7 +121,7 @@ func (c costs) all() iter.Seq2[groupPair, *ot.Cost] {
 // plan makes the map of one space.
 func (p *planner) plan(s *coupling.Space, from costSource) (err error) {
 	defer guard.At(&err, func() string { return fmt.Sprintf("space %q", s.Name) })
-	if inner := p.inside(s); len(inner) > 0 {
+	if inner := p.pair.inside(s); len(inner) > 0 {
 		heads, err := p.headCosts(s, inner, from)
 		if err != nil {
 			return err
@@ -200,18 +215,6 @@ type planner struct {
 	unordered bool
 }
 
-// inside lists the spaces whose groups are the channels of s, and are moved with
-// them.
-func (p *planner) inside(s *coupling.Space) []*coupling.Space {
-	var out []*coupling.Space
-	for _, in := range p.spaces {
-		if p.pair.a.Analysis.IndexOf(in) == s && p.pair.pairedGroups(in) {
-			out = append(out, in)
-		}
-	}
-	return out
-}
-
 // sweep plans by weights: a topological pass, then passes in which every space
 // sees the plans of all others, until the total cost stops falling.
 func (p *planner) sweep(ctx context.Context) error {
@@ -284,7 +287,7 @@ func (p *planner) known(s *coupling.Space) bool {
 	if outer := p.pair.a.Analysis.IndexOf(s); outer != nil && p.pair.pairedGroups(s) && p.res.Maps[outer] == nil {
 		return false
 	}
-	inner := p.inside(s)
+	inner := p.pair.inside(s)
 	for _, in := range inner {
 		for _, uses := range channels.Makers(p.pair.a, in) {
 			if p.ready(edit.GroupsOf(in), uses[0]) {

@@ -9,7 +9,6 @@ import (
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/choose"
 	"github.com/monge-ml/monge/internal/edit"
-	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/internal/refit"
 	"github.com/monge-ml/monge/internal/teach"
@@ -63,7 +62,7 @@ func TestRefitOfFewSamples(t *testing.T) {
 					widths[sp] = (sp.Width + 1) / 2
 				}
 			}
-			plan, err := choose.Select(context.Background(), s, widths, nil, match.Options{Data: d})
+			plan, err := choose.Select(context.Background(), s, widths, nil, choose.Options{Data: d})
 			if err != nil {
 				t.Fatal(err)
 			}

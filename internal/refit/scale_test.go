@@ -8,7 +8,6 @@ import (
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/choose"
 	"github.com/monge-ml/monge/internal/edit"
-	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/internal/refit"
 	"github.com/monge-ml/monge/internal/teach"
@@ -75,7 +74,7 @@ func TestNormalisationsAreRefitted(t *testing.T) {
 			if len(widths) != 1 {
 				t.Fatalf("%d streams are normalised", len(widths))
 			}
-			plan, err := choose.Select(context.Background(), s, widths, nil, match.Options{Data: d})
+			plan, err := choose.Select(context.Background(), s, widths, nil, choose.Options{Data: d})
 			if err != nil {
 				t.Fatal(err)
 			}

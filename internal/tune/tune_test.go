@@ -12,7 +12,6 @@ import (
 	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/choose"
 	"github.com/monge-ml/monge/internal/edit"
-	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/internal/refit"
 	"github.com/monge-ml/monge/internal/teach"
@@ -37,7 +36,7 @@ func narrow(t *testing.T, name string, keep float64, d *dataset.Data) (*onnxio.M
 			widths[sp] = max(1, int(keep*float64(sp.Width)))
 		}
 	}
-	r, err := choose.Select(context.Background(), s, widths, nil, match.Options{Data: d})
+	r, err := choose.Select(context.Background(), s, widths, nil, choose.Options{Data: d})
 	if err != nil {
 		t.Fatal(err)
 	}

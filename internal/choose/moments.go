@@ -8,11 +8,11 @@ import (
 
 	"github.com/monge-ml/monge/internal/channels"
 	"github.com/monge-ml/monge/internal/dense"
-	"github.com/monge-ml/monge/internal/match"
 )
 
-// A reader is one consumer's view of a space of n channels.
-type reader struct {
+// moments are sums over the rows (positions of samples) in which n channels were
+// seen.
+type moments struct {
 	n    int
 	rows float64
 	sum  []float64 // Σ h
@@ -21,21 +21,26 @@ type reader struct {
 	// themselves, one part for each batch.
 	gram    []float64
 	samples []dense.Matrix[float32] // n×d each
+}
+
+// A sight is what was seen of the n channels of a group through one consumer.
+type sight struct {
+	moments
+	// held is what other samples show of the same channels, by which what the
+	// rows above say is checked; nil where there were too few to hold any out.
+	held *moments
 
 	sens sensitivity
 	// affine: the consumer has, or can take, a bias, so that constant parts of
 	// channels cost nothing.
 	affine bool
-	// widths are the parties' numbers of channels, energy their shares of what is
+	// widths are the parents' numbers of channels, energy their shares of what is
 	// to be explained.
 	widths []int
 	energy []float64
-	// exact is the consumer's own least-squares problem, kernel taps told apart;
-	// nil where only channels were observed.
+	// exact is the consumer's own least-squares problem, kernel positions told
+	// apart; nil where only channels were observed.
 	exact *lens
-	// held is what other samples show of the same channels, by which what the
-	// rows above say is checked; nil where there were too few to hold any out.
-	held *reader
 }
 
 // heldEvery says that one batch in so many is held out, or one of all where there
@@ -48,27 +53,9 @@ func heldOut(batch, batches int) bool {
 	return every > 1 && batch%every == every-1
 }
 
-// batchOf is a batch size with which there are enough batches to hold some out.
-func batchOf(o match.Options) int {
-	if o.Batch > 0 {
-		return o.Batch
-	}
-	return min(32, max(1, o.Data.Len()/(2*heldEvery)))
-}
-
-// sensitivity is S = Σ w wᵀ over a consumer's outputs and taps: how errors of the
-// channels add up in what it computes.
-type sensitivity struct {
-	own []float64 // the diagonal of S
-	// whole is S, or w with wᵀ·w = S where that is smaller. Neither is known of
-	// spaces too wide to be eliminated, which need no more than the diagonal.
-	whole *mat.SymDense
-	w     *mat.Dense
-}
-
 // lens is the consumer's problem as far as it was observed: exact, or with S
 // standing for its weights.
-func (c *reader) lens() *lens {
+func (c *sight) lens() *lens {
 	if c.exact != nil {
 		return c.exact
 	}
@@ -83,9 +70,9 @@ func (c *reader) lens() *lens {
 	return l
 }
 
-// balanced is the sensitivity with each party's block scaled so that the party
+// balanced is the sensitivity with each parent's block scaled so that the parent
 // counts with its energy, whatever the scale of its activations.
-func (c *reader) balanced(cov *mat.SymDense) *mat.SymDense {
+func (c *sight) balanced(cov *mat.SymDense) *mat.SymDense {
 	if len(c.widths) < 2 {
 		return c.sens.whole
 	}
@@ -115,37 +102,60 @@ func (c *reader) balanced(cov *mat.SymDense) *mat.SymDense {
 	return out
 }
 
-// add takes in d positions of all channels, n×d.
-func (c *reader) add(x []float64, d int) {
-	if d == 0 {
+// squareRoot returns A with AᵀA = S, up to rounding, for a positive
+// semi-definite S.
+func squareRoot(s *mat.SymDense) *mat.Dense {
+	n := s.SymmetricDim()
+	l := dense.New[float64](n, n, nil)
+	for ridge := 1e-12; ; ridge *= 10 {
+		for i := range n {
+			for j := range i + 1 {
+				l.Data[i*n+j] = s.At(i, j)
+			}
+			l.Data[i*n+i] += ridge*mat.Trace(s)/float64(n) + math.SmallestNonzeroFloat64
+		}
+		if dense.Cholesky(l) {
+			break
+		}
+		if ridge > 1 {
+			return mat.DenseCopyOf(s) // S itself orders channels nearly as well
+		}
+	}
+	a := mat.NewDense(n, n, nil)
+	for i := range n {
+		for j := i; j < n; j++ {
+			a.Set(i, j, l.Data[j*n+i])
+		}
+	}
+	return a
+}
+
+// add takes in further rows of all channels: those of x are channels, its columns
+// rows.
+func (c *moments) add(x dense.Matrix[float64]) {
+	if x.Cols == 0 {
 		return
 	}
 	for p := range c.n {
-		for _, v := range x[p*d:][:d] {
+		for _, v := range x.Data[p*x.Row:][:x.Cols] {
 			c.sum[p] += v
 		}
 	}
-	c.rows += float64(d)
+	c.rows += float64(x.Cols)
 	if c.gram == nil && c.n > channels.LeastSamples && c.rows < float64(c.n) {
-		part := dense.New[float32](c.n, d, nil)
-		for i, v := range x[:c.n*d] {
+		part := dense.New[float32](c.n, x.Cols, nil)
+		for i, v := range x.Data[:c.n*x.Cols] {
 			part.Data[i] = float32(v)
 		}
 		c.samples = append(c.samples, part)
 		return
 	}
-	if c.gram == nil {
-		c.gram = make([]float64, c.n*c.n)
-		for _, s := range c.samples {
-			dense.AddGram(dense.New(c.n, c.n, c.gram), 1, s)
-		}
-		c.samples = nil
-	}
-	dense.AddGram(dense.New(c.n, c.n, c.gram), 1, dense.New(c.n, d, x))
+	c.gram, c.samples = c.products(), nil
+	dense.AddGram(dense.New(c.n, c.n, c.gram), 1, x)
 }
 
 // variance of one channel about zero, or about its mean if the consumer can absorb it.
-func (c *reader) variance(p int) float64 {
+func (c *sight) variance(p int) float64 {
 	v := 0.0
 	if c.gram != nil {
 		v = c.gram[p*c.n+p]
@@ -163,36 +173,36 @@ func (c *reader) variance(p int) float64 {
 }
 
 // covariance is the mean of h hᵀ, centred if the consumer can absorb means.
-func (c *reader) covariance() *mat.SymDense {
-	gram := c.sums()
+func (c *sight) covariance() *mat.SymDense {
+	gram := c.products()
 	return secondMoments(c.n, c.rows, func(p, q int) float64 { return gram[q*c.n+p] }, c.sum, c.affine)
 }
 
-// sums is Σ h hᵀ, n×n, lower triangle.
-func (c *reader) sums() []float64 {
-	gram := c.gram
-	if gram == nil {
-		gram = make([]float64, c.n*c.n)
-		for _, s := range c.samples {
-			dense.AddGram(dense.New(c.n, c.n, gram), 1, s)
-		}
+// products is Σ h hᵀ, n×n, lower triangle.
+func (c *moments) products() []float64 {
+	if c.gram != nil {
+		return c.gram
+	}
+	gram := make([]float64, c.n*c.n)
+	for _, s := range c.samples {
+		dense.AddGram(dense.New(c.n, c.n, gram), 1, s)
 	}
 	return gram
 }
 
 // heldMoments are the second moments of held-out rows about the means of the
 // others, which a bias fitted to these takes off; nil if there are none.
-func (c *reader) heldMoments() *mat.SymDense {
+func (c *sight) heldMoments() *mat.SymDense {
 	h := c.held
 	if h == nil || h.rows == 0 {
 		return nil
 	}
-	gram := h.sums()
+	gram := h.products()
 	return aboutMeans(c.n, h.rows, func(p, q int) float64 { return gram[q*c.n+p] }, h.sum, c.means())
 }
 
 // means are those of the channels, which a bias absorbs; nil where there is none.
-func (c *reader) means() []float64 {
+func (c *sight) means() []float64 {
 	if !c.affine {
 		return nil
 	}
@@ -247,8 +257,9 @@ func secondMoments(d int, rows float64, product func(p, q int) float64, sum []fl
 	return out
 }
 
-// factor returns A, rows×n, with AᵀA the covariance; ok is false where the samples are not there any more.
-func (c *reader) factor() (a dense.Matrix[float64], ok bool) {
+// factor returns A, rows×n, with AᵀA the covariance; ok is false where the samples
+// are not there any more.
+func (c *sight) factor() (a dense.Matrix[float64], ok bool) {
 	if c.gram != nil {
 		return a, false
 	}
@@ -262,9 +273,7 @@ func (c *reader) factor() (a dense.Matrix[float64], ok bool) {
 		}
 		at += s.Cols
 	}
-	if c.affine {
-		mean := make([]float64, c.n)
-		floats.AddScaled(mean, 1/c.rows, c.sum)
+	if mean := c.means(); mean != nil {
 		for i := range a.Rows {
 			floats.Sub(a.Data[i*c.n:][:c.n], mean)
 		}

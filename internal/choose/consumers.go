@@ -1,0 +1,170 @@
+package choose
+
+import (
+	"fmt"
+	"slices"
+
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/channels"
+	"github.com/monge-ml/monge/internal/dense"
+	"github.com/monge-ml/monge/internal/edit"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
+
+// A consumer is one activation through which a space is read, with the
+// sensitivity of each group.
+type consumer struct {
+	use    coupling.Use
+	tap    channels.Tap
+	sens   []sensitivity
+	affine bool
+}
+
+// detail says how much is to be known about a sensitivity.
+type detail uint8
+
+const (
+	nothing  detail = iota
+	diagonal        // sensitivity.own
+	anyForm         // and S, or a smaller factor of it
+	whole           // and S
+)
+
+// consumersOf lists the consumers of a space that can be observed, in the order
+// of its uses.
+func consumersOf(s *edit.Subject, sp *coupling.Space, know detail) ([]*consumer, error) {
+	var out []*consumer
+	done := map[string]bool{}
+	for _, u := range sp.Consumers() {
+		in := dataInput(s, u.Node)
+		tap, ok := channels.TapOf(s, in, sp)
+		if in == "" || !ok || done[in+"|"+u.Tensor] {
+			continue
+		}
+		done[in+"|"+u.Tensor] = true
+		c := &consumer{use: u, tap: tap, affine: u.Node.GetOpType() != "MatMul"}
+		for g := range sp.Groups {
+			if know == nothing {
+				break
+			}
+			sens, err := sensitivityOf(s, sp, u, g, know)
+			if err != nil {
+				return nil, err
+			}
+			c.sens = append(c.sens, sens)
+		}
+		out = append(out, c)
+	}
+	return out, nil
+}
+
+// producersOf stands in for the consumers of a space that none can be observed
+// for, since another activation reads it (a dot product of two embeddings) or a
+// weight that cannot be told apart: what the channels are before the
+// nonlinearity, all of the same weight.
+func producersOf(s *edit.Subject, sp *coupling.Space, know detail) []*consumer {
+	var out []*consumer
+	for _, t := range channels.Taps(s, sp) {
+		c := &consumer{use: sp.Producers()[0], tap: t, affine: true}
+		for range sp.Groups {
+			one := sensitivity{own: slices.Repeat([]float64{1}, sp.Width)}
+			if know > diagonal {
+				one.whole = mat.NewSymDense(sp.Width, nil)
+				for i := range sp.Width {
+					one.whole.SetSym(i, i, 1)
+				}
+			}
+			c.sens = append(c.sens, one)
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// sensitivity is S = Σ w wᵀ over a consumer's outputs and taps: how errors of the
+// channels add up in what it computes.
+type sensitivity struct {
+	own []float64 // the diagonal of S
+	// whole is S, or w with wᵀ·w = S where that is smaller. Neither is known of
+	// spaces too wide to be eliminated, which need no more than the diagonal.
+	whole *mat.SymDense
+	w     *mat.Dense
+}
+
+// blockDiagonal puts the parents' sensitivities side by side.
+func blockDiagonal(blocks []sensitivity) sensitivity {
+	if len(blocks) == 1 {
+		return blocks[0]
+	}
+	var out sensitivity
+	for _, b := range blocks {
+		out.own = append(out.own, b.own...)
+	}
+	if blocks[0].whole == nil {
+		return out
+	}
+	out.whole = mat.NewSymDense(len(out.own), nil)
+	at := 0
+	for _, b := range blocks {
+		k := b.whole.SymmetricDim()
+		for i := range k {
+			for j := i; j < k; j++ {
+				out.whole.SetSym(at+i, at+j, b.whole.At(i, j))
+			}
+		}
+		at += k
+	}
+	return out
+}
+
+// dataInput is the activation a linear node reads.
+func dataInput(s *edit.Subject, n *onnxpb.NodeProto) string {
+	for _, in := range n.GetInput() {
+		if _, constant := s.Analysis.Roots[in]; !constant && in != "" {
+			return in
+		}
+	}
+	return ""
+}
+
+// sensitivityOf is S[p,q] = Σ w_p·w_q over everything a consumer does with
+// channels p and q.
+func sensitivityOf(s *edit.Subject, sp *coupling.Space, u coupling.Use, group int, know detail) (out sensitivity, err error) {
+	if know == diagonal {
+		out.own, err = channels.Energies(s, sp, u, group)
+		return out, err
+	}
+	r, err := channels.Read(s, edit.NewTransform(s.Analysis, nil), edit.GroupsOf(sp), []coupling.Use{u})
+	if err != nil {
+		return out, err
+	}
+	f := r[group]
+	if f.Cols == 0 {
+		return out, fmt.Errorf("weight %q: channels of %q are not read", u.Tensor, sp.Name)
+	}
+	out.own = make([]float64, f.Rows)
+	for _, p := range f.Parts {
+		channels.Squares(out.own, dense.New(f.Rows, p.Cols, p.Data))
+	}
+	switch {
+	case know == anyForm && f.Rows > channels.LeastSamples && f.Cols < f.Rows:
+		out.w = mat.NewDense(f.Cols, f.Rows, nil)
+		at := 0
+		for _, p := range f.Parts {
+			for i, v := range p.Data[:f.Rows*p.Cols] {
+				out.w.Set(at+i%p.Cols, i/p.Cols, float64(v))
+			}
+			at += p.Cols
+		}
+	default:
+		whole := dense.New[float64](f.Rows, f.Rows, nil)
+		for _, p := range f.Parts {
+			dense.AddGram(whole, 1, dense.New(f.Rows, p.Cols, p.Data))
+		}
+		dense.Mirror(whole)
+		out.whole = mat.NewSymDense(f.Rows, whole.Data)
+	}
+	return out, nil
+}

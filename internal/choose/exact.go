@@ -1,0 +1,208 @@
+package choose
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/edit"
+	"github.com/monge-ml/monge/internal/guard"
+	"github.com/monge-ml/monge/internal/stats"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
+
+// maxExact is the largest number of inputs (channels × kernel positions) of a
+// consumer whose Gram matrix is inverted to choose channels; wider consumers
+// are observed channel by channel.
+const maxExact = 2400
+
+// observeExactly collects, for every consumer that allows it, the second
+// moments of all its inputs, kernel positions told apart, with onnxruntime
+// doing the sums. It returns the observations that are left.
+func observeExactly(ctx context.Context, s *edit.Subject, all []*observation, o Options) (rest []*observation, err error) {
+	var todo []*observation
+	for _, ob := range all {
+		if _, _, ok := plainOf(s, ob.consumers[0]); ok && len(ob.into) == 1 {
+			todo = append(todo, ob)
+		} else {
+			rest = append(rest, ob)
+		}
+	}
+	if len(todo) == 0 {
+		return rest, nil
+	}
+	flow, err := stats.NewFlow(s.Model, o.Data, stats.FlowOptions{Batch: o.batch(), Threads: o.Threads})
+	if err != nil {
+		return nil, err
+	}
+	defer flow.Close()
+	return rest, walk(ctx, s, flow, todo, o)
+}
+
+// walk visits the consumers in the order of the graph, so that no node runs twice.
+func walk(ctx context.Context, s *edit.Subject, flow *stats.Flow, todo []*observation, o Options) error {
+	made := map[string]int{}
+	for i, n := range s.Graph.Nodes {
+		for _, t := range n.GetOutput() {
+			made[t] = i
+		}
+	}
+	slices.SortStableFunc(todo, func(a, b *observation) int { return made[a.tensor()] - made[b.tensor()] })
+	var sums [2]*stats.Moments
+	var last *onnxpb.NodeProto // whose they are: a node that reads several spaces is summed once
+	for i, ob := range todo {
+		c := ob.consumers[0]
+		if last != c.use.Node {
+			last = c.use.Node
+			if err := advance(ctx, flow, todo[i:]); err != nil {
+				return err
+			}
+			var err error
+			if sums, err = momentsOf(ctx, s, flow, c, o.Threads); err != nil {
+				return err
+			}
+		}
+		if err := look(s, c, ob.into[0], sums); err != nil {
+			return err
+		}
+		if o.Progress != nil {
+			o.Progress(i+1, len(todo))
+		}
+	}
+	return nil
+}
+
+// tensor is the activation that the consumer reads in the first parent.
+func (ob *observation) tensor() string { return ob.consumers[0].tap.Tensor }
+
+// advance computes what the first of some consumers reads, and forgets what none
+// of them needs.
+func advance(ctx context.Context, flow *stats.Flow, todo []*observation) error {
+	var needed []string
+	for _, ob := range todo {
+		needed = append(needed, ob.tensor())
+	}
+	if err := flow.Prune(needed...); err != nil {
+		return err
+	}
+	return flow.Compute(ctx, needed[0])
+}
+
+// plainOf describes a consumer whose problem is a plain one of bearable size: a
+// Conv without groups, a Gemm or a MatMul by a constant. taps is the number of
+// kernel positions of each channel.
+func plainOf(s *edit.Subject, c *consumer) (l *onnxio.Linear, taps int, ok bool) {
+	w := s.Analysis.Weights[c.use.Tensor]
+	l, ok = s.Graph.Linear(c.use.Node)
+	if !ok || w == nil || l.Weight.Tensor() != w.Name || l.In.Tensor != c.tap.Tensor || l.In.Weight != c.use.Axis {
+		return nil, 0, false
+	}
+	taps = 1
+	switch l.Kind {
+	case onnxio.Convolution:
+		taps = engine.Count(l.Window.Kernel)
+		ok = l.Groups == 1
+	case onnxio.Product:
+		ok = l.In.Axis == -1 && len(w.Axes) == 2
+	default:
+		ok = false
+	}
+	return l, taps, ok && w.Axes[c.use.Axis].Size()*taps <= maxExact
+}
+
+// momentsOf sums what a consumer reads, over the batches that count and over those
+// held out, nil if there are none.
+func momentsOf(ctx context.Context, s *edit.Subject, flow *stats.Flow, c *consumer, threads int) (out [2]*stats.Moments, err error) {
+	l, _, _ := plainOf(s, c)
+	r := stats.ReadingOf(l)
+	for i, most := range []float64{60e9, 15e9} {
+		if i > 0 && flow.Batches() < 2 {
+			break
+		}
+		ms, err := stats.CollectMoments(ctx, flow, r, nil, stats.MomentOptions{
+			Threads: threads, MaxMACs: most, Seed: 1,
+			Batches: func(b int) bool { return heldOut(b, flow.Batches()) == (i > 0) },
+		})
+		if err != nil {
+			return out, err
+		}
+		out[i] = ms[0]
+	}
+	return out, nil
+}
+
+// look turns a consumer's moments into its lens on the space, and into the
+// channels' own moments, positions summed.
+func look(s *edit.Subject, c *consumer, into *sight, sums [2]*stats.Moments) (err error) {
+	defer guard.At(&err, func() string { return fmt.Sprintf("space %q", c.tap.Space.Name) })
+	_, taps, _ := plainOf(s, c)
+	m := sums[0]
+	w := s.Analysis.Weights[c.use.Tensor]
+	l := &lens{gram: secondMoments(m.D, float64(m.Rows), func(i, j int) float64 { return m.XX[i*m.D+j] }, m.SumX, into.affine)}
+	for _, positions := range edit.GroupsOf(c.tap.Space).In(w.Axes, c.use.Axis).Channels[0] {
+		var block []int
+		for _, at := range positions {
+			for t := range taps {
+				block = append(block, at*taps+t)
+			}
+		}
+		l.blocks = append(l.blocks, block)
+	}
+	into.moments = *channelMoments(l.blocks, m)
+	into.held = nil
+	if held := sums[1]; held != nil {
+		var means []float64
+		if into.affine {
+			means = make([]float64, m.D)
+			floats.AddScaled(means, 1/float64(m.Rows), m.SumX)
+		}
+		l.held = aboutMeans(m.D, float64(held.Rows), func(i, j int) float64 { return held.XX[i*m.D+j] }, held.SumX, means)
+		into.held = channelMoments(l.blocks, held)
+	}
+	data, err := s.Floats(c.use.Tensor)
+	if err != nil {
+		return err
+	}
+	l.w = asMatrix(w, c.use.Axis, data)
+	into.exact = l
+	return nil
+}
+
+// channelMoments are the moments of channels, summed over the inputs that belong
+// to each.
+func channelMoments(blocks [][]int, m *stats.Moments) *moments {
+	n, each := len(blocks), len(blocks[0])
+	out := &moments{n: n, rows: float64(m.Rows) * float64(each), sum: make([]float64, n), gram: make([]float64, n*n)}
+	for p, bp := range blocks {
+		for q := p; q < n; q++ {
+			bq := blocks[q]
+			if len(bq) != each || len(bp) != each {
+				continue
+			}
+			for t := range each {
+				out.gram[q*n+p] += m.XX[bp[t]*m.D+bq[t]]
+			}
+		}
+		for _, i := range bp {
+			out.sum[p] += m.SumX[i]
+		}
+	}
+	return out
+}
+
+// asMatrix lays a weight out as outputs × (channels × taps), where axis holds
+// the channels that are contracted and, of the others, the first the outputs.
+func asMatrix(w *coupling.Weight, axis int, data []float64) *mat.Dense {
+	if axis == 0 { // [in, out]
+		in, out := w.Axes[0].Size(), w.Axes[1].Size()
+		return mat.DenseCopyOf(mat.NewDense(in, out, data).T())
+	}
+	out := w.Axes[0].Size()
+	return mat.NewDense(out, len(data)/out, data)
+}
