@@ -49,7 +49,11 @@ func (w Widths) Set(s *Space, k int) {
 }
 
 // Size is the size of an axis under the widths, or -1 if it is not known.
-func (w Widths) Size(a *Axis) int {
+func (w Widths) Size(a *Axis) int { return w.size(a, nil) }
+
+// size is Size; seen holds the terms whose size is known, for one may be part of
+// another many times over.
+func (w Widths) size(a *Axis, seen map[*Axis]int) int {
 	a = a.find()
 	if a.kind == kindAtom {
 		if n, ok := w[a]; ok {
@@ -57,11 +61,18 @@ func (w Widths) Size(a *Axis) int {
 		}
 		return a.size
 	}
+	if n, ok := seen[a]; ok {
+		return n
+	}
+	if seen == nil {
+		seen = map[*Axis]int{}
+	}
 	sizes := make([]int, len(a.kids))
 	for i, k := range a.kids {
-		sizes[i] = w.Size(k)
+		sizes[i] = w.size(k, seen)
 	}
-	return total(a.kind, sizes)
+	seen[a] = total(a.kind, sizes)
+	return seen[a]
 }
 
 // Of is the number of channels the space has under the widths.

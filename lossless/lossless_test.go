@@ -2,6 +2,7 @@ package lossless_test
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -530,5 +531,21 @@ func TestHugeActivationsAreNotRun(t *testing.T) {
 	}
 	if len(r.Notes) != 1 || !strings.Contains(r.Notes[0], `"c"`) {
 		t.Errorf("the notes do not name the tensor: %q", r.Notes)
+	}
+}
+
+// Of a graph whose axis is its own half thirty times over every term is looked at
+// once.
+func TestDoublingIsQuick(t *testing.T) {
+	text := "x: N 3 1 1\nc0 = Conv(x, w[4 3 1 1])\n"
+	for i := range 30 {
+		text += fmt.Sprintf("c%d = Concat(c%d, c%d) axis=1\n", i+1, i, i)
+	}
+	m, err := onnxtest.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := lossless.Strip(context.Background(), m, lossless.Options{Runs: -1}); err != nil {
+		t.Fatal(err)
 	}
 }
