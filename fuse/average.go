@@ -219,7 +219,7 @@ func (a *average) moved(name string, parts []part, atOnce bool) ([]*onnxio.Tenso
 		}
 	}
 	wait.Wait()
-	want := elements(a.graph.Constant(name).Dims)
+	want := onnxio.Elements(a.graph.Constant(name))
 	for i, p := range parts {
 		if errs[i] != nil {
 			return nil, errs[i]
@@ -229,14 +229,6 @@ func (a *average) moved(name string, parts []part, atOnce bool) ([]*onnxio.Tenso
 		}
 	}
 	return out, nil
-}
-
-func elements(dims []int64) int64 {
-	n := int64(1)
-	for _, d := range dims {
-		n *= d
-	}
-	return n
 }
 
 // A term is a tensor times its share.

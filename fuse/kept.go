@@ -284,7 +284,7 @@ type bodyWeight struct {
 func inside(m *onnxio.Model, g *onnxio.Graph) []bodyWeight {
 	var out []bodyWeight
 	note := func(name, where string, t *onnxpb.TensorProto) {
-		if onnxio.IsFloat(onnxpb.TensorProto_DataType(t.GetDataType())) && elements(t.Dims) > 1 && g.Constant(name) == nil {
+		if onnxio.IsFloat(onnxpb.TensorProto_DataType(t.GetDataType())) && onnxio.Elements(t) > 1 && g.Constant(name) == nil {
 			out = append(out, bodyWeight{name, where, t})
 		}
 	}

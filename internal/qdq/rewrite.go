@@ -105,11 +105,11 @@ func (r *rewriter) single(name string) bool {
 
 // only returns the one node that reads a tensor, of the given operator.
 func (r *rewriter) only(tensor, op string) *onnxpb.NodeProto {
-	readers := r.g.Consumers(tensor)
-	if len(readers) != 1 || readers[0].Input < 0 || r.g.IsOutput(tensor) || readers[0].Node.GetOpType() != op {
+	c, ok := r.g.OnlyReader(tensor)
+	if !ok || c.Node.GetOpType() != op {
 		return nil
 	}
-	return readers[0].Node
+	return c.Node
 }
 
 // maker returns the node of an operator that makes a tensor, or nil.
