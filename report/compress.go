@@ -63,7 +63,7 @@ type Compression struct {
 type Comparison struct {
 	Data    string  `json:"data,omitempty"` // path; "" without data
 	Samples int     `json:"samples"`
-	HeldOut bool    `json:"held_out"` // the samples are those of --data that nothing else was done with
+	HeldOut bool    `json:"held_out"` // the samples are of --data and were used for nothing else
 	Threads int     `json:"threads"`  // that worked on one operator while latency was measured; 0 if it was not
 	Before  Quality `json:"before"`
 	After   Quality `json:"after"`
@@ -117,7 +117,7 @@ func (r *Compression) printVerdict(w io.Writer) {
 	t.print(w)
 	switch {
 	case e.HeldOut:
-		fmt.Fprintf(w, "judged on %s of %s that nothing else was done with\n", plural(e.Samples, "sample"), screen.Name(e.Data))
+		fmt.Fprintf(w, "judged on %s of %s\n", plural(e.Samples, "held-out sample"), screen.Name(e.Data))
 	case e.Data != "":
 		fmt.Fprintf(w, "judged on %s of %s\n", plural(e.Samples, "sample"), screen.Name(e.Data))
 	case r.Output != "" && !r.Alone:
