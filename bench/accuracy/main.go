@@ -1,6 +1,7 @@
 // Accuracy runs `monge compress` on the cases of a table, evaluates the results
 // and prints accuracy, drop, wall time and peak memory of each next to what is
-// asked for. See README.md.
+// asked for. The cases are those of a folder, or the usual budgets of any model
+// with data of its own. See README.md.
 package main
 
 import (
@@ -67,6 +68,25 @@ func sweep() (out []run) {
 	return out
 }
 
+// budgets are the cases of one model.
+func budgets(model string, t task) (out []run) {
+	for _, share := range []string{"0.75", "0.5"} {
+		for _, more := range [][]string{{"--uniform", "--tune", "0"}, {"--tune", "0"}, nil} {
+			f := append([]string{"--macs", share}, more...)
+			out = append(out, run{name: strings.Join(f, " "), task: t, model: model, flags: f})
+		}
+	}
+	return out
+}
+
+// in is a path in a folder of the given one; as it is without one.
+func in(folder, kind, path string) string {
+	if folder == "" {
+		return path
+	}
+	return filepath.Join(folder, kind, path)
+}
+
 func flags(samples int, more ...string) []string {
 	return append(more, "--refit-samples", fmt.Sprint(samples))
 }
@@ -77,14 +97,24 @@ func main() {
 	only := flag.String("run", "", "regular expression of the cases to run")
 	images := flag.Bool("images", false, "run the table over the number of calibration images")
 	extra := flag.String("flags", "", "more flags for compress, separated by spaces")
+	model := flag.String("model", "", "a model to run the usual budgets on, in place of the folder's cases")
+	data := flag.String("data", "", "what it is compressed with")
+	test := flag.String("test", "", "what it is judged on, with labels; flags about the inputs follow after --")
 	flag.Parse()
-	if err := table(*folder, *binary, *only, *images, strings.Fields(*extra)); err != nil {
+	cases := runs
+	switch {
+	case *model != "":
+		cases = budgets(strings.TrimSuffix(*model, ".onnx"), task{*data, *test, flag.Args()})
+	case *images:
+		cases = sweep()
+	}
+	if err := table(*folder, *binary, *only, cases, strings.Fields(*extra)); err != nil {
 		fmt.Fprintln(os.Stderr, "accuracy:", err)
 		os.Exit(1)
 	}
 }
 
-func table(folder, binary, only string, images bool, extra []string) error {
+func table(folder, binary, only string, all []run, extra []string) error {
 	pick, err := regexp.Compile(only)
 	if err != nil {
 		return err
@@ -94,10 +124,6 @@ func table(folder, binary, only string, images bool, extra []string) error {
 		return err
 	}
 	defer os.RemoveAll(scratch)
-	all := runs
-	if images {
-		all = sweep()
-	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "case\tdense\tresult\tdrop\tat least\taim\tMACs left\tseconds\tpeak MB\t")
 	dense := map[string]float64{}
@@ -105,17 +131,17 @@ func table(folder, binary, only string, images bool, extra []string) error {
 		if !pick.MatchString(r.name) {
 			continue
 		}
-		model := filepath.Join(folder, "models", r.model+".onnx")
+		model := in(folder, "models", r.model+".onnx")
 		if _, known := dense[r.model]; !known {
 			if dense[r.model], err = r.top1(binary, folder, model); err != nil {
 				return err
 			}
 		}
 		out := filepath.Join(scratch, "out.onnx")
-		args := append([]string{"compress", model, "-o", out, "--force", "--json", "--data", filepath.Join(folder, "data", r.task.calib)}, r.task.flags...)
+		args := append([]string{"compress", model, "-o", out, "--force", "--json", "--data", in(folder, "data", r.task.calib)}, r.task.flags...)
 		args = append(append(args, r.flags...), extra...)
 		if r.into != "" {
-			args = append(args, "--into", filepath.Join(folder, "models", r.into+".onnx"))
+			args = append(args, "--into", in(folder, "models", r.into+".onnx"))
 		}
 		var done struct {
 			Before, After struct{ MACs float64 }
@@ -146,7 +172,7 @@ func bound(v float64) string {
 // top1 evaluates a model, in percent.
 func (r run) top1(binary, folder, model string) (float64, error) {
 	var e struct{ Models []struct{ Top1 float64 } }
-	args := append([]string{"eval", model, "--no-latency", "--json", "--data", filepath.Join(folder, "data", r.task.test)}, r.task.flags...)
+	args := append([]string{"eval", model, "--no-latency", "--json", "--data", in(folder, "data", r.task.test)}, r.task.flags...)
 	if err := call(&e, binary, args...); err != nil {
 		return 0, err
 	}
