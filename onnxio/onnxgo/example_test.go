@@ -36,7 +36,9 @@ func Example() {
 	for _, l := range g.Linears() {
 		fmt.Println(l.Node.GetOpType(), l.Weight.Name, g.Constant(l.Weight.Name).GetDims())
 	}
-	narrow, report, err := compress.Model(context.Background(), m, compress.Options{Keep: 0.75})
+	o := compress.Options{Keep: 0.75}
+	o.NoData = true // merge channels by their weights
+	narrow, report, err := compress.Model(context.Background(), m, o)
 	if err != nil {
 		log.Fatal(err)
 	}
