@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/dense"
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/internal/match"
@@ -160,13 +161,10 @@ func rescale(terms []term) {
 // spread multiplies the term by a share, except for the positions of an axis that
 // are given.
 func (t *term) spread(share float64, axis int, given []bool) {
-	inner := 1
-	for _, d := range t.tensor.Dims[axis+1:] {
-		inner *= d
-	}
 	v := t.tensor.Float64()
+	along := dense.AlongAxis(v, t.tensor.Dims, axis)
 	for i := range v {
-		if !given[i/inner%len(given)] {
+		if !given[along.Position(i)] {
 			v[i] *= share
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/dense"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -188,21 +189,17 @@ func placesOf(axis, atom *coupling.Axis) [][]int {
 // channelsOf returns the numbers of the channels that stand in the given places
 // along an axis of a tensor, or of some spread over all where there are many.
 func channelsOf(t *onnxio.Tensor, axis int, places [][]int) [][]float64 {
-	data, inner := t.Float64(), 1
-	for _, d := range t.Dims[axis+1:] {
-		inner *= d
-	}
-	row := inner * t.Dims[axis]
-	every, step := (len(places)+testified-1)/testified, 1+len(data)/len(places)/perChannel
+	x := dense.AlongAxis(t.Float64(), t.Dims, axis)
+	every, step := (len(places)+testified-1)/testified, 1+len(x.Data)/len(places)/perChannel
 	var out [][]float64
 	for c := 0; c < len(places); c += every {
 		var v []float64
 		seen := 0
-		for from := 0; from < len(data); from += row {
+		for o := range x.Outer {
 			for _, p := range places[c] {
-				for _, x := range data[from+p*inner:][:inner] {
+				for _, f := range x.Row(o, p) {
 					if seen%step == 0 {
-						v = append(v, x)
+						v = append(v, f)
 					}
 					seen++
 				}

@@ -2,6 +2,7 @@ package channels
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/internal/dense"
@@ -44,15 +45,9 @@ func isBiasOf(s *edit.Subject, c, producer coupling.Use) bool {
 	if c.Node == producer.Node {
 		return c.Tensor != producer.Tensor
 	}
-	if c.Node.GetOpType() != "Add" {
-		return false
-	}
-	for _, in := range c.Node.GetInput() {
-		if s.Graph.Producer(in) == producer.Node {
-			return true
-		}
-	}
-	return false
+	return c.Node.GetOpType() == "Add" && slices.ContainsFunc(c.Node.GetInput(), func(in string) bool {
+		return s.Graph.Producer(in) == producer.Node
+	})
 }
 
 // Made returns, for each producer of a space and each group, its incoming
@@ -94,11 +89,7 @@ func Read(s *edit.Subject, t *edit.Transform, by edit.Grouping, uses []coupling.
 func (f *Features) append(x dense.Along[float32], l *edit.Layout, group int) {
 	positions := l.Channels[group]
 	f.Rows = len(positions)
-	each := 0
-	if len(positions) > 0 {
-		each = len(positions[0])
-	}
-	p := Part{Cols: each * x.Outer * x.Inner, Data: x.Data}
+	p := Part{Cols: len(positions[0]) * x.Outer * x.Inner, Data: x.Data}
 	if x.Outer != 1 || !l.OneByOne(group, x.N) {
 		p.Data = gather(x, positions)
 	}

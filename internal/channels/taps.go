@@ -72,21 +72,11 @@ func tapBehind(s *edit.Subject, sp *coupling.Space, n *onnxpb.NodeProto) (t Tap,
 			break
 		}
 		t = next
-		if op == "Add" && liveInputs(s, r.Node) > 1 {
+		if op == "Add" && len(s.Live(r.Node)) > 1 {
 			break // the stream's pre-activation
 		}
 	}
 	return t, ok
-}
-
-func liveInputs(s *edit.Subject, n *onnxpb.NodeProto) int {
-	live := 0
-	for _, in := range n.GetInput() {
-		if _, constant := s.Analysis.Roots[in]; !constant && in != "" {
-			live++
-		}
-	}
-	return live
 }
 
 // Vectors lays the values of a group's channels out as rows of a matrix.

@@ -10,7 +10,6 @@ import (
 	"github.com/monge-ml/monge/internal/channels"
 	"github.com/monge-ml/monge/internal/dense"
 	"github.com/monge-ml/monge/internal/edit"
-	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
 // A consumer is one activation through which a space is read, with the
@@ -26,38 +25,39 @@ type consumer struct {
 type detail uint8
 
 const (
-	nothing  detail = iota
-	diagonal        // sensitivity.own
-	anyForm         // and S, or a smaller factor of it
-	whole           // and S
+	diagonal detail = iota // sensitivity.own
+	anyForm                // and S, or a smaller factor of it
+	whole                  // and S
 )
 
 // consumersOf lists the consumers of a space that can be observed, in the order
 // of its uses.
-func consumersOf(s *edit.Subject, sp *coupling.Space, know detail) ([]*consumer, error) {
+func consumersOf(s *edit.Subject, sp *coupling.Space) []*consumer {
 	var out []*consumer
 	done := map[string]bool{}
 	for _, u := range sp.Consumers() {
-		in := dataInput(s, u.Node)
-		tap, ok := channels.TapOf(s, in, sp)
-		if in == "" || !ok || done[in+"|"+u.Tensor] {
+		live := s.Live(u.Node)
+		if len(live) == 0 || done[live[0]+"|"+u.Tensor] {
 			continue
 		}
-		done[in+"|"+u.Tensor] = true
-		c := &consumer{use: u, tap: tap, affine: u.Node.GetOpType() != "MatMul"}
-		for g := range sp.Groups {
-			if know == nothing {
-				break
-			}
-			sens, err := sensitivityOf(s, sp, u, g, know)
-			if err != nil {
-				return nil, err
-			}
-			c.sens = append(c.sens, sens)
+		if tap, ok := channels.TapOf(s, live[0], sp); ok {
+			done[live[0]+"|"+u.Tensor] = true
+			out = append(out, &consumer{use: u, tap: tap, affine: u.Node.GetOpType() != "MatMul"})
 		}
-		out = append(out, c)
 	}
-	return out, nil
+	return out
+}
+
+// weigh reads the sensitivities of a consumer.
+func (c *consumer) weigh(s *edit.Subject, know detail) error {
+	c.sens = make([]sensitivity, c.tap.Space.Groups)
+	for g := range c.sens {
+		var err error
+		if c.sens[g], err = sensitivityOf(s, c.tap.Space, c.use, g, know); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // producersOf stands in for the consumers of a space that none can be observed
@@ -68,22 +68,25 @@ func producersOf(s *edit.Subject, sp *coupling.Space, know detail) []*consumer {
 	var out []*consumer
 	for _, t := range channels.Taps(s, sp) {
 		c := &consumer{use: sp.Producers()[0], tap: t, affine: true}
-		for range sp.Groups {
-			one := sensitivity{own: slices.Repeat([]float64{1}, sp.Width)}
-			if know > diagonal {
-				one.whole = mat.NewSymDense(sp.Width, nil)
-				for i := range sp.Width {
-					one.whole.SetSym(i, i, 1)
-				}
-			}
-			c.sens = append(c.sens, one)
+		one := sensitivity{own: slices.Repeat([]float64{1}, sp.Width)}
+		if know > diagonal {
+			one.whole = identity(sp.Width)
 		}
+		c.sens = slices.Repeat([]sensitivity{one}, sp.Groups)
 		out = append(out, c)
 	}
 	return out
 }
 
-// sensitivity is S = Σ w wᵀ over a consumer's outputs and taps: how errors of the
+func identity(n int) *mat.SymDense {
+	out := mat.NewSymDense(n, nil)
+	for i := range n {
+		out.SetSym(i, i, 1)
+	}
+	return out
+}
+
+// sensitivity is S = Σ w wᵀ over a consumer's outputs and kernel: how errors of the
 // channels add up in what it computes.
 type sensitivity struct {
 	own []float64 // the diagonal of S
@@ -119,16 +122,6 @@ func blockDiagonal(blocks []sensitivity) sensitivity {
 	return out
 }
 
-// dataInput is the activation a linear node reads.
-func dataInput(s *edit.Subject, n *onnxpb.NodeProto) string {
-	for _, in := range n.GetInput() {
-		if _, constant := s.Analysis.Roots[in]; !constant && in != "" {
-			return in
-		}
-	}
-	return ""
-}
-
 // sensitivityOf is S[p,q] = Σ w_p·w_q over everything a consumer does with
 // channels p and q.
 func sensitivityOf(s *edit.Subject, sp *coupling.Space, u coupling.Use, group int, know detail) (out sensitivity, err error) {
@@ -148,8 +141,7 @@ func sensitivityOf(s *edit.Subject, sp *coupling.Space, u coupling.Use, group in
 	for _, p := range f.Parts {
 		channels.Squares(out.own, dense.New(f.Rows, p.Cols, p.Data))
 	}
-	switch {
-	case know == anyForm && f.Rows > channels.LeastSamples && f.Cols < f.Rows:
+	if know == anyForm && f.Rows > channels.LeastSamples && f.Cols < f.Rows {
 		out.w = mat.NewDense(f.Cols, f.Rows, nil)
 		at := 0
 		for _, p := range f.Parts {
@@ -158,13 +150,13 @@ func sensitivityOf(s *edit.Subject, sp *coupling.Space, u coupling.Use, group in
 			}
 			at += p.Cols
 		}
-	default:
-		whole := dense.New[float64](f.Rows, f.Rows, nil)
-		for _, p := range f.Parts {
-			dense.AddGram(whole, 1, dense.New(f.Rows, p.Cols, p.Data))
-		}
-		dense.Mirror(whole)
-		out.whole = mat.NewSymDense(f.Rows, whole.Data)
+		return out, nil
 	}
+	whole := dense.New[float64](f.Rows, f.Rows, nil)
+	for _, p := range f.Parts {
+		dense.AddGram(whole, 1, dense.New(f.Rows, p.Cols, p.Data))
+	}
+	dense.Mirror(whole)
+	out.whole = mat.NewSymDense(f.Rows, whole.Data)
 	return out, nil
 }

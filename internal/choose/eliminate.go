@@ -17,7 +17,7 @@ type lens struct {
 	gram   *mat.SymDense // E[x xᵀ], centred where a bias absorbs means; d×d
 	held   *mat.SymDense // the same of rows held out, about the means of the others; nil if there are none
 	w      *mat.Dense    // o×d
-	blocks [][]int       // by channel: its places in x
+	blocks [][]int       // by channel: its inputs in x
 }
 
 // elimination is the order in which channels can best be spared.
@@ -288,13 +288,13 @@ func rank(seen []*sight, left *ranges) *elimination {
 type problem struct {
 	h      dense.Matrix[float64] // G⁻¹: d×d
 	w      dense.Matrix[float64] // Wᵀ: d×o
-	blocks [][]int               // by channel: its places; nil once it is gone
+	blocks [][]int               // by channel: its inputs; nil once it is gone
 	total  float64               // what the consumer computes, squared
 	// heldTotal is the same of held-out rows, unless it is as good as nothing.
 	heldTotal float64
-	out       []bool // by place: its channel is gone, though not yet taken out of h and w
-	gone      int    // of these places
-	first     []int  // by place: which one it was at first
+	out       []bool // by input: its channel is gone, though not yet taken out of h and w
+	gone      int    // of these inputs
+	first     []int  // by input: which one it was at first
 	lens      *lens
 	spent     float64 // what is lost on the rows that were seen
 
@@ -551,12 +551,12 @@ func (p *problem) remove(c int) {
 	}
 }
 
-// shrink takes the places out of h and w that belong to channels that are gone.
+// shrink takes the inputs out of h and w that belong to channels that are gone.
 func (p *problem) shrink() {
-	places := make([]int, p.h.Rows) // new ones by old
+	now := make([]int, p.h.Rows) // new ones by old
 	n := 0
-	for i := range places {
-		places[i] = n
+	for i := range now {
+		now[i] = n
 		if !p.out[i] {
 			n++
 		}
@@ -567,12 +567,12 @@ func (p *problem) shrink() {
 		if p.out[i] {
 			continue
 		}
-		first[places[i]] = p.first[i]
-		copy(w.Data[places[i]*o:][:o], p.w.Data[i*o:])
-		row := h.Data[places[i]*n:]
+		first[now[i]] = p.first[i]
+		copy(w.Data[now[i]*o:][:o], p.w.Data[i*o:])
+		row := h.Data[now[i]*n:]
 		for j, x := range p.h.Data[i*d:][:d] {
 			if !p.out[j] {
-				row[places[j]] = x
+				row[now[j]] = x
 			}
 		}
 	}
@@ -580,7 +580,7 @@ func (p *problem) shrink() {
 		if block != nil {
 			moved := make([]int, len(block))
 			for a, i := range block {
-				moved[a] = places[i]
+				moved[a] = now[i]
 			}
 			p.blocks[c] = moved
 		}

@@ -122,9 +122,11 @@ func observations(parents []Parent, sp *coupling.Space) ([]*observation, error) 
 	sides := make([][]*consumer, len(parents))
 	for i := range parents {
 		p, own := &parents[i], parents[i].space(sp)
-		var err error
-		if sides[i], err = consumersOf(p.Subject, own, know); err != nil {
-			return nil, err
+		sides[i] = consumersOf(p.Subject, own)
+		for _, c := range sides[i] {
+			if err := c.weigh(p.Subject, know); err != nil {
+				return nil, err
+			}
 		}
 		if len(sides[i]) == 0 && len(parents) > 1 { // somebody has to give the channels
 			sides[i] = producersOf(p.Subject, own, know)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
 
 	"github.com/monge-ml/monge/coupling"
@@ -95,25 +94,25 @@ func advance(ctx context.Context, flow *stats.Flow, todo []*observation) error {
 }
 
 // plainOf describes a consumer whose problem is a plain one of bearable size: a
-// Conv without groups, a Gemm or a MatMul by a constant. taps is the number of
-// kernel positions of each channel.
-func plainOf(s *edit.Subject, c *consumer) (l *onnxio.Linear, taps int, ok bool) {
+// Conv without groups, a Gemm or a MatMul by a constant. each is the number of inputs
+// (kernel positions) of a channel.
+func plainOf(s *edit.Subject, c *consumer) (l *onnxio.Linear, each int, ok bool) {
 	w := s.Analysis.Weights[c.use.Tensor]
 	l, ok = s.Graph.Linear(c.use.Node)
 	if !ok || w == nil || l.Weight.Tensor() != w.Name || l.In.Tensor != c.tap.Tensor || l.In.Weight != c.use.Axis {
 		return nil, 0, false
 	}
-	taps = 1
+	each = 1
 	switch l.Kind {
 	case onnxio.Convolution:
-		taps = engine.Count(l.Window.Kernel)
+		each = engine.Count(l.Window.Kernel)
 		ok = l.Groups == 1
 	case onnxio.Product:
 		ok = l.In.Axis == -1 && len(w.Axes) == 2
 	default:
 		ok = false
 	}
-	return l, taps, ok && w.Axes[c.use.Axis].Size()*taps <= maxExact
+	return l, each, ok && w.Axes[c.use.Axis].Size()*each <= maxExact
 }
 
 // momentsOf sums what a consumer reads, over the batches that count and over those
@@ -141,15 +140,15 @@ func momentsOf(ctx context.Context, s *edit.Subject, flow *stats.Flow, c *consum
 // channels' own moments, positions summed.
 func look(s *edit.Subject, c *consumer, into *sight, sums [2]*stats.Moments) (err error) {
 	defer guard.At(&err, func() string { return fmt.Sprintf("space %q", c.tap.Space.Name) })
-	_, taps, _ := plainOf(s, c)
+	_, each, _ := plainOf(s, c)
 	m := sums[0]
 	w := s.Analysis.Weights[c.use.Tensor]
-	l := &lens{gram: secondMoments(m.D, float64(m.Rows), func(i, j int) float64 { return m.XX[i*m.D+j] }, m.SumX, into.affine)}
+	l := &lens{gram: sumsOf(m).covariance(into.affine)}
 	for _, positions := range edit.GroupsOf(c.tap.Space).In(w.Axes, c.use.Axis).Channels[0] {
 		var block []int
 		for _, at := range positions {
-			for t := range taps {
-				block = append(block, at*taps+t)
+			for t := range each {
+				block = append(block, at*each+t)
 			}
 		}
 		l.blocks = append(l.blocks, block)
@@ -157,12 +156,7 @@ func look(s *edit.Subject, c *consumer, into *sight, sums [2]*stats.Moments) (er
 	into.moments = *channelMoments(l.blocks, m)
 	into.held = nil
 	if held := sums[1]; held != nil {
-		var means []float64
-		if into.affine {
-			means = make([]float64, m.D)
-			floats.AddScaled(means, 1/float64(m.Rows), m.SumX)
-		}
-		l.held = aboutMeans(m.D, float64(held.Rows), func(i, j int) float64 { return held.XX[i*m.D+j] }, held.SumX, means)
+		l.held = sumsOf(held).about(sumsOf(m).means(into.affine))
 		into.held = channelMoments(l.blocks, held)
 	}
 	data, err := s.Floats(c.use.Tensor)
@@ -172,6 +166,10 @@ func look(s *edit.Subject, c *consumer, into *sight, sums [2]*stats.Moments) (er
 	l.w = asMatrix(w, c.use.Axis, data)
 	into.exact = l
 	return nil
+}
+
+func sumsOf(m *stats.Moments) sums {
+	return sums{float64(m.Rows), m.SumX, func(p, q int) float64 { return m.XX[p*m.D+q] }}
 }
 
 // channelMoments are the moments of channels, summed over the inputs that belong
@@ -196,7 +194,7 @@ func channelMoments(blocks [][]int, m *stats.Moments) *moments {
 	return out
 }
 
-// asMatrix lays a weight out as outputs × (channels × taps), where axis holds
+// asMatrix lays a weight out as outputs × inputs, where axis holds
 // the channels that are contracted and, of the others, the first the outputs.
 func asMatrix(w *coupling.Weight, axis int, data []float64) *mat.Dense {
 	if axis == 0 { // [in, out]

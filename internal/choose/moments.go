@@ -173,10 +173,7 @@ func (c *sight) variance(p int) float64 {
 }
 
 // covariance is the mean of h hᵀ, centred if the consumer can absorb means.
-func (c *sight) covariance() *mat.SymDense {
-	gram := c.products()
-	return secondMoments(c.n, c.rows, func(p, q int) float64 { return gram[q*c.n+p] }, c.sum, c.affine)
-}
+func (c *sight) covariance() *mat.SymDense { return c.sums().covariance(c.affine) }
 
 // products is Σ h hᵀ, n×n, lower triangle.
 func (c *moments) products() []float64 {
@@ -193,32 +190,45 @@ func (c *moments) products() []float64 {
 // heldMoments are the second moments of held-out rows about the means of the
 // others, which a bias fitted to these takes off; nil if there are none.
 func (c *sight) heldMoments() *mat.SymDense {
-	h := c.held
-	if h == nil || h.rows == 0 {
+	if c.held == nil || c.held.rows == 0 {
 		return nil
 	}
-	gram := h.products()
-	return aboutMeans(c.n, h.rows, func(p, q int) float64 { return gram[q*c.n+p] }, h.sum, c.means())
+	return c.held.sums().about(c.sums().means(c.affine))
 }
 
-// means are those of the channels, which a bias absorbs; nil where there is none.
-func (c *sight) means() []float64 {
-	if !c.affine {
+// sums are what the second moments of values x are made of, over rows.
+type sums struct {
+	rows    float64
+	x       []float64
+	product func(p, q int) float64 // Σ x_p·x_q for p ≤ q
+}
+
+func (c *moments) sums() sums {
+	var gram []float64
+	return sums{c.rows, c.sum, func(p, q int) float64 {
+		if gram == nil {
+			gram = c.products()
+		}
+		return gram[q*c.n+p]
+	}}
+}
+
+// means are those of x, which a bias absorbs; nil where there is none.
+func (s sums) means(affine bool) []float64 {
+	if !affine {
 		return nil
 	}
-	out := make([]float64, c.n)
-	floats.AddScaled(out, 1/c.rows, c.sum)
-	return out
+	return floats.ScaleTo(make([]float64, len(s.x)), 1/s.rows, s.x)
 }
 
-// aboutMeans is E[(x − m)(x − m)ᵀ] out of sums over rows; a nil m is zero.
-func aboutMeans(d int, rows float64, product func(p, q int) float64, sum, m []float64) *mat.SymDense {
-	out := mat.NewSymDense(d, nil)
-	for p := range d {
-		for q := p; q < d; q++ {
-			v := product(p, q) / rows
+// about is E[(x − m)(x − m)ᵀ]; a nil m is zero.
+func (s sums) about(m []float64) *mat.SymDense {
+	out := mat.NewSymDense(len(s.x), nil)
+	for p := range s.x {
+		for q := p; q < len(s.x); q++ {
+			v := s.product(p, q) / s.rows
 			if m != nil {
-				v += m[p]*m[q] - m[p]*sum[q]/rows - m[q]*sum[p]/rows
+				v += m[p]*m[q] - m[p]*s.x[q]/s.rows - m[q]*s.x[p]/s.rows
 			}
 			out.SetSym(p, q, v)
 		}
@@ -231,27 +241,23 @@ func aboutMeans(d int, rows float64, product func(p, q int) float64, sum, m []fl
 // difference of the two, which may well be negative.
 const constant = 1e-6
 
-// secondMoments is the matrix of E[x xᵀ] of d values, from sums over rows of
-// products (q ≤ p is not asked for) and of values; centred if that is wanted.
-// What does not vary has no covariance.
-func secondMoments(d int, rows float64, product func(p, q int) float64, sum []float64, centred bool) *mat.SymDense {
-	out := mat.NewSymDense(d, nil)
-	still := make([]bool, d)
-	for p := range d {
-		square := product(p, p) / rows
-		mean := sum[p] / rows
-		still[p] = centred && square-mean*mean <= constant*square
+// covariance is E[x xᵀ], centred if a bias can absorb means: then what does not
+// vary has none.
+func (s sums) covariance(affine bool) *mat.SymDense {
+	if !affine {
+		return s.about(nil)
 	}
-	for p := range d {
-		for q := p; q < d && !still[p]; q++ {
-			if still[q] {
-				continue
+	out := mat.NewSymDense(len(s.x), nil)
+	still := make([]bool, len(s.x))
+	for p, x := range s.x {
+		square, mean := s.product(p, p)/s.rows, x/s.rows
+		still[p] = square-mean*mean <= constant*square
+	}
+	for p := range s.x {
+		for q := p; q < len(s.x) && !still[p]; q++ {
+			if !still[q] {
+				out.SetSym(p, q, s.product(p, q)/s.rows-s.x[p]/s.rows*s.x[q]/s.rows)
 			}
-			v := product(p, q) / rows
-			if centred {
-				v -= sum[p] / rows * sum[q] / rows
-			}
-			out.SetSym(p, q, v)
 		}
 	}
 	return out
@@ -273,7 +279,7 @@ func (c *sight) factor() (a dense.Matrix[float64], ok bool) {
 		}
 		at += s.Cols
 	}
-	if mean := c.means(); mean != nil {
+	if mean := c.sums().means(c.affine); mean != nil {
 		for i := range a.Rows {
 			floats.Sub(a.Data[i*c.n:][:c.n], mean)
 		}

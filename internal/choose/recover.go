@@ -20,16 +20,13 @@ import (
 // covariance (activations that are not finite), nothing is read out of them: each
 // stands for itself alone.
 func (e *Evidence) recover(group int, keep []int) (edit.Transfer, error) {
-	t := edit.Transfer{In: make(edit.Rows, len(keep)), OutT: make(edit.Rows, len(keep))}
-	for i, p := range keep {
-		t.In[i], t.OutT[i] = []edit.Entry{{Col: p, Val: 1}}, []edit.Entry{{Col: p, Val: 1}}
-	}
+	t := edit.Keep(keep)
 	n := e.seen[group][0].n
 	if len(keep) == n {
 		return t, nil
 	}
 	gone := missing(n, keep)
-	held := e.heldCovariance(group)
+	held := e.mean(group, (*sight).heldMoments)
 	if a, ok := e.factor(group); ok && a.Rows < len(keep) {
 		f := newFromRows(a, keep)
 		if ridge, ok := strength(f, held, keep, gone); ok {
@@ -37,7 +34,7 @@ func (e *Evidence) recover(group int, keep []int) (edit.Transfer, error) {
 		}
 		return t, nil
 	}
-	f := &fromSums{e.covariance(group), keep}
+	f := &fromSums{e.mean(group, (*sight).covariance), keep}
 	if ridge, ok := strength(f, held, keep, gone); ok {
 		if x, ok := f.recover(ridge, gone); ok {
 			t.OutT = withRest(t.OutT, x, gone)
@@ -135,34 +132,23 @@ func strength(f predictor, h *mat.SymDense, keep, gone []int) (ridge float64, ok
 	return ridge, ok
 }
 
-// covariance is that of the channels of a group, each reader counting equally.
-func (e *Evidence) covariance(group int) *mat.SymDense {
+// mean sums a covariance over the sights of a group, each counting equally; nil if
+// one has none.
+func (e *Evidence) mean(group int, of func(*sight) *mat.SymDense) *mat.SymDense {
 	g := mat.NewSymDense(e.seen[group][0].n, nil)
-	for _, c := range e.seen[group] {
-		cov := c.covariance()
-		if t := mat.Trace(cov); t > 0 {
-			addScaled(g, 1/t, cov)
-		}
-	}
-	return g
-}
-
-// heldCovariance is that of held-out rows, nil if some reader has none.
-func (e *Evidence) heldCovariance(group int) *mat.SymDense {
-	g := mat.NewSymDense(e.seen[group][0].n, nil)
-	for _, c := range e.seen[group] {
-		held := c.heldMoments()
-		if held == nil {
+	for _, s := range e.seen[group] {
+		c := of(s)
+		if c == nil {
 			return nil
 		}
-		if t := mat.Trace(held); t > 0 {
-			addScaled(g, 1/t, held)
+		if t := mat.Trace(c); t > 0 {
+			addScaled(g, 1/t, c)
 		}
 	}
 	return g
 }
 
-// factor returns A with AᵀA the covariance that all readers of a group see, each
+// factor returns A with AᵀA the covariance that all consumers of a group see, each
 // counting equally; ok is false where samples are not there any more.
 func (e *Evidence) factor(group int) (a dense.Matrix[float64], ok bool) {
 	a = dense.Matrix[float64]{Cols: e.seen[group][0].n, Row: e.seen[group][0].n, Col: 1}

@@ -1,6 +1,7 @@
 package choose
 
 import (
+	"errors"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -135,15 +136,11 @@ func TestWeightsOfChannels(t *testing.T) {
 	}
 	seen := 0
 	for _, sp := range s.Analysis.Spaces {
-		alone, err := consumersOf(s, sp, diagonal)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all, err := consumersOf(s, sp, whole)
-		if err != nil {
-			t.Fatal(err)
-		}
+		alone, all := consumersOf(s, sp), consumersOf(s, sp)
 		for i, c := range all {
+			if err := errors.Join(alone[i].weigh(s, diagonal), c.weigh(s, whole)); err != nil {
+				t.Fatal(err)
+			}
 			for g := range c.sens {
 				for p := range sp.Width {
 					x, y, z := alone[i].sens[g].own[p], c.sens[g].own[p], c.sens[g].whole.At(p, p)

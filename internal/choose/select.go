@@ -57,13 +57,11 @@ func Select(ctx context.Context, s *edit.Subject, widths map[*coupling.Space]int
 
 // narrow makes the map of a space onto k channels.
 func (e *Evidence) narrow(s *edit.Subject, sp *coupling.Space, k int) (*edit.Map, error) {
-	project, err := projects(s, sp)
-	if err != nil {
-		return nil, err
-	}
+	project := projects(s, sp)
 	m := &edit.Map{}
 	for g := range sp.Groups {
 		var t edit.Transfer
+		var err error
 		if project {
 			m.Pieces = []int{k}
 			t, _, err = e.subspace(g, k)

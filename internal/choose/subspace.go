@@ -1,8 +1,10 @@
 package choose
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/mat"
 
@@ -18,24 +20,14 @@ const maxSubspace = 1024
 // some of its channels: where nothing but operators that are linear and act
 // alike on every channel lie between producers and consumers, any matrix may act
 // on it, and every consumer has to have shown what it reads.
-func projects(s *edit.Subject, sp *coupling.Space) (bool, error) {
+func projects(s *edit.Subject, sp *coupling.Space) bool {
 	if !sp.Linear || len(sp.Pieces) != 1 || sp.Width > maxSubspace {
-		return false, nil
+		return false
 	}
-	seen, err := consumersOf(s, sp, nothing)
-	if err != nil {
-		return false, err
-	}
-	tensors := map[string]bool{}
-	for _, c := range seen {
-		tensors[c.use.Tensor] = true
-	}
-	for _, u := range sp.Consumers() {
-		if !tensors[u.Tensor] {
-			return false, nil
-		}
-	}
-	return true, nil
+	seen := consumersOf(s, sp)
+	return !slices.ContainsFunc(sp.Consumers(), func(u coupling.Use) bool {
+		return !slices.ContainsFunc(seen, func(c *consumer) bool { return c.use.Tensor == u.Tensor })
+	})
 }
 
 // subspace finds the k-dimensional subspace of a group's channels from which the
@@ -152,7 +144,7 @@ func (p *projection) transfer() (edit.Transfer, error) {
 		if !(scale > 0) {
 			return edit.Transfer{}, fmt.Errorf("only %d directions of its channels are read", j)
 		}
-		if largest(row) < 0 {
+		if slices.MaxFunc(row, func(a, b float64) int { return cmp.Compare(math.Abs(a), math.Abs(b)) }) < 0 {
 			scale = -scale // eigenvectors have no sign of their own
 		}
 		for c := range n {
@@ -168,7 +160,7 @@ func (p *projection) lostOf(moments, sens *mat.SymDense) float64 {
 	n := moments.SymmetricDim()
 	var through, off, part, lost mat.Dense
 	through.Mul(&p.out, &p.in)
-	off.Sub(eye(n), &through)
+	off.Sub(identity(n), &through)
 	part.Mul(&off, moments)
 	lost.Mul(&part, off.T())
 	part.Mul(sens, moments)
@@ -178,14 +170,6 @@ func (p *projection) lostOf(moments, sens *mat.SymDense) float64 {
 		return 0
 	}
 	return mat.Trace(&part) / all
-}
-
-func eye(n int) *mat.DiagDense {
-	d := mat.NewDiagDense(n, nil)
-	for i := range n {
-		d.SetDiag(i, 1)
-	}
-	return d
 }
 
 // shrunk is (1−share)·C + share·diag C.
@@ -203,12 +187,9 @@ func shrunk(c *mat.SymDense, share float64) *mat.SymDense {
 
 // addScaled adds f·x to a.
 func addScaled(a *mat.SymDense, f float64, x *mat.SymDense) {
-	n := a.SymmetricDim()
-	for i := range n {
-		for j := i; j < n; j++ {
-			a.SetSym(i, j, a.At(i, j)+f*x.At(i, j))
-		}
-	}
+	var scaled mat.SymDense
+	scaled.ScaleSym(f, x)
+	a.AddSym(a, &scaled)
 }
 
 // roots returns S^½ and S^-½. A little is added to S, so that what nobody reads
@@ -252,15 +233,4 @@ func symmetric(x *mat.Dense) *mat.SymDense {
 		}
 	}
 	return out
-}
-
-// largest is the entry of largest magnitude.
-func largest(x []float64) float64 {
-	m := 0.0
-	for _, v := range x {
-		if math.Abs(v) > math.Abs(m) {
-			m = v
-		}
-	}
-	return m
 }

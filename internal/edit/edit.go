@@ -55,8 +55,7 @@ type Moved struct {
 	t *Transform
 	// Integers and their scales can only be written together: then there is a
 	// whole model.
-	whole *onnxio.Model
-	graph *onnxio.Graph
+	whole *onnxio.Graph
 }
 
 // NewMoved returns the weights of a subject under maps.
@@ -66,11 +65,11 @@ func NewMoved(s *Subject, maps Maps) (*Moved, error) {
 		if w.Quant == nil || !slices.ContainsFunc(w.Axes, m.t.touches) {
 			continue
 		}
-		var err error
-		if m.whole, err = Edit(s, maps); err != nil {
+		whole, err := Edit(s, maps)
+		if err != nil {
 			return nil, err
 		}
-		m.graph, err = s.GraphOf(m.whole)
+		m.whole, err = s.GraphOf(whole)
 		return m, err
 	}
 	return m, nil
@@ -80,11 +79,7 @@ func NewMoved(s *Subject, maps Maps) (*Moved, error) {
 func (m *Moved) Tensor(name string) (_ *onnxio.Tensor, err error) {
 	defer guard.Recover(&err)
 	if m.whole != nil {
-		tp := m.graph.Constant(name)
-		if tp == nil {
-			return nil, m.whole.InFile(fmt.Errorf("weight %q: not found", name))
-		}
-		return m.whole.Tensor(tp)
+		return stored(m.whole, name)
 	}
 	w := m.s.Analysis.Weights[name]
 	if w == nil || !slices.ContainsFunc(w.Axes, m.t.touches) {
@@ -163,28 +158,9 @@ func (t *Transform) edit(s *Subject, g *onnxio.Graph, w *coupling.Weight) (err e
 	return requantize(g, w, dims, data, reach)
 }
 
-// setFloats stores values under a constant's name, in the constant's type.
-func setFloats(g *onnxio.Graph, name string, dims []int, data []float64) error {
-	tp := g.Constant(name)
-	t := onnxio.NewTensor(name, onnxpb.TensorProto_DataType(tp.GetDataType()), dims, data)
-	return g.SetConstant(t)
-}
-
-// input is the name of a node's input, "" where it is absent.
-func input(n *onnxpb.NodeProto, i int) string {
-	if i < len(n.GetInput()) {
-		return n.GetInput()[i]
-	}
-	return ""
-}
-
 // editShapes rewrites stored shapes. A node that needs a new value gets an
 // initializer of its own where others read the old one.
 func editShapes(s *Subject, g *onnxio.Graph, w coupling.Widths) error {
-	at := map[*onnxpb.NodeProto]*onnxpb.NodeProto{}
-	for i, n := range s.Graph.Proto.GetNode() {
-		at[n] = g.Proto.GetNode()[i]
-	}
 	// All of a node's shapes change together: a start counted from the end of
 	// what a Slice reads means another place once the end is rewritten. The parts
 	// of a Concat have nothing to do with each other.
@@ -202,7 +178,7 @@ func editShapes(s *Subject, g *onnxio.Graph, w coupling.Widths) error {
 		for _, e := range ref.Elems {
 			after = append(after, w.Elem(e))
 		}
-		n := at[ref.Node]
+		n := g.Producer(ref.Node.GetOutput()[0])
 		if n == nil {
 			return fmt.Errorf("%s: node is gone", onnxio.Label(ref.Node))
 		}
@@ -224,36 +200,23 @@ func writeShape(s *Subject, g *onnxio.Graph, n *onnxpb.NodeProto, ref coupling.S
 		}
 		return nil
 	}
-	old := input(n, ref.Input)
-	t, err := shapeTensor(s, old, v)
-	if err != nil {
-		return err
+	for len(n.Input) <= ref.Input {
+		n.Input = append(n.Input, "")
+	}
+	old := n.Input[ref.Input]
+	t := onnxio.NewInts(old, []int{len(v)}, v)
+	if tp := s.Graph.Constant(old); tp != nil {
+		t.Type = onnxpb.TensorProto_DataType(tp.GetDataType())
 	}
 	if g.Constant(old) != nil && len(g.Consumers(old)) == 1 && !g.IsOutput(old) {
 		return g.SetConstant(t)
 	}
 	t.Name = g.Fresh("monge_shape")
-	for len(n.Input) <= ref.Input {
-		n.Input = append(n.Input, "")
-	}
 	n.Input[ref.Input] = t.Name
 	if n.GetOpType() == "Split" {
 		onnxio.RemoveAttr(n, "num_outputs")
 	}
 	return g.AddInitializer(t)
-}
-
-// shapeTensor makes the new value in the integer type of the old one.
-func shapeTensor(s *Subject, old string, v []int64) (*onnxio.Tensor, error) {
-	t := onnxio.NewInts(old, []int{len(v)}, v)
-	if tp := s.Graph.Constant(old); tp != nil {
-		o, err := s.Model.Tensor(tp)
-		if err != nil {
-			return nil, err
-		}
-		t.Type = o.Type
-	}
-	return t, nil
 }
 
 // editValueInfo corrects the stored shapes of activations and drops what cannot

@@ -101,7 +101,7 @@ func indexOf(coord []coupling.Coord, atom *coupling.Axis) int {
 func Group[T dense.Float](l *Layout, data []T, dims []int, group int) dense.Along[T] {
 	if l.selects >= 0 {
 		if data != nil {
-			data, dims = multiply(data, dims, l.selects, Select(l.groups[group]))
+			data, dims = multiply(data, dims, l.selects, selecting(l.groups[group]))
 		} else {
 			dims = resized(dims, l.selects, len(l.groups[group]))
 		}

@@ -54,10 +54,8 @@ func (m *Map) Identity(n int) bool {
 	return true
 }
 
-// Made returns maps that still say out of which channels every channel is made,
-// which is all that activations take, but no longer all that the consumers of
-// large spaces need: that is a good part of a model's size, and done with after
-// Edit.
+// Made returns the maps without the large part of OutT, which nothing needs after
+// Edit: activations take In, but on the second side of a contraction.
 func (m Maps) Made() Maps {
 	out := make(Maps, len(m))
 	for s, x := range m {
@@ -111,15 +109,22 @@ func share(m, total float64) float64 {
 	return q
 }
 
+// Keep is the transfer that keeps some channels as they are.
+func Keep(channels []int) Transfer {
+	return Transfer{In: selecting(channels), OutT: selecting(channels)}
+}
+
 // KeepAll is the map that changes nothing.
 func KeepAll(s *coupling.Space) *Map {
 	m := &Map{}
+	all := make([]int, s.Width)
+	for i := range all {
+		all[i] = i
+	}
 	for range s.Groups {
-		m.Groups = append(m.Groups, Transfer{In: identity(s.Width), OutT: identity(s.Width)})
+		m.Groups = append(m.Groups, Keep(all))
 	}
-	for _, p := range s.Pieces {
-		m.Pieces = append(m.Pieces, p.Size())
-	}
+	m.Pieces = SizesOf(s)
 	return m
 }
 
@@ -148,6 +153,7 @@ func (ms Maps) changed() Maps {
 	return out
 }
 
+// SizesOf lists the numbers of channels of a space's pieces.
 func SizesOf(s *coupling.Space) []int {
 	var out []int
 	for _, p := range s.Pieces {

@@ -21,22 +21,12 @@ type quantizer struct {
 
 // newQuantizer reads a weight's parameters as the graph holds them now.
 func newQuantizer(g *onnxio.Graph, q *coupling.Quantization, dims []int) (*quantizer, error) {
-	read := func(name string) ([]float64, error) {
-		tp := g.Constant(name)
-		if tp == nil {
-			return nil, fmt.Errorf("%q is no constant", name)
-		}
-		t, err := g.Model.Tensor(tp)
-		if err != nil {
-			return nil, err
-		}
-		return t.Float64(), nil
-	}
 	z := &quantizer{of: func(int) int { return 0 }}
-	var err error
-	if z.scale, err = read(q.Scale); err != nil {
+	scale, err := stored(g, q.Scale)
+	if err != nil {
 		return nil, err
 	}
+	z.scale = scale.Float64()
 	n := 1
 	if q.Axis >= 0 {
 		n = dims[q.Axis]
@@ -44,9 +34,11 @@ func newQuantizer(g *onnxio.Graph, q *coupling.Quantization, dims []int) (*quant
 	}
 	z.zero = make([]float64, n)
 	if q.Zero != "" {
-		if z.zero, err = read(q.Zero); err != nil {
+		zero, err := stored(g, q.Zero)
+		if err != nil {
 			return nil, err
 		}
+		z.zero = zero.Float64()
 	}
 	if len(z.scale) != n || len(z.zero) != n {
 		return nil, fmt.Errorf("%d scales and %d zero points, want %d", len(z.scale), len(z.zero), n)
@@ -116,7 +108,7 @@ func requantize(g *onnxio.Graph, w *coupling.Weight, dims []int, v []float64, re
 		}
 		v[i] = min(max(x+z.zero[k], low), high)
 	}
-	return setFloats(g, w.Name, dims, v)
+	return g.SetConstant(onnxio.NewTensor(w.Name, w.Type, dims, v))
 }
 
 // reach is how far a weight's integers lie from their zero points at most, and at
@@ -153,11 +145,7 @@ func rescale(g *onnxio.Graph, q *coupling.Quantization, scale []float64) error {
 		return err
 	}
 	for _, n := range q.Nodes {
-		for _, mine := range g.Proto.GetNode() {
-			if slices.Equal(mine.GetOutput(), n.GetOutput()) {
-				mine.Input[1] = name
-			}
-		}
+		g.Producer(n.GetOutput()[0]).Input[1] = name
 	}
 	return g.Refresh()
 }

@@ -54,13 +54,13 @@ type sharing struct {
 	// readers are the classes of layers that a constant reaches, first the one that
 	// keeps it.
 	readers map[string][]string
-	copies  map[string]string // by tensor and class
-	stored  map[string]string // copies of stored constants, and of which
-	used    map[string]bool   // names
+	copies  map[[2]string]string // by tensor and class
+	stored  map[string]string    // copies of stored constants, and of which
+	used    map[string]bool      // names
 }
 
 func newSharing(g *onnxio.Graph) (*sharing, error) {
-	u := &sharing{g: g, constant: map[string]bool{}, ties: map[string]bool{}, weights: map[string][]string{}, readers: map[string][]string{}, copies: map[string]string{}, stored: map[string]string{}}
+	u := &sharing{g: g, constant: map[string]bool{}, ties: map[string]bool{}, weights: map[string][]string{}, readers: map[string][]string{}, copies: map[[2]string]string{}, stored: map[string]string{}}
 	for _, tp := range g.Proto.GetInitializer() {
 		if err := u.value(tp.GetName(), tp); err != nil {
 			return nil, err
@@ -252,7 +252,7 @@ func (u *sharing) copied(n *onnxpb.NodeProto, class string) *onnxpb.NodeProto {
 	for k, out := range n.GetOutput() {
 		if out != "" {
 			c.Output[k] = u.fresh(out)
-			u.copies[copyKey(out, class)] = c.Output[k]
+			u.copies[[2]string{out, class}] = c.Output[k]
 		}
 	}
 	return c
@@ -269,7 +269,7 @@ func (u *sharing) store(name string, tp *onnxpb.TensorProto) error {
 			return err
 		}
 		t.Name = u.fresh(name)
-		u.copies[copyKey(name, class)], u.stored[t.Name] = t.Name, name
+		u.copies[[2]string{name, class}], u.stored[t.Name] = t.Name, name
 		if err := u.g.AddInitializer(t); err != nil {
 			return err
 		}
@@ -280,13 +280,11 @@ func (u *sharing) store(name string, tp *onnxpb.TensorProto) error {
 // read lets a node read what its class has of every constant.
 func (u *sharing) read(c, n *onnxpb.NodeProto, class string) {
 	for i, in := range n.GetInput() {
-		if own := u.copies[copyKey(in, class)]; own != "" {
+		if own := u.copies[[2]string{in, class}]; own != "" {
 			c.Input[i] = own
 		}
 	}
 }
-
-func copyKey(tensor, class string) string { return tensor + "\x00" + class }
 
 func (u *sharing) fresh(prefix string) string {
 	for i := 1; ; i++ {

@@ -16,22 +16,13 @@ type Entry struct {
 	Val float64
 }
 
-// identity returns the n×n identity.
-func identity(n int) Rows {
-	flat := make([]Entry, n)
-	rows := make(Rows, n)
-	for i := range rows {
-		flat[i] = Entry{i, 1}
-		rows[i] = flat[i : i+1 : i+1]
-	}
-	return rows
-}
-
-// Select returns the matrix that takes some columns, in the given order.
-func Select(columns []int) Rows {
+// selecting returns the matrix that takes some columns, in the given order.
+func selecting(columns []int) Rows {
+	flat := make([]Entry, len(columns))
 	rows := make(Rows, len(columns))
 	for i, c := range columns {
-		rows[i] = []Entry{{c, 1}}
+		flat[i] = Entry{c, 1}
+		rows[i] = flat[i : i+1 : i+1]
 	}
 	return rows
 }

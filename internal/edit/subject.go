@@ -7,6 +7,7 @@ import (
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/internal/dense"
 	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
 // A Subject is a model with its spaces analysed.
@@ -45,6 +46,17 @@ func (s *Subject) GraphOf(m *onnxio.Model) (*onnxio.Graph, error) {
 		return m.Graph()
 	}
 	return m.FlatGraph()
+}
+
+// Live lists the inputs of a node that are not constant.
+func (s *Subject) Live(n *onnxpb.NodeProto) []string {
+	var out []string
+	for _, in := range n.GetInput() {
+		if _, constant := s.Analysis.Roots[in]; !constant && in != "" {
+			out = append(out, in)
+		}
+	}
+	return out
 }
 
 // Floats returns a weight's values, row-major; of a quantised weight the real
@@ -95,12 +107,15 @@ func (s *Subject) rows32(name string, from, n int) (*onnxio.Tensor, error) {
 }
 
 // tensor returns a weight as it is stored.
-func (s *Subject) tensor(name string) (*onnxio.Tensor, error) {
-	tp := s.Graph.Constant(name)
+func (s *Subject) tensor(name string) (*onnxio.Tensor, error) { return stored(s.Graph, name) }
+
+// stored returns a constant of a graph.
+func stored(g *onnxio.Graph, name string) (*onnxio.Tensor, error) {
+	tp := g.Constant(name)
 	if tp == nil {
-		return nil, s.Model.InFile(fmt.Errorf("weight %q: not found", name))
+		return nil, g.Model.InFile(fmt.Errorf("weight %q: not found", name))
 	}
-	return s.Model.Tensor(tp)
+	return g.Model.Tensor(tp)
 }
 
 // noNaN is the error of a weight whose element at is NaN; nil if at is negative.

@@ -44,16 +44,25 @@ func (p *Pairing) taps(s *coupling.Space) []*tapPair {
 	return out
 }
 
+// addInPlace is add where the values need not be laid out; else it does nothing.
+func (t *tapPair) addInPlace(a, b *engine.Value) (done bool) {
+	if t.x.Space.Groups > 1 || t.y.Space.Groups > 1 {
+		return false
+	}
+	x, y := t.x.Matrices(a, 0), t.y.Matrices(b, 0)
+	if len(x) == 0 || len(x) != len(y) || x[0].Cols != y[0].Cols {
+		return false
+	}
+	for i := range x {
+		addMoments(t.moments[0][0], x[i], y[i])
+	}
+	return true
+}
+
 // add accumulates the values of both activations for the same samples.
 func (t *tapPair) add(a, b *engine.Value) error {
-	if t.x.Space.Groups == 1 && t.y.Space.Groups == 1 {
-		x, y := t.x.Matrices(a, 0), t.y.Matrices(b, 0)
-		if len(x) > 0 && len(x) == len(y) && x[0].Cols == y[0].Cols {
-			for i := range x {
-				addMoments(t.moments[0][0], x[i], y[i])
-			}
-			return nil
-		}
+	if t.addInPlace(a, b) {
+		return nil
 	}
 	ys := make([]dense.Matrix[float64], t.y.Space.Groups)
 	for h := range ys {

@@ -386,7 +386,7 @@ func (m *merger) drop(mp *edit.Map, joined *ot.Plan, heads *ot.Cost) (err error)
 
 // selfPairing pairs a subject with itself.
 func selfPairing(s *edit.Subject) *Pairing {
-	p := &Pairing{Sources: map[string]string{}, Tensors: map[string]string{}, Spaces: map[*coupling.Space]*coupling.Space{}, a: s, b: s, atoms: map[*coupling.Axis]*coupling.Axis{}}
+	p := newPairing(s, s)
 	for name := range s.Analysis.Activations {
 		p.Tensors[name] = name
 	}

@@ -25,7 +25,6 @@ type Pairing struct {
 	Spaces map[*coupling.Space]*coupling.Space
 
 	a, b  *edit.Subject
-	order []string // matched activations of a, in order of discovery
 	atoms map[*coupling.Axis]*coupling.Axis
 	hash  map[*edit.Subject]map[string]uint64
 }
@@ -41,12 +40,17 @@ func Pair(a, b *edit.Subject) (_ *Pairing, err error) {
 	return p, a.Model.InFile(err)
 }
 
-func pair(a, b *edit.Subject) (*Pairing, error) {
-	p := &Pairing{
+// newPairing pairs nothing yet.
+func newPairing(a, b *edit.Subject) *Pairing {
+	return &Pairing{
 		Sources: map[string]string{}, Tensors: map[string]string{}, Spaces: map[*coupling.Space]*coupling.Space{},
 		a: a, b: b, atoms: map[*coupling.Axis]*coupling.Axis{},
 		hash: map[*edit.Subject]map[string]uint64{},
 	}
+}
+
+func pair(a, b *edit.Subject) (*Pairing, error) {
+	p := newPairing(a, b)
 	oa, ob := a.Graph.Outputs(), b.Graph.Outputs()
 	if len(oa) != len(ob) {
 		return nil, fmt.Errorf("the models differ: %d outputs against %d", len(oa), len(ob))
@@ -91,7 +95,6 @@ func (p *Pairing) tensors(ta, tb string) error {
 			continue
 		}
 		p.Tensors[t.a] = t.b
-		p.order = append(p.order, t.a)
 		inputs, err := p.producers(t)
 		if err != nil {
 			return err
@@ -122,8 +125,7 @@ func (p *Pairing) producers(t tensorPair) ([]tensorPair, error) {
 	if ka, kb := slices.Index(na.GetOutput(), t.a), slices.Index(nb.GetOutput(), t.b); ka != kb {
 		return nil, fmt.Errorf("output %d of %s against output %d of %s", ka, onnxio.Label(na), kb, onnxio.Label(nb))
 	}
-	la, ca := p.inputs(p.a, na)
-	lb, cb := p.inputs(p.b, nb)
+	la, lb := p.a.Live(na), p.b.Live(nb)
 	if len(la) != len(lb) {
 		return nil, fmt.Errorf("%s reads %d activations, %s %d", onnxio.Label(na), len(la), onnxio.Label(nb), len(lb))
 	}
@@ -134,7 +136,7 @@ func (p *Pairing) producers(t tensorPair) ([]tensorPair, error) {
 	for i := range la {
 		inputs[i] = tensorPair{la[i], lb[i]}
 	}
-	return inputs, p.constants(na, nb, ca, cb)
+	return inputs, p.constants(na, nb)
 }
 
 func inputIndex(s *edit.Subject, name string) int {
@@ -184,21 +186,15 @@ func at(v []int64, i int) int64 {
 	return 1
 }
 
-// inputs splits a node's inputs into activations and constants, the latter
-// with their positions.
-func (p *Pairing) inputs(s *edit.Subject, n *onnxpb.NodeProto) (live []string, constants map[int]string) {
-	constants = map[int]string{}
+// constantsOf returns a node's constant inputs, by position.
+func constantsOf(s *edit.Subject, n *onnxpb.NodeProto) map[int]string {
+	out := map[int]string{}
 	for i, in := range n.GetInput() {
-		if in == "" {
-			continue
+		if _, constant := s.Analysis.Roots[in]; constant {
+			out[i] = in
 		}
-		if _, ok := s.Analysis.Roots[in]; ok {
-			constants[i] = in
-			continue
-		}
-		live = append(live, in)
 	}
-	return live, constants
+	return out
 }
 
 func commutative(n *onnxpb.NodeProto) bool { return onnxio.FactsOf(n).Has(onnxio.Commutes) }
@@ -240,7 +236,7 @@ func (p *Pairing) hashes(s *edit.Subject) map[string]uint64 {
 		out[v.GetName()] = uint64(i + 1)
 	}
 	for _, n := range s.Graph.Nodes {
-		live, constants := p.inputs(s, n)
+		live := s.Live(n)
 		var parts []string
 		for _, in := range live {
 			parts = append(parts, fmt.Sprint(out[in]))
@@ -249,7 +245,7 @@ func (p *Pairing) hashes(s *edit.Subject) map[string]uint64 {
 			slices.Sort(parts)
 		}
 		h := fnv.New64a()
-		fmt.Fprint(h, n.GetOpType(), "|", kernelOf(s.Analysis.Weights[constants[1]]), "|", onnxio.AttrInts(n, "strides"), "|", strings.Join(parts, ";"))
+		fmt.Fprint(h, n.GetOpType(), "|", kernelOf(s.Analysis.Weights[constantsOf(s, n)[1]]), "|", onnxio.AttrInts(n, "strides"), "|", strings.Join(parts, ";"))
 		for i, o := range n.GetOutput() {
 			out[o] = h.Sum64() + uint64(i)
 		}
@@ -287,8 +283,9 @@ func weightOf(s *edit.Subject, name string) *coupling.Weight {
 
 // constants pairs the weights of two nodes. Shapes and other integers are left
 // to each model.
-func (p *Pairing) constants(na, nb *onnxpb.NodeProto, ca, cb map[int]string) (err error) {
+func (p *Pairing) constants(na, nb *onnxpb.NodeProto) (err error) {
 	defer guard.At(&err, func() string { return onnxio.Label(na) + " against " + onnxio.Label(nb) })
+	ca, cb := constantsOf(p.a, na), constantsOf(p.b, nb)
 	for i, name := range ca {
 		if q := p.quantized(name); q != "" {
 			return fmt.Errorf("weight %q is quantised: models are fused before that", q)

@@ -1,7 +1,6 @@
 package match
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -403,11 +402,13 @@ func (p byWeights) own(s *coupling.Space, inner []*coupling.Space, c *ot.Cost) (
 		if !p.alone(s, inner, x[0]) {
 			continue
 		}
-		x, y = p.usable(edit.GroupsOf(s), x, y)
 		told = true
-		if err := p.compare(edit.GroupsOf(s), edit.GroupsOf(d), x, y, func(x, y []channels.Features) { addFeatureCost(c.Data, x[0], y[0], p.o.Cost) }); err != nil {
+		x, y = p.usable(edit.GroupsOf(s), x, y)
+		a, b, err := p.compare(edit.GroupsOf(s), edit.GroupsOf(d), x, y)
+		if err != nil {
 			return told, err
 		}
+		addFeatureCost(c.Data, a[0], b[0], p.o.Cost)
 	}
 	return told, nil
 }
@@ -434,24 +435,27 @@ func (p *planner) producers(s *coupling.Space, f func(x, y []channels.Features),
 		if err != nil {
 			return err
 		}
-		switch in := p.beside(s, x[0]); {
-		case p.unordered:
-			err = p.compare(edit.GroupsOf(s), edit.GroupsOf(d), x, y, f)
-		case in != nil:
-			var c *ot.Cost
-			if c, err = p.channelsOfChannels(s, in, x, y); err == nil {
-				inner(c)
+		if in := p.beside(s, x[0]); in != nil && !p.unordered {
+			c, err := p.channelsOfChannels(s, in, x, y)
+			if err != nil {
+				return err
 			}
-		case p.ready(edit.GroupsOf(s), x[0]):
-			x, y = p.usable(edit.GroupsOf(s), x, y)
-			err = p.compare(edit.GroupsOf(s), edit.GroupsOf(d), x, y, f)
-		default:
-			p.partial = true
+			inner(c)
+			used++
 			continue
 		}
+		if !p.unordered {
+			if !p.ready(edit.GroupsOf(s), x[0]) {
+				p.partial = true
+				continue
+			}
+			x, y = p.usable(edit.GroupsOf(s), x, y)
+		}
+		a, b, err := p.compare(edit.GroupsOf(s), edit.GroupsOf(d), x, y)
 		if err != nil {
 			return err
 		}
+		f(a, b)
 		used++
 	}
 	if used == 0 {
@@ -489,26 +493,22 @@ func (p *planner) usable(by edit.Grouping, x, y []coupling.Use, but ...*coupling
 	return a, b
 }
 
-// compare reads weights of both models for f.
-func (p *planner) compare(by, to edit.Grouping, x, y []coupling.Use, f func(x, y []channels.Features)) error {
-	t := edit.NewTransform(p.pair.a.Analysis, p.res.Maps)
-	a, err := channels.Read(p.pair.a, t, by, x)
-	if err != nil {
-		return err
+// compare reads weights of both models.
+func (p *planner) compare(by, to edit.Grouping, x, y []coupling.Use) (a, b []channels.Features, err error) {
+	if a, err = channels.Read(p.pair.a, edit.NewTransform(p.pair.a.Analysis, p.res.Maps), by, x); err != nil {
+		return nil, nil, err
 	}
-	b, err := channels.Read(p.pair.b, edit.NewTransform(p.pair.b.Analysis, nil), to, y)
-	if err != nil {
-		return err
+	if b, err = channels.Read(p.pair.b, edit.NewTransform(p.pair.b.Analysis, nil), to, y); err != nil {
+		return nil, nil, err
 	}
 	if p.unordered {
 		p.partial = true
 		matchQuantiles(a, b)
 	}
 	if m, n := a[0].Cols, b[0].Cols; m != n {
-		return fmt.Errorf("weights %q and %q have inputs of %d and %d", x[0].Tensor, y[0].Tensor, m, n)
+		return nil, nil, fmt.Errorf("weights %q and %q have inputs of %d and %d", x[0].Tensor, y[0].Tensor, m, n)
 	}
-	f(a, b)
-	return nil
+	return a, b, nil
 }
 
 // channelsOfChannels is what it costs to move the channels of a space where each
@@ -517,25 +517,25 @@ func (p *planner) compare(by, to edit.Grouping, x, y []coupling.Use, f func(x, y
 func (p *planner) channelsOfChannels(s, in *coupling.Space, x, y []coupling.Use) (*ot.Cost, error) {
 	d, to := p.pair.Spaces[s], p.pair.Spaces[in]
 	by, of := edit.Grouping{Space: in, Index: s.Pieces[0], Groups: s.Width}, edit.Grouping{Space: to, Index: d.Pieces[0], Groups: d.Width}
-	out := ot.NewCost(s.Width, d.Width, nil)
 	x, y = p.usable(by, x, y)
 	p.partial = true // the plans differ, and in the end there is one
-	var failed error
-	err := p.compare(by, of, x, y, func(a, b []channels.Features) {
-		for g := range a {
-			for h := range b {
-				c := ot.NewCost(in.Width, to.Width, nil)
-				addFeatureCost(c.Data, a[g], b[h], p.o.Cost)
-				r, err := transport(nil, nil, c, p.o)
-				if err != nil {
-					failed = fmt.Errorf("space %q: %w", in.Name, err)
-					return
-				}
-				out.Set(g, h, r.Objective)
+	a, b, err := p.compare(by, of, x, y)
+	if err != nil {
+		return nil, err
+	}
+	out := ot.NewCost(s.Width, d.Width, nil)
+	for g := range a {
+		for h := range b {
+			c := ot.NewCost(in.Width, to.Width, nil)
+			addFeatureCost(c.Data, a[g], b[h], p.o.Cost)
+			r, err := transport(nil, nil, c, p.o)
+			if err != nil {
+				return nil, fmt.Errorf("space %q: %w", in.Name, err)
 			}
+			out.Set(g, h, r.Objective)
 		}
-	})
-	return out, cmp.Or(err, failed)
+	}
+	return out, nil
 }
 
 // solve turns the costs of a space into its map.

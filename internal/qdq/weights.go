@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/monge-ml/monge/internal/dense"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -155,11 +156,7 @@ func (r *rewriter) slices(n *onnxpb.NodeProto, dims []int) (of func(i int) int, 
 	if axis < 0 || axis >= len(dims) || dims[axis] != len(scale) {
 		return nil, nil, nil, nil
 	}
-	inner := 1
-	for _, d := range dims[axis+1:] {
-		inner *= d
-	}
-	return func(i int) int { return i / inner % len(scale) }, scale, zero, nil
+	return dense.AlongAxis[float64](nil, dims, axis).Position, scale, zero, nil
 }
 
 func (s *rounded) restore(r *rewriter) error {
