@@ -9,15 +9,15 @@ import (
 	"github.com/monge-ml/monge/internal/edit"
 )
 
-// Features are vectors of channels, of Cols numbers each: what weights say about
-// the channels of one group. Each part comes from one weight.
+// Features are vectors of channels, of Cols numbers each: what weights say
+// about the channels of one group. Each part comes from one weight.
 type Features struct {
 	Rows, Cols int
 	Parts      []Part
 }
 
-// A Part holds Cols numbers of each channel, row-major, in the precision in which
-// weights are stored.
+// A Part holds Cols numbers of each channel, row-major, in the precision in
+// which weights are stored.
 type Part struct {
 	Cols int
 	Data []float32

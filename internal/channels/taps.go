@@ -18,8 +18,8 @@ type Tap struct {
 	layout edit.Layout
 }
 
-// TapOf is the tap of a space in an activation; ok is false where the activation
-// does not show all channels.
+// TapOf is the tap of a space in an activation; ok is false where the
+// activation does not show all channels.
 func TapOf(s *edit.Subject, tensor string, sp *coupling.Space) (t Tap, ok bool) {
 	axes := s.Analysis.Activations[tensor]
 	axis := slices.IndexFunc(axes, func(a *coupling.Axis) bool { return slices.ContainsFunc(sp.Pieces, a.Holds) })
@@ -49,6 +49,7 @@ func Taps(s *edit.Subject, sp *coupling.Space) []Tap {
 	return out
 }
 
+// tapBehind is the tap behind a producer; ok is false where there is none.
 func tapBehind(s *edit.Subject, sp *coupling.Space, n *onnxpb.NodeProto) (t Tap, ok bool) {
 	for _, out := range n.GetOutput() {
 		// Of a recurrent layer the last states may be all that is read.
@@ -58,25 +59,24 @@ func tapBehind(s *edit.Subject, sp *coupling.Space, n *onnxpb.NodeProto) (t Tap,
 			}
 		}
 	}
-	for ok {
-		r, only := s.Graph.OnlyReader(t.Tensor)
-		if !only {
-			break
-		}
-		op := r.Node.GetOpType()
-		if op != "BatchNormalization" && op != "Add" && op != "Identity" {
-			break
-		}
-		next, shown := TapOf(s, r.Node.GetOutput()[0], sp)
-		if !shown {
-			break
-		}
-		t = next
-		if op == "Add" && len(s.Live(r.Node)) > 1 {
-			break // the stream's pre-activation
+	for next := ok; next; {
+		var behind Tap
+		if behind, next = t.next(s); next {
+			t = behind
+			add := s.Graph.Producer(t.Tensor)
+			next = add.GetOpType() != "Add" || len(s.Live(add)) < 2 // else the stream's pre-activation
 		}
 	}
 	return t, ok
+}
+
+// next is the tap behind the bias, normalisation or Add that alone reads t.
+func (t *Tap) next(s *edit.Subject) (Tap, bool) {
+	r, ok := s.Graph.OnlyReader(t.Tensor)
+	if !ok || !slices.Contains([]string{"BatchNormalization", "Add", "Identity"}, r.Node.GetOpType()) {
+		return Tap{}, false
+	}
+	return TapOf(s, r.Node.GetOutput()[0], t.Space)
 }
 
 // Vectors lays the values of a group's channels out as rows of a matrix.
@@ -114,9 +114,9 @@ func vectors[T dense.Float](t *Tap, data []T, dims []int, group int) (dense.Matr
 // leastPositions is how many positions make a matrix of its own worth while.
 const leastPositions = 32
 
-// Matrices returns the channels of a group as rows of matrices over the activation
-// itself, one matrix for all samples or one for each; nil where they have to be
-// laid out first.
+// Matrices returns the channels of a group as rows of matrices over the
+// activation itself, one matrix for all samples or one for each; nil where they
+// have to be laid out first.
 func (t *Tap) Matrices(v *engine.Value, group int) []dense.Matrix[float32] {
 	if v.F32 == nil || t.layout.Axis >= len(v.Dims) || !t.layout.OneByOne(group, v.Dims[t.layout.Axis]) {
 		return nil

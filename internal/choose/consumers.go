@@ -30,8 +30,7 @@ const (
 	whole                  // and S
 )
 
-// consumersOf lists the consumers of a space that can be observed, in the order
-// of its uses.
+// consumersOf lists the consumers that can be observed, in the order of uses.
 func consumersOf(s *edit.Subject, sp *coupling.Space) []*consumer {
 	var out []*consumer
 	done := map[string]bool{}
@@ -86,8 +85,8 @@ func identity(n int) *mat.SymDense {
 	return out
 }
 
-// sensitivity is S = Σ w wᵀ over a consumer's outputs and kernel: how errors of the
-// channels add up in what it computes.
+// sensitivity is S = Σ w wᵀ over a consumer's outputs and kernel: how errors of
+// the channels add up in what it computes.
 type sensitivity struct {
 	own []float64 // the diagonal of S
 	// whole is S, or w with wᵀ·w = S where that is smaller. Neither is known of

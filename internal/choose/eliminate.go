@@ -27,9 +27,9 @@ type elimination struct {
 }
 
 const (
-	// checkpoints is the number of widths at which what is lost on held-out rows
-	// is computed, at least leastCheckpoints and as many as cost no more than
-	// maxChecks multiply-accumulates; between them it is interpolated.
+	// checkpoints is the number of widths at which what is lost on held-out
+	// rows is computed, at least leastCheckpoints and as many as cost no more
+	// than maxChecks multiply-accumulates; between them it is interpolated.
 	checkpoints, leastCheckpoints = 16, 4
 	maxChecks                     = 3e10
 	// sampledOutputs is the number of outputs by which shrinkages are compared.
@@ -44,17 +44,17 @@ const (
 //	W ← W − W_J·(H_JJ)⁻¹·H_J,   H ← H − H_J·(H_JJ)⁻¹·H_Jᵀ
 //
 // (Hassibi & Stork, Optimal Brain Surgeon, 1993, for blocks and a linear
-// output). Consumers count equally, each relative to what it computes. left says
-// which channels may go. Where the channels are those of one model alone,
+// output). Consumers count equally, each relative to what it computes. left
+// says which channels may go. Where the channels are those of one model alone,
 // repetitions go first (between models shares decide which one stays).
 //
 // Where a consumer saw fewer rows than it has inputs, what is left always
 // explains them. What is lost is therefore counted on rows that were held out:
-// with W₀ the weights as they were, W those refitted to the other rows and G' the
-// second moments of what was held out, it is tr (W₀−W)·G'·(W₀−W)ᵀ. That is an
-// estimate for inputs not seen, since neither order nor weights know of these
-// (Stone, Cross-validatory choice and assessment of statistical predictions,
-// 1974; whole samples are held out, as the positions of one are alike).
+// with W₀ the weights as they were, W those refitted to the other rows and G'
+// the second moments of what was held out, it is tr (W₀−W)·G'·(W₀−W)ᵀ. That is
+// an estimate for inputs not seen, since neither order nor weights know of
+// these (Stone, Cross-validatory choice and assessment of statistical
+// predictions, 1974). Whole samples are held out: positions of one are alike.
 func eliminate(lenses []*lens, left *ranges, alone bool) *elimination {
 	e := &elimination{}
 	problems := problemsOf(lenses)
@@ -105,7 +105,7 @@ func cheapest(problems []*problem, left *ranges) int {
 
 // repeats finds, for every channel, an earlier one that is the same in all that
 // consumers see, or -1. These go first and cost nothing, however few rows there
-// are: a diagonal that is strengthened for what rows do not show would hide them.
+// are: a diagonal strengthened for what rows do not show hides them.
 func repeats(problems []*problem, n int) []int {
 	out := slices.Repeat([]int{-1}, n)
 	if len(problems) == 0 {
@@ -122,8 +122,7 @@ func repeats(problems []*problem, n int) []int {
 	return out
 }
 
-// same reports whether two channels have equal values, up to rounding, in every
-// row.
+// same reports whether two channels are equal, up to rounding, in every row.
 func (l *lens) same(a, b int) bool {
 	const rounding = 1e-6
 	if len(l.blocks[a]) != len(l.blocks[b]) {
@@ -184,8 +183,8 @@ func newLedger(problems []*problem, n int) *ledger {
 }
 
 // count enters what is lost after all removals so far, if it is time or this is
-// the last. It never falls: with fewer channels nothing is known better, and what
-// seems so is chance.
+// the last. It never falls: with fewer channels nothing is known better, and
+// what seems so is chance.
 func (g *ledger) count(e *elimination, last bool) {
 	n := len(e.removed)
 	if n == g.at || !last && n-g.at < g.every {
@@ -231,8 +230,8 @@ func (r *ranges) of(c int) int {
 	return -1
 }
 
-// spares reports whether a channel may go: it is there, need not stay, and is not
-// the last of its piece, or there are not places for all pieces.
+// spares reports whether a channel may go: it is there, need not stay, and is
+// not the last of its piece, or there are not places for all pieces.
 func (r *ranges) spares(c int) bool {
 	if r.gone[c] || r.total <= r.least || r.stay != nil && r.stay[c] {
 		return false
@@ -249,8 +248,8 @@ func (r *ranges) take(c int) {
 	}
 }
 
-// maxEliminate is the largest number of channels that are eliminated one by one,
-// which takes time that grows with its cube.
+// maxEliminate is the largest number of channels that are eliminated one by
+// one, which takes time that grows with its cube.
 const maxEliminate = 4096
 
 // rank orders channels by what their variance adds to what the consumers
@@ -344,17 +343,17 @@ func quadratic(g *mat.SymDense, w dense.Matrix[float64]) float64 {
 	return floats.Dot(gw.Data, w.Data)
 }
 
-// shrinkages are the shares that are tried of the diagonal in a Gram matrix: none
-// of it where there are rows enough; most where there are few, so that channels
-// are then told apart by how much they vary and what is read of them.
+// shrinkages are the shares that are tried of the diagonal in a Gram matrix:
+// none of it where there are rows enough; most where there are few, so that
+// channels are then told apart by how much they vary and what is read of them.
 var shrinkages = []float64{0, 0.003, 0.01, 0.03, 0.1, 0.3, 0.6, 0.9}
 
 // shrinkage chooses the share of the diagonal with which the half of the inputs
 // that matters most predicts best, on held-out rows, what is computed of all
 // (for the form see Schäfer & Strimmer, A shrinkage approach to large-scale
-// covariance matrix estimation, 2005; its closed form for the share minimises the
-// error of the matrix, of which a few strong directions make up most, and leaves
-// the many weak ones, by which predictions overfit, as they are).
+// covariance matrix estimation, 2005; its closed form for the share minimises
+// the error of the matrix, of which a few strong directions make up most, and
+// leaves the many weak ones, by which predictions overfit, as they are).
 func (l *lens) shrinkage(w dense.Matrix[float64]) float64 {
 	if l.held == nil {
 		return 0
@@ -378,8 +377,8 @@ func (l *lens) shrinkage(w dense.Matrix[float64]) float64 {
 		if !ok {
 			continue
 		}
-		// What is left of W₀ − W: W₀ where channels are gone, minus what takes their
-		// place where they are kept.
+		// What is left of W₀ − W: W₀ where channels are gone, minus what takes
+		// their place where they are kept.
 		x := dense.New(len(keep), o, slices.Clone(aim.Data))
 		dense.SolveCholesky(g, x)
 		off := dense.New[float64](w.Rows, o, nil)
@@ -410,8 +409,8 @@ func someColumns(w dense.Matrix[float64], most int) dense.Matrix[float64] {
 	return out
 }
 
-// halves splits the inputs: the half of the channels whose variance adds most to
-// what is computed, with all inputs of no channel, and the rest.
+// halves splits the inputs: the half of the channels whose variance adds most
+// to what is computed, with all inputs of no channel, and the rest.
 func (l *lens) halves(w dense.Matrix[float64]) (keep, gone []int) {
 	weight := make([]float64, len(l.blocks))
 	for c, block := range l.blocks {
@@ -437,8 +436,9 @@ func (l *lens) halves(w dense.Matrix[float64]) (keep, gone []int) {
 	return keep, gone
 }
 
-// factored returns the Cholesky factor of (1−share)·G + share·diag G, and a little
-// ridge, for some of the inputs or all; ok is false if that is not positive.
+// factored returns the Cholesky factor of (1−share)·G + share·diag G, and a
+// little ridge, for some inputs or all (nil); ok is false if it is not
+// positive.
 func (l *lens) factored(share float64, some []int) (g dense.Matrix[float64], ok bool) {
 	d := l.gram.SymmetricDim()
 	ridge := 1e-4 * mat.Trace(l.gram) / float64(d)
@@ -506,7 +506,7 @@ func substitute(l, b dense.Matrix[float64]) {
 	}
 }
 
-// removalCost is tr(W_J·(H_JJ)⁻¹·W_Jᵀ) as a share of what the consumer computes.
+// removalCost is tr(W_J·(H_JJ)⁻¹·W_Jᵀ) as a share of what is computed.
 func (p *problem) removalCost(c int) float64 {
 	v, ok := p.factored(c)
 	if !ok {

@@ -52,12 +52,12 @@ type Parent struct {
 	Spaces map[*coupling.Space]*coupling.Space
 	// Energy is the parent's share of what is to be explained; zero means one.
 	Energy float64
-	// Fixed are maps of spaces that a union does not choose the channels of: those
-	// that may only be permuted (Space.Paired) are moved onto those of the first
-	// parent, and averaged.
+	// Fixed are maps of spaces that a union does not choose the channels of:
+	// those that may only be permuted (Space.Paired) are moved onto those of
+	// the first parent, and averaged.
 	Fixed edit.Maps
-	// Whole says that a union keeps all the parent's channels, wherever there are
-	// places for them.
+	// Whole says that a union keeps all the parent's channels, wherever there
+	// are places for them.
 	Whole bool
 }
 
@@ -109,16 +109,7 @@ type observation struct {
 
 // observations lists what there is to be observed of a space.
 func observations(parents []Parent, sp *coupling.Space) ([]*observation, error) {
-	know, total := anyForm, 0
-	for i := range parents {
-		total += parents[i].space(sp).Width
-	}
-	switch {
-	case total > maxEliminate:
-		know = diagonal
-	case len(parents) > 1:
-		know = whole
-	}
+	know := needed(parents, sp)
 	sides := make([][]*consumer, len(parents))
 	for i := range parents {
 		p, own := &parents[i], parents[i].space(sp)
@@ -148,6 +139,21 @@ func observations(parents []Parent, sp *coupling.Space) ([]*observation, error) 
 	return out, nil
 }
 
+// needed says how much the choice of a space's channels takes of sensitivities.
+func needed(parents []Parent, sp *coupling.Space) detail {
+	total := 0
+	for i := range parents {
+		total += parents[i].space(sp).Width
+	}
+	switch {
+	case total > maxEliminate:
+		return diagonal
+	case len(parents) > 1:
+		return whole
+	}
+	return anyForm
+}
+
 // newSight is what is to be seen of a group through a consumer, of all parents'
 // channels side by side.
 func newSight(parents []Parent, consumers []*consumer, group int) *sight {
@@ -165,8 +171,7 @@ func newSight(parents []Parent, consumers []*consumer, group int) *sight {
 	return s
 }
 
-// observeTogether runs all parents over the same samples and sums up what their
-// channels do.
+// observeTogether runs all parents over the same samples and sums up moments.
 func observeTogether(ctx context.Context, parents []Parent, all []*observation, o Options) error {
 	models, tensors := make([]*onnxio.Model, len(parents)), make([][]string, len(parents))
 	for i := range parents {
@@ -200,7 +205,7 @@ func observeTogether(ctx context.Context, parents []Parent, all []*observation, 
 	})
 }
 
-// vectors are the values of all parents' channels of a group, one below the other.
+// vectors are the values of all parents' channels of a group, as rows.
 func (ob *observation) vectors(values []map[string]*engine.Value, group int) (x dense.Matrix[float64], err error) {
 	for i, c := range ob.consumers {
 		own, err := c.tap.Vectors(values[i][c.tap.Tensor], group)
@@ -289,8 +294,7 @@ func (e *Evidence) Unexplained(pieces []int) []float64 {
 	return out
 }
 
-// Observed reports whether every group of the space has a consumer that shows
-// its channels.
+// Observed reports whether consumers show the channels of every group.
 func (e *Evidence) Observed() bool {
 	for _, r := range e.seen {
 		if len(r) == 0 {

@@ -44,7 +44,7 @@ func observeExactly(ctx context.Context, s *edit.Subject, all []*observation, o 
 	return rest, walk(ctx, s, flow, todo, o)
 }
 
-// walk visits the consumers in the order of the graph, so that no node runs twice.
+// walk visits the consumers in the order of the graph: no node runs twice.
 func walk(ctx context.Context, s *edit.Subject, flow *stats.Flow, todo []*observation, o Options) error {
 	made := map[string]int{}
 	for i, n := range s.Graph.Nodes {
@@ -80,8 +80,8 @@ func walk(ctx context.Context, s *edit.Subject, flow *stats.Flow, todo []*observ
 // tensor is the activation that the consumer reads in the first parent.
 func (ob *observation) tensor() string { return ob.consumers[0].tap.Tensor }
 
-// advance computes what the first of some consumers reads, and forgets what none
-// of them needs.
+// advance computes what the first of some consumers reads, and forgets what
+// none of them needs.
 func advance(ctx context.Context, flow *stats.Flow, todo []*observation) error {
 	var needed []string
 	for _, ob := range todo {
@@ -94,8 +94,8 @@ func advance(ctx context.Context, flow *stats.Flow, todo []*observation) error {
 }
 
 // plainOf describes a consumer whose problem is a plain one of bearable size: a
-// Conv without groups, a Gemm or a MatMul by a constant. each is the number of inputs
-// (kernel positions) of a channel.
+// Conv without groups, a Gemm or a MatMul by a constant. each is the number of
+// inputs (kernel positions) of a channel.
 func plainOf(s *edit.Subject, c *consumer) (l *onnxio.Linear, each int, ok bool) {
 	w := s.Analysis.Weights[c.use.Tensor]
 	l, ok = s.Graph.Linear(c.use.Node)
@@ -115,8 +115,8 @@ func plainOf(s *edit.Subject, c *consumer) (l *onnxio.Linear, each int, ok bool)
 	return l, each, ok && w.Axes[c.use.Axis].Size()*each <= maxExact
 }
 
-// momentsOf sums what a consumer reads, over the batches that count and over those
-// held out, nil if there are none.
+// momentsOf sums what a consumer reads, over the batches that count and over
+// those held out, nil if there are none.
 func momentsOf(ctx context.Context, s *edit.Subject, flow *stats.Flow, c *consumer, threads int) (out [2]*stats.Moments, err error) {
 	l, _, _ := plainOf(s, c)
 	r := stats.ReadingOf(l)
@@ -172,8 +172,7 @@ func sumsOf(m *stats.Moments) sums {
 	return sums{float64(m.Rows), m.SumX, func(p, q int) float64 { return m.XX[p*m.D+q] }}
 }
 
-// channelMoments are the moments of channels, summed over the inputs that belong
-// to each.
+// channelMoments are those of channels, summed over the inputs of each.
 func channelMoments(blocks [][]int, m *stats.Moments) *moments {
 	n, each := len(blocks), len(blocks[0])
 	out := &moments{n: n, rows: float64(m.Rows) * float64(each), sum: make([]float64, n), gram: make([]float64, n*n)}

@@ -10,8 +10,7 @@ import (
 	"github.com/monge-ml/monge/internal/dense"
 )
 
-// moments are sums over the rows (positions of samples) in which n channels were
-// seen.
+// moments are sums over rows (positions of samples) of n channels.
 type moments struct {
 	n    int
 	rows float64
@@ -34,8 +33,8 @@ type sight struct {
 	// affine: the consumer has, or can take, a bias, so that constant parts of
 	// channels cost nothing.
 	affine bool
-	// widths are the parents' numbers of channels, energy their shares of what is
-	// to be explained.
+	// widths are the parents' numbers of channels, energy their shares of what
+	// is to be explained.
 	widths []int
 	energy []float64
 	// exact is the consumer's own least-squares problem, kernel positions told
@@ -43,8 +42,8 @@ type sight struct {
 	exact *lens
 }
 
-// heldEvery says that one batch in so many is held out, or one of all where there
-// are fewer.
+// heldEvery says that one batch in so many is held out, or one of all where
+// there are fewer.
 const heldEvery = 5
 
 // heldOut reports whether a batch of several is held out.
@@ -70,8 +69,8 @@ func (c *sight) lens() *lens {
 	return l
 }
 
-// balanced is the sensitivity with each parent's block scaled so that the parent
-// counts with its energy, whatever the scale of its activations.
+// balanced is the sensitivity with each parent's block scaled so that the
+// parent counts with its energy, whatever the scale of its activations.
 func (c *sight) balanced(cov *mat.SymDense) *mat.SymDense {
 	if len(c.widths) < 2 {
 		return c.sens.whole
@@ -130,8 +129,7 @@ func squareRoot(s *mat.SymDense) *mat.Dense {
 	return a
 }
 
-// add takes in further rows of all channels: those of x are channels, its columns
-// rows.
+// add takes in further rows: the columns of x, whose rows are channels.
 func (c *moments) add(x dense.Matrix[float64]) {
 	if x.Cols == 0 {
 		return
@@ -154,7 +152,7 @@ func (c *moments) add(x dense.Matrix[float64]) {
 	dense.AddGram(dense.New(c.n, c.n, c.gram), 1, x)
 }
 
-// variance of one channel about zero, or about its mean if the consumer can absorb it.
+// variance is about zero, or about the mean if the consumer can absorb it.
 func (c *sight) variance(p int) float64 {
 	v := 0.0
 	if c.gram != nil {
@@ -241,8 +239,8 @@ func (s sums) about(m []float64) *mat.SymDense {
 // difference of the two, which may well be negative.
 const constant = 1e-6
 
-// covariance is E[x xᵀ], centred if a bias can absorb means: then what does not
-// vary has none.
+// covariance is E[x xᵀ], centred if a bias can absorb means: then constants
+// have none.
 func (s sums) covariance(affine bool) *mat.SymDense {
 	if !affine {
 		return s.about(nil)
@@ -263,8 +261,8 @@ func (s sums) covariance(affine bool) *mat.SymDense {
 	return out
 }
 
-// factor returns A, rows×n, with AᵀA the covariance; ok is false where the samples
-// are not there any more.
+// factor returns A, rows×n, with AᵀA the covariance; ok is false where the
+// samples are not there any more.
 func (c *sight) factor() (a dense.Matrix[float64], ok bool) {
 	if c.gram != nil {
 		return a, false

@@ -11,14 +11,14 @@ import (
 	"github.com/monge-ml/monge/internal/edit"
 )
 
-// recover returns the transfer that keeps some channels as they are. Its OutT, by
-// which consumers read channels that are gone out of those that stay, is the
+// recover returns the transfer that keeps some channels as they are. Its OutT,
+// by which consumers read channels that are gone out of those that stay, is the
 // least-squares reconstruction h ≈ Out·h_keep over all consumers, kept channels
-// standing for themselves. The ridge is as strong as predicts best what held-out
-// rows hold in the channels that are gone. Where nothing predicts anything of
-// that, or the channels that are kept do not vary, or what is known of them is no
-// covariance (activations that are not finite), nothing is read out of them: each
-// stands for itself alone.
+// standing for themselves. The ridge is as strong as predicts best what
+// held-out rows hold in the channels that are gone. Where nothing predicts
+// anything of that, or the channels that are kept do not vary, or what is known
+// of them is no covariance (activations that are not finite), nothing is read
+// out of them: each stands for itself alone.
 func (e *Evidence) recover(group int, keep []int) (edit.Transfer, error) {
 	t := edit.Keep(keep)
 	n := e.seen[group][0].n
@@ -93,10 +93,10 @@ var ridges = []float64{1e-6, 1e-4, 1e-2, 1e-1, 1, 10}
 // sampledChannels is the number of channels by which ridges are compared.
 const sampledChannels = 128
 
-// strength chooses the ridge with which channels that are gone are best predicted
-// on held-out rows, of which h are the second moments. ok is false if none is
-// better than to predict nothing. Without held-out rows the weakest that can be
-// solved is taken.
+// strength chooses the ridge with which channels that are gone are best
+// predicted on held-out rows, of which h are the second moments. ok is false if
+// none is better than to predict nothing. Without held-out rows the weakest
+// that can be solved is taken.
 func strength(f predictor, h *mat.SymDense, keep, gone []int) (ridge float64, ok bool) {
 	if h == nil {
 		for _, ridge := range ridges {
@@ -132,8 +132,8 @@ func strength(f predictor, h *mat.SymDense, keep, gone []int) (ridge float64, ok
 	return ridge, ok
 }
 
-// mean sums a covariance over the sights of a group, each counting equally; nil if
-// one has none.
+// mean sums a covariance over the sights of a group, each counting equally; nil
+// if one has none.
 func (e *Evidence) mean(group int, of func(*sight) *mat.SymDense) *mat.SymDense {
 	g := mat.NewSymDense(e.seen[group][0].n, nil)
 	for _, s := range e.seen[group] {
@@ -148,8 +148,8 @@ func (e *Evidence) mean(group int, of func(*sight) *mat.SymDense) *mat.SymDense 
 	return g
 }
 
-// factor returns A with AᵀA the covariance that all consumers of a group see, each
-// counting equally; ok is false where samples are not there any more.
+// factor returns A with AᵀA the covariance that all consumers of a group see,
+// each counting equally; ok is false where samples are not there any more.
 func (e *Evidence) factor(group int) (a dense.Matrix[float64], ok bool) {
 	a = dense.Matrix[float64]{Cols: e.seen[group][0].n, Row: e.seen[group][0].n, Col: 1}
 	for _, r := range e.seen[group] {
@@ -220,8 +220,7 @@ func (f *fromRows) recover(ridge float64, of []int) (x dense.Matrix[float64], ok
 	return x, true
 }
 
-// lowRank is what recover returns of the channels that are gone, of n, in two
-// factors.
+// lowRank is what recover returns of channels that are gone, in two factors.
 func (f *fromRows) lowRank(ridge float64, n int, gone []int) *edit.LowRank {
 	part, ok := f.solve(ridge, gone)
 	if !ok {

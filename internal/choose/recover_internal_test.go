@@ -16,7 +16,8 @@ import (
 	"github.com/monge-ml/monge/internal/modeltest"
 )
 
-// fewRows is a reader of many channels that has seen few rows, and the same with sums in their place.
+// fewRows is a reader of many channels that has seen few rows, and the same
+// with sums in their place.
 func fewRows(rng *rand.Rand, n, rows int, affine bool) (c, sums *sight) {
 	c = &sight{moments: moments{n: n, sum: make([]float64, n)}, affine: affine}
 	mix := mat.NewDense(n, 12, nil)

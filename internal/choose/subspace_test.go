@@ -109,8 +109,8 @@ func TestLinearSpacesTakeAnyMatrix(t *testing.T) {
 	}
 }
 
-// A linear space whose channels span k directions is narrowed to k without loss,
-// to fewer with some.
+// A linear space whose channels span k directions is narrowed to k without
+// loss, to fewer with some.
 func TestSelectProjectsLinearSpaces(t *testing.T) {
 	enginetest.Require(t)
 	m, d := Parsed(t, bottleneck), images(t, 64)

@@ -15,12 +15,12 @@ import (
 // Union puts the channels of several models side by side and chooses, for every
 // space of the first parent with an entry in widths, that many of them: those
 // that explain most of what all parents compute next (Evidence.choose), beside
-// those of a parent that stays whole. It returns one set of maps for each parent:
-// In has a row for every chosen channel, empty where another parent gave it, and
-// OutT says how the parent's consumers read its own channels out of the chosen
-// ones. from counts, for each space, how many channels each parent gave. Spaces
-// whose channels belong to the channels of another space (the dimensions of
-// attention heads) follow that and have no entry in from.
+// those of a parent that stays whole. It returns one set of maps for each
+// parent: In has a row for every chosen channel, empty where another parent
+// gave it, and OutT says how the parent's consumers read its own channels out
+// of the chosen ones. from counts, for each space, how many channels each
+// parent gave. Spaces whose channels belong to the channels of another space
+// (the dimensions of attention heads) follow that and have no entry in from.
 func Union(ctx context.Context, parents []Parent, widths map[*coupling.Space]int, o Options) (maps []edit.Maps, from map[*coupling.Space][]int, err error) {
 	defer guard.Recover(&err)
 	if o.Data == nil {
@@ -79,7 +79,7 @@ func (u *union) contested(widths map[*coupling.Space]int) []*coupling.Space {
 	return out
 }
 
-// fixed reports whether every parent but the first has a map of a space already.
+// fixed reports whether all parents but the first have a map of a space.
 func fixed(parents []Parent, sp *coupling.Space) bool {
 	for i := range parents[1:] {
 		p := &parents[1+i]
@@ -156,7 +156,7 @@ func (u *union) staying(all []block, places int) []bool {
 	return out
 }
 
-// A place in a union is taken by a channel of a parent, of a piece of its space.
+// A place in a union is taken by a channel of a piece of a parent's space.
 type place struct {
 	block
 	channel, piece int

@@ -106,8 +106,8 @@ func (p *population) share(off mat.Matrix) float64 {
 }
 
 // What is said to be lost is what is lost of inputs that were not seen, however
-// few rows there were, never less with fewer channels; and a choice by few rows is
-// no worse than one by weights.
+// few rows there were, never less with fewer channels; and a choice by few rows
+// is no worse than one by weights.
 func TestWhatIsLostOfInputsNotSeen(t *testing.T) {
 	const n = 120
 	for _, rows := range []int{n / 4, n / 2, n, 3 * n, 10 * n} {

@@ -86,8 +86,8 @@ func foldings(g *onnxio.Graph, want func(linear *onnxpb.NodeProto) bool) [][]fol
 	return out
 }
 
-// sameFolding reports whether two nodes that share a weight compute the same of it,
-// their normalisations included.
+// sameFolding reports whether two nodes that share a weight compute the same of
+// it, their normalisations included.
 func sameFolding(g *onnxio.Graph, a, b folding) bool {
 	same := func(x, y *onnxpb.NodeProto) bool {
 		if len(x.GetInput()) != len(y.GetInput()) || x.GetOpType() != y.GetOpType() || len(x.GetAttribute()) != len(y.GetAttribute()) {
@@ -241,8 +241,8 @@ func fold(g *onnxio.Graph, l *onnxio.Linear, bn *onnxpb.NodeProto) (ok bool, err
 	return true, store(g, l, weight, w, bias)
 }
 
-// store gives a linear operator a new weight and bias. The weight keeps its name:
-// all who read it are folded alike.
+// store gives a linear operator a new weight and bias. The weight keeps its
+// name: all who read it are folded alike.
 func store(g *onnxio.Graph, l *onnxio.Linear, old *onnxio.Tensor, w, bias []float64) (err error) {
 	name := l.Weight.Tensor()
 	if g.Constant(name) != nil && !g.IsOutput(name) {

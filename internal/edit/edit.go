@@ -162,8 +162,8 @@ func (t *Transform) edit(s *Subject, g *onnxio.Graph, w *coupling.Weight) (err e
 // initializer of its own where others read the old one.
 func editShapes(s *Subject, g *onnxio.Graph, w coupling.Widths) error {
 	// All of a node's shapes change together: a start counted from the end of
-	// what a Slice reads means another place once the end is rewritten. The parts
-	// of a Concat have nothing to do with each other.
+	// what a Slice reads means another place once the end is rewritten. The
+	// parts of a Concat have nothing to do with each other.
 	changed := map[*onnxpb.NodeProto]bool{}
 	for _, ref := range s.Analysis.Refs {
 		if w.Changes(ref) {

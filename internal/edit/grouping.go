@@ -25,8 +25,8 @@ type Layout struct {
 	// Channels are the positions along it, by group and channel. Where nothing
 	// along the axis tells groups apart, every group has all positions.
 	Channels [][][]int
-	// selects is another axis, whose positions tell groups apart, -1 if there is
-	// none; groups are these positions.
+	// selects is another axis, whose positions tell groups apart, -1 if there
+	// is none; groups are these positions.
 	selects int
 	groups  [][]int
 }
@@ -36,8 +36,7 @@ func (by Grouping) In(axes []*coupling.Axis, axis int) Layout {
 	return by.under(axes, axis, nil, nil)
 }
 
-// under is In where spaces have other widths: own along the axis, rest along
-// others.
+// under is In with other widths: own along the axis, rest along others.
 func (by Grouping) under(axes []*coupling.Axis, axis int, own, rest coupling.Widths) Layout {
 	l := Layout{Axis: axis, Channels: by.channels(axes[axis], own), selects: -1}
 	if by.Index == nil || axes[axis].Holds(by.Index) {
@@ -78,7 +77,7 @@ func (by Grouping) channels(axis *coupling.Axis, widths coupling.Widths) [][][]i
 	return out
 }
 
-// only is the range of groups of a position that tells one, or (-1) none, apart.
+// only is the range of groups of a position that names one, or none (-1).
 func (by Grouping) only(group int) (from, to int) {
 	if by.Index != nil && group >= 0 {
 		return group, group + 1
@@ -109,8 +108,8 @@ func Group[T dense.Float](l *Layout, data []T, dims []int, group int) dense.Alon
 	return dense.AlongAxis(data, dims, l.Axis)
 }
 
-// OneByOne reports whether the channels of a group are the positions of the axis,
-// of which there are n, in order.
+// OneByOne reports whether the channels of a group are the positions of the
+// axis, of which there are n, in order.
 func (l *Layout) OneByOne(group, n int) bool {
 	for c, at := range l.Channels[group] {
 		if len(at) != 1 || at[0] != c {

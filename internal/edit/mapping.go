@@ -24,9 +24,9 @@ type Map struct {
 	Groups []Transfer
 	// Pieces holds the new number of channels of each piece of the space.
 	Pieces []int
-	// Partial: other models give channels too, those for which In has no entries.
-	// What is made of all models' channels is then their sum, whatever the models'
-	// shares.
+	// Partial: other models give channels too, those for which In has no
+	// entries. What is made of all models' channels is then their sum, whatever
+	// the models' shares.
 	Partial bool
 }
 
@@ -54,8 +54,8 @@ func (m *Map) Identity(n int) bool {
 	return true
 }
 
-// Made returns the maps without the large part of OutT, which nothing needs after
-// Edit: activations take In, but on the second side of a contraction.
+// Made returns the maps without the large part of OutT, which nothing needs
+// after Edit: activations take In, but on the second side of a contraction.
 func (m Maps) Made() Maps {
 	out := make(Maps, len(m))
 	for s, x := range m {

@@ -72,30 +72,12 @@ func requantize(g *onnxio.Graph, w *coupling.Weight, dims []int, v []float64, re
 	if err != nil {
 		return fmt.Errorf("weight %q: %w", w.Name, err)
 	}
-	fitting := make([]float64, len(z.scale))
-	whole := make([]bool, len(z.scale))
-	for k := range whole {
-		whole[k] = true
-	}
-	for i, x := range v {
-		k := z.of(i)
-		room := high - z.zero[k]
-		if x < 0 {
-			room = z.zero[k] - low
+	scale := z.fit(v, func(zero float64, negative bool) float64 {
+		if negative {
+			return min(zero-low, reach)
 		}
-		room = min(room, reach)
-		q := x / z.scale[k]
-		if math.Abs(q) > room*(1+1e-6) || math.Abs(q-math.Round(q)) > 1e-3 {
-			whole[k] = false
-		}
-		fitting[k] = max(fitting[k], math.Abs(x)/max(room, 0.5))
-	}
-	scale := slices.Clone(z.scale)
-	for k, f := range fitting {
-		if !whole[k] && f > 0 {
-			scale[k] = f
-		}
-	}
+		return min(high-zero, reach)
+	})
 	if !slices.Equal(scale, z.scale) {
 		if err := rescale(g, w.Quant, scale); err != nil {
 			return err
@@ -111,9 +93,29 @@ func requantize(g *onnxio.Graph, w *coupling.Weight, dims []int, v []float64, re
 	return g.SetConstant(onnxio.NewTensor(w.Name, w.Type, dims, v))
 }
 
-// reach is how far a weight's integers lie from their zero points at most, and at
-// least 1. A weight that leaves the last of eight bits alone does so on purpose: sums
-// of products overflow on some processors.
+// fit returns the scales for numbers; room is how far integers reach from a
+// zero point, on either side.
+func (z *quantizer) fit(v []float64, room func(zero float64, negative bool) float64) []float64 {
+	least := make([]float64, len(z.scale)) // scale that the largest number asks for
+	whole := slices.Repeat([]bool{true}, len(z.scale))
+	for i, x := range v {
+		k := z.of(i)
+		room, q := room(z.zero[k], x < 0), x/z.scale[k]
+		whole[k] = whole[k] && math.Abs(q) <= room*(1+1e-6) && math.Abs(q-math.Round(q)) <= 1e-3
+		least[k] = max(least[k], math.Abs(x)/max(room, 0.5))
+	}
+	scale := slices.Clone(z.scale)
+	for k, f := range least {
+		if !whole[k] && f > 0 {
+			scale[k] = f
+		}
+	}
+	return scale
+}
+
+// reach is how far a weight's integers lie from their zero points at most, and
+// at least 1. A weight that leaves the last of eight bits alone does so on
+// purpose: sums of products overflow on some processors.
 func (s *Subject) reach(w *coupling.Weight) (float64, error) {
 	t, err := s.tensor(w.Name)
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 // unshared returns a model in which no layers have a constant in common that do
 // not belong together: a bias or an initial state of zeros, a scale of ones,
 // stored once and read by many, would make one space of all their channels.
-// Layers belong together that share a true weight, or stand behind or before the
-// same one; what these have in common stays one (the branches of a siamese
+// Layers belong together that share a true weight, or stand behind or before
+// the same one; what these have in common stays one (the branches of a siamese
 // network). Where nothing has to be done the result is the model itself. copies
 // names the new constants, and those whose values they have.
 func unshared(m *onnxio.Model) (_ *onnxio.Model, copies map[string]string, err error) {
@@ -45,14 +45,14 @@ const maxUniform = 1 << 20
 // A sharing says which layers read which constants.
 type sharing struct {
 	g *onnxio.Graph
-	// constant marks the tensors that no input flows into, but its shape perhaps;
-	// ties those of them that tie the axes of whatever reads them.
+	// constant marks the tensors that no input flows into, but its shape
+	// perhaps; ties those of them that tie the axes of whatever reads them.
 	constant, ties map[string]bool
 	// weights are the true weights a constant is made of.
 	weights map[string][]string
 	classes relation
-	// readers are the classes of layers that a constant reaches, first the one that
-	// keeps it.
+	// readers are the classes that a constant reaches, first the one that keeps
+	// it.
 	readers map[string][]string
 	copies  map[[2]string]string // by tensor and class
 	stored  map[string]string    // copies of stored constants, and of which
@@ -374,8 +374,7 @@ func (u *sharing) weightsOf(n *onnxpb.NodeProto) (out []string) {
 // maxNear bounds the weights that a tensor is near to.
 const maxNear = 64
 
-// near is a node's own weights or, if it has none, those that its tensors are
-// near to.
+// near is a node's own weights or, if none, those that its tensors are near.
 func near(own, tensors []string, of map[string][]string) []string {
 	if len(own) > 0 {
 		return own
@@ -393,8 +392,9 @@ func near(own, tensors []string, of map[string][]string) []string {
 // distinct returns the names, sorted, each once.
 func distinct(names []string) []string { return slices.Compact(slices.Sorted(slices.Values(names))) }
 
-// Reshare stores once what an edit of the subject's model has left equal: of the
-// constants that were stored once in the model as it was given. m is changed.
+// Reshare stores once what an edit of the subject's model has left equal: of
+// the constants that were stored once in the model as it was given. m is
+// changed.
 func (s *Subject) Reshare(m *onnxio.Model) error {
 	given, err := s.given.Graph()
 	if err != nil {
@@ -501,8 +501,7 @@ func (r *reshared) initializers() error {
 	return nil
 }
 
-// equal is the name of one of several constants that holds what t does, "" if
-// none does.
+// equal is the name of one of several constants that holds what t does, or "".
 func (r *reshared) equal(t *onnxpb.TensorProto, others []*onnxpb.TensorProto) (string, error) {
 	mine, err := r.g.Model.Tensor(t)
 	if err != nil || mine.Len() > maxUniform {

@@ -128,8 +128,7 @@ func combine[T dense.Float](out, x []T, stride int, row []Entry, sums []float64)
 	}
 }
 
-// Apply multiplies along one axis of an activation. Sums are of single
-// precision.
+// Apply multiplies along one axis of an activation, in single precision.
 func (r Rows) Apply(data []float32, dims []int, axis int) ([]float32, []int) {
 	from := dense.AlongAxis(data, dims, axis)
 	to := from.Resized(len(r))

@@ -12,8 +12,8 @@ import (
 
 // A Subject is a model with its spaces analysed.
 type Subject struct {
-	// Model is the model in a form in which layers that do not belong together have
-	// no constants in common (see Reshare).
+	// Model is the model in a form in which layers that do not belong together
+	// have no constants in common (see Reshare).
 	Model    *onnxio.Model
 	Graph    *onnxio.Graph
 	Analysis *coupling.Analysis
@@ -118,7 +118,7 @@ func stored(g *onnxio.Graph, name string) (*onnxio.Tensor, error) {
 	return g.Model.Tensor(tp)
 }
 
-// noNaN is the error of a weight whose element at is NaN; nil if at is negative.
+// noNaN is the error of a weight whose element at is NaN; nil if at is -1.
 func (s *Subject) noNaN(name string, at int) error {
 	if at < 0 {
 		return nil

@@ -59,8 +59,8 @@ func (t *Transform) without(spaces ...*coupling.Space) *Transform {
 }
 
 // Beside applies the maps to a weight so that the channels of a space along one
-// axis can be compared: the space itself stays as it is there, and what tells its
-// groups apart stays everywhere.
+// axis can be compared: the space itself stays as it is there, and what tells
+// its groups apart stays everywhere.
 func (t *Transform) Beside(w *coupling.Weight, data []float32, axis int, by Grouping) (_ []float32, dims []int, _ Layout, err error) {
 	dims = w.Dims()
 	var outer *coupling.Space
@@ -93,24 +93,24 @@ func (t *Transform) touches(a *coupling.Axis) bool {
 	return false
 }
 
-// takesOut reports whether Out of the space's map acts on an axis of a weight or
-// an activation, rather than In.
+// takesOut reports whether Out of the space's map acts on an axis of a weight
+// or an activation, rather than In.
 func takesOut(s *coupling.Space, tensor string, axis int) bool {
 	return s.Second[tensor] || slices.ContainsFunc(s.Uses, func(u coupling.Use) bool {
 		return u.Tensor == tensor && u.Axis == axis && !u.TakesIn()
 	})
 }
 
-// applyAll applies the maps to every axis of a weight (values row-major, dims as
-// in the analysis).
+// applyAll applies the maps to every axis of a weight (values row-major, dims
+// as in the analysis).
 func applyAll[T dense.Float](t *Transform, w *coupling.Weight, data []T) ([]T, []int, error) {
 	return applyTo(t, w, data, w.Dims(), t.order(w))
 }
 
 // order lists the axes of a weight that maps change, in the order in which they
-// are: plans are selected by the source's groups, so axes whose plan another axis
-// selects come before that axis is changed. Maps that write all channels out of
-// all others come last, where the weight is smallest.
+// are: plans are selected by the source's groups, so axes whose plan another
+// axis selects come before that axis is changed. Maps that write all channels
+// out of all others come last, where the weight is smallest.
 func (t *Transform) order(w *coupling.Weight) []int {
 	var selected, rest, full []int
 	for k, a := range w.Axes {
@@ -161,9 +161,9 @@ func applyTo[T dense.Float](t *Transform, w *coupling.Weight, data []T, dims, ax
 // around as can be: largePart elements of it are read at once.
 const largeWeight, largePart = 16 << 20, 1 << 20
 
-// applyByParts is applyAll for a large weight, of which size elements are read at
-// once: it is never in memory whole before its first map is applied. ok is false
-// where the first map mixes positions of the first axis, or differs between them.
+// applyByParts is applyAll for a large weight, of which size elements are read
+// at once: it is never in memory whole before its first map is applied. ok is
+// false where the first map mixes positions of the first axis.
 func (t *Transform) applyByParts(s *Subject, w *coupling.Weight, size int) (data []float32, dims []int, ok bool, err error) {
 	axes := t.order(w)
 	if len(axes) == 0 {
@@ -284,8 +284,7 @@ func (t *Transform) rows(w *coupling.Weight, k, group int) (Rows, error) {
 	return rows, nil
 }
 
-// An expansion writes the new positions along an axis of a weight out of the old
-// ones.
+// An expansion writes new positions along an axis of a weight out of old ones.
 type expansion struct {
 	t           *Transform
 	tensor      string
@@ -301,8 +300,7 @@ type portion struct {
 	coords []coupling.Coord
 }
 
-// row expands one new position: the product over its factors of the factors' own
-// rows.
+// row expands one new position: the product of its factors' own rows.
 func (e *expansion) row(p portion) ([]Entry, error) {
 	parts := []portion{p}
 	// First what selects no plan but may be an index, so that the others find
@@ -325,8 +323,8 @@ func (e *expansion) row(p portion) ([]Entry, error) {
 	return row, nil
 }
 
-// expand writes channel i of every portion, one of a piece of a mapped space, out
-// of old channels.
+// expand writes channel i of every portion, one of a piece of a mapped space,
+// out of old channels.
 func (e *expansion) expand(parts []portion, i int, piece pieceOf) []portion {
 	var out []portion
 	for _, p := range parts {
@@ -433,8 +431,8 @@ func (t *Transform) termKeys(terms []*coupling.Axis) []termKey {
 	return keys
 }
 
-// positionKey makes a comparable name of a position. The atoms of mapped spaces enter
-// with their piece in the term key, so only indices are needed.
+// positionKey makes a comparable name of a position. The atoms of mapped spaces
+// enter with their piece in the term key, so only indices are needed.
 func positionKey(t termKey, c []coupling.Coord) string {
 	b := make([]byte, 0, 12+8*len(c))
 	b = binary.AppendUvarint(b, uint64(t.shape))
@@ -448,10 +446,10 @@ func positionKey(t termKey, c []coupling.Coord) string {
 }
 
 // TargetRows returns, for one axis of an activation, the matrix that makes the
-// mapped model's positions out of this model's, times the model's share in them:
-// In, or Outᵀ on the second side of a contraction. Channels that the model alone
-// gives (Map.Partial) are its own whatever its share. It is nil where no mapped
-// space runs along the axis.
+// mapped model's positions out of this model's, times the model's share in
+// them: In, or Outᵀ on the second side of a contraction. Channels that the
+// model alone gives (Map.Partial) are its own whatever its share. It is nil
+// where no mapped space runs along the axis.
 func (s *Subject) TargetRows(tensor string, axis int, maps Maps, share float64) (Rows, error) {
 	axes, ok := s.Analysis.Activations[tensor]
 	if !ok || axis >= len(axes) {

@@ -27,7 +27,7 @@ func newMoments(n, k int) *moments {
 	return &moments{n: n, k: k, xx: make([]float64, n), yy: make([]float64, k)}
 }
 
-// blocks calls f with some rows of the moments at a time, of which from is the first.
+// blocks calls f with some rows of the moments at a time, from from on.
 func (m *moments) blocks(f func(from int, part *moments)) {
 	if len(m.samples) == 0 {
 		if m.xy == nil {

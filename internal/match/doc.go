@@ -7,6 +7,5 @@
 //   - [Merge]: onto k of a space's own channels, chosen by facility location;
 //     every channel moves to the nearest. Needs no data.
 //
-// Spaces that reach the model's inputs or outputs have no map: those are never
-// permuted.
+// Spaces that reach the model's inputs or outputs have no map.
 package match

@@ -108,8 +108,7 @@ func TestPermutedModelComputesTheSame(t *testing.T) {
 	}
 }
 
-// Duplicating every channel and merging the copies
-// returns the original.
+// Duplicating every channel and merging the copies returns the original.
 func TestDuplicateAndMerge(t *testing.T) {
 	for _, name := range modeltest.Names(t) {
 		t.Run(name, func(t *testing.T) {

@@ -36,8 +36,8 @@ func quantiles(p channels.Part, rows, k int) channels.Part {
 	return out
 }
 
-// masses are the masses of a group's channels, by the weights that make them with
-// their inputs moved by maps; nil for uniform ones.
+// masses are the masses of a group's channels, by the weights that make them
+// with their inputs moved by maps; nil for uniform ones.
 func masses(s *edit.Subject, sp *coupling.Space, maps edit.Maps, group int, kind Mass) ([]float64, error) {
 	if kind == "" || kind == Uniform {
 		return nil, nil

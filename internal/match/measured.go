@@ -13,8 +13,7 @@ import (
 	"github.com/monge-ml/monge/ot"
 )
 
-// tapPair is an activation of a space, and that of its counterpart in another
-// model.
+// tapPair is an activation of a space and its counterpart in another model.
 type tapPair struct {
 	x, y    channels.Tap
 	moments [][]*moments // by groups of x and y; nil where they cannot be matched
@@ -44,7 +43,7 @@ func (p *Pairing) taps(s *coupling.Space) []*tapPair {
 	return out
 }
 
-// addInPlace is add where the values need not be laid out; else it does nothing.
+// addInPlace is add where values need not be laid out, else nothing.
 func (t *tapPair) addInPlace(a, b *engine.Value) (done bool) {
 	if t.x.Space.Groups > 1 || t.y.Space.Groups > 1 {
 		return false
@@ -103,8 +102,8 @@ func (m *measured) own(*coupling.Space, []*coupling.Space, *ot.Cost) (told bool,
 	return false, nil
 }
 
-// costs returns, for every group of a space, the summed costs over its taps. They
-// are made anew at every call: those of all spaces together would be large.
+// costs returns, for every group of a space, the summed costs over its taps.
+// They are made anew at every call: together they would be large.
 func (m *measured) costs(s *coupling.Space) (costs, error) {
 	out := newCosts(s, m.taps[s][0].y.Space, m.pair.pairedGroups(s))
 	for _, t := range m.taps[s] {
@@ -124,9 +123,9 @@ func (m *measured) narrow(s *coupling.Space) (*ot.Cost32, error) {
 	return c, nil
 }
 
-// observePairs runs both models over the data side by side and collects what the
-// costs of spaces are made of. Memory does not grow with the number of samples
-// beyond that of channels.
+// observePairs runs both models over the data side by side and collects what
+// the costs of spaces are made of. Memory does not grow with the number of
+// samples beyond that of channels.
 func observePairs(ctx context.Context, pair *Pairing, spaces []*coupling.Space, o Options) (*measured, error) {
 	m := &measured{pair: pair, metric: o.Cost, taps: map[*coupling.Space][]*tapPair{}}
 	var taps []*tapPair

@@ -62,7 +62,7 @@ func Merge(ctx context.Context, s *edit.Subject, widths map[*coupling.Space]int,
 	return res, nil
 }
 
-// narrowed lists the spaces whose widths are to change, and checks that they may.
+// narrowed lists the spaces whose widths change, and checks that they may.
 func narrowed(s *edit.Subject, widths map[*coupling.Space]int) ([]*coupling.Space, error) {
 	var out []*coupling.Space
 	for _, sp := range s.Analysis.Spaces {
@@ -114,7 +114,7 @@ func (m *merger) merge(sp *coupling.Space, k int) (err error) {
 	if len(inside) > 0 || sp.Heads {
 		return m.mergeHeads(sp, inside, k)
 	}
-	to := &target{merger: m, space: sp, k: k, m: &edit.Map{}}
+	to := &narrowing{merger: m, space: sp, k: k, m: &edit.Map{}}
 	if !m.measured.has(sp) && sp.Width > wideSpace {
 		err = m.mergeWide(to)
 	} else {
@@ -135,7 +135,7 @@ func (m *merger) merge(sp *coupling.Space, k int) (err error) {
 // mergeWide plans one group at a time, in single precision, and with what the
 // step before has left behind collected: each step takes a large part of the
 // model's size.
-func (m *merger) mergeWide(to *target) error {
+func (m *merger) mergeWide(to *narrowing) error {
 	defer runtime.GC()
 	made, err := channels.Made(m.s, to.space, m.res.Maps)
 	if err != nil {
@@ -159,8 +159,8 @@ func (m *merger) mergeWide(to *target) error {
 // precision: those of 8,192 channels take 256 MB then.
 const wideSpace = 4096
 
-// A target is a map onto k of a space's own channels in the making.
-type target struct {
+// A narrowing is a map onto k of a space's own channels in the making.
+type narrowing struct {
 	*merger
 	space *coupling.Space
 	k     int
@@ -169,7 +169,7 @@ type target struct {
 
 // add plans the next group. The plan that is returned names the channels that
 // stay by their old places.
-func (t *target) add(group int, c ot.Costs) (*ot.Plan, error) {
+func (t *narrowing) add(group int, c ot.Costs) (*ot.Plan, error) {
 	mass, err := masses(t.s, t.space, t.res.Maps, group, t.o.Mass)
 	if err != nil {
 		return nil, err
@@ -221,8 +221,8 @@ func (m *merger) own(sp *coupling.Space, inside []*coupling.Space, c *ot.Cost) e
 // onto those of the head that it joins.
 func (m *merger) mergeHeads(sp *coupling.Space, inside []*coupling.Space, k int) error {
 	if sp.Heads && m.measured != nil {
-		// That two heads are alike their weights say: what they attended to in some
-		// samples does not.
+		// That two heads are alike their weights say: what they attended to in
+		// some samples does not.
 		byWeights := *m
 		byWeights.measured = nil
 		m = &byWeights
@@ -243,7 +243,7 @@ func (m *merger) mergeHeads(sp *coupling.Space, inside []*coupling.Space, k int)
 			return err
 		}
 	}
-	to := &target{merger: m, space: sp, k: k, m: &edit.Map{}}
+	to := &narrowing{merger: m, space: sp, k: k, m: &edit.Map{}}
 	joined, err := to.add(0, heads)
 	if err != nil {
 		return err
@@ -255,15 +255,22 @@ func (m *merger) mergeHeads(sp *coupling.Space, inside []*coupling.Space, k int)
 	}
 	m.res.Maps[sp] = to.m
 	for i, in := range inside {
-		dims := &edit.Map{Pieces: edit.SizesOf(in), Groups: make([]edit.Transfer, in.Groups)}
-		for _, e := range joined.Entries {
-			if dims.Groups[e.I], err = edit.FromPlan(plans[i][e.I][e.J], m.o.Scaling); err != nil {
-				return err
-			}
+		if m.res.Maps[in], err = m.follow(in, joined, plans[i]); err != nil {
+			return err
 		}
-		m.res.Maps[in] = dims
 	}
 	return nil
+}
+
+// follow moves the dimensions of heads onto those of the heads that these join.
+func (m *merger) follow(in *coupling.Space, joined *ot.Plan, plans [][]*ot.Plan) (_ *edit.Map, err error) {
+	dims := &edit.Map{Pieces: edit.SizesOf(in), Groups: make([]edit.Transfer, in.Groups)}
+	for _, e := range joined.Entries {
+		if dims.Groups[e.I], err = edit.FromPlan(plans[e.I][e.J], m.o.Scaling); err != nil {
+			return nil, err
+		}
+	}
+	return dims, nil
 }
 
 // planInside plans the dimensions of every head onto those of every other one,
@@ -436,8 +443,8 @@ type facility[T dense.Float] struct {
 	mass []float64
 	near []T // cost of each channel to its nearest kept one
 	kept []int
-	// bound is the gain that each channel had when asOf channels were kept; asOf
-	// is -1 for those that are kept.
+	// bound is the gain that each channel had when asOf channels were kept;
+	// asOf is -1 for those that are kept.
 	bound []float64
 	asOf  []int
 }
@@ -510,8 +517,8 @@ func columns[T dense.Float](costs []T, n int) []T {
 	return costs
 }
 
-// symmetric reports whether a square matrix is symmetric as far as it lies in some
-// rows and, below the diagonal, some columns.
+// symmetric reports whether a square matrix is symmetric as far as it lies in
+// some rows and, below the diagonal, some columns.
 func symmetric[T dense.Float](m []T, n int, rows, cols [2]int) bool {
 	for i := rows[0]; i < rows[1]; i++ {
 		for j := cols[0]; j < min(cols[1], i); j++ {

@@ -40,9 +40,9 @@ type Mass string
 const (
 	// Uniform gives every channel the same mass.
 	Uniform Mass = "uniform"
-	// ImportanceL1 makes masses proportional to the L1 norm of the incoming weights.
+	// ImportanceL1 makes masses proportional to the incoming weights' L1 norm.
 	ImportanceL1 Mass = "l1"
-	// ImportanceL2 makes masses proportional to the L2 norm of the incoming weights.
+	// ImportanceL2 makes masses proportional to the incoming weights' L2 norm.
 	ImportanceL2 Mass = "l2"
 )
 
@@ -66,12 +66,12 @@ type Options struct {
 	Cost Metric
 	// Mass gives channels their masses; "" means Uniform.
 	Mass Mass
-	// Scaling is the form of Out; "" means Mean for alignment onto another model
-	// and Sum for merging within one (see each function).
+	// Scaling is the form of Out; "" means Mean for alignment onto another
+	// model and Sum for merging within one (see each function).
 	Scaling edit.Scaling
 	// Solver computes the plan; "" means EMD.
 	Solver Solver
-	// Epsilon is Sinkhorn's regularisation relative to the mean cost; zero means 0.05.
+	// Epsilon is Sinkhorn's regularisation over the mean cost; zero means 0.05.
 	Epsilon float64
 	// Sweeps bounds how often plans by weights are revised after the first
 	// topological pass, for spaces that depend on each other; zero means 10,

@@ -106,8 +106,8 @@ func (p *Pairing) tensors(ta, tb string) error {
 
 type tensorPair struct{ a, b string }
 
-// producers matches the nodes that compute two tensors, and returns what these
-// read.
+// producers matches the nodes that compute two tensors; it returns their
+// inputs.
 func (p *Pairing) producers(t tensorPair) ([]tensorPair, error) {
 	na, nb := p.a.Graph.Producer(t.a), p.b.Graph.Producer(t.b)
 	switch {
@@ -267,8 +267,8 @@ func kernelOf(w *coupling.Weight) string {
 	return kernel
 }
 
-// weightOf is the weight of real numbers that a constant is made of; nil where it
-// is none, or made of several.
+// weightOf is the weight of real numbers that a constant is made of; nil where
+// it is none, or made of several.
 func weightOf(s *edit.Subject, name string) *coupling.Weight {
 	roots := s.Analysis.Roots[name]
 	if len(roots) != 1 {
@@ -281,8 +281,7 @@ func weightOf(s *edit.Subject, name string) *coupling.Weight {
 	return w
 }
 
-// constants pairs the weights of two nodes. Shapes and other integers are left
-// to each model.
+// constants pairs the weights of two nodes, but no shapes and other integers.
 func (p *Pairing) constants(na, nb *onnxpb.NodeProto) (err error) {
 	defer guard.At(&err, func() string { return onnxio.Label(na) + " against " + onnxio.Label(nb) })
 	ca, cb := constantsOf(p.a, na), constantsOf(p.b, nb)
@@ -384,22 +383,28 @@ func (p *Pairing) spaces() error {
 			}
 			continue
 		}
-		if old, ok := p.Spaces[sa]; ok && old != sb {
-			return fmt.Errorf("space %q stands for two, %q and %q", sa.Name, old.Name, sb.Name)
+		if err := p.pairSpaces(sa, sb); err != nil {
+			return err
 		}
-		if len(sa.Pieces) != len(sb.Pieces) || (sa.Groups != sb.Groups && !p.sameIndex(sa, sb)) {
-			return fmt.Errorf("space %q is made up differently from %q", sa.Name, sb.Name)
-		}
-		if sa.Width != sb.Width && !(sa.Resizable() && sb.Resizable()) {
-			return fmt.Errorf("space %q is %d wide, %q %d, and the width must stay: %s", sa.Name, sa.Width, sb.Name, sb.Width, cmp.Or(sa.Rigid, sb.Rigid))
-		}
-		p.Spaces[sa] = sb
 	}
 	return nil
 }
 
-// whyFixed is the reason why one of two spaces, either of which may be nil, may
-// not change.
+func (p *Pairing) pairSpaces(sa, sb *coupling.Space) error {
+	old, ok := p.Spaces[sa]
+	switch {
+	case ok && old != sb:
+		return fmt.Errorf("space %q stands for two, %q and %q", sa.Name, old.Name, sb.Name)
+	case len(sa.Pieces) != len(sb.Pieces), sa.Groups != sb.Groups && !p.sameIndex(sa, sb):
+		return fmt.Errorf("space %q is made up differently from %q", sa.Name, sb.Name)
+	case sa.Width != sb.Width && !(sa.Resizable() && sb.Resizable()):
+		return fmt.Errorf("space %q is %d wide, %q %d, and the width must stay: %s", sa.Name, sa.Width, sb.Name, sb.Width, cmp.Or(sa.Rigid, sb.Rigid))
+	}
+	p.Spaces[sa] = sb
+	return nil
+}
+
+// whyFixed is the reason why one of two spaces, perhaps nil, may not change.
 func whyFixed(a, b *coupling.Space) string {
 	reason := "it may not change"
 	for _, s := range []*coupling.Space{a, b} {

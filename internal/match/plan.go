@@ -26,8 +26,8 @@ type Result struct {
 }
 
 // Onto finds one plan for each space of a pairing's first model that moves its
-// channels into those of the paired space of the second. Out is Inᵀ (Mean) unless
-// Scaling says otherwise.
+// channels into those of the paired space of the second. Out is Inᵀ (Mean)
+// unless Scaling says otherwise.
 func Onto(ctx context.Context, pair *Pairing, o Options) (_ *Result, err error) {
 	defer guard.Recover(&err)
 	if err := o.Check(); err != nil {
@@ -147,9 +147,9 @@ func (p *planner) plan(s *coupling.Space, from costSource) (err error) {
 }
 
 // headCosts compares channels that have channels of their own, in any order, as
-// attention heads do: what it costs to move one head onto another is the cost of
-// the best plan between their channels, which is a transport problem itself, and
-// then the channels follow their head.
+// attention heads do: what it costs to move one head onto another is the cost
+// of the best plan between their channels, which is a transport problem itself,
+// and then the channels follow their head.
 func (p *planner) headCosts(s *coupling.Space, inner []*coupling.Space, from costSource) (*ot.Cost, error) {
 	heads := ot.NewCost(s.Width, p.pair.Spaces[s].Width, nil)
 	told, err := from.own(s, inner, heads)
@@ -250,8 +250,9 @@ func (p *planner) sweep(ctx context.Context) error {
 }
 
 // first plans every space once, each as soon as something is known of it that
-// does not depend on spaces without a plan. Where they all wait for one another,
-// the first of them is compared by what does not depend on the others' order.
+// does not depend on spaces without a plan. Where they all wait for one
+// another, the first of them is compared by what does not depend on the others'
+// order.
 func (p *planner) first(ctx context.Context) error {
 	for todo := p.spaces; len(todo) > 0; {
 		var waiting []*coupling.Space
@@ -299,14 +300,14 @@ func (p *planner) known(s *coupling.Space) bool {
 	})
 }
 
-// ready reports whether all spaces have plans that run along a weight beside the
-// one that is looked at.
+// ready reports whether all spaces have plans that run along a weight beside
+// the one that is looked at.
 func (p *planner) ready(by edit.Grouping, u coupling.Use, but ...*coupling.Space) bool {
 	return len(p.unplanned(by, u, but...)) == 0
 }
 
-// unplanned lists the spaces without plans that run along a weight, beside those
-// that the channels along the used axis are told apart by.
+// unplanned lists the spaces without plans that run along a weight, beside
+// those that the channels along the used axis are told apart by.
 func (p *planner) unplanned(by edit.Grouping, u coupling.Use, but ...*coupling.Space) []*coupling.Space {
 	if by.Index != nil {
 		but = append(but, p.pair.a.Analysis.SpaceOf(by.Index))
@@ -343,8 +344,7 @@ func (p *planner) beside(s *coupling.Space, u coupling.Use) *coupling.Space {
 	return in
 }
 
-// maxBeside bounds the pairs of channels that are compared for the sake of other
-// channels.
+// maxBeside bounds the pairs of channels compared for the sake of others.
 const maxBeside = 1 << 26
 
 // A costSource gives the costs of spaces.
@@ -354,15 +354,15 @@ type costSource interface {
 	// narrow gives those of a space of one group in single precision: of 8,192
 	// channels they take 256 MB.
 	narrow(s *coupling.Space) (*ot.Cost32, error)
-	// own adds what is known of a space alone, without those inside it, and reports
-	// whether that is anything.
+	// own adds what is known of a space alone, without those inside it, and
+	// reports whether that is anything.
 	own(s *coupling.Space, inner []*coupling.Space, c *ot.Cost) (told bool, err error)
 }
 
 // errUntold says that there is nothing yet by which channels could be compared.
 var errUntold = errors.New("no weight makes it that can be compared")
 
-// byWeights compares channels by the weights of all producers whose inputs have been moved.
+// byWeights compares channels by the weights of producers with moved inputs.
 type byWeights struct{ *planner }
 
 func (p byWeights) costs(s *coupling.Space) (costs, error) {
@@ -390,8 +390,8 @@ func (p byWeights) narrow(s *coupling.Space) (*ot.Cost32, error) {
 	return c, err
 }
 
-// own compares by the producers that make a space without what is inside it: the
-// channels in front of a depthwise multiplier.
+// own compares by the producers that make a space without what is inside it:
+// the channels in front of a depthwise multiplier.
 func (p byWeights) own(s *coupling.Space, inner []*coupling.Space, c *ot.Cost) (told bool, err error) {
 	d := p.pair.Spaces[s]
 	for _, y := range channels.Makers(p.pair.b, d) {
@@ -420,9 +420,9 @@ func (p *planner) alone(s *coupling.Space, inner []*coupling.Space, u coupling.U
 	return p.ready(edit.GroupsOf(s), u) && !slices.ContainsFunc(inner, func(in *coupling.Space) bool { return slices.ContainsFunc(in.Pieces, axis.Holds) })
 }
 
-// producers calls f with what each pair of producers whose inputs have been moved
-// says about a space, and inner with what it costs to move channels, each as best
-// its own channels allow.
+// producers calls f with what each pair of producers whose inputs have been
+// moved says about a space, and inner with what it costs to move channels, each
+// as best its own channels allow.
 func (p *planner) producers(s *coupling.Space, f func(x, y []channels.Features), inner func(*ot.Cost)) error {
 	d := p.pair.Spaces[s]
 	theirs := channels.Makers(p.pair.b, d)
@@ -511,9 +511,9 @@ func (p *planner) compare(by, to edit.Grouping, x, y []coupling.Use) (a, b []cha
 	return a, b, nil
 }
 
-// channelsOfChannels is what it costs to move the channels of a space where each
-// has channels of its own, in an order not known yet: that of the best plan
-// between those.
+// channelsOfChannels is what it costs to move the channels of a space where
+// each has channels of its own, in an order not known yet: that of the best
+// plan between those.
 func (p *planner) channelsOfChannels(s, in *coupling.Space, x, y []coupling.Use) (*ot.Cost, error) {
 	d, to := p.pair.Spaces[s], p.pair.Spaces[in]
 	by, of := edit.Grouping{Space: in, Index: s.Pieces[0], Groups: s.Width}, edit.Grouping{Space: to, Index: d.Pieces[0], Groups: d.Width}
