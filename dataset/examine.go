@@ -119,13 +119,12 @@ func (a *array) spanOf(samples []int) (span, error) {
 	if len(a.dims) > 0 {
 		raw = a.gather(samples)
 	}
-	at, err := elementAt(a.typ, raw)
+	v, err := plain(a.typ, raw, []int{len(raw) / a.width()})
 	if err != nil {
 		return span{}, err
 	}
 	s := span{math.Inf(1), math.Inf(-1), true}
-	for i := range len(raw) / a.width() {
-		x := at(i)
+	for _, x := range v.Float64() {
 		s.low, s.high, s.whole = min(s.low, x), max(s.high, x), s.whole && x == math.Trunc(x)
 	}
 	return s, nil
@@ -134,7 +133,7 @@ func (a *array) spanOf(samples []int) (span, error) {
 // inTable checks integers that pick rows of a table.
 func inTable(g *onnxio.Graph, in engine.IOInfo, c column, d *Data) error {
 	a, ok := c.(*array)
-	if !ok || engine.KindOf(in.Type) != engine.KindInt {
+	if !ok || !onnxio.IsInteger(in.Type) {
 		return nil
 	}
 	rows, known := meaning(g, in.Name, true)
@@ -194,23 +193,34 @@ func ownScale(m *onnxio.Model, g *onnxio.Graph, input string) bool {
 	if m.Proto.GetProducerName() == "CNTK" {
 		return true
 	}
-	seen := map[string]bool{input: true}
-	for queue := []string{input}; len(queue) > 0; queue = queue[1:] {
+	scales := false
+	follow(g, input, func(c onnxio.Consumer) bool {
+		op := c.Node.GetOpType()
+		scales = scales || slices.Contains(scaling, op)
+		return slices.Contains(passing, op)
+	})
+	return scales
+}
+
+// scaling are operators that change the scale of pixels.
+var scaling = []string{"Mul", "Div", "Sub", "Add", "BatchNormalization", "InstanceNormalization", "LayerNormalization", "Scaler", "MeanVarianceNormalization"}
+
+// follow walks from a tensor to what is made of it, past the nodes of which on says so.
+func follow(g *onnxio.Graph, tensor string, on func(onnxio.Consumer) bool) {
+	seen := map[string]bool{tensor: true}
+	for queue := []string{tensor}; len(queue) > 0; queue = queue[1:] {
 		for _, c := range g.Consumers(queue[0]) {
-			switch op := c.Node.GetOpType(); {
-			case slices.Contains([]string{"Mul", "Div", "Sub", "Add", "BatchNormalization", "InstanceNormalization", "LayerNormalization", "Scaler", "MeanVarianceNormalization"}, op):
-				return true
-			case slices.Contains(passing, op):
-				for _, out := range c.Node.GetOutput() {
-					if !seen[out] {
-						seen[out] = true
-						queue = append(queue, out)
-					}
+			if !on(c) {
+				continue
+			}
+			for _, out := range c.Node.GetOutput() {
+				if !seen[out] {
+					seen[out] = true
+					queue = append(queue, out)
 				}
 			}
 		}
 	}
-	return false
 }
 
 const (

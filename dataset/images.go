@@ -116,7 +116,6 @@ func frameOf(in engine.IOInfo, p Preprocess) (frame, error) {
 	if len(in.Dims) != 4 {
 		return f, errors.New("images need an input with 4 axes")
 	}
-	isChannels := func(d int64) bool { return d == 1 || d == 3 || d == 4 }
 	if p.Layout == LayoutAuto {
 		f.last = !isChannels(in.Dims[1]) && isChannels(in.Dims[3])
 	}

@@ -13,11 +13,11 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
-	"github.com/sbinet/npyio/npy"
-
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
@@ -34,7 +34,7 @@ func labelsIn(headers map[string]header, n int) string {
 	}
 	for _, name := range otherNames {
 		h, ok := headers[name]
-		if ok && len(headers) > 1 && len(h.dims) > 0 && h.dims[0] == n && engine.Count(h.dims) == n && engine.KindOf(h.typ) == engine.KindInt {
+		if ok && len(headers) > 1 && len(h.dims) > 0 && h.dims[0] == n && engine.Count(h.dims) == n && onnxio.IsInteger(h.typ) {
 			return name
 		}
 	}
@@ -44,10 +44,9 @@ func labelsIn(headers map[string]header, n int) string {
 // maxHeader bounds the header of an array, in bytes. NumPy writes 128.
 const maxHeader = 1 << 16
 
-// wellFormed is the form of every header that NumPy writes. The parser of npyio trusts its input, so nothing else may
-// reach it.
+// wellFormed is the form of every header that NumPy writes. Nothing else is read.
 var wellFormed = regexp.MustCompile(
-	`^\{'descr': '[<>|=][a-zA-Z][0-9]*', 'fortran_order': (True|False), 'shape': \(([0-9]+(, ?[0-9]+)*,?)?\), \} *\n$`)
+	`^\{'descr': '([<>|=])([a-zA-Z][0-9]*)', 'fortran_order': (True|False), 'shape': \(((?:[0-9]+(?:, ?[0-9]+)*,?)?)\), \} *\n$`)
 
 // A selection says which rows of a file are kept. The zero value keeps all.
 type selection struct {
@@ -84,11 +83,8 @@ func openNPY(path string, o Options) (*Data, error) {
 		return nil, err
 	}
 	defer f.Close()
-	size, err := f.Seek(0, io.SeekEnd)
+	info, err := f.Stat()
 	if err != nil {
-		return nil, err
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return nil, err
 	}
 	r := bufio.NewReader(f)
@@ -100,7 +96,7 @@ func openNPY(path string, o Options) (*Data, error) {
 		return nil, errors.New("the array has no axes, hence no samples")
 	}
 	s := choose(h.dims[0], o)
-	a, err := h.read(r, s.rows, size)
+	a, err := h.read(r, s.rows, info.Size())
 	if err != nil {
 		return nil, err
 	}
@@ -187,7 +183,7 @@ func rowsOf(headers map[string]header) int {
 
 // labelsOf reads the classes of all samples: integers, with one axis, or a second one of size 1.
 func labelsOf(a *array) ([]int, error) {
-	if len(a.dims) == 0 || engine.Count(a.dims) != a.dims[0] || engine.KindOf(a.typ) != engine.KindInt {
+	if len(a.dims) == 0 || engine.Count(a.dims) != a.dims[0] || !onnxio.IsInteger(a.typ) {
 		return nil, fmt.Errorf("%v of shape %s: labels are integers, one per sample", a.typ, engine.DimString(a.dims))
 	}
 	v, err := plain(a.typ, a.raw, a.dims)
@@ -212,38 +208,43 @@ type header struct {
 
 // readHeader reads the head of an .npy file. It allocates no more than maxHeader bytes.
 func readHeader(r io.Reader) (header, error) {
-	lead := make([]byte, 10)
-	if _, err := io.ReadFull(r, lead); err != nil {
-		return header{}, errors.New("truncated header")
+	truncated := errors.New("truncated header")
+	lead := make([]byte, 12)
+	if _, err := io.ReadFull(r, lead[:10]); err != nil {
+		return header{}, truncated
 	}
 	size := int(binary.LittleEndian.Uint16(lead[8:]))
 	if lead[6] > 1 { // format 2 has a length of four bytes
-		rest := make([]byte, 2)
-		if _, err := io.ReadFull(r, rest); err != nil {
-			return header{}, errors.New("truncated header")
+		if _, err := io.ReadFull(r, lead[10:]); err != nil {
+			return header{}, truncated
 		}
-		lead = append(lead, rest...)
 		size = int(binary.LittleEndian.Uint32(lead[8:]))
 	}
-	if string(lead[:6]) != string(npy.Magic[:]) {
+	switch {
+	case string(lead[:6]) != "\x93NUMPY":
 		return header{}, errors.New("not a NumPy file")
-	}
-	if size > maxHeader {
+	case lead[6] < 1 || lead[6] > 2:
+		return header{}, fmt.Errorf("format %d is not supported", lead[6])
+	case size > maxHeader:
 		return header{}, fmt.Errorf("header of %d bytes", size)
 	}
 	text := make([]byte, size)
 	if _, err := io.ReadFull(r, text); err != nil {
-		return header{}, errors.New("truncated header")
+		return header{}, truncated
 	}
-	if !wellFormed.Match(text) {
+	found := wellFormed.FindSubmatch(text)
+	if found == nil {
 		return header{}, fmt.Errorf("unsupported header %q", bytes.TrimSpace(text))
 	}
-	parsed, err := npy.NewReader(io.MultiReader(bytes.NewReader(lead), bytes.NewReader(text)))
-	if err != nil {
-		return header{}, err
+	typ := string(found[2])
+	h := header{descr: string(found[1]) + typ, typ: npyTypes[typ], swap: found[1][0] == '>', fortran: found[3][0] == 'T'}
+	for _, d := range strings.FieldsFunc(string(found[4]), func(r rune) bool { return r == ',' || r == ' ' }) {
+		n, err := strconv.Atoi(d)
+		if err != nil {
+			return header{}, err
+		}
+		h.dims = append(h.dims, n)
 	}
-	d := parsed.Header.Descr
-	h := header{descr: d.Type, typ: npyTypes[d.Type[1:]], swap: d.Type[0] == '>', fortran: d.Fortran, dims: d.Shape}
 	return h, nil
 }
 
@@ -307,92 +308,64 @@ func (h header) read(r io.Reader, rows []int, limit int64) (*array, error) {
 		return nil, fmt.Errorf("truncated: shape %s needs %.0f bytes", engine.DimString(h.dims), total)
 	}
 	pick := rows != nil && len(h.dims) > 0
-	if !pick || h.fortran {
+	var err error
+	if pick && !h.fortran {
+		a.raw, err = readRows(r, rows, int(total)/h.dims[0])
+	} else {
 		a.raw = make([]byte, int(total))
-		if err := h.fill(r, a.raw); err != nil {
-			return nil, err
-		}
+		_, err = io.ReadFull(r, a.raw)
+	}
+	switch {
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, fmt.Errorf("truncated: shape %s promises more than there is", engine.DimString(h.dims))
+	case err != nil:
+		return nil, err
 	}
 	if h.fortran {
 		a.raw = rowMajor(a.raw, a.dims, a.width())
-	}
-	if pick {
-		if err := h.pick(r, a, rows); err != nil {
-			return nil, err
+		if pick {
+			a.raw = a.gather(rows)
 		}
 	}
-	h.littleEndian(a)
+	if pick {
+		a.dims[0] = len(rows)
+	}
+	if h.swap {
+		for w, i := a.width(), 0; i < len(a.raw); i += w {
+			slices.Reverse(a.raw[i : i+w])
+		}
+	}
 	return a, nil
 }
 
-// pick keeps some rows: of what was read already, or else of what r has.
-func (h header) pick(r io.Reader, a *array, rows []int) error {
-	row := engine.Count(a.dims[1:]) * a.width()
-	if a.raw != nil {
-		a.raw = a.gather(rows)
-	} else {
-		a.raw = make([]byte, len(rows)*row)
-		at := 0
-		for i, want := range rows {
-			if _, err := io.CopyN(io.Discard, r, int64(want-at)*int64(row)); err != nil {
-				return h.truncated(err)
-			}
-			if err := h.fill(r, a.raw[i*row:(i+1)*row]); err != nil {
-				return err
-			}
-			at = want + 1
+// readRows reads some rows of so many bytes.
+func readRows(r io.Reader, rows []int, size int) ([]byte, error) {
+	out := make([]byte, len(rows)*size)
+	at := 0
+	for i, want := range rows {
+		if _, err := io.CopyN(io.Discard, r, int64(want-at)*int64(size)); err != nil {
+			return nil, err
 		}
+		if _, err := io.ReadFull(r, out[i*size:(i+1)*size]); err != nil {
+			return nil, err
+		}
+		at = want + 1
 	}
-	a.dims[0] = len(rows)
-	return nil
-}
-
-func (h header) fill(r io.Reader, dst []byte) error {
-	if _, err := io.ReadFull(r, dst); err != nil {
-		return h.truncated(err)
-	}
-	return nil
-}
-
-func (h header) truncated(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("truncated: shape %s promises more than there is", engine.DimString(h.dims))
-	}
-	return err
-}
-
-// littleEndian turns the bytes of big-endian elements around.
-func (h header) littleEndian(a *array) {
-	if !h.swap {
-		return
-	}
-	for w, i := a.width(), 0; i < len(a.raw); i += w {
-		slices.Reverse(a.raw[i : i+w])
-	}
+	return out, nil
 }
 
 // rowMajor copies elements of some width out of an array whose first axis is the fastest.
 func rowMajor(raw []byte, dims []int, width int) []byte {
 	out := make([]byte, 0, len(raw))
-	strides := make([]int, len(dims)) // in elements
-	step := 1
-	for k, d := range dims {
-		strides[k] = step
-		step *= d
-	}
-	index := make([]int, len(dims))
-	for range len(raw) / width {
-		at := 0
-		for k, i := range index {
-			at += i * strides[k]
+	n := len(raw) / width
+	for i := range n {
+		at, rest, stride := 0, i, n
+		for _, d := range slices.Backward(dims) {
+			stride /= d
+			at += rest % d * stride
+			rest /= d
 		}
 		out = append(out, raw[at*width:(at+1)*width]...)
-		for k := len(index) - 1; k >= 0; k-- {
-			if index[k]++; index[k] < dims[k] {
-				break
-			}
-			index[k] = 0
-		}
 	}
 	return out
 }

@@ -75,7 +75,7 @@ func Synthetic(m *onnxio.Model, o SyntheticOptions) (_ *Data, err error) {
 		}
 		if in.Type != 0 && !onnxio.IsFloat(in.Type) {
 			limit, known := meaning(g, in.Name, false)
-			if !known || engine.KindOf(in.Type) != engine.KindInt || limit == 0 && in.Type == onnxpb.TensorProto_UINT8 { // pixels
+			if !known || !onnxio.IsInteger(in.Type) || limit == 0 && in.Type == onnxpb.TensorProto_UINT8 { // pixels
 				return nil, fmt.Errorf("input %s cannot be made up: what its integers stand for is not known", in)
 			}
 			varied = varied || limit > 1

@@ -40,48 +40,44 @@ func (c *tokens) bind(in engine.IOInfo, _ Preprocess) (binding, error) {
 // where they pick rows of a table, or (limit 0) marks of what counts, where they
 // become real numbers or conditions. known is false where they are neither. whole: parts of the input do not count.
 func meaning(g *onnxio.Graph, input string, whole bool) (limit int64, known bool) {
-	seen := map[string]bool{input: true}
 	marks := false
-	for queue := []string{input}; len(queue) > 0; queue = queue[1:] {
-		for _, c := range g.Consumers(queue[0]) {
-			in := c.Node.GetInput()
-			switch c.Node.GetOpType() {
-			case "Gather":
-				if c.Input == 1 {
-					table := g.Constant(in[0])
-					axis := int(onnxio.AttrInt(c.Node, "axis", 0))
-					if dims := table.GetDims(); axis >= 0 && axis < len(dims) && dims[axis] > 0 && (limit == 0 || dims[axis] < limit) {
-						limit = dims[axis]
-					}
-					continue
+	follow(g, input, func(c onnxio.Consumer) bool {
+		switch c.Node.GetOpType() {
+		case "Gather":
+			if c.Input == 1 {
+				rows := rowsPicked(g, c.Node)
+				if rows > 0 && (limit == 0 || rows < limit) {
+					limit = rows
 				}
-			case "Slice":
-				if whole {
-					continue
-				}
-			case "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Expand", "Tile":
-			case "Cast":
-				to := onnxpb.TensorProto_DataType(onnxio.AttrInt(c.Node, "to", 0))
-				if onnxio.IsFloat(to) || to == onnxpb.TensorProto_BOOL {
-					marks = true
-					continue
-				}
-			case "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual":
+				return false
+			}
+		case "Slice":
+			if whole {
+				return false
+			}
+		case "Cast":
+			to := onnxpb.TensorProto_DataType(onnxio.AttrInt(c.Node, "to", 0))
+			if onnxio.IsFloat(to) || to == onnxpb.TensorProto_BOOL {
 				marks = true
-				continue
-			default:
-				continue
+				return false
 			}
-			if c.Input != 0 {
-				continue
-			}
-			for _, out := range c.Node.GetOutput() {
-				if !seen[out] {
-					seen[out] = true
-					queue = append(queue, out)
-				}
-			}
+		case "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual":
+			marks = true
+			return false
+		case "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Expand", "Tile":
+		default:
+			return false
 		}
-	}
+		return c.Input == 0
+	})
 	return limit, limit > 0 || marks
+}
+
+// rowsPicked is the number of rows of the constant table from which a Gather picks; 0 if it is not known.
+func rowsPicked(g *onnxio.Graph, gather *onnxpb.NodeProto) int64 {
+	dims := g.Constant(gather.GetInput()[0]).GetDims()
+	if axis := int(onnxio.AttrInt(gather, "axis", 0)); axis >= 0 && axis < len(dims) {
+		return dims[axis]
+	}
+	return 0
 }

@@ -72,10 +72,7 @@ func openTestData(sets []string, o Options) (*Data, error) {
 	s := choose(len(sets), o)
 	kept := sets
 	if s.rows != nil {
-		kept = nil
-		for _, row := range s.rows {
-			kept = append(kept, sets[row])
-		}
+		kept = pick(sets, s.rows)
 	}
 	d := &Data{complete: true, order: s.samples(len(sets))}
 	for i, dir := range kept {
@@ -141,7 +138,7 @@ func readTensor(raw []byte, dir string) (*array, error) {
 	if err != nil {
 		return nil, err
 	}
-	if engine.KindOf(t.Type) == engine.KindNone {
+	if !onnxio.IsFloat(t.Type) && !onnxio.IsInteger(t.Type) {
 		return nil, fmt.Errorf("tensor %q of type %v is not supported", t.Name, t.Type)
 	}
 	return &array{title: t.Name, typ: t.Type, dims: t.Dims, raw: t.Proto().GetRawData()}, nil

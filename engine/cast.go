@@ -3,7 +3,9 @@ package engine
 import (
 	"fmt"
 	"math"
+	"strings"
 
+	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
@@ -14,28 +16,26 @@ func Cast(v *Value, t DType) (*Value, error) {
 		return v, nil
 	}
 	out := &Value{Name: v.Name, Type: t, Dims: v.Dims}
-	switch to := KindOf(t); {
-	case to == KindNone:
-		return nil, fmt.Errorf("element type %v cannot be fed", t)
-	case to == KindInt && KindOf(v.Type) == KindInt:
-		out.I64 = v.I64
-		return out, inRange(out)
-	case to == KindFloat32 && KindOf(v.Type) == KindFloat32:
-		out.F32 = v.F32
-	case to == KindFloat32:
-		out.F32 = Convert[float32](v.Float64())
-	case to == KindFloat64:
+	switch {
+	case t == onnxio.Double:
 		out.F64 = v.Float64()
+	case onnxio.IsFloat(t):
+		out.F32 = v.Float32()
+	case !onnxio.IsInteger(t):
+		return nil, fmt.Errorf("element type %v cannot be fed", t)
+	case onnxio.IsInteger(v.Type):
+		out.I64 = v.I64
 	default:
-		for _, x := range v.Float64() {
+		floats := v.Float64()
+		out.I64 = make([]int64, len(floats))
+		for i, x := range floats {
 			if x != math.Trunc(x) || math.IsInf(x, 0) {
 				return nil, fmt.Errorf("%g is not an integer, and the model takes %v%s", x, t, integersFor[t])
 			}
+			out.I64[i] = int64(x)
 		}
-		out.I64 = Convert[int64](v.Float64())
-		return out, inRange(out)
 	}
-	return out, nil
+	return out, inRange(out)
 }
 
 // integersFor says what a model mostly takes integers of a type for.
@@ -44,40 +44,21 @@ var integersFor = map[DType]string{
 	onnxpb.TensorProto_INT64: " (numbers of words, for instance)", onnxpb.TensorProto_INT32: " (numbers of words, for instance)",
 }
 
-func Convert[To, From float32 | float64 | int64 | int](v []From) []To {
-	out := make([]To, len(v))
-	for i, x := range v {
-		out[i] = To(x)
-	}
-	return out
-}
-
-// inRange says whether an integer tensor's type can hold its numbers.
+// inRange says whether an integer tensor's type can hold its numbers: those of 64 bits take all, BOOL takes every number
+// as true or false.
 func inRange(v *Value) error {
-	low, high := intRange(v.Type)
+	bits := 8 * onnxio.StoredBytes(v.Type, 1)
+	if bits == 64 || v.Type == onnxio.Bool {
+		return nil
+	}
+	low, high := int64(-1)<<(bits-1), int64(1)<<(bits-1)-1
+	if strings.HasPrefix(v.Type.String(), "UINT") {
+		low, high = 0, int64(1)<<bits-1
+	}
 	for _, x := range v.I64 {
 		if x < low || x > high {
 			return fmt.Errorf("%d does not fit %v", x, v.Type)
 		}
 	}
 	return nil
-}
-
-func intRange(t DType) (low, high int64) {
-	switch t {
-	case onnxpb.TensorProto_INT8:
-		return math.MinInt8, math.MaxInt8
-	case onnxpb.TensorProto_UINT8:
-		return 0, math.MaxUint8
-	case onnxpb.TensorProto_INT16:
-		return math.MinInt16, math.MaxInt16
-	case onnxpb.TensorProto_UINT16:
-		return 0, math.MaxUint16
-	case onnxpb.TensorProto_INT32:
-		return math.MinInt32, math.MaxInt32
-	case onnxpb.TensorProto_UINT32:
-		return 0, math.MaxUint32
-	}
-	// INT64 and UINT64 take all bits, BOOL takes every number as true or false.
-	return math.MinInt64, math.MaxInt64
 }

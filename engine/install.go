@@ -93,117 +93,133 @@ func Install(ctx context.Context, progress func(message string)) (Library, error
 		return Library{}, fmt.Errorf("no user cache folder: %w", err)
 	}
 	dir := filepath.Join(root, pinnedVersion)
-	for _, have := range []struct{ file, hash string }{{p.npmFile, p.npmHash}, {p.pipFile, p.pipHash}} {
-		file := filepath.Join(dir, path.Base(have.file))
-		if sum, err := hashFile(file); err == nil && sum == have.hash {
+	for _, s := range p.sources() {
+		file := filepath.Join(dir, path.Base(s.file))
+		if sum, err := hashFile(file); err == nil && sum == s.hash {
 			return Library{Path: file, Version: pinnedVersion, Source: "user cache"}, nil
 		}
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return Library{}, err
 	}
-	file, npmErr := installNPM(ctx, p, dir, progress)
-	if npmErr == nil {
-		return Library{Path: file, Version: pinnedVersion, Source: "user cache"}, nil
+	var failed []string
+	for _, s := range p.sources() {
+		if failed != nil {
+			progress(failed[0] + "; trying " + s.name)
+		}
+		file, err := s.install(ctx, dir, progress)
+		switch {
+		case err == nil:
+			return Library{Path: file, Version: pinnedVersion, Source: "user cache"}, nil
+		case ctx.Err() != nil:
+			return Library{}, ctx.Err()
+		}
+		failed = append(failed, err.Error())
 	}
-	if ctx.Err() != nil {
-		return Library{}, ctx.Err()
-	}
-	progress(npmErr.Error() + "; trying pip")
-	file, pipErr := installPip(ctx, p, dir, progress)
-	if pipErr == nil {
-		return Library{Path: file, Version: pinnedVersion, Source: "user cache"}, nil
-	}
-	if ctx.Err() != nil {
-		return Library{}, ctx.Err()
-	}
-	return Library{}, fmt.Errorf("cannot install onnxruntime %s: %w; %w", pinnedVersion, npmErr, pipErr)
+	return Library{}, fmt.Errorf("cannot install onnxruntime %s: %s", pinnedVersion, strings.Join(failed, "; "))
 }
 
-func installNPM(ctx context.Context, p pin, dir string, progress func(string)) (string, error) {
-	archive, cleanup, err := fetch(ctx, progress, "*.tgz", "npm", "pack", "onnxruntime-node@"+pinnedVersion,
-		"--ignore-scripts", "--loglevel=error")
-	defer cleanup()
-	if err != nil {
-		return "", err
-	}
-	progress("unpacking " + path.Base(p.npmFile))
-	f, err := os.Open(archive)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	gz, err := gzip.NewReader(f)
-	if err != nil {
-		return "", fmt.Errorf("npm package: %w", err)
-	}
-	for r := tar.NewReader(gz); ; {
-		h, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return "", fmt.Errorf("npm package: no %s in it", p.npmFile)
-		}
-		if err != nil {
-			return "", fmt.Errorf("npm package: %w", err)
-		}
-		if h.Name == p.npmFile && h.Typeflag == tar.TypeReg {
-			return store(dir, path.Base(p.npmFile), p.npmHash, r)
-		}
+// A source is a package that carries the library.
+type source struct {
+	name, file, hash string
+	command          []string // leaves the package in the working directory
+	pattern          string   // of the package's file name
+	open             func(archive, file string) (io.ReadCloser, error)
+}
+
+func (p pin) sources() []source {
+	return []source{
+		{"npm", p.npmFile, p.npmHash, []string{"npm", "pack", "onnxruntime-node@" + pinnedVersion, "--ignore-scripts", "--loglevel=error"},
+			"*.tgz", openTar},
+		// The wheel of one fixed Python version is asked for, so that it does not matter which one runs here.
+		{"pip", p.pipFile, p.pipHash, []string{pythonName(), "-m", "pip", "download", "onnxruntime==" + pinnedVersion, "--no-deps",
+			"--only-binary=:all:", "--python-version=3.12", "--platform=" + p.pipTag, "--quiet", "--disable-pip-version-check"},
+			"*.whl", openZip},
 	}
 }
 
-func installPip(ctx context.Context, p pin, dir string, progress func(string)) (string, error) {
-	python := "python3"
-	if runtime.GOOS == "windows" {
-		python = "python"
+// install fetches the package into a temporary folder and stores its library in dir.
+func (s source) install(ctx context.Context, dir string, progress func(string)) (string, error) {
+	program, err := exec.LookPath(s.command[0])
+	if err != nil {
+		return "", fmt.Errorf("%s is not installed", s.command[0])
 	}
-	// The wheel of one fixed Python version is asked for, so that it does not matter which one runs here.
-	archive, cleanup, err := fetch(ctx, progress, "*.whl", python, "-m", "pip", "download", "onnxruntime=="+pinnedVersion,
-		"--no-deps", "--only-binary=:all:", "--python-version=3.12", "--platform="+p.pipTag, "--quiet",
-		"--disable-pip-version-check")
-	defer cleanup()
+	tmp, err := os.MkdirTemp("", "monge-install-*")
 	if err != nil {
 		return "", err
 	}
-	progress("unpacking " + path.Base(p.pipFile))
-	z, err := zip.OpenReader(archive)
-	if err != nil {
-		return "", fmt.Errorf("pip package: %w", err)
-	}
-	defer z.Close()
-	f, err := z.Open(p.pipFile)
-	if err != nil {
-		return "", fmt.Errorf("pip package: %w", err)
-	}
-	defer f.Close()
-	return store(dir, path.Base(p.pipFile), p.pipHash, f)
-}
-
-// fetch runs a command that leaves one file matching pattern in its working directory, a new temporary folder, and
-// returns that file. cleanup removes the folder; it is never nil.
-func fetch(ctx context.Context, progress func(string), pattern, name string, args ...string) (file string, cleanup func(), err error) {
-	program, err := exec.LookPath(name)
-	if err != nil {
-		return "", func() {}, fmt.Errorf("%s is not installed", name)
-	}
-	dir, err := os.MkdirTemp("", "monge-install-*")
-	if err != nil {
-		return "", func() {}, err
-	}
-	cleanup = func() { os.RemoveAll(dir) }
-	progress("running " + name + " " + strings.Join(args, " "))
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Dir = dir
+	defer os.RemoveAll(tmp)
+	progress("running " + strings.Join(s.command, " "))
+	cmd := exec.CommandContext(ctx, program, s.command[1:]...)
+	cmd.Dir = tmp
 	cmd.WaitDelay = 2 * time.Second
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = io.Discard, &output
 	if err := cmd.Run(); err != nil {
-		return "", cleanup, fmt.Errorf("%s failed: %s", name, lastLine(output.String(), err))
+		return "", fmt.Errorf("%s failed: %s", s.command[0], lastLine(output.String(), err))
 	}
-	found, err := filepath.Glob(filepath.Join(escapeGlob(dir), pattern))
+	found, err := filepath.Glob(filepath.Join(escapeGlob(tmp), s.pattern))
 	if err != nil || len(found) != 1 {
-		return "", cleanup, fmt.Errorf("%s left %d files that match %s, want 1", name, len(found), pattern)
+		return "", fmt.Errorf("%s left %d files that match %s, want 1", s.command[0], len(found), s.pattern)
 	}
-	return found[0], cleanup, nil
+	progress("unpacking " + path.Base(s.file))
+	f, err := s.open(found[0], s.file)
+	if err != nil {
+		return "", fmt.Errorf("%s package: %w", s.name, err)
+	}
+	defer f.Close()
+	return store(dir, path.Base(s.file), s.hash, f)
+}
+
+// A member is a file in an archive; closing it closes the archive.
+type member struct {
+	io.Reader
+	io.Closer
+}
+
+func openTar(archive, file string) (io.ReadCloser, error) {
+	f, err := os.Open(archive)
+	if err != nil {
+		return nil, err
+	}
+	r, err := inTar(f, file)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return member{r, f}, nil
+}
+
+func inTar(archive io.Reader, file string) (io.Reader, error) {
+	gz, err := gzip.NewReader(archive)
+	if err != nil {
+		return nil, err
+	}
+	r := tar.NewReader(gz)
+	for {
+		h, err := r.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil, fmt.Errorf("no %s in it", file)
+		case err != nil:
+			return nil, err
+		case h.Name == file && h.Typeflag == tar.TypeReg:
+			return r, nil
+		}
+	}
+}
+
+func openZip(archive, file string) (io.ReadCloser, error) {
+	z, err := zip.OpenReader(archive)
+	if err != nil {
+		return nil, err
+	}
+	f, err := z.Open(file)
+	if err != nil {
+		z.Close()
+		return nil, err
+	}
+	return member{f, z}, nil
 }
 
 // lastLine picks the most telling line of a failed command's error output.

@@ -168,7 +168,7 @@ func (r *ortRunner) runWith(ctx context.Context, in []ort.Value, scalars []DType
 		if t == 0 {
 			continue
 		}
-		s, err := emptyScalar(t)
+		s, err := codecs[t].scalar()
 		if err != nil {
 			return out, err
 		}

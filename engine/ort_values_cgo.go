@@ -11,113 +11,102 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
+// A codec turns values of one element type into tensors of the binding and back.
+type codec struct {
+	to     func(*Value) (ort.Value, error) // of elements that were checked
+	from   func(ort.Value) *Value          // nil if the tensor is of another kind
+	scalar func() (ort.Value, error)       // a tensor without axes for onnxruntime to write to
+}
+
+var codecs = map[DType]codec{
+	onnxpb.TensorProto_FLOAT: codecOf(onnxpb.TensorProto_FLOAT,
+		func(v *Value) []float32 { return v.F32 }, func(v *Value, data []float32) { v.F32 = data }),
+	onnxpb.TensorProto_DOUBLE: codecOf(onnxpb.TensorProto_DOUBLE,
+		func(v *Value) []float64 { return v.F64 }, func(v *Value, data []float64) { v.F64 = data }),
+	onnxpb.TensorProto_INT64: codecOf(onnxpb.TensorProto_INT64,
+		func(v *Value) []int64 { return v.I64 }, func(v *Value, data []int64) { v.I64 = data }),
+	onnxpb.TensorProto_INT32:  integers(onnxpb.TensorProto_INT32, fromInt[int32], toInt[int32]),
+	onnxpb.TensorProto_INT16:  integers(onnxpb.TensorProto_INT16, fromInt[int16], toInt[int16]),
+	onnxpb.TensorProto_INT8:   integers(onnxpb.TensorProto_INT8, fromInt[int8], toInt[int8]),
+	onnxpb.TensorProto_UINT64: integers(onnxpb.TensorProto_UINT64, fromInt[uint64], toInt[uint64]),
+	onnxpb.TensorProto_UINT32: integers(onnxpb.TensorProto_UINT32, fromInt[uint32], toInt[uint32]),
+	onnxpb.TensorProto_UINT16: integers(onnxpb.TensorProto_UINT16, fromInt[uint16], toInt[uint16]),
+	onnxpb.TensorProto_UINT8:  integers(onnxpb.TensorProto_UINT8, fromInt[uint8], toInt[uint8]),
+	onnxpb.TensorProto_BOOL: integers(onnxpb.TensorProto_BOOL, func(x int64) bool { return x != 0 }, func(x bool) int64 {
+		if x {
+			return 1
+		}
+		return 0
+	}),
+}
+
+// codecOf is the codec of a type whose elements a value has in a slice, or is given so.
+func codecOf[T ort.TensorData](typ DType, data func(*Value) []T, set func(*Value, []T)) codec {
+	return codec{
+		to: func(v *Value) (ort.Value, error) {
+			if len(v.Dims) == 0 {
+				return orNil(ort.NewScalar(data(v)[0]))
+			}
+			return orNil(ort.NewTensor(shapeOf(v.Dims), data(v)))
+		},
+		from: func(t ort.Value) *Value {
+			v := &Value{Type: typ, Dims: dimsOf(t)}
+			switch t := t.(type) {
+			case *ort.Tensor[T]:
+				set(v, t.GetData())
+			case *ort.Scalar[T]:
+				set(v, []T{t.GetData()})
+			default:
+				return nil
+			}
+			return v
+		},
+		scalar: func() (ort.Value, error) { return orNil(ort.NewEmptyScalar[T]()) },
+	}
+}
+
+// integers is the codec of a type that a value has as int64.
+func integers[T ort.TensorData](typ DType, narrow func(int64) T, widen func(T) int64) codec {
+	return codecOf(typ, func(v *Value) []T { return each(v.I64, narrow) }, func(v *Value, data []T) { v.I64 = each(data, widen) })
+}
+
+func fromInt[T ort.IntData](x int64) T { return T(x) }
+func toInt[T ort.IntData](x T) int64   { return int64(x) }
+
+func each[From, To any](v []From, f func(From) To) []To {
+	out := make([]To, len(v))
+	for i, x := range v {
+		out[i] = f(x)
+	}
+	return out
+}
+
 // toORT makes the binding's tensor of a Value whose elements were checked.
 func toORT(v *Value) (ort.Value, error) {
-	switch v.Type {
-	case onnxpb.TensorProto_FLOAT:
-		return newTensor(v.Dims, v.F32)
-	case onnxpb.TensorProto_DOUBLE:
-		return newTensor(v.Dims, v.F64)
-	case onnxpb.TensorProto_INT64:
-		return newTensor(v.Dims, v.I64)
-	case onnxpb.TensorProto_INT32:
-		return newTensor(v.Dims, narrow[int32](v.I64))
-	case onnxpb.TensorProto_INT16:
-		return newTensor(v.Dims, narrow[int16](v.I64))
-	case onnxpb.TensorProto_INT8:
-		return newTensor(v.Dims, narrow[int8](v.I64))
-	case onnxpb.TensorProto_UINT64:
-		return newTensor(v.Dims, narrow[uint64](v.I64))
-	case onnxpb.TensorProto_UINT32:
-		return newTensor(v.Dims, narrow[uint32](v.I64))
-	case onnxpb.TensorProto_UINT16:
-		return newTensor(v.Dims, narrow[uint16](v.I64))
-	case onnxpb.TensorProto_UINT8:
-		return newTensor(v.Dims, narrow[uint8](v.I64))
-	case onnxpb.TensorProto_BOOL:
-		b := make([]bool, len(v.I64))
-		for i, x := range v.I64 {
-			b[i] = x != 0
-		}
-		return newTensor(v.Dims, b)
-	case onnxpb.TensorProto_FLOAT16, onnxpb.TensorProto_BFLOAT16:
-		if len(v.Dims) == 0 || v.Len() == 0 {
-			return nil, fmt.Errorf("the binding takes no %v tensor of shape %v", v.Type, v.Dims)
-		}
-		t, err := ort.NewCustomDataTensor(shapeOf(v.Dims), v.Proto().GetRawData(), ort.TensorElementDataType(v.Type))
-		return orNil(t, err)
+	if c, ok := codecs[v.Type]; ok {
+		return c.to(v)
 	}
-	return nil, fmt.Errorf("element type %v cannot be fed", v.Type)
+	if len(v.Dims) == 0 || v.Len() == 0 { // float16 or bfloat16
+		return nil, fmt.Errorf("the binding takes no %v tensor of shape %v", v.Type, v.Dims)
+	}
+	return orNil(ort.NewCustomDataTensor(shapeOf(v.Dims), v.Proto().GetRawData(), ort.TensorElementDataType(v.Type)))
 }
 
 // fromORT copies the binding's tensor into a Value.
 func fromORT(t ort.Value) (*Value, error) {
-	switch t := t.(type) {
-	case *ort.Tensor[float32]:
-		return &Value{Type: onnxpb.TensorProto_FLOAT, Dims: dimsOf(t), F32: t.GetData()}, nil
-	case *ort.Tensor[float64]:
-		return &Value{Type: onnxpb.TensorProto_DOUBLE, Dims: dimsOf(t), F64: t.GetData()}, nil
-	case *ort.Tensor[int64]:
-		return &Value{Type: onnxpb.TensorProto_INT64, Dims: dimsOf(t), I64: t.GetData()}, nil
-	case *ort.Tensor[int32]:
-		return widen(t, t.GetData(), onnxpb.TensorProto_INT32), nil
-	case *ort.Tensor[int16]:
-		return widen(t, t.GetData(), onnxpb.TensorProto_INT16), nil
-	case *ort.Tensor[int8]:
-		return widen(t, t.GetData(), onnxpb.TensorProto_INT8), nil
-	case *ort.Tensor[uint64]:
-		return widen(t, t.GetData(), onnxpb.TensorProto_UINT64), nil
-	case *ort.Tensor[uint32]:
-		return widen(t, t.GetData(), onnxpb.TensorProto_UINT32), nil
-	case *ort.Tensor[uint16]:
-		return widen(t, t.GetData(), onnxpb.TensorProto_UINT16), nil
-	case *ort.Tensor[uint8]:
-		return widen(t, t.GetData(), onnxpb.TensorProto_UINT8), nil
-	case *ort.Tensor[bool]:
-		return bools(t, t.GetData()), nil
-	case *ort.Scalar[float32]:
-		return &Value{Type: onnxpb.TensorProto_FLOAT, F32: []float32{t.GetData()}}, nil
-	case *ort.Scalar[float64]:
-		return &Value{Type: onnxpb.TensorProto_DOUBLE, F64: []float64{t.GetData()}}, nil
-	case *ort.Scalar[int64]:
-		return &Value{Type: onnxpb.TensorProto_INT64, I64: []int64{t.GetData()}}, nil
-	case *ort.Scalar[int32]:
-		return widen(t, []int32{t.GetData()}, onnxpb.TensorProto_INT32), nil
-	case *ort.Scalar[bool]:
-		return bools(t, []bool{t.GetData()}), nil
+	typ := ort.TensorElementDataType(t.DataType())
+	if c, ok := codecs[DType(typ)]; ok {
+		if v := c.from(t); v != nil {
+			return v, nil
+		}
 	}
-	return nil, fmt.Errorf("values of ONNX type %v with elements %v are not supported",
-		t.GetONNXType(), ort.TensorElementDataType(t.DataType()))
+	return nil, fmt.Errorf("values of ONNX type %v with elements %v are not supported", t.GetONNXType(), typ)
 }
 
 // scalarTypes are the types a scalar output can have, the likely ones first.
 var scalarTypes = []DType{
 	onnxpb.TensorProto_FLOAT, onnxpb.TensorProto_INT64, onnxpb.TensorProto_DOUBLE, onnxpb.TensorProto_INT32,
 	onnxpb.TensorProto_BOOL,
-}
-
-// emptyScalar makes a tensor without axes for onnxruntime to write to.
-func emptyScalar(t DType) (ort.Value, error) {
-	switch t {
-	case onnxpb.TensorProto_FLOAT:
-		return orNil(ort.NewEmptyScalar[float32]())
-	case onnxpb.TensorProto_DOUBLE:
-		return orNil(ort.NewEmptyScalar[float64]())
-	case onnxpb.TensorProto_INT64:
-		return orNil(ort.NewEmptyScalar[int64]())
-	case onnxpb.TensorProto_INT32:
-		return orNil(ort.NewEmptyScalar[int32]())
-	case onnxpb.TensorProto_BOOL:
-		return orNil(ort.NewEmptyScalar[bool]())
-	}
-	return nil, fmt.Errorf("scalars of type %v are not supported", t)
-}
-
-func newTensor[T ort.TensorData](dims []int, data []T) (ort.Value, error) {
-	if len(dims) == 0 {
-		return orNil(ort.NewScalar(data[0]))
-	}
-	return orNil(ort.NewTensor(shapeOf(dims), data))
 }
 
 // orNil keeps a nil pointer from becoming a non-nil interface.
@@ -128,46 +117,9 @@ func orNil[V ort.Value](v V, err error) (ort.Value, error) {
 	return v, nil
 }
 
-type integer interface {
-	int8 | int16 | int32 | int64 | uint8 | uint16 | uint32 | uint64
-}
+func shapeOf(dims []int) ort.Shape { return each(dims, func(d int) int64 { return int64(d) }) }
 
-func narrow[T integer](v []int64) []T {
-	out := make([]T, len(v))
-	for i, x := range v {
-		out[i] = T(x)
-	}
-	return out
-}
-
-func widen[T integer](t ort.Value, data []T, typ DType) *Value {
-	v := &Value{Type: typ, Dims: dimsOf(t), I64: make([]int64, len(data))}
-	for i, x := range data {
-		v.I64[i] = int64(x)
-	}
-	return v
-}
-
-func bools(t ort.Value, data []bool) *Value {
-	v := &Value{Type: onnxpb.TensorProto_BOOL, Dims: dimsOf(t), I64: make([]int64, len(data))}
-	for i, x := range data {
-		if x {
-			v.I64[i] = 1
-		}
-	}
-	return v
-}
-
-func shapeOf(dims []int) ort.Shape {
-	s := make(ort.Shape, len(dims))
-	for i, d := range dims {
-		s[i] = int64(d)
-	}
-	return s
-}
-
-func dimsOf(t ort.Value) []int {
-	var dims []int
+func dimsOf(t ort.Value) (dims []int) {
 	for _, d := range t.GetShape() {
 		dims = append(dims, int(d))
 	}

@@ -34,10 +34,7 @@ func (p place) files() []string {
 	var out []string
 	for _, pattern := range libraryPatterns(runtime.GOOS) {
 		for _, dir := range []string{p.path, filepath.Join(p.path, "lib")} {
-			found, _ := filepath.Glob(filepath.Join(escapeGlob(dir), pattern))
-			slices.Sort(found)
-			slices.Reverse(found) // the higher version first
-			out = append(out, found...)
+			out = append(out, higherFirst(escapeGlob(dir), pattern)...)
 		}
 	}
 	for i, f := range out {
@@ -60,28 +57,24 @@ func libraryPatterns(goos string) []string {
 // places yields where the library is looked for, best first. Python is asked only if the caller gets that far.
 func places(yield func(place) bool) {
 	var list []place
-	add := func(source string, listMissing bool, paths ...string) {
-		for _, p := range paths {
-			list = append(list, place{source: source, path: p, listMissing: listMissing})
-		}
-	}
 	if p := os.Getenv(EnvLibrary); p != "" {
-		list = append(list, place{source: EnvLibrary, path: p, listMissing: true, only: true})
+		list = append(list, place{EnvLibrary, p, true, true})
 	}
 	if exe, err := os.Executable(); err == nil {
-		add("beside the program", true, filepath.Dir(realPath(exe)))
+		list = append(list, place{"beside the program", filepath.Dir(realPath(exe)), true, false})
 	}
 	if wd, err := os.Getwd(); err == nil {
-		add("working directory", true, filepath.Join(wd, ".onnxruntime"))
+		list = append(list, place{"working directory", filepath.Join(wd, ".onnxruntime"), true, false})
 	}
 	if root, err := cacheRoot(); err == nil {
-		add("user cache", true, filepath.Join(root, pinnedVersion))
-		others, _ := filepath.Glob(filepath.Join(escapeGlob(root), "*"))
-		slices.Sort(others)
-		slices.Reverse(others)
-		add("user cache", false, others...)
+		list = append(list, place{"user cache", filepath.Join(root, pinnedVersion), true, false})
+		for _, version := range higherFirst(escapeGlob(root), "*") {
+			list = append(list, place{source: "user cache", path: version})
+		}
 	}
-	add("system", false, systemFolders(runtime.GOOS)...)
+	for _, dir := range systemFolders(runtime.GOOS) {
+		list = append(list, place{source: "system", path: dir})
+	}
 	for _, p := range list {
 		if !yield(p) {
 			return
@@ -92,6 +85,14 @@ func places(yield func(place) bool) {
 			return
 		}
 	}
+}
+
+// higherFirst lists the files that match a pattern, higher versions first.
+func higherFirst(pattern ...string) []string {
+	found, _ := filepath.Glob(filepath.Join(pattern...))
+	slices.Sort(found)
+	slices.Reverse(found)
+	return found
 }
 
 // cacheRoot is the folder under which Install keeps one folder per version.
@@ -124,46 +125,50 @@ func systemFolders(goos string) []string {
 
 // pythonSites yields the site-packages folders of the Python environments that can be seen from here.
 func pythonSites(yield func(string) bool) {
-	glob := func(parts ...string) []string {
-		found, _ := filepath.Glob(filepath.Join(parts...))
-		return found
+	search := func(patterns ...string) bool {
+		for _, pattern := range patterns {
+			found, _ := filepath.Glob(pattern)
+			for _, site := range found {
+				if !yield(site) {
+					return false
+				}
+			}
+		}
+		return true
 	}
-	sources := []func() []string{askPython}
-	for _, v := range []string{"CONDA_PREFIX", "VIRTUAL_ENV"} {
-		if root := escapeGlob(os.Getenv(v)); root != "" {
-			sources = slices.Insert(sources, 0,
-				func() []string { return glob(root, "lib", "python3*", "site-packages") },
-				func() []string { return glob(root, "Lib", "site-packages") })
+	for _, v := range []string{"VIRTUAL_ENV", "CONDA_PREFIX"} {
+		if root := escapeGlob(os.Getenv(v)); root != "" && !search(
+			filepath.Join(root, "lib", "python3*", "site-packages"), filepath.Join(root, "Lib", "site-packages")) {
+			return
+		}
+	}
+	for _, site := range askPython() {
+		if !yield(site) {
+			return
 		}
 	}
 	if home, err := os.UserHomeDir(); err == nil {
-		home = escapeGlob(home)
-		sources = append(sources,
-			func() []string { return glob(home, ".local", "lib", "python3*", "site-packages") },
-			func() []string { return glob(home, "Library", "Python", "3*", "lib", "python", "site-packages") },
-			func() []string { return glob(home, ".pyenv", "versions", "*", "lib", "python3*", "site-packages") },
-			func() []string { return glob(home, "mini*3", "lib", "python3*", "site-packages") },
-			func() []string { return glob(home, "anaconda3", "lib", "python3*", "site-packages") })
-	}
-	sources = append(sources,
-		func() []string { return glob("/usr/local/lib", "python3*", "*-packages") },
-		func() []string { return glob("/usr/lib", "python3*", "*-packages") })
-	for _, source := range sources {
-		for _, site := range source() {
-			if !yield(site) {
+		for _, dir := range []string{".local/lib/python3*", "Library/Python/3*/lib/python", ".pyenv/versions/*/lib/python3*",
+			"mini*3/lib/python3*", "anaconda3/lib/python3*"} {
+			if !search(filepath.Join(escapeGlob(home), filepath.FromSlash(dir), "site-packages")) {
 				return
 			}
 		}
 	}
+	search("/usr/local/lib/python3*/*-packages", "/usr/lib/python3*/*-packages")
+}
+
+// pythonName is what Python 3 is called.
+func pythonName() string {
+	if runtime.GOOS == "windows" {
+		return "python"
+	}
+	return "python3"
 }
 
 // askPython asks the Python on PATH for its site-packages folders; nothing is imported but its standard library.
 func askPython() []string {
-	name := "python3"
-	if runtime.GOOS == "windows" {
-		name = "python"
-	}
-	path, err := exec.LookPath(name)
+	path, err := exec.LookPath(pythonName())
 	if err != nil {
 		return nil
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"iter"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 )
@@ -109,27 +108,19 @@ func search(places iter.Seq[place], first bool) (Library, []Candidate) {
 
 // probe opens one library and judges its version.
 func probe(source, file string) Candidate {
-	c := Candidate{Source: source, Path: file}
 	version, err := libraryVersion(file)
 	if err != nil {
-		c.Status, c.Detail = StatusUnusable, err.Error()
-		return c
+		return Candidate{Source: source, Path: file, Status: StatusUnusable, Detail: err.Error()}
 	}
-	c.Version = version
-	c.Status, c.Detail = judge(version)
-	return c
+	status, detail := judge(version)
+	return Candidate{Source: source, Path: file, Status: status, Version: version, Detail: detail}
 }
 
 // judge says whether a library of this version offers the API that the binding asks for.
 func judge(version string) (Status, string) {
-	parts := strings.SplitN(version, ".", 3)
-	if len(parts) < 2 {
-		return StatusUnusable, fmt.Sprintf("reports version %q", version)
-	}
-	major, err1 := strconv.Atoi(parts[0])
-	minor, err2 := strconv.Atoi(parts[1])
-	switch {
-	case err1 != nil || err2 != nil:
+	var major, minor int
+	switch n, _ := fmt.Sscanf(version, "%d.%d", &major, &minor); {
+	case n < 2:
 		return StatusUnusable, fmt.Sprintf("reports version %q", version)
 	case major != 1:
 		return StatusUnusable, fmt.Sprintf("version %s has another C API; 1.x is needed", version)
@@ -146,8 +137,9 @@ var (
 	loaded Library
 )
 
-// load finds and opens the library, once per process, and returns it.
-func load() (Library, error) {
+// Available returns the library that sessions run on, opening it if that has not happened yet. The error wraps
+// [ErrNoRuntime] or [ErrNoCgo] and fits on one line.
+func Available() (Library, error) {
 	loadMu.Lock()
 	defer loadMu.Unlock()
 	if loaded.Path != "" {
@@ -158,15 +150,7 @@ func load() (Library, error) {
 	}
 	lib, list := search(places, true)
 	if lib.Path == "" {
-		if path := os.Getenv(EnvLibrary); path != "" {
-			return Library{}, namedLibraryError{path, strings.TrimPrefix(whyNot(list), path+": ")}
-		}
-		for _, c := range list {
-			if c.Status == StatusTooOld || c.Status == StatusUnusable {
-				return Library{}, fmt.Errorf("%s: %s: %w", c.Path, c.Detail, ErrNoRuntime)
-			}
-		}
-		return Library{}, ErrNoRuntime
+		return Library{}, whyNot(list)
 	}
 	if err := initEnvironment(lib.Path); err != nil {
 		return Library{}, fmt.Errorf("%s: %w", lib.Path, err)
@@ -175,14 +159,19 @@ func load() (Library, error) {
 	return lib, nil
 }
 
-// whyNot says what is wrong with the first place that was searched.
-func whyNot(list []Candidate) string {
-	if len(list) == 0 || list[0].Status == StatusMissing {
-		return "there is no onnxruntime library"
+// whyNot says why none of the places that were searched has a library that can be used.
+func whyNot(list []Candidate) error {
+	if named := os.Getenv(EnvLibrary); named != "" {
+		reason := list[0].Detail // the first place is the one that is named
+		if list[0].Status == StatusMissing {
+			reason = "there is no onnxruntime library"
+		}
+		return namedLibraryError{named, strings.TrimPrefix(reason, named+": ")}
 	}
-	return list[0].Detail
+	for _, c := range list {
+		if c.Status == StatusTooOld || c.Status == StatusUnusable {
+			return fmt.Errorf("%s: %s: %w", c.Path, c.Detail, ErrNoRuntime)
+		}
+	}
+	return ErrNoRuntime
 }
-
-// Available returns the library that sessions run on, opening it if that has not happened yet. The error wraps
-// [ErrNoRuntime] or [ErrNoCgo] and fits on one line.
-func Available() (Library, error) { return load() }

@@ -75,6 +75,15 @@ func (i IOInfo) Shape() string {
 	return "[" + strings.Join(parts, ",") + "]"
 }
 
+// Takes says whether sizes are those of the input, from an axis on.
+func (i IOInfo) Takes(dims []int, axis int) bool {
+	ok := i.Dims == nil || len(dims) == len(i.Dims)
+	for k := axis; ok && k < len(i.Dims); k++ {
+		ok = i.Dims[k] < 0 || int(i.Dims[k]) == dims[k]
+	}
+	return ok
+}
+
 // A Session is a model loaded into onnxruntime. It may be used by several goroutines at once. Close it when done.
 type Session struct {
 	name    string // of the model, for messages
@@ -97,7 +106,7 @@ type Session struct {
 // model.
 func Open(m *onnxio.Model, o Options) (_ *Session, err error) {
 	defer guard.Recover(&err)
-	lib, err := load()
+	lib, err := Available()
 	if err != nil {
 		return nil, err
 	}
@@ -340,14 +349,8 @@ func (s *Session) fit(info IOInfo, v *Value) (*Value, error) {
 	if err := CheckValue(v); err != nil {
 		return nil, err
 	}
-	if info.Dims != nil {
-		ok := len(v.Dims) == len(info.Dims)
-		for k := 0; ok && k < len(v.Dims); k++ {
-			ok = info.Dims[k] < 0 || int(info.Dims[k]) == v.Dims[k]
-		}
-		if !ok {
-			return nil, fmt.Errorf("shape %s given, %s wanted", DimString(v.Dims), info.Shape())
-		}
+	if !info.Takes(v.Dims, 0) {
+		return nil, fmt.Errorf("shape %s given, %s wanted", DimString(v.Dims), info.Shape())
 	}
 	return Cast(v, info.Type)
 }
@@ -378,7 +381,7 @@ func isTensor(v *onnxpb.ValueInfoProto) bool {
 		return true
 	}
 	t := v.GetType().GetTensorType()
-	return t != nil && KindOf(DType(t.GetElemType())) != KindNone
+	return t != nil && isNumeric(DType(t.GetElemType()))
 }
 
 func inputNames(list []IOInfo) string {

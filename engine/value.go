@@ -32,13 +32,13 @@ func Rows(v *Value, from, to int) *Value {
 	row := Count(v.Dims[1:])
 	out := &Value{Name: v.Name, Type: v.Type, Dims: slices.Clone(v.Dims)}
 	out.Dims[0] = to - from
-	switch KindOf(v.Type) {
-	case KindFloat32:
-		out.F32 = v.F32[from*row : to*row]
-	case KindFloat64:
-		out.F64 = v.F64[from*row : to*row]
-	case KindInt:
-		out.I64 = v.I64[from*row : to*row]
+	switch from, to := from*row, to*row; {
+	case v.F32 != nil:
+		out.F32 = v.F32[from:to]
+	case v.F64 != nil:
+		out.F64 = v.F64[from:to]
+	case v.I64 != nil:
+		out.I64 = v.I64[from:to]
 	}
 	return out
 }
@@ -63,56 +63,22 @@ func Join(pieces []*Value) *Value {
 	return out
 }
 
-// CheckValue says whether the slice that belongs to the type of v holds as many elements as its dims say.
+// CheckValue says whether v can be fed, and the slice that belongs to its type holds as many elements as its dims say.
 func CheckValue(v *Value) error {
 	if v == nil {
 		return fmt.Errorf("no value")
 	}
-	for _, d := range v.Dims {
-		if d < 0 {
-			return fmt.Errorf("negative size in %s", DimString(v.Dims))
-		}
-	}
-	var have int
-	switch KindOf(v.Type) {
-	case KindFloat32:
-		have = len(v.F32)
-	case KindFloat64:
-		have = len(v.F64)
-	case KindInt:
-		have = len(v.I64)
-	default:
+	if !isNumeric(v.Type) {
 		return fmt.Errorf("element type %v cannot be fed", v.Type)
 	}
-	if have != v.Len() {
-		return fmt.Errorf("%v tensor %s has %d elements, want %d", v.Type, DimString(v.Dims), have, v.Len())
+	if v.Check() != nil {
+		return fmt.Errorf("%v tensor %s has %d elements, want %d", v.Type, DimString(v.Dims), len(v.F32)+len(v.F64)+len(v.I64), v.Len())
 	}
 	return nil
 }
 
-// kind says which slice of a Value an element type uses.
-type kind int
-
-const (
-	KindNone kind = iota // strings, complex numbers and the 8-bit floats do not pass through sessions
-	KindFloat32
-	KindFloat64
-	KindInt
-)
-
-func KindOf(t DType) kind {
-	switch t {
-	case onnxpb.TensorProto_FLOAT, onnxpb.TensorProto_FLOAT16, onnxpb.TensorProto_BFLOAT16:
-		return KindFloat32
-	case onnxpb.TensorProto_DOUBLE:
-		return KindFloat64
-	case onnxpb.TensorProto_BOOL,
-		onnxpb.TensorProto_INT8, onnxpb.TensorProto_INT16, onnxpb.TensorProto_INT32, onnxpb.TensorProto_INT64,
-		onnxpb.TensorProto_UINT8, onnxpb.TensorProto_UINT16, onnxpb.TensorProto_UINT32, onnxpb.TensorProto_UINT64:
-		return KindInt
-	}
-	return KindNone
-}
+// isNumeric says whether elements of a type pass through sessions: strings, complex numbers and floats of eight bits do not.
+func isNumeric(t DType) bool { return onnxio.IsFloat(t) || onnxio.IsInteger(t) }
 
 // Count is the number of elements of a tensor with these sizes: 1 for a scalar.
 func Count(dims []int) int {

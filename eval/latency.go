@@ -126,7 +126,7 @@ func randomValue(rng *rand.Rand, in engine.IOInfo, shape []int) (*engine.Value, 
 	v := &engine.Value{Name: in.Name, Type: onnxio.Float, Dims: shape, F32: make([]float32, engine.Count(shape))}
 	for i := range v.F32 {
 		v.F32[i] = rng.Float32()
-		if engine.KindOf(in.Type) == engine.KindInt {
+		if onnxio.IsInteger(in.Type) {
 			v.F32[i] = float32(rng.IntN(2))
 		}
 	}

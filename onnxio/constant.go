@@ -60,7 +60,7 @@ func constantValue(n *onnxpb.NodeProto, name string) *onnxpb.TensorProto {
 // payload of a large external initializer waits in a temporary file, in
 // [os.TempDir], until the model is saved.
 func (g *Graph) SetConstant(t *Tensor) error {
-	if err := t.check(); err != nil {
+	if err := t.Check(); err != nil {
 		return g.Model.errorf("tensor %q: %w", t.Name, err)
 	}
 	home := g.scope(t.Name)
@@ -133,7 +133,7 @@ func (g *Graph) correctType(t *Tensor) {
 // use yet ([Graph.Fresh]). Up to IR version 3 every initializer of the
 // top-level graph is a graph input too, and becomes one.
 func (g *Graph) AddInitializer(t *Tensor) error {
-	if err := t.check(); err != nil {
+	if err := t.Check(); err != nil {
 		return g.Model.errorf("tensor %q: %w", t.Name, err)
 	}
 	switch {

@@ -119,6 +119,13 @@ func IsFloat(t onnxpb.TensorProto_DataType) bool {
 	return false
 }
 
+// IsInteger reports whether elements of a type are whole numbers of eight bits
+// or more, or bool.
+func IsInteger(t onnxpb.TensorProto_DataType) bool {
+	d, err := dtypeOf(t)
+	return err == nil && d.family == i64Family && d.bits >= 8
+}
+
 // Elements returns the number of elements of a stored tensor, 0 for nil and
 // where its dims are those of no tensor.
 func Elements(t *onnxpb.TensorProto) int64 {

@@ -144,8 +144,8 @@ func roundInt(typ onnxpb.TensorProto_DataType, d dtype, x float64) int64 {
 	return int64(uint64(x))
 }
 
-// check reports whether the elements agree with type and dims.
-func (t *Tensor) check() error {
+// Check reports whether the elements agree with type and dims.
+func (t *Tensor) Check() error {
 	d, err := dtypeOf(t.Type)
 	if err != nil {
 		return err
