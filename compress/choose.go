@@ -193,12 +193,12 @@ func allAlike(m *onnxio.Model, data *dataset.Data) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	first, err := feed.Batch(0, 1, 1)
+	first, err := feed.Batch(0, 1)
 	if err != nil {
 		return false, err
 	}
 	for i := 1; i < data.Len(); i++ {
-		next, err := feed.Batch(i, 1, 1)
+		next, err := feed.Batch(i, 1)
 		if err != nil {
 			return false, err
 		}

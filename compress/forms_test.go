@@ -29,7 +29,7 @@ func runs(t *testing.T, m *onnxio.Model, d *dataset.Data) map[string]*engine.Val
 	if err != nil {
 		t.Fatal(err)
 	}
-	in, err := feed.Batch(0, d.Len(), d.Len())
+	in, err := feed.Batch(0, d.Len())
 	if err != nil {
 		t.Fatal(err)
 	}

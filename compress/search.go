@@ -122,7 +122,7 @@ func (l loss) within(limit float64) bool {
 // drop measures by how much a model is worse than the original, and whether that
 // is within a limit: of the samples with labels, or output by output.
 func (c *compression) drop(ctx context.Context, original, m *onnxio.Model, limit float64, t *Trial) (measure string, err error) {
-	evals, err := eval.Models(ctx, []*onnxio.Model{original, m}, c.Report.Split.Judge, eval.Options{Runs: -1, Outputs: c.Report.Outputs, StreamOptions: c.Stream("measure")})
+	evals, err := eval.Models(ctx, []*onnxio.Model{original, m}, c.Report.Split.Judge, eval.Options{NoLatency: true, Outputs: c.Report.Outputs, StreamOptions: c.Stream("measure")})
 	if err != nil {
 		return "", err
 	}

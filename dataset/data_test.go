@@ -42,7 +42,7 @@ func all(t *testing.T, d *dataset.Data, in engine.IOInfo) *engine.Value {
 	if err != nil {
 		t.Fatal(err)
 	}
-	values, err := f.Batch(0, d.Len(), f.BatchSize(d.Len()))
+	values, err := f.Batch(0, d.Len())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +251,7 @@ func TestMatchErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `testdata/single.npz: input "x": mean and std have 2 channels, shape [4,3,2,1] has not that many on its first or last axis`
-	if _, err := feed.Batch(0, 4, 4); err == nil || err.Error() != want {
+	if _, err := feed.Batch(0, 4); err == nil || err.Error() != want {
 		t.Errorf("got %v", err)
 	}
 	d = openData(t, "testdata/arrays.npz", dataset.Preprocess{}, dataset.Options{})
@@ -259,7 +259,7 @@ func TestMatchErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := feed.Batch(0, 4, 4); err == nil || err.Error() != `testdata/arrays.npz: input "big": -4 does not fit UINT8` {
+	if _, err := feed.Batch(0, 4); err == nil || err.Error() != `testdata/arrays.npz: input "big": -4 does not fit UINT8` {
 		t.Errorf("got %v", err)
 	}
 }
@@ -274,7 +274,7 @@ func TestWhole(t *testing.T) {
 	if f.BatchSize(32) != 1 {
 		t.Errorf("batch size %d", f.BatchSize(32))
 	}
-	v, err := f.Batch(2, 1, 1)
+	v, err := f.Batch(2, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -333,7 +333,7 @@ func TestTestData(t *testing.T) {
 		t.Errorf("%d samples", d.Len())
 	}
 	for i := range d.Len() {
-		v, err := f.Batch(i, 1, f.BatchSize(8))
+		v, err := f.Batch(i, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -456,7 +456,7 @@ func TestImageResize(t *testing.T) {
 		d := openData(t, dir, p, dataset.Options{})
 		f, err := d.For([]engine.IOInfo{input("x", onnxio.Float, -1, 3, 9, 9)})
 		if err == nil {
-			_, err = f.Batch(0, 1, 1)
+			_, err = f.Batch(0, 1)
 		}
 		if err == nil {
 			t.Errorf("%s: no error", name)
@@ -467,7 +467,7 @@ func TestImageResize(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Batch(0, 2, 2); err == nil || !strings.Contains(err.Error(), "choose --resize and --crop") {
+	if _, err := f.Batch(0, 2); err == nil || !strings.Contains(err.Error(), "choose --resize and --crop") {
 		t.Errorf("images of different sizes: %v", err)
 	}
 	picture(t, filepath.Join(dir, "z.png"), 1, 1, red, blue)
@@ -478,7 +478,7 @@ func TestImageResize(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Batch(0, 3, 3); err == nil || !strings.Contains(err.Error(), "z.png") {
+	if _, err := f.Batch(0, 3); err == nil || !strings.Contains(err.Error(), "z.png") {
 		t.Errorf("broken image: %v", err)
 	}
 }
@@ -513,7 +513,7 @@ func FuzzData(f *testing.F) {
 			if err != nil {
 				continue
 			}
-			v, err := feed.Batch(0, 1, 1)
+			v, err := feed.Batch(0, 1)
 			if err != nil {
 				t.Fatal(err)
 			}

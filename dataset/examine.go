@@ -246,9 +246,8 @@ func prefersScaled(ctx context.Context, m *onnxio.Model, g *onnxio.Graph, feed *
 	f.data = feed.data.Sample(probes, 0)
 	asIs, scaled := 0.0, 0.0
 	n := f.data.Len()
-	size := f.BatchSize(1)
 	for i := range n {
-		values, err := f.Batch(i, 1, size)
+		values, err := f.Batch(i, 1)
 		if err != nil {
 			return false
 		}

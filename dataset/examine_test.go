@@ -84,10 +84,10 @@ func TestNotFinite(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.Batch(4, 3, 3); err == nil || !strings.Contains(err.Error(), `input "x": sample 5,`) || !strings.Contains(err.Error(), name) {
+		if _, err := f.Batch(4, 3); err == nil || !strings.Contains(err.Error(), `input "x": sample 5,`) || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if _, err := f.Batch(0, 5, 5); err != nil {
+		if _, err := f.Batch(0, 5); err != nil {
 			t.Errorf("%s elsewhere: %v", name, err)
 		}
 	}
@@ -107,7 +107,7 @@ func TestFractions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.Batch(0, 4, 4); err == nil || !strings.Contains(err.Error(), "0.5 is not an integer") || !strings.Contains(err.Error(), hint) {
+		if _, err := f.Batch(0, 4); err == nil || !strings.Contains(err.Error(), "0.5 is not an integer") || !strings.Contains(err.Error(), hint) {
 			t.Errorf("%v: %v", typ, err)
 		}
 	}
@@ -259,7 +259,7 @@ func TestOtherLabels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v, err := f.Batch(0, 3, 3); err != nil || cmp.Diff(y.I64, v["y"].I64) != "" {
+	if v, err := f.Batch(0, 3); err != nil || cmp.Diff(y.I64, v["y"].I64) != "" {
 		t.Errorf("an input y: %v, %v", v, err)
 	}
 	for name, v := range map[string]*engine.Value{"numbers": noisy((*rand.Rand).Float64, 3), "rows": engine.Int64(make([]int64, 6), 3, 2)} {

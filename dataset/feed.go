@@ -138,6 +138,14 @@ func (f *Feed) fixBatch() error {
 // Fixed reports whether the model takes batches of one size only.
 func (f *Feed) Fixed() bool { return f.batch != 0 }
 
+// Rows is the number of rows that the model gets for n samples.
+func (f *Feed) Rows(n int) int {
+	if f.Fixed() {
+		return f.batch
+	}
+	return n
+}
+
 // Inputs lists the inputs that are fed.
 func (f *Feed) Inputs() []engine.IOInfo {
 	out := make([]engine.IOInfo, len(f.slots))
@@ -147,18 +155,28 @@ func (f *Feed) Inputs() []engine.IOInfo {
 	return out
 }
 
-// BatchSize is the batch size to use where size is wanted: the model's own, if it takes no other.
+// BatchSize is the batch size to use where size is wanted (0: DefaultBatch): the model's own, if it takes no other.
 func (f *Feed) BatchSize(size int) int {
-	if f.batch != 0 {
-		return f.batch
+	if size <= 0 {
+		size = DefaultBatch
 	}
-	return max(1, size)
+	return f.Rows(size)
 }
 
-// Batch returns the inputs for n samples from the given one on. size ≥ n is the batch size of the model: what is missing
-// is filled up by repeating the last sample.
-func (f *Feed) Batch(from, n, size int) (map[string]*engine.Value, error) {
-	places := make([]int, size)
+// Trim cuts the rows of n samples out of what a model makes of their batch, where the first axis is the batch or a
+// multiple of it.
+func (f *Feed) Trim(v *engine.Value, n int) *engine.Value {
+	size := f.Rows(n)
+	if n == size || len(v.Dims) == 0 || v.Dims[0]%size != 0 {
+		return v
+	}
+	return engine.Rows(v, 0, v.Dims[0]/size*n)
+}
+
+// Batch returns the inputs for n samples from the given one on. Where the model has a fixed batch axis that is longer,
+// it is filled up by repeating the last sample.
+func (f *Feed) Batch(from, n int) (map[string]*engine.Value, error) {
+	places := make([]int, f.Rows(n))
 	for i := range places {
 		places[i] = f.data.order[from+min(i, n-1)]
 	}

@@ -10,10 +10,8 @@ import (
 	_ "image/jpeg" // decoder
 	_ "image/png"  // decoder
 	"io"
-	"maps"
 	"os"
 	"runtime"
-	"slices"
 	"sync"
 
 	_ "golang.org/x/image/bmp" // decoder
@@ -149,12 +147,13 @@ func layoutName(last bool) Layout {
 // load decodes images into one block of bytes, in parallel. All have to come out the same size.
 func (c *images) load(samples []int, f frame) (raw []byte, dims []int, err error) {
 	pictures := make([]*image.NRGBA, len(samples))
-	err = c.each(samples, func(i int, p *image.NRGBA) (err error) {
+	for _, err := range c.each(samples, f.channels == 4, func(i int, p *image.NRGBA) (err error) {
 		pictures[i], err = f.fit(p)
 		return err
-	}, func(_ int, err error) error { return err }, f.channels == 4)
-	if err != nil {
-		return nil, nil, err
+	}, nil) {
+		if err != nil {
+			return nil, nil, err
+		}
 	}
 	size := pictures[0].Rect.Size()
 	for i, p := range pictures {
@@ -174,21 +173,31 @@ func (c *images) load(samples []int, f frame) (raw []byte, dims []int, err error
 	return raw, []int{len(samples), f.channels, size.Y, size.X}, nil
 }
 
-// each decodes images, in parallel, and hands image i to use, and what goes wrong to failed, which says whether to go on.
-func (c *images) each(samples []int, use func(i int, p *image.NRGBA) error, failed func(i int, err error) error, alpha bool) error {
+// each decodes images, in parallel, and hands image i to use. It returns what goes wrong with each. progress, which may
+// be nil, is told how many of how many are done.
+func (c *images) each(samples []int, alpha bool, use func(i int, p *image.NRGBA) error, progress func(done, total int)) []error {
 	room := semaphore.NewWeighted(maxPixels)
+	errs := make([]error, len(samples))
 	var group errgroup.Group
 	group.SetLimit(runtime.NumCPU())
+	var mu sync.Mutex
+	done := 0
 	for i, s := range samples {
 		group.Go(func() error {
 			err := c.decode(c.files[s], room, alpha, func(p *image.NRGBA) error { return use(i, p) })
 			if err != nil {
-				return failed(i, errors.New(reason(c.files[s], err)))
+				errs[i] = errors.New(reason(c.files[s], err))
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if done++; progress != nil {
+				progress(done, len(samples))
 			}
 			return nil
 		})
 	}
-	return group.Wait()
+	group.Wait()
+	return errs
 }
 
 // decode hands the image in a file to use, in red, green, blue and alpha, not premultiplied. Without alpha what is
@@ -388,37 +397,25 @@ func (d *Data) Readable(progress func(done, total int)) (*Data, error) {
 }
 
 func (d *Data) readable(c *images, progress func(done, total int)) (*Data, error) {
-	var mu sync.Mutex
-	done, bad := 0, map[int]error{}
-	step := func() {
-		mu.Lock()
-		defer mu.Unlock()
-		if done++; progress != nil {
-			progress(done, len(d.order))
-		}
-	}
-	err := c.each(d.order, func(int, *image.NRGBA) error { step(); return nil }, func(i int, err error) error {
-		step()
-		mu.Lock()
-		defer mu.Unlock()
-		bad[i] = err
-		return nil
-	}, false)
-	if err != nil || len(bad) == 0 {
-		return d, err
-	}
-	first := bad[slices.Min(slices.Collect(maps.Keys(bad)))]
-	if len(bad) == len(d.order) {
-		return nil, fmt.Errorf("%s: no image can be read: %w", d.name, first)
-	}
+	errs := c.each(d.order, false, func(int, *image.NRGBA) error { return nil }, progress)
 	out := *d
 	out.order = nil
+	var first error
 	for i, s := range d.order {
-		if bad[i] == nil {
+		if errs[i] == nil {
 			out.order = append(out.order, s)
+		} else if first == nil {
+			first = errs[i]
 		}
 	}
-	out.remarks = append(d.Remarks(), fmt.Sprintf("%s: %d of %s cannot be read and are left out, the first: %v",
-		d.name, len(bad), plural(len(d.order), "image", "images"), first))
-	return &out, nil
+	switch left := len(d.order) - len(out.order); {
+	case left == 0:
+		return d, nil
+	case len(out.order) == 0:
+		return nil, fmt.Errorf("%s: no image can be read: %w", d.name, first)
+	default:
+		out.remarks = append(d.Remarks(), fmt.Sprintf("%s: %d of %s cannot be read and are left out, the first: %v",
+			d.name, left, plural(len(d.order), "image", "images"), first))
+		return &out, nil
+	}
 }

@@ -26,8 +26,7 @@ func Shapes(m *onnxio.Model, d *Data, given map[string][]int) map[string][]int {
 	if err != nil {
 		return given
 	}
-	batch := feed.BatchSize(1)
-	first, err := feed.Batch(0, min(batch, d.Len()), batch)
+	first, err := feed.Batch(0, min(feed.BatchSize(1), d.Len()))
 	if err != nil {
 		return given
 	}

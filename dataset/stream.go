@@ -55,13 +55,9 @@ func StreamSession(ctx context.Context, s *engine.Session, data *Data, o StreamO
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.Name(), err)
 	}
-	size := o.Batch
-	if size <= 0 {
-		size = DefaultBatch
-	}
-	size = feed.BatchSize(size)
+	size := feed.BatchSize(o.Batch)
 	refused, err := streamBatches(ctx, s, feed, size, o.Progress, f)
-	if refused && size > 1 && feed.batch == 0 && ctx.Err() == nil {
+	if refused && size > 1 && !feed.Fixed() && ctx.Err() == nil {
 		// Exporters leave the batch axis free although a Reshape inside has its size built in.
 		if stillRefused, err1 := streamBatches(ctx, s, feed, 1, o.Progress, f); !stillRefused {
 			return err1
@@ -80,7 +76,7 @@ func streamBatches(ctx context.Context, s *engine.Session, feed *Feed, size int,
 			return err
 		}
 		for name, v := range out {
-			out[name] = Trim(v, b.n, b.size)
+			out[name] = feed.Trim(v, b.n)
 		}
 		if err := f(b.index, b.n, out); err != nil {
 			return err
@@ -93,18 +89,17 @@ func streamBatches(ctx context.Context, s *engine.Session, feed *Feed, size int,
 	return refused, err
 }
 
-// recovering is Batch in a goroutine of its own.
-func (f *Feed) recovering(from, n, size int) (values map[string]*engine.Value, err error) {
-	defer guard.Recover(&err)
-	return f.Batch(from, n, size)
-}
-
 // A batch is what goes into a model at once.
 type batch struct {
-	index, from int // its number, and that of its first sample
-	n, size     int // samples in it, and rows: more than samples where it was filled up
-	values      map[string]*engine.Value
-	err         error
+	index, from, n int // its number, that of its first sample, and how many there are
+	values         map[string]*engine.Value
+	err            error
+}
+
+// read makes the values.
+func (b *batch) read(f *Feed) {
+	defer guard.Recover(&b.err)
+	b.values, b.err = f.Batch(b.from, b.n)
 }
 
 // each calls f for every batch, in order, while the next one is being made.
@@ -116,11 +111,8 @@ func (f *Feed) each(ctx context.Context, size int, do func(batch) error) error {
 		defer close(next)
 		total := f.data.Len()
 		for index, from := 0, 0; from < total; index, from = index+1, from+size {
-			b := batch{index: index, from: from, n: min(size, total-from), size: size}
-			if f.batch == 0 {
-				b.size = b.n // a model that takes any batch needs no filling up
-			}
-			b.values, b.err = f.recovering(from, b.n, b.size)
+			b := batch{index: index, from: from, n: min(size, total-from)}
+			b.read(f)
 			select {
 			case next <- b:
 			case <-ctx.Done():
@@ -140,12 +132,4 @@ func (f *Feed) each(ctx context.Context, size int, do func(batch) error) error {
 		}
 	}
 	return ctx.Err()
-}
-
-// Trim cuts the rows of n samples out of a value computed for size.
-func Trim(v *engine.Value, n, size int) *engine.Value {
-	if n == size || len(v.Dims) == 0 || v.Dims[0]%size != 0 {
-		return v
-	}
-	return engine.Rows(v, 0, v.Dims[0]/size*n)
 }

@@ -30,7 +30,7 @@ func batch(t *testing.T, d *dataset.Data, in []engine.IOInfo, n int) map[string]
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := f.Batch(0, n, n)
+	v, err := f.Batch(0, n)
 	if err != nil {
 		t.Fatal(err)
 	}

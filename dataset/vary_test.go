@@ -30,7 +30,7 @@ func batchOf(t *testing.T, d *Data, from, n int, dims ...int64) []float32 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := f.Batch(from, n, n)
+	b, err := f.Batch(from, n)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func TestVariedTokens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := f.Batch(2, 2, 2)
+	b, err := f.Batch(2, 2)
 	if err != nil {
 		t.Fatal(err)
 	}

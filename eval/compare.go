@@ -1,9 +1,10 @@
 package eval
 
 import (
-	"github.com/monge-ml/monge/engine"
 	"math"
 	"slices"
+
+	"github.com/monge-ml/monge/engine"
 )
 
 // An OutputResult compares one output of a model with that of another, over all samples.
@@ -75,41 +76,29 @@ func (c *comparison) add(out, reference *engine.Value, n int) error {
 	case c.output.Task == Regress || axis >= len(out.Dims):
 		c.spread.Add(y0, n)
 	case c.output.Task == Classify:
-		c.addClasses(y, y0, out.Dims)
+		if c.both == nil {
+			c.both, c.reference = map[int]int{}, map[int]int{}
+		}
+		eachRow(out.Dims, axis, c.addClasses, y, y0)
 	default:
-		c.addVectors(y, y0, out.Dims)
+		eachRow(out.Dims, axis, c.addVectors, y, y0)
 	}
 	return nil
 }
 
-func (c *comparison) addClasses(y, y0 []float64, dims []int) {
-	if c.both == nil {
-		c.both, c.reference = map[int]int{}, map[int]int{}
+func (c *comparison) addClasses(rows [][]float64) {
+	top := argMax(rows[1])
+	c.reference[top]++
+	c.rows++
+	if argMax(rows[0]) == top {
+		c.both[top]++
+		c.same++
 	}
-	var tops []int
-	eachRow(y, dims, c.output.Axis, func(row []float64) { tops = append(tops, argMax(row)) })
-	i := 0
-	eachRow(y0, dims, c.output.Axis, func(row []float64) {
-		top := argMax(row)
-		c.reference[top]++
-		c.rows++
-		if tops[i] == top {
-			c.both[top]++
-			c.same++
-		}
-		i++
-	})
 }
 
-func (c *comparison) addVectors(y, y0 []float64, dims []int) {
-	var vectors [][]float64
-	eachRow(y, dims, c.output.Axis, func(row []float64) { vectors = append(vectors, slices.Clone(row)) })
-	i := 0
-	eachRow(y0, dims, c.output.Axis, func(row []float64) {
-		c.cosines += Cosine(vectors[i], row)
-		i++
-	})
-	c.rows += i
+func (c *comparison) addVectors(rows [][]float64) {
+	c.cosines += Cosine(rows[0], rows[1])
+	c.rows++
 }
 
 // Cosine is that of the angle between two vectors: 1 if both are 0, 0 if one is.

@@ -15,8 +15,11 @@ import (
 type Options struct {
 	dataset.StreamOptions
 
-	// Runs is the least number of timed runs per model; see [LatencyOptions]. 0: MinRuns. Negative: no timing.
+	// Runs is the least number of timed runs per model; see [LatencyOptions]. 0: MinRuns.
 	Runs int
+
+	// NoLatency leaves models untimed.
+	NoLatency bool
 
 	// Outputs say what the outputs of the first model are for. nil: what [FindTasks] says.
 	Outputs []Output
@@ -65,7 +68,7 @@ func Models(ctx context.Context, models []*onnxio.Model, data *dataset.Data, o O
 			return nil, err
 		}
 	}
-	runs := make([]*evalRun, 0, len(models))
+	var runs []*evalRun
 	defer func() {
 		for _, r := range runs {
 			r.session.Close()
@@ -77,34 +80,13 @@ func Models(ctx context.Context, models []*onnxio.Model, data *dataset.Data, o O
 		if err != nil {
 			return nil, err
 		}
-		runs = append(runs, r)
-		chunk = max(chunk, r.size)
+		runs, chunk = append(runs, r), max(chunk, r.size)
 	}
 	labels := data.Labels()
 	for from := 0; from < data.Len(); from += chunk {
 		n := min(chunk, data.Len()-from)
-		cache := batchCache{}
-		var first []*engine.Value
-		for i, r := range runs {
-			out, err := r.run(ctx, from, n, cache)
-			if err != nil {
-				return nil, err
-			}
-			if labels != nil {
-				if err := r.score(out, labels[from:from+n]); err != nil {
-					return nil, err
-				}
-			}
-			if i == 0 {
-				first = out
-			} else if err := r.compare(&r.outputs, out, first, n, runs[0].name); err != nil {
-				return nil, err
-			}
-			if recorded := data.Recorded(from); recorded != nil {
-				if err := r.compare(&r.recorded, out, recorded, n, data.Name()); err != nil {
-					return nil, err
-				}
-			}
+		if err := addSamples(ctx, runs, data, labels, from, n); err != nil {
+			return nil, err
 		}
 		if o.Progress != nil {
 			o.Progress(from+n, data.Len())
@@ -115,6 +97,34 @@ func Models(ctx context.Context, models []*onnxio.Model, data *dataset.Data, o O
 		out[i] = r.eval(data.Len())
 	}
 	return out, nil
+}
+
+// addSamples runs all models on some samples and adds what comes out to their figures.
+func addSamples(ctx context.Context, runs []*evalRun, data *dataset.Data, labels []int, from, n int) error {
+	cache := batchCache{}
+	var first []*engine.Value
+	for i, r := range runs {
+		out, err := r.run(ctx, from, n, cache)
+		if err != nil {
+			return err
+		}
+		if labels != nil {
+			if err := r.score(out, labels[from:from+n]); err != nil {
+				return err
+			}
+		}
+		if i == 0 {
+			first = out
+		} else if err := r.compare(&r.outputs, out, first, n, runs[0].name); err != nil {
+			return err
+		}
+		if recorded := data.Recorded(from); recorded != nil {
+			if err := r.compare(&r.recorded, out, recorded, n, data.Name()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // An evalRun gathers the figures of one model.
@@ -135,7 +145,7 @@ type evalRun struct {
 func newEvalRun(ctx context.Context, m *onnxio.Model, data *dataset.Data, o Options) (*evalRun, error) {
 	r := &evalRun{name: m.Title(), tasks: o.Outputs}
 	r.params, r.bytes = m.Size()
-	if o.Runs >= 0 {
+	if !o.NoLatency {
 		t, err := Latency(ctx, m, LatencyOptions{Threads: o.Threads, Runs: o.Runs, Data: data})
 		if err != nil {
 			return nil, err
@@ -151,11 +161,7 @@ func newEvalRun(ctx context.Context, m *onnxio.Model, data *dataset.Data, o Opti
 		s.Close()
 		return nil, fmt.Errorf("%s: %w", r.name, err)
 	}
-	r.size = o.Batch
-	if r.size <= 0 {
-		r.size = dataset.DefaultBatch
-	}
-	r.size = r.feed.BatchSize(r.size)
+	r.size = r.feed.BatchSize(o.Batch)
 	if r.size > 1 && !r.feed.Fixed() && data.Len() > 1 && !r.batchable(ctx) {
 		r.size = 1
 	}
@@ -165,7 +171,7 @@ func newEvalRun(ctx context.Context, m *onnxio.Model, data *dataset.Data, o Opti
 // batchable says whether the model can take several samples at once and gives each its row of scores: exporters leave the
 // batch axis free although a Reshape inside has its size built in.
 func (r *evalRun) batchable(ctx context.Context) bool {
-	in, err := r.feed.Batch(0, 2, 2)
+	in, err := r.feed.Batch(0, 2)
 	if err != nil {
 		return true // shown by the run to come
 	}
@@ -184,15 +190,15 @@ func (r *evalRun) batchable(ctx context.Context) bool {
 // A batchCache holds the inputs of models with equal inputs, so that samples are decoded once.
 type batchCache map[string]map[string]*engine.Value
 
-func (c batchCache) get(f *dataset.Feed, from, n, size int) (map[string]*engine.Value, error) {
-	key := fmt.Sprint(from, n, size)
+func (c batchCache) get(f *dataset.Feed, from, n int) (map[string]*engine.Value, error) {
+	key := fmt.Sprint(from, n, f.Rows(n))
 	for _, in := range f.Inputs() {
 		key += fmt.Sprintf("|%q %v %v", in.Name, in.Type, in.Dims[min(1, len(in.Dims)):])
 	}
 	if v, ok := c[key]; ok {
 		return v, nil
 	}
-	v, err := f.Batch(from, n, size)
+	v, err := f.Batch(from, n)
 	c[key] = v
 	return v, err
 }
@@ -202,11 +208,7 @@ func (r *evalRun) run(ctx context.Context, from, n int, cache batchCache) ([]*en
 	pieces := make([][]*engine.Value, len(r.session.Outputs()))
 	for done := 0; done < n; done += r.size {
 		k := min(r.size, n-done)
-		size := r.size
-		if !r.feed.Fixed() {
-			size = k
-		}
-		in, err := cache.get(r.feed, from+done, k, size)
+		in, err := cache.get(r.feed, from+done, k)
 		if err != nil {
 			return nil, err
 		}
@@ -215,7 +217,7 @@ func (r *evalRun) run(ctx context.Context, from, n int, cache batchCache) ([]*en
 			return nil, err
 		}
 		for i, info := range r.session.Outputs() {
-			pieces[i] = append(pieces[i], dataset.Trim(out[info.Name], k, size))
+			pieces[i] = append(pieces[i], r.feed.Trim(out[info.Name], k))
 		}
 	}
 	joined := make([]*engine.Value, len(pieces))

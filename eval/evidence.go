@@ -48,16 +48,13 @@ func gather(ctx context.Context, m *onnxio.Model, data *dataset.Data, o dataset.
 	var list []*evidence
 	var names []string
 	for _, v := range g.Outputs() {
-		t := v.GetType().GetTensorType()
-		e := &evidence{graph: g, name: v.GetName(), typ: engine.DType(t.GetElemType()), opset: int(m.Opset(""))}
-		if s := t.GetShape(); s != nil {
-			e.dims = []int{}
-			for _, d := range s.Dim {
-				n := -1
-				if d.GetDimValue() > 0 {
-					n = int(d.GetDimValue())
+		e := &evidence{graph: g, name: v.GetName(), typ: onnxio.ElemType(v), opset: int(m.Opset(""))}
+		if dims, _, known := onnxio.Dims(v); known {
+			e.dims = make([]int, len(dims))
+			for i, d := range dims {
+				if e.dims[i] = int(d); d == 0 {
+					e.dims[i] = -1
 				}
-				e.dims = append(e.dims, n)
 			}
 		}
 		names, list = append(names, e.name), append(list, e)
@@ -69,36 +66,31 @@ func gather(ctx context.Context, m *onnxio.Model, data *dataset.Data, o dataset.
 		return list, nil
 	}
 	data = data.Sample(taskSamples, 0)
-	labels := data.Labels()
-	pieces := make([][]*engine.Value, len(list))
-	numbers, done := make([]int, len(list)), 0
+	labels, done := data.Labels(), 0
 	err = dataset.Stream(ctx, m, data, names, dataset.StreamOptions{Batch: o.Batch, Threads: o.Threads}, func(_, n int, values map[string]*engine.Value) error {
 		done += n
-		for i, e := range list {
-			v := values[e.name]
-			if k := len(pieces[i]); k > 0 && (numbers[i]+v.Len() > taskNumbers || !sameRows(v, pieces[i][0])) {
-				continue
-			}
-			pieces[i], numbers[i] = append(pieces[i], v), numbers[i]+v.Len()
-			if labels != nil {
+		for _, e := range list {
+			if e.see(values[e.name]) && labels != nil {
 				e.labels = labels[:done]
 			}
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	for i, e := range list {
-		v := engine.Join(pieces[i])
-		e.ran, e.x, e.typ, e.dims = true, v.Float64(), v.Type, v.Dims
-	}
-	return list, nil
+	return list, err
 }
 
-// sameRows reports whether two values can be laid behind each other.
-func sameRows(a, b *engine.Value) bool {
-	return len(a.Dims) > 0 && len(a.Dims) == len(b.Dims) && slices.Equal(a.Dims[1:], b.Dims[1:])
+// see takes in what came out for some samples, unless it is too much or cannot be laid behind what came out before.
+func (e *evidence) see(v *engine.Value) bool {
+	switch {
+	case !e.ran:
+		e.ran, e.x, e.typ, e.dims = true, v.Float64(), v.Type, slices.Clone(v.Dims)
+		return true
+	case len(e.x)+v.Len() > taskNumbers || len(v.Dims) == 0 || len(v.Dims) != len(e.dims) || !slices.Equal(v.Dims[1:], e.dims[1:]):
+		return false
+	}
+	e.x = append(e.x, v.Float64()...)
+	e.dims[0] += v.Dims[0]
+	return true
 }
 
 // decide weighs the evidence of all models about one output. What is sure comes first. An output of which nothing says
@@ -113,12 +105,12 @@ func decide(list []*evidence) Output {
 	if _, ok := first.rowAxis(); !ok {
 		return plain("it has no rows of two numbers or more")
 	}
-	for _, test := range []func(*evidence) (Output, bool){
+	for _, test := range []func(*evidence) Output{
 		(*evidence).softmax, (*evidence).distribution, (*evidence).unitLength, (*evidence).perPlace, (*evidence).called, (*evidence).labelled,
 		(*evidence).madeBy, (*evidence).manyClasses, (*evidence).standsOut,
 	} {
 		for _, e := range list {
-			if out, ok := test(e); ok {
+			if out := test(e); out.Task != "" {
 				out.Name = first.name
 				return out
 			}
@@ -147,33 +139,39 @@ func (e *evidence) rowAxis() (axis int, ok bool) {
 	return axis, e.dims[axis] >= 2
 }
 
+// says makes the verdict of a test: a task along the row axis. The zero Output is that of a test that cannot tell.
+func (e *evidence) says(task Task, reason string, args ...any) Output {
+	axis, _ := e.rowAxis()
+	if task == Regress {
+		axis = 0
+	}
+	return Output{Task: task, Reason: fmt.Sprintf(reason, args...), Axis: axis}
+}
+
 // softmax finds the operator that makes an output probabilities, or their logarithms.
-func (e *evidence) softmax() (Output, bool) {
+func (e *evidence) softmax() Output {
 	name := e.name
 	for arranged := false; ; {
 		n := e.graph.Producer(name)
 		if n == nil || len(n.GetInput()) == 0 {
-			return Output{}, false
+			return Output{}
 		}
 		switch n.GetOpType() {
 		case "Softmax", "LogSoftmax":
-			out := Output{Task: Classify, Reason: "a " + n.GetOpType() + " makes it"}
-			out.Axis = e.softmaxAxis(n)
-			if arranged {
-				if !e.ran {
-					out.Axis, _ = e.rowAxis()
-				} else if d, ok := e.distribution(); ok {
-					out.Axis = d.Axis
-				} else {
-					return Output{}, false // its rows have been taken apart
-				}
+			out := e.says(Classify, "a %s makes it", n.GetOpType())
+			switch {
+			case !arranged:
+				out.Axis = e.softmaxAxis(n)
+			case e.ran:
+				d := e.distribution() // which may say that its rows have been taken apart
+				out.Task, out.Axis = d.Task, d.Axis
 			}
-			return out, true
+			return out
 		case "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Concat", "Slice", "Split":
 			arranged = true
 		case "Identity", "Cast", "Dropout":
 		default:
-			return Output{}, false
+			return Output{}
 		}
 		name = n.GetInput()[0]
 	}
@@ -196,9 +194,9 @@ func (e *evidence) softmaxAxis(n *onnxpb.NodeProto) int {
 }
 
 // distribution tells probabilities, and their logarithms, by their sum.
-func (e *evidence) distribution() (Output, bool) {
+func (e *evidence) distribution() Output {
 	if !e.ran {
-		return Output{}, false
+		return Output{}
 	}
 	axes := []int{len(e.dims) - 1, 1}
 	if axis, ok := e.rowAxis(); ok {
@@ -221,25 +219,25 @@ func (e *evidence) distribution() (Output, bool) {
 		switch {
 		case rows == 0:
 		case sums:
-			return Output{Task: Classify, Reason: "its rows are positive and sum to one", Axis: axis}, true
+			return Output{Task: Classify, Reason: "its rows are positive and sum to one", Axis: axis}
 		case logs:
-			return Output{Task: Classify, Reason: "its rows are logarithms of probabilities", Axis: axis}, true
+			return Output{Task: Classify, Reason: "its rows are logarithms of probabilities", Axis: axis}
 		}
 	}
-	return Output{}, false
+	return Output{}
 }
 
 // unitLength tells normalised embeddings.
-func (e *evidence) unitLength() (Output, bool) {
-	axis, _ := e.rowAxis()
+func (e *evidence) unitLength() Output {
 	if n := e.graph.Producer(e.name); n.GetOpType() == "LpNormalization" {
-		return Output{Task: Embed, Reason: "an LpNormalization makes it", Axis: axis}, true
+		return e.says(Embed, "an LpNormalization makes it")
 	}
 	if !e.ran {
-		return Output{}, false
+		return Output{}
 	}
 	rows, unit := 0, true
-	e.rows(axis, func(row []float64) {
+	out := e.says(Embed, "its rows have length one")
+	e.rows(out.Axis, func(row []float64) {
 		rows++
 		squares := 0.0
 		for _, v := range row {
@@ -247,7 +245,10 @@ func (e *evidence) unitLength() (Output, bool) {
 		}
 		unit = unit && math.Abs(squares-1) < 2e-3
 	})
-	return Output{Task: Embed, Reason: "its rows have length one", Axis: axis}, rows > 1 && unit
+	if rows < 2 || !unit {
+		return Output{}
+	}
+	return out
 }
 
 // Words in the names of outputs, and of what makes them.
@@ -292,47 +293,46 @@ func holds(name string, set map[string]bool) bool {
 }
 
 // perPlace sees that each number belongs to a row of another output, as the score of a box does: they are of one class.
-func (e *evidence) perPlace() (Output, bool) {
+func (e *evidence) perPlace() Output {
 	if engine.Count(e.dims[2:]) != 1 {
-		return Output{}, false
+		return Output{}
 	}
 	for _, o := range e.others {
 		if len(o.dims) == 3 && o.dims[2] != 1 && slices.Equal(e.dims[:2], o.dims[:2]) {
-			return Output{Task: Regress, Reason: fmt.Sprintf("one number for each row of %q", o.name)}, true
+			return e.says(Regress, "one number for each row of %q", o.name)
 		}
 	}
-	return Output{}, false
+	return Output{}
 }
 
 // called goes by the output's name. "box_scores" are scores, "class_embedding" is none.
-func (e *evidence) called() (Output, bool) {
-	axis, _ := e.rowAxis()
-	const reason = "its name says so"
-	switch {
-	case holds(e.name, words("detection detections")): // what a detector has sorted out
-		return Output{Task: Regress, Reason: reason}, true
-	case holds(e.name, vectorWords):
-		return Output{Task: Embed, Reason: reason, Axis: axis}, true
-	case holds(e.name, scoreWords):
-		return Output{Task: Classify, Reason: reason, Axis: axis}, true
-	case holds(e.name, numberWords):
-		return Output{Task: Regress, Reason: reason}, true
+func (e *evidence) called() Output {
+	for _, known := range []struct {
+		words map[string]bool
+		task  Task
+	}{
+		{words("detection detections"), Regress}, // what a detector has sorted out
+		{vectorWords, Embed}, {scoreWords, Classify}, {numberWords, Regress},
+	} {
+		if holds(e.name, known.words) {
+			return e.says(known.task, "its name says so")
+		}
 	}
-	return Output{}, false
+	return Output{}
 }
 
 // labelled asks whether the highest number is more often that of the label than it would be if one did not know of the
 // other (Cohen, A coefficient of agreement for nominal scales, 1960), by two standard errors. Of few samples that cannot
 // be told, and the user, who gave labels, is believed.
-func (e *evidence) labelled() (Output, bool) {
+func (e *evidence) labelled() Output {
 	axis, _ := e.rowAxis()
 	k := e.dims[axis]
 	if e.labels == nil {
-		return Output{}, false
+		return Output{}
 	}
 	if i := slices.IndexFunc(e.labels, func(l int) bool { return l < 0 || l >= k }); i >= 0 {
 		e.doubt = fmt.Sprintf("it has %d numbers a row, and a label is %d", k, e.labels[i])
-		return Output{}, false
+		return Output{}
 	}
 	n, hits := 0, 0
 	said, given := make([]float64, k), make([]float64, k)
@@ -349,7 +349,7 @@ func (e *evidence) labelled() (Output, bool) {
 		n++
 	})
 	if n != len(e.labels) {
-		return Output{}, false // not one row a sample
+		return Output{} // not one row a sample
 	}
 	chance := 0.0
 	for i := range said {
@@ -359,17 +359,16 @@ func (e *evidence) labelled() (Output, bool) {
 	better := float64(hits) > expected+2*math.Sqrt(expected*(1-chance))
 	switch {
 	case better:
-		return Output{Task: Classify, Reason: fmt.Sprintf("%d of %d labels are right", hits, n), Axis: axis}, true
+		return e.says(Classify, "%d of %d labels are right", hits, n)
 	case n < leastRows:
-		return Output{Task: Classify, Reason: "there are labels", Axis: axis}, true
+		return e.says(Classify, "there are labels")
 	}
 	e.doubt = fmt.Sprintf("%d of %d labels are right, as by chance", hits, n)
-	return Output{}, false
+	return Output{}
 }
 
 // madeBy goes by the names of the last layer and its weights.
-func (e *evidence) madeBy() (Output, bool) {
-	axis, _ := e.rowAxis()
+func (e *evidence) madeBy() Output {
 	name := e.name
 	for range 3 { // an Add and a Reshape may lie behind the layer
 		n := e.graph.Producer(name)
@@ -379,17 +378,17 @@ func (e *evidence) madeBy() (Output, bool) {
 		for i, s := range append([]string{n.GetName()}, n.GetInput()...) {
 			// The last parts of a path: what lies before names the model.
 			if (i == 0 || e.graph.Constant(s) != nil) && holds(lastParts(s), headWords) {
-				return Output{Task: Classify, Reason: fmt.Sprintf("made by %q", s), Axis: axis}, true
+				return e.says(Classify, "made by %q", s)
 			}
 		}
 		switch n.GetOpType() {
 		case "Add", "Reshape", "Identity", "Cast", "Squeeze", "Flatten":
 			name = n.GetInput()[0]
 		default:
-			return Output{}, false
+			return Output{}
 		}
 	}
-	return Output{}, false
+	return Output{}
 }
 
 // lastParts are the last three parts of a path like "/classifier/classifier.1/Gemm" or "classifier.1.weight".
@@ -399,14 +398,13 @@ func lastParts(name string) string {
 }
 
 // manyClasses knows the numbers of classes of ImageNet.
-func (e *evidence) manyClasses() (Output, bool) {
+func (e *evidence) manyClasses() Output {
 	axis, _ := e.rowAxis()
-	k := e.dims[axis]
-	switch k {
+	switch k := e.dims[axis]; k {
 	case 1000, 1001, 21841, 21843:
-		return Output{Task: Classify, Reason: fmt.Sprintf("%d numbers a row, as ImageNet has classes", k), Axis: axis}, true
+		return e.says(Classify, "%d numbers a row, as ImageNet has classes", k)
 	}
-	return Output{}, false
+	return Output{}
 }
 
 const (
@@ -427,16 +425,16 @@ const (
 
 // standsOut tells logits by their behaviour: one number of each row stands out from the others, which takes turns, and
 // what they have in common is little.
-func (e *evidence) standsOut() (Output, bool) {
+func (e *evidence) standsOut() Output {
 	axis, _ := e.rowAxis()
 	if !e.ran {
-		return Output{}, false
+		return Output{}
 	}
 	k := e.dims[axis]
 	total := len(e.x) / k
 	want := min(mostRows, int(math.Sqrt(twinWork/float64(k))))
 	if min(total, want) < leastRows {
-		return Output{}, false
+		return Output{}
 	}
 	var x []float64 // want rows, spread evenly
 	seen, taken := 0, 0
@@ -446,7 +444,10 @@ func (e *evidence) standsOut() (Output, bool) {
 		}
 		seen++
 	})
-	return Output{Task: Classify, Reason: "one number of each row stands out, as of class scores", Axis: axis}, logits(x, k)
+	if !logits(x, k) {
+		return Output{}
+	}
+	return e.says(Classify, "one number of each row stands out, as of class scores")
 }
 
 // logits is the test behind standsOut, for rows of k numbers.
@@ -523,23 +524,30 @@ func lead(x []float64, k int) float64 {
 }
 
 // rows calls f with the numbers along an axis, for every place on the other axes.
-func (e *evidence) rows(axis int, f func(row []float64)) { eachRow(e.x, e.dims, axis, f) }
+func (e *evidence) rows(axis int, f func(row []float64)) {
+	eachRow(e.dims, axis, func(rows [][]float64) { f(rows[0]) }, e.x)
+}
 
-// eachRow calls f with the numbers of a tensor along an axis, for every place on the other axes. The row is f's only until
-// it returns.
-func eachRow(x []float64, dims []int, axis int, f func(row []float64)) {
+// eachRow calls f with the numbers of tensors of the same sizes along an axis, for every place on the other axes. The rows
+// are f's only until it returns.
+func eachRow(dims []int, axis int, f func(rows [][]float64), tensors ...[]float64) {
 	k, inner := dims[axis], engine.Count(dims[axis+1:])
-	row := make([]float64, k)
-	for from := 0; from+k*inner <= len(x) && k*inner > 0; from += k * inner {
+	rows := make([][]float64, len(tensors))
+	for i := range rows {
+		rows[i] = make([]float64, k)
+	}
+	for from := 0; from+k*inner <= len(tensors[0]) && k*inner > 0; from += k * inner {
 		for in := range inner {
-			if inner == 1 {
-				row = x[from : from+k]
-			} else {
-				for j := range row {
-					row[j] = x[from+j*inner+in]
+			for i, x := range tensors {
+				if inner == 1 {
+					rows[i] = x[from : from+k]
+					continue
+				}
+				for j := range rows[i] {
+					rows[i][j] = x[from+j*inner+in]
 				}
 			}
-			f(row)
+			f(rows)
 		}
 	}
 }

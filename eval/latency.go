@@ -91,7 +91,7 @@ func firstSample(s *engine.Session, o LatencyOptions) (in map[string]*engine.Val
 			return nil, 0, fmt.Errorf("%s: %w", s.Name(), err)
 		}
 		batch = feed.BatchSize(1)
-		in, err = feed.Batch(0, min(batch, o.Data.Len()), batch)
+		in, err = feed.Batch(0, min(batch, o.Data.Len()))
 		return in, batch, err
 	}
 	rng := rand.New(rand.NewPCG(o.Seed, 0))

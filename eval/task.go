@@ -41,17 +41,14 @@ type Output struct {
 
 // Classes is the number of classes of an output of these sizes, where the scores of one decision lie side by side; 0 where
 // they do not, or where there are no classes.
-func (o Output) Classes(dims []int) int {
-	if o.Task != Classify || o.Axis >= len(dims) || engine.Count(dims[o.Axis+1:]) != 1 {
-		return 0
-	}
-	return dims[o.Axis]
-}
+func (o Output) Classes(dims []int) int { return o.sideBySide(Classify, dims) }
 
 // Vector is the number of numbers of a vector of an output of these sizes, where they lie side by side; 0 where they do
 // not, or where there are no vectors.
-func (o Output) Vector(dims []int) int {
-	if o.Task != Embed || o.Axis >= len(dims) || engine.Count(dims[o.Axis+1:]) != 1 {
+func (o Output) Vector(dims []int) int { return o.sideBySide(Embed, dims) }
+
+func (o Output) sideBySide(task Task, dims []int) int {
+	if o.Task != task || o.Axis >= len(dims) || engine.Count(dims[o.Axis+1:]) != 1 {
 		return 0
 	}
 	return dims[o.Axis]

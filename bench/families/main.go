@@ -231,7 +231,7 @@ func (t *trial) open() (err error) {
 		if t.few[n] != nil {
 			continue
 		}
-		if t.few[n], err = feed.Batch(0, n, n); err != nil {
+		if t.few[n], err = feed.Batch(0, n); err != nil {
 			return err
 		}
 		if want[n], err = s.Run(context.Background(), t.few[n]); err != nil {

@@ -267,7 +267,7 @@ func (f *compressFlags) judge(ctx context.Context, a *app, before, after *onnxio
 	models := []*onnxio.Model{before, after}
 	c := &report.Comparison{}
 	if on != nil {
-		evals, err := eval.Models(ctx, models, on, eval.Options{Runs: -1, Outputs: done.Outputs,
+		evals, err := eval.Models(ctx, models, on, eval.Options{NoLatency: true, Outputs: done.Outputs,
 			StreamOptions: dataset.StreamOptions{Batch: f.run.data.batch, Threads: a.threads, Progress: stage(progress, "judging the result")}})
 		if err != nil {
 			a.warn("the result was not judged: %s", oneLine(err))

@@ -109,10 +109,7 @@ func (a *app) evalData(ctx context.Context, models []*onnxio.Model, shapes map[s
 		return nil, nil, err
 	}
 	r.Data, r.Samples = f.data.path, data.Len()
-	o := eval.Options{Runs: f.runs, StreamOptions: dataset.StreamOptions{Batch: f.data.batch, Threads: a.threads, Progress: stage(progress, "running the models")}}
-	if f.noLatency {
-		o.Runs = -1
-	}
+	o := eval.Options{Runs: f.runs, NoLatency: f.noLatency, StreamOptions: dataset.StreamOptions{Batch: f.data.batch, Threads: a.threads, Progress: stage(progress, "running the models")}}
 	if r.Tasks, err = eval.FindTasks(ctx, models[:1], data, given, o.StreamOptions); err != nil {
 		return nil, nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"gonum.org/v1/gonum/mat"
 
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/guard"
@@ -36,7 +37,7 @@ func observeExactly(ctx context.Context, s *edit.Subject, all []*observation, o 
 	if len(todo) == 0 {
 		return rest, nil
 	}
-	flow, err := stats.NewFlow(s.Model, o.Data, stats.FlowOptions{Batch: o.batch(), Threads: o.Threads})
+	flow, err := stats.NewFlow(s.Model, o.Data, dataset.StreamOptions{Batch: o.batch(), Threads: o.Threads})
 	if err != nil {
 		return nil, err
 	}

@@ -148,7 +148,7 @@ func (r *run) open() (err error) {
 			r.touched[n] = true
 		}
 	}
-	fo := stats.FlowOptions{Batch: r.batch(), Threads: r.o.Threads}
+	fo := dataset.StreamOptions{Batch: r.batch(), Threads: r.o.Threads}
 	if r.child, err = stats.NewFlow(r.model, r.o.Data, fo); err != nil {
 		return err
 	}

@@ -16,8 +16,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// DefaultFlowMemory is the cap on kept activations where FlowOptions.MemoryCap is 0: 2 GiB.
-const DefaultFlowMemory = 2 << 30
+// flowMemory is the cap on the activations that a Flow keeps in memory: 2 GiB.
+const flowMemory = 2 << 30
 
 // maxFlowWorkers bounds the batches that are run at a time, and with them the memory that operators need.
 const maxFlowWorkers = 4
@@ -30,30 +30,11 @@ func threadsOf(option int) int {
 	return runtime.NumCPU()
 }
 
-// FlowOptions say how a [Flow] runs. The zero value uses all samples.
-type FlowOptions struct {
-	// Batch is the number of samples run at once. 0: DefaultBatch. A model with a fixed batch axis uses its own.
-	Batch int
-
-	// Threads is the number of threads that work on one operator. 0: one per core.
-	Threads int
-
-	// Samples is the number of samples, the first ones of Data.Sample with Seed. 0: all.
-	Samples int
-
-	// Seed shuffles, where Samples leaves some out. FileOrder (-1): the first ones.
-	Seed int64
-
-	// MemoryCap is the size in bytes of the activations kept in memory; what is kept beyond it goes to temporary files.
-	// 0: DefaultFlowMemory. Negative: everything goes to files.
-	MemoryCap int64
-}
-
 // A Flow evaluates a model piece by piece over a fixed data set. It keeps the activations that the next piece starts from,
 // so that a walk along the whole graph runs every node once, although nodes behind the walker may be edited in between
 // ([Flow.SetModel]).
 //
-//	f, err := stats.NewFlow(m, data, stats.FlowOptions{})
+//	f, err := stats.NewFlow(m, data, dataset.StreamOptions{})
 //	err = f.Compute(ctx, "h1")      // runs the graph from its inputs to h1
 //	v, err := f.Batch(0, "h1")
 //	err = f.Compute(ctx, "h2")      // runs from h1 on
@@ -65,6 +46,9 @@ type FlowOptions struct {
 // One goroutine at a time may use the methods that change a Flow (Compute, Drop, Prune, SetModel, Close); Batch may be
 // called by several.
 type Flow struct {
+	// MemoryCap is the size in bytes of the activations kept in memory; what is kept beyond it goes to temporary files.
+	MemoryCap int64
+
 	model   *onnxio.Model // in float32
 	feed    *dataset.Feed
 	size    int // samples per batch
@@ -76,16 +60,10 @@ type Flow struct {
 
 // NewFlow brings a model and a data set together. It runs the model once, on two samples, to find out whether it takes
 // more than one: exporters leave the batch axis free although a Reshape inside has its size built in.
-func NewFlow(m *onnxio.Model, data *dataset.Data, o FlowOptions) (_ *Flow, err error) {
+func NewFlow(m *onnxio.Model, data *dataset.Data, o dataset.StreamOptions) (_ *Flow, err error) {
 	defer guard.Recover(&err)
 	data = data.Sample(o.Samples, o.Seed)
-	f := &Flow{threads: threadsOf(o.Threads), kept: map[string]*keptTensor{}, samples: data.Len()}
-	switch {
-	case o.MemoryCap == 0:
-		f.store.cap = DefaultFlowMemory
-	case o.MemoryCap > 0:
-		f.store.cap = o.MemoryCap
-	}
+	f := &Flow{MemoryCap: flowMemory, threads: threadsOf(o.Threads), kept: map[string]*keptTensor{}, samples: data.Len()}
 	inputs, err := f.setModel(m)
 	if err != nil {
 		return nil, err
@@ -93,20 +71,14 @@ func NewFlow(m *onnxio.Model, data *dataset.Data, o FlowOptions) (_ *Flow, err e
 	if f.feed, err = data.For(inputs); err != nil {
 		return nil, err
 	}
-	f.size = o.Batch
-	if f.size <= 0 {
-		f.size = dataset.DefaultBatch
-	}
-	f.size = f.feed.BatchSize(f.size)
-	if b := f.feed.BatchSize(1); b > 1 && f.samples > b {
-		f.samples -= f.samples % b
+	f.size = f.feed.BatchSize(o.Batch)
+	if f.feed.Fixed() && f.samples > f.size {
+		f.samples -= f.samples % f.size
 	}
 	if f.size > 1 && !f.feed.Fixed() && f.samples > 1 {
-		if err := f.probe(); err != nil {
-			return nil, err
-		}
+		err = f.probe()
 	}
-	return f, nil
+	return f, err
 }
 
 // probe falls back to batches of one sample, if the model refuses more.
@@ -116,7 +88,7 @@ func (f *Flow) probe() error {
 		return err
 	}
 	defer s.Close()
-	in, err := f.feed.Batch(0, 2, 2)
+	in, err := f.feed.Batch(0, 2)
 	if err != nil {
 		return err
 	}
@@ -297,9 +269,13 @@ func (t *keptTensor) declare(name string) *onnxpb.ValueInfoProto {
 
 // run fills the tensors that a session computes, some batches at a time.
 func (f *Flow) run(ctx context.Context, s *engine.Session, workers int, made map[string]*keptTensor) error {
+	var reads []string
+	for _, in := range s.Inputs() {
+		reads = append(reads, in.Name)
+	}
 	batches := ordered[map[string]*engine.Value]{limit: workers, take: func(out map[string]*engine.Value) error {
 		for name, t := range made {
-			if err := f.store.add(t, out[name]); err != nil {
+			if err := f.store.add(t, out[name], f.MemoryCap); err != nil {
 				return err
 			}
 		}
@@ -311,7 +287,7 @@ func (f *Flow) run(ctx context.Context, s *engine.Session, workers int, made map
 			return err
 		}
 		err := batches.start(func() (map[string]*engine.Value, error) {
-			in, err := f.inputsOf(s, i)
+			in, err := f.values(i, reads)
 			if err != nil {
 				return nil, err
 			}
@@ -324,69 +300,41 @@ func (f *Flow) run(ctx context.Context, s *engine.Session, workers int, made map
 	return batches.finish(0)
 }
 
-// inputsOf returns what a part of the model reads for one batch.
-func (f *Flow) inputsOf(s *engine.Session, batch int) (map[string]*engine.Value, error) {
-	in := map[string]*engine.Value{}
-	var graph map[string]*engine.Value
-	for _, info := range s.Inputs() {
-		if t := f.kept[info.Name]; t != nil {
-			v, err := t.get(info.Name, batch)
-			if err != nil {
-				return nil, err
-			}
-			in[info.Name] = v
-			continue
-		}
-		if graph == nil {
-			var err error
-			if graph, err = f.graphInputs(batch); err != nil {
-				return nil, err
-			}
-		}
-		in[info.Name] = graph[info.Name]
-	}
-	return in, nil
-}
-
-func (f *Flow) graphInputs(batch int) (map[string]*engine.Value, error) {
-	n := f.BatchLen(batch)
-	size := n
-	if f.feed.Fixed() {
-		size = f.size
-	}
-	return f.feed.Batch(batch*f.size, n, size)
-}
-
-// Batch returns one batch of kept tensors or graph inputs. Values may be shared: they must not be changed. Where a fixed
-// batch axis is longer than there are samples, they are cut as by [Stream].
-func (f *Flow) Batch(batch int, tensors ...string) (map[string]*engine.Value, error) {
-	if batch < 0 || batch >= f.Batches() {
-		return nil, fmt.Errorf("no batch %d: there are %d", batch, f.Batches())
-	}
+// values returns one batch of kept tensors or graph inputs.
+func (f *Flow) values(batch int, tensors []string) (map[string]*engine.Value, error) {
 	out := make(map[string]*engine.Value, len(tensors))
 	var graph map[string]*engine.Value
+	var err error
 	for _, name := range tensors {
-		v, err := (*engine.Value)(nil), error(nil)
 		if t := f.kept[name]; t != nil {
-			v, err = t.get(name, batch)
+			out[name], err = t.get(name, batch)
 		} else {
 			if graph == nil {
-				graph, err = f.graphInputs(batch)
+				graph, err = f.feed.Batch(batch*f.size, f.BatchLen(batch))
 			}
-			v = graph[name]
+			out[name] = graph[name]
 		}
 		switch {
 		case err != nil:
 			return nil, err
-		case v == nil:
+		case out[name] == nil:
 			return nil, fmt.Errorf("%s: tensor %q is not kept", f.model.Title(), name)
 		}
-		if f.feed.Fixed() {
-			v = dataset.Trim(v, f.BatchLen(batch), f.size)
-		}
-		out[name] = v
 	}
 	return out, nil
+}
+
+// Batch returns one batch of kept tensors or graph inputs. Values may be shared: they must not be changed. Where a fixed
+// batch axis is longer than there are samples, they are cut as by [dataset.Stream].
+func (f *Flow) Batch(batch int, tensors ...string) (map[string]*engine.Value, error) {
+	if batch < 0 || batch >= f.Batches() {
+		return nil, fmt.Errorf("no batch %d: there are %d", batch, f.Batches())
+	}
+	out, err := f.values(batch, tensors)
+	for name, v := range out {
+		out[name] = f.feed.Trim(v, f.BatchLen(batch))
+	}
+	return out, err
 }
 
 // Close forgets everything and removes the temporary files.

@@ -4,18 +4,19 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"github.com/monge-ml/monge/engine"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
+
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/onnxio"
 )
 
 // A flowStore keeps values: in memory up to a cap, beyond it in files of a temporary folder, one per tensor.
 type flowStore struct {
-	cap, used int64
-	dir       string // "" until a file is needed
-	files     int    // made so far, for their names
+	used  int64  // in memory
+	dir   string // "" until a file is needed
+	files int    // made so far, for their names
 }
 
 // A keptTensor is a tensor for all batches.
@@ -56,12 +57,12 @@ func (s *tensorShape) add(dims []int) *tensorShape {
 	return s
 }
 
-// add appends the next batch of a tensor.
-func (s *flowStore) add(t *keptTensor, v *engine.Value) error {
+// add appends the next batch of a tensor, in memory up to so many bytes.
+func (s *flowStore) add(t *keptTensor, v *engine.Value, memory int64) error {
 	t.typ = v.Type
 	t.info = t.info.add(v.Dims)
 	size := valueBytes(v)
-	if s.used+size <= s.cap {
+	if s.used+size <= memory {
 		s.used += size
 		t.at = append(t.at, keptValue{value: v, dims: v.Dims})
 		return nil
@@ -88,12 +89,11 @@ func (s *flowStore) spill(t *keptTensor, v *engine.Value) error {
 		}
 		t.file = f
 	}
-	raw := encodeElements(v)
-	if _, err := t.file.WriteAt(raw, t.end); err != nil {
+	if err := binary.Write(io.NewOffsetWriter(t.file, t.end), binary.LittleEndian, elements(v)); err != nil {
 		return err
 	}
 	t.at = append(t.at, keptValue{dims: v.Dims, offset: t.end})
-	t.end += int64(len(raw))
+	t.end += valueBytes(v)
 	return nil
 }
 
@@ -104,11 +104,18 @@ func (t *keptTensor) get(name string, i int) (*engine.Value, error) {
 		return k.value, nil
 	}
 	v := &engine.Value{Name: name, Type: t.typ, Dims: k.dims}
-	raw := make([]byte, int64(engine.Count(k.dims))*wordBytes(t.typ))
-	if _, err := t.file.ReadAt(raw, k.offset); err != nil && !errors.Is(err, io.EOF) {
+	switch n := v.Len(); {
+	case onnxio.IsInteger(t.typ):
+		v.I64 = make([]int64, n)
+	case t.typ == onnxio.Double:
+		v.F64 = make([]float64, n)
+	default:
+		v.F32 = make([]float32, n)
+	}
+	from := io.NewSectionReader(t.file, k.offset, valueBytes(v))
+	if err := binary.Read(from, binary.LittleEndian, elements(v)); err != nil {
 		return nil, fmt.Errorf("reading back tensor %q: %w", name, err)
 	}
-	decodeElements(v, raw)
 	return v, nil
 }
 
@@ -138,51 +145,15 @@ func (s *flowStore) close() error {
 	return os.RemoveAll(dir)
 }
 
-// wordBytes is the size of an element as a Value holds it.
-func wordBytes(t engine.DType) int64 {
-	if engine.KindOf(t) == engine.KindFloat32 {
-		return 4
+// elements is the slice that holds a value's elements.
+func elements(v *engine.Value) any {
+	switch {
+	case v.I64 != nil:
+		return v.I64
+	case v.F64 != nil:
+		return v.F64
 	}
-	return 8
+	return v.F32
 }
 
-func valueBytes(v *engine.Value) int64 { return int64(v.Len()) * wordBytes(v.Type) }
-
-// encodeElements returns the elements of a value as little-endian bytes.
-func encodeElements(v *engine.Value) []byte {
-	le := binary.LittleEndian
-	raw := make([]byte, valueBytes(v))
-	for i, x := range v.F32 {
-		le.PutUint32(raw[4*i:], math.Float32bits(x))
-	}
-	for i, x := range v.F64 {
-		le.PutUint64(raw[8*i:], math.Float64bits(x))
-	}
-	for i, x := range v.I64 {
-		le.PutUint64(raw[8*i:], uint64(x))
-	}
-	return raw
-}
-
-// decodeElements is the inverse: it fills a value of known type and shape.
-func decodeElements(v *engine.Value, raw []byte) {
-	le := binary.LittleEndian
-	n := v.Len()
-	switch engine.KindOf(v.Type) {
-	case engine.KindFloat32:
-		v.F32 = make([]float32, n)
-		for i := range v.F32 {
-			v.F32[i] = math.Float32frombits(le.Uint32(raw[4*i:]))
-		}
-	case engine.KindFloat64:
-		v.F64 = make([]float64, n)
-		for i := range v.F64 {
-			v.F64[i] = math.Float64frombits(le.Uint64(raw[8*i:]))
-		}
-	default:
-		v.I64 = make([]int64, n)
-		for i := range v.I64 {
-			v.I64[i] = int64(le.Uint64(raw[8*i:]))
-		}
-	}
-}
+func valueBytes(v *engine.Value) int64 { return int64(binary.Size(elements(v))) }

@@ -228,7 +228,10 @@ func (sum *summation) index(in map[string]*engine.Value, places []int) {
 	s := sum.shape
 	dims := s.dims
 	if s.conv == nil {
-		index := engine.Convert[int64](places)
+		index := make([]int64, len(places))
+		for i, p := range places {
+			index[i] = int64(p)
+		}
 		in[momentXIndex] = engine.Int64(index, len(places), 1)
 		in[momentYIndex] = engine.Int64(index, len(places), 1)
 		return

@@ -47,7 +47,7 @@ func passThrough(t *testing.T, n, batch int, x, y []int) *stats.Flow {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := stats.NewFlow(m, data, stats.FlowOptions{Batch: batch})
+	f, err := stats.NewFlow(m, data, dataset.StreamOptions{Batch: batch})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -475,7 +475,7 @@ func flat(t *testing.T, n, batch, channels, side int) *stats.Flow {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return flow(t, m, data, stats.FlowOptions{Batch: batch})
+	return flow(t, m, data, dataset.StreamOptions{Batch: batch})
 }
 
 // A subset of positions has the right size, treats all samples alike and depends on the seed only. Where all positions are
@@ -565,7 +565,7 @@ func TestMomentsOfManySizes(t *testing.T) {
 	}
 	m := onnxtest.Model(onnxtest.Values(onnxtest.Value("x", "N", 2, "H", "W")), onnxtest.Values(onnxtest.Value("u")),
 		onnxtest.Node("Identity", "x", "u"))
-	f := flow(t, m, data, stats.FlowOptions{})
+	f := flow(t, m, data, dataset.StreamOptions{})
 	compute(t, f, "u")
 	r := stats.Reading{Tensor: "u", Conv: &onnxio.Window{Kernel: []int{3, 3}, Pads: []int{1, 0, 1, 0}}}
 	same(t, collect(t, f, r, nil, stats.MomentOptions{})[0], sums(x, nil))

@@ -90,7 +90,7 @@ func (c *collector) rows(i int, out *RowSet) error {
 	if out.N > 0 && (d != out.D || o != out.O) {
 		return fmt.Errorf("channels differ between batches")
 	}
-	x := floatsOf(values[0])
+	x := values[0].Float32()
 	n := len(x) / s.c
 	if s.conv == nil {
 		out.X = appendChannels(out.X, x, values[0].Dims, s.xAxis)
@@ -101,7 +101,7 @@ func (c *collector) rows(i int, out *RowSet) error {
 	out.Y = append(out.Y, make([]float32, n*o)...)
 	at := 0
 	for k, v := range values[1:] {
-		y := appendChannels(nil, floatsOf(v), v.Dims, s.yAxes[k])
+		y := appendChannels(nil, v.Float32(), v.Dims, s.yAxes[k])
 		for row := range n {
 			copy(out.Y[(out.N+row)*o+at:][:s.o[k]], y[row*s.o[k]:])
 		}
@@ -131,14 +131,6 @@ func (c *collector) values(i int) ([]*engine.Value, error) {
 // taps is the number of positions under a window; 1 without one.
 func (s *momentShape) taps() int {
 	return engine.Count(sizes(s.dims, func(d onnxio.WindowAxis) int { return d.Kernel }))
-}
-
-// floatsOf returns a value's elements in single precision.
-func floatsOf(v *engine.Value) []float32 {
-	if v.F32 != nil {
-		return v.F32
-	}
-	return engine.Convert[float32](v.F64)
 }
 
 // appendChannels appends a tensor with an axis moved to the end.

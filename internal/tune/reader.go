@@ -84,7 +84,7 @@ func (r *reader) examples(data *dataset.Data) ([]map[string]*engine.Value, error
 func (r *reader) read(feed *dataset.Feed, samples int, starts []int) (map[string]*engine.Value, error) {
 	pieces := map[string][]*engine.Value{}
 	for _, from := range starts {
-		in, err := feed.Batch(from, min(r.unit, samples-from), r.unit)
+		in, err := feed.Batch(from, min(r.unit, samples-from))
 		if err != nil {
 			return nil, err
 		}
