@@ -2,36 +2,17 @@ package onnxio
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// validateGraphs checks what graphs and nodes declare: shapes and attributes.
-func validateGraphs(m *onnxpb.ModelProto) error {
-	if err := validateDeclarations(m.GetGraph()); err != nil {
-		return err
-	}
-	for i, t := range m.GetTrainingInfo() {
-		for _, g := range []*onnxpb.GraphProto{t.GetInitialization(), t.GetAlgorithm()} {
-			if err := validateDeclarations(g); err != nil {
-				return fmt.Errorf("training info %d: %w", i, err)
-			}
-		}
-	}
-	for _, f := range m.GetFunctions() {
-		if err := validateNodes(f.Node); err != nil {
-			return fmt.Errorf("function %q: %w", f.GetName(), err)
-		}
-	}
-	return nil
-}
-
+// validateDeclarations checks what a graph and its nodes, but not subgraphs,
+// declare: shapes and attributes.
 func validateDeclarations(g *onnxpb.GraphProto) error {
-	for _, values := range [][]*onnxpb.ValueInfoProto{g.GetInput(), g.GetOutput(), g.GetValueInfo()} {
-		for _, v := range values {
-			if err := validateShape(v); err != nil {
-				return fmt.Errorf("value %q: %w", v.GetName(), err)
-			}
+	for _, v := range slices.Concat(g.GetInput(), g.GetOutput(), g.GetValueInfo()) {
+		if err := validateShape(v); err != nil {
+			return fmt.Errorf("value %q: %w", v.GetName(), err)
 		}
 	}
 	for _, s := range g.GetSparseInitializer() {
@@ -39,7 +20,12 @@ func validateDeclarations(g *onnxpb.GraphProto) error {
 			return fmt.Errorf("sparse initializer %q: %w", s.GetValues().GetName(), err)
 		}
 	}
-	return validateNodes(g.GetNode())
+	for _, n := range g.GetNode() {
+		if err := validateAttributes(n); err != nil {
+			return fmt.Errorf("%s: %w", Label(n), err)
+		}
+	}
+	return nil
 }
 
 // validateShape checks declared lengths. -1 passes: several exporters write it
@@ -85,52 +71,43 @@ func validateSparse(s *onnxpb.SparseTensorProto) error {
 	return nil
 }
 
-func validateNodes(nodes []*onnxpb.NodeProto) error {
-	for _, n := range nodes {
-		seen := make(map[string]bool, len(n.Attribute))
-		for i, a := range n.Attribute {
-			switch name := a.GetName(); {
-			case name == "":
-				return fmt.Errorf("%s: attribute %d has no name", Label(n), i)
-			case seen[name]:
-				return fmt.Errorf("%s: attribute %q is given twice", Label(n), name)
-			}
-			seen[a.GetName()] = true
-			if err := validateAttribute(a); err != nil {
-				return fmt.Errorf("%s: attribute %q: %w", Label(n), a.GetName(), err)
-			}
+func validateAttributes(n *onnxpb.NodeProto) error {
+	seen := make(map[string]bool, len(n.Attribute))
+	for i, a := range n.Attribute {
+		switch name := a.GetName(); {
+		case name == "":
+			return fmt.Errorf("attribute %d has no name", i)
+		case seen[name]:
+			return fmt.Errorf("attribute %q is given twice", name)
+		}
+		seen[a.GetName()] = true
+		if err := validateAttribute(a); err != nil {
+			return fmt.Errorf("attribute %q: %w", a.GetName(), err)
 		}
 	}
 	return nil
 }
 
 func validateAttribute(a *onnxpb.AttributeProto) error {
-	if a.GetRefAttrName() == "" {
-		missing := false
-		switch a.GetType() {
-		case onnxpb.AttributeProto_TENSOR:
-			missing = a.T == nil
-		case onnxpb.AttributeProto_GRAPH:
-			missing = a.G == nil
-		case onnxpb.AttributeProto_SPARSE_TENSOR:
-			missing = a.SparseTensor == nil
-		case onnxpb.AttributeProto_TYPE_PROTO:
-			missing = a.Tp == nil
-		}
-		if missing {
-			return fmt.Errorf("has type %v but no such value", a.GetType())
-		}
+	missing := false
+	switch a.GetType() {
+	case onnxpb.AttributeProto_TENSOR:
+		missing = a.T == nil
+	case onnxpb.AttributeProto_GRAPH:
+		missing = a.G == nil
+	case onnxpb.AttributeProto_SPARSE_TENSOR:
+		missing = a.SparseTensor == nil
+	case onnxpb.AttributeProto_TYPE_PROTO:
+		missing = a.Tp == nil
 	}
-	for _, s := range append(a.SparseTensors[:len(a.SparseTensors):len(a.SparseTensors)], a.SparseTensor) {
+	if missing && a.GetRefAttrName() == "" {
+		return fmt.Errorf("has type %v but no such value", a.GetType())
+	}
+	for _, s := range append(slices.Clip(a.SparseTensors), a.SparseTensor) {
 		if s != nil {
 			if err := validateSparse(s); err != nil {
 				return err
 			}
-		}
-	}
-	for _, g := range attrGraphs(a) {
-		if err := validateDeclarations(g); err != nil {
-			return err
 		}
 	}
 	return nil

@@ -1,131 +1,74 @@
 package onnxio
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
 // Tensor decodes a tensor of the model from raw_data, from the typed fields or
 // from its external file. The result shares no memory with tp.
-func (m *Model) Tensor(tp *onnxpb.TensorProto) (*Tensor, error) {
-	if tp == nil {
-		return nil, errors.New("no tensor")
-	}
-	t, err := m.decodeTensor(tp)
-	if err != nil {
-		return nil, m.errorf("tensor %q: %w", tp.GetName(), err)
-	}
-	return t, nil
-}
+func (m *Model) Tensor(tp *onnxpb.TensorProto) (*Tensor, error) { return m.decode(tp, 0, -1) }
 
 // Rows is Tensor for n rows of the first axis, from one on: a large tensor can be
-// worked on without decoding all of it at once where it is stored as raw_data.
+// worked on without decoding all of it at once.
 func (m *Model) Rows(tp *onnxpb.TensorProto, from, n int) (*Tensor, error) {
+	if tp != nil && (len(tp.Dims) == 0 || from < 0 || n < 0 || int64(from)+int64(n) > tp.Dims[0]) {
+		return nil, m.errorf("tensor %q: no rows %d to %d in %v", tp.GetName(), from, from+n, tp.Dims)
+	}
+	return m.decode(tp, from, n)
+}
+
+// decode decodes some rows of the first axis, all if n is negative.
+func (m *Model) decode(tp *onnxpb.TensorProto, from, n int) (*Tensor, error) {
 	if tp == nil {
 		return nil, errors.New("no tensor")
 	}
-	if len(tp.Dims) == 0 || from < 0 || n < 0 || int64(from)+int64(n) > tp.Dims[0] {
-		return nil, m.errorf("tensor %q: no rows %d to %d in %v", tp.GetName(), from, from+n, tp.Dims)
+	s, err := storageOf(tp)
+	var raw []byte
+	if err == nil {
+		raw, err = m.raw(tp, s)
 	}
-	t, err := m.decodeRows(tp, from, n)
 	if err != nil {
 		return nil, m.errorf("tensor %q: %w", tp.GetName(), err)
 	}
-	return t, nil
-}
-
-func (m *Model) decodeTensor(tp *onnxpb.TensorProto) (*Tensor, error) {
-	return m.decodeRows(tp, 0, -1)
-}
-
-// decodeRows decodes some rows of the first axis, all if n is negative.
-func (m *Model) decodeRows(tp *onnxpb.TensorProto, from, n int) (*Tensor, error) {
-	s, err := storageOf(tp)
-	if err != nil {
-		return nil, err
-	}
-	t := &Tensor{Name: tp.GetName(), Type: onnxpb.TensorProto_DataType(tp.GetDataType()), Dims: make([]int, len(tp.Dims))}
-	for i, d := range tp.Dims {
-		t.Dims[i] = int(d)
-	}
-	raw := tp.RawData
-	switch s.kind {
-	case inTyped:
-		t.fromTyped(tp, s)
-		if n >= 0 {
-			t.cut(from, n)
-		}
-		return t, nil
-	case inFile:
-		if raw, err = m.readExternal(s); err != nil {
-			return nil, err
-		}
-	}
+	t := &Tensor{Name: tp.GetName(), Type: onnxpb.TensorProto_DataType(tp.GetDataType())}
+	t.Dims = convert(tp.Dims, func(d int64) int { return int(d) })
+	end := int(s.n)
 	if n >= 0 {
-		row := 0
-		if t.Dims[0] > 0 {
-			row = int(s.n) / t.Dims[0]
-		}
-		if row*s.dtype.bits%8 != 0 {
-			t.fromRaw(raw, s)
-			t.cut(from, n)
-			return t, nil
-		}
-		bytes := row * s.dtype.bits / 8
-		raw = raw[from*bytes : (from+n)*bytes]
-		s.n, t.Dims[0] = int64(n*row), n
+		row := end / max(1, t.Dims[0])
+		from, end, t.Dims[0] = from*row, (from+n)*row, n
 	}
-	t.fromRaw(raw, s)
+	if s.dtype.family == stringFamily {
+		t.Strings = convert(tp.StringData[from:end], func(v []byte) []byte { return append([]byte{}, v...) })
+	} else {
+		t.fromRaw(raw, s.dtype, from, end)
+	}
 	return t, nil
 }
 
-// cut leaves n rows of the first axis.
-func (t *Tensor) cut(from, n int) {
-	row := 1
-	for _, d := range t.Dims[1:] {
-		row *= d
+// fromRaw decodes the elements from one on to before another of raw_data whose
+// length was checked.
+func (t *Tensor) fromRaw(raw []byte, d dtype, from, end int) {
+	if d.bits >= 8 {
+		raw = raw[from*d.bits/8 : end*d.bits/8]
+		from, end = 0, end-from
 	}
-	size := len(t.Raw) / max(1, row*t.Dims[0]) // of a complex number
-	t.F32, t.F64, t.I64 = part(t.F32, from*row, n*row), part(t.F64, from*row, n*row), part(t.I64, from*row, n*row)
-	t.Strings, t.Raw = part(t.Strings, from*row, n*row), part(t.Raw, from*row*size, n*row*size)
-	t.Dims[0] = n
-}
-
-func part[T any](v []T, from, n int) []T {
-	if v == nil {
-		return nil
-	}
-	return v[from : from+n]
-}
-
-// fromRaw decodes raw_data whose length was checked.
-func (t *Tensor) fromRaw(raw []byte, s storage) {
-	n, bits := int(s.n), s.dtype.bits
-	switch s.dtype.family {
-	case rawFamily:
+	switch {
+	case d.family == rawFamily:
 		t.Raw = append([]byte{}, raw...)
-	case f64Family:
-		t.F64 = make([]float64, n)
-		decodeNumbers(t.F64, raw, decode64)
-	case i64Family:
-		t.I64 = make([]int64, n)
-		for i := range t.I64 {
-			t.I64[i] = s.dtype.integer(unpackBits(raw, i, bits))
-		}
-	case f32Family:
-		t.F32 = make([]float32, n)
-		if t.Type == onnxpb.TensorProto_FLOAT {
-			decodeNumbers(t.F32, raw, decode32)
-			return
-		}
-		value := floatDecoder(t.Type)
-		for i := range t.F32 {
-			t.F32[i] = value(uint32(unpackBits(raw, i, bits)))
-		}
+	case d.family == f64Family:
+		t.F64 = decodeNumbers[float64](raw)
+	case t.Type == Float:
+		t.F32 = decodeNumbers[float32](raw)
+	case d.family == i64Family && d.bits == 64:
+		t.I64 = decodeNumbers[int64](raw)
+	case d.family == i64Family:
+		t.I64 = unpackBits(raw, d.bits, from, end, d.integer)
+	default:
+		decode, _ := codingOf(t.Type)
+		t.F32 = unpackBits(raw, d.bits, from, end, func(code uint64) float32 { return decode(uint32(code)) })
 	}
 }
 
@@ -138,59 +81,32 @@ func (d dtype) integer(code uint64) int64 {
 	return int64(code << shift >> shift)
 }
 
-func floatDecoder(typ onnxpb.TensorProto_DataType) func(uint32) float32 {
-	if f, ok := minifloatOf(typ); ok {
-		return f.decode
-	}
-	return decodeE8M0
-}
-
-// fromTyped decodes the typed field that goes with the type.
-func (t *Tensor) fromTyped(tp *onnxpb.TensorProto, s storage) {
+// raw returns a tensor's elements as raw_data has them, nil of strings. It may be
+// memory of tp.
+func (m *Model) raw(tp *onnxpb.TensorProto, s storage) ([]byte, error) {
 	switch {
-	case t.Type == onnxpb.TensorProto_STRING:
-		t.Strings = make([][]byte, len(tp.StringData))
-		for i, v := range tp.StringData {
-			t.Strings[i] = append([]byte{}, v...)
-		}
-	case t.Type == onnxpb.TensorProto_FLOAT:
-		t.F32 = append([]float32{}, tp.FloatData...)
-	case t.Type == onnxpb.TensorProto_DOUBLE:
-		t.F64 = append([]float64{}, tp.DoubleData...)
-	case t.Type == onnxpb.TensorProto_INT64:
-		t.I64 = append([]int64{}, tp.Int64Data...)
-	case t.Type == onnxpb.TensorProto_UINT64, t.Type == onnxpb.TensorProto_UINT32:
-		t.I64 = make([]int64, len(tp.Uint64Data))
-		for i, v := range tp.Uint64Data {
-			t.I64[i] = s.dtype.integer(v)
-		}
-	case t.Type == onnxpb.TensorProto_COMPLEX64:
-		for _, v := range tp.FloatData {
-			t.Raw = binary.LittleEndian.AppendUint32(t.Raw, math.Float32bits(v))
-		}
-	case t.Type == onnxpb.TensorProto_COMPLEX128:
-		for _, v := range tp.DoubleData {
-			t.Raw = binary.LittleEndian.AppendUint64(t.Raw, math.Float64bits(v))
-		}
-	case s.dtype.bits == 4 || s.dtype.bits == 2:
-		// int32_data holds one byte of packed elements each.
-		raw := make([]byte, len(tp.Int32Data))
-		for i, v := range tp.Int32Data {
-			raw[i] = byte(v)
-		}
-		t.fromRaw(raw, s)
-	case s.dtype.family == f32Family:
-		t.F32 = make([]float32, len(tp.Int32Data))
-		value, mask := floatDecoder(t.Type), uint32(1)<<s.dtype.bits-1
-		for i, v := range tp.Int32Data {
-			t.F32[i] = value(uint32(v) & mask)
-		}
-	default:
-		t.I64 = make([]int64, len(tp.Int32Data))
-		for i, v := range tp.Int32Data {
-			t.I64[i] = s.dtype.integer(uint64(v))
-		}
+	case s.kind == inRaw:
+		return tp.RawData, nil
+	case s.kind == inFile:
+		return m.readExternal(s.file)
 	}
+	switch s.dtype.field {
+	case "string_data":
+		return nil, nil
+	case "float_data":
+		return encodeNumbers(tp.FloatData), nil
+	case "double_data":
+		return encodeNumbers(tp.DoubleData), nil
+	case "int64_data":
+		return encodeNumbers(tp.Int64Data), nil
+	case "uint64_data":
+		return packBits(tp.Uint64Data, s.dtype.bits, func(v uint64) uint64 { return v }), nil
+	}
+	bits := s.dtype.bits
+	if bits < 5 {
+		bits = 8 // a byte of packed elements each
+	}
+	return packBits(tp.Int32Data, bits, func(v int32) uint64 { return uint64(v) }), nil
 }
 
 // storage says where the elements of a tensor lie.
@@ -233,9 +149,20 @@ func storageOf(tp *onnxpb.TensorProto) (storage, error) {
 		s.file, err = externalOf(tp, need)
 		return s, err
 	}
-	field, have, want := typedField(tp, s)
-	if other := otherField(tp, field); other != "" {
-		return s, fmt.Errorf("%s does not go with %v", other, typ)
+	field, have := s.dtype.field, 0
+	for _, f := range [...]struct {
+		name string
+		n    int
+	}{
+		{"float_data", len(tp.FloatData)}, {"int32_data", len(tp.Int32Data)}, {"string_data", len(tp.StringData)},
+		{"int64_data", len(tp.Int64Data)}, {"double_data", len(tp.DoubleData)}, {"uint64_data", len(tp.Uint64Data)},
+	} {
+		switch {
+		case f.name == field:
+			have = f.n
+		case f.n > 0:
+			return s, fmt.Errorf("%s does not go with %v", f.name, typ)
+		}
 	}
 	if len(tp.RawData) > 0 {
 		if typ == onnxpb.TensorProto_STRING {
@@ -250,50 +177,8 @@ func storageOf(tp *onnxpb.TensorProto) (storage, error) {
 		return s, nil
 	}
 	s.kind = inTyped
-	if int64(have) != want {
+	if want := s.dtype.fieldLen(s.n); int64(have) != want {
 		return s, fmt.Errorf("%s holds %d values, dims %v of %v need %d", field, have, tp.Dims, typ, want)
 	}
 	return s, nil
-}
-
-// typedField returns the name of the typed field that goes with a tensor's
-// type, its length, and the length that dims ask for.
-func typedField(tp *onnxpb.TensorProto, s storage) (field string, have int, want int64) {
-	switch onnxpb.TensorProto_DataType(tp.GetDataType()) {
-	case onnxpb.TensorProto_FLOAT:
-		return "float_data", len(tp.FloatData), s.n
-	case onnxpb.TensorProto_COMPLEX64:
-		return "float_data", len(tp.FloatData), 2 * s.n
-	case onnxpb.TensorProto_DOUBLE:
-		return "double_data", len(tp.DoubleData), s.n
-	case onnxpb.TensorProto_COMPLEX128:
-		return "double_data", len(tp.DoubleData), 2 * s.n
-	case onnxpb.TensorProto_INT64:
-		return "int64_data", len(tp.Int64Data), s.n
-	case onnxpb.TensorProto_UINT32, onnxpb.TensorProto_UINT64:
-		return "uint64_data", len(tp.Uint64Data), s.n
-	case onnxpb.TensorProto_STRING:
-		return "string_data", len(tp.StringData), s.n
-	}
-	want = s.n
-	if s.dtype.bits < 5 {
-		want = s.dtype.bytes(s.n)
-	}
-	return "int32_data", len(tp.Int32Data), want
-}
-
-// otherField names a typed field that is filled although it is not field.
-func otherField(tp *onnxpb.TensorProto, field string) string {
-	for _, f := range []struct {
-		name string
-		n    int
-	}{
-		{"float_data", len(tp.FloatData)}, {"int32_data", len(tp.Int32Data)}, {"string_data", len(tp.StringData)},
-		{"int64_data", len(tp.Int64Data)}, {"double_data", len(tp.DoubleData)}, {"uint64_data", len(tp.Uint64Data)},
-	} {
-		if f.n > 0 && f.name != field {
-			return f.name
-		}
-	}
-	return ""
 }

@@ -33,40 +33,41 @@ const (
 // dtype describes how the elements of a type are stored.
 type dtype struct {
 	family family
-	bits   int  // per element in raw_data
-	signed bool // of an integer
+	bits   int    // per element in raw_data
+	signed bool   // of an integer
+	field  string // that may hold the elements in place of raw_data
 }
 
 // dtypes is indexed by onnxpb.TensorProto_DataType.
 var dtypes = [...]dtype{
-	onnxpb.TensorProto_FLOAT:          {f32Family, 32, true},
-	onnxpb.TensorProto_UINT8:          {i64Family, 8, false},
-	onnxpb.TensorProto_INT8:           {i64Family, 8, true},
-	onnxpb.TensorProto_UINT16:         {i64Family, 16, false},
-	onnxpb.TensorProto_INT16:          {i64Family, 16, true},
-	onnxpb.TensorProto_INT32:          {i64Family, 32, true},
-	onnxpb.TensorProto_INT64:          {i64Family, 64, true},
-	onnxpb.TensorProto_STRING:         {stringFamily, 0, false},
-	onnxpb.TensorProto_BOOL:           {i64Family, 8, false},
-	onnxpb.TensorProto_FLOAT16:        {f32Family, 16, true},
-	onnxpb.TensorProto_DOUBLE:         {f64Family, 64, true},
-	onnxpb.TensorProto_UINT32:         {i64Family, 32, false},
-	onnxpb.TensorProto_UINT64:         {i64Family, 64, false},
-	onnxpb.TensorProto_COMPLEX64:      {rawFamily, 64, true},
-	onnxpb.TensorProto_COMPLEX128:     {rawFamily, 128, true},
-	onnxpb.TensorProto_BFLOAT16:       {f32Family, 16, true},
-	onnxpb.TensorProto_FLOAT8E4M3FN:   {f32Family, 8, true},
-	onnxpb.TensorProto_FLOAT8E4M3FNUZ: {f32Family, 8, true},
-	onnxpb.TensorProto_FLOAT8E5M2:     {f32Family, 8, true},
-	onnxpb.TensorProto_FLOAT8E5M2FNUZ: {f32Family, 8, true},
-	onnxpb.TensorProto_UINT4:          {i64Family, 4, false},
-	onnxpb.TensorProto_INT4:           {i64Family, 4, true},
-	onnxpb.TensorProto_FLOAT4E2M1:     {f32Family, 4, true},
-	onnxpb.TensorProto_FLOAT8E8M0:     {f32Family, 8, false},
-	onnxpb.TensorProto_UINT2:          {i64Family, 2, false},
-	onnxpb.TensorProto_INT2:           {i64Family, 2, true},
-	onnxpb.TensorProto_FLOAT6E2M3:     {f32Family, 6, true},
-	onnxpb.TensorProto_FLOAT6E3M2:     {f32Family, 6, true},
+	onnxpb.TensorProto_FLOAT:          {f32Family, 32, true, "float_data"},
+	onnxpb.TensorProto_UINT8:          {i64Family, 8, false, "int32_data"},
+	onnxpb.TensorProto_INT8:           {i64Family, 8, true, "int32_data"},
+	onnxpb.TensorProto_UINT16:         {i64Family, 16, false, "int32_data"},
+	onnxpb.TensorProto_INT16:          {i64Family, 16, true, "int32_data"},
+	onnxpb.TensorProto_INT32:          {i64Family, 32, true, "int32_data"},
+	onnxpb.TensorProto_INT64:          {i64Family, 64, true, "int64_data"},
+	onnxpb.TensorProto_STRING:         {stringFamily, 0, false, "string_data"},
+	onnxpb.TensorProto_BOOL:           {i64Family, 8, false, "int32_data"},
+	onnxpb.TensorProto_FLOAT16:        {f32Family, 16, true, "int32_data"},
+	onnxpb.TensorProto_DOUBLE:         {f64Family, 64, true, "double_data"},
+	onnxpb.TensorProto_UINT32:         {i64Family, 32, false, "uint64_data"},
+	onnxpb.TensorProto_UINT64:         {i64Family, 64, false, "uint64_data"},
+	onnxpb.TensorProto_COMPLEX64:      {rawFamily, 64, true, "float_data"},
+	onnxpb.TensorProto_COMPLEX128:     {rawFamily, 128, true, "double_data"},
+	onnxpb.TensorProto_BFLOAT16:       {f32Family, 16, true, "int32_data"},
+	onnxpb.TensorProto_FLOAT8E4M3FN:   {f32Family, 8, true, "int32_data"},
+	onnxpb.TensorProto_FLOAT8E4M3FNUZ: {f32Family, 8, true, "int32_data"},
+	onnxpb.TensorProto_FLOAT8E5M2:     {f32Family, 8, true, "int32_data"},
+	onnxpb.TensorProto_FLOAT8E5M2FNUZ: {f32Family, 8, true, "int32_data"},
+	onnxpb.TensorProto_UINT4:          {i64Family, 4, false, "int32_data"},
+	onnxpb.TensorProto_INT4:           {i64Family, 4, true, "int32_data"},
+	onnxpb.TensorProto_FLOAT4E2M1:     {f32Family, 4, true, "int32_data"},
+	onnxpb.TensorProto_FLOAT8E8M0:     {f32Family, 8, false, "int32_data"},
+	onnxpb.TensorProto_UINT2:          {i64Family, 2, false, "int32_data"},
+	onnxpb.TensorProto_INT2:           {i64Family, 2, true, "int32_data"},
+	onnxpb.TensorProto_FLOAT6E2M3:     {f32Family, 6, true, "int32_data"},
+	onnxpb.TensorProto_FLOAT6E3M2:     {f32Family, 6, true, "int32_data"},
 }
 
 func dtypeOf(t onnxpb.TensorProto_DataType) (dtype, error) {
@@ -82,6 +83,18 @@ func (d dtype) bytes(n int64) int64 {
 		return n * int64(d.bits/8)
 	}
 	return (n*int64(d.bits) + 7) / 8
+}
+
+// fieldLen returns how many values the typed field has for n elements: two for
+// a complex number, and one for each byte of packed small integers.
+func (d dtype) fieldLen(n int64) int64 {
+	switch {
+	case d.family == rawFamily:
+		return 2 * n
+	case d.bits > 0 && d.bits < 5:
+		return d.bytes(n)
+	}
+	return n
 }
 
 // StoredBytes returns what n elements of a type occupy in a file, as raw_data
@@ -112,11 +125,7 @@ func IsParameter(t onnxpb.TensorProto_DataType) bool {
 // IsFloat reports whether elements of a type are real numbers of sixteen bits or
 // more: float16, bfloat16, float or double.
 func IsFloat(t onnxpb.TensorProto_DataType) bool {
-	switch t {
-	case Float, Double, Float16, BFloat16:
-		return true
-	}
-	return false
+	return t == Float || t == Double || t == Float16 || t == BFloat16
 }
 
 // IsInteger reports whether elements of a type are whole numbers of eight bits

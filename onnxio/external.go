@@ -3,7 +3,6 @@ package onnxio
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -98,31 +97,24 @@ func (x external) check(size int64) error {
 	return nil
 }
 
-// section opens the stretch for reading.
-func (m *Model) section(x external) (*io.SectionReader, io.Closer, error) {
+func (m *Model) readExternal(x external) ([]byte, error) {
+	var file *os.File
 	if m.scratch.holds(x.location) {
-		return io.NewSectionReader(m.scratch.file, x.offset, x.length), io.NopCloser(nil), nil
+		file = m.scratch.file
+	} else {
+		f, size, err := m.openExternal(x.location)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		if err := x.check(size); err != nil {
+			return nil, err
+		}
+		file = f
 	}
-	f, size, err := m.openExternal(x.location)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := x.check(size); err != nil {
-		f.Close()
-		return nil, nil, err
-	}
-	return io.NewSectionReader(f, x.offset, x.length), f, nil
-}
-
-func (m *Model) readExternal(s storage) ([]byte, error) {
-	r, c, err := m.section(s.file)
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	raw := make([]byte, s.file.length)
-	if _, err := io.ReadFull(r, raw); err != nil {
-		return nil, fmt.Errorf("external data at %q: %w", s.file.location, err)
+	raw := make([]byte, x.length)
+	if _, err := file.ReadAt(raw, x.offset); err != nil {
+		return nil, fmt.Errorf("external data at %q: %w", x.location, err)
 	}
 	return raw, nil
 }

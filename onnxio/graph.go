@@ -318,10 +318,27 @@ func (g *Graph) ValueInfo(name string) *onnxpb.ValueInfoProto {
 	return nil
 }
 
-// Names returns all names of tensors in the model.
+// Names returns all names of tensors in the model, but for those that functions
+// have for themselves.
 func (g *Graph) Names() map[string]bool {
 	used := make(map[string]bool)
-	visitNames(g.Model.Proto, used)
+	m := g.Model.Proto
+	for _, g := range contentsOf(&onnxpb.ModelProto{Graph: m.GetGraph(), TrainingInfo: m.GetTrainingInfo()}).graphs {
+		for _, v := range slices.Concat(g.GetInput(), g.GetOutput(), g.GetValueInfo()) {
+			used[v.GetName()] = true
+		}
+		for _, t := range g.GetInitializer() {
+			used[t.GetName()] = true
+		}
+		for _, s := range g.GetSparseInitializer() {
+			used[s.GetValues().GetName()] = true
+		}
+		for _, n := range g.GetNode() {
+			for _, name := range slices.Concat(n.Input, n.Output) {
+				used[name] = true
+			}
+		}
+	}
 	return used
 }
 

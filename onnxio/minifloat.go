@@ -25,28 +25,28 @@ type minifloat struct {
 	saturate bool // finite numbers that are too large become the largest, as ONNX Cast does by default
 }
 
-func minifloatOf(t onnxpb.TensorProto_DataType) (minifloat, bool) {
-	switch t {
-	case onnxpb.TensorProto_FLOAT16:
-		return minifloat{5, 10, 15, ieee, false}, true
-	case onnxpb.TensorProto_BFLOAT16:
-		return minifloat{8, 7, 127, ieee, false}, true
-	case onnxpb.TensorProto_FLOAT8E4M3FN:
-		return minifloat{4, 3, 7, allOnes, true}, true
-	case onnxpb.TensorProto_FLOAT8E4M3FNUZ:
-		return minifloat{4, 3, 8, negZero, true}, true
-	case onnxpb.TensorProto_FLOAT8E5M2:
-		return minifloat{5, 2, 15, ieee, true}, true
-	case onnxpb.TensorProto_FLOAT8E5M2FNUZ:
-		return minifloat{5, 2, 16, negZero, true}, true
-	case onnxpb.TensorProto_FLOAT4E2M1:
-		return minifloat{2, 1, 1, finite, true}, true
-	case onnxpb.TensorProto_FLOAT6E2M3:
-		return minifloat{2, 3, 1, finite, true}, true
-	case onnxpb.TensorProto_FLOAT6E3M2:
-		return minifloat{3, 2, 3, finite, true}, true
+var minifloats = map[onnxpb.TensorProto_DataType]minifloat{
+	onnxpb.TensorProto_FLOAT16:        {5, 10, 15, ieee, false},
+	onnxpb.TensorProto_BFLOAT16:       {8, 7, 127, ieee, false},
+	onnxpb.TensorProto_FLOAT8E4M3FN:   {4, 3, 7, allOnes, true},
+	onnxpb.TensorProto_FLOAT8E4M3FNUZ: {4, 3, 8, negZero, true},
+	onnxpb.TensorProto_FLOAT8E5M2:     {5, 2, 15, ieee, true},
+	onnxpb.TensorProto_FLOAT8E5M2FNUZ: {5, 2, 16, negZero, true},
+	onnxpb.TensorProto_FLOAT4E2M1:     {2, 1, 1, finite, true},
+	onnxpb.TensorProto_FLOAT6E2M3:     {2, 3, 1, finite, true},
+	onnxpb.TensorProto_FLOAT6E3M2:     {3, 2, 3, finite, true},
+}
+
+// codingOf returns how the codes of a type that [Tensor.F32] holds become
+// numbers, and numbers the nearest codes.
+func codingOf(t onnxpb.TensorProto_DataType) (decode func(uint32) float32, encode func(float64) uint32) {
+	switch f, ok := minifloats[t]; {
+	case ok:
+		return f.decode, f.encode
+	case t == Float:
+		return math.Float32frombits, func(v float64) uint32 { return math.Float32bits(float32(v)) }
 	}
-	return minifloat{}, false
+	return decodeE8M0, encodeE8M0
 }
 
 func (f minifloat) signBit() uint32 { return 1 << (f.exp + f.man) }

@@ -113,13 +113,20 @@ func (m *Model) Encode() ([]byte, error) {
 	if m.Proto == nil {
 		return nil, errors.New("model is empty")
 	}
-	if m.inScratch() {
-		return nil, m.errorf("changed external weights are in no file: save the model")
-	}
-	if size := proto.Size(m.Proto); size > maxProtoSize {
-		return nil, m.errorf("%d bytes are too many for one protobuf file (2 GiB): save with external data", size)
+	if err := m.encodable(); err != nil {
+		return nil, err
 	}
 	return proto.MarshalOptions{Deterministic: true}.Marshal(m.Proto)
+}
+
+func (m *Model) encodable() error {
+	if m.inScratch() {
+		return m.errorf("changed external weights are in no file: save the model")
+	}
+	if size := proto.Size(m.Proto); size > maxProtoSize {
+		return m.errorf("%d bytes are too many for one protobuf file (2 GiB): save with external data", size)
+	}
+	return nil
 }
 
 // Opset returns the version of the operator set imported for a domain, 0 where

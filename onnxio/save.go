@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strconv"
-
-	"google.golang.org/protobuf/proto"
 
 	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
@@ -67,17 +64,17 @@ func Save(ctx context.Context, path string, m *Model, o SaveOptions) (err error)
 }
 
 func save(ctx context.Context, path string, m *Model, o SaveOptions) error {
-	sources, externalBytes, err := m.dataFiles()
+	now, err := m.Storage()
 	if err != nil {
 		return err
 	}
-	if isOneOf(path, sources) {
+	if isOneOf(path, now.DataFiles) {
 		return errors.New("the model reads external data from this file")
 	}
 	out := m.Clone() // takes the new locations; shares the payloads
 	var data *atomicFile
-	if o.External == Always || o.External == Auto && (externalBytes > 0 || int64(proto.Size(m.Proto)) > maxProtoSize) {
-		name, err := dataName(path, o.DataFile, sources)
+	if o.External == Always || o.External == Auto && (now.ExternalBytes > 0 || now.FileBytes > maxProtoSize) {
+		name, err := dataName(path, o.DataFile, now.DataFiles)
 		if err != nil {
 			return err
 		}
@@ -89,7 +86,7 @@ func save(ctx context.Context, path string, m *Model, o SaveOptions) error {
 			return err
 		}
 	} else {
-		if int64(proto.Size(m.Proto))+externalBytes > maxProtoSize {
+		if now.FileBytes+now.ExternalBytes > maxProtoSize {
 			return errors.New("the model is too large for one protobuf file (2 GiB)")
 		}
 		if err := out.internalize(ctx); err != nil {
@@ -117,28 +114,6 @@ func save(ctx context.Context, path string, m *Model, o SaveOptions) error {
 		return err
 	}
 	return file.commit()
-}
-
-// dataFiles returns the data files that a model reads now, and how many bytes are
-// external.
-func (m *Model) dataFiles() (paths []string, bytes int64, err error) {
-	seen := make(map[string]bool)
-	err = visitTensors(m.Proto, func(t *onnxpb.TensorProto, _ place, where string) error {
-		s, err := storageOf(t)
-		if err != nil || s.kind != inFile {
-			return err
-		}
-		bytes += s.file.length
-		if m.scratch.holds(s.file.location) {
-			return nil
-		}
-		if !seen[s.file.location] {
-			seen[s.file.location] = true
-			paths = append(paths, filepath.Join(m.Dir, filepath.FromSlash(s.file.location)))
-		}
-		return nil
-	})
-	return paths, bytes, err
 }
 
 // isOneOf reports whether a path leads to one of some existing files.
@@ -188,77 +163,55 @@ func (m *Model) externalize(ctx context.Context, w *atomicFile, name string, o S
 	if align <= 0 {
 		align = 4096
 	}
-	return visitTensors(m.Proto, func(t *onnxpb.TensorProto, at place, where string) error {
+	for _, t := range contentsOf(m.Proto).tensors {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		s, err := storageOf(t)
+		s, err := storageOf(t.TensorProto)
 		if err != nil {
-			return fmt.Errorf("%s: %w", where, err)
+			return t.wrap(err)
 		}
 		size := s.dtype.bytes(s.n)
-		movable := s.dtype.family != stringFamily && at != otherPlace && size > 0 && size >= threshold &&
+		movable := s.dtype.family != stringFamily && t.place != otherPlace && size > 0 && size >= threshold &&
 			(len(t.Dims) > 1 || size >= shapeLimit)
 		if s.kind != inFile && !movable {
-			return nil
+			continue
+		}
+		raw, err := m.raw(t.TensorProto, s)
+		if err != nil {
+			return t.wrap(err)
 		}
 		if err := w.pad(align); err != nil {
 			return err
 		}
 		offset := w.n
-		if err := m.copyPayload(w, t, s); err != nil {
-			return fmt.Errorf("%s: %w", where, err)
+		if _, err := w.Write(raw); err != nil {
+			return t.wrap(err)
 		}
-		refer(t, name, offset, size)
-		return nil
-	})
-}
-
-// copyPayload writes the raw form of a tensor's elements.
-func (m *Model) copyPayload(w io.Writer, t *onnxpb.TensorProto, s storage) error {
-	switch s.kind {
-	case inRaw:
-		_, err := w.Write(t.RawData)
-		return err
-	case inTyped:
-		decoded, err := m.decodeTensor(t)
-		if err != nil {
-			return err
-		}
-		_, err = w.Write(decoded.Proto().RawData)
-		return err
+		refer(t.TensorProto, name, offset, size)
 	}
-	r, c, err := m.section(s.file)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	n, err := io.Copy(w, r)
-	if err == nil && n != s.file.length {
-		err = fmt.Errorf("external data at %q: %w", s.file.location, io.ErrUnexpectedEOF)
-	}
-	return err
+	return nil
 }
 
 // internalize reads all external payloads into raw_data.
 func (m *Model) internalize(ctx context.Context) error {
-	return visitTensors(m.Proto, func(t *onnxpb.TensorProto, _ place, where string) error {
+	for _, t := range contentsOf(m.Proto).tensors {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		s, err := storageOf(t)
+		s, err := storageOf(t.TensorProto)
 		if err == nil && s.kind == inFile {
 			var raw []byte
-			if raw, err = m.readExternal(s); err == nil {
-				clearPayload(t)
+			if raw, err = m.readExternal(s.file); err == nil {
+				clearPayload(t.TensorProto)
 				t.RawData = raw
 			}
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", where, err)
+			return t.wrap(err)
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // clearPayload removes a tensor's elements, or the reference to them.

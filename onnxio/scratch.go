@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/monge-ml/monge/onnxio/onnxpb"
@@ -69,17 +70,8 @@ func (s *scratch) holds(location string) bool { return s != nil && location == s
 
 // inScratch reports whether any weight lies in the scratch file.
 func (m *Model) inScratch() bool {
-	if m.scratch == nil {
-		return false
-	}
-	found := false
-	_ = visitTensors(m.Proto, func(t *onnxpb.TensorProto, _ place, _ string) error {
-		if t.GetDataLocation() == onnxpb.TensorProto_EXTERNAL {
-			for _, e := range t.ExternalData {
-				found = found || e.GetKey() == "location" && m.scratch.holds(e.GetValue())
-			}
-		}
-		return nil // visitTensors has no errors of its own
+	return m.scratch != nil && slices.ContainsFunc(contentsOf(m.Proto).tensors, func(t tensorAt) bool {
+		s, err := storageOf(t.TensorProto)
+		return err == nil && s.kind == inFile && m.scratch.holds(s.file.location)
 	})
-	return found
 }

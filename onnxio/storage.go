@@ -1,6 +1,7 @@
 package onnxio
 
 import (
+	"path/filepath"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
@@ -24,19 +25,40 @@ type Storage struct {
 // [Model.Encode] would give.
 func (m *Model) Storage() (Storage, error) {
 	s := Storage{FileBytes: int64(proto.Size(m.Proto))}
-	err := visitTensors(m.Proto, func(t *onnxpb.TensorProto, _ place, _ string) error {
+	for _, t := range contentsOf(m.Proto).tensors {
 		s.Tensors++
-		if t.GetDataLocation() == onnxpb.TensorProto_EXTERNAL {
-			s.External++
+		at, err := storageOf(t.TensorProto)
+		if err != nil {
+			return s, m.errorf("%w", t.wrap(err))
 		}
-		return nil
-	})
-	if err != nil {
-		return s, m.errorf("%w", err)
-	}
-	if s.DataFiles, s.ExternalBytes, err = m.dataFiles(); err != nil {
-		return s, m.errorf("%w", err)
+		if at.kind != inFile {
+			continue
+		}
+		s.External++
+		s.ExternalBytes += at.file.length
+		if !m.scratch.holds(at.file.location) {
+			s.DataFiles = append(s.DataFiles, filepath.Join(m.Dir, filepath.FromSlash(at.file.location)))
+		}
 	}
 	slices.Sort(s.DataFiles)
+	s.DataFiles = slices.Compact(s.DataFiles)
 	return s, nil
+}
+
+// Size returns what the model holds and occupies. params counts the elements of
+// all tensors whose type [IsParameter], wherever they are stored; bytes is the
+// size of its file and of the external data that it refers to.
+func (m *Model) Size() (params, bytes int64) {
+	bytes = int64(proto.Size(m.Proto))
+	for _, t := range contentsOf(m.Proto).tensors {
+		n := Elements(t.TensorProto)
+		typ := onnxpb.TensorProto_DataType(t.GetDataType())
+		if IsParameter(typ) {
+			params += n
+		}
+		if t.GetDataLocation() == onnxpb.TensorProto_EXTERNAL {
+			bytes += StoredBytes(typ, n)
+		}
+	}
+	return params, bytes
 }

@@ -11,23 +11,13 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// The numbers of fields in onnx.proto.
-const (
-	graphField       protowire.Number = 7 // of ModelProto
-	initializerField protowire.Number = 5 // of GraphProto
-	rawDataField     protowire.Number = 9 // of TensorProto
-)
-
 // writeTo writes a model as Encode does, except that initializers are the last
 // field of the graph and raw_data of a tensor, and the graph that of the model:
 // so the numbers go to w from where they are, and no second copy of the model is
 // made. It takes the model apart.
 func (m *Model) writeTo(ctx context.Context, w io.Writer) error {
-	if m.inScratch() {
-		return m.errorf("changed external weights are in no file: save the model")
-	}
-	if size := proto.Size(m.Proto); size > maxProtoSize {
-		return m.errorf("%d bytes are too many for one protobuf file (2 GiB): save with external data", size)
+	if err := m.encodable(); err != nil {
+		return err
 	}
 	g := m.Proto.Graph
 	tensors := g.Initializer
@@ -43,11 +33,11 @@ func (m *Model) writeTo(ctx context.Context, w io.Writer) error {
 	}
 	size := len(graph)
 	for _, t := range tensors {
-		size += protowire.SizeTag(initializerField) + protowire.SizeBytes(proto.Size(t))
+		size += protowire.SizeTag(graphInitializer) + protowire.SizeBytes(proto.Size(t))
 	}
 	out := bufio.NewWriter(w)
 	out.Write(model) // the first error stays, and Flush returns it
-	out.Write(head(graphField, size))
+	out.Write(head(modelGraph, size))
 	out.Write(graph)
 	for _, t := range tensors {
 		if err := ctx.Err(); err != nil {
@@ -68,10 +58,10 @@ func writeTensor(w io.Writer, t *onnxpb.TensorProto, encoding proto.MarshalOptio
 	if err != nil {
 		return err
 	}
-	w.Write(head(initializerField, size))
+	w.Write(head(graphInitializer, size))
 	w.Write(rest)
 	if raw != nil {
-		w.Write(head(rawDataField, len(raw)))
+		w.Write(head(tensorRawData, len(raw)))
 		w.Write(raw)
 	}
 	return nil

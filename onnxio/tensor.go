@@ -88,25 +88,12 @@ func (t *Tensor) SetFloat64(dims []int, v []float64) {
 	}
 	switch d.family {
 	case f32Family:
-		f, small := minifloatOf(t.Type)
-		t.F32 = make([]float32, len(v))
-		for i, x := range v {
-			switch {
-			case small:
-				t.F32[i] = f.decode(f.encode(x))
-			case t.Type == onnxpb.TensorProto_FLOAT8E8M0:
-				t.F32[i] = decodeE8M0(encodeE8M0(x))
-			default:
-				t.F32[i] = float32(x)
-			}
-		}
+		decode, encode := codingOf(t.Type)
+		t.F32 = convert(v, func(x float64) float32 { return decode(encode(x)) })
 	case f64Family:
 		t.F64 = append([]float64{}, v...)
 	case i64Family:
-		t.I64 = make([]int64, len(v))
-		for i, x := range v {
-			t.I64[i] = roundInt(t.Type, d, x)
-		}
+		t.I64 = convert(v, func(x float64) int64 { return roundInt(t.Type, d, x) })
 	default:
 		return
 	}
@@ -197,32 +184,25 @@ func ptr[T any](v T) *T { return &v }
 
 func (t *Tensor) encode(d dtype) []byte {
 	switch {
-	case t.Type == onnxpb.TensorProto_FLOAT:
-		return encodeNumbers(t.F32, encode32)
+	case t.Type == Float:
+		return encodeNumbers(t.F32)
 	case d.family == f64Family:
-		return encodeNumbers(t.F64, encode64)
+		return encodeNumbers(t.F64)
 	case d.family == i64Family:
-		return packBits(len(t.I64), d.bits, func(i int) uint64 { return uint64(t.I64[i]) })
+		return packBits(t.I64, d.bits, func(x int64) uint64 { return uint64(x) })
 	}
-	return packBits(len(t.F32), d.bits, floatCoder(t.Type, t.F32))
+	_, encode := codingOf(t.Type)
+	return packBits(t.F32, d.bits, func(x float32) uint64 { return uint64(encode(float64(x))) })
 }
 
-// floatCoder returns the function from an index to the code of that element.
-func floatCoder(typ onnxpb.TensorProto_DataType, v []float32) func(int) uint64 {
-	if f, ok := minifloatOf(typ); ok {
-		return func(i int) uint64 { return uint64(f.encode(float64(v[i]))) }
-	}
-	return func(i int) uint64 { return uint64(encodeE8M0(float64(v[i]))) }
-}
-
-// packBits lays n codes of some width end to end, lowest bits first: for whole
+// packBits lays the codes of some width end to end, lowest bits first: for whole
 // bytes that is little-endian, for less ONNX's packing of small types.
-func packBits(n, bits int, code func(int) uint64) []byte {
-	raw := make([]byte, dtype{bits: bits}.bytes(int64(n)))
+func packBits[T any](v []T, bits int, code func(T) uint64) []byte {
+	raw := make([]byte, dtype{bits: bits}.bytes(int64(len(v))))
 	if bits >= 8 {
 		width := bits / 8
-		for i := range n {
-			c := code(i)
+		for i, x := range v {
+			c := code(x)
 			for b := range width {
 				raw[i*width+b] = byte(c >> (8 * b))
 			}
@@ -230,9 +210,9 @@ func packBits(n, bits int, code func(int) uint64) []byte {
 		return raw
 	}
 	mask := uint64(1)<<bits - 1
-	for i := range n {
+	for i, x := range v {
 		at := i * bits
-		c := (code(i) & mask) << (at % 8)
+		c := (code(x) & mask) << (at % 8)
 		raw[at/8] |= byte(c)
 		if c > 0xff {
 			raw[at/8+1] |= byte(c >> 8)
@@ -241,20 +221,17 @@ func packBits(n, bits int, code func(int) uint64) []byte {
 	return raw
 }
 
-// unpackBits is the inverse of packBits, element by element.
-func unpackBits(raw []byte, i, bits int) uint64 {
-	if bits >= 8 {
-		width := bits / 8
-		c := uint64(0)
-		for b := range width {
-			c |= uint64(raw[i*width+b]) << (8 * b)
+// unpackBits is the inverse of packBits, for the codes from one on to before
+// another.
+func unpackBits[T any](raw []byte, bits, from, end int, value func(uint64) T) []T {
+	v := make([]T, end-from)
+	for i := range v {
+		at := (from + i) * bits
+		code := uint64(0)
+		for b := at / 8; 8*b < at+bits; b++ {
+			code |= uint64(raw[b]) << (8 * (b - at/8))
 		}
-		return c
+		v[i] = value(code >> (at % 8) & (1<<bits - 1))
 	}
-	at := i * bits
-	c := uint64(raw[at/8])
-	if at%8+bits > 8 {
-		c |= uint64(raw[at/8+1]) << 8
-	}
-	return c >> (at % 8) & (1<<bits - 1)
+	return v
 }

@@ -43,17 +43,19 @@ func (m *Model) validate() error {
 	if err := m.validateFunctions(); err != nil {
 		return err
 	}
+	all := contentsOf(m.Proto)
 	sizes := make(map[string]int64)
-	err = visitTensors(m.Proto, func(t *onnxpb.TensorProto, _ place, where string) error {
-		if err := m.validateTensor(t, sizes); err != nil {
-			return fmt.Errorf("%s: %w", where, err)
+	for _, t := range all.tensors {
+		if err := m.validateTensor(t.TensorProto, sizes); err != nil {
+			return t.wrap(err)
 		}
-		return nil
-	})
-	if err != nil {
-		return err
 	}
-	return validateGraphs(m.Proto)
+	for _, g := range all.graphs {
+		if err := validateDeclarations(g.GraphProto); err != nil {
+			return g.wrap(err)
+		}
+	}
+	return nil
 }
 
 func (m *Model) validateFunctions() error {

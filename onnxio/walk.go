@@ -15,137 +15,104 @@ const (
 	otherPlace             // any other attribute, and the parts of sparse tensors
 )
 
-// visitTensors calls f for every tensor in the model, wherever it is stored:
-// initializers, attributes and sparse tensors of the graph, of subgraphs, of
-// functions and of training graphs. where names it for a message.
-func visitTensors(m *onnxpb.ModelProto, f func(t *onnxpb.TensorProto, at place, where string) error) error {
-	v := tensorVisitor(f)
-	if err := v.graph(m.GetGraph()); err != nil {
+// A where leads to something in a model, for messages; nil is the model itself.
+type where struct {
+	outer  *where
+	format string // of arg
+	arg    any
+}
+
+func (w *where) in(format string, arg any) *where { return &where{w, format, arg} }
+
+// wrap names the place in an error.
+func (w *where) wrap(err error) error {
+	if w == nil || err == nil {
 		return err
 	}
+	return w.outer.wrap(fmt.Errorf(w.format+": %w", w.arg, err))
+}
+
+// nodeLabel puts off to make a [Label].
+type nodeLabel struct{ n *onnxpb.NodeProto }
+
+func (l nodeLabel) String() string { return Label(l.n) }
+
+// contents lists all graphs and all tensors of a model: the graph, its subgraphs,
+// functions and training graphs; initializers, attributes and sparse tensors.
+type contents struct {
+	graphs  []graphAt
+	tensors []tensorAt
+}
+
+type graphAt struct {
+	*onnxpb.GraphProto
+	*where
+}
+
+type tensorAt struct {
+	*onnxpb.TensorProto
+	place place
+	*where
+}
+
+func contentsOf(m *onnxpb.ModelProto) *contents {
+	c := new(contents)
+	c.graph(m.GetGraph(), nil)
 	for i, t := range m.GetTrainingInfo() {
-		for _, g := range []*onnxpb.GraphProto{t.GetInitialization(), t.GetAlgorithm()} {
-			if err := v.graph(g); err != nil {
-				return fmt.Errorf("training info %d: %w", i, err)
-			}
-		}
+		at := (*where)(nil).in("training info %d", i)
+		c.graph(t.GetInitialization(), at)
+		c.graph(t.GetAlgorithm(), at)
 	}
 	for _, fn := range m.GetFunctions() {
-		if err := v.nodes(fn.Node); err != nil {
-			return fmt.Errorf("function %q: %w", fn.GetName(), err)
-		}
-		if err := v.attributes(fn.AttributeProto, otherPlace); err != nil {
-			return fmt.Errorf("function %q: %w", fn.GetName(), err)
-		}
+		at := (*where)(nil).in("function %q", fn.GetName())
+		c.graph(&onnxpb.GraphProto{Node: fn.Node}, at)
+		c.attributes(fn.AttributeProto, otherPlace, at)
 	}
-	return nil
+	return c
 }
 
-type tensorVisitor func(t *onnxpb.TensorProto, at place, where string) error
-
-func (v tensorVisitor) graph(g *onnxpb.GraphProto) error {
+func (c *contents) graph(g *onnxpb.GraphProto, at *where) {
+	c.graphs = append(c.graphs, graphAt{g, at})
 	for _, t := range g.GetInitializer() {
-		if err := v(t, initializerPlace, fmt.Sprintf("initializer %q", t.GetName())); err != nil {
-			return err
-		}
+		c.tensor(t, initializerPlace, at, "initializer %q", t.GetName())
 	}
 	for _, s := range g.GetSparseInitializer() {
-		if err := v.sparse(s, fmt.Sprintf("sparse initializer %q", s.GetValues().GetName())); err != nil {
-			return err
-		}
-	}
-	return v.nodes(g.GetNode())
-}
-
-func (v tensorVisitor) nodes(nodes []*onnxpb.NodeProto) error {
-	for _, n := range nodes {
-		at := otherPlace
-		if isConstant(n) {
-			at = constantPlace
-		}
-		if err := v.attributes(n.Attribute, at); err != nil {
-			return fmt.Errorf("%s: %w", Label(n), err)
-		}
-	}
-	return nil
-}
-
-func (v tensorVisitor) attributes(attrs []*onnxpb.AttributeProto, at place) error {
-	for _, a := range attrs {
-		where := fmt.Sprintf("attribute %q", a.GetName())
-		if a.T != nil {
-			if err := v(a.T, at, where); err != nil {
-				return err
-			}
-		}
-		for _, t := range a.Tensors {
-			if err := v(t, otherPlace, where); err != nil {
-				return err
-			}
-		}
-		if a.SparseTensor != nil {
-			if err := v.sparse(a.SparseTensor, where); err != nil {
-				return err
-			}
-		}
-		for _, s := range a.SparseTensors {
-			if err := v.sparse(s, where); err != nil {
-				return err
-			}
-		}
-		for _, g := range attrGraphs(a) {
-			if err := v.graph(g); err != nil {
-				return fmt.Errorf("%s: %w", where, err)
-			}
-		}
-	}
-	return nil
-}
-
-func (v tensorVisitor) sparse(s *onnxpb.SparseTensorProto, where string) error {
-	if s.Values != nil {
-		if err := v(s.Values, otherPlace, where+" values"); err != nil {
-			return err
-		}
-	}
-	if s.Indices != nil {
-		return v(s.Indices, otherPlace, where+" indices")
-	}
-	return nil
-}
-
-// visitNames enters every tensor name of the model's graphs into used.
-func visitNames(m *onnxpb.ModelProto, used map[string]bool) {
-	nameGraph(m.GetGraph(), used)
-	for _, t := range m.GetTrainingInfo() {
-		nameGraph(t.GetInitialization(), used)
-		nameGraph(t.GetAlgorithm(), used)
-	}
-}
-
-func nameGraph(g *onnxpb.GraphProto, used map[string]bool) {
-	for _, values := range [][]*onnxpb.ValueInfoProto{g.GetInput(), g.GetOutput(), g.GetValueInfo()} {
-		for _, v := range values {
-			used[v.GetName()] = true
-		}
-	}
-	for _, t := range g.GetInitializer() {
-		used[t.GetName()] = true
-	}
-	for _, s := range g.GetSparseInitializer() {
-		used[s.GetValues().GetName()] = true
+		c.sparse(s, at, "sparse initializer %q", s.GetValues().GetName())
 	}
 	for _, n := range g.GetNode() {
-		for _, name := range n.Input {
-			used[name] = true
+		role := otherPlace
+		if isConstant(n) {
+			role = constantPlace
 		}
-		for _, name := range n.Output {
-			used[name] = true
+		c.attributes(n.Attribute, role, at.in("%s", nodeLabel{n}))
+	}
+}
+
+func (c *contents) attributes(attrs []*onnxpb.AttributeProto, role place, at *where) {
+	const format = "attribute %q"
+	for _, a := range attrs {
+		name := a.GetName()
+		c.tensor(a.T, role, at, format, name)
+		for _, t := range a.Tensors {
+			c.tensor(t, otherPlace, at, format, name)
 		}
-		for _, a := range n.Attribute {
-			for _, s := range attrGraphs(a) {
-				nameGraph(s, used)
-			}
+		c.sparse(a.SparseTensor, at, format, name)
+		for _, s := range a.SparseTensors {
+			c.sparse(s, at, format, name)
 		}
+		for _, g := range attrGraphs(a) {
+			c.graph(g, at.in(format, name))
+		}
+	}
+}
+
+func (c *contents) sparse(s *onnxpb.SparseTensorProto, at *where, format, name string) {
+	c.tensor(s.GetValues(), otherPlace, at, format+" values", name)
+	c.tensor(s.GetIndices(), otherPlace, at, format+" indices", name)
+}
+
+func (c *contents) tensor(t *onnxpb.TensorProto, role place, at *where, format, name string) {
+	if t != nil {
+		c.tensors = append(c.tensors, tensorAt{t, role, at.in(format, name)})
 	}
 }
