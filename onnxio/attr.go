@@ -2,6 +2,7 @@ package onnxio
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -54,6 +55,38 @@ func SetInput(n *onnxpb.NodeProto, input int, name string) {
 	n.Input[input] = name
 }
 
+// NewAttr returns an attribute of the type that its value has: int, int64,
+// float32, float64, string, a slice of int64, float32 or string, tensor or graph.
+// It is nil for values of other types.
+func NewAttr(name string, value any) *onnxpb.AttributeProto {
+	a := &onnxpb.AttributeProto{Name: &name}
+	switch v := value.(type) {
+	case int:
+		return NewAttrInt(name, v)
+	case int64:
+		return NewAttrInt(name, v)
+	case float64:
+		return NewAttr(name, float32(v))
+	case float32:
+		a.Type, a.F = onnxpb.AttributeProto_FLOAT.Enum(), &v
+	case string:
+		a.Type, a.S = onnxpb.AttributeProto_STRING.Enum(), []byte(v)
+	case []int64:
+		a.Type, a.Ints = onnxpb.AttributeProto_INTS.Enum(), v
+	case []float32:
+		a.Type, a.Floats = onnxpb.AttributeProto_FLOATS.Enum(), v
+	case []string:
+		a.Type, a.Strings = onnxpb.AttributeProto_STRINGS.Enum(), convert(v, func(s string) []byte { return []byte(s) })
+	case *onnxpb.TensorProto:
+		a.Type, a.T = onnxpb.AttributeProto_TENSOR.Enum(), v
+	case *onnxpb.GraphProto:
+		a.Type, a.G = onnxpb.AttributeProto_GRAPH.Enum(), v
+	default:
+		return nil
+	}
+	return a
+}
+
 // NewAttrInt returns an attribute that is an integer.
 func NewAttrInt[T int | int64](name string, v T) *onnxpb.AttributeProto {
 	return &onnxpb.AttributeProto{Name: &name, Type: onnxpb.AttributeProto_INT.Enum(), I: new(int64(v))}
@@ -61,48 +94,29 @@ func NewAttrInt[T int | int64](name string, v T) *onnxpb.AttributeProto {
 
 // NewAttrInts returns an attribute that is a list of integers.
 func NewAttrInts[T int | int64](name string, v ...T) *onnxpb.AttributeProto {
-	list := make([]int64, len(v))
-	for i := range v {
-		list[i] = int64(v[i])
-	}
-	return &onnxpb.AttributeProto{Name: &name, Type: onnxpb.AttributeProto_INTS.Enum(), Ints: list}
+	return NewAttr(name, convert(v, func(x T) int64 { return int64(x) }))
 }
 
 // SetAttrInt sets an attribute of a node to an integer.
-func SetAttrInt(n *onnxpb.NodeProto, name string, v int64) {
-	a := resetAttr(n, name, onnxpb.AttributeProto_INT)
-	a.I = &v
-}
+func SetAttrInt(n *onnxpb.NodeProto, name string, v int64) { setAttr(n, NewAttrInt(name, v)) }
 
 // SetAttrInts sets an attribute of a node to a list of integers, copying it.
-func SetAttrInts(n *onnxpb.NodeProto, name string, v []int64) {
-	a := resetAttr(n, name, onnxpb.AttributeProto_INTS)
-	a.Ints = append([]int64{}, v...)
-}
+func SetAttrInts(n *onnxpb.NodeProto, name string, v []int64) { setAttr(n, NewAttrInts(name, v...)) }
 
-// resetAttr puts an empty attribute of a type in place of the one of that
-// name, or after the others.
-func resetAttr(n *onnxpb.NodeProto, name string, typ onnxpb.AttributeProto_AttributeType) *onnxpb.AttributeProto {
-	a := &onnxpb.AttributeProto{Name: &name, Type: &typ}
-	for i, old := range n.Attribute {
-		if old.GetName() == name {
-			a.DocString = old.DocString
-			n.Attribute[i] = a
-			return a
-		}
+// setAttr puts an attribute in place of the one of that name, or after the
+// others.
+func setAttr(n *onnxpb.NodeProto, a *onnxpb.AttributeProto) {
+	if old := Attr(n, a.GetName()); old != nil {
+		a.DocString = old.DocString
+		n.Attribute[slices.Index(n.Attribute, old)] = a
+		return
 	}
 	n.Attribute = append(n.Attribute, a)
-	return a
 }
 
 // RemoveAttr removes an attribute from a node, if it is there.
 func RemoveAttr(n *onnxpb.NodeProto, name string) {
-	for i, a := range n.Attribute {
-		if a.GetName() == name {
-			n.Attribute = append(n.Attribute[:i:i], n.Attribute[i+1:]...)
-			return
-		}
-	}
+	n.Attribute = slices.DeleteFunc(slices.Clone(n.Attribute), func(a *onnxpb.AttributeProto) bool { return a.GetName() == name })
 }
 
 // Label names a node in messages: Conv "layer1.0/conv1" or, where the node has

@@ -16,33 +16,6 @@ func (m *Model) Clone() *Model {
 	return &c
 }
 
-// cloneTensor copies a tensor, sharing its payload.
-func cloneTensor(t *onnxpb.TensorProto) *onnxpb.TensorProto {
-	c := new(onnxpb.TensorProto)
-	copyTensor(c, t)
-	return c
-}
-
-func copyTensor(dst, src *onnxpb.TensorProto) {
-	// The payload is shared, with capacities clipped so that an append to one
-	// copy cannot reach into the other. All other fields are copied.
-	dst.FloatData = clip(src.FloatData)
-	dst.Int32Data = clip(src.Int32Data)
-	dst.StringData = clip(src.StringData)
-	dst.Int64Data = clip(src.Int64Data)
-	dst.DoubleData = clip(src.DoubleData)
-	dst.Uint64Data = clip(src.Uint64Data)
-	dst.RawData = clip(src.RawData)
-	d, s := dst.ProtoReflect(), src.ProtoReflect()
-	s.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		if !payloadField(fd.Number()) {
-			copyField(d, fd, v)
-		}
-		return true
-	})
-	copyUnknown(d, s)
-}
-
 func clip[T any](s []T) []T { return s[:len(s):len(s)] }
 
 // payloadField reports whether a field of TensorProto holds elements.
@@ -55,12 +28,19 @@ func payloadField(n protoreflect.FieldNumber) bool {
 }
 
 func copyMessage(dst, src protoreflect.Message) {
-	if t, ok := src.Interface().(*onnxpb.TensorProto); ok {
-		copyTensor(dst.Interface().(*onnxpb.TensorProto), t)
-		return
+	t, isTensor := src.Interface().(*onnxpb.TensorProto)
+	if isTensor {
+		// The payload is shared, with capacities clipped so that an append to one
+		// copy cannot reach into the other. All other fields are copied.
+		c := dst.Interface().(*onnxpb.TensorProto)
+		c.FloatData, c.DoubleData, c.StringData = clip(t.FloatData), clip(t.DoubleData), clip(t.StringData)
+		c.Int32Data, c.Int64Data, c.Uint64Data = clip(t.Int32Data), clip(t.Int64Data), clip(t.Uint64Data)
+		c.RawData = clip(t.RawData)
 	}
 	src.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		copyField(dst, fd, v)
+		if !isTensor || !payloadField(fd.Number()) {
+			copyField(dst, fd, v)
+		}
 		return true
 	})
 	copyUnknown(dst, src)

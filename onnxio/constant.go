@@ -1,6 +1,10 @@
 package onnxio
 
-import "github.com/monge-ml/monge/onnxio/onnxpb"
+import (
+	"slices"
+
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
 
 func isConstant(n *onnxpb.NodeProto) bool {
 	return n.GetOpType() == "Constant" && standardDomain(n.GetDomain()) == ""
@@ -33,7 +37,8 @@ func constantValue(n *onnxpb.NodeProto, name string) *onnxpb.TensorProto {
 			if a.T == nil {
 				continue
 			}
-			t := cloneTensor(a.T)
+			t := new(onnxpb.TensorProto) // which shares the payload
+			copyMessage(t.ProtoReflect(), a.T.ProtoReflect())
 			t.Name = &name
 			return t
 		case "value_float":
@@ -114,17 +119,15 @@ func setConstantNode(n *onnxpb.NodeProto, t *Tensor) {
 	for _, name := range []string{"value_float", "value_floats", "value_int", "value_ints", "value_string", "value_strings"} {
 		RemoveAttr(n, name)
 	}
-	resetAttr(n, "value", onnxpb.AttributeProto_TENSOR).T = p
+	setAttr(n, NewAttr("value", p))
 }
 
 // correctType makes declarations of a tensor agree with its new value.
 func (g *Graph) correctType(t *Tensor) {
-	for _, values := range [][]*onnxpb.ValueInfoProto{g.Proto.Input, g.Proto.Output, g.Proto.ValueInfo} {
-		for _, v := range values {
-			if tt := v.GetType().GetTensorType(); tt != nil && v.GetName() == t.Name {
-				tt.ElemType = ptr(int32(t.Type))
-				SetDims(v, t.Dims)
-			}
+	for _, v := range slices.Concat(g.Proto.Input, g.Proto.Output, g.Proto.ValueInfo) {
+		if tt := v.GetType().GetTensorType(); tt != nil && v.GetName() == t.Name {
+			tt.ElemType = ptr(int32(t.Type))
+			SetDims(v, t.Dims)
 		}
 	}
 }

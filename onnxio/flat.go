@@ -1,6 +1,8 @@
 package onnxio
 
 import (
+	"iter"
+	"maps"
 	"slices"
 
 	"github.com/monge-ml/monge/onnxio/onnxpb"
@@ -35,7 +37,7 @@ func (m *Model) FlatGraph() (*Graph, error) {
 		return nil, err
 	}
 	top := g.Proto
-	if !slices.ContainsFunc(top.GetNode(), isIf) || !uniqueNames(g) {
+	if !slices.ContainsFunc(top.GetNode(), isIf) || !g.namesAreNew(map[string]bool{}) {
 		return g, nil
 	}
 	f := &flattening{known: map[string]bool{}, inner: map[*onnxpb.NodeProto]bool{}}
@@ -53,37 +55,25 @@ func isIf(n *onnxpb.NodeProto) bool {
 	return n.GetOpType() == "If" && standardDomain(n.GetDomain()) == ""
 }
 
-// uniqueNames reports whether no two graphs define the same tensor.
-func uniqueNames(g *Graph) bool {
-	seen := map[string]bool{}
-	var walk func(g *Graph) bool
-	walk = func(g *Graph) bool {
-		for _, list := range [][]string{keys(g.producers), keys(g.inputs), keys(g.initializers), keys(g.sparse)} {
-			for _, name := range list {
-				if seen[name] && g.inputs[name] == nil {
-					return false
-				}
-				seen[name] = true
+// namesAreNew reports whether no two graphs, from g inwards, define the same
+// tensor, nor one that is seen already.
+func (g *Graph) namesAreNew(seen map[string]bool) bool {
+	for _, names := range []iter.Seq[string]{maps.Keys(g.producers), maps.Keys(g.inputs), maps.Keys(g.initializers), maps.Keys(g.sparse)} {
+		for name := range names {
+			if seen[name] && g.inputs[name] == nil {
+				return false
+			}
+			seen[name] = true
+		}
+	}
+	for _, n := range g.Proto.Node {
+		for _, s := range g.subgraphs[n] {
+			if len(s.Proto.Input) > 0 && isIf(n) || !s.namesAreNew(seen) {
+				return false
 			}
 		}
-		for _, n := range g.Proto.Node {
-			for _, s := range g.subgraphs[n] {
-				if len(s.Proto.Input) > 0 && isIf(n) || !walk(s) {
-					return false
-				}
-			}
-		}
-		return true
 	}
-	return walk(g)
-}
-
-func keys[V any](m map[string]V) []string {
-	out := make([]string, 0, len(m))
-	for k := range m {
-		out = append(out, k)
-	}
-	return out
+	return true
 }
 
 // add appends a graph's parts, branches of its If nodes in their places.

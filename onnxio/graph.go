@@ -31,7 +31,7 @@ type Graph struct {
 	sparse       map[string]*onnxpb.SparseTensorProto
 	inputs       map[string]*onnxpb.ValueInfoProto
 	outputs      map[string]*onnxpb.ValueInfoProto
-	constants    map[string]*onnxpb.TensorProto // values of Constant nodes
+	constants    map[string]*onnxpb.TensorProto // values of Constant nodes, nil where they are not dense
 	subgraphs    map[*onnxpb.NodeProto][]*Graph
 	captures     map[string]bool // names that this graph reads from the graphs around it
 	flat         *flattening
@@ -97,41 +97,34 @@ func newGraph(m *Model, p *onnxpb.GraphProto, outer *Graph, holder *onnxpb.NodeP
 
 // indexValues enters inputs, outputs and initializers.
 func (g *Graph) indexValues() error {
-	for i, v := range g.Proto.Input {
-		name := v.GetName()
-		if name == "" {
-			return fmt.Errorf("graph input %d has no name", i)
-		}
-		if g.inputs[name] != nil {
-			return fmt.Errorf("graph input %q is listed twice", name)
-		}
-		g.inputs[name] = v
-	}
 	for i, v := range g.Proto.Output {
 		if v.GetName() == "" {
 			return fmt.Errorf("graph output %d has no name", i)
 		}
 		g.outputs[v.GetName()] = v
 	}
-	for i, t := range g.Proto.Initializer {
-		name := t.GetName()
-		if name == "" {
-			return fmt.Errorf("initializer %d has no name", i)
-		}
-		if g.initializers[name] != nil {
-			return fmt.Errorf("initializer %q is listed twice", name)
-		}
-		g.initializers[name] = t
+	if err := enter(g.inputs, g.Proto.Input, "graph input", (*onnxpb.ValueInfoProto).GetName); err != nil {
+		return err
 	}
-	for i, s := range g.Proto.SparseInitializer {
-		name := s.GetValues().GetName()
-		if name == "" {
-			return fmt.Errorf("sparse initializer %d has no name", i)
+	if err := enter(g.initializers, g.Proto.Initializer, "initializer", (*onnxpb.TensorProto).GetName); err != nil {
+		return err
+	}
+	return enter(g.sparse, g.Proto.SparseInitializer, "sparse initializer", func(s *onnxpb.SparseTensorProto) string {
+		return s.GetValues().GetName()
+	})
+}
+
+// enter puts what has a name of its own into an index.
+func enter[T any](index map[string]T, list []T, what string, name func(T) string) error {
+	for i, x := range list {
+		n := name(x)
+		if n == "" {
+			return fmt.Errorf("%s %d has no name", what, i)
 		}
-		if g.sparse[name] != nil || g.initializers[name] != nil {
-			return fmt.Errorf("sparse initializer %q is listed twice", name)
+		if _, twice := index[n]; twice {
+			return fmt.Errorf("%s %q is listed twice", what, n)
 		}
-		g.sparse[name] = s
+		index[n] = x
 	}
 	return nil
 }
@@ -154,9 +147,7 @@ func (g *Graph) indexNodes() error {
 			}
 			g.producers[out] = n
 			if isConstant(n) {
-				if t := constantValue(n, out); t != nil {
-					g.constants[out] = t
-				}
+				g.constants[out] = constantValue(n, out)
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package onnxio
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -67,19 +68,15 @@ func readModelFile(path string) ([]byte, error) {
 	if info.Size() > maxProtoSize {
 		return nil, fmt.Errorf("%s: %d bytes: a protobuf file ends at 2 GiB", path, info.Size())
 	}
-	if !info.Mode().IsRegular() {
-		// A pipe, say: its length is not known beforehand.
-		data, err := io.ReadAll(io.LimitReader(f, maxProtoSize+1))
-		if err == nil && len(data) > maxProtoSize {
-			err = fmt.Errorf("%s: a protobuf file ends at 2 GiB", path)
-		}
-		return data, err
-	}
-	data := make([]byte, info.Size())
-	if _, err := io.ReadFull(f, data); err != nil {
+	// The size is a hint: that of a pipe, say, is not known beforehand.
+	data := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
+	if _, err := data.ReadFrom(io.LimitReader(f, maxProtoSize+1)); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return data, nil
+	if data.Len() > maxProtoSize {
+		return nil, fmt.Errorf("%s: a protobuf file ends at 2 GiB", path)
+	}
+	return data.Bytes(), nil
 }
 
 // Decode parses and validates a model held in memory. External-data locations

@@ -71,27 +71,19 @@ func save(ctx context.Context, path string, m *Model, o SaveOptions) error {
 	if isOneOf(path, now.DataFiles) {
 		return errors.New("the model reads external data from this file")
 	}
+	data, err := createData(path, now, o)
+	if err != nil {
+		return err
+	}
 	out := m.Clone() // takes the new locations; shares the payloads
-	var data *atomicFile
-	if o.External == Always || o.External == Auto && (now.ExternalBytes > 0 || now.FileBytes > maxProtoSize) {
-		name, err := dataName(path, o.DataFile, now.DataFiles)
-		if err != nil {
-			return err
-		}
-		if data, err = createAtomic(filepath.Join(filepath.Dir(path), name)); err != nil {
-			return err
-		}
-		defer data.abort()
-		if err := out.externalize(ctx, data, name, o); err != nil {
-			return err
-		}
+	if data == nil {
+		err = out.internalize(ctx)
 	} else {
-		if now.FileBytes+now.ExternalBytes > maxProtoSize {
-			return errors.New("the model is too large for one protobuf file (2 GiB)")
-		}
-		if err := out.internalize(ctx); err != nil {
-			return err
-		}
+		defer data.abort()
+		err = out.externalize(ctx, data, o)
+	}
+	if err != nil {
+		return err
 	}
 	file, err := createAtomic(path)
 	if err != nil {
@@ -114,6 +106,22 @@ func save(ctx context.Context, path string, m *Model, o SaveOptions) error {
 		return err
 	}
 	return file.commit()
+}
+
+// createData opens the data file, nil where there is to be none, of a model whose
+// weights lie as now says.
+func createData(path string, now Storage, o SaveOptions) (*atomicFile, error) {
+	if o.External == Always || o.External == Auto && (now.ExternalBytes > 0 || now.FileBytes > maxProtoSize) {
+		name, err := dataName(path, o.DataFile, now.DataFiles)
+		if err != nil {
+			return nil, err
+		}
+		return createAtomic(filepath.Join(filepath.Dir(path), name))
+	}
+	if now.FileBytes+now.ExternalBytes > maxProtoSize {
+		return nil, errors.New("the model is too large for one protobuf file (2 GiB)")
+	}
+	return nil, nil
 }
 
 // isOneOf reports whether a path leads to one of some existing files.
@@ -155,7 +163,7 @@ const shapeLimit = 1024
 
 // externalize writes the payloads of weights to w and makes the tensors refer
 // to them. What was external before stays external, wherever it is used.
-func (m *Model) externalize(ctx context.Context, w *atomicFile, name string, o SaveOptions) error {
+func (m *Model) externalize(ctx context.Context, w *atomicFile, o SaveOptions) error {
 	threshold, align := o.Threshold, o.Align
 	if threshold == 0 {
 		threshold = shapeLimit
@@ -188,7 +196,7 @@ func (m *Model) externalize(ctx context.Context, w *atomicFile, name string, o S
 		if _, err := w.Write(raw); err != nil {
 			return t.wrap(err)
 		}
-		refer(t.TensorProto, name, offset, size)
+		refer(t.TensorProto, filepath.Base(w.path), offset, size)
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	"gonum.org/v1/gonum/graph"
 	"gonum.org/v1/gonum/graph/simple"
 	"gonum.org/v1/gonum/graph/topo"
 
@@ -41,16 +40,10 @@ func (g *Graph) sort() error {
 	if errors.As(err, &cycles) {
 		return fmt.Errorf("%s: is part of a cycle of %d nodes", Label(g.Proto.Node[cycles[0][0].ID()]), len(cycles[0]))
 	}
-	g.Nodes = nodesOf(g.Proto.Node, order)
-	return nil
-}
-
-func nodesOf(nodes []*onnxpb.NodeProto, order []graph.Node) []*onnxpb.NodeProto {
-	sorted := make([]*onnxpb.NodeProto, len(order))
-	for i, n := range order {
-		sorted[i] = nodes[n.ID()]
+	for _, n := range order {
+		g.Nodes = append(g.Nodes, g.Proto.Node[n.ID()])
 	}
-	return sorted
+	return nil
 }
 
 // fileOrderHolds reports whether every node comes after those it reads from.

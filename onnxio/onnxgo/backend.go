@@ -47,10 +47,14 @@ type operation struct {
 	inputs, outputs []*Value
 }
 
+// values is the graph of the model's values, with an edge from each to those that
+// it is made from, the weight of which is the input's position.
+type values = simple.WeightedDirectedGraph
+
 // Backend receives a model from onnx-go. Make one with [NewBackend], or let
 // [Decode] do everything.
 type Backend struct {
-	values *simple.WeightedDirectedGraph
+	*values
 	// pending holds, for the operation being read, the inputs by output id and
 	// position. The graph above cannot: it has one edge between two values, but
 	// an operator may read a tensor twice (Add x x).
@@ -134,15 +138,6 @@ func (b *Backend) ApplyOperation(op onnx.Operation, outputs ...graph.Node) error
 // NewNode returns a new value, not yet part of the graph.
 func (b *Backend) NewNode() graph.Node { return &Value{id: b.values.NewNode().ID()} }
 
-// AddNode adds a value from [Backend.NewNode] to the graph.
-func (b *Backend) AddNode(n graph.Node) { b.values.AddNode(n) }
-
-// NewWeightedEdge returns an edge from an output to the input of the operator
-// that makes it; the weight is the input's position.
-func (b *Backend) NewWeightedEdge(from, to graph.Node, weight float64) graph.WeightedEdge {
-	return b.values.NewWeightedEdge(from, to, weight)
-}
-
 // SetWeightedEdge adds an edge from an output to an input.
 func (b *Backend) SetWeightedEdge(e graph.WeightedEdge) {
 	from, ok1 := e.From().(*Value)
@@ -163,24 +158,3 @@ func (b *Backend) SetWeightedEdge(e graph.WeightedEdge) {
 		b.fault = fmt.Errorf("the operator that makes %q reads its own output", from.name)
 	}
 }
-
-// Node returns the value of an id, nil if there is none.
-func (b *Backend) Node(id int64) graph.Node { return b.values.Node(id) }
-
-// Nodes returns all values.
-func (b *Backend) Nodes() graph.Nodes { return b.values.Nodes() }
-
-// From returns the inputs of the operator that makes a value.
-func (b *Backend) From(id int64) graph.Nodes { return b.values.From(id) }
-
-// To returns the values made by operators that read a value.
-func (b *Backend) To(id int64) graph.Nodes { return b.values.To(id) }
-
-// HasEdgeBetween reports whether one value is made from the other.
-func (b *Backend) HasEdgeBetween(x, y int64) bool { return b.values.HasEdgeBetween(x, y) }
-
-// HasEdgeFromTo reports whether u is made from v.
-func (b *Backend) HasEdgeFromTo(u, v int64) bool { return b.values.HasEdgeFromTo(u, v) }
-
-// Edge returns the edge from a value to one that it is made from, or nil.
-func (b *Backend) Edge(u, v int64) graph.Edge { return b.values.Edge(u, v) }

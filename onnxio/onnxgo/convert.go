@@ -2,6 +2,8 @@ package onnxgo
 
 import (
 	"fmt"
+	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -100,12 +102,7 @@ func (b *Backend) node(o operation) (*onnxpb.NodeProto, error) {
 	if len(o.inputs) == 1 && b.invented(o.inputs[0]) {
 		n.Input = nil
 	}
-	names := make([]string, 0, len(o.op.Attributes))
-	for name := range o.op.Attributes {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(o.op.Attributes)) {
 		a, err := attribute(name, o.op.Attributes[name])
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", onnxio.Label(n), err)
@@ -122,62 +119,41 @@ func (b *Backend) invented(v *Value) bool {
 }
 
 func attribute(name string, value any) (*onnxpb.AttributeProto, error) {
-	a := &onnxpb.AttributeProto{Name: &name}
 	switch v := value.(type) {
 	case struct{}: // onnx-go's form of an attribute without a type
-		a.Type = onnxpb.AttributeProto_UNDEFINED.Enum()
-	case int64:
-		a.Type, a.I = onnxpb.AttributeProto_INT.Enum(), &v
-	case float32:
-		a.Type, a.F = onnxpb.AttributeProto_FLOAT.Enum(), &v
-	case string:
-		a.Type, a.S = onnxpb.AttributeProto_STRING.Enum(), []byte(v)
-	case []int64:
-		a.Type, a.Ints = onnxpb.AttributeProto_INTS.Enum(), v
-	case []float32:
-		a.Type, a.Floats = onnxpb.AttributeProto_FLOATS.Enum(), v
-	case []string:
-		a.Type = onnxpb.AttributeProto_STRINGS.Enum()
-		for _, s := range v {
-			a.Strings = append(a.Strings, []byte(s))
-		}
+		return &onnxpb.AttributeProto{Name: &name, Type: onnxpb.AttributeProto_UNDEFINED.Enum()}, nil
 	case tensor.Tensor:
 		t, err := convert("", v)
 		if err != nil {
 			return nil, fmt.Errorf("attribute %q: %w", name, err)
 		}
-		a.Type, a.T = onnxpb.AttributeProto_TENSOR.Enum(), t.Proto()
-	default:
-		return nil, fmt.Errorf("attribute %q has a value of type %T", name, value)
+		value = t.Proto()
 	}
-	return a, nil
+	if a := onnxio.NewAttr(name, value); a != nil {
+		return a, nil
+	}
+	return nil, fmt.Errorf("attribute %q has a value of type %T", name, value)
 }
 
 // convert copies a tensor of gorgonia's. For a single element its Data is the
 // bare number.
 func convert(name string, d tensor.Tensor) (*onnxio.Tensor, error) {
-	t := &onnxio.Tensor{Name: name, Dims: slices.Clone([]int(d.Shape()))}
-	switch v := d.Data().(type) {
+	t := &onnxio.Tensor{Name: name, Dims: slices.Clone([]int(d.Shape())), Type: types[d.Dtype()]}
+	data := reflect.ValueOf(d.Data())
+	if data.Kind() != reflect.Slice {
+		data = reflect.Append(reflect.Zero(reflect.SliceOf(data.Type())), data)
+	}
+	switch v := data.Interface().(type) {
 	case []float32:
-		t.Type, t.F32 = onnxio.Float, slices.Clone(v)
-	case float32:
-		t.Type, t.F32 = onnxio.Float, []float32{v}
+		t.F32 = slices.Clone(v)
 	case []float64:
-		t.Type, t.F64 = onnxio.Double, slices.Clone(v)
-	case float64:
-		t.Type, t.F64 = onnxio.Double, []float64{v}
+		t.F64 = slices.Clone(v)
 	case []int64:
-		t.Type, t.I64 = onnxio.Int64, slices.Clone(v)
-	case int64:
-		t.Type, t.I64 = onnxio.Int64, []int64{v}
+		t.I64 = slices.Clone(v)
 	case []int32:
-		t.Type, t.I64 = onnxio.Int32, widen(v, func(x int32) int64 { return int64(x) })
-	case int32:
-		t.Type, t.I64 = onnxio.Int32, []int64{int64(v)}
+		t.I64 = widen(v, func(x int32) int64 { return int64(x) })
 	case []bool:
-		t.Type, t.I64 = onnxio.Bool, widen(v, fromBool)
-	case bool:
-		t.Type, t.I64 = onnxio.Bool, []int64{fromBool(v)}
+		t.I64 = widen(v, fromBool)
 	default:
 		return nil, fmt.Errorf("tensor %q: onnx-go holds its elements as %T", name, v)
 	}

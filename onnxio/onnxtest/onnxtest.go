@@ -83,38 +83,20 @@ func names(list string) []string {
 	return f
 }
 
-// Attr makes an attribute: several ints, or one int, float64 or float32,
-// string, []int64, []float32, *onnxpb.TensorProto or *onnxpb.GraphProto. Other
-// values panic, for a test that cannot be built is a broken test. A list of
-// one int is written []int64{1}.
+// Attr makes an attribute: several ints, or one value that [onnxio.NewAttr]
+// takes. Other values panic, for a test that cannot be built is a broken test. A
+// list of one int is written []int64{1}.
 func Attr(name string, values ...any) *onnxpb.AttributeProto {
-	a := &onnxpb.AttributeProto{Name: &name}
 	if len(values) != 1 {
-		a.Type = onnxpb.AttributeProto_INTS.Enum()
-		for _, v := range values {
-			a.Ints = append(a.Ints, int64(v.(int)))
+		list := make([]int64, len(values))
+		for i, v := range values {
+			list[i] = int64(v.(int))
 		}
-		return a
+		values = []any{list}
 	}
-	switch v := values[0].(type) {
-	case int:
-		a.Type, a.I = onnxpb.AttributeProto_INT.Enum(), ptr(int64(v))
-	case float64:
-		a.Type, a.F = onnxpb.AttributeProto_FLOAT.Enum(), ptr(float32(v))
-	case float32:
-		a.Type, a.F = onnxpb.AttributeProto_FLOAT.Enum(), &v
-	case string:
-		a.Type, a.S = onnxpb.AttributeProto_STRING.Enum(), []byte(v)
-	case []int64:
-		a.Type, a.Ints = onnxpb.AttributeProto_INTS.Enum(), v
-	case []float32:
-		a.Type, a.Floats = onnxpb.AttributeProto_FLOATS.Enum(), v
-	case *onnxpb.TensorProto:
-		a.Type, a.T = onnxpb.AttributeProto_TENSOR.Enum(), v
-	case *onnxpb.GraphProto:
-		a.Type, a.G = onnxpb.AttributeProto_GRAPH.Enum(), v
-	default:
-		panic(fmt.Sprintf("onnxtest: attribute %q of type %T", name, v))
+	a := onnxio.NewAttr(name, values[0])
+	if a == nil {
+		panic(fmt.Sprintf("onnxtest: attribute %q of type %T", name, values[0]))
 	}
 	return a
 }
