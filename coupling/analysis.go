@@ -66,22 +66,10 @@ type Weight struct {
 }
 
 // Dims are the sizes of the axes.
-func (w *Weight) Dims() []int {
-	out := make([]int, len(w.Axes))
-	for i, a := range w.Axes {
-		out[i] = a.Size()
-	}
-	return out
-}
+func (w *Weight) Dims() []int { return sizesOf(w.Axes) }
 
 // Len is the number of elements.
-func (w *Weight) Len() int {
-	n := 1
-	for _, a := range w.Axes {
-		n *= a.Size()
-	}
-	return n
-}
+func (w *Weight) Len() int { return int(Widths(nil).Elements(w)) }
 
 // A ShapeRef is a stored shape, a list of pads, slice bounds, split sizes or an
 // attribute that follows widths: after an edit element j is Elems[j].
@@ -160,11 +148,7 @@ func newAnalyzer(m *onnxio.Model, opts Options) (*analyzer, error) {
 	if err != nil {
 		return nil, err
 	}
-	an := &analyzer{model: m, graph: g, opts: opts, sys: &system{}, ops: map[string]op{}, values: map[string]*value{}, params: map[string]*Axis{}}
-	for _, op := range table() {
-		an.ops[op.domain+"/"+op.name] = op
-	}
-	return an, nil
+	return &analyzer{model: m, graph: g, opts: opts, sys: &system{}, ops: table(), values: map[string]*value{}, params: map[string]*Axis{}}, nil
 }
 
 // run follows the axes through the whole graph.
@@ -229,7 +213,7 @@ func (an *analyzer) node(n *onnxpb.NodeProto) (err error) {
 		c.in = append(c.in, v)
 	}
 	an.captured(c)
-	op, ok := an.ops[domain+"/"+n.GetOpType()]
+	op, ok := an.ops[strings.TrimPrefix(domain+"/"+n.GetOpType(), "/")]
 	if !ok {
 		an.unknown(c, noRule(n.GetOpType()))
 		return nil
@@ -276,7 +260,7 @@ func (an *analyzer) node(n *onnxpb.NodeProto) (err error) {
 // sizes may change.
 func (c *call) follow(outs []*value) {
 	for _, o := range outs {
-		if o.ints != nil && len(o.ints) != total(kindProd, o.sizes()) {
+		if o.ints != nil && len(o.ints) != o.elements() {
 			o.ints = nil // a rule lost count of a shape that contradicts itself
 		}
 	}
@@ -349,22 +333,12 @@ func (c *call) onWeights(outs []*value) {
 	if c.anyLive() || c.op.moves {
 		return
 	}
-	if c.node.GetOpType() == "Mul" || c.node.GetOpType() == "Div" {
-		scalars := 0
-		for _, v := range c.in[1:] {
-			if v != nil && v.ranked && total(kindProd, v.sizes()) == 1 {
-				scalars++
-			}
-		}
-		if scalars == len(c.in)-1 {
-			return
-		}
+	many := func(v *value) bool { return v == nil || !v.ranked || v.elements() != 1 }
+	if op := c.node.GetOpType(); (op == "Mul" || op == "Div") && !slices.ContainsFunc(c.in[1:], many) {
+		return
 	}
-	for _, v := range c.in {
+	for _, v := range slices.Concat(c.in, outs) {
 		c.freeze(v, "computes with weights")
-	}
-	for _, o := range outs {
-		c.freeze(o, "computes with weights")
 	}
 }
 
@@ -389,23 +363,20 @@ func (c *call) apply() ([]*value, error) {
 
 // described makes a value from value_info, with every axis frozen.
 func (an *analyzer) described(name string) *value {
-	for _, vi := range an.graph.Proto.GetValueInfo() {
-		if vi.GetName() == name {
-			v := an.declared(vi, "only its declared shape is known")
-			for _, a := range v.axes {
-				if a.Size() >= 0 { // whatever made it may be in any order
-					a.find().atom.common = false
-				}
-			}
-			return v
+	vi := an.graph.ValueInfo(name)
+	switch {
+	case vi == nil:
+		return &value{name: name}
+	case an.graph.IsOutput(name):
+		return an.declared(vi, fmt.Sprintf("graph output %q", name))
+	}
+	v := an.declared(vi, "only its declared shape is known")
+	for _, a := range v.axes {
+		if a.Size() >= 0 { // whatever made it may be in any order
+			a.find().atom.common = false
 		}
 	}
-	for _, vi := range an.graph.Outputs() {
-		if vi.GetName() == name {
-			return an.declared(vi, fmt.Sprintf("graph output %q", name))
-		}
-	}
-	return &value{name: name}
+	return v
 }
 
 // unknown freezes whatever a node touches.
@@ -425,34 +396,13 @@ func (an *analyzer) unknown(c *call, why string) {
 
 // captured freezes outer tensors that a node's subgraphs read.
 func (an *analyzer) captured(c *call) {
-	var walk func(g *onnxpb.GraphProto)
-	walk = func(g *onnxpb.GraphProto) {
-		for _, n := range g.GetNode() {
-			for _, in := range n.GetInput() {
-				if v := an.values[in]; v != nil {
-					c.freeze(v, "reads it in a subgraph")
-					c.computesWith(v)
-				}
-			}
-			eachSubgraph(n, walk)
-		}
-		for _, o := range g.GetOutput() {
-			if v := an.values[o.GetName()]; v != nil {
-				c.freeze(v, "reads it in a subgraph")
-				c.computesWith(v)
-			}
-		}
+	if len(an.graph.Subgraphs(c.node)) == 0 {
+		return
 	}
-	eachSubgraph(c.node, walk)
-}
-
-func eachSubgraph(n *onnxpb.NodeProto, f func(*onnxpb.GraphProto)) {
-	for _, a := range n.GetAttribute() {
-		if a.GetG() != nil {
-			f(a.GetG())
-		}
-		for _, g := range a.GetGraphs() {
-			f(g)
+	for name, v := range an.values {
+		if slices.Contains(an.graph.Consumers(name), onnxio.Consumer{Node: c.node, Input: -1}) {
+			c.freeze(v, "reads it in a subgraph")
+			c.computesWith(v)
 		}
 	}
 }

@@ -109,6 +109,14 @@ func (a *Axis) sizeNow(unknown map[*Axis]bool) int {
 	return a.size
 }
 
+func sizesOf(axes []*Axis) []int {
+	out := make([]int, len(axes))
+	for i, a := range axes {
+		out[i] = a.Size()
+	}
+	return out
+}
+
 // maxSize bounds the sizes that are computed with: what is larger counts as
 // not known, so that no product overflows.
 const maxSize = 1 << 40
@@ -221,11 +229,8 @@ func (a *Axis) atoms() iter.Seq[*Axis] {
 // Atoms returns the distinct atoms of the axis, in order of first appearance.
 func (a *Axis) Atoms() []*Axis { return slices.Collect(a.atoms()) }
 
-// Holds reports whether an atom stands anywhere in the axis.
-func (a *Axis) Holds(atom *Axis) bool { return a.contains(atom) }
-
-// contains reports whether a term, compound or not, is part of the axis.
-func (a *Axis) contains(t *Axis) bool {
+// Holds reports whether a term, an atom or a compound, is part of the axis.
+func (a *Axis) Holds(t *Axis) bool {
 	t = t.find()
 	return a.some(func(x *Axis) bool { return x == t })
 }
@@ -270,55 +275,46 @@ func (a *Axis) leaves(limit int) int {
 	return count(a)
 }
 
-// freeze marks every atom of the axis; the first reason stays.
-func (a *Axis) freeze(reason string) {
+// mark changes what is known of every atom of the axis.
+func (a *Axis) mark(f func(x *atomInfo)) {
 	for x := range a.atoms() {
-		x.atom.frozen = cmp.Or(x.atom.frozen, reason)
+		f(x.atom)
 	}
+}
+
+// freeze says that the atoms may not change; the first reason stays.
+func (a *Axis) freeze(reason string) {
+	a.mark(func(x *atomInfo) { x.frozen = cmp.Or(x.frozen, reason) })
 }
 
 // stiffen says that the atoms must keep their sizes; the first reason stays.
 func (a *Axis) stiffen(reason string) {
-	for x := range a.atoms() {
-		x.atom.rigid = cmp.Or(x.atom.rigid, reason)
-	}
+	a.mark(func(x *atomInfo) { x.rigid = cmp.Or(x.rigid, reason) })
 }
 
 // pair says that nothing but permutations of the atoms is exact; the first
 // reason stays.
 func (a *Axis) pair(reason string) {
 	a.stiffen(reason)
-	for x := range a.atoms() {
-		x.atom.paired = true
-	}
+	a.mark(func(x *atomInfo) { x.paired = true })
 }
 
 // blend says that an operator takes statistics over all positions of the atoms,
 // so that their sizes had better stay; the first reason stays.
 func (a *Axis) blend(reason string) {
-	for x := range a.atoms() {
-		x.atom.mixed = cmp.Or(x.atom.mixed, reason)
-	}
+	a.mark(func(x *atomInfo) { x.mixed = cmp.Or(x.mixed, reason) })
 }
 
 // anchor says that the positions of the axis mean the same in every model of
 // the architecture: what goes in and out, kernel taps, positions that operators
 // make.
-func (a *Axis) anchor() {
-	for x := range a.atoms() {
-		x.atom.common = true
-	}
-}
+func (a *Axis) anchor() { a.mark(func(x *atomInfo) { x.common = true }) }
+
+func (a *Axis) flag(f flags) { a.mark(func(x *atomInfo) { x.flags |= f }) }
 
 // anchored reports whether the positions of the axis mean the same everywhere.
 func (a *Axis) anchored() bool {
 	return !a.some(func(x *Axis) bool { return x.kind == kindAtom && !x.atom.common && x.size != 1 })
-}
-
-func (a *Axis) flag(f flags) {
-	for x := range a.atoms() {
-		x.atom.flags |= f
-	}
 }
 
 // allFrozen reports whether no atom of the axis may change.

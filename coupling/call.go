@@ -27,17 +27,7 @@ const (
 )
 
 func (r Role) String() string {
-	switch r {
-	case Produced:
-		return "produced"
-	case Carried:
-		return "carried"
-	case Consumed:
-		return "consumed"
-	case private:
-		return "private"
-	}
-	return "none"
+	return [...]string{"none", "produced", "carried", "consumed", "private"}[min(r, private)]
 }
 
 // MarshalText makes roles readable in JSON.
@@ -222,22 +212,17 @@ func (c *call) axes(expr string) ([]*value, error) {
 	}
 	outs := make([]*value, 0, len(p.out))
 	for _, pat := range p.out {
-		o := &value{ranked: true, konst: true}
+		var axes []*Axis
 		for _, a := range pat {
-			o.axes = append(o.axes, c.build(&b, a)...)
-			indexed = append(indexed, a)
+			axes = append(axes, c.build(&b, a)...)
 		}
-		outs = append(outs, o)
+		indexed = append(indexed, pat...)
+		outs = append(outs, c.output(axes))
 	}
 	c.markIndexed(&b, indexed)
 	c.noteSizes(&b)
-	if !c.anyLive() { // arithmetic on weights: no activation, no roles
-		c.inherit(outs...)
-		return outs, nil
-	}
-	c.roles(p, &b)
-	for _, o := range outs {
-		o.konst = false
+	if c.anyLive() { // else arithmetic on weights: no activation, no roles
+		c.roles(p, &b)
 	}
 	return outs, nil
 }
@@ -260,31 +245,19 @@ func (c *call) noteSizes(b *binding) {
 	}
 }
 
-func (c *call) anyLive() bool {
-	for _, v := range c.in {
-		if v.live() {
-			return true
-		}
-	}
-	return false
-}
+func (c *call) anyLive() bool { return slices.ContainsFunc(c.in, (*value).live) }
 
-// inherit marks outputs as constant or live after the inputs, and lets
-// constants remember what they are made of, which is not the shapes, axes and
+// output is a tensor of the given axes, constant or live after the inputs. A
+// constant remembers what it is made of, which is not the shapes, axes and
 // bounds that the rule has claimed.
-func (c *call) inherit(outs ...*value) {
-	live := c.anyLive()
-	for _, o := range outs {
-		o.konst = !live
-		if live {
-			continue
-		}
-		for i, v := range c.in {
-			if v != nil && !c.claimed[i] {
-				o.roots = appendNew(o.roots, v.roots...)
-			}
+func (c *call) output(axes []*Axis) *value {
+	o := &value{ranked: true, axes: slices.Clone(axes), konst: !c.anyLive()}
+	for i, v := range c.in {
+		if o.konst && v != nil && !c.claimed[i] {
+			o.roots = appendNew(o.roots, v.roots...)
 		}
 	}
+	return o
 }
 
 // appendNew appends what is not there yet.
@@ -337,19 +310,16 @@ func (c *call) bindInput(b *binding, pat []axisPattern, v *value) error {
 	if n < 0 || rest < 0 && n != 0 {
 		return c.errorf("%q has %d axes, want %d", v.name, v.rank(), fixed)
 	}
-	axes := v.axes
 	for i, a := range pat {
+		var err error
 		if i == rest {
-			if err := c.bindRun(b, a.name, axes[:n], v); err != nil {
-				return err
-			}
-			axes = axes[n:]
-			continue
+			err = c.bindRun(b, a.name, v.axes[i:i+n], v)
+		} else {
+			err = c.bindAxis(b, a, v.axes[axisOf(pat, i, v.rank())], v)
 		}
-		if err := c.bindAxis(b, a, axes[0], v); err != nil {
+		if err != nil {
 			return err
 		}
-		axes = axes[1:]
 	}
 	return nil
 }

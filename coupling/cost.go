@@ -6,11 +6,11 @@ import "slices"
 // multiply-accumulates is a product of.
 
 func convCost(c *call, outs []*value) {
+	var positions []*Axis
 	if len(outs) > 0 && outs[0].rank() > 2 {
-		c.weighted(c.in[1], outs[0].axes[2:])
-		return
+		positions = outs[0].axes[2:]
 	}
-	c.weighted(c.in[1], nil)
+	c.weighted(c.in[1], positions)
 }
 
 func convTransposeCost(c *call, _ []*value) { c.weighted(c.in[1], c.in[0].axes[2:]) }

@@ -1,10 +1,16 @@
 package coupling
 
+import (
+	"maps"
+	"path"
+	"slices"
+)
+
 // OpNames lists the operators that have a rule.
 func OpNames() []string {
 	var out []string
-	for _, op := range table() {
-		out = append(out, op.name)
+	for _, name := range slices.Sorted(maps.Keys(table())) {
+		out = append(out, path.Base(name))
 	}
 	return out
 }

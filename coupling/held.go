@@ -2,6 +2,7 @@ package coupling
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/monge-ml/monge/onnxio"
@@ -10,24 +11,20 @@ import (
 
 // unruled says of operators without a rule what they are, where that helps.
 var unruled = map[string]string{
-	"MatMulInteger":         "quantised by quantize_dynamic, but not with a Cast and a Mul by the scales behind it",
-	"ConvInteger":           "quantised by quantize_dynamic, but not with a Cast and a Mul by the scales behind it",
-	"DynamicQuantizeMatMul": "fused by onnxruntime's optimiser: what it was made of can be narrowed",
-	"MatMulIntegerToFloat":  "fused by onnxruntime's optimiser: what it was made of can be narrowed",
-	"DynamicQuantizeLSTM":   "an LSTM quantised by quantize_dynamic: narrow it before it is quantised",
-	"QAttention":            "attention quantised by quantize_dynamic: narrow it before it is quantised",
-	"QLinearConv":           "its scales are not all constant, or not one for each channel",
-	"QLinearMatMul":         "its scales are not all constant, or not one for each channel",
-	"QGemm":                 "its scales are not all constant, or not one for each channel",
-	"MatMulNBits":           "its weights are packed, a few bits each: narrow the model before it is quantised",
-	"MatMulBnb4":            "its weights are packed, a few bits each: narrow the model before it is quantised",
-	"GatherBlockQuantized":  "its weights are packed, a few bits each: narrow the model before it is quantised",
+	"MatMulInteger ConvInteger":                   "quantised by quantize_dynamic, but not with a Cast and a Mul by the scales behind it",
+	"DynamicQuantizeMatMul MatMulIntegerToFloat":  "fused by onnxruntime's optimiser: what it was made of can be narrowed",
+	"DynamicQuantizeLSTM":                         "an LSTM quantised by quantize_dynamic: narrow it before it is quantised",
+	"QAttention":                                  "attention quantised by quantize_dynamic: narrow it before it is quantised",
+	"QLinearConv QLinearMatMul QGemm":             "its scales are not all constant, or not one for each channel",
+	"MatMulNBits MatMulBnb4 GatherBlockQuantized": "its weights are packed, a few bits each: narrow the model before it is quantised",
 }
 
 // noRule is the reason of an operator without a rule.
 func noRule(op string) string {
-	if what := unruled[op]; what != "" {
-		return "has no rule (" + what + ")"
+	for names, what := range unruled {
+		if slices.Contains(strings.Fields(names), op) {
+			return "has no rule (" + what + ")"
+		}
 	}
 	return "has no rule"
 }
@@ -79,12 +76,8 @@ func (a *Analysis) Held(w *Weight) string {
 
 // telling ranks reasons, the one that says most first.
 func telling(why string) int {
-	for i, p := range []string{"graph output", "graph input", "private to"} {
-		if strings.HasPrefix(why, p) {
-			return i + 1
-		}
-	}
-	return 0
+	starts := func(p string) bool { return strings.HasPrefix(why, p) }
+	return 1 + slices.IndexFunc([]string{"graph output", "graph input", "private to"}, starts)
 }
 
 var labelled = regexp.MustCompile(`^(\S+)(?: ->)? "(?:[^"\\]|\\.)*" (.*)$`)

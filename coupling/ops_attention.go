@@ -2,6 +2,7 @@ package coupling
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/monge-ml/monge/onnxio"
@@ -27,17 +28,9 @@ func (c *call) headed(h string, dims ...string) {
 // cached reports whether an operator has inputs from a place on, or outputs
 // beside the first: keys and values of earlier calls.
 func (c *call) cached(from int) bool {
-	for i := from; i < len(c.in); i++ {
-		if c.in[i] != nil {
-			return true
-		}
-	}
-	for _, o := range c.node.GetOutput()[1:] {
-		if o != "" {
-			return true
-		}
-	}
-	return false
+	given := func(v *value) bool { return v != nil }
+	read := func(name string) bool { return name != "" }
+	return slices.ContainsFunc(c.in[min(from, len(c.in)):], given) || slices.ContainsFunc(c.node.GetOutput()[1:], read)
 }
 
 const keepsCache = refusal("keeps keys and values of earlier calls")
@@ -94,18 +87,11 @@ func attentionAxes(c *call) (string, error) {
 		if inside {
 			return "b " + positions + " (" + heads + " " + dims + ")"
 		}
-		if heads != "h" {
-			heads = "(" + heads + ")"
-		}
-		return "b " + heads + " " + positions + " " + dims
+		return "b (" + heads + ") " + positions + " " + dims
 	}
 	in := []string{shape(queries, "s", "d"), shape("h", "t", "d"), shape("h", "t", "e")}
 	if c.input(3) != nil {
-		heads := queries
-		if q != kv {
-			heads = "(" + queries + ")"
-		}
-		in = append(in, c.scores(3, "b", heads, "s", "t"))
+		in = append(in, c.scores(3, "b", "("+queries+")", "s", "t"))
 	}
 	if inside {
 		c.sizeRefs = map[string][]string{"q_num_heads": {queries}, "kv_num_heads": {"h"}}
@@ -116,7 +102,6 @@ func attentionAxes(c *call) (string, error) {
 // multiHeadAttentionAxes: the same with as many heads everywhere, all in the
 // last axis, after a bias.
 func multiHeadAttentionAxes(c *call) (string, error) {
-	h := int(c.attrInt("num_heads", 0))
 	for i := range 3 {
 		v := c.input(i)
 		if v == nil {
@@ -129,24 +114,22 @@ func multiHeadAttentionAxes(c *call) (string, error) {
 	if c.cached(6) {
 		return "", keepsCache
 	}
-	d, e := c.in[0].axes[2].Size(), c.in[2].axes[2].Size()
-	if h <= 0 || d <= 0 || e <= 0 || d%h != 0 || e%h != 0 {
-		return "", c.errorf("%d and %d channels for %d heads", d, e, h)
-	}
-	c.headed("h", "d", "e")
-	c.sizeRefs = map[string][]string{"num_heads": {"h"}}
-	bias, scores, err := c.biasAndScores(3)
-	if err != nil {
-		return "", err
-	}
-	c.sizes = sizeMap{"h": h, "d": d / h, "e": e / h}
-	return fmt.Sprintf("b s (h d), b t (h d), b t (h e), %s, , %s -> b s (h e)", bias, scores), nil
+	bias, scores, err := c.packed(c.in[0].axes[2].Size(), c.in[2].axes[2].Size(), 3)
+	return fmt.Sprintf("b s (h d), b t (h d), b t (h e), %s, , %s -> b s (h e)", bias, scores), err
 }
 
-// biasAndScores are the expressions of a packed bias, in the given input, and
-// of what is added to the scores, in input 5. The input behind the bias, which
-// says which keys are padding, is left out.
-func (c *call) biasAndScores(at int) (bias, scores string, err error) {
+// packed divides d channels of queries and keys, and e of values, into as many
+// heads as an attribute says. It returns the expressions of a packed bias, in
+// the given input, and of what is added to the scores, in input 5. The input
+// behind the bias, which says which keys are padding, is left out.
+func (c *call) packed(d, e, at int) (bias, scores string, err error) {
+	h := int(c.attrInt("num_heads", 0))
+	if h <= 0 || d <= 0 || e <= 0 || d%h != 0 || e%h != 0 {
+		return "", "", c.errorf("%d and %d channels for %d heads", d, e, h)
+	}
+	c.headed("h", "d", "e")
+	c.sizes = sizeMap{"h": h, "d": d / h, "e": e / h}
+	c.sizeRefs = map[string][]string{"num_heads": {"h"}, "qkv_hidden_sizes": {"h d", "h d", "h e"}}
 	if c.input(at) != nil {
 		bias = "((h d) + (h d) + (h e))"
 	}
@@ -174,22 +157,16 @@ func packedAttentionAxes(c *call) (string, error) {
 	if onnxio.AttrInt(c.node, "do_rotary", 0) != 0 {
 		return "", refusal("rotates queries and keys")
 	}
-	h, all := int(c.attrInt("num_heads", 0)), w.axes[1].Size()
+	all := w.axes[1].Size()
 	d, e := all/3, all/3
 	if s := c.attrInts("qkv_hidden_sizes"); len(s) == 3 {
 		d, e = int(s[0]), int(s[2])
 	}
-	if h <= 0 || d <= 0 || e <= 0 || d%h != 0 || e%h != 0 || 2*d+e != all {
-		return "", c.errorf("%d channels for %d heads", all, h)
+	if 2*d+e != all {
+		return "", c.errorf("%d channels for queries and keys of %d and values of %d", all, d, e)
 	}
-	c.headed("h", "d", "e")
-	c.sizeRefs = map[string][]string{"num_heads": {"h"}, "qkv_hidden_sizes": {"h d", "h d", "h e"}}
-	bias, scores, err := c.biasAndScores(2)
-	if err != nil {
-		return "", err
-	}
-	c.sizes = sizeMap{"h": h, "d": d / h, "e": e / h}
-	return fmt.Sprintf("b s i, i ((h d) + (h d) + (h e)), %s, , , %s -> b s (h e)", bias, scores), nil
+	bias, scores, err := c.packed(d, e, 2)
+	return fmt.Sprintf("b s i, i ((h d) + (h d) + (h e)), %s, , , %s -> b s (h e)", bias, scores), err
 }
 
 // rotary turns pairs of a head's dimensions by an angle that depends on the

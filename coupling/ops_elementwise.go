@@ -12,8 +12,8 @@ func unary(c *call) ([]*value, error) {
 	if x == nil {
 		return nil, errUnranked
 	}
-	o := &value{axes: x.axes, ranked: x.ranked, origin: x.origin}
-	c.inherit(o)
+	o := c.output(x.axes)
+	o.ranked, o.origin = x.ranked, x.origin
 	if !c.anyLive() {
 		o.ints = foldUnary(c.node.GetOpType(), x.ints)
 		return []*value{o}, nil
@@ -51,8 +51,7 @@ func elementwise(c *call) ([]*value, error) {
 		}
 		rank = max(rank, v.rank())
 	}
-	o := &value{ranked: true, axes: make([]*Axis, rank)}
-	c.inherit(o)
+	o := c.output(make([]*Axis, rank))
 	for k := range o.axes {
 		at, single := c.alongside(k - rank)
 		if len(at) == 0 {

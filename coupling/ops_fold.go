@@ -50,7 +50,7 @@ func sizeOf(c *call) ([]*value, error) {
 	if x == nil || !x.ranked {
 		return []*value{o}, nil
 	}
-	if n := total(kindProd, x.sizes()); n >= 0 {
+	if n := x.elements(); n >= 0 {
 		o.ints[0] = elem{known: true, v: int64(n)}
 	}
 	if x.live() {
@@ -67,11 +67,7 @@ func gather(c *call) ([]*value, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &value{ranked: true}
-	o.axes = append(o.axes, x.axes[:axis]...)
-	o.axes = append(o.axes, idx.axes...)
-	o.axes = append(o.axes, x.axes[axis+1:]...)
-	c.inherit(o)
+	o := c.output(slices.Concat(x.axes[:axis], idx.axes, x.axes[axis+1:]))
 	if o.konst {
 		o.roots = x.roots // indices say where, not what
 	}
@@ -121,7 +117,7 @@ func constantOfShape(c *call) ([]*value, error) {
 		o.axes = append(o.axes, a)
 		ref.Elems = append(ref.Elems, sizeElem(a))
 	}
-	n := total(kindProd, o.sizes())
+	n := o.elements()
 	if _, ok := v.knownInts(); ok && n >= 0 && !anyTied(v) {
 		c.note(ref)
 	}

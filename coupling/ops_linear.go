@@ -187,33 +187,25 @@ func layerNormAxes(c *call) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var head, tail []string
-	open, shut := "{", "}"
+	names, mixed := letters(x.rank()), letters(x.rank())
+	brackets := "{}"
 	if x.rank()-axis > 1 {
-		open, shut = "[", "]"
+		brackets = "[]"
 	}
-	for i := 0; i < x.rank(); i++ {
-		if i < axis {
-			head = append(head, fmt.Sprintf("b%d", i))
-		} else {
-			tail = append(tail, fmt.Sprintf("c%d", i))
-		}
+	for k := axis; k < x.rank(); k++ {
+		mixed[k] = within(brackets, mixed[k])
 	}
-	mixed := make([]string, len(tail))
-	for i, t := range tail {
-		mixed[i] = open + t + shut
-	}
-	data := strings.Join(append(head, mixed...), " ")
+	data := strings.Join(mixed, " ")
 	expr := data
 	for k := 1; k < 3; k++ {
 		v := c.input(k)
 		if v == nil {
 			continue
 		}
-		if !v.ranked || v.rank() > len(tail) {
+		if !v.ranked || v.rank() > x.rank()-axis {
 			return "", errUnranked
 		}
-		expr += ", " + strings.Join(tail[len(tail)-v.rank():], " ")
+		expr += ", " + strings.Join(names[x.rank()-v.rank():], " ")
 	}
 	return expr + " -> " + data, nil
 }
@@ -233,11 +225,8 @@ func normAxis(axis int64, rank int) int {
 // are not known, but that it leaves as they are, stay the sizes of the same
 // axes.
 func (c *call) window(space []*Axis, kernel []int) (before, after string, err error) {
-	in := make([]int, len(space))
-	for i, a := range space {
-		in[i] = a.Size()
-		c.moving = c.moving || a.open()
-	}
+	in := sizesOf(space)
+	c.moving = slices.ContainsFunc(space, (*Axis).open)
 	w := onnxio.WindowOf(c.node, kernel)
 	if slices.Contains(in, -1) && w.KeepsSize() {
 		return "[s...]", "[s...]", nil

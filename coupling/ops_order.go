@@ -16,15 +16,15 @@ func (c *call) along(axes []int64, brackets string, after []int) (string, error)
 		return "", err
 	}
 	c.sizes = sizeMap{}
-	var in, out []string
-	for k := range x.axes {
-		name := fmt.Sprintf("a%d", k)
-		if slices.Contains(worked, k) {
-			name = brackets[:1] + name + brackets[1:]
+	in := letters(x.rank())
+	var out []string
+	for k := range in {
+		works := slices.Contains(worked, k)
+		if works {
+			in[k] = within(brackets, in[k])
 		}
-		in = append(in, name)
-		if after == nil || !slices.Contains(worked, k) {
-			out = append(out, name)
+		if after == nil || !works {
+			out = append(out, in[k])
 			continue
 		}
 		for _, n := range after {
@@ -39,6 +39,23 @@ func (c *call) along(axes []int64, brackets string, after []int) (string, error)
 	}
 	c.in = c.in[:1] // the other inputs are settings
 	return strings.Join(in, " ") + " -> " + side, nil
+}
+
+// letters are names for so many axes.
+func letters(n int) []string {
+	out := make([]string, n)
+	for k := range out {
+		out[k] = fmt.Sprintf("a%d", k)
+	}
+	return out
+}
+
+func within(brackets, name string) string { return brackets[:1] + name + brackets[1:] }
+
+// alongAttr is the rule of an operator that works along the axis which an
+// attribute gives.
+func alongAttr(attr string, def int64, brackets string) func(c *call) (string, error) {
+	return func(c *call) (string, error) { return c.along([]int64{c.attrInt(attr, def)}, brackets, nil) }
 }
 
 // topKAxes: the largest entries along one axis, and where they stood.
@@ -70,11 +87,6 @@ func reverseSequenceAxes(c *call) (string, error) {
 // triluAxes: a triangle of the last two axes.
 func triluAxes(c *call) (string, error) {
 	return c.along([]int64{-2, -1}, "[]", nil)
-}
-
-// lpNormalizationAxes: division by a norm over one axis, which sees no order.
-func lpNormalizationAxes(c *call) (string, error) {
-	return c.along([]int64{c.attrInt("axis", -1)}, "{}", nil)
 }
 
 // meanVarianceAxes: mean and variance over batch and space unless other axes

@@ -1,7 +1,6 @@
 package coupling
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/monge-ml/monge/onnxio/onnxpb"
@@ -25,16 +24,13 @@ func quantizeAxes(c *call) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	letters := make([]string, c.in[0].rank())
-	for k := range letters {
-		letters[k] = fmt.Sprintf("a%d", k)
-	}
-	data := strings.Join(letters, " ")
+	names := letters(c.in[0].rank())
+	data := strings.Join(names, " ")
 	expr := data
 	for i := 1; i < min(len(c.in), 3); i++ {
 		switch {
 		case axis >= 0:
-			expr += ", " + letters[axis]
+			expr += ", " + names[axis]
 		case c.in[i] != nil && c.in[i].rank() == 1:
 			expr += ", one"
 		default:

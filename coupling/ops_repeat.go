@@ -14,10 +14,8 @@ func expand(c *call) ([]*value, error) {
 		return nil, errUnranked
 	}
 	rank := max(x.rank(), len(shape.ints))
-	o := &value{ranked: true, axes: make([]*Axis, rank)}
-	copy(o.axes[rank-x.rank():], x.axes)
 	c.claim(1)
-	c.inherit(o)
+	o := c.output(slices.Concat(make([]*Axis, rank-x.rank()), x.axes))
 	ref := ShapeRef{Node: c.node, Input: 1}
 	writable := !anyTied(shape)
 	var literal []*Axis // axes whose size stands in the shape as a number
@@ -70,9 +68,8 @@ func tile(c *call) ([]*value, error) {
 	if len(v.ints) != x.rank() {
 		return nil, errUnranked
 	}
-	o := &value{ranked: true, axes: slices.Clone(x.axes)}
 	c.claim(1)
-	c.inherit(o)
+	o := c.output(x.axes)
 	for k, e := range v.ints {
 		switch r := e.v; {
 		case !e.known && x.axes[k].Size() == 1 && e.size != nil:

@@ -28,8 +28,8 @@ func reshape(c *call) ([]*value, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &value{ranked: true, ints: x.ints, axes: make([]*Axis, len(target))}
-	c.inherit(o)
+	o := c.output(make([]*Axis, len(target)))
+	o.ints = x.ints
 	var infer []int
 	for j, e := range target {
 		if o.axes[j], err = c.target(x, j, e); err != nil {
@@ -211,7 +211,7 @@ func common(a, b []extent, i, j int) (ni, nj int) {
 }
 
 func (c *call) regroupRun(in, out []*Axis) bool {
-	if len(in) == 1 && len(out) == 1 && in[0].find() == out[0].find() {
+	if len(in) == 1 && len(out) == 1 && in[0].is(out[0]) {
 		return true
 	}
 	a, b := c.an.sys.prod(in...), c.an.sys.prod(out...)
@@ -231,7 +231,7 @@ func (c *call) regroupRun(in, out []*Axis) bool {
 // the axis it stands for, and so are numbers that may change.
 func (c *call) computes(target []elem, x, o *value) bool {
 	for j, e := range target {
-		same := e.size != nil && (o.axes[j].find() == e.size.find() || !x.hasAxis(e.size))
+		same := e.size != nil && (o.axes[j].is(e.size) || !x.hasAxis(e.size))
 		switch {
 		case e.tied && same:
 		case e.known && e.size == nil && (e.v <= 0 || o.axes[j].allFrozen()):
@@ -276,7 +276,7 @@ func (c *call) shapeElems(target []elem, x, o *value, open func(*Axis) bool) (el
 	copies := c.attrInt("allowzero", 0) == 0
 	for j, e := range target {
 		computed := e.size != nil && o.axes[j].allFrozen()
-		same := copies && j < x.rank() && x.axes[j].find() == o.axes[j].find()
+		same := copies && j < x.rank() && x.axes[j].is(o.axes[j])
 		switch {
 		case e.known && e.v <= 0 && e.size == nil:
 			elems = append(elems, ShapeElem{value: e.v})

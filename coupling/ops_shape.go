@@ -56,8 +56,7 @@ func flatten(c *call) ([]*value, error) {
 	if axis < 0 || axis > x.rank() {
 		return nil, c.errorf("axis %d is out of range", axis)
 	}
-	o := &value{ranked: true, axes: []*Axis{c.an.sys.prod(x.axes[:axis]...), c.an.sys.prod(x.axes[axis:]...)}}
-	c.inherit(o)
+	o := c.output([]*Axis{c.an.sys.prod(x.axes[:axis]...), c.an.sys.prod(x.axes[axis:]...)})
 	return []*value{o}, nil
 }
 
@@ -72,7 +71,7 @@ func transpose(c *call) ([]*value, error) {
 	if len(perm) != x.rank() {
 		return nil, c.errorf("perm has %d entries for %d axes", len(perm), x.rank())
 	}
-	o := &value{ranked: true}
+	o := c.output(nil)
 	seen := make([]bool, x.rank())
 	for _, p := range perm {
 		if p < 0 || p >= int64(x.rank()) || seen[p] {
@@ -82,7 +81,6 @@ func transpose(c *call) ([]*value, error) {
 		o.axes = append(o.axes, x.axes[p])
 		o.origin = append(o.origin, x.originOf(int(p)))
 	}
-	c.inherit(o)
 	o.ints = foldTranspose(x, perm)
 	return []*value{o}, nil
 }
@@ -98,7 +96,8 @@ func squeeze(c *call) ([]*value, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &value{ranked: true, ints: x.ints, reals: x.reals}
+	o := c.output(nil)
+	o.ints, o.reals = x.ints, x.reals
 	for i, a := range x.axes {
 		if axes == nil && a.Size() < 0 {
 			return nil, errUnranked
@@ -110,7 +109,6 @@ func squeeze(c *call) ([]*value, error) {
 		o.axes = append(o.axes, a)
 		o.origin = append(o.origin, x.originOf(i))
 	}
-	c.inherit(o)
 	return []*value{o}, nil
 }
 
@@ -124,7 +122,8 @@ func unsqueeze(c *call) ([]*value, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &value{ranked: true, axes: slices.Clone(x.axes), ints: x.ints, reals: x.reals}
+	o := c.output(x.axes)
+	o.ints, o.reals = x.ints, x.reals
 	for i := range x.axes {
 		o.origin = append(o.origin, x.originOf(i))
 	}
@@ -136,7 +135,6 @@ func unsqueeze(c *call) ([]*value, error) {
 		o.axes = slices.Insert(o.axes, k, c.made(1))
 		o.origin = slices.Insert(o.origin, k, -1)
 	}
-	c.inherit(o)
 	return []*value{o}, nil
 }
 
@@ -178,8 +176,7 @@ func concat(c *call) ([]*value, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &value{ranked: true, axes: make([]*Axis, rank)}
-	c.inherit(o)
+	o := c.output(make([]*Axis, rank))
 	if len(o.roots) == 1 && !slices.ContainsFunc(c.in, func(v *value) bool { return !slices.Equal(v.origin, c.in[0].origin) }) {
 		o.origin = c.in[0].origin // parts of one weight, put together again
 	}
@@ -267,8 +264,7 @@ func pad(c *call) ([]*value, error) {
 	if len(pads) != 2*len(axes) {
 		return nil, c.errorf("%d pads for %d axes", len(pads), len(axes))
 	}
-	o := &value{ranked: true, axes: slices.Clone(x.axes)}
-	c.inherit(o)
+	o := c.output(x.axes)
 	ref.Elems = constElems(pads)
 	for i, k := range axes {
 		o.axes[k] = c.padded(x.axes[k], &ref.Elems[i], &ref.Elems[i+len(axes)])
@@ -384,8 +380,8 @@ func slice(c *call) ([]*value, error) {
 	if slices.Contains(stride, 0) {
 		return nil, c.errorf("step is 0")
 	}
-	o := &value{ranked: true, axes: slices.Clone(x.axes), origin: x.origin}
-	c.inherit(o)
+	o := c.output(x.axes)
+	o.origin = x.origin
 	spans := make([]span, n)
 	from.Elems, to.Elems = constElems(starts), constElems(ends)
 	for i, k := range where {
@@ -437,8 +433,7 @@ func (c *call) sliced(a *Axis, s span, from, to *ShapeElem) *Axis {
 // sliceUnknown: the bounds are computed at run time, and perhaps the axes.
 func (c *call) sliceUnknown(axes []int64, known bool) ([]*value, error) {
 	x := c.in[0]
-	o := &value{ranked: true, axes: slices.Clone(x.axes)}
-	c.inherit(o)
+	o := c.output(x.axes)
 	for _, v := range c.in[1:] {
 		if v != nil && !o.konst {
 			c.computesWith(v)
@@ -464,14 +459,14 @@ func split(c *call) ([]*value, error) {
 	if len(outs) == 0 {
 		return nil, errUnranked
 	}
-	for i := range outs {
-		outs[i] = &value{ranked: true, axes: slices.Clone(x.axes), origin: x.origin}
-	}
 	sizes, ref, known := c.ints(1, "split")
 	if c.opset >= 13 {
 		ref.Input, ref.Attr = 1, ""
 	}
-	c.inherit(outs...)
+	for i := range outs {
+		outs[i] = c.output(x.axes)
+		outs[i].origin = x.origin
+	}
 	a := x.axes[axis]
 	if known && sizes == nil && a.Size() > 0 {
 		each := (a.Size() + len(outs) - 1) / len(outs)
@@ -527,8 +522,7 @@ func (c *call) parts(a *Axis, sizes []int64, n int) []*Axis {
 // resize scales space by interpolation; axes of scale one pass.
 func resize(c *call) ([]*value, error) {
 	x := c.in[0]
-	o := &value{ranked: true, axes: slices.Clone(x.axes)}
-	c.inherit(o)
+	o := c.output(x.axes)
 	for _, v := range c.in[1:] {
 		if v.live() {
 			c.freeze(v, "resizes by it")

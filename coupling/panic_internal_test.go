@@ -17,7 +17,7 @@ func TestPanicNamesTheNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	an.ops["/Relu"] = op{name: "Relu", apply: func(c *call) ([]*value, error) { return []*value{c.in[3]}, nil }}
+	an.ops["Relu"] = op{apply: func(c *call) ([]*value, error) { return []*value{c.in[3]}, nil }}
 	err = an.run()
 	if err == nil || !strings.Contains(err.Error(), `Relu "Relu_b": internal error`) || strings.Contains(err.Error(), "\n") {
 		t.Errorf("error %v", err)

@@ -170,29 +170,18 @@ func (p *parser) part() (axisPattern, error) {
 }
 
 // group reads what follows an opening parenthesis.
-func (p *parser) group() (axisPattern, error) {
-	g := axisPattern{op: patProd}
-	marks := 0
+func (p *parser) group() (g axisPattern, err error) {
+	layout := "" // the marks, and an x for each part
 	for {
 		switch t := p.peek(); t {
 		case "":
 			return g, p.errorf("parenthesis is not closed")
 		case ")":
 			p.next()
-			if len(g.parts) == 0 {
-				return g, p.errorf("empty parentheses")
-			}
-			return g, p.between(g, marks)
+			g.op, err = p.layout(layout)
+			return g, err
 		case "+", ":":
-			p.next()
-			if t == ":" && marks > 0 || g.op == patIndexed {
-				return g, p.errorf(oneEach)
-			}
-			g.op = map[string]patOp{"+": patSum, ":": patIndexed}[t]
-			if err := p.between(g, marks); err != nil {
-				return g, err
-			}
-			marks++
+			layout += p.next()
 		default:
 			a, err := p.axis()
 			if err != nil {
@@ -202,72 +191,29 @@ func (p *parser) group() (axisPattern, error) {
 				return g, p.errorf("a run of axes stands inside an axis")
 			}
 			g.parts = append(g.parts, a)
+			layout += "x"
 		}
 	}
 }
 
-const oneEach = "an index (g: i) has one factor on each side"
-
-// between checks that one part stands before, between and behind the marks of a
-// sum or an index, as far as it is read.
-func (p *parser) between(g axisPattern, marks int) error {
+// layout tells a product, an index and a sum by how their parts and marks
+// follow each other.
+func (p *parser) layout(s string) (patOp, error) {
 	switch {
-	case g.op == patProd:
-		return nil
-	case g.op == patIndexed && len(g.parts) != marks+1:
-		return p.errorf(oneEach)
-	case len(g.parts) <= marks:
-		return p.errorf("a part of the sum is missing")
-	case len(g.parts) > marks+1:
-		return p.errorf("put products inside a sum into parentheses")
+	case s == "":
+		return 0, p.errorf("empty parentheses")
+	case strings.Trim(s, "x") == "":
+		return patProd, nil
+	case s == "x:x":
+		return patIndexed, nil
+	case strings.Contains(s, ":"):
+		return 0, p.errorf("an index (g: i) has one factor on each side")
+	case strings.Contains(s, "xx"):
+		return 0, p.errorf("put products inside a sum into parentheses")
+	case strings.ReplaceAll(s, "+x", "") != "x":
+		return 0, p.errorf("a part of the sum is missing")
 	}
-	return nil
-}
-
-// String prints the expression as it is written.
-func (p *pattern) String() string {
-	side := func(tensors [][]axisPattern) string {
-		var out []string
-		for _, axes := range tensors {
-			out = append(out, join(axes, " "))
-		}
-		return strings.Join(out, ", ")
-	}
-	return strings.TrimSpace(side(p.in) + " -> " + side(p.out))
-}
-
-func (a axisPattern) String() string {
-	s := a.name
-	if a.prime {
-		s += "'"
-	}
-	switch a.op {
-	case patRest:
-		s += "..."
-	case patNumber:
-		s = strconv.Itoa(a.size)
-	case patProd:
-		s = "(" + join(a.parts, " ") + ")"
-	case patIndexed:
-		s = "(" + join(a.parts, ": ") + ")"
-	case patSum:
-		s = "(" + join(a.parts, " + ") + ")"
-	}
-	switch a.mix {
-	case '[':
-		return "[" + s + "]"
-	case '{':
-		return "{" + s + "}"
-	}
-	return s
-}
-
-func join(axes []axisPattern, sep string) string {
-	parts := make([]string, len(axes))
-	for i, a := range axes {
-		parts[i] = a.String()
-	}
-	return strings.Join(parts, sep)
+	return patSum, nil
 }
 
 // names visits every letter of the axis; a bracket around a compound holds for

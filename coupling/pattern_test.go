@@ -1,6 +1,8 @@
 package coupling
 
 import (
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -90,13 +92,59 @@ func TestTableParses(t *testing.T) {
 			}
 		}
 		if n != 1 {
-			t.Errorf("%s has %d rules", op.name, n)
+			t.Errorf("%s has %d rules", op.names, n)
 		}
 		if op.axes == "" {
 			continue
 		}
 		if _, err := parsePattern(op.axes); err != nil {
-			t.Errorf("%s: %v", op.name, err)
+			t.Errorf("%s: %v", op.names, err)
 		}
 	}
+}
+
+// String prints the expression as it is written.
+func (p *pattern) String() string {
+	side := func(tensors [][]axisPattern) string {
+		var out []string
+		for _, axes := range tensors {
+			out = append(out, join(axes, " "))
+		}
+		return strings.Join(out, ", ")
+	}
+	return strings.TrimSpace(side(p.in) + " -> " + side(p.out))
+}
+
+func (a axisPattern) String() string {
+	s := a.name
+	if a.prime {
+		s += "'"
+	}
+	switch a.op {
+	case patRest:
+		s += "..."
+	case patNumber:
+		s = strconv.Itoa(a.size)
+	case patProd:
+		s = "(" + join(a.parts, " ") + ")"
+	case patIndexed:
+		s = "(" + join(a.parts, ": ") + ")"
+	case patSum:
+		s = "(" + join(a.parts, " + ") + ")"
+	}
+	switch a.mix {
+	case '[':
+		return "[" + s + "]"
+	case '{':
+		return "{" + s + "}"
+	}
+	return s
+}
+
+func join(axes []axisPattern, sep string) string {
+	parts := make([]string, len(axes))
+	for i, a := range axes {
+		parts[i] = a.String()
+	}
+	return strings.Join(parts, sep)
 }

@@ -2,6 +2,7 @@ package coupling
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/monge-ml/monge/onnxio"
 )
@@ -11,8 +12,9 @@ import (
 // (for operators whose mapping hangs on shapes and constants) says how the
 // operator's axes correspond.
 type op struct {
-	name   string // operator type
-	domain string // "" is the standard domain
+	// names are the operators of the rule, behind their domain unless that is the
+	// standard one, with blanks between them.
+	names string
 	// needs is how many of the first inputs must be there, of known rank.
 	needs  int
 	axes   string
@@ -27,124 +29,99 @@ type op struct {
 	cost func(c *call, outs []*value)
 }
 
-// table returns every rule. Adding an operator is one line here, or one word in
-// the facts of package onnxio, and one test.
-func table() []op {
+// table returns the rule of every operator. Adding one is a line or a name
+// here, or a word in the facts of package onnxio, and a test.
+func table() map[string]op {
 	ops := []op{
 		// Linear operators with weights.
-		{name: "Conv", axesOf: convAxes, cost: convCost},
-		{name: "DeformConv", axesOf: deformConvAxes, cost: convCost},
-		{name: "ConvTranspose", axesOf: convTransposeAxes, cost: convTransposeCost},
-		{name: "Gemm", axesOf: gemmAxes, cost: gemmCost},
-		{name: "MatMul", needs: 2, axesOf: matMulAxes, cost: matMulCost},
-		{name: "Einsum", axesOf: einsumAxes, cost: einsumCost},
-		{name: "RNN", needs: 2, axesOf: recurrentAxes, acts: nonlinear, cost: recurrentCost},
-		{name: "GRU", needs: 2, axesOf: recurrentAxes, acts: nonlinear, cost: recurrentCost},
-		{name: "LSTM", needs: 2, axesOf: recurrentAxes, acts: nonlinear, cost: recurrentCost},
+		{names: "Conv", axesOf: convAxes, cost: convCost},
+		{names: "DeformConv", axesOf: deformConvAxes, cost: convCost},
+		{names: "ConvTranspose", axesOf: convTransposeAxes, cost: convTransposeCost},
+		{names: "Gemm", axesOf: gemmAxes, cost: gemmCost},
+		{names: "MatMul", needs: 2, axesOf: matMulAxes, cost: matMulCost},
+		{names: "Einsum", axesOf: einsumAxes, cost: einsumCost},
+		{names: "RNN GRU LSTM", needs: 2, axesOf: recurrentAxes, acts: nonlinear, cost: recurrentCost},
 
 		// Per-channel followers.
-		{name: "BatchNormalization", axesOf: batchNormAxes, acts: perChannel},
-		{name: "InstanceNormalization", axes: "n c {s...}, c, c -> n c {s...}", acts: perChannel | nonlinear},
-		{name: "GroupNormalization", axesOf: groupNormAxes, acts: nonlinear | perChannel},
-		{name: "RMSNormalization", needs: 1, axesOf: layerNormAxes, acts: nonlinear | perChannel},
-		{name: "LpNormalization", needs: 1, axesOf: lpNormalizationAxes, acts: nonlinear | perChannel},
-		{name: "MeanVarianceNormalization", needs: 1, axesOf: meanVarianceAxes, acts: nonlinear | perChannel},
-		{name: "LRN", axes: "n [c] s... -> n [c] s...", acts: nonlinear},
-		{name: "LayerNormalization", needs: 1, axesOf: layerNormAxes, acts: nonlinear | perChannel},
+		{names: "BatchNormalization", axesOf: batchNormAxes, acts: perChannel},
+		{names: "InstanceNormalization", axes: "n c {s...}, c, c -> n c {s...}", acts: perChannel | nonlinear},
+		{names: "GroupNormalization", axesOf: groupNormAxes, acts: nonlinear | perChannel},
+		{names: "RMSNormalization LayerNormalization", needs: 1, axesOf: layerNormAxes, acts: nonlinear | perChannel},
+		{names: "LpNormalization", needs: 1, axesOf: alongAttr("axis", -1, "{}"), acts: nonlinear | perChannel},
+		{names: "MeanVarianceNormalization", needs: 1, axesOf: meanVarianceAxes, acts: nonlinear | perChannel},
+		{names: "LRN", axes: "n [c] s... -> n [c] s...", acts: nonlinear},
 
 		// Pooling and reductions over space.
-		{name: "MaxPool", needs: 1, axesOf: poolAxes, acts: nonlinear},
-		{name: "AveragePool", needs: 1, axesOf: poolAxes},
-		{name: "LpPool", needs: 1, axesOf: poolAxes, acts: nonlinear},
-		{name: "GlobalAveragePool", needs: 1, axesOf: globalPoolAxes},
-		{name: "GlobalMaxPool", needs: 1, axesOf: globalPoolAxes, acts: nonlinear},
-		{name: "GridSample", axes: "n c s..., n t... U -> n c t..."},
-		{name: "RoiAlign", axesOf: roiAlignAxes, acts: nonlinear},
-		{name: "ReduceMean", needs: 1, axesOf: reduceAxes},
-		{name: "ReduceSum", needs: 1, axesOf: reduceAxes},
-		{name: "ReduceMax", needs: 1, axesOf: reduceAxes, acts: nonlinear},
-		{name: "ReduceMin", needs: 1, axesOf: reduceAxes, acts: nonlinear},
-		{name: "ReduceL2", needs: 1, axesOf: reduceAxes, acts: nonlinear},
-		{name: "ReduceProd", needs: 1, axesOf: reduceAxes, acts: nonlinear},
-		{name: "ReduceL1", needs: 1, axesOf: reduceAxes, acts: nonlinear},
-		{name: "ReduceLogSum", needs: 1, axesOf: reduceAxes, acts: nonlinear},
-		{name: "ReduceLogSumExp", needs: 1, axesOf: reduceAxes, acts: nonlinear},
-		{name: "ReduceSumSquare", needs: 1, axesOf: reduceAxes, acts: nonlinear},
+		{names: "MaxPool LpPool", needs: 1, axesOf: poolAxes, acts: nonlinear},
+		{names: "AveragePool", needs: 1, axesOf: poolAxes},
+		{names: "GlobalAveragePool", needs: 1, axesOf: globalPoolAxes},
+		{names: "GlobalMaxPool", needs: 1, axesOf: globalPoolAxes, acts: nonlinear},
+		{names: "GridSample", axes: "n c s..., n t... U -> n c t..."},
+		{names: "RoiAlign", axesOf: roiAlignAxes, acts: nonlinear},
+		{names: "ReduceMean ReduceSum", needs: 1, axesOf: reduceAxes},
+		{names: "ReduceMax ReduceMin ReduceL2 ReduceProd ReduceL1 ReduceLogSum ReduceLogSumExp ReduceSumSquare", needs: 1, axesOf: reduceAxes, acts: nonlinear},
 
 		// Barriers along one axis.
-		{name: "Softmax", needs: 1, axesOf: softmaxAxes, acts: nonlinear},
-		{name: "LogSoftmax", needs: 1, axesOf: softmaxAxes, acts: nonlinear},
-		{name: "Hardmax", needs: 1, axesOf: softmaxAxes, acts: nonlinear},
-		{name: "ArgMax", needs: 1, axesOf: reduceAxes, acts: nonlinear},
-		{name: "ArgMin", needs: 1, axesOf: reduceAxes, acts: nonlinear},
+		{names: "Softmax LogSoftmax Hardmax", needs: 1, axesOf: softmaxAxes, acts: nonlinear},
+		{names: "ArgMax ArgMin", needs: 1, axesOf: reduceAxes, acts: nonlinear},
 
-		{name: "TopK", needs: 1, axesOf: topKAxes, acts: nonlinear},
-		{name: "CumSum", needs: 1, axesOf: cumSumAxes},
-		{name: "ReverseSequence", needs: 2, axesOf: reverseSequenceAxes},
-		{name: "Trilu", needs: 1, axesOf: triluAxes},
+		{names: "TopK", needs: 1, axesOf: topKAxes, acts: nonlinear},
+		{names: "CumSum", needs: 1, axesOf: cumSumAxes},
+		{names: "ReverseSequence", needs: 2, axesOf: reverseSequenceAxes},
+		{names: "Trilu", needs: 1, axesOf: triluAxes},
 
 		// Bookkeeping: axes move, split and join by shape.
-		{name: "Identity", apply: identity, moves: true},
-		{name: "Cast", apply: identity, moves: true},
-		{name: "CastLike", apply: identity, moves: true},
-		{name: "Dropout", apply: dropout, moves: true},
-		{name: "Flatten", needs: 1, apply: flatten, moves: true},
-		{name: "Reshape", needs: 1, apply: reshape, moves: true},
-		{name: "Transpose", needs: 1, apply: transpose, moves: true},
-		{name: "Squeeze", needs: 1, apply: squeeze, moves: true},
-		{name: "Unsqueeze", needs: 1, apply: unsqueeze, moves: true},
-		{name: "Expand", needs: 2, apply: expand, moves: true},
-		{name: "Tile", needs: 2, apply: tile, moves: true},
-		{name: "DepthToSpace", axesOf: blockAxes, moves: true},
-		{name: "SpaceToDepth", axesOf: blockAxes, moves: true},
-		{name: "Concat", apply: concat, moves: true},
-		{name: "Pad", needs: 1, apply: pad, moves: true},
-		{name: "Slice", needs: 1, apply: slice, moves: true},
-		{name: "Split", needs: 1, apply: split, moves: true},
-		{name: "Resize", needs: 1, apply: resize},
-		{name: "Upsample", needs: 1, apply: resize},
+		{names: "Identity Cast CastLike", apply: identity, moves: true},
+		{names: "Dropout", apply: dropout, moves: true},
+		{names: "Flatten", needs: 1, apply: flatten, moves: true},
+		{names: "Reshape", needs: 1, apply: reshape, moves: true},
+		{names: "Transpose", needs: 1, apply: transpose, moves: true},
+		{names: "Squeeze", needs: 1, apply: squeeze, moves: true},
+		{names: "Unsqueeze", needs: 1, apply: unsqueeze, moves: true},
+		{names: "Expand", needs: 2, apply: expand, moves: true},
+		{names: "Tile", needs: 2, apply: tile, moves: true},
+		{names: "DepthToSpace SpaceToDepth", axesOf: blockAxes, moves: true},
+		{names: "Concat", apply: concat, moves: true},
+		{names: "Pad", needs: 1, apply: pad, moves: true},
+		{names: "Slice", needs: 1, apply: slice, moves: true},
+		{names: "Split", needs: 1, apply: split, moves: true},
+		{names: "Resize Upsample", needs: 1, apply: resize},
 
 		// Of scikit-learn's models.
-		{name: "Scaler", domain: "ai.onnx.ml", needs: 1, apply: scaler, acts: perChannel},
+		{names: "ai.onnx.ml/Scaler", needs: 1, apply: scaler, acts: perChannel},
 
 		// Integers that stand for real numbers.
-		{name: "QuantizeLinear", needs: 2, axesOf: quantizeAxes, acts: nonlinear | perChannel},
-		{name: "DequantizeLinear", needs: 2, apply: dequantize, acts: perChannel, moves: true},
-		{name: "QuantizeLinear", domain: "com.microsoft", needs: 2, axesOf: quantizeAxes, acts: nonlinear | perChannel},
-		{name: "DequantizeLinear", domain: "com.microsoft", needs: 2, apply: dequantize, acts: perChannel, moves: true},
-		{name: "DynamicQuantizeLinear", axes: "s... -> s..., , ", acts: nonlinear},
+		{names: "QuantizeLinear com.microsoft/QuantizeLinear", needs: 2, axesOf: quantizeAxes, acts: nonlinear | perChannel},
+		{names: "DequantizeLinear com.microsoft/DequantizeLinear", needs: 2, apply: dequantize, acts: perChannel, moves: true},
+		{names: "DynamicQuantizeLinear", axes: "s... -> s..., , ", acts: nonlinear},
 
 		// Attention in one operator.
-		{name: "Attention", axesOf: attentionAxes, acts: nonlinear, cost: attentionCost},
-		{name: "Attention", domain: "com.microsoft", needs: 2, axesOf: packedAttentionAxes, acts: nonlinear, cost: packedAttentionCost},
-		{name: "MultiHeadAttention", domain: "com.microsoft", axesOf: multiHeadAttentionAxes, acts: nonlinear, cost: attentionCost},
-		{name: "RotaryEmbedding", needs: 1, apply: rotary},
-		{name: "RotaryEmbedding", domain: "com.microsoft", needs: 1, apply: rotary},
+		{names: "Attention", axesOf: attentionAxes, acts: nonlinear, cost: attentionCost},
+		{names: "com.microsoft/Attention", needs: 2, axesOf: packedAttentionAxes, acts: nonlinear, cost: packedAttentionCost},
+		{names: "com.microsoft/MultiHeadAttention", axesOf: multiHeadAttentionAxes, acts: nonlinear, cost: attentionCost},
+		{names: "RotaryEmbedding com.microsoft/RotaryEmbedding", needs: 1, apply: rotary},
 
 		// What onnxruntime's optimiser writes.
-		{name: "FusedConv", domain: "com.microsoft", axesOf: fusedConvAxes, acts: nonlinear, cost: convCost},
-		{name: "FusedGemm", domain: "com.microsoft", axesOf: fusedGemmAxes, acts: nonlinear, cost: gemmCost},
-		{name: "FusedMatMul", domain: "com.microsoft", needs: 2, axesOf: fusedMatMulAxes, cost: matMulCost},
-		{name: "Gelu", domain: "com.microsoft", apply: unary, acts: nonlinear},
-		{name: "QuickGelu", domain: "com.microsoft", apply: unary, acts: nonlinear},
-		{name: "BiasGelu", domain: "com.microsoft", apply: biased, acts: nonlinear},
-		{name: "FastGelu", domain: "com.microsoft", apply: biased, acts: nonlinear},
-		{name: "SkipLayerNormalization", domain: "com.microsoft", needs: 2, axesOf: skipNormAxes, acts: joined | nonlinear | perChannel},
-		{name: "SkipSimplifiedLayerNormalization", domain: "com.microsoft", needs: 2, axesOf: skipNormAxes, acts: joined | nonlinear | perChannel},
+		{names: "com.microsoft/FusedConv", axesOf: fusedConvAxes, acts: nonlinear, cost: convCost},
+		{names: "com.microsoft/FusedGemm", axesOf: fusedGemmAxes, acts: nonlinear, cost: gemmCost},
+		{names: "com.microsoft/FusedMatMul", needs: 2, axesOf: fusedMatMulAxes, cost: matMulCost},
+		{names: "com.microsoft/Gelu com.microsoft/QuickGelu", apply: unary, acts: nonlinear},
+		{names: "com.microsoft/BiasGelu com.microsoft/FastGelu", apply: biased, acts: nonlinear},
+		{names: "com.microsoft/SkipLayerNormalization com.microsoft/SkipSimplifiedLayerNormalization", needs: 2, axesOf: skipNormAxes, acts: joined | nonlinear | perChannel},
 
 		// Branches.
-		{name: onnxio.Either, domain: onnxio.EitherDomain, apply: either},
+		{names: onnxio.EitherDomain + "/" + onnxio.Either, apply: either},
 
 		// Shape arithmetic.
-		{name: "Constant", apply: constantNode, moves: true},
-		{name: "ConstantOfShape", apply: constantOfShape, moves: true},
-		{name: "Shape", apply: shapeOf, moves: true},
-		{name: "Size", apply: sizeOf, moves: true},
-		{name: "Gather", needs: 2, apply: gather, moves: true},
-		{name: "Range", apply: rangeOf, moves: true},
+		{names: "Constant", apply: constantNode, moves: true},
+		{names: "ConstantOfShape", apply: constantOfShape, moves: true},
+		{names: "Shape", apply: shapeOf, moves: true},
+		{names: "Size", apply: sizeOf, moves: true},
+		{names: "Gather", needs: 2, apply: gather, moves: true},
+		{names: "Range", apply: rangeOf, moves: true},
 	}
 	for _, name := range onnxio.Operators(onnxio.Pointwise) {
-		o := op{name: name, apply: unary, acts: nonlinear}
+		o := op{names: name, apply: unary, acts: nonlinear}
 		if name == "Neg" {
 			o.acts, o.moves = 0, true
 		}
@@ -152,11 +129,17 @@ func table() []op {
 	}
 	additive := onnxio.Operators(onnxio.Adds)
 	for _, name := range onnxio.Operators(onnxio.Broadcasts) {
-		o := op{name: name, apply: elementwise, acts: perChannel | nonlinear}
+		o := op{names: name, apply: elementwise, acts: perChannel | nonlinear}
 		if slices.Contains(additive, name) {
 			o.acts = joined
 		}
 		ops = append(ops, o)
 	}
-	return ops
+	rules := map[string]op{}
+	for _, o := range ops {
+		for _, name := range strings.Fields(o.names) {
+			rules[name] = o
+		}
+	}
+	return rules
 }

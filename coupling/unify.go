@@ -51,13 +51,7 @@ func (s *system) prod(kids ...*Axis) *Axis { return s.compound(kindProd, kids, 1
 func (s *system) sum(kids ...*Axis) *Axis { return s.compound(kindSum, kids, 0) }
 
 func (s *system) compound(kind axisKind, kids []*Axis, neutral int) *Axis {
-	sizes := make([]int, 0, len(kids))
-	keep := make([]*Axis, 0, len(kids))
-	for _, k := range kids {
-		if n := k.Size(); n != neutral {
-			keep, sizes = append(keep, k), append(sizes, n)
-		}
-	}
+	keep := slices.DeleteFunc(slices.Clone(kids), func(k *Axis) bool { return k.Size() == neutral })
 	switch {
 	case len(keep) == 1:
 		return keep[0]
@@ -65,7 +59,7 @@ func (s *system) compound(kind axisKind, kids []*Axis, neutral int) *Axis {
 		return kids[len(kids)-1]
 	}
 	s.next++
-	return &Axis{kind: kind, size: total(kind, sizes), kids: keep, id: s.next}
+	return &Axis{kind: kind, size: total(kind, sizesOf(keep)), kids: keep, id: s.next}
 }
 
 // unit is the product of nothing: an axis of one position.
@@ -128,7 +122,7 @@ func (s *system) unify(a, b *Axis) error {
 		return err
 	}
 	// From now on they are one term, so that joining them again costs nothing.
-	if a, b = a.find(), b.find(); a != b && a.kind != kindAtom && !b.contains(a) && !a.contains(b) {
+	if a, b = a.find(), b.find(); a != b && a.kind != kindAtom && !b.Holds(a) && !a.Holds(b) {
 		a.forward = b
 	}
 	return nil
@@ -156,14 +150,14 @@ func (atom *Axis) bind(t *Axis) {
 
 // index notes that the atom stands as i in some (g: i).
 func (atom *Axis) index(g *Axis) {
-	if !slices.ContainsFunc(atom.atom.indexed, func(old *Axis) bool { return old.find() == g.find() }) {
+	if !slices.ContainsFunc(atom.atom.indexed, func(old *Axis) bool { return old.is(g) }) {
 		atom.atom.indexed = append(atom.atom.indexed, g)
 	}
 }
 
 // refine binds an atom to a compound term.
 func (s *system) refine(atom, t *Axis) error {
-	if t.contains(atom) {
+	if t.Holds(atom) {
 		if f := t.Factors(); len(f) == 1 && f[0] == atom {
 			return nil // the other factors have size one
 		}
@@ -511,7 +505,7 @@ func (s *system) divideSum(t *Axis, inner int) (out, in *Axis, err error) {
 		outs = append(outs, o)
 	}
 	out = s.sum(outs...)
-	if whole := s.prod(out, in); t.find() == t && !whole.contains(t) {
+	if whole := s.prod(out, in); t.find() == t && !whole.Holds(t) {
 		t.forward = whole
 	}
 	return out, in, nil

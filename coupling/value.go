@@ -79,17 +79,14 @@ func (v *value) knownInts() ([]int64, bool) {
 
 // hasAxis reports whether a is one of the value's axes.
 func (v *value) hasAxis(a *Axis) bool {
-	return slices.ContainsFunc(v.axes, func(b *Axis) bool { return b.find() == a.find() })
+	return slices.ContainsFunc(v.axes, func(b *Axis) bool { return b.is(a) })
 }
 
+// elements is their number; -1 where it is not known.
+func (v *value) elements() int { return total(kindProd, v.sizes()) }
+
 // sizes returns the axis sizes, -1 where unknown.
-func (v *value) sizes() []int {
-	out := make([]int, len(v.axes))
-	for i, a := range v.axes {
-		out[i] = a.Size()
-	}
-	return out
-}
+func (v *value) sizes() []int { return sizesOf(v.axes) }
 
 func isInteger(t onnxpb.TensorProto_DataType) bool {
 	switch t {
@@ -108,7 +105,7 @@ func (an *analyzer) constant(name string, tp *onnxpb.TensorProto) (*value, error
 		v.axes = append(v.axes, an.sys.atom(int(max(d, -1))))
 		v.origin = append(v.origin, k)
 	}
-	typ, n := onnxpb.TensorProto_DataType(tp.GetDataType()), total(kindProd, v.sizes())
+	typ, n := onnxpb.TensorProto_DataType(tp.GetDataType()), v.elements()
 	integers := isInteger(typ) && n <= foldLimit
 	if n < 0 || !integers && (typ != onnxio.Float || n > realLimit) {
 		return v, nil

@@ -24,27 +24,15 @@ func WidthsOf(spaces map[*Space]int) Widths {
 // sizes (largest remainder).
 func (w Widths) Set(s *Space, k int) {
 	left := k
-	type part struct {
-		i    int
-		rest int
+	for _, p := range s.Pieces {
+		w[p.find()] = k * p.Size() / s.Width
+		left -= w[p.find()]
 	}
-	var parts []part
-	give := make([]int, len(s.Pieces))
-	for i, p := range s.Pieces {
-		give[i] = k * p.Size() / s.Width
-		left -= give[i]
-		parts = append(parts, part{i, k * p.Size() % s.Width})
-	}
-	slices.SortStableFunc(parts, func(a, b part) int { return cmp.Compare(b.rest, a.rest) })
-	for _, p := range parts {
-		if left == 0 {
-			break
-		}
-		give[p.i]++
-		left--
-	}
-	for i, p := range s.Pieces {
-		w[p.find()] = give[i]
+	rest := func(p *Axis) int { return k * p.Size() % s.Width }
+	parts := slices.Clone(s.Pieces)
+	slices.SortStableFunc(parts, func(p, q *Axis) int { return cmp.Compare(rest(q), rest(p)) })
+	for _, p := range parts[:min(left, len(parts))] {
+		w[p.find()]++
 	}
 }
 
@@ -153,27 +141,19 @@ func (w Widths) Elements(wt *Weight) int64 {
 // NarrowableShare is the share of the parameters of linear operators that lie
 // in weights with at least one axis in a space that is not frozen.
 func (a *Analysis) NarrowableShare() float64 {
-	total, free := 0, 0
-	seen := map[string]bool{}
+	free := func(atom *Axis) bool { s := a.spaceOf[atom]; return s != nil && !s.Frozen }
+	seen := map[*Weight]bool{nil: true}
+	all, narrowable := 0, 0
 	for _, op := range a.Ops {
 		w := a.Weights[op.Weight]
-		if w == nil || seen[w.Name] {
+		if seen[w] {
 			continue
 		}
-		seen[w.Name] = true
-		n := w.Len()
-		total += n
-		if slices.ContainsFunc(w.Axes, func(x *Axis) bool {
-			return slices.ContainsFunc(x.Atoms(), func(at *Axis) bool {
-				s := a.spaceOf[at]
-				return s != nil && !s.Frozen
-			})
-		}) {
-			free += n
+		seen[w] = true
+		all += w.Len()
+		if slices.ContainsFunc(w.Axes, func(x *Axis) bool { return x.some(free) }) {
+			narrowable += w.Len()
 		}
 	}
-	if total == 0 {
-		return 0
-	}
-	return float64(free) / float64(total)
+	return float64(narrowable) / float64(max(all, 1))
 }
