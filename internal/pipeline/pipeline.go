@@ -305,7 +305,8 @@ func (r *Run) Finish(ctx context.Context, refits bool, epochs int, make Maker, r
 		return made.Child, nil
 	}
 	out, done, err := tune.Distill(ctx, made.Child, made.Parents, tune.Options{
-		Data: fit, HeldOut: held, Epochs: epochs, Threads: r.Threads, Outputs: r.Report.Outputs, Progress: r.Stage("distil"),
+		Options: teach.Options{Threads: r.Threads, Outputs: r.Report.Outputs, Progress: r.Stage("distil")},
+		Data:    fit, HeldOut: held, Epochs: epochs,
 	})
 	report.Tune = done
 	return out, err
@@ -313,7 +314,7 @@ func (r *Run) Finish(ctx context.Context, refits bool, epochs int, make Maker, r
 
 func (r *Run) refit(ctx context.Context, made Made, fit *dataset.Data, report *job.Report) (out *onnxio.Model, err error) {
 	out, report.Refit, err = refit.Refit(ctx, made.Child, made.Parents, refit.Options{
-		Data: fit, Threads: r.Threads, Batch: r.Batch, Outputs: r.Report.Outputs, Progress: r.Stage("refit"),
+		Options: teach.Options{Threads: r.Threads, Batch: r.Batch, Outputs: r.Report.Outputs, Progress: r.Stage("refit")}, Data: fit,
 	})
 	return out, err
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
-	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/internal/stats"
 	"github.com/monge-ml/monge/internal/teach"
@@ -19,22 +18,14 @@ import (
 // Options are the settings of a refit. Data is required; the zero value of
 // everything else is useful.
 type Options struct {
+	teach.Options
 	// Data are the calibration inputs.
 	Data *dataset.Data
-	// Threads limits onnxruntime's threads; zero means all cores.
-	Threads int
-	// Batch is the number of samples run at once; zero lets the refit choose.
-	Batch int
 	// MaxInputs is the largest number of inputs (channels × kernel positions) of
 	// a layer that is fitted from sums; wider layers get their channels' means and
 	// deviations repaired instead. Zero means 6,000. Layers that see fewer rows
 	// (samples × positions) than they have inputs are fitted whatever their width.
 	MaxInputs int
-	// Outputs say what the outputs are for. Nil means what eval.FindTasks says of
-	// the parents.
-	Outputs []eval.Output
-	// Progress, if set, is told how many layers of how many are done.
-	Progress func(done, total int)
 }
 
 // A Report says what was fitted.
@@ -87,7 +78,7 @@ func Refit(ctx context.Context, child *onnxio.Model, parents teach.Parents, o Op
 		o.MaxInputs = 6000
 	}
 	if len(parents) > 1 {
-		if o.Outputs, err = parents.Tasks(ctx, o.Outputs, o.Data, dataset.StreamOptions{Batch: o.Batch, Threads: o.Threads}); err != nil {
+		if o.Outputs, err = parents.Tasks(ctx, o.Data, o.Options); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -93,7 +93,7 @@ func TestRefitIsDeterministicAndLeavesItsInputsAlone(t *testing.T) {
 	before := [][]byte{encode(t, child), encode(t, src.Subject.Model)}
 	var first []byte
 	for range 2 {
-		out, _, err := refit.Refit(context.Background(), child, []teach.Parent{src}, refit.Options{Data: d, Threads: 1})
+		out, _, err := refit.Refit(context.Background(), child, []teach.Parent{src}, refit.Options{Data: d, Options: teach.Options{Threads: 1}})
 		if err != nil {
 			t.Fatal(err)
 		}

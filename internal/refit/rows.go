@@ -2,6 +2,7 @@ package refit
 
 import (
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/floats"
 
@@ -131,7 +132,7 @@ func (q *dual) solve(lambda float64) (c dense.Matrix[float64], ok bool) {
 	if _, ok := factor(chol, q.k, l); !ok {
 		return c, false
 	}
-	c = dense.New(n, o, append([]float64{}, q.res.Data...))
+	c = dense.New(n, o, slices.Clone(q.res.Data))
 	dense.SolveCholesky(chol, c)
 	return c, true
 }
@@ -176,7 +177,7 @@ func chooseOnRows(train, held *rows, prior fit) (best fit, lambda, before, after
 		if !ok {
 			continue
 		}
-		predicted := dense.New(held.N, held.O, append([]float64{}, now.Data...))
+		predicted := dense.New(held.N, held.O, slices.Clone(now.Data))
 		dense.AddMul(predicted, 1, like, c)
 		if e := held.squaredError(predicted.Data, equations.meanY); e < after {
 			after, lambda = e, l

@@ -14,15 +14,19 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// Options are the settings of a Judge. The zero value is useful.
+// Options are the settings of a Judge, and of whatever teaches. The zero value
+// is useful.
 type Options struct {
 	// Threads limits onnxruntime's threads; zero means all cores.
 	Threads int
-	// Batch is the number of samples run at once; zero means dataset.DefaultBatch.
+	// Batch is the number of samples run at once; zero means what fits.
 	Batch int
 	// Outputs say what the outputs are for. Nil means what eval.FindTasks says of
 	// the parents.
 	Outputs []eval.Output
+	// Progress, if set, is told how many steps of how many are done; judging is
+	// none.
+	Progress func(done, total int)
 }
 
 func (o Options) stream() dataset.StreamOptions {
@@ -44,7 +48,7 @@ type Judge struct {
 // class scores: logits, or probabilities where every row is one already.
 func NewJudge(ctx context.Context, parents Parents, data *dataset.Data, o Options) (_ *Judge, err error) {
 	defer guard.Recover(&err)
-	if o.Outputs, err = parents.Tasks(ctx, o.Outputs, data, o.stream()); err != nil {
+	if o.Outputs, err = parents.Tasks(ctx, data, o); err != nil {
 		return nil, err
 	}
 	goals, err := parents.Outputs()

@@ -65,9 +65,9 @@ func (p Parents) Models() []*onnxio.Model {
 
 // Tasks are the given outputs, or where none are given what eval.FindTasks says
 // that the parents' are for.
-func (p Parents) Tasks(ctx context.Context, given []eval.Output, data *dataset.Data, o dataset.StreamOptions) ([]eval.Output, error) {
-	if given != nil {
-		return given, nil
+func (p Parents) Tasks(ctx context.Context, data *dataset.Data, o Options) ([]eval.Output, error) {
+	if o.Outputs != nil {
+		return o.Outputs, nil
 	}
-	return eval.FindTasks(ctx, p.Models(), data, nil, o)
+	return eval.FindTasks(ctx, p.Models(), data, nil, o.stream())
 }

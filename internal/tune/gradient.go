@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/internal/guard"
@@ -28,8 +29,9 @@ type tape struct {
 	n      int
 }
 
-// A rule hands the gradient dy of a node's first output on to its inputs.
-type rule func(t *tape, n *op, dy string) error
+// A rule makes the gradient of a node's i-th input of that of its first output,
+// dy. It is "" for a parameter that stays as it is.
+type rule func(t *tape, n *op, dy string, i int) (string, error)
 
 // An op is a node of the model with its sizes.
 type op struct {
@@ -73,22 +75,13 @@ func (t *tape) give(tensor, gradient string) {
 	t.sums[tensor] = append(t.sums[tensor], gradient)
 }
 
-// needs reports whether a gradient of the i-th input of a node is wanted.
-func (t *tape) needs(n *op, i int) bool {
-	return i < len(n.in) && t.live[n.in[i]]
-}
-
 // shape is the size of a tensor, constant or not.
 func (t *tape) shape(tensor string) ([]int, error) {
 	if d, ok := t.dims[tensor]; ok {
 		return d, nil
 	}
 	if c := t.graph.Constant(tensor); c != nil {
-		out := make([]int, len(c.GetDims()))
-		for i, d := range c.GetDims() {
-			out[i] = int(d)
-		}
-		return out, nil
+		return ints(c.GetDims()), nil
 	}
 	return nil, fmt.Errorf("%w: the size of %q is not known", errNoRule, tensor)
 }
@@ -103,6 +96,23 @@ func (t *tape) node(op string, inputs []string, attrs ...*onnxpb.AttributeProto)
 	out := t.fresh()
 	t.proto.Node = append(t.proto.Node, &onnxpb.NodeProto{OpType: &op, Input: slices.Clone(inputs), Output: []string{out}, Attribute: attrs})
 	return out
+}
+
+// do appends a node without attributes.
+func (t *tape) do(op string, inputs ...string) string { return t.node(op, inputs) }
+
+// listed appends a node with lists of integers, which are attributes of these
+// names before an operator set, and inputs from it on.
+func (t *tape) listed(op string, since int64, x, names string, lists [][]int, attrs ...*onnxpb.AttributeProto) string {
+	inputs := []string{x}
+	for i, v := range lists {
+		if t.opset < since {
+			attrs = append(attrs, onnxio.NewAttrInts(strings.Fields(names)[i], v...))
+		} else {
+			inputs = append(inputs, t.ints(v...))
+		}
+	}
+	return t.node(op, inputs, attrs...)
 }
 
 func (t *tape) constant(c *onnxio.Tensor) string {
@@ -133,7 +143,7 @@ func (t *tape) filled(dims []int, v float64) string {
 	return t.floats(dims, x...)
 }
 
-func (t *tape) mul(a, b string) string { return t.node("Mul", []string{a, b}) }
+func (t *tape) mul(a, b string) string { return t.do("Mul", a, b) }
 
 func (t *tape) scale(x string, by float64) string {
 	if by == 1 {
@@ -148,7 +158,7 @@ func (t *tape) mask(x string) string {
 }
 
 func (t *tape) reshape(x string, dims ...int) string {
-	return t.node("Reshape", []string{x, t.ints(dims...)})
+	return t.do("Reshape", x, t.ints(dims...))
 }
 
 func (t *tape) transpose(x string, perm ...int) string {
@@ -163,30 +173,22 @@ func (t *tape) swapped(x string, rank int) string {
 }
 
 func (t *tape) reduce(x string, keep bool, axes ...int) string {
-	k := onnxio.NewAttrInt("keepdims", 0)
+	kept := onnxio.NewAttrInt("keepdims", 0)
 	if keep {
-		k = onnxio.NewAttrInt("keepdims", 1)
+		kept = onnxio.NewAttrInt("keepdims", 1)
 	}
-	if t.opset < 13 {
-		return t.node("ReduceSum", []string{x}, onnxio.NewAttrInts("axes", axes...), k)
-	}
-	return t.node("ReduceSum", []string{x, t.ints(axes...)}, k)
+	return t.listed("ReduceSum", 13, x, "axes", [][]int{axes}, kept)
 }
 
-// slice takes a range of every axis, with steps of one.
-func (t *tape) slice(x string, from, to []int) string {
-	if t.opset < 10 {
-		return t.node("Slice", []string{x}, onnxio.NewAttrInts("starts", from...), onnxio.NewAttrInts("ends", to...))
-	}
-	return t.node("Slice", []string{x, t.ints(from...), t.ints(to...)})
+// mean is that over an axis, which stays.
+func (t *tape) mean(x string, axis int) string {
+	return t.listed("ReduceMean", 18, x, "axes", [][]int{{axis}}, onnxio.NewAttrInt("keepdims", 1))
 }
 
-// strided takes ranges of some axes, with steps.
-func (t *tape) strided(x string, from, to, axes, steps []int) string {
-	if t.opset < 10 && engine.Count(steps) == 1 {
-		return t.node("Slice", []string{x}, onnxio.NewAttrInts("starts", from...), onnxio.NewAttrInts("ends", to...), onnxio.NewAttrInts("axes", axes...))
-	}
-	return t.node("Slice", []string{x, t.ints(from...), t.ints(to...), t.ints(axes...), t.ints(steps...)})
+// slice takes a range of every axis, or of the axes that are given, from
+// operator set 10 on perhaps with steps.
+func (t *tape) slice(x string, from, to []int, axesAndSteps ...[]int) string {
+	return t.listed("Slice", 10, x, "starts ends axes steps", append([][]int{from, to}, axesAndSteps...))
 }
 
 func (t *tape) concat(parts []string, axis int) string {
@@ -196,13 +198,10 @@ func (t *tape) concat(parts []string, axis int) string {
 	return t.node("Concat", parts, onnxio.NewAttrInt("axis", axis))
 }
 
-// pad puts zeros before and after.
+// pad puts zeros before and after, or takes off where a number is negative: the
+// last step of a Slice may reach beyond the end.
 func (t *tape) pad(x string, before, after []int) string {
-	pads := append(slices.Clone(before), after...)
-	if t.opset < 11 {
-		return t.node("Pad", []string{x}, onnxio.NewAttrInts("pads", pads...))
-	}
-	return t.node("Pad", []string{x, t.ints(pads...)})
+	return t.listed("Pad", 11, x, "pads", [][]int{slices.Concat(before, after)})
 }
 
 // unbroadcast sums a gradient of size from over the axes along which a tensor
@@ -266,7 +265,19 @@ func (t *tape) apply(r rule, n *onnxpb.NodeProto, dy string) (err error) {
 			return err
 		}
 	}
-	return r(t, o, dy)
+	for i, in := range o.in {
+		if !t.live[in] {
+			continue
+		}
+		d, err := r(t, o, dy, i)
+		if err != nil {
+			return err
+		}
+		if d != "" {
+			t.give(in, d)
+		}
+	}
+	return nil
 }
 
 // value is what a constant holds.

@@ -95,9 +95,9 @@ func newMuon(matrices []matrix, threads int) (*muon, error) {
 			x = t.transpose(x, 1, 0)
 		}
 		for range newtonSchulz {
-			a := t.node("MatMul", []string{x, t.transpose(x, 1, 0)})
-			b := t.node("Add", []string{t.scale(a, newtonB), t.scale(t.node("MatMul", []string{a, a}), newtonC)})
-			x = t.node("Add", []string{t.scale(x, newtonA), t.node("MatMul", []string{b, x})})
+			a := t.do("MatMul", x, t.transpose(x, 1, 0))
+			b := t.do("Add", t.scale(a, newtonB), t.scale(t.do("MatMul", a, a), newtonC))
+			x = t.do("Add", t.scale(x, newtonA), t.do("MatMul", b, x))
 		}
 		if turned {
 			x = t.transpose(x, 1, 0)

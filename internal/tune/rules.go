@@ -12,20 +12,78 @@ import (
 
 // rules are the operators that gradients pass through. An operator that is not
 // listed keeps what lies before it from being trained.
-var rules map[string]rule
+var rules = map[string]rule{
+	"Conv": conv, "Gemm": gemm, "MatMul": matMul, "Concat": concat,
 
-func init() {
-	rules = map[string]rule{
-		"Conv": conv, "Gemm": gemm, "MatMul": matMul,
-		"Add": add, "Sub": sub, "Mul": multiply, "Div": divide, "Sum": add,
-		"Relu": each(relu), "LeakyRelu": each(leakyRelu), "Sigmoid": each(sigmoid), "Tanh": each(tanh), "Exp": each(exponential),
-		"HardSigmoid": each(hardSigmoid), "HardSwish": each(hardSwish), "Erf": each(erf), "GlobalMaxPool": each(greatest),
-		"PRelu": pRelu, "Clip": clip, "Sqrt": root, "Pow": power, "Neg": negative,
-		"LayerNormalization": layerNorm, "Split": split, "Softmax": softmax, "BatchNormalization": batchNorm,
-		"MaxPool": maxPool, "AveragePool": averagePool, "GlobalAveragePool": globalAverage, "ReduceMean": reduceMean,
-		"Flatten": reshaped, "Reshape": reshaped, "Squeeze": reshaped, "Unsqueeze": reshaped, "Identity": same, "Dropout": same,
-		"Transpose": transposed, "Concat": concat, "Slice": sliced, "Pad": padded,
+	"Add": spread(func(_ *tape, _ *op, dy string, _ int) string { return dy }),
+	"Sum": spread(func(_ *tape, _ *op, dy string, _ int) string { return dy }),
+	"Sub": spread(func(t *tape, _ *op, dy string, i int) string { return t.signed(dy, i) }),
+	"Mul": spread(func(t *tape, n *op, dy string, i int) string { return t.mul(dy, n.in[1-i]) }),
+	"Div": spread(func(t *tape, n *op, dy string, i int) string {
+		d := t.do("Div", dy, n.in[1])
+		if i == 1 {
+			d = t.mul(d, n.out)
+		}
+		return t.signed(d, i)
+	}),
+
+	"Relu": each(func(t *tape, _ *op, _, y string) string { return t.positive(y) }),
+	"LeakyRelu": each(func(t *tape, n *op, x, _ string) string {
+		alpha := n.float("alpha", 0.01)
+		return t.do("Add", t.scale(t.positive(x), 1-alpha), t.scalar(alpha))
+	}),
+	"PRelu": each(func(t *tape, n *op, x, _ string) string {
+		up := t.positive(x)
+		return t.do("Add", up, t.mul(t.do("Sub", t.scalar(1), up), n.in[1]))
+	}),
+	"Sigmoid":     each(func(t *tape, _ *op, _, y string) string { return t.mul(y, t.do("Sub", t.scalar(1), y)) }),
+	"Tanh":        each(func(t *tape, _ *op, _, y string) string { return t.do("Sub", t.scalar(1), t.mul(y, y)) }),
+	"Exp":         each(func(_ *tape, _ *op, _, y string) string { return y }),
+	"HardSigmoid": each(func(t *tape, n *op, _, y string) string { return t.scale(t.within(y, 0, 1), n.float("alpha", 0.2)) }),
+	"HardSwish": each(func(t *tape, _ *op, x, _ string) string {
+		inside := t.mul(t.within(x, -3, 3), t.do("Add", t.scale(x, 1.0/3), t.scalar(0.5)))
+		return t.do("Add", inside, t.least(x, t.scalar(3)))
+	}),
+	"Erf": each(func(t *tape, _ *op, x, _ string) string {
+		return t.scale(t.do("Exp", t.do("Neg", t.mul(x, x))), 2/math.Sqrt(math.Pi))
+	}),
+	"GlobalMaxPool": each(func(t *tape, _ *op, x, y string) string { return t.least(x, y) }),
+
+	"Neg":      first(func(t *tape, _ *op, dy string) (string, error) { return t.do("Neg", dy), nil }),
+	"Sqrt":     first(func(t *tape, n *op, dy string) (string, error) { return t.scale(t.do("Div", dy, n.out), 0.5), nil }),
+	"Identity": first(same), "Dropout": first(same),
+	"Flatten": first(reshaped), "Reshape": first(reshaped), "Squeeze": first(reshaped), "Unsqueeze": first(reshaped),
+	"Transpose": first(transposed), "Slice": first(sliced), "Pad": first(padded), "Split": first(split),
+	"Clip": first(clip), "Pow": first(power), "Softmax": first(softmax),
+	"LayerNormalization": first(layerNorm), "BatchNormalization": first(batchNorm),
+	"MaxPool": first(maxPool), "AveragePool": first(averagePool),
+	"GlobalAveragePool": first(mean), "ReduceMean": first(mean),
+}
+
+// spread is the rule of an operator that broadcasts.
+func spread(f func(t *tape, n *op, dy string, i int) string) rule {
+	return func(t *tape, n *op, dy string, i int) (string, error) {
+		return t.unbroadcast(f(t, n, dy, i), n.y, n.dims[i]), nil
 	}
+}
+
+// first is the rule of an operator whose other inputs are settings, or
+// parameters that stay.
+func first(f func(t *tape, n *op, dy string) (string, error)) rule {
+	return func(t *tape, n *op, dy string, i int) (string, error) {
+		if i > 0 {
+			return "", nil
+		}
+		return f(t, n, dy)
+	}
+}
+
+// each is the rule of an operator that works on every number by itself: slope
+// is what its output y changes by with its first input x.
+func each(slope func(t *tape, n *op, x, y string) string) rule {
+	return first(func(t *tape, n *op, dy string) (string, error) {
+		return t.mul(dy, slope(t, n, n.in[0], n.out)), nil
+	})
 }
 
 // window is a window in its place on an input, with one entry per spatial axis.
@@ -96,24 +154,19 @@ func (t *tape) unfold(x string, c int, w window) string {
 	return t.node("Conv", []string{x, t.taps(c, w.kernel())}, w.attrs(c)...)
 }
 
-func conv(t *tape, n *op, dy string) error {
+func conv(t *tape, n *op, dy string, i int) (string, error) {
 	x, weight := n.dims[0], n.dims[1]
 	w, err := placed(n.NodeProto, weight[2:], x[2:])
 	if err != nil {
-		return err
+		return "", err
 	}
-	group := n.int("group", 1)
-	if t.needs(n, 0) {
-		t.give(n.in[0], t.toInput(dy, n.in[1], weight, w, group))
+	switch group := n.int("group", 1); i {
+	case 0:
+		return t.toInput(dy, n.in[1], weight, w, group), nil
+	case 1:
+		return t.toKernel(n.in[0], dy, x, n.y, weight, w, group), nil
 	}
-	if t.needs(n, 1) {
-		t.give(n.in[1], t.toKernel(n.in[0], dy, x, n.y, weight, w, group))
-	}
-	if t.needs(n, 2) {
-		axes := append([]int{0}, upTo(len(n.y))[2:]...)
-		t.give(n.in[2], t.reduce(dy, false, axes...))
-	}
-	return nil
+	return t.reduce(dy, false, slices.Delete(upTo(len(n.y)), 1, 2)...), nil
 }
 
 // toInput is the gradient of a convolution's input. Under a stride of one it
@@ -152,7 +205,7 @@ func (t *tape) toKernel(in, dy string, x, y, size []int, w window, group int) st
 	if group > 1 || taps > mostTaps || t.opset < 10 && engine.Count(w.strides()) > 1 {
 		u := t.reshape(t.unfold(in, c, w), x[0], group, c/group*taps, places)
 		d := t.transpose(t.reshape(dy, y[0], group, o/group, places), 0, 1, 3, 2)
-		each := t.node("MatMul", []string{u, d}) // N, group, inputs, outputs
+		each := t.do("MatMul", u, d) // N, group, inputs, outputs
 		return t.reshape(t.transpose(t.reduce(each, false, 0), 0, 2, 1), size...)
 	}
 	together := places <= 2*o
@@ -169,12 +222,12 @@ func (t *tape) toKernel(in, dy string, x, y, size []int, w window, group int) st
 	if together {
 		all := t.reshape(t.concat(parts, 0), taps*c, x[0]*places)
 		d := t.reshape(t.transpose(dy, append(append([]int{0}, upTo(rank)[2:]...), 1)...), x[0]*places, o)
-		k := t.reshape(t.node("MatMul", []string{all, d}), taps, c, o)
+		k := t.reshape(t.do("MatMul", all, d), taps, c, o)
 		return t.reshape(t.transpose(k, 2, 1, 0), size...)
 	}
 	d := t.transpose(t.reshape(dy, x[0], o, places), 0, 2, 1)
 	for i, p := range parts {
-		each := t.node("MatMul", []string{t.reshape(p, x[0], c, places), d})
+		each := t.do("MatMul", t.reshape(p, x[0], c, places), d)
 		parts[i] = t.reshape(t.reduce(each, false, 0), c, o, 1)
 	}
 	return t.reshape(t.transpose(t.concat(parts, 2), 1, 0, 2), size...)
@@ -187,7 +240,10 @@ func (t *tape) seen(x string, places []int, w window) []string {
 		return []string{x}
 	}
 	k := len(w)
-	axes := upTo(k + 2)[2:]
+	cut := [][]int{upTo(k + 2)[2:]}
+	if steps := w.strides(); engine.Count(steps) > 1 {
+		cut = append(cut, steps)
+	}
 	at := make([]int, k)
 	var out []string
 	for range engine.Count(w.kernel()) {
@@ -196,7 +252,7 @@ func (t *tape) seen(x string, places []int, w window) []string {
 			from[i] = at[i] * w[i].Dilation
 			to[i] = from[i] + (places[i]-1)*w[i].Stride + 1
 		}
-		out = append(out, t.strided(x, from, to, axes, w.strides()))
+		out = append(out, t.slice(x, from, to, cut...))
 		for i := k - 1; i >= 0; i-- {
 			if at[i]++; at[i] < w[i].Kernel {
 				break
@@ -207,8 +263,7 @@ func (t *tape) seen(x string, places []int, w window) []string {
 	return out
 }
 
-func gemm(t *tape, n *op, dy string) error {
-	alpha, beta := n.float("alpha", 1), n.float("beta", 1)
+func gemm(t *tape, n *op, dy string, i int) (string, error) {
 	turnA, turnB := n.int("transA", 0) != 0, n.int("transB", 0) != 0
 	flip := func(x string, do bool) string {
 		if do {
@@ -216,245 +271,125 @@ func gemm(t *tape, n *op, dy string) error {
 		}
 		return x
 	}
-	d := t.scale(dy, alpha)
-	if t.needs(n, 0) {
-		t.give(n.in[0], flip(t.node("MatMul", []string{d, flip(n.in[1], !turnB)}), turnA))
+	if i == 2 {
+		return t.unbroadcast(t.scale(dy, n.float("beta", 1)), n.y, n.dims[2]), nil
 	}
-	if t.needs(n, 1) {
-		t.give(n.in[1], flip(t.node("MatMul", []string{flip(n.in[0], !turnA), d}), turnB))
+	d := t.scale(dy, n.float("alpha", 1))
+	if i == 0 {
+		return flip(t.do("MatMul", d, flip(n.in[1], !turnB)), turnA), nil
 	}
-	if t.needs(n, 2) {
-		t.give(n.in[2], t.unbroadcast(t.scale(dy, beta), n.y, n.dims[2]))
-	}
-	return nil
+	return flip(t.do("MatMul", flip(n.in[0], !turnA), d), turnB), nil
 }
 
-func matMul(t *tape, n *op, dy string) error {
+func matMul(t *tape, n *op, dy string, i int) (string, error) {
 	a, b, y := n.dims[0], n.dims[1], n.y
-	if len(a) < 2 || len(b) < 2 {
-		return errNoRule
-	}
-	if t.needs(n, 0) {
-		d := t.node("MatMul", []string{dy, t.swapped(n.in[1], len(b))})
-		t.give(n.in[0], t.unbroadcast(d, append(slices.Clone(y[:len(y)-1]), a[len(a)-1]), a))
-	}
-	if !t.needs(n, 1) {
-		return nil
-	}
-	if len(b) == 2 {
+	switch {
+	case len(a) < 2 || len(b) < 2:
+		return "", errNoRule
+	case i == 0:
+		d := t.do("MatMul", dy, t.swapped(n.in[1], len(b)))
+		return t.unbroadcast(d, append(slices.Clone(y[:len(y)-1]), a[len(a)-1]), a), nil
+	case len(b) == 2:
 		x := t.reshape(n.in[0], -1, b[0])
-		t.give(n.in[1], t.node("MatMul", []string{t.transpose(x, 1, 0), t.reshape(dy, -1, b[1])}))
-		return nil
+		return t.do("MatMul", t.transpose(x, 1, 0), t.reshape(dy, -1, b[1])), nil
 	}
-	d := t.node("MatMul", []string{t.swapped(n.in[0], len(a)), dy})
-	t.give(n.in[1], t.unbroadcast(d, append(slices.Clone(y[:len(y)-2]), b[len(b)-2:]...), b))
-	return nil
+	d := t.do("MatMul", t.swapped(n.in[0], len(a)), dy)
+	return t.unbroadcast(d, append(slices.Clone(y[:len(y)-2]), b[len(b)-2:]...), b), nil
 }
 
-// spread gives the gradient f(i) to input i of an operator that broadcasts.
-func (t *tape) spread(n *op, f func(i int) string) error {
-	for i, in := range n.in {
-		if t.needs(n, i) {
-			t.give(in, t.unbroadcast(f(i), n.y, n.dims[i]))
-		}
+// signed is x, or −x of the second input.
+func (t *tape) signed(x string, input int) string {
+	if input == 1 {
+		return t.do("Neg", x)
 	}
-	return nil
+	return x
 }
 
-func add(t *tape, n *op, dy string) error {
-	return t.spread(n, func(int) string { return dy })
-}
+// above is 1 where x > y, else 0.
+func (t *tape) above(x, y string) string { return t.mask(t.do("Greater", x, y)) }
 
-func sub(t *tape, n *op, dy string) error {
-	return t.spread(n, func(i int) string {
-		if i == 1 {
-			return t.node("Neg", []string{dy})
-		}
-		return dy
-	})
-}
-
-func multiply(t *tape, n *op, dy string) error {
-	return t.spread(n, func(i int) string { return t.mul(dy, n.in[1-i]) })
-}
-
-func divide(t *tape, n *op, dy string) error {
-	return t.spread(n, func(i int) string {
-		d := t.node("Div", []string{dy, n.in[1]})
-		if i == 1 {
-			d = t.node("Neg", []string{t.mul(d, n.out)})
-		}
-		return d
-	})
-}
+// least is 1 where x ≥ y, else 0.
+func (t *tape) least(x, y string) string { return t.mask(t.do("Not", t.do("Less", x, y))) }
 
 // positive is 1 where a tensor is above zero, else 0.
-func (t *tape) positive(x string) string {
-	return t.mask(t.node("Greater", []string{x, t.scalar(0)}))
-}
+func (t *tape) positive(x string) string { return t.above(x, t.scalar(0)) }
 
-// each is the rule of an operator that works on every number by itself: slope
-// is what its output y changes by with its input x.
-func each(slope func(t *tape, n *op, x, y string) string) rule {
-	return func(t *tape, n *op, dy string) error {
-		x := n.in[0]
-		t.give(x, t.mul(dy, slope(t, n, x, n.out)))
-		return nil
-	}
-}
-
-func relu(t *tape, _ *op, _, y string) string { return t.positive(y) }
-
-func leakyRelu(t *tape, n *op, x, _ string) string {
-	alpha := n.float("alpha", 0.01)
-	return t.node("Add", []string{t.scale(t.positive(x), 1-alpha), t.scalar(alpha)})
-}
-
-func pRelu(t *tape, n *op, dy string) error {
-	up := t.positive(n.in[0])
-	down := t.node("Sub", []string{t.scalar(1), up})
-	if t.needs(n, 0) {
-		t.give(n.in[0], t.mul(dy, t.node("Add", []string{up, t.mul(down, n.in[1])})))
-	}
-	return nil
-}
-
-func clip(t *tape, n *op, dy string) error {
-	low, high := "", ""
-	if t.opset < 11 {
-		low = t.scalar(n.float("min", -math.MaxFloat32))
-		high = t.scalar(n.float("max", math.MaxFloat32))
-	} else {
-		if len(n.in) > 1 {
-			low = n.in[1]
-		}
-		if len(n.in) > 2 {
-			high = n.in[2]
-		}
-	}
-	if low != "" {
-		dy = t.mul(dy, t.mask(t.node("Greater", []string{n.in[0], low})))
-	}
-	if high != "" {
-		dy = t.mul(dy, t.mask(t.node("Less", []string{n.in[0], high})))
-	}
-	t.give(n.in[0], dy)
-	return nil
-}
-
-func sigmoid(t *tape, _ *op, _, y string) string {
-	return t.mul(y, t.node("Sub", []string{t.scalar(1), y}))
-}
-
-func tanh(t *tape, _ *op, _, y string) string {
-	return t.node("Sub", []string{t.scalar(1), t.mul(y, y)})
-}
-
-func exponential(_ *tape, _ *op, _, y string) string { return y }
-
-// within is 1 where lo < x < hi.
+// within is 1 where lo < x < hi, else 0.
 func (t *tape) within(x string, lo, hi float64) string {
-	return t.mul(t.mask(t.node("Greater", []string{x, t.scalar(lo)})), t.mask(t.node("Less", []string{x, t.scalar(hi)})))
+	return t.mul(t.above(x, t.scalar(lo)), t.above(t.scalar(hi), x))
 }
 
-func hardSigmoid(t *tape, n *op, _, y string) string {
-	return t.scale(t.within(y, 0, 1), n.float("alpha", 0.2))
-}
-
-func hardSwish(t *tape, _ *op, x, _ string) string {
-	inside := t.mul(t.within(x, -3, 3), t.node("Add", []string{t.scale(x, 1.0/3), t.scalar(0.5)}))
-	above := t.mask(t.node("Not", []string{t.node("Less", []string{x, t.scalar(3)})}))
-	return t.node("Add", []string{inside, above})
-}
-
-func erf(t *tape, _ *op, x, _ string) string {
-	return t.scale(t.node("Exp", []string{t.node("Neg", []string{t.mul(x, x)})}), 2/math.Sqrt(math.Pi))
-}
-
-// greatest is 1 where an input is what a GlobalMaxPool found.
-func greatest(t *tape, _ *op, x, y string) string {
-	return t.mask(t.node("Not", []string{t.node("Less", []string{x, y})}))
-}
-
-func root(t *tape, n *op, dy string) error {
-	t.give(n.in[0], t.scale(t.node("Div", []string{dy, n.out}), 0.5))
-	return nil
-}
-
-func negative(t *tape, n *op, dy string) error {
-	t.give(n.in[0], t.node("Neg", []string{dy}))
-	return nil
+func clip(t *tape, n *op, dy string) (string, error) {
+	bounds := append(slices.Clone(n.in), "", "")[1:3]
+	if t.opset < 11 {
+		bounds = []string{t.scalar(n.float("min", -math.MaxFloat32)), t.scalar(n.float("max", math.MaxFloat32))}
+	}
+	if low := bounds[0]; low != "" {
+		dy = t.mul(dy, t.above(n.in[0], low))
+	}
+	if high := bounds[1]; high != "" {
+		dy = t.mul(dy, t.above(high, n.in[0]))
+	}
+	return dy, nil
 }
 
 // power passes through x^p for a constant p.
-func power(t *tape, n *op, dy string) error {
+func power(t *tape, n *op, dy string) (string, error) {
 	v, err := t.value(n.in[1])
 	if err != nil {
-		return err
+		return "", err
 	}
 	p := v.Float64()
 	if len(p) != 1 {
-		return errNoRule
+		return "", errNoRule
 	}
-	x := n.in[0]
-	slope := x
+	slope := n.in[0]
 	if p[0] != 2 {
-		slope = t.node("Pow", []string{x, t.scalar(p[0] - 1)})
+		slope = t.do("Pow", slope, t.scalar(p[0]-1))
 	}
-	t.give(x, t.scale(t.mul(dy, slope), p[0]))
-	return nil
+	return t.scale(t.mul(dy, slope), p[0]), nil
 }
 
 // layerNorm passes through the normalisation of the last axis, whose own
 // parameters stay. With g = dy·scale and z the normalised input
 //
 //	dx = (g − mean g − z·mean(g·z))/σ
-func layerNorm(t *tape, n *op, dy string) error {
+func layerNorm(t *tape, n *op, dy string) (string, error) {
 	x := n.in[0]
 	rank := len(n.y)
 	if axis := n.int("axis", -1); axis != -1 && axis != rank-1 {
-		return errNoRule
+		return "", errNoRule
 	}
-	last := rank - 1
-	mean := func(v string) string {
-		return t.node("ReduceMean", []string{v}, onnxio.NewAttrInts("axes", last), onnxio.NewAttrInt("keepdims", 1))
-	}
-	if t.opset >= 18 {
-		mean = func(v string) string {
-			return t.node("ReduceMean", []string{v, t.ints(last)}, onnxio.NewAttrInt("keepdims", 1))
-		}
-	}
-	d := t.node("Sub", []string{x, mean(x)})
+	mean := func(v string) string { return t.mean(v, rank-1) }
+	d := t.do("Sub", x, mean(x))
 	eps := t.scalar(n.float("epsilon", 1e-5))
-	sigma := t.node("Sqrt", []string{t.node("Add", []string{mean(t.mul(d, d)), eps})})
-	z := t.node("Div", []string{d, sigma})
+	sigma := t.do("Sqrt", t.do("Add", mean(t.mul(d, d)), eps))
+	z := t.do("Div", d, sigma)
 	g := t.mul(dy, n.in[1])
-	g = t.node("Sub", []string{t.node("Sub", []string{g, mean(g)}), t.mul(z, mean(t.mul(g, z)))})
-	t.give(x, t.node("Div", []string{g, sigma}))
-	return nil
+	g = t.do("Sub", t.do("Sub", g, mean(g)), t.mul(z, mean(t.mul(g, z))))
+	return t.do("Div", g, sigma), nil
 }
 
-func softmax(t *tape, n *op, dy string) error {
+func softmax(t *tape, n *op, dy string) (string, error) {
 	axis := n.axis(-1)
 	if t.opset < 13 {
 		if axis = n.axis(1); axis != len(n.y)-1 {
-			return errNoRule // over several axes at once
+			return "", errNoRule // over several axes at once
 		}
 	}
 	mean := t.reduce(t.mul(dy, n.out), true, axis)
-	t.give(n.in[0], t.mul(n.out, t.node("Sub", []string{dy, mean})))
-	return nil
+	return t.mul(n.out, t.do("Sub", dy, mean)), nil
 }
 
 // batchNorm passes through the normalisation, whose own parameters stay.
-func batchNorm(t *tape, n *op, dy string) error {
+func batchNorm(t *tape, n *op, dy string) (string, error) {
 	scale, err := t.value(n.in[1])
 	if err != nil {
-		return err
+		return "", err
 	}
 	variance, err := t.value(n.in[4])
 	if err != nil {
-		return err
+		return "", err
 	}
 	slope, v := scale.Float64(), variance.Float64()
 	for i := range slope {
@@ -462,8 +397,7 @@ func batchNorm(t *tape, n *op, dy string) error {
 	}
 	dims := slices.Repeat([]int{1}, len(n.y))
 	dims[1] = len(slope)
-	t.give(n.in[0], t.mul(dy, t.floats(dims, slope...)))
-	return nil
+	return t.mul(dy, t.floats(dims, slope...)), nil
 }
 
 func ints(v []int64) []int {
@@ -476,57 +410,50 @@ func ints(v []int64) []int {
 
 // maxPool gives the gradient to the largest value under each window; to all of
 // them where several are equal.
-func maxPool(t *tape, n *op, dy string) error {
+func maxPool(t *tape, n *op, dy string) (string, error) {
 	x, y := n.dims[0], n.y
 	w, err := placed(n.NodeProto, nil, x[2:])
 	if err != nil {
-		return err
+		return "", err
 	}
 	c, taps, places := x[1], engine.Count(w.kernel()), engine.Count(y[2:])
 	u := t.reshape(t.unfold(n.in[0], c, w), y[0], c, taps, places)
 	top := t.reshape(n.out, y[0], c, 1, places)
-	is := t.mask(t.node("Not", []string{t.node("Less", []string{u, top})}))
+	is := t.least(u, top)
 	d := t.reshape(t.mul(is, t.reshape(dy, y[0], c, 1, places)), append([]int{y[0], c * taps}, y[2:]...)...)
-	t.give(n.in[0], t.back(d, t.taps(c, w.kernel()), w, c))
-	return nil
+	return t.back(d, t.taps(c, w.kernel()), w, c), nil
 }
 
-func averagePool(t *tape, n *op, dy string) error {
+func averagePool(t *tape, n *op, dy string) (string, error) {
 	x := n.dims[0]
 	w, err := placed(n.NodeProto, nil, x[2:])
 	if err != nil {
-		return err
+		return "", err
 	}
 	if n.int("count_include_pad", 0) == 0 && w.padded() {
-		return errNoRule
+		return "", errNoRule
 	}
 	kernel := t.filled(append([]int{x[1], 1}, w.kernel()...), 1/float64(engine.Count(w.kernel())))
-	t.give(n.in[0], t.back(dy, kernel, w, x[1]))
-	return nil
+	return t.back(dy, kernel, w, x[1]), nil
 }
 
-func globalAverage(t *tape, n *op, dy string) error {
-	x := n.dims[0]
-	ones := t.filled(append([]int{1, 1}, x[2:]...), 1/float64(engine.Count(x[2:])))
-	t.give(n.in[0], t.mul(dy, ones))
-	return nil
-}
-
-func reduceMean(t *tape, n *op, dy string) error {
+// mean hands a gradient on evenly over the axes that a mean was taken over.
+func mean(t *tape, n *op, dy string) (string, error) {
 	x := n.dims[0]
 	axes, err := t.axes(n, "axes", 1)
 	if err != nil {
-		return err
+		return "", err
 	}
-	kept, over := slices.Clone(x), make([]int, len(x))
+	if n.GetOpType() == "GlobalAveragePool" {
+		axes = upTo(len(x))[2:]
+	}
+	kept, over := slices.Clone(x), slices.Repeat([]int{1}, len(x))
 	for i := range over {
-		over[i] = 1
 		if len(axes) == 0 || slices.Contains(axes, i) || slices.Contains(axes, i-len(x)) {
 			over[i], kept[i] = x[i], 1
 		}
 	}
-	t.give(n.in[0], t.mul(t.reshape(dy, kept...), t.filled(over, 1/float64(engine.Count(over)))))
-	return nil
+	return t.mul(t.reshape(dy, kept...), t.filled(over, 1/float64(engine.Count(over)))), nil
 }
 
 // axes is a list of integers that is an attribute in old operator sets and an
@@ -548,17 +475,15 @@ func (t *tape) axes(n *op, name string, input int) ([]int, error) {
 	return ints(v.I64), nil
 }
 
-func reshaped(t *tape, n *op, dy string) error {
-	t.give(n.in[0], t.reshape(dy, n.dims[0]...))
-	return nil
+func reshaped(t *tape, n *op, dy string) (string, error) {
+	return t.reshape(dy, n.dims[0]...), nil
 }
 
-func same(t *tape, n *op, dy string) error {
-	t.give(n.in[0], dy)
-	return nil
+func same(t *tape, n *op, dy string) (string, error) {
+	return dy, nil
 }
 
-func transposed(t *tape, n *op, dy string) error {
+func transposed(t *tape, n *op, dy string) (string, error) {
 	rank := len(n.y)
 	perm := ints(onnxio.AttrInts(n.NodeProto, "perm"))
 	back := make([]int, rank)
@@ -569,13 +494,12 @@ func transposed(t *tape, n *op, dy string) error {
 			back[perm[i]] = i
 		}
 	}
-	t.give(n.in[0], t.transpose(dy, back...))
-	return nil
+	return t.transpose(dy, back...), nil
 }
 
 // split lays the gradients of all its outputs behind each other; those that
 // nothing reads are zero.
-func split(t *tape, n *op, _ string) error {
+func split(t *tape, n *op, _ string) (string, error) {
 	axis := n.axis(0)
 	var parts []string
 	for _, o := range n.GetOutput() {
@@ -585,24 +509,17 @@ func split(t *tape, n *op, _ string) error {
 		}
 		parts = append(parts, d)
 	}
-	t.give(n.in[0], t.node("Concat", parts, onnxio.NewAttrInt("axis", axis)))
-	return nil
+	return t.node("Concat", parts, onnxio.NewAttrInt("axis", axis)), nil
 }
 
-func concat(t *tape, n *op, dy string) error {
-	y := n.y
+func concat(t *tape, n *op, dy string, i int) (string, error) {
 	axis := n.axis(1)
-	at := 0
-	for i, in := range n.in {
-		x := n.dims[i]
-		if t.needs(n, i) {
-			from, to := make([]int, len(y)), slices.Clone(y)
-			from[axis], to[axis] = at, at+x[axis]
-			t.give(in, t.slice(dy, from, to))
-		}
-		at += x[axis]
+	from, to := make([]int, len(n.y)), slices.Clone(n.y)
+	for _, d := range n.dims[:i] {
+		from[axis] += d[axis]
 	}
-	return nil
+	to[axis] = from[axis] + n.dims[i][axis]
+	return t.slice(dy, from, to), nil
 }
 
 // A cut is where a Slice starts on an axis, and its step.
@@ -639,11 +556,11 @@ func (t *tape) cuts(n *op, x []int) ([]cut, error) {
 
 // sliced puts a gradient back where it was cut out, zeros around it and, under
 // steps, between.
-func sliced(t *tape, n *op, dy string) error {
+func sliced(t *tape, n *op, dy string) (string, error) {
 	x := n.dims[0]
 	cuts, err := t.cuts(n, x)
 	if err != nil {
-		return err
+		return "", err
 	}
 	size := slices.Clone(n.y)
 	before, after := make([]int, len(x)), make([]int, len(x))
@@ -654,15 +571,7 @@ func sliced(t *tape, n *op, dy string) error {
 		}
 		before[axis], after[axis] = c.start, x[axis]-c.start-size[axis]
 	}
-	to := slices.Clone(size)
-	for i, n := range after { // the last step may reach beyond the end
-		to[i], after[i] = to[i]+min(n, 0), max(n, 0)
-	}
-	if !slices.Equal(to, size) {
-		dy = t.slice(dy, make([]int, len(x)), to)
-	}
-	t.give(n.in[0], t.pad(dy, before, after))
-	return nil
+	return t.pad(dy, before, after), nil
 }
 
 // dilate puts step−1 zeros behind each index of an axis.
@@ -676,26 +585,25 @@ func (t *tape) dilate(x string, size []int, axis, step int) string {
 	return t.reshape(x, together...)
 }
 
-func padded(t *tape, n *op, dy string) error {
+func padded(t *tape, n *op, dy string) (string, error) {
 	x := n.dims[0]
 	if m := onnxio.AttrString(n.NodeProto, "mode", "constant"); m != "constant" {
-		return errNoRule
+		return "", errNoRule
 	}
 	y := n.y
 	pads, err := t.axes(n, "pads", 1)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if len(pads) != 2*len(x) {
-		return errNoRule // of some axes only
+		return "", errNoRule // of some axes only
 	}
 	from, to := make([]int, len(x)), make([]int, len(x))
 	for i := range x {
 		if pads[i] < 0 || pads[len(x)+i] < 0 {
-			return errNoRule
+			return "", errNoRule
 		}
 		from[i], to[i] = pads[i], y[i]-pads[len(x)+i]
 	}
-	t.give(n.in[0], t.slice(dy, from, to))
-	return nil
+	return t.slice(dy, from, to), nil
 }

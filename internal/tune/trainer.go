@@ -242,9 +242,9 @@ func (l *goal) gradient(t *tape) string {
 	if l.Kind == teach.Probabilities {
 		y = t.node("Softmax", []string{t.scale(y, 1/l.Temperature)}, onnxio.NewAttrInt("axis", l.axis))
 		rows := engine.Count(l.dims) / l.Classes
-		return t.scale(t.node("Sub", []string{y, l.input}), l.Scale/(l.Temperature*float64(rows)))
+		return t.scale(t.do("Sub", y, l.input), l.Scale/(l.Temperature*float64(rows)))
 	}
-	d := t.scale(t.node("Sub", []string{y, l.input}), 2*l.Scale/float64(engine.Count(l.dims)))
+	d := t.scale(t.do("Sub", y, l.input), 2*l.Scale/float64(engine.Count(l.dims)))
 	if l.tap {
 		d = t.mul(d, closeness)
 	}

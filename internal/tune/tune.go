@@ -11,7 +11,6 @@ import (
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
-	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/internal/teach"
 	"github.com/monge-ml/monge/onnxio"
@@ -20,6 +19,9 @@ import (
 // Options are the settings of a distillation. Data is required; the zero value
 // of everything else is useful.
 type Options struct {
+	// Options hold the number of samples per step as the batch; zero means one in
+	// 16 of the data, at least 16 and at most 64.
+	teach.Options
 	// Data are the calibration inputs.
 	Data *dataset.Data
 	// HeldOut are inputs that tell whether the result is better than the child;
@@ -32,23 +34,13 @@ type Options struct {
 	// Rate is the largest step, relative to the root mean square of a weight; zero
 	// means 0.025.
 	Rate float64
-	// Batch is the number of samples per step; zero means one in 16 of the data,
-	// at least 16 and at most 64.
-	Batch int
 	// Closeness is what the squared error of an inner activation, relative to its
 	// variance, counts at first against a nat of divergence at the outputs; zero
 	// means 3. It falls to zero over the run: at first inner activations say more
 	// about each input than the outputs do, in the end only the outputs matter.
 	Closeness float64
-	// Threads limits onnxruntime's threads; zero means all cores.
-	Threads int
 	// Seed chooses the order of the samples and what is done to them.
 	Seed int64
-	// Outputs say what the outputs are for. Nil means what eval.FindTasks says of
-	// the parents.
-	Outputs []eval.Output
-	// Progress, if set, is told how many steps of how many are done.
-	Progress func(done, total int)
 }
 
 const (
@@ -236,7 +228,7 @@ func (r *run) close() {
 
 // open prepares what training needs.
 func (r *run) open(ctx context.Context) (err error) {
-	if r.o.Outputs, err = r.parents.Tasks(ctx, r.o.Outputs, r.o.Data, dataset.StreamOptions{Threads: r.o.Threads}); err != nil {
+	if r.o.Outputs, err = r.parents.Tasks(ctx, r.o.Data, r.o.Options); err != nil {
 		return err
 	}
 	if r.reader, err = newReader(r.child, r.o.Data, r.o.Batch); err != nil {

@@ -158,7 +158,7 @@ func TestFixedBatch(t *testing.T) {
 	var results [2]map[string][]float64
 	for i, n := range []string{"N", "1"} {
 		child, s := build(n)
-		out, r, err := Distill(context.Background(), child, []teach.Parent{{Subject: s, Share: 1}}, Options{Data: d, Epochs: 2, Batch: 8})
+		out, r, err := Distill(context.Background(), child, []teach.Parent{{Subject: s, Share: 1}}, Options{Data: d, Epochs: 2, Options: teach.Options{Batch: 8}})
 		if err != nil {
 			t.Fatal(err)
 		}
