@@ -2,6 +2,7 @@ package compress
 
 import (
 	"context"
+	"maps"
 	"math"
 
 	"github.com/monge-ml/monge/coupling"
@@ -19,14 +20,14 @@ type allocation struct {
 
 // allocate chooses widths that meet the budget: every space loses channels in
 // steps, each time the space whose narrowing changes the model's predictions
-// least for each unit of cost saved. Spaces that cannot be observed keep an
-// equal share.
-func (c *compression) allocate(ctx context.Context, s *edit.Subject, b budget) (*allocation, error) {
-	a := &allocation{kind: Allocated, widths: map[*coupling.Space]int{}}
+// least for each unit of cost saved. Then channels are given back where they are
+// worth most, while the budget allows it: the last step down may have saved more
+// than was needed. Spaces that cannot be observed keep an equal share, and so do
+// all where the others alone cannot give way enough.
+func (c *compression) allocate(ctx context.Context, s *edit.Subject, b budget, even *allocation) (*allocation, error) {
 	var free []*coupling.Space
 	for _, sp := range s.Analysis.Spaces {
-		if c.kept(sp) == "" {
-			a.widths[sp] = sp.Width
+		if _, ok := even.widths[sp]; ok {
 			free = append(free, sp)
 		}
 	}
@@ -34,82 +35,67 @@ func (c *compression) allocate(ctx context.Context, s *edit.Subject, b budget) (
 	if err != nil {
 		return nil, err
 	}
-	curves := seen.curves
-	a.evidence = seen.evidence
-	for _, sp := range free {
-		if curves[sp] == nil {
-			ratio, err := c.ratio(s.Analysis, b)
-			if err != nil {
-				return nil, err
-			}
-			a.widths[sp] = c.share(ratio, sp, b)
+	g := &greedy{compression: c, b: b, seen: seen, widths: maps.Clone(even.widths)}
+	for sp := range seen.curves {
+		g.widths[sp] = sp.Width
+	}
+	g.w = coupling.WidthsOf(g.widths)
+	for g.cost() > c.limit(b) {
+		if !g.move(free, false) {
+			return &allocation{kind: Allocated, widths: even.widths, evidence: seen.evidence}, nil
 		}
 	}
-	w, limit := coupling.WidthsOf(a.widths), c.limit(b)
-	for now := c.cost(s.Analysis, b, w); now > limit; now = c.cost(s.Analysis, b, w) {
-		var best *coupling.Space
-		bestTo, bestPrice := 0, math.Inf(1)
-		for _, sp := range free {
-			curve := curves[sp]
-			to := c.step(sp, a.widths[sp], b)
-			if curve == nil || to >= a.widths[sp] {
-				continue
-			}
-			w.Set(sp, to)
-			saved := now - c.cost(s.Analysis, b, w)
-			w.Set(sp, a.widths[sp])
-			if saved <= 0 {
-				continue
-			}
-			price := (curve[to] - curve[a.widths[sp]]) / saved
-			if price < bestPrice {
-				best, bestTo, bestPrice = sp, to, price
-			}
-		}
-		if best == nil { // what could not be observed must give way as well
-			ratio, err := c.ratio(s.Analysis, b)
-			if err != nil {
-				return nil, err
-			}
-			a.widths = c.widths(s.Analysis, b, ratio)
-			return a, nil
-		}
-		a.widths[best] = bestTo
-		w.Set(best, bestTo)
+	for g.move(free, true) {
 	}
-	c.refill(s, b, a, w, curves)
-	return a, nil
+	return &allocation{kind: Allocated, widths: g.widths, evidence: seen.evidence}, nil
 }
 
-// refill gives channels back while the budget allows it, where they are worth
-// most: the last step down may have saved more than was needed.
-func (c *compression) refill(s *edit.Subject, b budget, a *allocation, w coupling.Widths, curves map[*coupling.Space][]float64) {
-	for {
-		now := c.cost(s.Analysis, b, w)
-		var best *coupling.Space
-		bestTo, bestWorth := 0, 0.0
-		for _, sp := range s.Analysis.Spaces {
-			curve, k := curves[sp], a.widths[sp]
-			to := k + c.multiple(sp)
-			if curve == nil || to > sp.Width {
-				continue
-			}
-			w.Set(sp, to)
-			more := c.cost(s.Analysis, b, w)
-			w.Set(sp, k)
-			if more > c.limit(b) || more <= now {
-				continue
-			}
-			if worth := (curve[k] - curve[to]) / (more - now); worth > bestWorth {
-				best, bestTo, bestWorth = sp, to, worth
-			}
-		}
-		if best == nil {
-			return
-		}
-		a.widths[best] = bestTo
-		w.Set(best, bestTo)
+// greedy changes the widths of observed spaces one by one.
+type greedy struct {
+	*compression
+	b      budget
+	seen   *observed
+	widths map[*coupling.Space]int
+	w      coupling.Widths // the same
+}
+
+func (g *greedy) cost() float64 {
+	return g.compression.cost(g.seen.subject.Analysis, g.b, g.w)
+}
+
+// move makes the step that serves predictions best for its cost: one space
+// narrower, or wider within the budget. It reports whether there is one.
+func (g *greedy) move(spaces []*coupling.Space, wider bool) bool {
+	now, limit := g.cost(), g.limit(g.b)
+	var best *coupling.Space
+	bestTo, bestWorth := 0, math.Inf(-1)
+	if wider {
+		bestWorth = 0
 	}
+	for _, sp := range spaces {
+		curve, k := g.seen.curves[sp], g.widths[sp]
+		to := g.step(sp, k, g.b)
+		if wider {
+			to = k + g.multiple(sp)
+		}
+		if curve == nil || to > sp.Width || !wider && to >= k {
+			continue
+		}
+		g.w.Set(sp, to)
+		cost := g.cost()
+		g.w.Set(sp, k)
+		if wider && (cost <= now || cost > limit) || !wider && cost >= now {
+			continue
+		}
+		if worth := (curve[k] - curve[to]) / math.Abs(cost-now); worth > bestWorth {
+			best, bestTo, bestWorth = sp, to, worth
+		}
+	}
+	if best != nil {
+		g.widths[best] = bestTo
+		g.w.Set(best, bestTo)
+	}
+	return best != nil
 }
 
 // An observed is what the data say about the spaces of a subject, whatever the
@@ -151,7 +137,7 @@ var probes = []float64{0.75, 0.5}
 func (c *compression) curves(ctx context.Context, s *edit.Subject, free []*coupling.Space, evidence map[*coupling.Space]*choose.Evidence) (map[*coupling.Space][]float64, error) {
 	// Predictions are judged on samples that no channel was chosen by.
 	price := c.Report.Split.Price()
-	judge, err := c.Judge(ctx, teach.Parents{{Subject: s, Share: 1}}, price.Held.Sample(judgeSamples, 0))
+	contest, err := c.Contest(ctx, teach.Parents{{Subject: s, Share: 1}}, price.Fit, price.Held.Sample(judgeSamples, 0))
 	if err != nil {
 		return nil, err
 	}
@@ -165,22 +151,16 @@ func (c *compression) curves(ctx context.Context, s *edit.Subject, free []*coupl
 		known := [][2]float64{{0, 0}} // what is lost, how far predictions move
 		for _, share := range probes {
 			k := max(1, int(math.Round(share*float64(sp.Width))))
-			if k == sp.Width || lost[k] <= known[len(known)-1][0] {
+			last := known[len(known)-1]
+			if k == sp.Width || lost[k] <= last[0] {
 				continue
 			}
-			plan, err := choose.Select(ctx, s, map[*coupling.Space]int{sp: k}, evidence, c.selection(price.Fit))
+			alone := &allocation{widths: map[*coupling.Space]int{sp: k}, evidence: evidence}
+			moved, err := contest.Try(ctx, false, c.making(s, c.plan(s, alone), c.report()))
 			if err != nil {
 				return nil, err
 			}
-			m, err := edit.Edit(s, plan.Maps)
-			if err != nil {
-				return nil, err
-			}
-			moved, err := judge.Divergence(ctx, m)
-			if err != nil {
-				return nil, err
-			}
-			known = append(known, [2]float64{lost[k], max(moved, known[len(known)-1][1])})
+			known = append(known, [2]float64{lost[k], max(moved, last[1])})
 		}
 		curve := make([]float64, len(lost))
 		for k, x := range lost {

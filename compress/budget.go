@@ -7,7 +7,6 @@ import (
 	"math"
 
 	"github.com/monge-ml/monge/coupling"
-	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -75,11 +74,6 @@ func (o *Options) budget() (budget, error) {
 	case o.MaxDrop > 0 && o.DryRun:
 		return b, fmt.Errorf("max-drop needs models to measure: a dry run makes none")
 	}
-	for _, p := range o.Exclude {
-		if _, err := compileGlob(p); err != nil {
-			return b, err
-		}
-	}
 	return b, nil
 }
 
@@ -127,7 +121,7 @@ func (c *compression) ratio(a *coupling.Analysis, b budget) (float64, error) {
 	}
 	limit := c.limit(b)
 	if c.leastCost(a, b) > limit {
-		return 0, c.unmet(a, b)
+		return 0, c.unmet(a, b, c.leastCost(a, b))
 	}
 	lo, hi := 0.0, 1.0
 	if c.costAt(a, b, hi) <= limit {
@@ -152,15 +146,16 @@ func (c *compression) costAt(a *coupling.Analysis, b budget, ratio float64) floa
 // leastCost is the cost where every space has as few channels as it may.
 func (c *compression) leastCost(a *coupling.Analysis, b budget) float64 { return c.costAt(a, b, 0) }
 
-// unmet says what remains of a model that cannot be made as small as its budget.
-func (c *compression) unmet(a *coupling.Analysis, b budget) error {
+// unmet says what remains, at least, of a model that cannot be made as small as
+// its budget.
+func (c *compression) unmet(a *coupling.Analysis, b budget, least float64) error {
 	bare := b
 	bare.floor = 0
-	least, barest := c.leastCost(a, b), c.leastCost(a, bare)
-	if least == barest {
-		return fmt.Errorf("%w: it is %.4g %s, and with one channel in every space that may change %.4g remain", ErrUnmet, c.limit(b), b.unit, barest)
+	barest := c.leastCost(a, bare)
+	if c.leastCost(a, b) == barest {
+		return fmt.Errorf("%w: it is %.0f %s, and with one channel in every space that may change %.0f remain", ErrUnmet, c.limit(b), b.unit, least)
 	}
-	return fmt.Errorf("%w: it is %.4g %s, and where every space keeps %.3g of its channels, its floor, %.4g remain; without one (--floor 0) %.4g would", ErrUnmet, c.limit(b), b.unit, b.floor, least, barest)
+	return fmt.Errorf("%w: it is %.0f %s, and where every space keeps %.3g of its channels, its floor, %.0f remain; without one (--floor 0) %.0f would", ErrUnmet, c.limit(b), b.unit, b.floor, least, barest)
 }
 
 // limit is what the cost may be.
@@ -193,12 +188,6 @@ func (c *compression) toSize(ctx context.Context, b budget) (*onnxio.Model, *Rep
 		return nil, nil, err
 	}
 	floor := int64(c.leastCost(s.Analysis, b))
-	unmet := func(least int64) error {
-		return fmt.Errorf("%w: it is %d bytes, and with one channel in every space that may change %d remain", ErrUnmet, limit, least)
-	}
-	if limit < floor {
-		return nil, nil, unmet(floor)
-	}
 	const attempts = 8
 	for i := range attempts {
 		if i == attempts-1 {
@@ -213,26 +202,12 @@ func (c *compression) toSize(ctx context.Context, b budget) (*onnxio.Model, *Rep
 		case size <= limit:
 			return out, report, nil
 		case b.bytes <= floor:
-			return nil, nil, unmet(size)
+			b.bytes = limit
+			return nil, nil, c.unmet(s.Analysis, b, float64(size))
 		}
 		b.bytes = max(floor, b.bytes-(size-limit)<<i) // widths come in steps
 	}
 	return nil, nil, nil // the last attempt has returned
-}
-
-// whole is the result where nothing has to change.
-func (c *compression) whole() (*onnxio.Model, *Report, error) {
-	s, err := edit.NewSubject(c.model, c.Coupling())
-	if err != nil {
-		return nil, nil, err
-	}
-	c.see(s.Analysis)
-	report := c.report()
-	report.describe(s.Analysis, c, nil, nil)
-	if c.o.DryRun {
-		return nil, report, nil
-	}
-	return c.written(c.model, report)
 }
 
 func sizeOf(a *coupling.Analysis, w coupling.Widths) Size {

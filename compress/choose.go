@@ -2,7 +2,6 @@ package compress
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"math"
 	"slices"
@@ -76,11 +75,11 @@ func (c *compression) choose(ctx context.Context, s *edit.Subject, b budget, rat
 	}
 	all := []*allocation{even}
 	if allocates {
-		a, err := c.allocate(ctx, s, b)
-		if err != nil && !errors.Is(err, ErrUnmet) {
+		a, err := c.allocate(ctx, s, b, even)
+		if err != nil {
 			return nil, err
 		}
-		if err == nil && !maps.Equal(a.widths, even.widths) {
+		if !maps.Equal(a.widths, even.widths) {
 			even.evidence = a.evidence
 			all = []*allocation{a, c.mixture(s, b, a, even), even}
 		}
@@ -106,27 +105,20 @@ func (c *compression) choose(ctx context.Context, s *edit.Subject, b budget, rat
 // judge refits every candidate on some samples and returns the one whose
 // predictions are nearest to the original's on others.
 func (c *compression) judge(ctx context.Context, s *edit.Subject, all []*allocation, report *Report) (*allocation, error) {
-	fit, held := c.Report.Split.Trial().Fit.Sample(quickSamples, 1), c.Report.Split.Trial().Held.Sample(mostJudged, dataset.FileOrder)
-	judge, err := c.Judge(ctx, teach.Parents{{Subject: s, Share: 1}}, teach.Judged(held))
+	trial := c.Report.Split.Trial()
+	held := trial.Held.Sample(mostJudged, dataset.FileOrder)
+	contest, err := c.Contest(ctx, teach.Parents{{Subject: s, Share: 1}}, trial.Fit.Sample(quickSamples, 1), teach.Judged(held))
 	if err != nil {
 		return nil, err
 	}
 	tell, end := c.Inside("compare")
 	defer end()
-	report.Candidates = nil
 	best, least := 0, math.Inf(1)
 	for i, a := range all {
 		made := c.report()
-		m, err := c.Trial(ctx, fit, a.kind != Blind, c.making(s, c.plan(s, a), made), &made.Report)
+		d, err := contest.Try(ctx, a.kind != Blind, c.making(s, c.plan(s, a), made))
 		if err != nil {
 			return nil, err
-		}
-		d, err := judge.Divergence(ctx, m)
-		if err != nil {
-			return nil, err
-		}
-		if math.IsNaN(d) {
-			d = math.Inf(1)
 		}
 		report.Candidates = append(report.Candidates, Candidate{Name: a.kind, Size: made.After, Divergence: d})
 		if a.kind == Blind && held.Len() < fewJudged {

@@ -105,7 +105,7 @@ func Model(ctx context.Context, m *onnxio.Model, o Options) (_ *onnxio.Model, _ 
 	if err != nil {
 		return nil, nil, err
 	}
-	c, err := start(ctx, m, o, func(c *compression, s *coupling.Space) bool { return c.kept(s) != "" })
+	c, err := start(ctx, m, o, false)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -133,6 +133,7 @@ type compression struct {
 	*pipeline.Run
 	o Options
 	baseline
+	exclude []glob
 	// model is the model to narrow, in ordinary operators.
 	model *onnxio.Model
 	// seen is what allocation learnt from the data; nil before.
@@ -142,16 +143,20 @@ type compression struct {
 }
 
 // start gets data ready, takes the baseline of the model, and removes what does
-// not matter; keep says which spaces stay whole.
-func start(ctx context.Context, m *onnxio.Model, o Options, keep func(*compression, *coupling.Space) bool) (_ *compression, err error) {
+// not matter, but no channels of spaces that stay whole: those that are kept, or
+// all.
+func start(ctx context.Context, m *onnxio.Model, o Options, whole bool) (_ *compression, err error) {
 	c := &compression{o: o}
+	if c.exclude, err = compileGlobs(o.Exclude); err != nil {
+		return nil, err
+	}
 	if o.MaxDrop > 0 && o.Tune == job.Auto {
 		o.Options.Tune = job.Off // every trial would be distilled
 	}
 	if c.Run, err = pipeline.Start(ctx, []*onnxio.Model{m}, o.Options, pipeline.Policy{Invent: true, HoldOut: true, Always: o.MaxDrop > 0}); err != nil {
 		return nil, err
 	}
-	if err := c.strip(ctx, m, func(s *coupling.Space) bool { return keep(c, s) }); err != nil {
+	if err := c.strip(ctx, m, func(s *coupling.Space) bool { return whole || c.kept(s) != "" }); err != nil {
 		return nil, err
 	}
 	if o.DryRun || c.Report.Split.Judge == nil && !c.Fits() {
@@ -164,9 +169,14 @@ func start(ctx context.Context, m *onnxio.Model, o Options, keep func(*compressi
 func (c *compression) narrowed(ctx context.Context, b budget) (*onnxio.Model, *Report, error) {
 	switch {
 	case b.unit == inBytes && c.bytes <= c.o.Size:
-		return c.whole()
+		s, err := edit.NewSubject(c.model, c.Coupling())
+		if err != nil {
+			return nil, nil, err
+		}
+		c.see(s.Analysis)
+		return c.unchanged(s, c.report())
 	case c.o.MaxDrop > 0:
-		return c.search(ctx)
+		return c.search(ctx, b)
 	case b.unit == inBytes:
 		return c.toSize(ctx, b)
 	}
@@ -230,18 +240,19 @@ func (c *compression) meet(ctx context.Context, s *edit.Subject, folded int, b b
 		return nil, report, nil
 	}
 	if !changes(chosen.widths) {
-		report.describe(s.Analysis, c, nil, nil)
-		return c.written(s.Given(), report)
+		return c.unchanged(s, report)
 	}
 	report.Blind = chosen.kind == Blind
-	out, err := c.finish(ctx, s, !report.Blind, c.plan(s, chosen), report)
-	if err == nil {
-		err = s.Reshare(out)
+	return c.finish(ctx, s, !report.Blind, c.plan(s, chosen), report)
+}
+
+// unchanged is the result where every space keeps its width.
+func (c *compression) unchanged(s *edit.Subject, report *Report) (*onnxio.Model, *Report, error) {
+	report.describe(s.Analysis, c, nil, nil)
+	if c.o.DryRun {
+		return nil, report, nil
 	}
-	if err != nil {
-		return nil, nil, err
-	}
-	return c.written(out, report)
+	return c.written(s.Given(), report)
 }
 
 // changes reports whether any space gets another width.
@@ -282,17 +293,23 @@ func (c *compression) making(s *edit.Subject, plan planner, report *Report) pipe
 // finish makes the result, refits it, if that is wanted, and distils it, unless
 // there is a single sample. Channels are chosen on all samples, whatever is held
 // out from the refit for the distillation.
-func (c *compression) finish(ctx context.Context, s *edit.Subject, fits bool, plan planner, report *Report) (*onnxio.Model, error) {
+func (c *compression) finish(ctx context.Context, s *edit.Subject, fits bool, plan planner, report *Report) (*onnxio.Model, *Report, error) {
 	all := c.Report.Split.Fit
 	made, err := c.making(s, plan, report)(ctx, all)
-	if err != nil || !c.Fits() || report.After == sizeOf(s.Analysis, nil) {
-		return made.Child, err
+	if err == nil && c.Fits() && report.After != sizeOf(s.Analysis, nil) {
+		epochs := 0
+		if fits || all.Len() > 1 {
+			epochs = c.EpochsFor(report.Before.MACs, report.After.MACs, report.After.Open)
+		}
+		made.Child, err = c.Finish(ctx, fits, epochs, func(context.Context, *dataset.Data) (pipeline.Made, error) { return made, nil }, &report.Report)
 	}
-	epochs := 0
-	if fits || all.Len() > 1 {
-		epochs = c.EpochsFor(report.Before.MACs, report.After.MACs, report.After.Open)
+	if err == nil {
+		err = s.Reshare(made.Child)
 	}
-	return c.Finish(ctx, fits, epochs, func(context.Context, *dataset.Data) (pipeline.Made, error) { return made, nil }, &report.Report)
+	if err != nil {
+		return nil, nil, err
+	}
+	return c.written(made.Child, report)
 }
 
 // Into moves a wide model into the widths of a narrow one of the same
@@ -303,62 +320,49 @@ func Into(ctx context.Context, wide, narrow *onnxio.Model, o Options) (_ *onnxio
 	if o.Keep != 0 || o.MACs != 0 || o.Params != 0 || o.Size != 0 || o.MaxDrop != 0 {
 		return nil, nil, fmt.Errorf("the narrow model gives the widths: keep, macs, params, size and max-drop have no place beside it")
 	}
-	c, err := start(ctx, wide, o, func(*compression, *coupling.Space) bool { return true })
+	c, err := start(ctx, wide, o, true)
 	if err != nil {
 		return nil, nil, err
 	}
 	if narrow, _, err = qdq.Expand(narrow); err != nil {
 		return nil, nil, err
 	}
-	report := c.report()
-	var subjects [2]*edit.Subject
-	for i, m := range []*onnxio.Model{c.model, narrow} {
-		if !o.KeepBatchNorm {
-			var folded []string
-			if m, folded, err = edit.FoldBatchNorm(m, nil); err != nil {
-				return nil, nil, err
-			}
-			if i == 0 {
-				report.Folded = len(folded)
-			}
-		}
-		if subjects[i], err = edit.NewSubject(m, c.Coupling()); err != nil {
-			return nil, nil, err
-		}
-	}
-	pair, err := match.Pair(subjects[0], subjects[1])
+	s, folded, err := c.Subject(c.model)
 	if err != nil {
 		return nil, nil, err
 	}
+	shape, _, err := c.Subject(narrow)
+	if err != nil {
+		return nil, nil, err
+	}
+	pair, err := match.Pair(s, shape)
+	if err != nil {
+		return nil, nil, err
+	}
+	report := c.report()
+	report.Folded = folded
 	widths := map[*coupling.Space]int{}
 	for a, b := range pair.Spaces {
 		widths[a] = b.Width
 	}
 	if o.DryRun {
-		report.describe(subjects[0].Analysis, c, coupling.WidthsOf(widths), nil)
+		report.describe(s.Analysis, c, coupling.WidthsOf(widths), nil)
 		return nil, report, nil
 	}
-	out, err := c.finish(ctx, subjects[0], true, c.into(subjects, pair, widths), report)
-	if err == nil {
-		err = subjects[0].Reshare(out)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	return c.written(out, report)
+	return c.finish(ctx, s, true, c.into(s, pair, widths), report)
 }
 
 // into plans the move into another shape: with a refit, and where no space has
 // to grow, by selection, since nothing of the narrow model's weights enters the
 // result and channels that explain most serve better than averages of several.
-func (c *compression) into(subjects [2]*edit.Subject, pair *match.Pairing, widths map[*coupling.Space]int) planner {
+func (c *compression) into(wide *edit.Subject, pair *match.Pairing, widths map[*coupling.Space]int) planner {
 	grows := false
 	for s, k := range widths {
 		grows = grows || k > s.Width
 	}
 	return func(ctx context.Context, fit *dataset.Data) (*match.Result, error) {
 		if c.Fits() && !grows {
-			return choose.Select(ctx, subjects[0], widths, nil, c.selection(fit))
+			return choose.Select(ctx, wide, widths, nil, c.selection(fit))
 		}
 		return match.Onto(ctx, pair, c.Matching)
 	}
@@ -393,14 +397,10 @@ func (c *compression) kept(s *coupling.Space) string {
 	case c.o.KeepResidual && s.Residual:
 		return "residual stream (keep-residual)"
 	}
-	for _, p := range c.o.Exclude {
-		re, err := compileGlob(p)
-		if err != nil {
-			continue // the budget's check has refused it already
-		}
+	for _, g := range c.exclude {
 		for _, u := range s.Producers() {
-			if re.MatchString(u.Tensor) || re.MatchString(u.Node.GetName()) {
-				return fmt.Sprintf("excluded by %q", p)
+			if g.MatchString(u.Tensor) || g.MatchString(u.Node.GetName()) {
+				return fmt.Sprintf("excluded by %q", g.pattern)
 			}
 		}
 	}

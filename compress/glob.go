@@ -6,14 +6,24 @@ import (
 	"strings"
 )
 
-// compileGlob turns a pattern with * and ? into an expression for whole names.
-// Unlike in file names, * also matches slashes: node names are full of them.
-func compileGlob(pattern string) (*regexp.Regexp, error) {
-	if pattern == "" {
-		return nil, fmt.Errorf("an exclude pattern is empty")
+// A glob is a pattern with * and ?, as an expression for whole names. Unlike in
+// file names, * also matches slashes: node names are full of them.
+type glob struct {
+	*regexp.Regexp
+	pattern string
+}
+
+func compileGlobs(patterns []string) (out []glob, err error) {
+	for _, p := range patterns {
+		if p == "" {
+			return nil, fmt.Errorf("an exclude pattern is empty")
+		}
+		q := strings.NewReplacer(`\*`, `.*`, `\?`, `.`).Replace(regexp.QuoteMeta(p))
+		re, err := regexp.Compile(`^(?s:` + q + `)$`)
+		if err != nil {
+			return nil, fmt.Errorf("exclude %q: %w", p, err)
+		}
+		out = append(out, glob{re, p})
 	}
-	q := regexp.QuoteMeta(pattern)
-	q = strings.ReplaceAll(q, `\*`, `.*`)
-	q = strings.ReplaceAll(q, `\?`, `.`)
-	return regexp.Compile(`^(?s:` + q + `)$`)
+	return out, nil
 }

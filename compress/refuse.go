@@ -91,21 +91,34 @@ func (e *ExcludeError) Error() string {
 	return text
 }
 
-// nearParts lists the names of which a part between slashes, dots and underscores is
-// nearly the word, or all of it.
-func nearParts(word string, names []string) []string {
-	parts := map[string][]string{}
-	for _, name := range names {
-		for _, part := range append(strings.FieldsFunc(name, func(r rune) bool { return strings.ContainsRune("/._", r) }), name) {
-			parts[part] = append(parts[part], name)
+// nearNames lists what can be excluded, nodes and weights that make a space, by
+// names that hold the word, or, if there are none, of which a part between
+// slashes, dots and underscores is nearly the word, or all of the name.
+func nearNames(word string, a *coupling.Analysis) (out []string) {
+	offer := func(name string) {
+		if !slices.Contains(out, name) && len(out) < mostNear {
+			out = append(out, name)
 		}
 	}
-	var out []string
+	parts := map[string][]string{}
+	for _, s := range a.Spaces {
+		for _, u := range s.Producers() {
+			for _, name := range []string{u.Node.GetName(), u.Tensor} {
+				if word != "" && strings.Contains(strings.ToLower(name), word) {
+					offer(name)
+				}
+				for _, part := range append(strings.FieldsFunc(name, func(r rune) bool { return strings.ContainsRune("/._", r) }), name) {
+					parts[part] = append(parts[part], name)
+				}
+			}
+		}
+	}
+	if out != nil {
+		return out
+	}
 	for _, part := range near.Names(word, slices.Sorted(maps.Keys(parts)), mostNear) {
 		for _, name := range parts[part] {
-			if !slices.Contains(out, name) && len(out) < mostNear {
-				out = append(out, name)
-			}
+			offer(name)
 		}
 	}
 	return out
@@ -122,33 +135,10 @@ func (c *compression) checkExclude(a *coupling.Analysis) error {
 			names = append(names, n.GetName())
 		}
 	}
-	for _, p := range c.o.Exclude {
-		re, err := compileGlob(p)
-		if err != nil {
-			return err
+	for _, g := range c.exclude {
+		if !slices.ContainsFunc(names, g.MatchString) {
+			return &ExcludeError{g.pattern, nearNames(strings.ToLower(strings.Trim(g.pattern, "*?")), a)}
 		}
-		if slices.ContainsFunc(names, re.MatchString) {
-			continue
-		}
-		e := &ExcludeError{Pattern: p}
-		// What can be excluded is offered: nodes and weights that make a space.
-		var makers []string
-		for _, s := range a.Spaces {
-			for _, u := range s.Producers() {
-				makers = append(makers, u.Node.GetName(), u.Tensor)
-			}
-		}
-		makers = slices.DeleteFunc(slices.Compact(makers), func(s string) bool { return s == "" })
-		word := strings.ToLower(strings.Trim(p, "*?"))
-		for _, name := range makers {
-			if word != "" && strings.Contains(strings.ToLower(name), word) && !slices.Contains(e.Near, name) && len(e.Near) < mostNear {
-				e.Near = append(e.Near, name)
-			}
-		}
-		if len(e.Near) == 0 {
-			e.Near = nearParts(word, makers)
-		}
-		return e
 	}
 	return nil
 }

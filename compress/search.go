@@ -42,13 +42,9 @@ const resolution = 1.0 / 8
 
 // search halves the range of shares of MACs between the least possible one and
 // all of them, and keeps the smallest model within the limit.
-func (c *compression) search(ctx context.Context) (*onnxio.Model, *Report, error) {
+func (c *compression) search(ctx context.Context, b budget) (*onnxio.Model, *Report, error) {
 	held := c.Report.Split.Judge
 	out := &Search{Limit: c.o.MaxDrop, Data: held.Name(), Samples: held.Len(), HeldOut: c.Report.Split.HeldOut, Trials: []Trial{}}
-	b, err := c.o.budget()
-	if err != nil {
-		return nil, nil, err
-	}
 	s, folded, err := c.prepare(b, none)
 	if err != nil {
 		return nil, nil, err

@@ -6,7 +6,7 @@ import (
 	"math"
 	"slices"
 
-	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/internal/pipeline"
 	"github.com/monge-ml/monge/internal/teach"
 	"github.com/monge-ml/monge/onnxio"
 )
@@ -47,29 +47,27 @@ func (f *fusion) choose(ctx context.Context, method Method) (*onnxio.Model, *Rep
 		return f.finish(ctx, recipe{method: method, shares: f.votes})
 	}
 	fitting := f.Report.Split.Trial().Fit
-	judge, err := f.Judge(ctx, f.voters(), teach.Judged(f.Report.Split.Trial().Held))
+	contest, err := f.Contest(ctx, f.voters(), fitting, teach.Judged(f.Report.Split.Trial().Held))
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &search{f: f, judge: judge, data: fitting}
+	s := &search{f: f, contest: contest}
 	if fitting.Len() >= 2*quick {
-		s.data = fitting.Sample(quick, 1)
+		contest.Fit = fitting.Sample(quick, 1)
 	}
-	if err := s.candidates(ctx, method); err != nil {
-		return nil, nil, err
-	}
-	best := s.best()
-	if s.data != fitting {
+	s.candidates(ctx, method)
+	if contest.Fit != fitting {
 		first := slices.Clone(s.tried)
 		slices.SortStableFunc(first, func(a, b Candidate) int { return cmp.Compare(a.Divergence, b.Divergence) })
-		s.data = fitting
+		contest.Fit = fitting
 		for _, c := range first[:min(finalists, len(first))] {
-			if _, err := s.try(ctx, c.recipe()); err != nil {
-				return nil, nil, err
-			}
+			s.try(ctx, c.recipe())
 		}
-		best = s.best()
 	}
+	if s.err != nil {
+		return nil, nil, s.err
+	}
+	best := s.best()
 	out, report, err := f.finish(ctx, best.recipe())
 	if err != nil {
 		return nil, nil, err
@@ -87,40 +85,34 @@ func (f *fusion) voters() teach.Parents {
 	return out
 }
 
-// A search is what has been tried.
+// A search is what has been tried. After an error nothing more is tried.
 type search struct {
-	f     *fusion
-	judge *teach.Judge
-	data  *dataset.Data // that candidates are fitted on
-	tried []Candidate
+	f       *fusion
+	contest *pipeline.Contest
+	tried   []Candidate
+	err     error
 }
 
 func (c *Candidate) recipe() recipe {
 	return recipe{method: c.Method, shares: c.Weights, whole: c.Whole}
 }
 
-// try measures a recipe, unless that has been done.
-func (s *search) try(ctx context.Context, how recipe) (divergence float64, err error) {
+// try returns the divergence of a recipe, which is measured once.
+func (s *search) try(ctx context.Context, how recipe) float64 {
+	next := Candidate{Method: how.method, Weights: how.shares, Whole: how.whole, Samples: s.contest.Fit.Len(), Divergence: math.Inf(1)}
 	for _, c := range s.tried {
-		if c.Samples == s.data.Len() && c.Method == how.method && c.Whole == how.whole && slices.Equal(c.Weights, how.shares) {
-			return c.Divergence, nil
+		if c.Samples == next.Samples && c.Method == how.method && c.Whole == how.whole && slices.Equal(c.Weights, how.shares) {
+			return c.Divergence
 		}
 	}
-	report := s.f.report(how.method, how.shares)
-	child, err := s.f.Trial(ctx, s.data, true, s.f.making(how, report), &report.Report)
-	if err != nil {
-		return 0, err
+	if s.err == nil {
+		next.Divergence, s.err = s.contest.Try(ctx, true, s.f.making(how, s.f.report(how.method, how.shares)))
 	}
-	d, err := s.judge.Divergence(ctx, child)
-	if err != nil {
-		return 0, err
+	if s.err == nil {
+		s.tried = append(s.tried, next)
+		s.f.Stage(how.String())(len(s.tried), 0)
 	}
-	if math.IsNaN(d) {
-		d = math.Inf(1)
-	}
-	s.tried = append(s.tried, Candidate{Method: how.method, Weights: how.shares, Whole: how.whole, Samples: s.data.Len(), Divergence: d})
-	s.f.Stage(how.String())(len(s.tried), 0)
-	return d, nil
+	return next.Divergence
 }
 
 // best is the best of the candidates that were fitted on the present data.
@@ -128,7 +120,7 @@ func (s *search) best() *Candidate {
 	var best *Candidate
 	for i := range s.tried {
 		c := &s.tried[i]
-		if c.Samples == s.data.Len() && (best == nil || c.Divergence < best.Divergence) {
+		if c.Samples == s.contest.Fit.Len() && (best == nil || c.Divergence < best.Divergence) {
 			best = c
 		}
 	}
@@ -136,67 +128,53 @@ func (s *search) best() *Candidate {
 }
 
 // candidates tries all that is worth a try.
-func (s *search) candidates(ctx context.Context, method Method) error {
-	f := s.f
+func (s *search) candidates(ctx context.Context, method Method) {
 	methods := []Method{method}
 	if method == Auto {
 		methods = []Method{OT, Union}
 	}
-	now, at := recipe{}, math.Inf(1)
+	best, least := recipe{method: methods[0], shares: s.f.votes}, math.Inf(1)
+	// better takes a recipe if it is better than what was.
+	better := func(method Method, shares []float64) bool {
+		how := recipe{method: method, shares: shares}
+		d := s.try(ctx, how)
+		if d >= least {
+			return false
+		}
+		best, least = how, d
+		return true
+	}
 	for _, m := range methods {
-		how := recipe{method: m, shares: f.votes}
-		d, err := s.try(ctx, how)
-		if err != nil {
-			return err
-		}
-		if now.method == "" || d < at {
-			now, at = how, d
+		better(m, s.f.votes)
+	}
+	if s.f.o.Weights != nil || method != OT && s.wholes(ctx, least) {
+		return
+	}
+	lead := -1
+	for i := range s.f.models {
+		if better(best.method, towards(s.f.votes, i, balanceStep)) {
+			lead = i
 		}
 	}
-	if f.o.Weights != nil {
-		return nil
-	}
-	beside := false // a model whole, with channels of others beside it, is best
-	for i := range f.models {
-		room, spare := f.roomFor(i)
-		if method == OT || !room {
-			continue
-		}
-		d, err := s.try(ctx, recipe{method: Union, shares: f.votes, whole: i + 1})
-		if err != nil {
-			return err
-		}
-		beside = beside || (spare && d < at)
-	}
-	if beside {
-		return nil
-	}
-	equal, lead := now, -1
-	for i := range f.models {
-		how := recipe{method: now.method, shares: towards(equal.shares, i, balanceStep)}
-		d, err := s.try(ctx, how)
-		if err != nil {
-			return err
-		}
-		if d < at {
-			now, at, lead = how, d, i
+	for n := 1; lead >= 0 && n < balanceSteps; n++ {
+		if !better(best.method, towards(best.shares, lead, balanceStep)) {
+			return
 		}
 	}
-	for range balanceSteps - 1 {
-		if lead < 0 {
-			break // equal shares are best
+}
+
+// wholes tries every model whole with channels of the others beside it, and
+// reports whether that is better than what was.
+func (s *search) wholes(ctx context.Context, least float64) bool {
+	better := false
+	for i := range s.f.models {
+		room, spare := s.f.roomFor(i)
+		if room {
+			d := s.try(ctx, recipe{method: Union, shares: s.f.votes, whole: i + 1})
+			better = better || spare && d < least
 		}
-		how := recipe{method: now.method, shares: towards(now.shares, lead, balanceStep)}
-		d, err := s.try(ctx, how)
-		if err != nil {
-			return err
-		}
-		if d >= at {
-			break
-		}
-		now, at = how, d
 	}
-	return nil
+	return better
 }
 
 // roomFor reports whether the result has a place for every channel of a model,

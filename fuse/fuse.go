@@ -232,7 +232,6 @@ type fusion struct {
 	subjects []*edit.Subject
 	pairs    []*match.Pairing   // of each model with onto; nil for onto itself
 	cleaned  []*lossless.Report // by model
-	folded   int
 	// apart are, by model, the atoms of onto whose channels could not be aligned.
 	apart  map[*edit.Subject]map[*coupling.Axis]bool
 	plans  []*match.Result         // of transport, by model, once they are made
@@ -249,8 +248,12 @@ func (f *fusion) prepare(models []*onnxio.Model) error {
 	f.plans = make([]*match.Result, len(models))
 	var err error
 	for i, m := range models {
-		if f.subjects[i], err = f.subject(m, i == f.onto); err != nil {
+		var folded int
+		if f.subjects[i], folded, err = f.Subject(m); err != nil {
 			return m.InFile(err)
+		}
+		if i == f.onto {
+			f.Run.Report.Folded = folded
 		}
 	}
 	for i, s := range f.subjects {
@@ -262,20 +265,6 @@ func (f *fusion) prepare(models []*onnxio.Model) error {
 		}
 	}
 	return f.setWidths()
-}
-
-func (f *fusion) subject(m *onnxio.Model, onto bool) (*edit.Subject, error) {
-	if !f.o.KeepBatchNorm {
-		folded, names, err := edit.FoldBatchNorm(m, nil)
-		if err != nil {
-			return nil, err
-		}
-		if onto {
-			f.folded = len(names)
-		}
-		m = folded
-	}
-	return edit.NewSubject(m, f.Coupling())
 }
 
 // setWidths decides the result's widths.
@@ -294,7 +283,7 @@ func (f *fusion) setWidths() error {
 	if f.o.Shape == nil {
 		return nil
 	}
-	shape, err := f.subject(f.o.Shape, false)
+	shape, _, err := f.Subject(f.o.Shape)
 	if err != nil {
 		return f.o.Shape.InFile(err)
 	}
@@ -400,7 +389,6 @@ func (f *fusion) strays(s *edit.Subject, tensor string) bool {
 
 func (f *fusion) report(method Method, shares []float64) *Report {
 	r := &Report{Report: f.Run.Report, Method: method, Onto: f.onto + 1, Weights: shares, Contribution: shares, Lossless: f.cleaned}
-	r.Folded = f.folded
 	for _, s := range f.target().Analysis.Spaces {
 		k, ok := f.widths[s]
 		if !ok {

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/monge-ml/monge/coupling"
@@ -255,6 +256,20 @@ func (r *Run) Coupling() coupling.Options {
 	return coupling.Options{InputShapes: r.Report.Shapes, Opaque: r.HasData()}
 }
 
+// Subject analyses a model. Its normalisations are folded into the layers before
+// them, unless they are to stay.
+func (r *Run) Subject(m *onnxio.Model) (s *edit.Subject, folded int, err error) {
+	if !r.KeepBatchNorm {
+		var names []string
+		if m, names, err = edit.FoldBatchNorm(m, nil); err != nil {
+			return nil, 0, err
+		}
+		folded = len(names)
+	}
+	s, err = edit.NewSubject(m, r.Coupling())
+	return s, folded, err
+}
+
 // FindTasks decides what the outputs are for, on the data with labels if there
 // are any.
 func (r *Run) FindTasks(ctx context.Context, models []*onnxio.Model) (err error) {
@@ -275,13 +290,36 @@ type Made struct {
 // A Maker makes a model, choosing its channels on some samples.
 type Maker func(ctx context.Context, fit *dataset.Data) (Made, error)
 
-// Trial makes a model and refits it on some samples, to be judged.
-func (r *Run) Trial(ctx context.Context, fit *dataset.Data, refits bool, make Maker, report *job.Report) (*onnxio.Model, error) {
-	made, err := make(ctx, fit)
-	if err != nil || !refits {
-		return made.Child, err
+// A Contest compares models that are made on some samples, Fit, by how far their
+// predictions are from their parents' on others.
+type Contest struct {
+	Fit   *dataset.Data
+	run   *Run
+	judge *teach.Judge
+}
+
+// Contest returns one judged on held samples by the parents, which count by their
+// shares.
+func (r *Run) Contest(ctx context.Context, parents teach.Parents, fit, held *dataset.Data) (*Contest, error) {
+	judge, err := teach.NewJudge(ctx, parents, held, teach.Options{Threads: r.Threads, Batch: r.Batch, Outputs: r.Report.Outputs})
+	return &Contest{fit, r, judge}, err
+}
+
+// Try makes a model, refits it if that is wanted, and returns how far its
+// predictions are from the parents': infinitely far if they are no numbers.
+func (c *Contest) Try(ctx context.Context, refits bool, make Maker) (divergence float64, err error) {
+	made, err := make(ctx, c.Fit)
+	if err == nil && refits {
+		made.Child, err = c.run.refit(ctx, made, c.Fit, &job.Report{})
 	}
-	return r.refit(ctx, made, fit, report)
+	if err != nil {
+		return 0, err
+	}
+	d, err := c.judge.Divergence(ctx, made.Child)
+	if math.IsNaN(d) {
+		d = math.Inf(1)
+	}
+	return d, err
 }
 
 // Finish makes the result: edited, refitted if that is wanted, and distilled for
@@ -332,12 +370,6 @@ func (r *Run) EpochsFor(parents, child int64, open bool) int {
 		return 0
 	}
 	return tune.Affordable(r.Report.Split.Fit.Len(), parents, child)
-}
-
-// Judge judges models on held-out samples by how far their predictions are from
-// those of others, which count by their shares.
-func (r *Run) Judge(ctx context.Context, parents teach.Parents, held *dataset.Data) (*teach.Judge, error) {
-	return teach.NewJudge(ctx, parents, held, teach.Options{Threads: r.Threads, Batch: r.Batch, Outputs: r.Report.Outputs})
 }
 
 // Inside runs what follows as part of one stage: tell says how far that is, and
