@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/pipeline"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -52,7 +53,7 @@ func (o *Options) budget() (budget, error) {
 		}
 		set++
 		if !(v.value > 0 && v.value <= 1) {
-			return b, fmt.Errorf("%s is %g: want a share between 0 and 1", v.name, v.value)
+			return b, pipeline.Mistakef("%s is %g: want a share above 0, up to 1", v.name, v.value)
 		}
 		b.unit, b.share = v.unit, v.share
 	}
@@ -64,15 +65,15 @@ func (o *Options) budget() (budget, error) {
 	case set != 1:
 		return b, fmt.Errorf("give one of keep, macs, params, size and max-drop")
 	case o.Size < 0:
-		return b, fmt.Errorf("size is %d: want a number of bytes", o.Size)
+		return b, pipeline.Mistakef("size is %d: want a number of bytes", o.Size)
 	case !(o.Floor >= 0 && o.Floor <= 1):
-		return b, fmt.Errorf("floor is %g: want a share between 0 and 1", o.Floor)
+		return b, pipeline.Mistakef("floor is %g: want a share from 0 to 1", o.Floor)
 	case o.Multiple < 0:
-		return b, fmt.Errorf("multiple is %d: want a positive number", o.Multiple)
+		return b, pipeline.Mistakef("multiple is %d: want 1 or more", o.Multiple)
 	case o.MaxDrop > 0 && o.EvalData == nil && (o.Data == nil || o.NoData):
-		return b, fmt.Errorf("max-drop needs data to measure the drop on")
+		return b, pipeline.Mistakef("max-drop needs data to measure the drop on")
 	case o.MaxDrop > 0 && o.DryRun:
-		return b, fmt.Errorf("max-drop needs models to measure: a dry run makes none")
+		return b, pipeline.Mistakef("max-drop measures models: a dry run makes none")
 	}
 	return b, nil
 }

@@ -1,9 +1,10 @@
 package compress
 
 import (
-	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/monge-ml/monge/internal/pipeline"
 )
 
 // A glob is a pattern with * and ?, as an expression for whole names. Unlike in
@@ -16,12 +17,12 @@ type glob struct {
 func compileGlobs(patterns []string) (out []glob, err error) {
 	for _, p := range patterns {
 		if p == "" {
-			return nil, fmt.Errorf("an exclude pattern is empty")
+			return nil, pipeline.Mistakef("exclude: a pattern is empty")
 		}
 		q := strings.NewReplacer(`\*`, `.*`, `\?`, `.`).Replace(regexp.QuoteMeta(p))
 		re, err := regexp.Compile(`^(?s:` + q + `)$`)
 		if err != nil {
-			return nil, fmt.Errorf("exclude %q: %w", p, err)
+			return nil, pipeline.Mistakef("exclude %q: %w", p, err)
 		}
 		out = append(out, glob{re, p})
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/internal/near"
+	"github.com/monge-ml/monge/internal/pipeline"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -77,20 +78,6 @@ func (c *compression) held(a *coupling.Analysis, w *coupling.Weight) string {
 	return ""
 }
 
-// An ExcludeError is a pattern of Exclude that matches nothing.
-type ExcludeError struct {
-	Pattern string
-	Near    []string // names that were perhaps meant
-}
-
-func (e *ExcludeError) Error() string {
-	text := fmt.Sprintf("exclude %q matches no node and no weight", e.Pattern)
-	if len(e.Near) > 0 {
-		text += ": perhaps " + strings.Join(e.Near, ", ")
-	}
-	return text
-}
-
 // nearNames lists what can be excluded, nodes and weights that make a space, by
 // names that hold the word, or, if there are none, of which a part between
 // slashes, dots and underscores is nearly the word, or all of the name.
@@ -137,7 +124,11 @@ func (c *compression) checkExclude(a *coupling.Analysis) error {
 	}
 	for _, g := range c.exclude {
 		if !slices.ContainsFunc(names, g.MatchString) {
-			return &ExcludeError{g.pattern, nearNames(strings.ToLower(strings.Trim(g.pattern, "*?")), a)}
+			hint := ""
+			if near := nearNames(strings.ToLower(strings.Trim(g.pattern, "*?")), a); near != nil {
+				hint = ": perhaps " + strings.Join(near, ", ")
+			}
+			return pipeline.Mistakef("exclude %q matches no node and no weight%s", g.pattern, hint)
 		}
 	}
 	return nil

@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 
+	"gonum.org/v1/gonum/floats"
+
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/internal/dense"
 	"github.com/monge-ml/monge/internal/edit"
@@ -33,7 +35,6 @@ type average struct {
 
 type part struct {
 	subject *edit.Subject
-	model   *onnxio.Model
 	moved   *edit.Moved
 	sources map[string]string
 	share   float64
@@ -58,7 +59,7 @@ func (a *average) add(s *edit.Subject, maps edit.Maps, pair *match.Pairing, shar
 	if err != nil {
 		return err
 	}
-	a.parts = append(a.parts, part{subject: s, model: s.Model, moved: moved, sources: pair.Sources, share: share})
+	a.parts = append(a.parts, part{subject: s, moved: moved, sources: pair.Sources, share: share})
 	return nil
 }
 
@@ -207,7 +208,7 @@ func (a *average) moved(name string, parts []part, atOnce bool) ([]*onnxio.Tenso
 	for i, p := range parts {
 		src, ok := p.sources[name]
 		if !ok {
-			return nil, fmt.Errorf("weight %q has no counterpart in %q", name, p.model.Path)
+			return nil, fmt.Errorf("weight %q has no counterpart in %q", name, p.subject.Model.Path)
 		}
 		one := func() { out[i], errs[i] = p.moved.Tensor(src) }
 		if atOnce {
@@ -263,13 +264,9 @@ func total(terms []term) (*onnxio.Tensor, error) {
 		return t, nil
 	}
 	sum := t.Float64()
-	for i := range sum {
-		sum[i] *= terms[0].share
-	}
+	floats.Scale(terms[0].share, sum)
 	for _, x := range terms[1:] {
-		for i, v := range x.tensor.Float64() {
-			sum[i] += x.share * v
-		}
+		floats.AddScaled(sum, x.share, x.tensor.Float64())
 	}
 	if i := slices.IndexFunc(sum, math.IsNaN); i >= 0 {
 		return nil, fmt.Errorf("element %d is NaN", i)

@@ -3,6 +3,7 @@ package fuse
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"math"
 	"slices"
 
@@ -39,12 +40,10 @@ const (
 // Most is known after few samples: all candidates are fitted on these, and the
 // best on all that are not held out (Jamieson & Talwalkar, Non-stochastic best
 // arm identification, AISTATS 2016).
-func (f *fusion) choose(ctx context.Context, method Method) (*onnxio.Model, *Report, error) {
+func (f *fusion) choose(ctx context.Context, first Candidate) (*onnxio.Model, *Report, error) {
 	if f.Report.Split.Fit.Len() < leastTried {
-		if method == Auto {
-			method = OT
-		}
-		return f.finish(ctx, recipe{method: method, shares: f.votes})
+		first.Method = cmp.Or(first.Method, OT)
+		return f.finish(ctx, first)
 	}
 	fitting := f.Report.Split.Trial().Fit
 	contest, err := f.Contest(ctx, f.voters(), fitting, teach.Judged(f.Report.Split.Trial().Held))
@@ -55,20 +54,20 @@ func (f *fusion) choose(ctx context.Context, method Method) (*onnxio.Model, *Rep
 	if fitting.Len() >= 2*quick {
 		contest.Fit = fitting.Sample(quick, 1)
 	}
-	s.candidates(ctx, method)
+	s.candidates(ctx, first)
 	if contest.Fit != fitting {
-		first := slices.Clone(s.tried)
-		slices.SortStableFunc(first, func(a, b Candidate) int { return cmp.Compare(a.Divergence, b.Divergence) })
+		all := slices.Clone(s.tried)
+		slices.SortStableFunc(all, func(a, b Candidate) int { return cmp.Compare(a.Divergence, b.Divergence) })
 		contest.Fit = fitting
-		for _, c := range first[:min(finalists, len(first))] {
-			s.try(ctx, c.recipe())
+		for _, c := range all[:min(finalists, len(all))] {
+			s.try(ctx, c)
 		}
 	}
 	if s.err != nil {
 		return nil, nil, s.err
 	}
 	best := s.best()
-	out, report, err := f.finish(ctx, best.recipe())
+	out, report, err := f.finish(ctx, *best)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -93,26 +92,26 @@ type search struct {
 	err     error
 }
 
-func (c *Candidate) recipe() recipe {
-	return recipe{method: c.Method, shares: c.Weights, whole: c.Whole}
-}
-
-// try returns the divergence of a recipe, which is measured once.
-func (s *search) try(ctx context.Context, how recipe) float64 {
-	next := Candidate{Method: how.method, Weights: how.shares, Whole: how.whole, Samples: s.contest.Fit.Len(), Divergence: math.Inf(1)}
+// try returns the divergence of a candidate, which is measured once.
+func (s *search) try(ctx context.Context, how Candidate) float64 {
+	how.Samples, how.Divergence = s.contest.Fit.Len(), math.Inf(1)
 	for _, c := range s.tried {
-		if c.Samples == next.Samples && c.Method == how.method && c.Whole == how.whole && slices.Equal(c.Weights, how.shares) {
+		if c.Samples == how.Samples && c.Method == how.Method && c.Whole == how.Whole && slices.Equal(c.Weights, how.Weights) {
 			return c.Divergence
 		}
 	}
 	if s.err == nil {
-		next.Divergence, s.err = s.contest.Try(ctx, true, s.f.making(how, s.f.report(how.method, how.shares)))
+		how.Divergence, s.err = s.contest.Try(ctx, true, s.f.making(how, s.f.report(how)))
 	}
 	if s.err == nil {
-		s.tried = append(s.tried, next)
-		s.f.Stage(how.String())(len(s.tried), 0)
+		s.tried = append(s.tried, how)
+		stage := fmt.Sprintf("%s at %.2g", how.Method, how.Weights)
+		if how.Whole > 0 {
+			stage = fmt.Sprintf("%s with all of model %d", how.Method, how.Whole)
+		}
+		s.f.Stage(stage)(len(s.tried), 0)
 	}
-	return next.Divergence
+	return how.Divergence
 }
 
 // best is the best of the candidates that were fitted on the present data.
@@ -128,15 +127,15 @@ func (s *search) best() *Candidate {
 }
 
 // candidates tries all that is worth a try.
-func (s *search) candidates(ctx context.Context, method Method) {
-	methods := []Method{method}
-	if method == Auto {
+func (s *search) candidates(ctx context.Context, first Candidate) {
+	methods := []Method{first.Method}
+	if first.Method == Auto {
 		methods = []Method{OT, Union}
 	}
-	best, least := recipe{method: methods[0], shares: s.f.votes}, math.Inf(1)
-	// better takes a recipe if it is better than what was.
-	better := func(method Method, shares []float64) bool {
-		how := recipe{method: method, shares: shares}
+	best, least := Candidate{Method: methods[0], Weights: first.Weights}, math.Inf(1)
+	// better takes a candidate if it is better than what was.
+	better := func(method Method, weights []float64) bool {
+		how := Candidate{Method: method, Weights: weights}
 		d := s.try(ctx, how)
 		if d >= least {
 			return false
@@ -145,19 +144,19 @@ func (s *search) candidates(ctx context.Context, method Method) {
 		return true
 	}
 	for _, m := range methods {
-		better(m, s.f.votes)
+		better(m, first.Weights)
 	}
-	if s.f.o.Weights != nil || method != OT && s.wholes(ctx, least) {
+	if s.f.o.Weights != nil || first.Method != OT && s.wholes(ctx, least) {
 		return
 	}
 	lead := -1
 	for i := range s.f.models {
-		if better(best.method, towards(s.f.votes, i, balanceStep)) {
+		if better(best.Method, towards(first.Weights, i, balanceStep)) {
 			lead = i
 		}
 	}
 	for n := 1; lead >= 0 && n < balanceSteps; n++ {
-		if !better(best.method, towards(best.shares, lead, balanceStep)) {
+		if !better(best.Method, towards(best.Weights, lead, balanceStep)) {
 			return
 		}
 	}
@@ -170,7 +169,7 @@ func (s *search) wholes(ctx context.Context, least float64) bool {
 	for i := range s.f.models {
 		room, spare := s.f.roomFor(i)
 		if room {
-			d := s.try(ctx, recipe{method: Union, shares: s.f.votes, whole: i + 1})
+			d := s.try(ctx, Candidate{Method: Union, Weights: s.f.votes, Whole: i + 1})
 			better = better || spare && d < least
 		}
 	}

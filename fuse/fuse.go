@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 
+	"gonum.org/v1/gonum/floats"
+
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/edit"
@@ -138,15 +140,13 @@ func Models(ctx context.Context, models []*onnxio.Model, o Options) (_ *onnxio.M
 		return nil, nil, err
 	}
 	if o.DryRun {
-		return nil, f.report(method, f.votes), nil
+		return nil, f.report(Candidate{Method: method, Weights: f.votes}), nil
 	}
-	var out *onnxio.Model
-	var report *Report
+	finish := f.finish
 	if method == Auto || f.o.Weights == nil && f.Fits() {
-		out, report, err = f.choose(ctx, method)
-	} else {
-		out, report, err = f.finish(ctx, recipe{method: method, shares: f.votes})
+		finish = f.choose
 	}
+	out, report, err := finish(ctx, Candidate{Method: method, Weights: f.votes})
 	if err == nil {
 		err = f.target().Reshare(out)
 	}
@@ -197,7 +197,8 @@ func (f *fusion) method(ctx context.Context) (Method, error) {
 	}
 	if method == Auto && f.loose() {
 		// Channels of all models cannot compete where it is not known which is which.
-		if _, _, err := f.transport(ctx, f.votes, f.report(OT, f.votes)); err != nil {
+		how := Candidate{Method: OT, Weights: f.votes}
+		if _, err := f.making(how, f.report(how))(ctx, nil); err != nil {
 			return method, err
 		}
 		for _, apart := range f.apart {
@@ -209,20 +210,6 @@ func (f *fusion) method(ctx context.Context) (Method, error) {
 	return method, nil
 }
 
-// A recipe says how a child is made.
-type recipe struct {
-	method Method
-	shares []float64
-	whole  int // the model, counted from 1, whose channels all stay (union), or 0
-}
-
-func (r recipe) String() string {
-	if r.whole > 0 {
-		return fmt.Sprintf("%s with all of model %d", r.method, r.whole)
-	}
-	return fmt.Sprintf("%s at %.2g", r.method, r.shares)
-}
-
 // fusion is the state of one call.
 type fusion struct {
 	*pipeline.Run
@@ -230,8 +217,9 @@ type fusion struct {
 	onto     int
 	models   []*onnxio.Model // as given
 	subjects []*edit.Subject
-	pairs    []*match.Pairing   // of each model with onto; nil for onto itself
-	cleaned  []*lossless.Report // by model
+	pairs    []*match.Pairing                      // of each model with onto; nil for onto itself
+	spacesOf []map[*coupling.Space]*coupling.Space // by model, by onto's spaces
+	cleaned  []*lossless.Report                    // by model
 	// apart are, by model, the atoms of onto whose channels could not be aligned.
 	apart  map[*edit.Subject]map[*coupling.Axis]bool
 	plans  []*match.Result         // of transport, by model, once they are made
@@ -246,6 +234,7 @@ func (f *fusion) prepare(models []*onnxio.Model) error {
 	f.subjects = make([]*edit.Subject, len(models))
 	f.pairs = make([]*match.Pairing, len(models))
 	f.plans = make([]*match.Result, len(models))
+	f.spacesOf = make([]map[*coupling.Space]*coupling.Space, len(models))
 	var err error
 	for i, m := range models {
 		var folded int
@@ -262,6 +251,10 @@ func (f *fusion) prepare(models []*onnxio.Model) error {
 		}
 		if f.pairs[i], err = match.Pair(s, f.target()); err != nil {
 			return err
+		}
+		f.spacesOf[i] = map[*coupling.Space]*coupling.Space{}
+		for own, onto := range f.pairs[i].Spaces {
+			f.spacesOf[i][onto] = own
 		}
 	}
 	return f.setWidths()
@@ -320,8 +313,8 @@ func (f *fusion) otherWidths() bool {
 }
 
 // finish makes the result and distils the models into it.
-func (f *fusion) finish(ctx context.Context, how recipe) (*onnxio.Model, *Report, error) {
-	report := f.report(how.method, how.shares)
+func (f *fusion) finish(ctx context.Context, how Candidate) (*onnxio.Model, *Report, error) {
+	report := f.report(how)
 	out, err := f.Finish(ctx, f.Fits(), f.epochs(), f.making(how, report), &report.Report)
 	return out, report, err
 }
@@ -337,15 +330,17 @@ func (f *fusion) epochs() int {
 	return f.EpochsFor(parents, own, open)
 }
 
-// making fuses by a recipe.
-func (f *fusion) making(how recipe, report *Report) pipeline.Maker {
+// making fuses as a candidate says.
+func (f *fusion) making(how Candidate, report *Report) pipeline.Maker {
 	return func(ctx context.Context, fit *dataset.Data) (made pipeline.Made, err error) {
-		report.Whole = how.whole
 		var maps []edit.Maps
-		if how.method == Union {
-			made.Child, maps, err = f.union(ctx, how, fit, report)
+		if how.Method == Union {
+			maps, err = f.compete(ctx, how, fit, report)
 		} else {
-			made.Child, maps, err = f.transport(ctx, how.shares, report)
+			maps, err = f.transport(ctx, report)
+		}
+		if err == nil {
+			made.Child, err = f.average(how, maps, report)
 		}
 		if err == nil && f.Fits() {
 			made.Parents = f.parents(how, maps)
@@ -355,13 +350,13 @@ func (f *fusion) making(how recipe, report *Report) pipeline.Maker {
 }
 
 // parents are the models that a result is taught by.
-func (f *fusion) parents(how recipe, maps []edit.Maps) teach.Parents {
+func (f *fusion) parents(how Candidate, maps []edit.Maps) teach.Parents {
 	var out teach.Parents
 	for i, s := range f.subjects {
-		if how.shares[i] == 0 && f.votes[i] == 0 {
+		if how.Weights[i] == 0 && f.votes[i] == 0 {
 			continue
 		}
-		src := teach.Parent{Subject: s, Share: how.shares[i], Vote: f.votes[i], Maps: maps[i].Made()}
+		src := teach.Parent{Subject: s, Share: how.Weights[i], Vote: f.votes[i], Maps: maps[i].Made()}
 		if p := f.pairs[i]; p != nil {
 			back := map[string]string{}
 			for a, b := range p.Tensors {
@@ -387,21 +382,15 @@ func (f *fusion) strays(s *edit.Subject, tensor string) bool {
 	})
 }
 
-func (f *fusion) report(method Method, shares []float64) *Report {
-	r := &Report{Report: f.Run.Report, Method: method, Onto: f.onto + 1, Weights: shares, Contribution: shares, Lossless: f.cleaned}
-	for _, s := range f.target().Analysis.Spaces {
-		k, ok := f.widths[s]
-		if !ok {
-			continue
-		}
-		row := Space{Name: s.Name, Width: k * s.Groups, Costs: make([]float64, len(f.models)), Moved: make([]float64, len(f.models))}
+func (f *fusion) report(how Candidate) *Report {
+	r := &Report{Report: f.Run.Report, Method: how.Method, Onto: f.onto + 1, Weights: how.Weights, Whole: how.Whole, Contribution: how.Weights, Lossless: f.cleaned}
+	n := len(f.models)
+	for _, s := range f.spaces() {
+		row := Space{Name: s.Name, Width: f.widths[s] * s.Groups, Widths: make([]int, n), Costs: make([]float64, n), Moved: make([]float64, n)}
 		for i := range f.models {
-			own := f.spaceOf(i, s)
-			if own == nil {
-				row.Widths = append(row.Widths, 0)
-				continue
+			if own := f.spaceOf(i, s); own != nil {
+				row.Widths[i] = own.Width * own.Groups
 			}
-			row.Widths = append(row.Widths, own.Width*own.Groups)
 		}
 		r.Spaces = append(r.Spaces, row)
 	}
@@ -410,15 +399,10 @@ func (f *fusion) report(method Method, shares []float64) *Report {
 
 // spaceOf is model i's counterpart of one of onto's spaces.
 func (f *fusion) spaceOf(i int, s *coupling.Space) *coupling.Space {
-	if f.pairs[i] == nil {
+	if i == f.onto {
 		return s
 	}
-	for a, b := range f.pairs[i].Spaces {
-		if b == s {
-			return a
-		}
-	}
-	return nil
+	return f.spacesOf[i][s]
 }
 
 // plan is the transport of a model onto onto.
@@ -429,62 +413,58 @@ func (f *fusion) plan(ctx context.Context, i int) (_ *match.Result, err error) {
 	return f.plans[i], f.models[i].InFile(err)
 }
 
-// fixed are the maps of a model's spaces of which only permutations are exact: in
-// a union too they are moved onto onto's.
-func (f *fusion) fixed(ctx context.Context, i int) (edit.Maps, error) {
-	out := edit.Maps{}
-	for own, s := range f.pairs[i].Spaces {
-		if _, ok := f.widths[s]; !ok || !own.Paired && !s.Paired {
+// transport moves every model onto one of them.
+func (f *fusion) transport(ctx context.Context, report *Report) ([]edit.Maps, error) {
+	maps := make([]edit.Maps, len(f.models))
+	for i := range f.models {
+		if i == f.onto {
 			continue
 		}
 		plan, err := f.plan(ctx, i)
 		if err != nil {
 			return nil, err
 		}
-		out[own] = plan.Maps[own]
+		maps[i] = plan.Maps
+		report.Sweeps = max(report.Sweeps, plan.Sweeps)
+		for k, t := range f.spaces() {
+			if own := f.spaceOf(i, t); own != nil {
+				report.Spaces[k].Costs[i], report.Spaces[k].Moved[i] = plan.Objective[own], plan.Maps[own].Moved()
+			}
+		}
 	}
-	return out, nil
+	return maps, nil
 }
 
-// transport moves every model onto one of them and averages the weights.
-func (f *fusion) transport(ctx context.Context, shares []float64, report *Report) (*onnxio.Model, []edit.Maps, error) {
-	sum, err := newAverage(f.target(), f.target().Model, shares[f.onto], nil)
-	if err != nil {
-		return nil, nil, f.models[f.onto].InFile(err)
+// average sums the models up under their maps, and keeps what it could not align.
+func (f *fusion) average(how Candidate, maps []edit.Maps, report *Report) (_ *onnxio.Model, err error) {
+	m := f.target().Model
+	if how.Method == Union {
+		if m, err = edit.Edit(f.target(), maps[f.onto]); err != nil {
+			return nil, f.models[f.onto].InFile(err)
+		}
 	}
-	maps := make([]edit.Maps, len(f.models))
+	sum, err := newAverage(f.target(), m, how.Weights[f.onto], maps[f.onto])
+	if err != nil {
+		return nil, f.models[f.onto].InFile(err)
+	}
+	if how.Method == OT {
+		sum.inPlace, sum.byWeights = f.Matching.By == match.Unaligned, f.Matching.By != match.Activations
+	}
 	for i, s := range f.subjects {
 		if i == f.onto {
 			continue
 		}
-		plan, err := f.plan(ctx, i)
-		if err != nil {
-			return nil, nil, err
-		}
-		maps[i] = plan.Maps
-		if err := sum.add(s, plan.Maps, f.pairs[i], shares[i]); err != nil {
-			return nil, nil, f.models[i].InFile(err)
-		}
-		report.Sweeps = max(report.Sweeps, plan.Sweeps)
-		for k, t := range f.spaces() {
-			if a := f.spaceOf(i, t); a != nil {
-				report.Spaces[k].Costs[i], report.Spaces[k].Moved[i] = plan.Objective[a], plan.Maps[a].Moved()
-			}
+		if err := sum.add(s, maps[i], f.pairs[i], how.Weights[i]); err != nil {
+			return nil, f.models[i].InFile(err)
 		}
 	}
-	sum.inPlace, sum.byWeights = f.Matching.By == match.Unaligned, f.Matching.By != match.Activations
 	out, err := sum.model()
-	f.note(sum, report)
-	return out, maps, err
-}
-
-// note keeps what an average could not align.
-func (f *fusion) note(sum *average, report *Report) {
 	report.Kept = sum.kept
 	f.apart = map[*edit.Subject]map[*coupling.Axis]bool{}
 	for _, p := range sum.parts {
 		f.apart[p.subject] = p.apart
 	}
+	return out, err
 }
 
 // spaces lists onto's spaces in the order of the report.
@@ -498,41 +478,32 @@ func (f *fusion) spaces() []*coupling.Space {
 	return out
 }
 
+// check returns the shares of n models and the one to fuse onto, counted from 0.
 func (o Options) check(n int) (shares []float64, onto int, err error) {
-	if n < 2 {
-		return nil, 0, fmt.Errorf("fusing takes at least two models, got %d", n)
-	}
-	shares = o.Weights
+	shares, onto = o.Weights, o.Onto-1
 	if shares == nil {
-		for range n {
-			shares = append(shares, 1/float64(n))
-		}
+		shares = slices.Repeat([]float64{1 / float64(n)}, n)
 	}
-	if len(shares) != n {
-		return nil, 0, fmt.Errorf("%d weights for %d models", len(shares), n)
-	}
-	total := 0.0
-	for _, w := range shares {
-		if !(w >= 0) || math.IsInf(w, 0) {
-			return nil, 0, fmt.Errorf("weight %g is not a share", w)
-		}
-		total += w
-	}
-	if math.Abs(total-1) > 1e-6 {
-		return nil, 0, fmt.Errorf("weights sum to %g, not 1", total)
-	}
-	onto = o.Onto - 1
 	if o.Onto == 0 {
 		onto = n - 1
 	}
-	if o.Method != Auto && o.Method != OT && o.Method != Union {
-		return nil, 0, fmt.Errorf("method %q: want ot or union", o.Method)
+	switch at := slices.IndexFunc(shares, func(w float64) bool { return !(w >= 0) || math.IsInf(w, 0) }); {
+	case n < 2:
+		err = fmt.Errorf("fusing takes at least two models, got %d", n)
+	case len(shares) != n:
+		err = pipeline.Mistakef("weights: %d weights for %d models", len(shares), n)
+	case at >= 0:
+		err = pipeline.Mistakef("weights: %g is not a share", shares[at])
+	case math.Abs(floats.Sum(shares)-1) > 1e-6:
+		err = pipeline.Mistakef("weights: the %d weights sum to %.6g, not 1", n, floats.Sum(shares))
+	case o.Method != Auto && o.Method != OT && o.Method != Union:
+		err = pipeline.Mistakef("method is %q: want ot or union", o.Method)
+	case o.Keep < 0:
+		err = pipeline.Mistakef("keep is %g: want a positive factor", o.Keep)
+	case o.Keep != 0 && o.Shape != nil:
+		err = pipeline.Mistakef("keep has no place beside a model that gives the widths")
+	case onto < 0 || onto >= n:
+		err = pipeline.Mistakef("onto is %d: models count from 1 to %d", o.Onto, n)
 	}
-	if o.Keep < 0 || (o.Keep != 0 && o.Shape != nil) {
-		return nil, 0, fmt.Errorf("keep is %g: want a positive factor, and no shape beside it", o.Keep)
-	}
-	if onto < 0 || onto >= n {
-		return nil, 0, fmt.Errorf("there is no model %d to fuse onto: models count from 1 to %d", o.Onto, n)
-	}
-	return shares, onto, nil
+	return shares, onto, err
 }

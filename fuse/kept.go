@@ -52,34 +52,16 @@ func (a *average) keep() error {
 	for i := range a.parts {
 		p := &a.parts[i]
 		p.out, p.apart = map[string]bool{}, map[*coupling.Axis]bool{}
-		alike := map[*coupling.Axis]bool{}
-		for name, w := range a.target.Analysis.Weights {
-			if _, ok := p.sources[name]; !ok || a.inPlace || a.made(name) {
-				continue
-			}
-			reason, atoms := a.unaligned(w, *p)
-			for _, x := range atoms {
-				if _, known := alike[x]; !known {
-					var err error
-					if alike[x], err = a.alike(x, *p); err != nil {
-						return err
-					}
-				}
-				if !alike[x] {
-					p.out[name], p.apart[x], reasons[name] = true, true, reason
-				}
-			}
+		if a.inPlace {
+			continue
 		}
+		if err := a.compare(p, reasons); err != nil {
+			return err
+		}
+		a.spread(p, reasons)
 	}
-	for i := range a.parts {
-		a.spread(&a.parts[i], reasons)
-	}
-	inner, err := a.bodies()
-	if err != nil {
+	if err := a.bodies(reasons); err != nil {
 		return err
-	}
-	for name, why := range inner {
-		reasons[name] = cmp.Or(reasons[name], why)
 	}
 	for name, why := range reasons {
 		a.kept = append(a.kept, Kept{name, why})
@@ -88,18 +70,39 @@ func (a *average) keep() error {
 	return nil
 }
 
+// compare finds the weights of a part of which an axis is not aligned, by what is
+// known of the graphs and by the weights themselves.
+func (a *average) compare(p *part, reasons map[string]string) (err error) {
+	alike := map[*coupling.Axis]bool{}
+	for name, w := range a.target.Analysis.Weights {
+		if _, ok := p.sources[name]; !ok || a.made(name) {
+			continue
+		}
+		reason, atoms := a.unaligned(w, *p)
+		for _, x := range atoms {
+			if _, known := alike[x]; !known {
+				if alike[x], err = a.alike(x, *p); err != nil {
+					return err
+				}
+			}
+			if !alike[x] {
+				p.out[name], p.apart[x], reasons[name] = true, true, reason
+			}
+		}
+	}
+	return nil
+}
+
 // spread finds the spaces whose plan was made by nothing but weights that read
 // channels which are not aligned: such a plan means nothing, and what the space
 // runs along stays out as well.
 func (a *average) spread(p *part, reasons map[string]string) {
-	if len(p.apart) == 0 || !a.byWeights {
-		return
-	}
 	analysis := a.target.Analysis
-	for more := true; more; {
+	blind := func(u coupling.Use) bool { return !p.reads(analysis, u) }
+	for more := a.byWeights && len(p.apart) > 0; more; {
 		more = false
 		for _, s := range analysis.Spaces {
-			if s.Frozen || p.apart[s.Pieces[0]] || slices.ContainsFunc(s.Producers(), func(u coupling.Use) bool { return !p.reads(analysis, u) }) {
+			if s.Frozen || p.apart[s.Pieces[0]] || slices.ContainsFunc(s.Producers(), blind) {
 				continue
 			}
 			more = true
@@ -243,10 +246,9 @@ func inPlace(a, b [][]float64) bool {
 	return n > 1 && own <= limit*all && float64(nearest) >= 0.95*float64(n)
 }
 
-// bodies lists the floating-point weights inside of nodes' bodies that are not
+// bodies enters the floating-point weights inside of nodes' bodies that are not
 // part of the analysis, and of functions, in which the models differ.
-func (a *average) bodies() (map[string]string, error) {
-	out := map[string]string{}
+func (a *average) bodies(reasons map[string]string) error {
 	mine := inside(a.out, a.graph)
 	for _, p := range a.parts {
 		theirs := inside(p.subject.Model, p.subject.Graph)
@@ -254,20 +256,20 @@ func (a *average) bodies() (map[string]string, error) {
 			if i < len(theirs) {
 				x, err := a.out.Tensor(b.tensor)
 				if err != nil {
-					return nil, err
+					return err
 				}
 				y, err := p.subject.Model.Tensor(theirs[i].tensor)
 				if err != nil {
-					return nil, err
+					return err
 				}
 				if bytes.Equal(x.Proto().GetRawData(), y.Proto().GetRawData()) {
 					continue
 				}
 			}
-			out[b.name] = b.where
+			reasons[b.name] = cmp.Or(reasons[b.name], b.where)
 		}
 	}
-	return out, nil
+	return nil
 }
 
 // A body weight is stored in a node's body or a function.
@@ -278,41 +280,31 @@ type bodyWeight struct {
 
 // inside lists the floating-point weights of more than one element that are
 // stored in bodies and functions which a graph does not hold.
-func inside(m *onnxio.Model, g *onnxio.Graph) []bodyWeight {
-	var out []bodyWeight
+func inside(m *onnxio.Model, g *onnxio.Graph) (out []bodyWeight) {
 	note := func(name, where string, t *onnxpb.TensorProto) {
-		if onnxio.IsFloat(onnxpb.TensorProto_DataType(t.GetDataType())) && onnxio.Elements(t) > 1 && g.Constant(name) == nil {
+		if where != "" && onnxio.IsFloat(onnxpb.TensorProto_DataType(t.GetDataType())) && onnxio.Elements(t) > 1 && g.Constant(name) == nil {
 			out = append(out, bodyWeight{name, where, t})
 		}
 	}
-	var graph func(where string, g *onnxpb.GraphProto)
-	nodes := func(where string, list []*onnxpb.NodeProto) {
-		for _, n := range list {
+	var walk func(where string, weights []*onnxpb.TensorProto, nodes []*onnxpb.NodeProto)
+	walk = func(where string, weights []*onnxpb.TensorProto, nodes []*onnxpb.NodeProto) {
+		for _, t := range weights {
+			note(t.GetName(), where, t)
+		}
+		for _, n := range nodes {
+			if n.GetOpType() == "Constant" {
+				note(n.GetOutput()[0], where, onnxio.Attr(n, "value").GetT())
+			}
 			for _, at := range n.Attribute {
-				if at.T != nil && n.GetOpType() == "Constant" && where != "" {
-					note(n.GetOutput()[0], where, at.T)
-				}
-				in := "it stands in the body of " + onnxio.Label(n)
-				if at.G != nil {
-					graph(in, at.G)
-				}
-				for _, sub := range at.Graphs {
-					graph(in, sub)
+				for _, sub := range append([]*onnxpb.GraphProto{at.G}, at.Graphs...) {
+					walk("it stands in the body of "+onnxio.Label(n), sub.GetInitializer(), sub.GetNode())
 				}
 			}
 		}
 	}
-	graph = func(where string, g *onnxpb.GraphProto) {
-		for _, t := range g.GetInitializer() {
-			if where != "" {
-				note(t.GetName(), where, t)
-			}
-		}
-		nodes(where, g.GetNode())
-	}
-	graph("", m.Proto.GetGraph())
+	walk("", nil, m.Proto.GetGraph().GetNode())
 	for _, f := range m.Proto.GetFunctions() {
-		nodes(fmt.Sprintf("it stands in function %q", f.GetName()), f.GetNode())
+		walk(fmt.Sprintf("it stands in function %q", f.GetName()), nil, f.GetNode())
 	}
 	return out
 }

@@ -3,17 +3,14 @@ package fuse
 import (
 	"context"
 
-	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/choose"
 	"github.com/monge-ml/monge/internal/edit"
-	"github.com/monge-ml/monge/onnxio"
 )
 
-// union lets the models' channels compete for the child's places, beside those
+// compete lets the models' channels compete for the child's places, beside those
 // of the model that stays whole.
-func (f *fusion) union(ctx context.Context, how recipe, data *dataset.Data, report *Report) (*onnxio.Model, []edit.Maps, error) {
-	shares := how.shares
+func (f *fusion) compete(ctx context.Context, how Candidate, data *dataset.Data, report *Report) ([]edit.Maps, error) {
 	// Onto goes first: its spaces name the others'.
 	order := []int{f.onto}
 	for i := range f.models {
@@ -23,40 +20,22 @@ func (f *fusion) union(ctx context.Context, how recipe, data *dataset.Data, repo
 	}
 	var parents []choose.Parent
 	for _, i := range order {
-		p := choose.Parent{Subject: f.subjects[i], Energy: max(shares[i], 1e-9), Whole: i == how.whole-1}
+		p := choose.Parent{Subject: f.subjects[i], Spaces: f.spacesOf[i], Energy: max(how.Weights[i], 1e-9), Whole: i == how.Whole-1}
 		if i != f.onto {
-			p.Spaces = map[*coupling.Space]*coupling.Space{}
-			for a, b := range f.pairs[i].Spaces {
-				p.Spaces[b] = a
-			}
 			var err error
 			if p.Fixed, err = f.fixed(ctx, i); err != nil {
-				return nil, nil, err
+				return nil, err
 			}
 		}
 		parents = append(parents, p)
 	}
-	stream := dataset.StreamOptions{Batch: f.Batch, Threads: f.Threads, Progress: f.Stage("match")}
-	byParent, from, err := choose.Union(ctx, parents, f.widths, choose.Options{Data: data, StreamOptions: stream})
+	byParent, from, err := choose.Union(ctx, parents, f.widths, choose.Options{Data: data, StreamOptions: f.Stream("match")})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	maps := make([]edit.Maps, len(f.models))
 	for k, i := range order {
 		maps[i] = byParent[k]
-	}
-	moved, err := edit.Edit(f.target(), maps[f.onto])
-	if err != nil {
-		return nil, nil, f.models[f.onto].InFile(err)
-	}
-	sum, err := newAverage(f.target(), moved, shares[f.onto], maps[f.onto])
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, i := range order[1:] {
-		if err := sum.add(f.subjects[i], maps[i], f.pairs[i], shares[i]); err != nil {
-			return nil, nil, f.models[i].InFile(err)
-		}
 	}
 	given, total := make([]float64, len(f.models)), 0.0
 	for k, s := range f.spaces() {
@@ -64,10 +43,10 @@ func (f *fusion) union(ctx context.Context, how recipe, data *dataset.Data, repo
 			continue
 		}
 		counts := make([]int, len(f.models))
-		for j, i := range order {
-			counts[i] = from[s][j]
-			given[i] += float64(from[s][j])
-			total += float64(from[s][j])
+		for j, n := range from[s] {
+			counts[order[j]] = n
+			given[order[j]] += float64(n)
+			total += float64(n)
 		}
 		report.Spaces[k].From = counts
 	}
@@ -75,7 +54,22 @@ func (f *fusion) union(ctx context.Context, how recipe, data *dataset.Data, repo
 		given[i] /= max(total, 1)
 	}
 	report.Contribution = given
-	out, err := sum.model()
-	f.note(sum, report)
-	return out, maps, err
+	return maps, nil
+}
+
+// fixed are the maps of a model's spaces of which only permutations are exact: in
+// a union too they are moved onto onto's.
+func (f *fusion) fixed(ctx context.Context, i int) (edit.Maps, error) {
+	out := edit.Maps{}
+	for own, s := range f.pairs[i].Spaces {
+		if _, ok := f.widths[s]; !ok || !own.Paired && !s.Paired {
+			continue
+		}
+		plan, err := f.plan(ctx, i)
+		if err != nil {
+			return nil, err
+		}
+		out[own] = plan.Maps[own]
+	}
+	return out, nil
 }

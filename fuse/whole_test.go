@@ -29,8 +29,8 @@ func TestWholeParentIsKeptExactly(t *testing.T) {
 				if err := f.prepare(models); err != nil {
 					t.Fatal(err)
 				}
-				how := recipe{method: Union, shares: []float64{1, 0}, whole: 1}
-				report := f.report(how.method, how.shares)
+				how := Candidate{Method: Union, Weights: []float64{1, 0}, Whole: 1}
+				report := f.report(how)
 				made, err := f.making(how, report)(context.Background(), d)
 				if err != nil {
 					t.Fatal(err)

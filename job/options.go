@@ -1,6 +1,8 @@
 package job
 
 import (
+	"cmp"
+
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/eval"
 )
@@ -92,6 +94,14 @@ type Options struct {
 	Warn func(message string)
 }
 
+// A Mistake is an error about an option. Its text begins with the option's name as
+// the command line has it, as in "max-drop is 2".
+type Mistake struct{ Err error }
+
+func (m *Mistake) Error() string { return m.Err.Error() }
+
+func (m *Mistake) Unwrap() error { return m.Err }
+
 const (
 	defaultSamples      = 200
 	defaultRefitSamples = 1000
@@ -100,14 +110,7 @@ const (
 // Wanted returns the numbers of samples that channels are compared on, and that
 // operators are refitted on.
 func (o *Options) Wanted() (samples, refit int) {
-	samples, refit = o.Samples, o.RefitSamples
-	if samples == 0 {
-		samples = defaultSamples
-	}
-	if refit == 0 {
-		refit = defaultRefitSamples
-	}
-	return samples, refit
+	return cmp.Or(o.Samples, defaultSamples), cmp.Or(o.RefitSamples, defaultRefitSamples)
 }
 
 // Stage returns the progress of one stage.

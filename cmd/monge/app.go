@@ -55,6 +55,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	err := execute(ctx, root)
+	a.display.Close()
 	switch {
 	case err == nil:
 		return exitOK
@@ -144,6 +145,7 @@ type printer interface{ Print(io.Writer) }
 
 // show prints what was asked for.
 func (a *app) show(r printer) error {
+	a.display.Close()
 	if a.json {
 		return report.JSON(a.stdout, r)
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -25,19 +24,14 @@ type compressFlags struct {
 	size               sizeFlag
 	floor              float64
 	maxDrop            float64
-	into               string
 	exclude            []string
 	keepResidual       bool
 	multiple           int
 	uniform            bool
-	clean              losslessFlags
 	alone              bool // the lossless pass and nothing else
 	evalData           string
 	noLatency          bool
 	run                runFlags
-	output             outputFlags
-	shapes             shapeFlags
-	task               taskFlags
 }
 
 func (a *app) compressCommand() *cobra.Command {
@@ -56,7 +50,7 @@ func (a *app) compressCommand() *cobra.Command {
 			return a.compress(cmd.Context(), args[0], &f)
 		}),
 	}
-	f.output.add(cmd)
+	f.run.output.add(cmd)
 	fs := cmd.Flags()
 	fs.Float64Var(&f.keep, "keep", 0, "share `F` of its channels that every space keeps: max(1, round(F·n))")
 	fs.Float64Var(&f.macs, "macs", 0, "share `F` of the multiply-accumulates that may remain")
@@ -64,8 +58,8 @@ func (a *app) compressCommand() *cobra.Command {
 	fs.Var(&f.size, "size", "`BYTES` that the result's file may have, as in 5MB or 500KiB")
 	fs.Float64Var(&f.maxDrop, "max-drop", 0, "largest share `F` of samples by which accuracy may drop, or agreement where there are no labels: makes the model as cheap as that allows")
 	fs.Float64Var(&f.floor, "floor", 0.125, "share `F` of its channels that every space keeps under --macs, --params, --size and --max-drop; 0: a single channel")
-	fs.StringVar(&f.into, "into", "", "narrow `MODEL` that gives the widths and is what channels are moved onto; none of its weights are used")
-	f.clean.add(cmd, "first remove channels that are constant, repeated or unread, unused nodes, and subnormal weights; without a budget do nothing else")
+	fs.StringVar(&f.run.into, "into", "", "narrow `MODEL` that gives the widths and is what channels are moved onto; none of its weights are used")
+	f.run.lossless.add(cmd, "first remove channels that are constant, repeated or unread, unused nodes, and subnormal weights; without a budget do nothing else")
 	budgetGroup.in(cmd)
 	fs.StringArrayVar(&f.exclude, "exclude", nil, "keep the width of spaces made by nodes or weights whose name matches the `GLOB`, as in 'layer4*' (may be repeated)")
 	fs.BoolVar(&f.keepResidual, "keep-residual", false, "leave every residual stream whole")
@@ -73,10 +67,10 @@ func (a *app) compressCommand() *cobra.Command {
 	fs.BoolVar(&f.uniform, "uniform", false, "under --macs, --params, --size and --max-drop, keep an equal share of every space (default: with a refit, widths by measured error for cost saved)")
 	widthGroup.in(cmd)
 	f.run.invent = true
-	f.run.add(cmd, &f.shapes, []string{"weights", "activations"})
+	f.run.add(cmd, []string{"weights", "activations"})
 	fs.StringVar(&f.evalData, "eval-data", "", "`PATH` of a data set that the result is judged on (default: samples held out of --data; none: neither)")
 	fs.BoolVar(&f.noLatency, "no-latency", false, "do not measure latency")
-	f.task.add(cmd)
+	f.run.task.add(cmd)
 	measureGroup.in(cmd)
 	return cmd
 }
@@ -84,92 +78,46 @@ func (a *app) compressCommand() *cobra.Command {
 // check finds mistakes that need no file to be seen.
 func (f *compressFlags) check(cmd *cobra.Command) error {
 	given := cmd.Flags().Changed
-	var ways []string
+	ways := 0
 	for _, w := range []string{"keep", "macs", "params", "size", "max-drop", "into"} {
 		if given(w) {
-			ways = append(ways, "--"+w)
+			ways++
 		}
 	}
-	f.alone = len(ways) == 0 && f.clean.asked(cmd)
-	if len(ways) != 1 && !f.alone {
-		return usagef("give exactly one of --keep, --macs, --params, --size, --max-drop and --into, or --lossless alone")
+	f.alone = ways == 0 && f.run.lossless.asked(cmd)
+	share := func(name string, x float64) error {
+		return usageIf(given(name) && !(x > 0 && x <= 1), "--%s is %g: want a share above 0, up to 1", name, x)
 	}
-	for _, v := range []struct {
-		name  string
-		share float64
-	}{{"keep", f.keep}, {"macs", f.macs}, {"params", f.params}, {"max-drop", f.maxDrop}} {
-		if given(v.name) && !(v.share > 0 && v.share <= 1) {
-			return usagef("--%s is %g: want a share above 0, up to 1", v.name, v.share)
-		}
-	}
-	if !(f.floor >= 0 && f.floor <= 1) {
-		return usagef("--floor is %g: want a share from 0 to 1", f.floor)
-	}
-	if f.multiple < 1 {
-		return usagef("--multiple is %d: want 1 or more", f.multiple)
-	}
-	switch {
-	case given("max-drop") && f.output.dryRun:
-		return usagef("--max-drop measures models, --dry-run makes none")
-	case given("max-drop") && !f.run.data.given() && (f.evalData == "" || f.evalData == "none"):
-		return usagef("--max-drop needs --data or --eval-data to measure the drop on")
-	case f.clean.contradict(cmd):
-		return usagef("give one of --lossless and --no-lossless")
-	}
-	without, with := []string{"solver", "epsilon"}, []string{"exclude", "keep-residual", "multiple"}
-	for _, name := range with {
-		if given("into") && given(name) {
-			return usagef("--%s has no place beside --into: the narrow model gives the widths", name)
-		}
-	}
-	for _, name := range without {
-		if !given("into") && given(name) {
-			return usagef("--%s has no place without --into: each channel moves to the nearest of those that stay", name)
-		}
-	}
-	for _, name := range []string{"keep", "into"} {
-		if given("floor") && given(name) {
-			return usagef("--floor has no place beside --%s, which gives every space its width", name)
-		}
-	}
-	if f.alone {
-		for _, name := range []string{"multiple", "uniform", "floor", "align", "cost", "mass", "scaling", "refit"} {
-			if given(name) {
-				return usagef("--%s has no place beside --lossless alone: no channels are merged", name)
-			}
-		}
-	}
-	return f.run.check(cmd)
+	judges := f.run.data.given() || f.evalData != "" && f.evalData != "none"
+	return cmp.Or(
+		usageIf(ways != 1 && !f.alone, "give exactly one of --keep, --macs, --params, --size, --max-drop and --into, or --lossless alone"),
+		share("keep", f.keep),
+		share("macs", f.macs),
+		share("params", f.params),
+		share("max-drop", f.maxDrop),
+		usageIf(!(f.floor >= 0 && f.floor <= 1), "--floor is %g: want a share from 0 to 1", f.floor),
+		usageIf(f.multiple < 1, "--multiple is %d: want 1 or more", f.multiple),
+		usageIf(given("max-drop") && f.run.output.dryRun, "--max-drop measures models, --dry-run makes none"),
+		usageIf(given("max-drop") && !judges, "--max-drop needs --data or --eval-data to measure the drop on"),
+		misplaced(cmd, given("into"), "beside --into: the narrow model gives the widths", "exclude", "keep-residual", "multiple"),
+		misplaced(cmd, !given("into"), "without --into: each channel moves to the nearest of those that stay", "solver", "epsilon"),
+		misplaced(cmd, given("keep"), "beside --keep, which gives every space its width", "floor"),
+		misplaced(cmd, given("into"), "beside --into, which gives every space its width", "floor"),
+		misplaced(cmd, f.alone, "beside --lossless alone: no channels are merged", "multiple", "uniform", "floor", "align", "cost", "mass", "scaling", "refit"),
+		f.run.check(cmd),
+	)
 }
 
 func (a *app) compress(ctx context.Context, path string, f *compressFlags) error {
-	paths := []string{path}
-	if f.into != "" {
-		paths = append(paths, f.into)
-	}
-	if err := f.output.check(append([]string{f.run.data.path}, paths...)...); err != nil {
-		return err
-	}
-	if err := a.named(); err != nil {
-		return err
-	}
-	models, shapes, err := f.shapes.load(paths)
+	models, common, err := f.run.start(a, []string{path})
 	if err != nil {
 		return err
 	}
-	o, err := f.options(a, models[0], shapes)
+	o, err := f.options(a, common)
 	if err != nil {
 		return err
 	}
-	var clear func()
-	o.Progress, clear = a.progress()
-	defer clear()
 	out, done, err := f.narrow(ctx, models, o)
-	clear()
-	var exclude *compress.ExcludeError
-	if errors.As(err, &exclude) {
-		return usagef("%s: --%w", path, exclude)
-	}
 	if err != nil {
 		return in(path, err)
 	}
@@ -178,18 +126,18 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	if err != nil {
 		return in(path, err)
 	}
-	r := &report.Compression{Model: path, Into: f.into, DryRun: f.output.dryRun, Alone: f.alone, Alignment: alignment(&done.Report), Before: before, Report: done}
+	r := &report.Compression{Model: path, Into: f.run.into, DryRun: f.run.output.dryRun, Alone: f.alone, Alignment: alignment(&done.Report), Before: before, Report: done}
 	if done.Blind {
 		r.Alignment = report.Alignment{By: string(match.Weights)}
 		a.warn("%s: %d of its samples are too few to choose channels by or to fit layers to: channels are merged by their weights; a few hundred make a better model", f.run.data.path, done.Split.Fit.Len())
 	}
-	if f.output.dryRun {
+	if f.run.output.dryRun {
 		r.After = report.Size{Params: done.After.Params, MACs: done.After.MACs, OpenDims: done.After.Open}
 	} else {
-		if r.After, err = f.output.save(ctx, a, out, done.Shapes, before.Bytes); err != nil {
+		if r.After, err = f.run.output.save(ctx, a, out, done.Shapes, before.Bytes); err != nil {
 			return err
 		}
-		r.Output = f.output.path
+		r.Output = f.run.output.path
 		if a.json || !a.quiet {
 			r.Evaluation = f.judge(ctx, a, models[0], out, done)
 		}
@@ -200,16 +148,16 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 
 // narrow does what is asked for.
 func (f *compressFlags) narrow(ctx context.Context, models []*onnxio.Model, o compress.Options) (*onnxio.Model, *compress.Report, error) {
-	if f.into != "" {
+	if f.run.into != "" {
 		return compress.Into(ctx, models[0], models[1], o)
 	}
 	return compress.Model(ctx, models[0], o)
 }
 
 // options turns the flags into options.
-func (f *compressFlags) options(a *app, m *onnxio.Model, shapes map[string][]int) (o compress.Options, err error) {
+func (f *compressFlags) options(a *app, common job.Options) (o compress.Options, err error) {
 	o = compress.Options{
-		Keep: f.keep, MACs: f.macs, Params: f.params, MaxDrop: f.maxDrop, Floor: f.floor, Uniform: f.uniform,
+		Options: common, Keep: f.keep, MACs: f.macs, Params: f.params, MaxDrop: f.maxDrop, Floor: f.floor, Uniform: f.uniform,
 		Exclude: f.exclude, KeepResidual: f.keepResidual, Multiple: f.multiple,
 	}
 	if f.floor == 0 {
@@ -217,30 +165,20 @@ func (f *compressFlags) options(a *app, m *onnxio.Model, shapes map[string][]int
 	}
 	if f.size.bytes > 0 {
 		// What is said about the command is written too.
-		if o.Size = f.size.bytes - f.output.metadataBytes(a); o.Size <= 0 {
+		if o.Size = f.size.bytes - f.run.output.metadataBytes(a); o.Size <= 0 {
 			return o, usagef("--size %s is less than a file without weights", &f.size)
 		}
-	}
-	tasks, err := f.task.tasks(m)
-	if err != nil {
-		return o, err
-	}
-	if o.Options, err = f.run.options(a, tasks, shapes, f.output.dryRun); err != nil {
-		return o, err
 	}
 	if o.EvalData, err = f.openEval(a); err != nil {
 		return o, err
 	}
 	o.NoEval = f.evalData == "none"
-	switch {
-	case f.alone: // nothing is merged or fitted: all data may judge
+	if f.alone { // nothing is merged or fitted: all data may judge
 		o.Keep, o.Lossless = 1, job.On
 		if o.EvalData == nil {
 			o.EvalData = o.Data
 		}
 		o.Data, o.NoData, o.Align = nil, true, string(match.Weights)
-	case !f.clean.on():
-		o.Lossless = job.Off
 	}
 	return o, nil
 }
@@ -262,13 +200,11 @@ func (f *compressFlags) judge(ctx context.Context, a *app, before, after *onnxio
 	if _, err := a.runtime(); err != nil || on == nil && f.noLatency {
 		return nil
 	}
-	progress, clear := a.progress()
-	defer clear()
 	models := []*onnxio.Model{before, after}
 	c := &report.Comparison{}
 	if on != nil {
 		evals, err := eval.Models(ctx, models, on, eval.Options{NoLatency: true, Outputs: done.Outputs,
-			StreamOptions: dataset.StreamOptions{Batch: f.run.data.batch, Threads: a.threads, Progress: stage(progress, "judging the result")}})
+			StreamOptions: dataset.StreamOptions{Batch: f.run.data.batch, Threads: a.threads, Progress: stage(a.progress(), "judging the result")}})
 		if err != nil {
 			a.warn("the result was not judged: %s", oneLine(err))
 			return nil
@@ -287,7 +223,7 @@ func (f *compressFlags) judge(ctx context.Context, a *app, before, after *onnxio
 			break
 		}
 		if t.Reduced {
-			a.note("%s: onnxruntime's optimiser fails on it: it ran with fewer optimisations", cmp.Or(models[i].Path, f.output.path))
+			a.note("%s: onnxruntime's optimiser fails on it: it ran with fewer optimisations", cmp.Or(models[i].Path, f.run.output.path))
 		}
 		q.LatencyMS, c.Threads = &t.MedianMS, t.Threads
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -17,9 +18,9 @@ import (
 type dataFlags struct {
 	path    string
 	preset  choice
-	scale   numberFlag
-	mean    numbersFlag
-	std     numbersFlag
+	scale   float64
+	mean    []float64
+	std     []float64
 	layout  choice
 	resize  int
 	crop    int
@@ -36,9 +37,9 @@ func (d *dataFlags) add(cmd *cobra.Command, shapes *shapeFlags, use string) {
 	f := cmd.Flags()
 	f.StringVar(&d.path, "data", "", use)
 	addChoice(cmd, &d.preset, "preset", "--scale, --mean and --std of a usual kind (monge --help lists them)", slices.Sorted(maps.Keys(presets))...)
-	f.Var(&d.scale, "scale", "`F`, as in 1/255: inputs become (x·scale − mean)/std")
-	f.Var(&d.mean, "mean", "`LIST`: one number, or one per channel, as in 0.485,0.456,0.406")
-	f.Var(&d.std, "std", "`LIST`: one number, or one per channel, as in 0.229,0.224,0.225")
+	numberFlag(f, &d.scale, "scale", "`F`, as in 1/255: inputs become (x·scale − mean)/std")
+	numbersFlag(f, &d.mean, "mean", "`LIST`: one number, or one per channel, as in 0.485,0.456,0.406")
+	numbersFlag(f, &d.std, "std", "`LIST`: one number, or one per channel, as in 0.229,0.224,0.225")
 	addChoice(cmd, &d.layout, "layout", "axis of the channels in images and for --mean, --std (default: told from the sizes)", "nchw", "nhwc")
 	f.IntVar(&d.resize, "resize", 0, "scale images until the shorter side has this many pixels (0: as the crop needs)")
 	f.IntVar(&d.crop, "crop", 0, "cut this many pixels, square, out of an image's middle (0: the model's input size)")
@@ -67,29 +68,22 @@ func (d *dataFlags) given() bool { return d.path != "" && d.path != "none" }
 
 // check finds mistakes that need no file to be seen.
 func (d *dataFlags) check(cmd *cobra.Command) error {
-	given := cmd.Flags().Changed
+	both := ""
 	for _, name := range []string{"scale", "mean", "std"} {
-		if given("preset") && given(name) {
-			return usagef("give --preset %s or --%s, not both", d.preset.value, name)
+		if cmd.Flags().Changed(name) && d.preset.value != "" {
+			both = name
 		}
 	}
-	switch {
-	case d.resize < 0:
-		return usagef("--resize is %d: want a number of pixels, or 0 for what the crop needs", d.resize)
-	case d.crop < 0:
-		return usagef("--crop is %d: want a number of pixels, or 0 for the model's input size", d.crop)
-	case d.limit < 0:
-		return usagef("--limit is %d: want a positive number, or 0 for all", d.limit)
-	case d.batch < 0:
-		return usagef("--batch is %d: want a positive number, or 0 for 32", d.batch)
-	case d.seed < dataset.FileOrder:
-		return usagef("--seed is %d: want 0 or more, or -1 for file order", d.seed)
-	case given("scale") && d.scale.value == 0:
-		return usagef("--scale is 0: every input would be the same")
-	case slices.Contains(d.std.values, 0):
-		return usagef("--std has a 0: nothing can be divided by it")
-	}
-	return nil
+	return cmp.Or(
+		usageIf(both != "", "give --preset %s or --%s, not both", d.preset.value, both),
+		usageIf(d.resize < 0, "--resize is %d: want a number of pixels, or 0 for what the crop needs", d.resize),
+		usageIf(d.crop < 0, "--crop is %d: want a number of pixels, or 0 for the model's input size", d.crop),
+		usageIf(d.limit < 0, "--limit is %d: want a positive number, or 0 for all", d.limit),
+		usageIf(d.batch < 0, "--batch is %d: want a positive number, or 0 for 32", d.batch),
+		usageIf(d.seed < dataset.FileOrder, "--seed is %d: want 0 or more, or -1 for file order", d.seed),
+		usageIf(cmd.Flags().Changed("scale") && d.scale == 0, "--scale is 0: every input would be the same"),
+		usageIf(slices.Contains(d.std, 0), "--std has a 0: nothing can be divided by it"),
+	)
 }
 
 // open opens the data set, and onnxruntime, without which it is of no use.
@@ -112,7 +106,7 @@ func (d *dataFlags) open(a *app) (*dataset.Data, error) {
 }
 
 func (d *dataFlags) preprocess(classes []string) dataset.Preprocess {
-	p := dataset.Preprocess{Scale: d.scale.value, Mean: d.mean.values, Std: d.std.values}
+	p := dataset.Preprocess{Scale: d.scale, Mean: d.mean, Std: d.std}
 	if d.preset.value != "" {
 		p = presets[d.preset.value]
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,6 +14,7 @@ import (
 	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/internal/near"
 	"github.com/monge-ml/monge/internal/screen"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -57,29 +59,36 @@ func flagError(cmd *cobra.Command, err error) error {
 // the errors of their Set.
 var valueWords = map[string]string{
 	"bool": "true or false", "int": "a whole number", "int64": "a whole number",
-	"float64": "a number", "float": "a number", "float64Slice": "numbers with commas between them",
+	"float64": "a number",
 }
 
 // checkFinite finds numbers among flags that are none: NaN and infinities, which
 // Go reads as numbers.
-func checkFinite(flags *pflag.FlagSet) error {
-	var err error
+func checkFinite(flags *pflag.FlagSet) (err error) {
 	flags.Visit(func(f *pflag.Flag) {
-		var numbers []float64
-		switch f.Value.Type() {
-		case "float64":
-			x, _ := flags.GetFloat64(f.Name)
-			numbers = []float64{x}
-		case "float64Slice":
-			numbers, _ = flags.GetFloat64Slice(f.Name)
-		}
-		for _, x := range numbers {
-			if math.IsNaN(x) || math.IsInf(x, 0) {
-				err = usagef("--%s is %g: want finite numbers", f.Name, x)
-			}
+		if x, e := flags.GetFloat64(f.Name); e == nil && (math.IsNaN(x) || math.IsInf(x, 0)) {
+			err = usagef("--%s is %g: want finite numbers", f.Name, x)
 		}
 	})
 	return err
+}
+
+// usageIf is usagef where something is wrong. A command's check lists such rules;
+// the first that is broken counts.
+func usageIf(wrong bool, format string, args ...any) error {
+	if !wrong {
+		return nil
+	}
+	return usagef(format, args...)
+}
+
+// misplaced finds flags that are given where they have no place; why says so.
+func misplaced(cmd *cobra.Command, wrong bool, why string, names ...string) error {
+	given := slices.IndexFunc(names, cmd.Flags().Changed)
+	if !wrong || given < 0 {
+		return nil
+	}
+	return usagef("--%s has no place %s", names[given], why)
 }
 
 // unknownFlag names flags that may have been meant.
@@ -97,11 +106,16 @@ func unknownFlag(cmd *cobra.Command, name string) error {
 }
 
 // running marks errors of a command's work, so that those of cobra itself, which
-// are about the command line, can be told from them.
+// are about the command line, can be told from them. A mistake in an option of the
+// library is one in a flag.
 func running(f func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		err := f(cmd, args)
-		if err == nil || errors.As(err, new(usageError)) {
+		var mistake *job.Mistake
+		switch {
+		case errors.As(err, &mistake):
+			return usagef("--%w", mistake)
+		case err == nil || errors.As(err, new(usageError)):
 			return err
 		}
 		return failure{err}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/spf13/cobra"
@@ -29,13 +30,11 @@ func (a *app) evalCommand() *cobra.Command {
 		Args:              atLeast(1, "one model or more"),
 		ValidArgsFunction: completeModels,
 		RunE: running(func(cmd *cobra.Command, args []string) error {
-			switch {
-			case f.data.path == "":
-				return usagef("--data is missing (--data none measures size and latency alone)")
-			case f.runs < 0:
-				return usagef("--runs is %d: want a positive number, or 0 for %d", f.runs, eval.MinRuns)
-			}
-			if err := f.data.check(cmd); err != nil {
+			if err := cmp.Or(
+				usageIf(f.data.path == "", "--data is missing (--data none measures size and latency alone)"),
+				usageIf(f.runs < 0, "--runs is %d: want a positive number, or 0 for %d", f.runs, eval.MinRuns),
+				f.data.check(cmd),
+			); err != nil {
 				return err
 			}
 			return a.eval(cmd.Context(), args, &f)
@@ -91,8 +90,7 @@ func (a *app) evalData(ctx context.Context, models []*onnxio.Model, shapes map[s
 	if err != nil {
 		return nil, nil, err
 	}
-	progress, clear := a.progress()
-	defer clear()
+	progress := a.progress()
 	known := len(data.Remarks())
 	if data, err = data.Readable(stage(progress, "reading the data")); err != nil {
 		return nil, nil, err

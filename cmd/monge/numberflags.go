@@ -5,6 +5,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/spf13/pflag"
 )
 
 // parseNumber reads a number as people write it: 0.5, 1e-3, or a quotient such
@@ -23,45 +25,25 @@ func parseNumber(text string) (float64, error) {
 	return x, nil
 }
 
-// A numberFlag is a number that may be written as a quotient.
-type numberFlag struct{ value float64 }
-
-func (n *numberFlag) Type() string { return "float" }
-
-// String is the number; "" for 0, which help then leaves out.
-func (n *numberFlag) String() string {
-	if n.value == 0 {
-		return ""
-	}
-	return strconv.FormatFloat(n.value, 'g', -1, 64)
+// numberFlag adds a flag for a number that may be written as a quotient.
+func numberFlag(fs *pflag.FlagSet, p *float64, name, usage string) {
+	fs.Func(name, usage, func(text string) (err error) {
+		*p, err = parseNumber(text)
+		return err
+	})
 }
 
-func (n *numberFlag) Set(text string) (err error) {
-	n.value, err = parseNumber(text)
-	return err
-}
-
-// A numbersFlag is a list of such numbers, with commas between them.
-type numbersFlag struct{ values []float64 }
-
-func (n *numbersFlag) Type() string { return "list" }
-
-func (n *numbersFlag) String() string {
-	parts := make([]string, len(n.values))
-	for i, x := range n.values {
-		parts[i] = strconv.FormatFloat(x, 'g', -1, 64)
-	}
-	return strings.Join(parts, ",")
-}
-
-func (n *numbersFlag) Set(text string) error {
-	n.values = nil
-	for _, part := range strings.Split(text, ",") {
-		x, err := parseNumber(part)
-		if err != nil {
-			return fmt.Errorf("%q: want numbers with commas between them, such as 0.485,0.456,0.406 or 127.5/255", strings.TrimSpace(part))
+// numbersFlag adds a flag for a list of such numbers, with commas between them.
+func numbersFlag(fs *pflag.FlagSet, p *[]float64, name, usage string) {
+	fs.Func(name, usage, func(text string) error {
+		*p = nil
+		for _, part := range strings.Split(text, ",") {
+			x, err := parseNumber(part)
+			if err != nil {
+				return fmt.Errorf("%q: want numbers with commas between them, such as 0.485,0.456,0.406 or 127.5/255", strings.TrimSpace(part))
+			}
+			*p = append(*p, x)
 		}
-		n.values = append(n.values, x)
-	}
-	return nil
+		return nil
+	})
 }

@@ -13,15 +13,13 @@ import (
 // A watcher is told what is being done, and how much of how much is done.
 type watcher func(stage string, done, total int)
 
-// progress returns a watcher that shows how far the command is, nil where that is
-// not wanted, and a function that removes what is shown.
-func (a *app) progress() (w watcher, clear func()) {
+// progress returns a watcher that shows how far the command is, until it prints
+// something; nil where that is not wanted.
+func (a *app) progress() watcher {
 	if a.display == nil || a.quiet || a.json && !a.terminal {
-		return nil, func() {}
+		return nil
 	}
-	return func(name string, done, total int) {
-		a.display.Update(stageName(name), done, total)
-	}, a.display.Close
+	return func(name string, done, total int) { a.display.Update(stageName(name), done, total) }
 }
 
 // stageNames says in words what the packages call their stages.

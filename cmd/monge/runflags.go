@@ -1,19 +1,27 @@
 package main
 
 import (
+	"cmp"
 	"math"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/job"
+	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/report"
 )
 
-// runFlags say what data are worked with, how channels are matched, and how far
-// the result is fitted.
+// runFlags are those of compress and fuse: where the result goes, what data are
+// worked with, how channels are matched, and how far the result is fitted.
 type runFlags struct {
+	output                          outputFlags
+	shapes                          shapeFlags
+	task                            taskFlags
+	lossless                        losslessFlags
+	into                            string
 	by, cost, mass, scaling, solver choice
 	epsilon                         float64
 	samples                         int
@@ -41,8 +49,8 @@ func (f *runFlags) refits() bool {
 	return (f.data.given() || f.invents()) && f.by.value == ""
 }
 
-func (f *runFlags) add(cmd *cobra.Command, shapes *shapeFlags, bases []string) {
-	f.data.add(cmd, shapes, "`PATH` of a data set to work with (none: work without data); see monge --help")
+func (f *runFlags) add(cmd *cobra.Command, bases []string) {
+	f.data.add(cmd, &f.shapes, "`PATH` of a data set to work with (none: work without data); see monge --help")
 	fs := cmd.Flags()
 	addChoice(cmd, &f.refit, "refit", "refit the layers in closed form on --data, no labels needed (default: on with --data unless --align is given, which asks for transport alone)", "on", "off")
 	fs.IntVar(&f.refitSamples, "refit-samples", 1000, "samples that channels are chosen and layers refitted on (0: all)")
@@ -62,36 +70,58 @@ func (f *runFlags) add(cmd *cobra.Command, shapes *shapeFlags, bases []string) {
 
 const scalingHelp = "consumers read merged channels by their sum or mean (default: mean onto another model, sum within one)"
 
+// check finds mistakes that need no file to be seen.
 func (f *runFlags) check(cmd *cobra.Command) error {
-	switch {
-	case cmd.Flags().Changed("epsilon") && f.solver.value != string(match.Sinkhorn):
-		return usagef("--epsilon belongs to --solver sinkhorn")
-	case cmd.Flags().Changed("epsilon") && !(f.epsilon > 0):
-		return usagef("--epsilon is %g: want a positive number", f.epsilon)
-	case f.samples < 0:
-		return usagef("--samples is %d: want a positive number, or 0 for all", f.samples)
-	case f.refitSamples < 0:
-		return usagef("--refit-samples is %d: want a positive number, or 0 for all", f.refitSamples)
-	case f.by.value == string(match.Activations) && !f.data.given():
-		return usagef("--align activations needs --data")
-	case f.refit.value == "on" && !f.data.given() && !f.invents():
-		return usagef("--refit on needs --data")
-	case f.tune < -1:
-		return usagef("--tune is %d: want a number of epochs, or -1 to leave the choice to monge", f.tune)
-	case f.tune > 0 && !f.refits():
-		return usagef("--tune needs --data and a refit")
+	given := cmd.Flags().Changed
+	return cmp.Or(
+		usageIf(f.lossless.contradict(cmd), "give one of --lossless and --no-lossless"),
+		usageIf(given("epsilon") && f.solver.value != string(match.Sinkhorn), "--epsilon belongs to --solver sinkhorn"),
+		usageIf(given("epsilon") && !(f.epsilon > 0), "--epsilon is %g: want a positive number", f.epsilon),
+		usageIf(f.samples < 0, "--samples is %d: want a positive number, or 0 for all", f.samples),
+		usageIf(f.refitSamples < 0, "--refit-samples is %d: want a positive number, or 0 for all", f.refitSamples),
+		usageIf(f.by.value == string(match.Activations) && !f.data.given(), "--align activations needs --data"),
+		usageIf(f.refit.value == "on" && !f.data.given() && !f.invents(), "--refit on needs --data"),
+		usageIf(f.tune < -1, "--tune is %d: want a number of epochs, or -1 to leave the choice to monge", f.tune),
+		usageIf(f.tune > 0 && !f.refits(), "--tune needs --data and a refit"),
+		f.data.check(cmd),
+	)
+}
+
+// start reads the models, that of --into last, sees whether the result can be
+// written, and turns the flags into options.
+func (f *runFlags) start(a *app, paths []string) (models []*onnxio.Model, o job.Options, err error) {
+	if f.into != "" {
+		paths = append(slices.Clone(paths), f.into)
 	}
-	return f.data.check(cmd)
+	if err := f.output.check(append([]string{f.data.path}, paths...)...); err != nil {
+		return nil, o, err
+	}
+	if err := a.named(); err != nil {
+		return nil, o, err
+	}
+	models, shapes, err := f.shapes.load(paths)
+	if err != nil {
+		return nil, o, err
+	}
+	tasks, err := f.task.tasks(models[0])
+	if err != nil {
+		return nil, o, err
+	}
+	o, err = f.options(a, tasks, shapes)
+	return models, o, err
 }
 
 // options opens the data, where they are asked for, and turns the flags into
 // options.
-func (f *runFlags) options(a *app, tasks eval.Tasks, shapes map[string][]int, dryRun bool) (o job.Options, err error) {
+func (f *runFlags) options(a *app, tasks eval.Tasks, shapes map[string][]int) (o job.Options, err error) {
 	o = job.Options{
 		NoData: f.data.path == "none", Samples: all(f.samples), RefitSamples: all(f.refitSamples), Seed: f.data.seed,
 		Align: f.by.value, Cost: f.cost.value, Mass: f.mass.value, Scaling: f.scaling.value, Solver: f.solver.value, Epsilon: f.epsilon,
 		Refit: job.Switch(f.refit.value), KeepBatchNorm: f.keepBN, Tasks: tasks, InputShapes: shapes, Preprocess: f.data.preprocess(nil),
-		DryRun: dryRun, Threads: a.threads, Batch: f.data.batch, Warn: func(message string) { a.warn("%s", message) },
+		DryRun: f.output.dryRun, Threads: a.threads, Batch: f.data.batch, Warn: func(message string) { a.warn("%s", message) }, Progress: a.progress(),
+	}
+	if !f.lossless.on() {
+		o.Lossless = job.Off
 	}
 	switch {
 	case f.tune == 0:

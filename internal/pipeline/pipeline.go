@@ -31,6 +31,11 @@ type Run struct {
 	bytes int64 // of the largest model
 }
 
+// Mistakef returns a job.Mistake.
+func Mistakef(format string, args ...any) error {
+	return &job.Mistake{Err: fmt.Errorf(format, args...)}
+}
+
 // Policy is what compressing and fusing do differently with their data.
 type Policy struct {
 	// Invent makes inputs up where there are none.
