@@ -4,6 +4,7 @@ import (
 	"cmp"
 
 	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/eval"
 )
 
@@ -90,6 +91,9 @@ type Options struct {
 	// Progress, if set, is told what is being done, and how far it is; a total of
 	// zero is not known.
 	Progress func(stage string, done, total int)
+	// Runtime finds the onnxruntime without which no inputs are made up; nil means
+	// engine.Available.
+	Runtime func() (engine.Library, error)
 	// Warn, if set, is told at once what may be wrong with the data.
 	Warn func(message string)
 }

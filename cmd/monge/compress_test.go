@@ -292,7 +292,7 @@ func TestDataWarnings(t *testing.T) {
 		{with(calib, "eval", model("resnet_a"), "--limit", "40", "--mean", "0.13", "--std", "0.3"), []string{"--scale 1/255"}},
 		{with(calib, "eval", model("resnet_a"), "--limit", "40", "--preset", "mnist"), nil},
 		{with(calib, "compress", model("mlp_a"), "-o", out(t), "--keep", "0.5", "--tune", "0", "--limit", "40"), []string{"--scale 1/255"}},
-		{with(calib, "compress", model("mlp_a"), "-o", out(t), "--keep", "0.5", "--tune", "0", "--limit", "9", "--preset", "mnist"), []string{"9 samples to fit on; --data with"}},
+		{with(calib, "compress", model("mlp_a"), "-o", out(t), "--keep", "0.5", "--tune", "0", "--limit", "9", "--preset", "mnist"), []string{"9 samples to fit on; a few hundred"}},
 		{with(calib, "compress", model("mlp_a"), "-o", out(t), "--keep", "0.5", "--tune", "0", "--limit", "1", "--preset", "mnist"), []string{"1 sample to fit on"}},
 		{with(calib, "compress", model("mlp_a"), "-o", out(t), "--keep", "0.5", "--tune", "0", "--preset", "mnist"), nil},
 	} {

@@ -118,7 +118,7 @@ func (f *runFlags) options(a *app, tasks eval.Tasks, shapes map[string][]int) (o
 		NoData: f.data.path == "none", Samples: all(f.samples), RefitSamples: all(f.refitSamples), Seed: f.data.seed,
 		Align: f.by.value, Cost: f.cost.value, Mass: f.mass.value, Scaling: f.scaling.value, Solver: f.solver.value, Epsilon: f.epsilon,
 		Refit: job.Switch(f.refit.value), KeepBatchNorm: f.keepBN, Tasks: tasks, InputShapes: shapes, Preprocess: f.data.preprocess(nil),
-		DryRun: f.output.dryRun, Threads: a.threads, Batch: f.data.batch, Warn: func(message string) { a.warn("%s", message) }, Progress: a.progress(),
+		DryRun: f.output.dryRun, Threads: a.threads, Batch: f.data.batch, Runtime: a.runtime, Warn: func(message string) { a.warn("%s", message) }, Progress: a.progress(),
 	}
 	if !f.lossless.on() {
 		o.Lossless = job.Off

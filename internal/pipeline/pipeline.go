@@ -42,8 +42,6 @@ type Policy struct {
 	Invent bool
 	// HoldOut keeps samples to judge the result on, Always the usual share of them.
 	HoldOut, Always bool
-	// Runtime finds onnxruntime; nil means engine.Available.
-	Runtime func() (engine.Library, error)
 }
 
 // Start checks the settings and gets the data ready. The first model says what
@@ -104,7 +102,7 @@ func (r *Run) open(ctx context.Context, m *onnxio.Model, policy Policy) error {
 	case r.Data == nil && by == match.Activations:
 		return fmt.Errorf("aligning by activations needs data")
 	case r.Data == nil:
-		if err := r.invent(m, policy); err != nil {
+		if err := r.invent(m); err != nil {
 			return err
 		}
 	default:
@@ -213,14 +211,14 @@ const (
 
 // invent makes inputs out of noise. Where that cannot be, channels are compared
 // by their weights.
-func (r *Run) invent(m *onnxio.Model, policy Policy) error {
+func (r *Run) invent(m *onnxio.Model) error {
 	n := mostMadeUp
 	if an, err := coupling.Analyze(m, coupling.Options{InputShapes: r.InputShapes}); err == nil {
 		macs, _ := an.MACs(nil)
 		n = int(min(mostMadeUp, max(leastMadeUp, madeUpMACs/max(float64(macs), 1))))
 	}
 	samples, refits := r.Wanted()
-	available := policy.Runtime
+	available := r.Runtime
 	if available == nil {
 		available = engine.Available
 	}

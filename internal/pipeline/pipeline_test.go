@@ -117,8 +117,8 @@ func TestMadeUpSamples(t *testing.T) {
 // run says why; a refit that was asked for fails.
 func TestWithoutRuntime(t *testing.T) {
 	m := modeltest.Load(t, "mlp_a")
-	missing := Policy{Invent: true, Runtime: func() (engine.Library, error) { return engine.Library{}, engine.ErrNoRuntime }}
-	r, err := Start(t.Context(), []*onnxio.Model{m}, job.Options{}, missing)
+	missing := func() (engine.Library, error) { return engine.Library{}, engine.ErrNoRuntime }
+	r, err := Start(t.Context(), []*onnxio.Model{m}, job.Options{Runtime: missing}, Policy{Invent: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestWithoutRuntime(t *testing.T) {
 		!strings.Contains(notes, "compared by their weights") || !strings.Contains(notes, "monge runtime install") {
 		t.Errorf("by %s, %q", r.Report.By, notes)
 	}
-	if _, err = Start(t.Context(), []*onnxio.Model{m}, job.Options{Refit: job.On}, missing); err == nil || !strings.Contains(err.Error(), "monge runtime install") {
+	if _, err = Start(t.Context(), []*onnxio.Model{m}, job.Options{Refit: job.On, Runtime: missing}, Policy{Invent: true}); err == nil || !strings.Contains(err.Error(), "monge runtime install") {
 		t.Errorf("a refit: %v", err)
 	}
 }
