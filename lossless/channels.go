@@ -1,6 +1,7 @@
 package lossless
 
 import (
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"math"
@@ -45,9 +46,7 @@ type verdict struct {
 
 func (v *verdict) keep(id int, why string) {
 	v.fate[id] = fate{}
-	if why != "" {
-		v.left[why]++
-	}
+	v.left[why]++
 }
 
 // Reasons why channels stay.
@@ -132,7 +131,7 @@ func (p *pass) accounted(n *onnxpb.NodeProto, sp *coupling.Space) bool {
 		if _, known := p.s.Analysis.Activations[name]; !known {
 			return false
 		}
-		ok = ok || slices.Contains(p.spacesIn(name), sp)
+		ok = ok || p.runsAlong(name, sp)
 	}
 	return ok
 }
@@ -140,13 +139,10 @@ func (p *pass) accounted(n *onnxpb.NodeProto, sp *coupling.Space) bool {
 // alongPositions reports whether a space runs along an axis behind samples and
 // channels.
 func (p *pass) alongPositions(tensors []string, sp *coupling.Space) bool {
-	for _, name := range tensors {
+	return slices.ContainsFunc(tensors, func(name string) bool {
 		axes := p.s.Analysis.Activations[name]
-		if slices.ContainsFunc(axes[min(2, len(axes)):], func(a *coupling.Axis) bool { return slices.Contains(p.spacesOn(a), sp) }) {
-			return true
-		}
-	}
-	return false
+		return slices.Contains(p.spacesOn(axes[min(2, len(axes)):]...), sp)
+	})
 }
 
 // live reports whether a tensor is an activation.
@@ -157,10 +153,14 @@ func (p *pass) live(name string) bool {
 
 // spacesIn lists the judged spaces that run along an activation.
 func (p *pass) spacesIn(tensor string) []*coupling.Space {
+	return p.spacesOn(p.s.Analysis.Activations[tensor]...)
+}
+
+func (p *pass) spacesOn(axes ...*coupling.Axis) []*coupling.Space {
 	var out []*coupling.Space
-	for _, a := range p.s.Analysis.Activations[tensor] {
-		for _, sp := range p.spacesOn(a) {
-			if !slices.Contains(out, sp) {
+	for _, a := range axes {
+		for _, x := range a.Atoms() {
+			if sp := p.s.Analysis.SpaceOf(x); sp != nil && p.of[sp] != nil && !slices.Contains(out, sp) {
 				out = append(out, sp)
 			}
 		}
@@ -168,14 +168,16 @@ func (p *pass) spacesIn(tensor string) []*coupling.Space {
 	return out
 }
 
-func (p *pass) spacesOn(a *coupling.Axis) []*coupling.Space {
-	var out []*coupling.Space
-	for _, x := range a.Atoms() {
-		if sp := p.s.Analysis.SpaceOf(x); sp != nil && p.of[sp] != nil && !slices.Contains(out, sp) {
-			out = append(out, sp)
-		}
+// runsAlong reports whether a space runs along an activation, or a constant that a
+// tensor is made of.
+func (p *pass) runsAlong(tensor string, sp *coupling.Space) bool {
+	if p.live(tensor) {
+		return slices.Contains(p.spacesIn(tensor), sp)
 	}
-	return out
+	return slices.ContainsFunc(p.s.Analysis.Roots[tensor], func(root string) bool {
+		w := p.s.Analysis.Weights[root]
+		return w != nil && slices.Contains(p.spacesOn(w.Axes...), sp)
+	})
 }
 
 // touch finds every weight axis along which a judged space runs. A space whose
@@ -183,7 +185,7 @@ func (p *pass) spacesOn(a *coupling.Axis) []*coupling.Space {
 // NaN or an infinity, is not judged.
 func (p *pass) touch() error {
 	an := p.s.Analysis
-	for _, name := range sortedKeys(an.Weights) {
+	for _, name := range slices.Sorted(maps.Keys(an.Weights)) {
 		for k, a := range an.Weights[name].Axes {
 			for _, sp := range p.spacesOn(a) {
 				if err := p.touchAxis(an.Weights[name], k, sp); err != nil {
@@ -220,15 +222,6 @@ func (p *pass) touchAxis(w *coupling.Weight, axis int, sp *coupling.Space) error
 		v.made = append(v.made, st)
 	}
 	return nil
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // cached is how many numbers of weights are kept between one look and the next;
@@ -292,71 +285,40 @@ func (p *pass) findDuplicates(v *verdict) error {
 	if slices.ContainsFunc(v.space.Uses, func(u coupling.Use) bool { return u.Role == coupling.Produced && p.s.Analysis.Weights[u.Tensor] == nil }) {
 		return nil
 	}
-	// A hash sorts out what cannot be equal; the rest is compared in full.
-	hash := make([]uint64, len(v.fate))
-	if err := p.eachNumber(v, func(id int, bits uint64) { hash[id] = (hash[id] ^ bits) * 0x9E3779B97F4A7C15 }); err != nil {
-		return err
-	}
-	type class struct {
-		group, piece int
-		hash         uint64
-	}
-	classes := map[class][]int{}
-	for id, f := range v.fate {
-		if f.kind == kept {
-			c := class{id / v.space.Width, v.pieceOf(id), hash[id]}
-			classes[c] = append(classes[c], id)
-		}
-	}
-	maps.DeleteFunc(classes, func(_ class, ids []int) bool { return len(ids) == 1 })
-	if len(classes) == 0 {
-		return nil
-	}
-	alike := make([]bool, len(v.fate))
-	for _, ids := range classes {
-		for _, id := range ids {
-			alike[id] = true
-		}
-	}
-	numbers := make([][]uint64, len(v.fate))
-	err := p.eachNumber(v, func(id int, bits uint64) {
-		if alike[id] {
-			numbers[id] = append(numbers[id], bits)
-		}
-	})
-	for _, ids := range classes {
-		v.merge(ids, numbers)
-	}
-	return err
-}
-
-// eachNumber calls f for all numbers that make or carry the channels of a space,
-// those of one channel always in the same order.
-func (p *pass) eachNumber(v *verdict, f func(id int, bits uint64)) error {
+	numbers := make([][]byte, len(v.fate))
 	for _, st := range v.made {
 		data, err := p.floats(st.weight.Name)
 		if err != nil {
 			return err
 		}
-		st.each(func(e, id int) { f(id, math.Float64bits(data[e])) })
+		for id, e := range st.holds {
+			numbers[id] = slices.Grow(numbers[id], 8*e.n)
+		}
+		st.each(func(e, id int) {
+			numbers[id] = binary.LittleEndian.AppendUint64(numbers[id], math.Float64bits(data[e]))
+		})
 	}
-	return nil
-}
-
-// merge makes each of some channels a duplicate of the first one that has the
-// same numbers.
-func (v *verdict) merge(ids []int, numbers [][]uint64) {
 	half := slices.ContainsFunc(v.read, func(st *strip) bool { return !precise(st.weight.Type) })
-	for i, id := range ids {
-		first := slices.IndexFunc(ids[:i], func(x int) bool { return v.fate[x].kind == kept && slices.Equal(numbers[x], numbers[id]) })
-		switch {
-		case first < 0:
+	type class struct {
+		group, piece int
+		numbers      string
+	}
+	first := map[class]int{}
+	for id, f := range v.fate {
+		if f.kind != kept {
+			continue
+		}
+		c := class{id / v.space.Width, v.pieceOf(id), string(numbers[id])}
+		switch of, found := first[c]; {
+		case !found:
+			first[c] = id
 		case half:
 			v.keep(id, leftHalfSum)
 		default:
-			v.fate[id] = fate{duplicate, ids[first]}
+			v.fate[id] = fate{duplicate, of}
 		}
 	}
+	return nil
 }
 
 // precise reports whether sums stored in a type keep seven digits.
@@ -378,19 +340,13 @@ func (v *verdict) pieceOf(id int) int {
 // may then differ.
 func (p *pass) opaque(sp *coupling.Space) bool {
 	for _, n := range p.s.Graph.Nodes {
-		if !combines[n.GetOpType()] || !slices.ContainsFunc(n.GetOutput(), func(o string) bool { return slices.Contains(p.spacesIn(o), sp) }) {
+		if !combines[n.GetOpType()] || !slices.ContainsFunc(n.GetOutput(), func(o string) bool { return p.runsAlong(o, sp) }) {
 			continue
 		}
 		for _, in := range n.GetInput() {
-			roots, isConstant := p.s.Analysis.Roots[in]
-			if !isConstant || p.s.Analysis.Weights[in] != nil {
-				continue
-			}
-			seen := slices.ContainsFunc(roots, func(r string) bool {
-				w := p.s.Analysis.Weights[r]
-				return w != nil && slices.ContainsFunc(w.Axes, func(a *coupling.Axis) bool { return slices.Contains(p.spacesOn(a), sp) })
-			})
-			if !seen && onnxio.LinearKindOf(n) == onnxio.NotLinear {
+			_, isConstant := p.s.Analysis.Roots[in]
+			seen := p.s.Analysis.Weights[in] != nil || p.runsAlong(in, sp)
+			if isConstant && !seen && onnxio.LinearKindOf(n) == onnxio.NotLinear {
 				return true
 			}
 		}
@@ -439,7 +395,14 @@ func (p *pass) keepAxes() {
 	for _, v := range p.verdicts {
 		v.widths(w)
 	}
-	check := func(a *coupling.Axis) {
+	var axes []*coupling.Axis
+	for _, name := range slices.Sorted(maps.Keys(an.Weights)) {
+		axes = append(axes, an.Weights[name].Axes...)
+	}
+	for _, name := range slices.Sorted(maps.Keys(an.Activations)) {
+		axes = append(axes, an.Activations[name]...)
+	}
+	for _, a := range axes {
 		for a.Size() > 0 && w.Size(a) == 0 {
 			for _, x := range a.Atoms() {
 				v := p.of[an.SpaceOf(x)]
@@ -450,16 +413,6 @@ func (p *pass) keepAxes() {
 				v.widths(w)
 				break
 			}
-		}
-	}
-	for _, name := range sortedKeys(an.Weights) {
-		for _, a := range an.Weights[name].Axes {
-			check(a)
-		}
-	}
-	for _, name := range sortedKeys(an.Activations) {
-		for _, a := range an.Activations[name] {
-			check(a)
 		}
 	}
 }
@@ -562,9 +515,9 @@ func (p *pass) edit() (edit.Maps, *onnxio.Model, error) {
 
 // left lists what could not be removed.
 func (p *pass) left() []Left {
-	var out []Left
+	out := []Left{}
 	for _, v := range p.verdicts {
-		for _, why := range sortedKeys(v.left) {
+		for _, why := range slices.Sorted(maps.Keys(v.left)) {
 			out = append(out, Left{Space: v.space.Name, Channels: v.left[why], Reason: why})
 		}
 	}

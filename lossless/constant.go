@@ -1,6 +1,7 @@
 package lossless
 
 import (
+	"cmp"
 	"math"
 	"slices"
 
@@ -88,96 +89,66 @@ func (p *pass) transfer(n *onnxpb.NodeProto, sp *coupling.Space) (_ []level, err
 		to := onnxpb.TensorProto_DataType(onnxio.AttrInt(n, "to", 0))
 		return p.passOn(n, sp, to != onnxio.Float && to != onnxio.Double), nil
 	default:
-		if f := p.unary(n); f != nil {
-			return p.combine(n, sp, 1, f), nil
+		if u, ok := unaries[op]; ok {
+			return p.combine(n, sp, 1, u.of(n)), nil
 		}
 	}
 	return nil, nil
 }
 
-// unary is the function of an elementwise operator of one input, nil if it is
-// not computed here.
-func (p *pass) unary(n *onnxpb.NodeProto) func([]float64) float64 {
-	attr := func(name string, def float32) float64 { return float64(onnxio.AttrFloat(n, name, def)) }
-	var f func(float64) float64
-	switch n.GetOpType() {
-	case "Relu":
-		f = func(x float64) float64 { return max(x, 0) }
-	case "LeakyRelu":
-		a := attr("alpha", 0.01)
-		f = func(x float64) float64 {
-			if x < 0 {
-				return a * x
-			}
-			return x
-		}
-	case "Sigmoid":
-		f = func(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
-	case "HardSigmoid":
-		a, b := attr("alpha", 0.2), attr("beta", 0.5)
-		f = func(x float64) float64 { return min(max(a*x+b, 0), 1) }
-	case "HardSwish":
-		f = func(x float64) float64 { return x * min(max(x/6+0.5, 0), 1) }
-	case "Elu", "Celu":
-		a := attr("alpha", 1)
-		scale := 1.0
-		if n.GetOpType() == "Celu" {
-			scale = a
-		}
-		f = func(x float64) float64 {
-			if x < 0 {
-				return a * math.Expm1(x/scale)
-			}
-			return x
-		}
-	case "Selu":
-		a, gamma := attr("alpha", 1.67326319217681884765625), attr("gamma", 1.05070102214813232421875)
-		f = func(x float64) float64 {
-			if x < 0 {
-				return gamma * a * math.Expm1(x)
-			}
-			return gamma * x
-		}
-	case "Softplus":
-		f = func(x float64) float64 { return max(x, 0) + math.Log1p(math.Exp(-math.Abs(x))) }
-	case "Softsign":
-		f = func(x float64) float64 { return x / (1 + math.Abs(x)) }
-	case "Mish":
-		f = func(x float64) float64 { return x * math.Tanh(max(x, 0)+math.Log1p(math.Exp(-math.Abs(x)))) }
-	case "Erf":
-		f = math.Erf
-	case "Tanh":
-		f = math.Tanh
-	case "Exp":
-		f = math.Exp
-	case "Log":
-		f = math.Log
-	case "Sqrt":
-		f = math.Sqrt
-	case "Reciprocal":
-		f = func(x float64) float64 { return 1 / x }
-	case "Abs":
-		f = math.Abs
-	case "Neg":
-		f = func(x float64) float64 { return -x }
-	case "Sign":
-		f = func(x float64) float64 {
-			switch {
-			case x > 0:
-				return 1
-			case x < 0:
-				return -1
-			}
-			return 0
-		}
-	case "Ceil":
-		f = math.Ceil
-	case "Floor":
-		f = math.Floor
-	default:
-		return nil
+// A unary is the function of an elementwise operator of one input and up to two
+// attributes.
+type unary struct {
+	f     func(x, a, b float64) float64
+	alpha float32 // what a is where the attribute is absent
+	b     string  // the name of the second
+	beta  float32
+}
+
+var unaries = map[string]unary{
+	"Relu":        plain(func(x float64) float64 { return max(x, 0) }),
+	"LeakyRelu":   {f: func(x, a, _ float64) float64 { return bySign(x, a*x, x) }, alpha: 0.01},
+	"Sigmoid":     plain(func(x float64) float64 { return 1 / (1 + math.Exp(-x)) }),
+	"HardSigmoid": {f: func(x, a, b float64) float64 { return min(max(a*x+b, 0), 1) }, alpha: 0.2, b: "beta", beta: 0.5},
+	"HardSwish":   plain(func(x float64) float64 { return x * min(max(x/6+0.5, 0), 1) }),
+	"Elu":         {f: func(x, a, _ float64) float64 { return bySign(x, a*math.Expm1(x), x) }, alpha: 1},
+	"Celu":        {f: func(x, a, _ float64) float64 { return bySign(x, a*math.Expm1(x/a), x) }, alpha: 1},
+	"Selu": {f: func(x, a, gamma float64) float64 { return bySign(x, gamma*a*math.Expm1(x), gamma*x) },
+		alpha: 1.67326319217681884765625, b: "gamma", beta: 1.05070102214813232421875},
+	"Softplus":   plain(softplus),
+	"Softsign":   plain(func(x float64) float64 { return x / (1 + math.Abs(x)) }),
+	"Mish":       plain(func(x float64) float64 { return x * math.Tanh(softplus(x)) }),
+	"Erf":        plain(math.Erf),
+	"Tanh":       plain(math.Tanh),
+	"Exp":        plain(math.Exp),
+	"Log":        plain(math.Log),
+	"Sqrt":       plain(math.Sqrt),
+	"Reciprocal": plain(func(x float64) float64 { return 1 / x }),
+	"Abs":        plain(math.Abs),
+	"Neg":        plain(func(x float64) float64 { return -x }),
+	"Sign":       plain(func(x float64) float64 { return float64(cmp.Compare(x, 0)) }),
+	"Ceil":       plain(math.Ceil),
+	"Floor":      plain(math.Floor),
+}
+
+func plain(f func(float64) float64) unary {
+	return unary{f: func(x, _, _ float64) float64 { return f(x) }}
+}
+
+func softplus(x float64) float64 { return max(x, 0) + math.Log1p(math.Exp(-math.Abs(x))) }
+
+// bySign is one of two values, by the sign of x.
+func bySign(x, negative, other float64) float64 {
+	if x < 0 {
+		return negative
 	}
-	return func(v []float64) float64 { return f(v[0]) }
+	return other
+}
+
+// of is the function with the attributes of a node.
+func (u unary) of(n *onnxpb.NodeProto) func([]float64) float64 {
+	a, b := float64(onnxio.AttrFloat(n, "alpha", u.alpha)), float64(onnxio.AttrFloat(n, u.b, u.beta))
+	return func(v []float64) float64 { return u.f(v[0], a, b) }
 }
 
 // arithmetic holds the elementwise operators of several inputs.
@@ -193,14 +164,9 @@ var arithmetic = map[string]func([]float64) float64{
 		}
 		return s
 	},
-	"Max": func(v []float64) float64 { return slices.Max(v) },
-	"Min": func(v []float64) float64 { return slices.Min(v) },
-	"PRelu": func(v []float64) float64 {
-		if v[0] < 0 {
-			return v[0] * v[1]
-		}
-		return v[0]
-	},
+	"Max":   slices.Max[[]float64],
+	"Min":   slices.Min[[]float64],
+	"PRelu": func(v []float64) float64 { return bySign(v[0], v[0]*v[1], v[0]) },
 }
 
 // operand gives the levels of one input along a space.
@@ -302,19 +268,6 @@ func (p *pass) passOn(n *onnxpb.NodeProto, sp *coupling.Space, blurred bool) []l
 		}
 	}
 	return out
-}
-
-func (p *pass) runsAlong(tensor string, sp *coupling.Space) bool {
-	if p.live(tensor) {
-		return slices.Contains(p.spacesIn(tensor), sp)
-	}
-	for _, r := range p.s.Analysis.Roots[tensor] {
-		w := p.s.Analysis.Weights[r]
-		if w != nil && slices.ContainsFunc(w.Axes, func(a *coupling.Axis) bool { return slices.Contains(p.spacesOn(a), sp) }) {
-			return true
-		}
-	}
-	return false
 }
 
 // use finds what a node's weight does to a space.
@@ -501,20 +454,13 @@ func (p *pass) scalar(name string) (float64, bool) {
 
 // clipBounds reads the bounds of a Clip: inputs since opset 11, attributes before.
 func (p *pass) clipBounds(n *onnxpb.NodeProto) (lo, hi float64, ok bool) {
-	lo, hi, ok = math.Inf(-1), math.Inf(1), true
-	if a := onnxio.Attr(n, "min"); a != nil {
-		lo = float64(a.GetF())
-	}
-	if a := onnxio.Attr(n, "max"); a != nil {
-		hi = float64(a.GetF())
-	}
+	ok = true
+	lo = float64(onnxio.AttrFloat(n, "min", float32(math.Inf(-1))))
+	hi = float64(onnxio.AttrFloat(n, "max", float32(math.Inf(1))))
 	for i, bound := range []*float64{&lo, &hi} {
 		if in := n.GetInput(); len(in) > i+1 && in[i+1] != "" {
 			v, known := p.scalar(in[i+1])
-			if !known {
-				ok = false
-			}
-			*bound = v
+			*bound, ok = v, ok && known
 		}
 	}
 	return lo, hi, ok

@@ -31,7 +31,7 @@ func (p *pass) readers(v *verdict) []reader {
 		r := reader{use: u, strip: st}
 		along := 0
 		for _, in := range u.Node.GetInput() {
-			if p.live(in) && slices.Contains(p.spacesIn(in), v.space) {
+			if p.live(in) && p.runsAlong(in, v.space) {
 				r.input = in
 				along++
 			}

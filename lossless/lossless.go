@@ -112,8 +112,7 @@ const mostParams = 50_000_000
 // and decides nothing else.
 func Strip(ctx context.Context, m *onnxio.Model, o Options) (_ *onnxio.Model, _ *Report, err error) {
 	defer guard.Recover(&err)
-	r := &Report{}
-	r.ParamsBefore, r.BytesBefore = m.Size()
+	r := newReport(m.Size())
 	expanded, form, err := qdq.Expand(m)
 	if err != nil {
 		return nil, nil, err
@@ -122,10 +121,10 @@ func Strip(ctx context.Context, m *onnxio.Model, o Options) (_ *onnxio.Model, _ 
 	large := r.ParamsBefore > mostParams
 	if large {
 		r.Notes = append(r.Notes, fmt.Sprintf("with more than %d million parameters only unused nodes and initializers are looked for", mostParams/1_000_000))
-	} else if err := r.flush(out); err != nil {
-		return nil, nil, err
-	}
-	if !large {
+	} else {
+		if err := r.flush(out); err != nil {
+			return nil, nil, err
+		}
 		if err := compute(ctx, out, o); err != nil {
 			return nil, nil, err
 		}
@@ -148,7 +147,6 @@ func Strip(ctx context.Context, m *onnxio.Model, o Options) (_ *onnxio.Model, _ 
 			return nil, nil, err
 		}
 	}
-	r.tidy()
 	if out, err = form.Restore(out); err != nil {
 		return nil, nil, err
 	}
@@ -215,38 +213,27 @@ func (r *Report) count(v *verdict) {
 		i = len(r.Spaces)
 		r.Spaces = append(r.Spaces, Space{Name: v.space.Name, Before: len(v.fate)})
 	}
-	row := &r.Spaces[i]
-	row.After = len(v.fate)
+	var n [4]int // by kind
 	for _, f := range v.fate {
-		switch f.kind {
-		case kept:
-			continue
-		case unread:
-			row.Unread++
-			r.Unread++
-		case constant:
-			row.Constant++
-			r.Constant++
-		case duplicate:
-			row.Duplicate++
-			r.Duplicate++
-		}
-		row.After--
+		n[f.kind]++
 	}
+	row := &r.Spaces[i]
+	row.After = n[kept]
+	row.Unread, r.Unread = row.Unread+n[unread], r.Unread+n[unread]
+	row.Constant, r.Constant = row.Constant+n[constant], r.Constant+n[constant]
+	row.Duplicate, r.Duplicate = row.Duplicate+n[duplicate], r.Duplicate+n[duplicate]
 }
 
-// tidy makes empty lists of nil ones, for JSON.
-func (r *Report) tidy() {
-	r.Spaces = append([]Space{}, r.Spaces...)
-	r.UnusedNodes = append([]string{}, r.UnusedNodes...)
-	r.UnusedInitializers = append([]string{}, r.UnusedInitializers...)
-	r.Flushed = append([]Flushed{}, r.Flushed...)
-	r.Left = append([]Left{}, r.Left...)
+// newReport has empty lists, not nil ones, for JSON.
+func newReport(params, bytes int64) *Report {
+	return &Report{ParamsBefore: params, BytesBefore: bytes, Spaces: []Space{}, UnusedNodes: []string{},
+		UnusedInitializers: []string{}, Flushed: []Flushed{}, Left: []Left{}}
 }
 
 // revert takes everything back.
 func (r *Report) revert(why string) {
-	*r = Report{ParamsBefore: r.ParamsBefore, BytesBefore: r.BytesBefore, Rounds: r.Rounds, Check: r.Check,
-		Reverted: true, Notes: append(r.Notes, fmt.Sprintf("nothing was changed: %s", why))}
-	r.tidy()
+	fresh := newReport(r.ParamsBefore, r.BytesBefore)
+	fresh.Rounds, fresh.Check, fresh.Reverted = r.Rounds, r.Check, true
+	fresh.Notes = append(r.Notes, fmt.Sprintf("nothing was changed: %s", why))
+	*r = *fresh
 }
