@@ -74,18 +74,14 @@ func (o Options) check(ctx context.Context, before, after *onnxio.Model) (c *Che
 	if err := o.affordable(before); err != nil {
 		return nil, nil, err
 	}
-	t, err := openTrial(before, after, o.Threads)
-	if err != nil {
+	t := &trial{}
+	defer t.close()
+	if err := t.open(before, after, o.Threads); err != nil {
 		return nil, nil, err
 	}
-	defer t.close()
 	c = &Check{Runs: cmp.Or(o.Runs, 3)}
 	for i := range c.Runs {
-		in, err := o.inputs(t.original.Inputs(), i, false)
-		if err != nil {
-			return nil, nil, err
-		}
-		nudged, err := o.inputs(t.original.Inputs(), i, true)
+		in, nudged, err := o.inputs(t.original.Inputs(), i)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -111,26 +107,20 @@ type output struct {
 	unstable       bool    // its shape, or what is finite in it, hangs on rounding
 }
 
-func openTrial(before, after *onnxio.Model, threads int) (_ *trial, err error) {
-	t := &trial{}
-	defer func() {
-		if err != nil {
-			t.close()
-		}
-	}()
+func (t *trial) open(before, after *onnxio.Model, threads int) (err error) {
 	if t.original, err = engine.Open(before, engine.Options{Threads: threads}); err != nil {
-		return nil, err
+		return err
 	}
 	if t.asWritten, err = engine.Open(before, engine.Options{Threads: threads, AsWritten: true}); err != nil {
-		return nil, err
+		return err
 	}
 	if t.result, err = engine.Open(after, engine.Options{Threads: threads}); err != nil {
-		return nil, mismatch(fmt.Sprintf("the result does not load: %v", err))
+		return mismatch(fmt.Sprintf("the result does not load: %v", err))
 	}
 	for _, info := range t.original.Outputs() {
 		t.outputs = append(t.outputs, &output{name: info.Name})
 	}
-	return t, nil
+	return nil
 }
 
 func (t *trial) close() {
@@ -267,26 +257,24 @@ func difference(a, b *engine.Value) (diff float64, ok bool) {
 // freeSize stands for a free dimension behind the first one where no shape is given.
 const freeSize = 64
 
-// inputs makes random numbers for each input, for nudged ones changed in the
-// last digit: pixels between 0 and 1 and Gaussian numbers in turns.
-func (o Options) inputs(infos []engine.IOInfo, round int, nudged bool) (map[string]*engine.Value, error) {
+// inputs makes random numbers for each input, pixels between 0 and 1 and Gaussian
+// numbers in turns, and the same changed in the last digit.
+func (o Options) inputs(infos []engine.IOInfo, round int) (in, nudged map[string]*engine.Value, err error) {
 	rng := rand.New(rand.NewPCG(o.Seed, uint64(round)))
-	in := map[string]*engine.Value{}
+	in, nudged = map[string]*engine.Value{}, map[string]*engine.Value{}
 	for _, info := range infos {
 		dims, err := sizesOf(info, o.InputShapes[info.Name])
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		data := make([]float32, engine.Count(dims))
+		data, other := make([]float32, engine.Count(dims)), make([]float32, engine.Count(dims))
 		for i := range data {
 			data[i] = random(rng, info.Type, round%2 == 1)
-			if nudged {
-				data[i] *= 1 + 0x1p-23
-			}
+			other[i] = data[i] * (1 + 0x1p-23)
 		}
-		in[info.Name] = engine.Float32(data, dims...)
+		in[info.Name], nudged[info.Name] = engine.Float32(data, dims...), engine.Float32(other, dims...)
 	}
-	return in, nil
+	return in, nudged, nil
 }
 
 // random is a number for an input of a type, of which 0 is one that is not known.

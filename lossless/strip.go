@@ -45,10 +45,7 @@ func (e *elements) add(x float64) {
 // newStrip looks at axis k of a weight. ok is false where the channels cannot
 // be told apart there.
 func newStrip(w *coupling.Weight, k int, s *coupling.Space) (t *strip, ok bool) {
-	t = &strip{weight: w, axis: k, space: s, by: -1}
-	for _, a := range w.Axes {
-		t.dims = append(t.dims, a.Size())
-	}
+	t = &strip{weight: w, axis: k, space: s, by: -1, dims: w.Dims()}
 	t.channel, ok = coupling.Widths(nil).Channels(w.Axes[k], s.Pieces...)
 	if s.Index == nil {
 		return t, ok
