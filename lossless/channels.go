@@ -340,13 +340,13 @@ func (v *verdict) pieceOf(id int) int {
 // may then differ.
 func (p *pass) opaque(sp *coupling.Space) bool {
 	for _, n := range p.s.Graph.Nodes {
-		if !combines[n.GetOpType()] || !slices.ContainsFunc(n.GetOutput(), func(o string) bool { return p.runsAlong(o, sp) }) {
+		if !combines(n) || !slices.ContainsFunc(n.GetOutput(), func(o string) bool { return p.runsAlong(o, sp) }) {
 			continue
 		}
 		for _, in := range n.GetInput() {
 			_, isConstant := p.s.Analysis.Roots[in]
 			seen := p.s.Analysis.Weights[in] != nil || p.runsAlong(in, sp)
-			if isConstant && !seen && onnxio.LinearKindOf(n) == onnxio.NotLinear {
+			if isConstant && !seen {
 				return true
 			}
 		}
@@ -354,9 +354,14 @@ func (p *pass) opaque(sp *coupling.Space) bool {
 	return false
 }
 
-// combines lists the operators that compute with constants along the channels.
-var combines = setOf("Add Sub Mul Div Pow PRelu Max Min Sum Mean Mod Where Equal Less LessOrEqual Greater GreaterOrEqual And Or Xor " +
-	"Concat BatchNormalization InstanceNormalization LayerNormalization Conv Gemm MatMul")
+// combines reports whether an operator computes with constants along the channels.
+func combines(n *onnxpb.NodeProto) bool {
+	switch onnxio.StandardOp(n) {
+	case "Concat", "BatchNormalization", "InstanceNormalization", "LayerNormalization":
+		return true
+	}
+	return onnxio.FactsOf(n).Has(onnxio.Broadcasts)
+}
 
 func setOf(words string) map[string]bool {
 	out := map[string]bool{}

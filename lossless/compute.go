@@ -151,9 +151,8 @@ func (m origins) tensor(name string) *origin {
 
 // by is the origin of what a node makes, nil where it is not to be stored.
 func (m origins) by(n *onnxpb.NodeProto) *origin {
-	op := n.GetOpType()
-	standard := n.GetDomain() == "" || n.GetDomain() == "ai.onnx"
-	if !standard || unstored[op] || op == "Constant" || len(n.GetOutput()) != 1 || len(n.GetInput()) == 0 || len(m.g.Subgraphs(n)) > 0 {
+	op := onnxio.StandardOp(n)
+	if op == "" || unstored[op] || op == "Constant" || len(n.GetOutput()) != 1 || len(n.GetInput()) == 0 || len(m.g.Subgraphs(n)) > 0 {
 		return nil
 	}
 	all := &origin{computed: computing[op], joined: op == "Concat"}

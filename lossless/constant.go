@@ -57,14 +57,11 @@ func (p *pass) setLevels(tensor string, sp *coupling.Space, levels []level) {
 // transfer computes the levels of a node's output along a space; nil: nothing is known.
 func (p *pass) transfer(n *onnxpb.NodeProto, sp *coupling.Space) (_ []level, err error) {
 	defer guard.At(&err, func() string { return onnxio.Label(n) })
-	if n.GetDomain() != "" && n.GetDomain() != "ai.onnx" {
-		return nil, nil
-	}
 	switch onnxio.LinearKindOf(n) {
 	case onnxio.Product, onnxio.Convolution:
 		return p.linear(n, sp), nil
 	}
-	switch op := n.GetOpType(); op {
+	switch op := onnxio.StandardOp(n); op {
 	case "BatchNormalization":
 		return p.batchNorm(n, sp)
 	case "Pad":

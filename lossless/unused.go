@@ -48,7 +48,7 @@ func (r *Report) dropFrom(g *onnxio.Graph) bool {
 	}
 	gone := map[string]bool{}
 	g.Proto.Node = slices.DeleteFunc(g.Proto.Node, func(n *onnxpb.NodeProto) bool {
-		if d := n.GetDomain(); d != "" && d != "ai.onnx" || slices.ContainsFunc(n.GetOutput(), used) {
+		if onnxio.StandardOp(n) == "" || slices.ContainsFunc(n.GetOutput(), used) {
 			return false
 		}
 		for _, out := range n.GetOutput() {

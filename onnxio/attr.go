@@ -119,6 +119,15 @@ func RemoveAttr(n *onnxpb.NodeProto, name string) {
 	n.Attribute = slices.DeleteFunc(slices.Clone(n.Attribute), func(a *onnxpb.AttributeProto) bool { return a.GetName() == name })
 }
 
+// StandardOp returns the name of a node's operator, "" where it is not of the
+// standard set.
+func StandardOp(n *onnxpb.NodeProto) string {
+	if standardDomain(n.GetDomain()) != "" {
+		return ""
+	}
+	return n.GetOpType()
+}
+
 // Label names a node in messages: Conv "layer1.0/conv1" or, where the node has
 // no name, Conv -> "its first output".
 func Label(n *onnxpb.NodeProto) string {

@@ -6,9 +6,7 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-func isConstant(n *onnxpb.NodeProto) bool {
-	return n.GetOpType() == "Constant" && standardDomain(n.GetDomain()) == ""
-}
+func isConstant(n *onnxpb.NodeProto) bool { return StandardOp(n) == "Constant" }
 
 // Constant returns the value of a constant tensor: a dense initializer, or
 // what a Constant node holds; nil for all else. A name that this graph does

@@ -54,12 +54,7 @@ func index(lists map[Facts]string) map[string]Facts {
 }
 
 // FactsOf returns what is true of a node's operator.
-func FactsOf(n *onnxpb.NodeProto) Facts {
-	if standardDomain(n.GetDomain()) != "" {
-		return 0
-	}
-	return facts[n.GetOpType()]
-}
+func FactsOf(n *onnxpb.NodeProto) Facts { return facts[StandardOp(n)] }
 
 // Has reports whether all the given facts are true.
 func (f Facts) Has(all Facts) bool { return f&all == all }

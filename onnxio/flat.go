@@ -51,9 +51,7 @@ func (m *Model) FlatGraph() (*Graph, error) {
 	return g, nil
 }
 
-func isIf(n *onnxpb.NodeProto) bool {
-	return n.GetOpType() == "If" && standardDomain(n.GetDomain()) == ""
-}
+func isIf(n *onnxpb.NodeProto) bool { return StandardOp(n) == "If" }
 
 // namesAreNew reports whether no two graphs, from g inwards, define the same
 // tensor, nor one that is seen already.

@@ -26,7 +26,7 @@ func (g *Graph) param(n *onnxpb.NodeProto, input int) Param {
 // relays reports whether a node passes on the elements of its first input, if
 // perhaps in another type.
 func relays(n *onnxpb.NodeProto) bool {
-	return FactsOf(n).Has(Rearranges) || n.GetOpType() == "Cast" && standardDomain(n.GetDomain()) == ""
+	return FactsOf(n).Has(Rearranges) || StandardOp(n) == "Cast"
 }
 
 // Followers returns the chain of nodes after n that treat channels one by one,
@@ -44,9 +44,7 @@ func (g *Graph) Followers(n *onnxpb.NodeProto) []*onnxpb.NodeProto {
 }
 
 func (g *Graph) follows(c Consumer) bool {
-	switch op := c.Node.GetOpType(); {
-	case standardDomain(c.Node.GetDomain()) != "":
-		return false
+	switch op := StandardOp(c.Node); {
 	case follow[op] || FactsOf(c.Node).Has(Pointwise):
 		return c.Input == 0
 	case followWithConstant[op]:

@@ -88,22 +88,20 @@ type linearOp struct {
 	axis                    int // of both activations
 }
 
-// linearOps lists the linear operators, by domain and name.
-var linearOps = map[[2]string]linearOp{
-	{"", "Conv"}:          {kind: Convolution, weight: 1, bias: 2, out: 0, in: 1, axis: 1},
-	{"", "DeformConv"}:    {kind: DeformableConvolution, weight: 1, bias: 3, out: 0, in: 1, axis: 1},
-	{"", "ConvTranspose"}: {kind: TransposedConvolution, weight: 1, bias: 2, out: 1, in: 0, axis: 1},
-	{"", "Gemm"}:          {kind: Product, weight: 1, bias: 2, out: -1, in: -2, axis: -1},
-	{"", "MatMul"}:        {kind: Product, weight: 1, out: -1, in: -2, axis: -1},
-	{"", "RNN"}:           {kind: Recurrent, weight: 1, recurrent: 2, bias: 3, out: 1, in: 2, axis: -1},
-	{"", "GRU"}:           {kind: Recurrent, weight: 1, recurrent: 2, bias: 3, out: 1, in: 2, axis: -1},
-	{"", "LSTM"}:          {kind: Recurrent, weight: 1, recurrent: 2, bias: 3, out: 1, in: 2, axis: -1},
+// linearOps lists the linear operators.
+var linearOps = map[string]linearOp{
+	"Conv":          {kind: Convolution, weight: 1, bias: 2, out: 0, in: 1, axis: 1},
+	"DeformConv":    {kind: DeformableConvolution, weight: 1, bias: 3, out: 0, in: 1, axis: 1},
+	"ConvTranspose": {kind: TransposedConvolution, weight: 1, bias: 2, out: 1, in: 0, axis: 1},
+	"Gemm":          {kind: Product, weight: 1, bias: 2, out: -1, in: -2, axis: -1},
+	"MatMul":        {kind: Product, weight: 1, out: -1, in: -2, axis: -1},
+	"RNN":           {kind: Recurrent, weight: 1, recurrent: 2, bias: 3, out: 1, in: 2, axis: -1},
+	"GRU":           {kind: Recurrent, weight: 1, recurrent: 2, bias: 3, out: 1, in: 2, axis: -1},
+	"LSTM":          {kind: Recurrent, weight: 1, recurrent: 2, bias: 3, out: 1, in: 2, axis: -1},
 }
 
 // LinearKindOf returns the kind of a node.
-func LinearKindOf(n *onnxpb.NodeProto) LinearKind {
-	return linearOps[[2]string{standardDomain(n.GetDomain()), n.GetOpType()}].kind
-}
+func LinearKindOf(n *onnxpb.NodeProto) LinearKind { return linearOps[StandardOp(n)].kind }
 
 // Linears returns the graph's linear operators with constant weights, in
 // topological order.
@@ -120,7 +118,7 @@ func (g *Graph) Linears() []*Linear {
 // Linear describes a node of the graph; ok is false if it is no linear operator.
 // The weight has no Name if it is not constant.
 func (g *Graph) Linear(n *onnxpb.NodeProto) (l *Linear, ok bool) {
-	op := linearOps[[2]string{standardDomain(n.GetDomain()), n.GetOpType()}]
+	op := linearOps[StandardOp(n)]
 	if op.kind == NotLinear || len(n.Input) < 2 || len(n.Output) == 0 {
 		return nil, false
 	}
@@ -180,7 +178,7 @@ func (g *Graph) product(l *Linear) {
 // constant or not; ok is false if there is none.
 func (g *Graph) AddBehind(tensor string) (other Param, ok bool) {
 	c, ok := g.OnlyReader(tensor)
-	if !ok || c.Node.GetOpType() != "Add" || standardDomain(c.Node.GetDomain()) != "" || len(c.Node.Input) != 2 || len(c.Node.Output) != 1 {
+	if !ok || StandardOp(c.Node) != "Add" || len(c.Node.Input) != 2 || len(c.Node.Output) != 1 {
 		return Param{}, false
 	}
 	return g.param(c.Node, 1-c.Input), true

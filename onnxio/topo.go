@@ -3,6 +3,7 @@ package onnxio
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"gonum.org/v1/gonum/graph/simple"
 	"gonum.org/v1/gonum/graph/topo"
@@ -12,16 +13,12 @@ import (
 
 // sort fills g.Nodes, or names a node on a cycle.
 func (g *Graph) sort() error {
-	if g.fileOrderHolds() {
-		g.Nodes = append([]*onnxpb.NodeProto{}, g.Proto.Node...)
-		return nil
-	}
-	d := simple.NewDirectedGraph()
-	id := make(map[*onnxpb.NodeProto]int64, len(g.Proto.Node))
+	at := make(map[*onnxpb.NodeProto]int, len(g.Proto.Node))
 	for i, n := range g.Proto.Node {
-		id[n] = int64(i)
-		d.AddNode(simple.Node(i))
+		at[n] = i
 	}
+	var edges [][2]int
+	sorted := true // in the file
 	for name, readers := range g.consumers {
 		p := g.producers[name]
 		if p == nil {
@@ -31,8 +28,20 @@ func (g *Graph) sort() error {
 			if c.Node == p {
 				return fmt.Errorf("%s: reads its own output %q", Label(p), name)
 			}
-			d.SetEdge(simple.Edge{F: simple.Node(id[p]), T: simple.Node(id[c.Node])})
+			edges = append(edges, [2]int{at[p], at[c.Node]})
+			sorted = sorted && at[p] < at[c.Node]
 		}
+	}
+	if sorted {
+		g.Nodes = slices.Clone(g.Proto.Node)
+		return nil
+	}
+	d := simple.NewDirectedGraph()
+	for i := range g.Proto.Node {
+		d.AddNode(simple.Node(i))
+	}
+	for _, e := range edges {
+		d.SetEdge(simple.Edge{F: simple.Node(e[0]), T: simple.Node(e[1])})
 	}
 	// A nil order is that of the ids, here the file's.
 	order, err := topo.SortStabilized(d, nil)
@@ -44,24 +53,4 @@ func (g *Graph) sort() error {
 		g.Nodes = append(g.Nodes, g.Proto.Node[n.ID()])
 	}
 	return nil
-}
-
-// fileOrderHolds reports whether every node comes after those it reads from.
-func (g *Graph) fileOrderHolds() bool {
-	at := make(map[*onnxpb.NodeProto]int, len(g.Proto.Node))
-	for i, n := range g.Proto.Node {
-		at[n] = i
-	}
-	for name, readers := range g.consumers {
-		p := g.producers[name]
-		if p == nil {
-			continue
-		}
-		for _, c := range readers {
-			if at[c.Node] <= at[p] {
-				return false
-			}
-		}
-	}
-	return true
 }
