@@ -68,12 +68,12 @@ type pass struct {
 	of       map[*coupling.Space]*verdict
 	values   map[string][]float64 // of weights, as far as they are kept
 	held     int                  // numbers in values
-	state    map[string]map[*coupling.Space][]level
+	levels   map[row][]level      // of activations; nil: nothing is known
 	notes    []string
 }
 
 func newPass(s *edit.Subject, o Options) (*pass, error) {
-	p := &pass{s: s, o: o, of: map[*coupling.Space]*verdict{}, values: map[string][]float64{}, state: map[string]map[*coupling.Space][]level{}}
+	p := &pass{s: s, o: o, of: map[*coupling.Space]*verdict{}, values: map[string][]float64{}, levels: map[row][]level{}}
 	for _, sp := range s.Analysis.Spaces {
 		transposed := slices.ContainsFunc(sp.Uses, func(u coupling.Use) bool { return u.Transposed })
 		if transposed || !sp.Narrowable() || o.Keep != nil && o.Keep(sp) {
@@ -373,18 +373,15 @@ func setOf(words string) map[string]bool {
 
 // equalise gives all groups the width of the widest.
 func (v *verdict) equalise() {
-	most := 0
 	removed := make([]int, v.space.Groups)
 	for id, f := range v.fate {
 		if f.kind != kept {
 			removed[id/v.space.Width]++
 		}
 	}
-	for _, r := range removed {
-		most = max(most, v.space.Width-r)
-	}
+	fewest := slices.Min(removed)
 	for g, r := range removed {
-		for id := (g+1)*v.space.Width - 1; v.space.Width-r < most; id-- {
+		for id := (g+1)*v.space.Width - 1; r > fewest; id-- {
 			if v.fate[id].kind != kept {
 				v.keep(id, leftGroups)
 				r--

@@ -11,6 +11,12 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
+// A row is a space along an activation.
+type row struct {
+	tensor string
+	space  *coupling.Space
+}
+
 // A level says what is known of one channel of an activation: its value at all
 // positions of all samples, where it has one.
 type level struct {
@@ -32,26 +38,14 @@ func (p *pass) propagate() error {
 				if p.of[sp].whole {
 					continue
 				}
-				levels, err := p.transfer(n, sp)
-				if err != nil {
+				var err error
+				if p.levels[row{out, sp}], err = p.transfer(n, sp); err != nil {
 					return err
 				}
-				p.setLevels(out, sp, levels)
 			}
 		}
 	}
 	return nil
-}
-
-// setLevels enters what is known of an activation; nil: nothing.
-func (p *pass) setLevels(tensor string, sp *coupling.Space, levels []level) {
-	if levels == nil {
-		levels = make([]level, sp.Groups*sp.Width)
-	}
-	if p.state[tensor] == nil {
-		p.state[tensor] = map[*coupling.Space][]level{}
-	}
-	p.state[tensor][sp] = levels
 }
 
 // transfer computes the levels of a node's output along a space; nil: nothing is known.
@@ -170,7 +164,7 @@ var arithmetic = map[string]func([]float64) float64{
 func (p *pass) operand(name string, sp *coupling.Space) []level {
 	out := make([]level, sp.Groups*sp.Width)
 	if p.live(name) {
-		if s := p.state[name][sp]; s != nil {
+		if s := p.levels[row{name, sp}]; s != nil {
 			return s
 		}
 		return out // it does not run along the space: any value, anywhere
@@ -187,12 +181,8 @@ func (p *pass) operand(name string, sp *coupling.Space) []level {
 			return st.levels()
 		}
 	}
-	if w.Len() == 1 {
-		if data, err := p.floats(name); err == nil && len(data) == 1 {
-			for i := range out {
-				out[i] = level{true, data[0]}
-			}
-		}
+	if x, ok := p.scalar(name); ok {
+		return slices.Repeat([]level{{true, x}}, len(out))
 	}
 	return out
 }
@@ -428,18 +418,16 @@ func (p *pass) pad(n *onnxpb.NodeProto, sp *coupling.Space) ([]level, error) {
 		}
 		return out, nil
 	}
-	out := make([]level, sp.Groups*sp.Width)
-	for id := range out {
-		if ok {
-			out[id] = finite(value)
-		}
+	padded := level{}
+	if ok {
+		padded = finite(value)
 	}
-	return out, nil
+	return slices.Repeat([]level{padded}, sp.Groups*sp.Width), nil
 }
 
 // scalar reads a constant of one element.
 func (p *pass) scalar(name string) (float64, bool) {
-	if p.s.Graph.Constant(name) == nil {
+	if onnxio.Elements(p.s.Graph.Constant(name)) != 1 {
 		return 0, false
 	}
 	v, err := p.floats(name)

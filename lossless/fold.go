@@ -50,7 +50,7 @@ func (p *pass) given(r reader, id int) level {
 	if !r.strip.holds[id].nonzero {
 		return zero
 	}
-	if s := p.state[r.input][r.strip.space]; s != nil {
+	if s := p.levels[row{r.input, r.strip.space}]; s != nil {
 		return s[id]
 	}
 	return level{}

@@ -101,9 +101,7 @@ func (r *Report) flushGraph(g *onnxio.Graph) error {
 		names = append(names, t.GetName())
 	}
 	for _, n := range g.Nodes {
-		if n.GetOpType() == "Constant" && len(n.GetOutput()) == 1 {
-			names = append(names, n.GetOutput()[0])
-		}
+		names = append(names, n.GetOutput()...) // those that are constant
 		for _, sub := range g.Subgraphs(n) {
 			if err := r.flushGraph(sub); err != nil {
 				return err

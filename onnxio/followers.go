@@ -1,6 +1,11 @@
 package onnxio
 
-import "github.com/monge-ml/monge/onnxio/onnxpb"
+import (
+	"slices"
+	"strings"
+
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
 
 // param describes an input of a node.
 func (g *Graph) param(n *onnxpb.NodeProto, input int) Param {
@@ -45,9 +50,9 @@ func (g *Graph) Followers(n *onnxpb.NodeProto) []*onnxpb.NodeProto {
 
 func (g *Graph) follows(c Consumer) bool {
 	switch op := StandardOp(c.Node); {
-	case follow[op] || FactsOf(c.Node).Has(Pointwise):
+	case slices.Contains(following, op) || FactsOf(c.Node).Has(Pointwise):
 		return c.Input == 0
-	case followWithConstant[op]:
+	case op == "Add", op == "Sub", op == "Mul", op == "Div": // with a bias or a scale
 		for i := range c.Node.Input {
 			if i != c.Input && g.param(c.Node, i).Name == "" {
 				return false
@@ -73,18 +78,9 @@ func (g *Graph) onlyReader(n *onnxpb.NodeProto) (reader Consumer, ok bool) {
 	return reader, ok
 }
 
-// follow are operators of one data input, the first, beside those that see its
+// following are operators of one data input, the first, beside those that see its
 // elements one by one.
-var follow = map[string]bool{
-	"BatchNormalization": true, "InstanceNormalization": true, "LayerNormalization": true,
-	"GroupNormalization": true, "RMSNormalization": true, "LpNormalization": true, "LRN": true,
-	"PRelu": true, "Softmax": true, "LogSoftmax": true,
-	"Dropout": true, "Identity": true, "Cast": true, "Pad": true,
-	"MaxPool": true, "AveragePool": true, "LpPool": true,
-	"GlobalAveragePool": true, "GlobalMaxPool": true, "GlobalLpPool": true, "ReduceMean": true,
-	"Flatten": true, "Squeeze": true,
-}
-
-// followWithConstant are element-wise operators of which the other side must
-// be constant: a bias or a scale.
-var followWithConstant = map[string]bool{"Add": true, "Sub": true, "Mul": true, "Div": true}
+var following = strings.Fields(`
+	BatchNormalization InstanceNormalization LayerNormalization GroupNormalization RMSNormalization LpNormalization
+	LRN PRelu Softmax LogSoftmax Dropout Identity Cast Pad MaxPool AveragePool LpPool
+	GlobalAveragePool GlobalMaxPool GlobalLpPool ReduceMean Flatten Squeeze`)
