@@ -121,31 +121,12 @@ func Strip(ctx context.Context, m *onnxio.Model, o Options) (_ *onnxio.Model, _ 
 	large := r.ParamsBefore > mostParams
 	if large {
 		r.Notes = append(r.Notes, fmt.Sprintf("with more than %d million parameters only unused nodes and initializers are looked for", mostParams/1_000_000))
+		err = r.dropUnused(out)
 	} else {
-		if err := r.flush(out); err != nil {
-			return nil, nil, err
-		}
-		if err := compute(ctx, out, o); err != nil {
-			return nil, nil, err
-		}
+		out, err = o.narrow(ctx, out, r)
 	}
-	if err := r.dropUnused(out); err != nil {
+	if err != nil {
 		return nil, nil, err
-	}
-	for !large {
-		next, removed, err := o.round(ctx, out, r)
-		if err != nil {
-			return nil, nil, err
-		}
-		r.Rounds++
-		if !removed {
-			break
-		}
-		out = next
-		// Shapes that edits replaced were not unused in the original.
-		if err := new(Report).dropUnused(out); err != nil {
-			return nil, nil, err
-		}
 	}
 	if out, err = form.Restore(out); err != nil {
 		return nil, nil, err
@@ -169,6 +150,28 @@ func (r *Report) FlushedValues() int {
 		n += f.Values
 	}
 	return n
+}
+
+// narrow does all that there is to do, with a look at the weights. It changes m.
+func (o Options) narrow(ctx context.Context, m *onnxio.Model, r *Report) (*onnxio.Model, error) {
+	if err := r.flush(m); err != nil {
+		return nil, err
+	}
+	if err := compute(ctx, m, o); err != nil {
+		return nil, err
+	}
+	unused := r
+	for removed := true; removed; r.Rounds++ {
+		if err := unused.dropUnused(m); err != nil {
+			return nil, err
+		}
+		unused = new(Report) // shapes that edits replaced were not unused in the original
+		var err error
+		if m, removed, err = o.round(ctx, m, r); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
 }
 
 // round removes what one look at all spaces finds.
