@@ -62,15 +62,7 @@ func FreeSupport(measures []Measure, start mat.Matrix, o FreeSupportOptions) (*B
 		plans := make([]*Plan, len(measures))
 		next := mat.NewDense(b.X.RawMatrix().Rows, b.X.RawMatrix().Cols, nil)
 		for m, measure := range measures {
-			costs, err := NewPoints(b.X, measure.X, SquaredEuclidean)
-			if err != nil {
-				return nil, fmt.Errorf("ot: barycentre: measure %d: %w", m, err)
-			}
-			r, err := EMD(o.Mass, measure.Mass, costs.Dense())
-			if err != nil {
-				return nil, fmt.Errorf("ot: barycentre: measure %d: %w", m, err)
-			}
-			image, err := Barycentric(r.Plan, measure.X)
+			r, image, err := measure.pull(b.X, o.Mass)
 			if err != nil {
 				return nil, fmt.Errorf("ot: barycentre: measure %d: %w", m, err)
 			}
@@ -90,6 +82,20 @@ func FreeSupport(measures []Measure, start mat.Matrix, o FreeSupportOptions) (*B
 		}
 	}
 	return b, nil
+}
+
+// pull transports points to a measure and returns where each goes in the mean.
+func (m Measure) pull(x mat.Matrix, mass []float64) (*Result, *mat.Dense, error) {
+	costs, err := NewPoints(x, m.X, SquaredEuclidean)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := EMD(mass, m.Mass, costs.Dense())
+	if err != nil {
+		return nil, nil, err
+	}
+	image, err := Barycentric(r.Plan, m.X)
+	return r, image, err
 }
 
 // weights returns the weights of n measures.

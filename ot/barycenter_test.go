@@ -60,7 +60,7 @@ func TestBarycenterFalls(t *testing.T) {
 		last = b.Objective
 		var sum float64
 		for m, plan := range b.Plans {
-			sum += plan.Cost(SquaredEuclideanCost(b.X, measures[m].X)) / 3
+			sum += plan.Cost(distances(t, b.X, measures[m].X, SquaredEuclidean)) / 3
 		}
 		if math.Abs(sum-b.Objective) > 1e-12*sum {
 			t.Fatalf("round %d: objective %g, plans cost %g", rounds, b.Objective, sum)

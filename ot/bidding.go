@@ -25,33 +25,36 @@ func (t *transport) bidding() {
 	for limit := bidsPerRow * t.n; len(queue) > 0; {
 		i := queue[len(queue)-1]
 		queue = queue[:len(queue)-1]
-		for t.supply[i] > 0 && t.stats.Bids < limit {
-			t.stats.Bids++
-			first, second := t.best(i)
-			t.second[i] = second.reduced
-			if first.reduced == second.reduced && t.room[first.col] == 0 {
-				first = t.tied(i, first)
-			}
-			j := first.col
-			margin := second.reduced - first.reduced
-			for t.room[j] == 0 && t.supply[i] > 0 {
-				e := t.weakest(j, i, margin)
-				if e < 0 {
-					break
-				}
-				row := t.flows.entries[e].row
-				if t.supply[row] == 0 {
-					queue = append(queue, row)
-				}
-				t.displace(e, j, t.supply[i])
-				t.push(i, j, first.cost)
-			}
-			t.push(i, j, first.cost)
-			if t.room[j] == 0 && !t.lower(j) && t.supply[i] > 0 && margin == 0 {
-				break
-			}
+		for again := true; again && t.supply[i] > 0 && t.stats.Bids < limit; {
+			queue, again = t.bid(i, queue)
 		}
 	}
+}
+
+// bid lets row i bid for its cheapest column, queues the rows that it displaces, and tells whether it may bid again.
+func (t *transport) bid(i int32, queue []int32) ([]int32, bool) {
+	t.stats.Bids++
+	first, second := t.best(i)
+	t.second[i] = second.reduced
+	if first.reduced == second.reduced && t.room[first.col] == 0 {
+		first = t.tied(i, first)
+	}
+	j := first.col
+	margin := second.reduced - first.reduced
+	for t.room[j] == 0 && t.supply[i] > 0 {
+		e := t.weakest(j, i, margin)
+		if e < 0 {
+			break
+		}
+		row := t.flows.entries[e].row
+		if t.supply[row] == 0 {
+			queue = append(queue, row)
+		}
+		t.displace(e, j, t.supply[i])
+		t.push(i, j, first.cost)
+	}
+	t.push(i, j, first.cost)
+	return queue, t.room[j] > 0 || t.lower(j) || t.supply[i] == 0 || margin != 0
 }
 
 // tied returns a column with room, listed or in a row that was read whole, that is as cheap to

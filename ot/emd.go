@@ -229,7 +229,7 @@ func (t *transport) reduceColumns() (lift float64, err error) {
 	t.lo, t.hi, t.largest = lo, hi, max(math.Abs(lo), math.Abs(hi))
 	lift = 1
 	if t.largest < tinyCost {
-		t.costs = lifted{t.costs}
+		t.costs = changed{t.costs, func(x float64) float64 { return x * liftFactor }} // which is exact
 		lift = liftFactor
 	}
 	t.grid = newGrid(lo*lift, hi*lift)

@@ -6,26 +6,29 @@ import (
 	"math"
 )
 
-// capped are costs of which those above limit are cap.
-type capped struct {
+// changed are costs of which each is a function of another.
+type changed struct {
 	Costs
-	limit, cap float64
+	to func(float64) float64
 }
 
-func (c capped) clip(x float64) float64 {
-	if x > c.limit {
-		return c.cap
-	}
-	return x
-}
+func (c changed) At(i, j int) float64 { return c.to(c.Costs.At(i, j)) }
 
-func (c capped) At(i, j int) float64 { return c.clip(c.Costs.At(i, j)) }
-
-func (c capped) Row(i int, dst []float64) []float64 {
+func (c changed) Row(i int, dst []float64) []float64 {
 	for j, x := range c.Costs.Row(i, dst) {
-		dst[j] = c.clip(x)
+		dst[j] = c.to(x)
 	}
 	return dst
+}
+
+// capped are costs of which those above limit are most.
+func capped(c Costs, limit, most float64) Costs {
+	return changed{c, func(x float64) float64 {
+		if x > limit {
+			return most
+		}
+		return x
+	}}
 }
 
 // errClosed says that there are costs too large to calculate with, or infinite:
@@ -77,7 +80,7 @@ func (s Solver) solveClosed(u *units, c Costs, limit float64) (r *Result, lo, hi
 		return nil, 0, 0, err
 	}
 	hi = min(separation(c, lo, hi), limit)
-	if r, _, _, err = s.attempt(u, capped{c, limit, hi}); err != nil {
+	if r, _, _, err = s.attempt(u, capped(c, limit, hi)); err != nil {
 		return nil, 0, 0, err
 	}
 	return r, lo, hi, r.open(c, u, limit)
@@ -126,7 +129,7 @@ func (s Solver) refine(u *units, c Costs, r *Result, lo, hi float64) (*Result, e
 		if used <= lo || !(enough-lo < (hi-lo)/coarse) {
 			return r, nil
 		}
-		next, _, _, err := s.attempt(u, capped{c, enough, enough})
+		next, _, _, err := s.attempt(u, capped(c, enough, enough))
 		if err != nil {
 			return nil, err
 		}
@@ -148,30 +151,16 @@ func (r *Result) used(c Costs) float64 {
 
 // feasible reports an error if no plan between the masses avoids infinite costs.
 func feasible(m *marginals, c Costs) error {
+	infinite := changed{c, func(x float64) float64 { // 1 where costs are infinite, 0 elsewhere
+		if math.IsInf(x, 1) {
+			return 1
+		}
+		return 0
+	}}
 	u := m.inUnits()
-	r, _, _, err := Solver{}.attempt(&u, infinite{c})
+	r, _, _, err := Solver{}.attempt(&u, infinite)
 	if err != nil {
 		return err
 	}
 	return r.open(c, &u, math.MaxFloat64)
-}
-
-// infinite are costs of 1 where those of c are infinite, and of 0 elsewhere.
-type infinite struct{ Costs }
-
-func (c infinite) At(i, j int) float64 {
-	if math.IsInf(c.Costs.At(i, j), 1) {
-		return 1
-	}
-	return 0
-}
-
-func (c infinite) Row(i int, dst []float64) []float64 {
-	for j, x := range c.Costs.Row(i, dst) {
-		dst[j] = 0
-		if math.IsInf(x, 1) {
-			dst[j] = 1
-		}
-	}
-	return dst
 }

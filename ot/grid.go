@@ -45,15 +45,3 @@ const (
 	tinyCost   = 0x1p-900
 	liftFactor = 0x1p+400
 )
-
-// lifted are costs times liftFactor, which is exact.
-type lifted struct{ Costs }
-
-func (l lifted) At(i, j int) float64 { return l.Costs.At(i, j) * liftFactor }
-
-func (l lifted) Row(i int, dst []float64) []float64 {
-	for j, x := range l.Costs.Row(i, dst) {
-		dst[j] = x * liftFactor
-	}
-	return dst
-}

@@ -3,6 +3,7 @@ package ot
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // totalsTolerance is the relative difference of Σa and Σb that is put down to
@@ -121,9 +122,9 @@ func (m *marginals) inUnits() units {
 	u, sa, sb := m.round(m.total)
 	// The sums differ by what rounding lost: the largest mass of one side takes it.
 	if sa > sb {
-		u.cols[argMax(u.cols)] += sa - sb
+		u.cols[slices.Index(u.cols, slices.Max(u.cols))] += sa - sb
 	} else {
-		u.rows[argMax(u.rows)] += sb - sa
+		u.rows[slices.Index(u.rows, slices.Max(u.rows))] += sb - sa
 	}
 	return u
 }
@@ -148,22 +149,7 @@ func (m *marginals) round(size float64) (u units, rows, cols int64) {
 }
 
 func allEqual(m []float64) bool {
-	for _, x := range m {
-		if x != m[0] {
-			return false
-		}
-	}
-	return true
-}
-
-func argMax(m []int64) int {
-	at := 0
-	for i, x := range m {
-		if x > m[at] {
-			at = i
-		}
-	}
-	return at
+	return !slices.ContainsFunc(m, func(x float64) bool { return x != m[0] })
 }
 
 func gcd(a, b int) int {

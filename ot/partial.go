@@ -12,20 +12,6 @@ type Drop struct {
 	Source, Target []float64
 }
 
-func (d *Drop) source(i int) float64 {
-	if d.Source == nil {
-		return 0
-	}
-	return d.Source[i]
-}
-
-func (d *Drop) target(j int) float64 {
-	if d.Target == nil {
-		return 0
-	}
-	return d.Target[j]
-}
-
 // PartialEMD returns an exact optimal plan that need not move all mass: row sums
 // are at most a, column sums at most b, whose totals may differ (nil: uniform,
 // total 1), and what a source keeps or a target lacks costs its price in drop.
@@ -125,10 +111,10 @@ func newPartial(a, b []float64, c Costs, drop Drop) (*partial, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkPrices("source", drop.Source, n); err != nil {
+	if drop.Source, err = prices("source", drop.Source, n); err != nil {
 		return nil, err
 	}
-	if err := checkPrices("target", drop.Target, k); err != nil {
+	if drop.Target, err = prices("target", drop.Target, k); err != nil {
 		return nil, err
 	}
 	ta, err := totalMass("source", a, n)
@@ -154,17 +140,20 @@ func newPartial(a, b []float64, c Costs, drop Drop) (*partial, error) {
 	return p, nil
 }
 
-// checkPrices reports prices of the wrong number or without a finite value.
-func checkPrices(side string, prices []float64, n int) error {
-	if prices != nil && len(prices) != n {
-		return fmt.Errorf("ot: %d drop prices for %d %ss", len(prices), n, side)
+// prices checks prices, and fills in those that cost nothing.
+func prices(side string, list []float64, n int) ([]float64, error) {
+	if list == nil {
+		return make([]float64, n), nil
 	}
-	for i, x := range prices {
+	if len(list) != n {
+		return nil, fmt.Errorf("ot: %d drop prices for %d %ss", len(list), n, side)
+	}
+	for i, x := range list {
 		if !(math.Abs(x) <= maxCost) {
-			return fmt.Errorf("ot: drop price %g of %s %d", x, side, i)
+			return nil, fmt.Errorf("ot: drop price %g of %s %d", x, side, i)
 		}
 	}
-	return nil
+	return list, nil
 }
 
 func (p *partial) Dims() (n, k int) { return p.n + 1, p.k + 1 }
@@ -174,9 +163,9 @@ func (p *partial) At(i, j int) float64 {
 	case i < p.n && j < p.k:
 		return p.Costs.At(i, j)
 	case i < p.n:
-		return p.drop.source(i)
+		return p.drop.Source[i]
 	case j < p.k:
-		return p.drop.target(j)
+		return p.drop.Target[j]
 	}
 	return 0
 }
@@ -185,9 +174,7 @@ func (p *partial) Row(i int, dst []float64) []float64 {
 	if i < p.n {
 		copy(dst, p.Costs.Row(i, dst[:p.k]))
 	} else {
-		for j := range p.k {
-			dst[j] = p.drop.target(j)
-		}
+		copy(dst, p.drop.Target)
 	}
 	dst[p.k] = p.At(i, p.k)
 	return dst

@@ -180,21 +180,3 @@ func (p *Points) Dense() *Cost {
 	})
 	return c
 }
-
-// EuclideanCost returns the matrix of distances |x−y| between the rows of x
-// (n×d) and those of y (k×d). It panics if these cannot be compared.
-func EuclideanCost(x, y mat.Matrix) *Cost { return denseCost(x, y, Euclidean) }
-
-// SquaredEuclideanCost is like EuclideanCost for |x−y|².
-func SquaredEuclideanCost(x, y mat.Matrix) *Cost { return denseCost(x, y, SquaredEuclidean) }
-
-// CosineCost is like EuclideanCost for 1 − x·y/(|x||y|).
-func CosineCost(x, y mat.Matrix) *Cost { return denseCost(x, y, Cosine) }
-
-func denseCost(x, y mat.Matrix, m Metric) *Cost {
-	p, err := NewPoints(x, y, m)
-	if err != nil {
-		panic(err.Error())
-	}
-	return p.Dense()
-}

@@ -48,7 +48,7 @@ func TestPointsAreExact(t *testing.T) {
 				t.Fatal(err)
 			}
 			c := p.Dense()
-			squared := SquaredEuclideanCost(x, y)
+			squared := distances(t, x, y, SquaredEuclidean)
 			row := make([]float64, k)
 			for i := range n {
 				if diff := cmp.Diff(c.Row(i, nil), p.Row(i, row)); diff != "" {
@@ -73,7 +73,7 @@ func TestPointsAreExact(t *testing.T) {
 
 func TestCosine(t *testing.T) {
 	x := mat.NewDense(4, 2, []float64{1, 0, 3, 4, 0, 0, -2, 0})
-	c := CosineCost(x, x)
+	c := distances(t, x, x, Cosine)
 	want := []float64{
 		0, 0.4, 1, 2,
 		0.4, 0, 1, 1.6,
@@ -131,12 +131,12 @@ func TestPointsWithoutMatrix(t *testing.T) {
 	}
 }
 
-func BenchmarkEuclideanCost(b *testing.B) {
+func BenchmarkPoints(b *testing.B) {
 	r := rand.New(rand.NewPCG(2, 2))
 	x, y := cloud(r, 1024, 64, 0), cloud(r, 1024, 64, 0)
-	b.Run("EuclideanCost", func(b *testing.B) {
+	b.Run("Euclidean", func(b *testing.B) {
 		for b.Loop() {
-			EuclideanCost(x, y)
+			distances(b, x, y, Euclidean)
 		}
 	})
 	b.Run("gonum product alone", func(b *testing.B) {
@@ -145,4 +145,14 @@ func BenchmarkEuclideanCost(b *testing.B) {
 			c.Mul(x, y.T())
 		}
 	})
+}
+
+// distances are the costs between points as a matrix.
+func distances(t testing.TB, x, y mat.Matrix, m Metric) *Cost {
+	t.Helper()
+	p, err := NewPoints(x, y, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.Dense()
 }

@@ -92,6 +92,20 @@ func (r *Result) Certify(a, b []float64, c Costs, tol float64) error {
 	return r.certify(a, b, c, tol, scale)
 }
 
+// slack is the least reduced cost, and where it is. NaN counts as less than all.
+func (r *Result) slack(c Costs) (slack float64, si, sj int) {
+	buf := make([]float64, len(r.V))
+	slack = math.Inf(1)
+	for i, u := range r.U {
+		for j, x := range c.Row(i, buf) {
+			if d := x - u - r.V[j]; !(d >= slack) {
+				slack, si, sj = d, i, j
+			}
+		}
+	}
+	return slack, si, sj
+}
+
 // certify is Certify for costs of such a size.
 func (r *Result) certify(a, b []float64, c Costs, tol, scale float64) error {
 	n, k := c.Dims()
@@ -124,15 +138,7 @@ func (r *Result) certify(a, b []float64, c Costs, tol, scale float64) error {
 			return fmt.Errorf("ot: certificate: target %d receives %g, wants %g (off by %g)", j, s, m.b(j), d)
 		}
 	}
-	buf := make([]float64, k)
-	slack, si, sj := math.Inf(1), 0, 0
-	for i := range n {
-		for j, x := range c.Row(i, buf) {
-			if d := x - r.U[i] - r.V[j]; !(d >= slack) {
-				slack, si, sj = d, i, j
-			}
-		}
-	}
+	slack, si, sj := r.slack(c)
 	slackTol := tol*scale + 4*math.SmallestNonzeroFloat64
 	if !(slack >= -slackTol) {
 		return fmt.Errorf("ot: certificate: potentials exceed the cost from %d to %d by %g", si, sj, -slack)

@@ -153,17 +153,15 @@ func newSimplex(t *transport) *simplex {
 func (s *simplex) span() {
 	t := s.t
 	n := int32(t.n)
-	adj := make([][]link, t.n+t.k)
+	f := forest{adj: make([][]link, t.n+t.k)}
 	for j := range int32(t.k) {
 		for e := t.flows.head[j]; e >= 0; e = t.flows.entries[e].next {
-			l := link{t.flows.entries[e].row, n + j, e}
-			adj[l.row] = append(adj[l.row], l)
-			adj[l.col] = append(adj[l.col], l)
+			f.link(t.flows.entries[e].row, n+j, e)
 		}
 	}
 	first := true
 	for root := range n {
-		if s.nodes[root].parent != unseen || len(adj[root]) == 0 {
+		if s.nodes[root].parent != unseen || len(f.adj[root]) == 0 {
 			continue
 		}
 		s.nodes[root].parent = -1
@@ -179,7 +177,7 @@ func (s *simplex) span() {
 		for len(s.stack) > 0 {
 			x := s.stack[len(s.stack)-1]
 			s.stack = s.stack[:len(s.stack)-1]
-			for _, l := range adj[x] {
+			for _, l := range f.adj[x] {
 				y := l.row + l.col - x
 				if s.nodes[y].parent != unseen {
 					continue
@@ -266,33 +264,20 @@ func (s *simplex) pivot(i, j int32, cost, rc float64) {
 	// last one on the way from the meeting point over i and j back to it leaves the tree.
 	delta := int64(math.MaxInt64)
 	out, onRowSide := int32(-1), false
-	x, y := row, col
 	join := s.join(row, col)
-	for ; x != join; x = s.nodes[x].parent {
+	for x := row; x != join; x = s.nodes[x].parent {
 		if m := s.nodes[x].mass; s.isRow(x) && (m < delta || m == delta && s.mirrored) {
-			delta, out, onRowSide = s.nodes[x].mass, x, true
+			delta, out, onRowSide = m, x, true
 		}
 	}
-	for ; y != join; y = s.nodes[y].parent {
+	for y := col; y != join; y = s.nodes[y].parent {
 		if m := s.nodes[y].mass; !s.isRow(y) && (m < delta || m == delta && !s.mirrored) {
-			delta, out, onRowSide = s.nodes[y].mass, y, false
+			delta, out, onRowSide = m, y, false
 		}
 	}
 	if delta > 0 {
-		for x := row; x != join; x = s.nodes[x].parent {
-			if s.isRow(x) {
-				s.nodes[x].mass -= delta
-			} else {
-				s.nodes[x].mass += delta
-			}
-		}
-		for y := col; y != join; y = s.nodes[y].parent {
-			if s.isRow(y) {
-				s.nodes[y].mass += delta
-			} else {
-				s.nodes[y].mass -= delta
-			}
-		}
+		s.move(row, join, -delta)
+		s.move(col, join, delta)
 	}
 	// The subtree below the leaving entry hangs on the entering one from now on.
 	in, to := row, col
@@ -303,6 +288,17 @@ func (s *simplex) pivot(i, j int32, cost, rc float64) {
 	s.nodes[in].mass, s.nodes[in].cost = delta, cost
 	s.attach(in, to)
 	s.shift(in, rc)
+}
+
+// move adds mass to the entries by which rows hang on the way from x to join, and takes it from those of columns.
+func (s *simplex) move(x, join int32, mass int64) {
+	for ; x != join; x = s.nodes[x].parent {
+		if s.isRow(x) {
+			s.nodes[x].mass += mass
+		} else {
+			s.nodes[x].mass -= mass
+		}
+	}
 }
 
 func (s *simplex) isRow(x int32) bool { return x < int32(s.t.n) }

@@ -89,15 +89,14 @@ func Sinkhorn(a, b []float64, c Costs, o SinkhornOptions) (*Result, error) {
 			return nil, err
 		}
 	}
-	status := IterationLimit
 	done, err := s.run(target, o.Tol, o.MaxIter)
 	if err != nil {
 		return nil, err
 	}
 	if done {
-		status = Converged
+		return s.result(target, Converged), nil
 	}
-	return s.result(target, status), nil
+	return s.result(target, IterationLimit), nil
 }
 
 const (
