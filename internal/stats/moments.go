@@ -35,11 +35,7 @@ func ReadingOf(l *onnxio.Linear) Reading {
 
 // A Target is what a linear operator should compute: the vectors y, one for each x.
 type Target struct {
-	// Flow and Tensor name a kept tensor. The flow has batches of the same samples as the flow of the input.
-	Flow   *Flow
-	Tensor string
-
-	// Values returns a batch. It is used in place of Flow and Tensor if not nil.
+	// Values returns a batch, of the same samples as that of the input's flow.
 	Values func(batch int) (*engine.Value, error)
 
 	// Axis is the axis of y's components: 1 for a Conv, -1 for x·W. The others run over samples and positions.
@@ -63,12 +59,6 @@ type MomentOptions struct {
 
 	// Seed chooses the subset.
 	Seed int64
-
-	// FullYY asks for YY as a matrix. false: its diagonal.
-	FullYY bool
-
-	// Progress, if not nil, is told after each batch how many of all batches are done.
-	Progress func(done, total int)
 }
 
 // Moments are sums over rows, one row for each sample and output position of an operator: of the vector x that it reads,
@@ -82,7 +72,7 @@ type Moments struct {
 	SumY []float64 // Σ y: [O]
 	XX   []float64 // Σ x·xᵀ: [D, D], symmetric
 	XY   []float64 // Σ x·yᵀ: [D, O]
-	YY   []float64 // Σ y²: [O]; with MomentOptions.FullYY Σ y·yᵀ: [O, O]
+	YY   []float64 // Σ y²: [O]
 }
 
 // Add adds the moments of other rows.
@@ -140,12 +130,9 @@ func (c *collector) collect(ctx context.Context) error {
 	if len(c.batches) == 0 {
 		return errors.New("no batches")
 	}
-	for done, i := range c.batches {
+	for _, i := range c.batches {
 		if err := c.batch(ctx, i); err != nil {
 			return err
-		}
-		if c.options.Progress != nil {
-			c.options.Progress(done+1, len(c.batches))
 		}
 	}
 	if err := c.release(ctx); err != nil {
@@ -172,7 +159,7 @@ func (c *collector) batch(ctx context.Context, i int) error {
 	key := fmt.Sprint(*shape)
 	s := c.sums[key]
 	if s == nil {
-		if s, err = newSummation(shape, c.options, len(c.batches), values[0].Dims[0]); err != nil {
+		if s, err = newSummation(shape, c.options, len(c.batches), values[0]); err != nil {
 			return err
 		}
 		c.sums[key] = s
@@ -201,9 +188,9 @@ func (c *collector) release(ctx context.Context) error {
 	}
 	values := make([]*engine.Value, len(c.held[0]))
 	for k := range values {
-		var pieces []*engine.Value
-		for _, v := range c.held {
-			pieces = append(pieces, v[k])
+		pieces := make([]*engine.Value, len(c.held))
+		for i, v := range c.held {
+			pieces[i] = v[k]
 		}
 		values[k] = engine.Join(pieces)
 	}
@@ -211,28 +198,16 @@ func (c *collector) release(ctx context.Context) error {
 	return c.add(ctx, c.heldBy, values)
 }
 
-func (t Target) batch(i int) (*engine.Value, error) {
-	if t.Values != nil {
-		return t.Values(i)
-	}
-	out, err := t.Flow.Batch(i, t.Tensor)
-	return out[t.Tensor], err
-}
-
 // add runs a batch in chunks of samples, small enough for the processor's caches and for float32 sums.
 func (c *collector) add(ctx context.Context, s *summation, values []*engine.Value) error {
-	n := values[0].Dims[0]
-	step := n
-	if s.shape.samples {
-		step = min(n, s.chunk)
+	if !s.shape.samples {
+		return s.run(ctx, values)
 	}
-	for from := 0; from < n; from += step {
-		part := values
-		if s.shape.samples {
-			part = make([]*engine.Value, len(values))
-			for k, v := range values {
-				part[k] = engine.Rows(v, from, min(n, from+step))
-			}
+	n := values[0].Dims[0]
+	for from := 0; from < n; from += s.chunk {
+		part := make([]*engine.Value, len(values))
+		for k, v := range values {
+			part[k] = engine.Rows(v, from, min(n, from+s.chunk))
 		}
 		if err := s.run(ctx, part); err != nil {
 			return err
@@ -288,7 +263,7 @@ func (c *collector) shapeOf(values []*engine.Value) (*momentShape, error) {
 	if err := s.input(c.reading); err != nil {
 		return nil, err
 	}
-	rows := s.rows()
+	rows := s.rowsOf(x)
 	for i, t := range c.targets {
 		v := values[1+i]
 		axis, err := axisOf(t.Axis, len(v.Dims))
@@ -363,18 +338,18 @@ func placed(w *onnxio.Window, in []int) ([]onnxio.WindowAxis, error) {
 	return axes, err
 }
 
-// rows is the number of rows of a batch.
-func (s *momentShape) rows() int {
+// rowsOf is the number of rows of a batch.
+func (s *momentShape) rowsOf(x *engine.Value) int {
 	if s.conv == nil {
-		return engine.Count(s.x) / s.c
+		return x.Len() / s.c
 	}
-	return s.x[0] * s.positions()
+	return x.Dims[0] * s.positions()
 }
 
-// positions is the number of output positions of a window.
-func (s *momentShape) positions() int {
-	return engine.Count(sizes(s.dims, func(d onnxio.WindowAxis) int { return d.Out }))
-}
+// positions, places and taps are the numbers of places of a window's output, of its input, and under it; 1 without one.
+func (s *momentShape) positions() int { return engine.Count(sizes(s.dims, outOf)) }
+func (s *momentShape) places() int    { return engine.Count(sizes(s.dims, inOf)) }
+func (s *momentShape) taps() int      { return engine.Count(sizes(s.dims, kernelOf)) }
 
 // axisOf resolves an axis that may count from the end.
 func axisOf(axis, rank int) (int, error) {

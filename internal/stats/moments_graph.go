@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/internal/rewire"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
@@ -37,8 +36,8 @@ const (
 func momentY(i int) string       { return fmt.Sprintf("y%d", i) }
 func momentProduct(i int) string { return fmt.Sprintf("p%d", i) }
 
-// buildMoments returns the graph. sampled makes the places of the plan's operands inputs. fullYY asks for yy as a matrix.
-func buildMoments(s *momentShape, p *plan, sampled, fullYY bool) *onnxio.Model {
+// buildMoments returns the graph. sampled makes the places of the plan's operands inputs.
+func buildMoments(s *momentShape, p *plan, sampled bool) *onnxio.Model {
 	b := &momentGraph{
 		shape: s, plan: p, graph: &onnxpb.GraphProto{Name: new("moments")},
 		made: map[*operand]string{}, from: map[bool]string{}, zeros: map[bool]string{},
@@ -53,11 +52,7 @@ func buildMoments(s *momentShape, p *plan, sampled, fullYY bool) *onnxio.Model {
 	for i, q := range p.products {
 		b.product(q, momentProduct(i))
 	}
-	switch {
-	case len(s.o) == 0:
-	case fullYY:
-		b.product(product{p.y, p.y}, momentYY)
-	default:
+	if len(s.o) > 0 {
 		y := b.operand(p.y)
 		axes := b.ints("row_axis", int64(b.rowAxis()))
 		b.node("ReduceSum", []string{y, axes}, momentSumY, onnxio.NewAttrInt("keepdims", 0))
@@ -218,12 +213,10 @@ func (s *momentShape) width(op *operand) int {
 
 // index returns the places of an operand, padding as the place of zeros after the last.
 func (s *momentShape) index(op *operand) []int64 {
-	zeros := engine.Count(sizes(s.dims, func(d onnxio.WindowAxis) int {
-		if op.y {
-			return d.Out
-		}
-		return d.In
-	}))
+	zeros := s.places()
+	if op.y {
+		zeros = s.positions()
+	}
 	out := make([]int64, len(op.places))
 	for i, p := range op.places {
 		if out[i] = int64(p); p < 0 {

@@ -46,8 +46,8 @@ type term struct {
 // direct is the plan that unfolds x: a row per output position with all its taps. positions restricts it to some output
 // positions; nil means all.
 func direct(dims []onnxio.WindowAxis, positions []int) *plan {
-	out := grid(sizes(dims, func(d onnxio.WindowAxis) int { return d.Out }))
-	taps := grid(sizes(dims, func(d onnxio.WindowAxis) int { return d.Kernel }))
+	out := grid(sizes(dims, outOf))
+	taps := grid(sizes(dims, kernelOf))
 	if positions == nil {
 		positions = upTo(len(out))
 	}
@@ -257,13 +257,17 @@ func spot(height, width, row, column int) int {
 }
 
 // sizes collects one number per axis.
-func sizes(dims []onnxio.WindowAxis, f func(onnxio.WindowAxis) int) []int {
+func sizes(dims []onnxio.WindowAxis, of func(onnxio.WindowAxis) int) []int {
 	out := make([]int, len(dims))
 	for i, d := range dims {
-		out[i] = f(d)
+		out[i] = of(d)
 	}
 	return out
 }
+
+func outOf(d onnxio.WindowAxis) int    { return d.Out }
+func inOf(d onnxio.WindowAxis) int     { return d.In }
+func kernelOf(d onnxio.WindowAxis) int { return d.Kernel }
 
 // grid lists all index tuples below some sizes, the last index fastest.
 func grid(sizes []int) [][]int {

@@ -2,12 +2,12 @@ package stats
 
 import (
 	"context"
-	"github.com/monge-ml/monge/dataset"
-	"github.com/monge-ml/monge/engine"
-	"github.com/monge-ml/monge/onnxio"
 	"math"
 	"math/rand/v2"
 	"slices"
+
+	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/engine"
 )
 
 const (
@@ -38,11 +38,11 @@ type summation struct {
 
 	rows     int64       // taken
 	products [][]float64 // as onnxruntime returns them, [groups, left, right]
-	sumY, yy []float64   // [groups, O+1]; with FullYY yy is [groups, O+1, O+1]
+	sumY, yy []float64   // [groups, O+1]
 }
 
-// newSummation chooses a plan. samples is how many there are in a batch.
-func newSummation(s *momentShape, o MomentOptions, batches, samples int) (*summation, error) {
+// newSummation chooses a plan. x is a batch of the input.
+func newSummation(s *momentShape, o MomentOptions, batches int, x *engine.Value) (*summation, error) {
 	sum := &summation{shape: s, options: o, share: 1}
 	dims := s.dims
 	if s.conv == nil {
@@ -52,10 +52,7 @@ func newSummation(s *momentShape, o MomentOptions, batches, samples int) (*summa
 	if slide := sliding(s.dims); slide != nil && len(slide.products) <= maxProducts && s.cost(slide) < s.cost(sum.plan) {
 		sum.plan = slide
 	}
-	rows := float64(batches) * float64(s.perCut) * float64(samples)
-	if !s.samples {
-		rows = float64(batches) * float64(s.rows())
-	}
+	rows := float64(batches) * float64(s.rowsOf(x))
 	if allowed := s.allowed(sum.plan, o, rows); allowed < rows {
 		sum.share = allowed / rows
 		sum.plan = direct(dims, nil)
@@ -71,7 +68,7 @@ func newSummation(s *momentShape, o MomentOptions, batches, samples int) (*summa
 	workers := max(1, min(threads, int(runs), runBytes/s.sumBytes(sum.plan)))
 	sum.runs = ordered[map[string]*engine.Value]{limit: workers, take: sum.take}
 	var err error
-	sum.session, err = engine.Open(buildMoments(s, sum.plan, sum.share < 1, o.FullYY), engine.Options{Threads: threads / workers})
+	sum.session, err = engine.Open(buildMoments(s, sum.plan, sum.share < 1), engine.Options{Threads: threads / workers})
 	return sum, err
 }
 
@@ -118,10 +115,9 @@ func (p *plan) simplify(s *momentShape) {
 	all := func(op *operand, places int) bool {
 		return s.conv == nil || op.shifts == 1 && slices.Equal(op.places, upTo(places))
 	}
-	in := engine.Count(sizes(s.dims, func(d onnxio.WindowAxis) int { return d.In }))
 	for _, q := range p.products {
 		for _, op := range []*operand{q.left, q.right} {
-			places := in
+			places := s.places()
 			if op.y {
 				places = s.positions()
 			}
@@ -288,17 +284,7 @@ func (sum *summation) fillXX(m *Moments, g int) {
 	for t := range n {
 		for u := t; u < n; u++ {
 			for _, part := range sum.plan.xx[t*n+u] {
-				data, stride := sum.block(part, g)
-				for i := range c {
-					first := 0
-					if t == u {
-						first = i
-					}
-					row := m.XX[(i*n+t)*m.D:]
-					for j := first; j < c; j++ {
-						row[j*n+u] += part.sign * data[i*stride+j]
-					}
-				}
+				sum.addBlock(m, g, t, u, part)
 			}
 			for i := range c {
 				for j := range c {
@@ -307,6 +293,22 @@ func (sum *summation) fillXX(m *Moments, g int) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// addBlock adds a block of a product to the block of two taps, of which it leaves out what lies below the diagonal of XX.
+func (sum *summation) addBlock(m *Moments, g, t, u int, part term) {
+	c, n := sum.shape.c, sum.plan.taps
+	data, stride := sum.block(part, g)
+	for i := range c {
+		first := 0
+		if t == u {
+			first = i
+		}
+		row := m.XX[(i*n+t)*m.D:]
+		for j := first; j < c; j++ {
+			row[j*n+u] += part.sign * data[i*stride+j]
 		}
 	}
 }
@@ -330,16 +332,6 @@ func (sum *summation) fillY(m *Moments, g int) {
 	if m.O == 0 {
 		return
 	}
-	w := m.O + 1
-	if !sum.options.FullYY {
-		m.SumY = slices.Clone(sum.sumY[g*w : g*w+m.O])
-		m.YY = slices.Clone(sum.yy[g*w : g*w+m.O])
-		return
-	}
-	yy := sum.yy[g*w*w:]
-	m.SumY = slices.Clone(yy[m.O*w : m.O*w+m.O])
-	m.YY = make([]float64, 0, m.O*m.O)
-	for i := range m.O {
-		m.YY = append(m.YY, yy[i*w:i*w+m.O]...)
-	}
+	at := g * (m.O + 1)
+	m.SumY, m.YY = slices.Clone(sum.sumY[at:at+m.O]), slices.Clone(sum.yy[at:at+m.O])
 }

@@ -234,30 +234,28 @@ func TestMomentsConv(t *testing.T) {
 			if c.auto == "" {
 				w.Pads = []int{c.w.begin[0], c.w.begin[1], c.w.end[0], c.w.end[1]}
 			}
-			for _, full := range []bool{false, true} {
-				got, err := stats.CollectMoments(t.Context(), f, stats.Reading{Tensor: "x", Conv: w, Groups: c.group},
-					[]stats.Target{{Flow: f, Tensor: "y", Axis: 1}}, stats.MomentOptions{Threads: 1, FullYY: full})
-				if err != nil {
-					t.Fatal(err)
-				}
-				if len(got) != c.group {
-					t.Fatalf("%d results for %d groups", len(got), c.group)
-				}
-				sameRows(t, f, stats.Reading{Tensor: "x", Conv: w, Groups: c.group}, stats.Target{Flow: f, Tensor: "y", Axis: 1}, got)
-				for g, m := range got {
-					var x, y [][]float64
-					for i := range f.Batches() {
-						v, err := f.Batch(i, "x", "y")
-						if err != nil {
-							t.Fatal(err)
-						}
-						x = append(x, c.w.patches(v["x"], g*c.channels/c.group, (g+1)*c.channels/c.group)...)
-						for _, row := range rowsOf(v["y"], 1) {
-							y = append(y, row[g*c.o/c.group:(g+1)*c.o/c.group])
-						}
+			got, err := stats.CollectMoments(t.Context(), f, stats.Reading{Tensor: "x", Conv: w, Groups: c.group},
+				[]stats.Target{{Values: kept(f, "y"), Axis: 1}}, stats.MomentOptions{Threads: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(got) != c.group {
+				t.Fatalf("%d results for %d groups", len(got), c.group)
+			}
+			sameRows(t, f, stats.Reading{Tensor: "x", Conv: w, Groups: c.group}, stats.Target{Values: kept(f, "y"), Axis: 1}, got)
+			for g, m := range got {
+				var x, y [][]float64
+				for i := range f.Batches() {
+					v, err := f.Batch(i, "x", "y")
+					if err != nil {
+						t.Fatal(err)
 					}
-					same(t, m, sums(x, y))
+					x = append(x, c.w.patches(v["x"], g*c.channels/c.group, (g+1)*c.channels/c.group)...)
+					for _, row := range rowsOf(v["y"], 1) {
+						y = append(y, row[g*c.o/c.group:(g+1)*c.o/c.group])
+					}
 				}
+				same(t, m, sums(x, y))
 			}
 			bare, err := stats.CollectMoments(t.Context(), f, stats.Reading{Tensor: "x", Conv: w, Groups: c.group}, nil, stats.MomentOptions{Threads: 1})
 			if err != nil {
@@ -267,6 +265,14 @@ func TestMomentsConv(t *testing.T) {
 				t.Errorf("without targets: %d results with O = %d", len(bare), bare[0].O)
 			}
 		})
+	}
+}
+
+// kept hands over a tensor that a flow keeps.
+func kept(f *stats.Flow, tensor string) func(batch int) (*engine.Value, error) {
+	return func(batch int) (*engine.Value, error) {
+		v, err := f.Batch(batch, tensor)
+		return v[tensor], err
 	}
 }
 
@@ -302,7 +308,7 @@ func TestMomentsConv1D(t *testing.T) {
 		f := passThrough(t, 5, 2, []int{3, 11}, []int{4, out[0]})
 		got := collect(t, f, stats.Reading{Tensor: "x", Conv: &onnxio.Window{
 			Kernel: []int{4}, Strides: []int{stride}, Dilations: []int{2}, Pads: []int{3, 2},
-		}}, []stats.Target{{Flow: f, Tensor: "y", Axis: 1}}, stats.MomentOptions{})
+		}}, []stats.Target{{Values: kept(f, "y"), Axis: 1}}, stats.MomentOptions{})
 		var x, y [][]float64
 		for _, v := range batches(t, f, "x", "y") {
 			v["x"].Dims = append(v["x"].Dims, 1)
@@ -319,7 +325,7 @@ func TestMomentsConv3D(t *testing.T) {
 	w := naive{k: [2]int{2, 3}, stride: [2]int{1, 1}, dilation: [2]int{1, 1}, begin: [2]int{0, 1}, end: [2]int{1, 1}}
 	f := passThrough(t, 3, 3, []int{2, 4, 5, 2}, []int{3, 4, 5, 2})
 	got := collect(t, f, stats.Reading{Tensor: "x", Conv: &onnxio.Window{Kernel: []int{2, 3, 1}, Pads: []int{0, 1, 0, 1, 1, 0}}},
-		[]stats.Target{{Flow: f, Tensor: "y", Axis: 1}}, stats.MomentOptions{})
+		[]stats.Target{{Values: kept(f, "y"), Axis: 1}}, stats.MomentOptions{})
 	v := batches(t, f, "x", "y")[0]
 	var x, y [][]float64
 	for slice := range 2 {
@@ -354,13 +360,13 @@ func TestMomentsLinear(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			f := passThrough(t, 7, 3, c.x, c.y)
 			got := collect(t, f, stats.Reading{Tensor: "x", Axis: c.xAxis},
-				[]stats.Target{{Flow: f, Tensor: "y", Axis: c.yAxis}}, stats.MomentOptions{})
+				[]stats.Target{{Values: kept(f, "y"), Axis: c.yAxis}}, stats.MomentOptions{})
 			var x, y [][]float64
 			for _, v := range batches(t, f, "x", "y") {
 				x, y = append(x, rowsOf(v["x"], c.xAxis)...), append(y, rowsOf(v["y"], c.yAxis)...)
 			}
 			same(t, got[0], sums(x, y))
-			sameRows(t, f, stats.Reading{Tensor: "x", Axis: c.xAxis}, stats.Target{Flow: f, Tensor: "y", Axis: c.yAxis}, got)
+			sameRows(t, f, stats.Reading{Tensor: "x", Axis: c.xAxis}, stats.Target{Values: kept(f, "y"), Axis: c.yAxis}, got)
 		})
 	}
 }
@@ -432,7 +438,7 @@ func TestMomentsTargetsAndBatches(t *testing.T) {
 	enginetest.Require(t)
 	f := passThrough(t, 8, 2, []int{4, 5, 5}, []int{2, 5, 5})
 	r := stats.Reading{Tensor: "x", Conv: &onnxio.Window{Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}}, Groups: 2}
-	targets := []stats.Target{{Flow: f, Tensor: "y", Axis: 1}, {Flow: f, Tensor: "x", Axis: 1}}
+	targets := []stats.Target{{Values: kept(f, "y"), Axis: 1}, {Values: kept(f, "x"), Axis: 1}}
 	got := collect(t, f, r, targets, stats.MomentOptions{})
 	w := naive{k: [2]int{3, 3}, stride: [2]int{1, 1}, dilation: [2]int{1, 1}, begin: [2]int{1, 1}, end: [2]int{1, 1}}
 	for g, m := range got {
@@ -524,7 +530,7 @@ func TestMomentsSubset(t *testing.T) {
 	if few[0].Rows < 1 || few[0].Rows > 5 {
 		t.Errorf("%d rows, want at most 5", few[0].Rows)
 	}
-	linear := collect(t, f, stats.Reading{Tensor: "x", Axis: 1}, []stats.Target{{Flow: f, Tensor: "x", Axis: 1}},
+	linear := collect(t, f, stats.Reading{Tensor: "x", Axis: 1}, []stats.Target{{Values: kept(f, "x"), Axis: 1}},
 		stats.MomentOptions{MaxRows: 700})
 	if m := linear[0]; m.Rows > 700 || m.Rows < 600 {
 		t.Errorf("%d rows, want at most 700", m.Rows)
@@ -575,7 +581,7 @@ func TestMomentsErrors(t *testing.T) {
 	enginetest.Require(t)
 	f := passThrough(t, 4, 2, []int{3, 5, 5}, []int{4, 5, 5})
 	same := &onnxio.Window{Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}}
-	y := stats.Target{Flow: f, Tensor: "y", Axis: 1}
+	y := stats.Target{Values: kept(f, "y"), Axis: 1}
 	for name, c := range map[string]struct {
 		r       stats.Reading
 		targets []stats.Target
@@ -590,7 +596,7 @@ func TestMomentsErrors(t *testing.T) {
 		"groups":              {stats.Reading{Tensor: "x", Conv: &onnxio.Window{Kernel: []int{1, 1}}, Groups: 2}, nil, stats.MomentOptions{}},
 		"groups of target":    {stats.Reading{Tensor: "x", Conv: &onnxio.Window{Kernel: []int{1, 1}}, Groups: 3}, []stats.Target{y}, stats.MomentOptions{}},
 		"positions of target": {stats.Reading{Tensor: "x", Conv: &onnxio.Window{Kernel: []int{3, 3}}}, []stats.Target{y}, stats.MomentOptions{}},
-		"axis of target":      {stats.Reading{Tensor: "x", Conv: same}, []stats.Target{{Flow: f, Tensor: "y", Axis: 0}}, stats.MomentOptions{}},
+		"axis of target":      {stats.Reading{Tensor: "x", Conv: same}, []stats.Target{{Values: kept(f, "y"), Axis: 0}}, stats.MomentOptions{}},
 		"no batches":          {stats.Reading{Tensor: "x", Axis: 1}, nil, stats.MomentOptions{Batches: func(int) bool { return false }}},
 	} {
 		if _, err := stats.CollectMoments(t.Context(), f, c.r, c.targets, c.o); err == nil {

@@ -38,11 +38,7 @@ func CountRows(x *Flow, r Reading) (n, d int, err error) {
 		if s.groups != 1 {
 			return 0, 0, nil
 		}
-		rows := v.Len() / s.c
-		if s.conv != nil {
-			rows = v.Dims[0] * s.positions()
-		}
-		n, d = n+rows, s.c*s.taps()
+		n, d = n+s.rowsOf(v), s.c*s.taps()
 	}
 	return n, d, nil
 }
@@ -91,11 +87,10 @@ func (c *collector) rows(i int, out *RowSet) error {
 		return fmt.Errorf("channels differ between batches")
 	}
 	x := values[0].Float32()
-	n := len(x) / s.c
+	n := s.rowsOf(values[0])
 	if s.conv == nil {
 		out.X = appendChannels(out.X, x, values[0].Dims, s.xAxis)
 	} else {
-		n = values[0].Dims[0] * s.positions()
 		out.X = s.appendPatches(out.X, x)
 	}
 	out.Y = append(out.Y, make([]float32, n*o)...)
@@ -119,18 +114,13 @@ func (c *collector) values(i int) ([]*engine.Value, error) {
 	}
 	values := []*engine.Value{in[c.reading.Tensor]}
 	for _, t := range c.targets {
-		v, err := t.batch(i)
+		v, err := t.Values(i)
 		if err != nil {
 			return nil, err
 		}
 		values = append(values, v)
 	}
 	return values, nil
-}
-
-// taps is the number of positions under a window; 1 without one.
-func (s *momentShape) taps() int {
-	return engine.Count(sizes(s.dims, func(d onnxio.WindowAxis) int { return d.Kernel }))
 }
 
 // appendChannels appends a tensor with an axis moved to the end.
@@ -155,8 +145,7 @@ func appendChannels(to, v []float32, dims []int, axis int) []float32 {
 // appendPatches appends what a window sees at all of its positions.
 func (s *momentShape) appendPatches(to, v []float32) []float32 {
 	places := direct(s.dims, nil).products[0].left.places // [positions, taps]
-	in := engine.Count(sizes(s.dims, func(d onnxio.WindowAxis) int { return d.In }))
-	taps := s.taps()
+	in, taps := s.places(), s.taps()
 	for start := 0; start < len(v); start += s.c * in {
 		for p := 0; p < len(places); p += taps {
 			for c := range s.c {
