@@ -17,6 +17,11 @@ type array struct {
 	raw   []byte
 }
 
+// arrayOf keeps a value.
+func arrayOf(title string, v *engine.Value) *array {
+	return &array{title: title, typ: v.Type, dims: v.Dims, raw: v.Proto().GetRawData()}
+}
+
 func (a *array) name() string { return a.title }
 
 // width is the number of bytes of an element.

@@ -137,7 +137,7 @@ func New(name string, arrays map[string]*engine.Value, labels []int) (*Data, err
 		if len(v.Dims) > 0 {
 			n = v.Dims[0]
 		}
-		d.columns = append(d.columns, &array{title: key, typ: v.Type, dims: v.Dims, raw: v.Proto().GetRawData()})
+		d.columns = append(d.columns, arrayOf(key, v))
 	}
 	if n < 1 {
 		return nil, fmt.Errorf("%s: no samples", name)

@@ -55,38 +55,34 @@ func StreamSession(ctx context.Context, s *engine.Session, data *Data, o StreamO
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.Name(), err)
 	}
-	size := feed.BatchSize(o.Batch)
-	refused, err := streamBatches(ctx, s, feed, size, o.Progress, f)
-	if refused && size > 1 && !feed.Fixed() && ctx.Err() == nil {
-		// Exporters leave the batch axis free although a Reshape inside has its size built in.
-		if stillRefused, err1 := streamBatches(ctx, s, feed, 1, o.Progress, f); !stillRefused {
-			return err1
+	var first error
+	for size := feed.BatchSize(o.Batch); ; size = 1 {
+		refused := false
+		err := feed.each(ctx, size, func(b batch) error {
+			out, err := s.Run(ctx, b.values)
+			if err != nil {
+				refused = b.index == 0
+				return err
+			}
+			for name, v := range out {
+				out[name] = feed.Trim(v, b.n)
+			}
+			if err := f(b.index, b.n, out); err != nil {
+				return err
+			}
+			if o.Progress != nil {
+				o.Progress(b.from+b.n, feed.data.Len())
+			}
+			return nil
+		})
+		switch {
+		case refused && first != nil:
+			return first
+		case !refused || size == 1 || feed.Fixed() || ctx.Err() != nil:
+			return err
 		}
+		first = err // exporters leave the batch axis free although a Reshape inside has its size built in
 	}
-	return err
-}
-
-// streamBatches runs all batches of one size. refused says that the model could not run the first one.
-func streamBatches(ctx context.Context, s *engine.Session, feed *Feed, size int, progress func(done, total int),
-	f func(batch, n int, values map[string]*engine.Value) error) (refused bool, err error) {
-	err = feed.each(ctx, size, func(b batch) error {
-		out, err := s.Run(ctx, b.values)
-		if err != nil {
-			refused = b.index == 0
-			return err
-		}
-		for name, v := range out {
-			out[name] = feed.Trim(v, b.n)
-		}
-		if err := f(b.index, b.n, out); err != nil {
-			return err
-		}
-		if progress != nil {
-			progress(b.from+b.n, feed.data.Len())
-		}
-		return nil
-	})
-	return refused, err
 }
 
 // A batch is what goes into a model at once.

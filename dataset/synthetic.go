@@ -58,32 +58,12 @@ func Synthetic(m *onnxio.Model, o SyntheticOptions) (_ *Data, err error) {
 	d := &Data{name: "synthetic inputs", pre: o.Preprocess, order: FirstShuffled(n, n, FileOrder)}
 	varied := false // some input tells samples apart
 	for i, in := range inputs {
-		shape := o.Shapes[in.Name]
-		if shape == nil && in.Dims != nil {
-			for _, size := range in.Dims {
-				shape = append(shape, int(size))
-			}
+		c, one, err := makeUp(g, in, o.Shapes[in.Name], uint64(o.Seed)<<8|uint64(i))
+		if err != nil {
+			return nil, err
 		}
-		switch {
-		case len(shape) == 0:
-			return nil, fmt.Errorf("input %s has no batch axis that is known", in)
-		}
-		for k, size := range shape[1:] {
-			if size < 1 {
-				return nil, fmt.Errorf("input %s: axis %d has no size: give its shape", in, k+1)
-			}
-		}
-		if in.Type != 0 && !onnxio.IsFloat(in.Type) {
-			limit, known := meaning(g, in.Name, false)
-			if !known || !onnxio.IsInteger(in.Type) || limit == 0 && in.Type == onnxpb.TensorProto_UINT8 { // pixels
-				return nil, fmt.Errorf("input %s cannot be made up: what its integers stand for is not known", in)
-			}
-			varied = varied || limit > 1
-			d.columns = append(d.columns, &tokens{title: in.Name, dims: shape[1:], limit: limit, seed: uint64(o.Seed), column: uint64(i)})
-			continue
-		}
-		varied = true
-		d.columns = append(d.columns, &noise{title: in.Name, dims: shape[1:], seed: uint64(o.Seed), column: uint64(i)})
+		varied = varied || !one
+		d.columns = append(d.columns, c)
 	}
 	if !varied {
 		return nil, fmt.Errorf("the model has no inputs that can be made up")
@@ -91,14 +71,51 @@ func Synthetic(m *onnxio.Model, o SyntheticOptions) (_ *Data, err error) {
 	return d, nil
 }
 
-// A noise is a column of made-up samples.
-type noise struct {
-	title        string
-	dims         []int // of one sample
-	seed, column uint64
+// makeUp makes the column for an input, of a shape that may be given. alike says that all of its samples are the same.
+func makeUp(g *onnxio.Graph, in engine.IOInfo, shape []int, seed uint64) (c column, alike bool, err error) {
+	if shape == nil {
+		for _, size := range in.Dims {
+			shape = append(shape, int(size))
+		}
+	}
+	if len(shape) == 0 {
+		return nil, false, fmt.Errorf("input %s has no batch axis that is known", in)
+	}
+	for k, size := range shape[1:] {
+		if size < 1 {
+			return nil, false, fmt.Errorf("input %s: axis %d has no size: give its shape", in, k+1)
+		}
+	}
+	m := made{in.Name, shape[1:], seed}
+	if in.Type == 0 || onnxio.IsFloat(in.Type) {
+		return &noise{m}, false, nil
+	}
+	limit, known := meaning(g, in.Name, false)
+	if !known || !onnxio.IsInteger(in.Type) || limit == 0 && in.Type == onnxpb.TensorProto_UINT8 { // pixels
+		return nil, false, fmt.Errorf("input %s cannot be made up: what its integers stand for is not known", in)
+	}
+	return &tokens{m, limit}, limit <= 1, nil
 }
 
-func (c *noise) name() string { return c.title }
+// made is what made-up columns have in common.
+type made struct {
+	title string
+	dims  []int // of one sample
+	seed  uint64
+}
+
+func (c *made) name() string { return c.title }
+
+// rng makes the numbers of a sample.
+func (c *made) rng(sample int) *rand.Rand { return rand.New(rand.NewPCG(c.seed, uint64(sample))) }
+
+// empty is a value for some samples, and the size of each.
+func (c *made) empty(samples []int, typ engine.DType) (v *engine.Value, size int) {
+	return &engine.Value{Type: typ, Dims: append([]int{len(samples)}, c.dims...)}, engine.Count(c.dims)
+}
+
+// A noise is a column of made-up samples.
+type noise struct{ made }
 
 func (c *noise) bind(in engine.IOInfo, p Preprocess) (binding, error) {
 	axis, err := p.axis(append([]int{0}, c.dims...))
@@ -106,36 +123,33 @@ func (c *noise) bind(in engine.IOInfo, p Preprocess) (binding, error) {
 		return binding{}, err
 	}
 	return binding{read: func(samples []int) (*engine.Value, error) {
-		size := engine.Count(c.dims)
-		v := &engine.Value{Type: onnxio.Float, Dims: append([]int{len(samples)}, c.dims...), F32: make([]float32, size*len(samples))}
+		v, size := c.empty(samples, onnxio.Float)
+		v.F32 = make([]float32, size*len(samples))
 		for i, s := range samples {
-			c.fill(v.F32[i*size:][:size], s)
+			c.fill(v.F32[i*size:][:size], c.rng(s))
 		}
 		if p.changes() {
-			inner, channels := 1, 1
-			if axis > 0 {
-				inner, channels = engine.Count(v.Dims[axis+1:]), v.Dims[axis]
-			}
-			for e, x := range v.F32 {
-				to := p.channel(e / inner % channels)
-				lo, hi := to.apply(0), to.apply(255)
-				y := float64(x)
-				if len(p.Mean)+len(p.Std) == 0 {
-					y = to.apply(127.5 + 64*y)
-				}
-				v.F32[e] = float32(min(max(y, min(lo, hi)), max(lo, hi)))
-			}
-		}
-		if in.Type == 0 {
-			return v, nil
+			eachChannel(v.Dims, axis, func(channel, from, to int) { p.place(v.F32[from:to], channel) })
 		}
 		return engine.Cast(v, in.Type)
 	}}, nil
 }
 
+// place moves numbers of mean 0 and variance 1 to where the pixels of a channel lie.
+func (p Preprocess) place(x []float32, channel int) {
+	to := p.channel(channel)
+	lo, hi := to.apply(0), to.apply(255)
+	for i := range x {
+		y := float64(x[i])
+		if len(p.Mean)+len(p.Std) == 0 {
+			y = to.apply(127.5 + 64*y)
+		}
+		x[i] = float32(min(max(y, min(lo, hi)), max(lo, hi)))
+	}
+}
+
 // fill makes a sample.
-func (c *noise) fill(out []float32, sample int) {
-	rng := rand.New(rand.NewPCG(c.seed<<8|c.column, uint64(sample)))
+func (c *noise) fill(out []float32, rng *rand.Rand) {
 	channels, h, w, last := c.image()
 	if channels == 0 {
 		for i := range out {
@@ -217,15 +231,14 @@ func leaves(rng *rand.Rand, fields [][]float64, h, w int, mix func(x, own float6
 // image tells images from other samples: three axes, with the channels first unless only the last axis is short enough
 // for colours. channels is 0 for all else.
 func (c *noise) image() (channels, h, w int, last bool) {
-	const colours = 4
-	if len(c.dims) != 3 {
+	switch d := c.dims; {
+	case len(d) != 3:
 		return 0, 0, 0, false
-	}
-	d := c.dims
-	if d[2] <= colours && d[0] > colours {
+	case d[2] <= maxColours && d[0] > maxColours:
 		return d[2], d[0], d[1], true
+	default:
+		return d[0], d[1], d[2], false
 	}
-	return d[0], d[1], d[2], false
 }
 
 // pink makes an h×w field whose amplitude falls as 1/f, of variance 1 over all fields. The lowest frequency, a whole

@@ -1,8 +1,6 @@
 package dataset
 
 import (
-	"math/rand/v2"
-
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
@@ -11,25 +9,21 @@ import (
 // A tokens is a column of made-up integers: evenly drawn from those below a
 // limit, or all ones where there is none (0).
 type tokens struct {
-	title        string
-	dims         []int // of one sample
-	limit        int64
-	seed, column uint64
+	made
+	limit int64
 }
-
-func (c *tokens) name() string { return c.title }
 
 func (c *tokens) bind(in engine.IOInfo, _ Preprocess) (binding, error) {
 	return binding{read: func(samples []int) (*engine.Value, error) {
-		size := engine.Count(c.dims)
-		v := &engine.Value{Type: in.Type, Dims: append([]int{len(samples)}, c.dims...), I64: make([]int64, size*len(samples))}
-		for i, s := range samples {
-			rng := rand.New(rand.NewPCG(c.seed<<8|c.column, uint64(s)))
-			for k := range size {
-				v.I64[i*size+k] = 1
+		v, size := c.empty(samples, in.Type)
+		for _, s := range samples {
+			rng := c.rng(s)
+			for range size {
+				x := int64(1)
 				if c.limit > 0 {
-					v.I64[i*size+k] = rng.Int64N(c.limit)
+					x = rng.Int64N(c.limit)
 				}
+				v.I64 = append(v.I64, x)
 			}
 		}
 		return v, nil

@@ -85,32 +85,23 @@ func openTestData(sets []string, o Options) (*Data, error) {
 		}
 		for k, t := range inputs {
 			if i == 0 {
-				d.columns = append(d.columns, &sequence{title: t.title})
+				d.columns = append(d.columns, &sequence{title: t.Name})
 			}
 			column := d.columns[k].(*sequence)
-			column.tensors = append(column.tensors, t)
+			column.tensors = append(column.tensors, arrayOf(t.Name, t))
 		}
 		outputs, err := readTensors(dir, "output")
 		if err != nil {
 			return nil, err
 		}
-		var expected []*engine.Value
-		for _, t := range outputs {
-			v, err := plain(t.typ, t.raw, t.dims)
-			if err != nil {
-				return nil, fmt.Errorf("%s: output %q: %w", dir, t.title, err)
-			}
-			v.Name = t.title
-			expected = append(expected, v)
-		}
-		d.expected = append(d.expected, expected)
+		d.expected = append(d.expected, outputs)
 	}
 	return d, nil
 }
 
 // readTensors reads kind_0.pb, kind_1.pb, ... as far as they go.
-func readTensors(dir, kind string) ([]*array, error) {
-	var list []*array
+func readTensors(dir, kind string) ([]*engine.Value, error) {
+	var list []*engine.Value
 	for i := 0; ; i++ {
 		file := filepath.Join(dir, fmt.Sprintf("%s_%d.pb", kind, i))
 		raw, err := os.ReadFile(file)
@@ -129,7 +120,7 @@ func readTensors(dir, kind string) ([]*array, error) {
 }
 
 // readTensor decodes one TensorProto of numbers.
-func readTensor(raw []byte, dir string) (*array, error) {
+func readTensor(raw []byte, dir string) (*engine.Value, error) {
 	p := &onnxpb.TensorProto{}
 	if err := proto.Unmarshal(raw, p); err != nil {
 		return nil, fmt.Errorf("not a tensor: %w", err)
@@ -141,5 +132,5 @@ func readTensor(raw []byte, dir string) (*array, error) {
 	if !onnxio.IsFloat(t.Type) && !onnxio.IsInteger(t.Type) {
 		return nil, fmt.Errorf("tensor %q of type %v is not supported", t.Name, t.Type)
 	}
-	return &array{title: t.Name, typ: t.Type, dims: t.Dims, raw: t.Proto().GetRawData()}, nil
+	return t, nil
 }

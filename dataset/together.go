@@ -19,37 +19,38 @@ func StreamTogether(ctx context.Context, models []*onnxio.Model, data *Data, ten
 	type batch struct {
 		n      int
 		values map[string]*engine.Value
+		err    error // with which the stream ended
 	}
 	rest := o
 	rest.Progress = nil
 	others := make([]chan batch, len(models)-1)
-	failed := make([]chan error, len(models)-1)
 	for i := range others {
-		others[i], failed[i] = make(chan batch), make(chan error, 1)
+		others[i] = make(chan batch)
+		hand := func(b batch) error {
+			select {
+			case others[i] <- b:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
 		go func() {
 			defer close(others[i])
-			failed[i] <- Stream(ctx, models[i+1], data, distinct(tensors[i+1]), rest, func(_, n int, values map[string]*engine.Value) error {
-				select {
-				case others[i] <- batch{n, values}:
-					return nil
-				case <-ctx.Done():
-					return ctx.Err()
-				}
+			err := Stream(ctx, models[i+1], data, distinct(tensors[i+1]), rest, func(_, n int, values map[string]*engine.Value) error {
+				return hand(batch{n, values, nil})
 			})
+			hand(batch{err: err})
 		}()
 	}
 	err := Stream(ctx, models[0], data, distinct(tensors[0]), o, func(_, n int, values map[string]*engine.Value) error {
 		all := []map[string]*engine.Value{values}
-		for i := range others {
-			b, ok := <-others[i]
-			if !ok {
-				if err := <-failed[i]; err != nil {
-					return err
-				}
-				return fmt.Errorf("the models take batches of different sizes")
+		for _, other := range others {
+			b := <-other
+			if b.err != nil {
+				return b.err
 			}
 			if b.n != n {
-				return fmt.Errorf("the models take batches of %d and %d samples", n, b.n)
+				return fmt.Errorf("the models take batches of different sizes, %d and %d samples", n, b.n)
 			}
 			all = append(all, b.values)
 		}

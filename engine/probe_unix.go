@@ -24,8 +24,10 @@ import "C"
 import (
 	"debug/elf"
 	"errors"
+	"io"
 	"os"
 	"runtime"
+	"slices"
 	"unsafe"
 )
 
@@ -58,32 +60,21 @@ func libraryVersion(path string) (string, error) {
 // truncated reports whether an ELF file ends before what it says is to be mapped into memory: the loader maps what is not
 // there all the same, and touching it kills the program.
 func truncated(path string) bool {
-	info, err := os.Stat(path)
-	if err != nil {
-		return false
-	}
-	f, err := elf.Open(path)
-	if err != nil {
-		// The section headers are at the end; what else is wrong the loader sees.
-		return isELF(path) && !errors.As(err, new(*os.PathError))
-	}
-	defer f.Close()
-	for _, p := range f.Progs {
-		if p.Type == elf.PT_LOAD && p.Off+p.Filesz > uint64(info.Size()) {
-			return true
-		}
-	}
-	return false
-}
-
-// isELF reports whether a file starts as ELF files do.
-func isELF(path string) bool {
 	f, err := os.Open(path)
 	if err != nil {
-		return false
+		return false // which the loader says better
 	}
 	defer f.Close()
 	head := make([]byte, len(elf.ELFMAG))
-	_, err = f.Read(head)
-	return err == nil && string(head) == elf.ELFMAG
+	if _, err := io.ReadFull(f, head); err != nil || string(head) != elf.ELFMAG {
+		return false
+	}
+	library, err := elf.NewFile(f)
+	if err != nil {
+		return true // the section headers are at the end
+	}
+	size, err := f.Seek(0, io.SeekEnd)
+	return err == nil && slices.ContainsFunc(library.Progs, func(p *elf.Prog) bool {
+		return p.Type == elf.PT_LOAD && p.Off+p.Filesz > uint64(size)
+	})
 }

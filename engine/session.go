@@ -133,10 +133,7 @@ func open(m *onnxio.Model, o Options) (*Session, error) {
 	if err := refuseEmptyKernels(g); err != nil {
 		return nil, err
 	}
-	for _, v := range g.Inputs() {
-		s.inputs = append(s.inputs, infoOf(v.GetName(), v))
-	}
-	if len(s.inputs) == 0 {
+	if s.inputs = inputsOf(g); len(s.inputs) == 0 {
 		return nil, fmt.Errorf("the model has no inputs")
 	}
 	names, err := outputNames(g, o.Outputs)
@@ -226,40 +223,30 @@ func (s *Session) start(m *onnxio.Model, fetch []string, o Options) error {
 	}
 	if proto.Size(m.Proto) >= mappedSize {
 		// Without room for a file memory may yet do.
-		if file, cleanup, err := saveTemp(m); err == nil {
-			spec.file, s.cleanup = file, cleanup
-		} else {
-			cleanup()
-		}
+		spec.file, _ = s.saveTemp(m)
 	}
 	if spec.file == "" {
-		encoded, err := m.Encode()
-		switch {
-		case err != nil:
-			if spec.file, s.cleanup, err = saveTemp(m); err != nil {
+		var err error
+		if spec.model, err = m.Encode(); err != nil {
+			if spec.file, err = s.saveTemp(m); err != nil {
 				return err
 			}
-		default:
-			spec.model = encoded
-			if rewire.HasExternal(m) {
-				spec.externalDir = absolute(m.Dir)
-			}
+		} else if rewire.HasExternal(m) {
+			spec.externalDir = absolute(m.Dir)
 		}
 	}
 	if spec.unpacked {
 		debug.FreeOSMemory() // onnxruntime needs now what the work before has left behind
 	}
-	var err error
-	for spec.level = levelAll; ; spec.level++ {
-		if o.AsWritten {
-			spec.level = levelNone
-		}
-		s.runner, err = openRunner(spec)
-		if err == nil || spec.level == levelNone {
-			break
-		}
+	if o.AsWritten {
+		spec.level = levelNone
 	}
-	s.reduced = err == nil && spec.level != levelAll && !o.AsWritten
+	first := spec.level
+	var err error
+	for s.runner, err = openRunner(spec); err != nil && spec.level < levelNone; s.runner, err = openRunner(spec) {
+		spec.level++
+	}
+	s.reduced = err == nil && spec.level != first
 	return err
 }
 
@@ -271,14 +258,19 @@ func (s *Session) Reduced() bool { return s.reduced }
 // into memory: of a model given as bytes there are four copies until the session is open.
 const mappedSize = 64 << 20
 
-// saveTemp writes a model to a temporary folder, its weights to a file of their own. cleanup is never nil.
-func saveTemp(m *onnxio.Model) (file string, cleanup func(), err error) {
+// saveTemp writes a model to a temporary folder, its weights to a file of their own. Close removes it.
+func (s *Session) saveTemp(m *onnxio.Model) (string, error) {
 	dir, err := os.MkdirTemp("", "monge-model-*")
 	if err != nil {
-		return "", func() {}, err
+		return "", err
 	}
-	file = filepath.Join(dir, "model.onnx")
-	return file, func() { os.RemoveAll(dir) }, onnxio.Save(context.Background(), file, m, onnxio.SaveOptions{External: onnxio.Always})
+	s.cleanup = func() { os.RemoveAll(dir) }
+	file := filepath.Join(dir, "model.onnx")
+	if err = onnxio.Save(context.Background(), file, m, onnxio.SaveOptions{External: onnxio.Always}); err != nil {
+		s.cleanup()
+		return "", err
+	}
+	return file, nil
 }
 
 // Inputs lists what has to be fed, in the model's order.
@@ -361,11 +353,14 @@ func Inputs(m *onnxio.Model) ([]IOInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	var list []IOInfo
+	return inputsOf(g), nil
+}
+
+func inputsOf(g *onnxio.Graph) (list []IOInfo) {
 	for _, v := range g.Inputs() {
 		list = append(list, infoOf(v.GetName(), v))
 	}
-	return list, nil
+	return list
 }
 
 // infoOf describes a tensor by what the model says about it, which may be nothing (nil).

@@ -172,15 +172,20 @@ func (r *rewriter) sizes(s step, n int) ([]float64, error) {
 	return out, nil
 }
 
+// stepped returns a constant and its numbers, and the steps of these: nil if they are not known.
+func (r *rewriter) stepped(name string, s step) (t *onnxio.Tensor, v, by []float64, err error) {
+	if t, err = r.constant(name); t == nil || err != nil {
+		return nil, nil, nil, err
+	}
+	v = t.Float64()
+	by, err = r.sizes(s, len(v))
+	return t, v, by, err
+}
+
 // realBias adds the real numbers that a bias of integers stands for; "" if that is
 // not known.
 func (r *rewriter) realBias(n *onnxpb.NodeProto, bias string, s step) (string, error) {
-	t, err := r.constant(bias)
-	if t == nil || err != nil {
-		return "", err
-	}
-	v := t.Float64()
-	by, err := r.sizes(s, len(v))
+	t, v, by, err := r.stepped(bias, s)
 	if by == nil || err != nil {
 		return "", err
 	}
@@ -195,12 +200,7 @@ func (r *rewriter) realBias(n *onnxpb.NodeProto, bias string, s step) (string, e
 // wholeBias is the inverse: the name of a bias of integers, the original's where
 // that is still right; "" if it cannot be had.
 func (r *rewriter) wholeBias(name, orig string, s step) (string, error) {
-	t, err := r.constant(name)
-	if t == nil || err != nil {
-		return "", err
-	}
-	v := t.Float64()
-	by, err := r.sizes(s, len(v))
+	t, v, by, err := r.stepped(name, s)
 	if by == nil || err != nil {
 		return "", err
 	}

@@ -113,10 +113,7 @@ func (r *rewriter) zeroLike(zero, scale string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	n := 1
-	for _, d := range r.dims(scale) {
-		n *= int(d)
-	}
+	n := int(onnxio.Elements(r.g.Constant(scale)))
 	v := z.Float64()
 	if len(v) != 1 && len(v) != n {
 		return "", nil

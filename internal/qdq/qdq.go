@@ -77,7 +77,7 @@ func Expand(m *onnxio.Model) (*onnxio.Model, *Form, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if !slices.ContainsFunc(g.Nodes, func(n *onnxpb.NodeProto) bool { return expandable[n.GetOpType()] }) {
+	if !slices.ContainsFunc(g.Nodes, expandable) {
 		return m, nil, nil
 	}
 	out := m.Clone()
@@ -116,11 +116,10 @@ func Expand(m *onnxio.Model) (*onnxio.Model, *Form, error) {
 	return out, f, g.Refresh()
 }
 
-// expandable are the operators that Expand looks at.
-var expandable = map[string]bool{
-	"QLinearConv": true, "QLinearMatMul": true, "QGemm": true, "QLinearAdd": true, "QLinearMul": true, "QLinearLeakyRelu": true, "QLinearSigmoid": true,
-	"QLinearAveragePool": true, "QLinearGlobalAveragePool": true, "QLinearConcat": true, "QLinearWhere": true,
-	"MatMulInteger": true, "ConvInteger": true, "Cast": true, quantize: true, dequantize: true,
+// expandable reports whether Expand looks at a node.
+func expandable(n *onnxpb.NodeProto) bool {
+	_, quantised := operators[n.GetOpType()]
+	return quantised || slices.Contains([]string{"MatMulInteger", "ConvInteger", "Cast", quantize, dequantize}, n.GetOpType())
 }
 
 // Restore writes a model that was made from the expanded one as the original was

@@ -2,6 +2,7 @@ package qdq
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
@@ -96,11 +97,8 @@ func (r *rewriter) dims(name string) []int64 { return r.g.Constant(name).GetDims
 
 // single reports whether a constant is one number, or absent.
 func (r *rewriter) single(name string) bool {
-	n := int64(1)
-	for _, d := range r.dims(name) {
-		n *= d
-	}
-	return n == 1
+	t := r.g.Constant(name)
+	return t == nil || onnxio.Elements(t) == 1
 }
 
 // only returns the one node that reads a tensor, of the given operator.
@@ -168,32 +166,29 @@ func (r *rewriter) apply() {
 	r.g.Proto.Node = nodes
 }
 
-// unread lists the initializers that were read and are no more, by name.
+// unread lists the constants that were read and are no more, by name.
 func (r *rewriter) unread() map[string]*onnxpb.TensorProto {
 	read := map[string]bool{}
+	out := map[string]*onnxpb.TensorProto{}
+	for _, t := range r.g.Proto.Initializer {
+		captured := func(c onnxio.Consumer) bool { return c.Input < 0 }
+		if name := t.GetName(); !slices.ContainsFunc(r.g.Consumers(name), captured) && r.g.ValueInfo(name) == nil {
+			out[name] = t
+		}
+	}
 	for _, n := range r.g.Proto.Node {
 		for _, in := range n.GetInput() {
 			read[in] = true
 		}
-	}
-	out := map[string]*onnxpb.TensorProto{}
-	for _, t := range r.g.Proto.Initializer {
-		name := t.GetName()
-		readers := r.g.Consumers(name)
-		captured := slices.ContainsFunc(readers, func(c onnxio.Consumer) bool { return c.Input < 0 })
-		if !read[name] && len(readers) > 0 && !captured && !r.g.IsOutput(name) && r.g.ValueInfo(name) == nil {
-			out[name] = t
+		if n.GetOpType() == "Constant" && len(n.GetOutput()) == 1 {
+			if t := r.g.Constant(n.GetOutput()[0]); t != nil {
+				out[n.GetOutput()[0]] = t
+			}
 		}
 	}
-	for _, n := range r.g.Proto.Node {
-		if n.GetOpType() != "Constant" || len(n.GetOutput()) != 1 {
-			continue
-		}
-		name := n.GetOutput()[0]
-		if t := r.g.Constant(name); t != nil && !read[name] && len(r.g.Consumers(name)) > 0 && !r.g.IsOutput(name) {
-			out[name] = t
-		}
-	}
+	maps.DeleteFunc(out, func(name string, _ *onnxpb.TensorProto) bool {
+		return read[name] || len(r.g.Consumers(name)) == 0 || r.g.IsOutput(name)
+	})
 	return out
 }
 

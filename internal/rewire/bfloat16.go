@@ -1,8 +1,6 @@
 package rewire
 
 import (
-	"google.golang.org/protobuf/reflect/protoreflect"
-
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -16,29 +14,19 @@ func WithoutBFloat16(m *onnxio.Model) (*onnxio.Model, error) {
 // Widen returns m itself, or, if m mentions the given narrower floating-point type, a copy in which all such
 // tensors, values and conversions are float32.
 func Widen(m *onnxio.Model, from onnxpb.TensorProto_DataType) (*onnxio.Model, error) {
-	const to = onnxpb.TensorProto_FLOAT
 	if !mentions(m, from) {
 		return m, nil
 	}
 	c := m.Clone()
 	var failed error
-	walk(c.Proto.ProtoReflect(), func(p protoreflect.ProtoMessage) {
-		switch p := p.(type) {
-		case *onnxpb.TensorProto:
-			if onnxpb.TensorProto_DataType(p.GetDataType()) == from && failed == nil {
-				failed = widenTensor(c, p)
-			}
-		case *onnxpb.AttributeProto:
-			if isTypeAttribute(p) && onnxpb.TensorProto_DataType(p.GetI()) == from {
-				p.I = new(int64(to))
-			}
-		default:
-			for _, t := range typeFields(p) {
-				if onnxpb.TensorProto_DataType(*t) == from {
-					*t = int32(to)
-				}
-			}
+	eachType(c, func(t onnxpb.TensorProto_DataType, tensor *onnxpb.TensorProto) onnxpb.TensorProto_DataType {
+		if t != from {
+			return t
 		}
+		if tensor != nil && failed == nil {
+			failed = widenTensor(c, tensor)
+		}
+		return onnxio.Float
 	})
 	if failed != nil {
 		return nil, failed

@@ -38,32 +38,34 @@ func HasExternal(m *onnxio.Model) bool {
 // mentions says whether a model states an element type anywhere: of a value, of a tensor, or as what an operator makes.
 func mentions(m *onnxio.Model, typ onnxpb.TensorProto_DataType) bool {
 	found := false
-	walk(m.Proto.ProtoReflect(), func(p protoreflect.ProtoMessage) {
-		for _, t := range typeFields(p) {
-			found = found || onnxpb.TensorProto_DataType(*t) == typ
-		}
-		if a, ok := p.(*onnxpb.AttributeProto); ok {
-			found = found || isTypeAttribute(a) && onnxpb.TensorProto_DataType(a.GetI()) == typ
-		}
+	eachType(m, func(t onnxpb.TensorProto_DataType, _ *onnxpb.TensorProto) onnxpb.TensorProto_DataType {
+		found = found || t == typ
+		return t
 	})
 	return found
 }
 
-// typeFields returns the fields of one message that hold an element type.
-func typeFields(p protoreflect.ProtoMessage) []*int32 {
-	var t *int32
-	switch p := p.(type) {
-	case *onnxpb.TensorProto:
-		t = p.DataType
-	case *onnxpb.TypeProto_Tensor:
-		t = p.ElemType
-	case *onnxpb.TypeProto_SparseTensor:
-		t = p.ElemType
+// eachType replaces every element type that a model states by what f makes of it. tensor is what has it, if one has.
+func eachType(m *onnxio.Model, f func(t onnxpb.TensorProto_DataType, tensor *onnxpb.TensorProto) onnxpb.TensorProto_DataType) {
+	replace := func(t *int32, tensor *onnxpb.TensorProto) {
+		if t != nil {
+			*t = int32(f(onnxpb.TensorProto_DataType(*t), tensor))
+		}
 	}
-	if t == nil {
-		return nil
-	}
-	return []*int32{t}
+	walk(m.Proto.ProtoReflect(), func(p protoreflect.ProtoMessage) {
+		switch p := p.(type) {
+		case *onnxpb.TensorProto:
+			replace(p.DataType, p)
+		case *onnxpb.TypeProto_Tensor:
+			replace(p.ElemType, nil)
+		case *onnxpb.TypeProto_SparseTensor:
+			replace(p.ElemType, nil)
+		case *onnxpb.AttributeProto:
+			if isTypeAttribute(p) {
+				*p.I = int64(f(onnxpb.TensorProto_DataType(*p.I), nil))
+			}
+		}
+	})
 }
 
 // isTypeAttribute says whether an integer attribute is an element type: "to" of Cast, "dtype" of the random operators
