@@ -10,6 +10,7 @@ import (
 	_ "image/jpeg" // decoder
 	_ "image/png"  // decoder
 	"io"
+	"math"
 	"os"
 	"runtime"
 	"sync"
@@ -326,17 +327,9 @@ func (f frame) fit(p *image.NRGBA) (*image.NRGBA, error) {
 		return nil, fmt.Errorf("%d×%d pixels after resizing, %d×%d wanted: choose a larger --resize", size.X, size.Y, w, h)
 	}
 	// As torchvision's CenterCrop: halves are rounded to even.
-	x, y := halfToEven(size.X-w), halfToEven(size.Y-h)
+	half := func(n int) int { return int(math.RoundToEven(float64(n) / 2)) }
+	x, y := half(size.X-w), half(size.Y-h)
 	return p.SubImage(image.Rect(x, y, x+w, y+h)).(*image.NRGBA), nil
-}
-
-// halfToEven is n/2, ties to even.
-func halfToEven(n int) int {
-	h := n / 2
-	if n%2 == 1 && h%2 == 1 {
-		h++
-	}
-	return h
 }
 
 // resized is the size an image is scaled to: its shorter side has Resize pixels, the longer one is cut off to whole

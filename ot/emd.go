@@ -276,30 +276,18 @@ func (t *transport) eachRow(worker, from, to int, f func(i int, row []float64)) 
 // result turns the solved state into a plan and potentials.
 func (t *transport) result(u *units, c Costs, lift float64) *Result {
 	r := &Result{U: make([]float64, t.n), V: make([]float64, t.k), Stats: t.stats}
-	// Entries come by column and go to their places by row.
-	at := make([]int32, t.n+1)
-	count := 0
-	for _, e := range t.flows.head {
-		for ; e >= 0; e = t.flows.entries[e].next {
-			at[t.flows.entries[e].row+1]++
-			count++
-		}
-	}
 	active := make([]bool, t.n)
-	for i := range t.n {
-		active[i] = at[i+1] > 0
-		at[i+1] += at[i]
-	}
-	r.Plan = &Plan{N: t.n, K: t.k, Entries: make([]Entry, count)}
+	r.Plan = &Plan{N: t.n, K: t.k, Entries: make([]Entry, 0, t.n+t.k)}
 	for j, e := range t.flows.head {
 		for ; e >= 0; e = t.flows.entries[e].next {
 			f := &t.flows.entries[e]
+			active[f.row] = true
 			r.U[f.row] = t.grid.cost(f.cost-t.v[j]) / lift
-			r.Plan.Entries[at[f.row]] = Entry{I: int(f.row), J: j, Mass: u.mass(f.mass)}
-			at[f.row]++
+			r.Plan.Entries = append(r.Plan.Entries, Entry{I: int(f.row), J: j, Mass: u.mass(f.mass)})
 		}
 		r.V[j] = t.grid.cost(t.v[j]) / lift
 	}
+	r.Plan.sort()
 	r.Objective = r.Plan.Cost(c)
 	t.idle(r, active, c)
 	if t.n == t.k && u.least == 1 {

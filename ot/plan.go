@@ -1,8 +1,10 @@
 package ot
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 
 	"gonum.org/v1/gonum/mat"
 )
@@ -63,18 +65,16 @@ func (p *Plan) Cost(c Costs) float64 {
 // Transpose returns the plan of the opposite direction, from targets to sources.
 func (p *Plan) Transpose() *Plan {
 	t := &Plan{N: p.K, K: p.N, Entries: make([]Entry, len(p.Entries))}
-	at := make([]int, p.K+1)
-	for _, e := range p.Entries {
-		at[e.J+1]++
+	for x, e := range p.Entries {
+		t.Entries[x] = Entry{I: e.J, J: e.I, Mass: e.Mass}
 	}
-	for j := range p.K {
-		at[j+1] += at[j]
-	}
-	for _, e := range p.Entries {
-		t.Entries[at[e.J]] = Entry{I: e.J, J: e.I, Mass: e.Mass}
-		at[e.J]++
-	}
+	t.sort()
 	return t
+}
+
+// sort brings entries that come by target into the order of their sources.
+func (p *Plan) sort() {
+	slices.SortStableFunc(p.Entries, func(a, b Entry) int { return cmp.Compare(a.I, b.I) })
 }
 
 // Barycentric maps every source to the mean of the targets it is moved to: row

@@ -85,10 +85,7 @@ func addMul[A, B Float](f tileFunc, c Matrix[float64], alpha float64, a Matrix[A
 		return
 	}
 	workers := threadsFor(c.Rows * c.Cols * a.Cols)
-	rows := blockRows
-	if each := (c.Rows + workers - 1) / workers; each < rows {
-		rows = roundUp(each, tileRows)
-	}
+	rows := min(blockRows, roundUp((c.Rows+workers-1)/workers, tileRows))
 	steps := min(blockSteps, a.Cols)
 	packedB := make([]float64, roundUp(min(blockCols, c.Cols), tileCols)*steps)
 	packedA := make([][]float64, workers)
@@ -106,10 +103,7 @@ func addMul[A, B Float](f tileFunc, c Matrix[float64], alpha float64, a Matrix[A
 			})
 			blocks := (c.Rows + rows - 1) / rows
 			inParallel(workers, blocks, func(w, block int) {
-				if lower {
-					block = blocks - 1 - block // the longest first
-				}
-				i := block * rows
+				i := (blocks - 1 - block) * rows // of a lower triangle the longest first
 				part := c.Sub(i, j, min(rows, c.Rows-i), cols)
 				if lower && i+part.Rows <= j {
 					return
