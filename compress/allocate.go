@@ -106,37 +106,28 @@ type observed struct {
 	curves   map[*coupling.Space][]float64
 }
 
-// observe looks at the data once for all attempts at one subject.
-func (c *compression) observe(ctx context.Context, s *edit.Subject, free []*coupling.Space) (*observed, error) {
-	if c.seen != nil && c.seen.subject == s {
-		return c.seen, nil
-	}
-	evidence, err := choose.Observe(ctx, []choose.Parent{{Subject: s}}, free, c.selection(c.Report.Split.Price().Fit))
-	if err != nil {
-		return nil, err
-	}
-	curves, err := c.curves(ctx, s, free, evidence)
-	if err != nil {
-		return nil, err
-	}
-	c.seen = &observed{s, evidence, curves}
-	return c.seen, nil
-}
-
 // judgeSamples is the number of inputs on which predictions are compared.
 const judgeSamples = 200
 
 // probes are the shares of its channels at which a space is tried.
 var probes = []float64{0.75, 0.5}
 
-// curves estimates, for every space that can be observed and every number of
-// channels it may keep, how far the model's predictions move (teach.Judge).
+// observe looks at the data, once for all attempts at one subject, and estimates,
+// for every space that can be observed and every number of channels it may keep,
+// how far the model's predictions move (teach.Judge).
 // How much of what consumers compute is lost is known for every number
 // (choose.Evidence.Unexplained); what that does to the predictions is measured
 // for some, by narrowing the space alone, and interpolated.
-func (c *compression) curves(ctx context.Context, s *edit.Subject, free []*coupling.Space, evidence map[*coupling.Space]*choose.Evidence) (map[*coupling.Space][]float64, error) {
+func (c *compression) observe(ctx context.Context, s *edit.Subject, free []*coupling.Space) (*observed, error) {
+	if c.seen != nil && c.seen.subject == s {
+		return c.seen, nil
+	}
 	// Predictions are judged on samples that no channel was chosen by.
 	price := c.Report.Split.Price()
+	evidence, err := choose.Observe(ctx, []choose.Parent{{Subject: s}}, free, c.selection(price.Fit))
+	if err != nil {
+		return nil, err
+	}
 	contest, err := c.Contest(ctx, teach.Parents{{Subject: s, Share: 1}}, price.Fit, price.Held.Sample(judgeSamples, 0))
 	if err != nil {
 		return nil, err
@@ -169,7 +160,8 @@ func (c *compression) curves(ctx context.Context, s *edit.Subject, free []*coupl
 		out[sp] = curve
 		c.Stage("allocate")(i+1, len(free))
 	}
-	return out, nil
+	c.seen = &observed{s, evidence, out}
+	return c.seen, nil
 }
 
 // interpolate is the piecewise linear function through points with growing

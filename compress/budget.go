@@ -124,19 +124,25 @@ func (c *compression) ratio(a *coupling.Analysis, b budget) (float64, error) {
 	if c.leastCost(a, b) > limit {
 		return 0, c.unmet(a, b, c.leastCost(a, b))
 	}
-	lo, hi := 0.0, 1.0
-	if c.costAt(a, b, hi) <= limit {
+	within := func(ratio float64) bool { return c.costAt(a, b, ratio) <= limit }
+	if within(1) {
 		return 1, nil
 	}
-	for range 40 {
-		mid := (lo + hi) / 2
-		if c.costAt(a, b, mid) <= limit {
+	return largest(40, within), nil
+}
+
+// largest halves the range from 0 to 1 n times around the largest number that will
+// do. 0 does.
+func largest(n int, do func(float64) bool) float64 {
+	lo, hi := 0.0, 1.0
+	for range n {
+		if mid := (lo + hi) / 2; do(mid) {
 			lo = mid
 		} else {
 			hi = mid
 		}
 	}
-	return lo, nil
+	return lo
 }
 
 // costAt is the cost where every space keeps a share of its channels.

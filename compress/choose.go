@@ -12,6 +12,7 @@ import (
 	"github.com/monge-ml/monge/internal/choose"
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/match"
+	"github.com/monge-ml/monge/internal/pipeline"
 	"github.com/monge-ml/monge/internal/teach"
 	"github.com/monge-ml/monge/onnxio"
 )
@@ -61,7 +62,7 @@ const (
 // shares. Where there is one candidate only, nothing is measured.
 func (c *compression) choose(ctx context.Context, s *edit.Subject, b budget, ratio float64, report *Report) (*allocation, error) {
 	even := &allocation{kind: Even, widths: c.widths(s.Analysis, b, ratio)}
-	if !changes(even.widths) && b.unit == inChannels {
+	if !pipeline.Changes(even.widths) && b.unit == inChannels {
 		return even, nil
 	}
 	data := c.Report.Split.Fit
@@ -159,16 +160,10 @@ func (c *compression) mixture(s *edit.Subject, b budget, a, even *allocation) *a
 		}
 		return out
 	}
-	lo, hi := 0.0, 1.0
-	for range 20 {
-		mid := (lo + hi) / 2
-		if c.cost(s.Analysis, b, coupling.WidthsOf(between(mid))) <= c.limit(b) {
-			lo = mid
-		} else {
-			hi = mid
-		}
-	}
-	return &allocation{kind: Mixed, widths: between(lo), evidence: a.evidence}
+	ratio := largest(20, func(ratio float64) bool {
+		return c.cost(s.Analysis, b, coupling.WidthsOf(between(ratio))) <= c.limit(b)
+	})
+	return &allocation{kind: Mixed, widths: between(ratio), evidence: a.evidence}
 }
 
 // allAlike reports whether no two samples of the data differ, so that nothing can

@@ -239,10 +239,12 @@ func (c *compression) meet(ctx context.Context, s *edit.Subject, folded int, b b
 		report.describe(s.Analysis, c, coupling.WidthsOf(chosen.widths), nil)
 		return nil, report, nil
 	}
-	if !changes(chosen.widths) {
+	if !pipeline.Changes(chosen.widths) {
 		return c.unchanged(s, report)
 	}
-	report.Blind = chosen.kind == Blind
+	if report.Blind = chosen.kind == Blind; report.Blind {
+		report.By, report.Samples, report.RefitSamples = string(match.Weights), 0, 0
+	}
 	return c.finish(ctx, s, !report.Blind, c.plan(s, chosen), report)
 }
 
@@ -255,20 +257,9 @@ func (c *compression) unchanged(s *edit.Subject, report *Report) (*onnxio.Model,
 	return c.written(s.Given(), report)
 }
 
-// changes reports whether any space gets another width.
-func changes(widths map[*coupling.Space]int) bool {
-	for s, k := range widths {
-		if k != s.Width {
-			return true
-		}
-	}
-	return false
-}
-
 // selection are the options of choose.Select on some samples.
 func (c *compression) selection(data *dataset.Data) choose.Options {
-	stream := dataset.StreamOptions{Batch: c.Batch, Threads: c.Threads, Progress: c.Stage("select")}
-	return choose.Options{Data: data, StreamOptions: stream, Merge: c.Matching}
+	return choose.Options{Data: data, StreamOptions: c.Stream("select"), Merge: c.Matching}
 }
 
 // A planner decides how the channels of a subject move, on some samples.

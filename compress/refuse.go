@@ -2,6 +2,7 @@ package compress
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,31 +14,12 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// A NothingError says that no space of a model can get fewer channels.
-type NothingError struct {
-	// Reasons are those of the weights, that of the most parameters first.
-	Reasons []Reason
-}
-
-// A Reason keeps a share of a model's parameters as they are.
-type Reason struct {
-	Why   string
-	Share float64
-}
+// ErrNothing says that no space of a model can get fewer channels; the error gives
+// the reasons of the weights, that of the most parameters first.
+var ErrNothing = errors.New("nothing can be narrowed")
 
 // said is the number of reasons that are spelt out.
 const said = 3
-
-func (e *NothingError) Error() string {
-	if len(e.Reasons) == 0 {
-		return "nothing can be narrowed: there is no layer with weights"
-	}
-	parts := make([]string, min(said, len(e.Reasons)))
-	for i := range parts {
-		parts[i] = fmt.Sprintf("%s (%.0f%% of the parameters)", e.Reasons[i].Why, 100*e.Reasons[i].Share)
-	}
-	return "nothing can be narrowed: " + strings.Join(parts, "; ")
-}
 
 // nothing is the error of a model of which no space can be narrowed; nil if one
 // can, or if nothing is asked for.
@@ -55,12 +37,17 @@ func (c *compression) nothing(a *coupling.Analysis, b budget) error {
 			params[why] += int64(w.Len())
 		}
 	}
-	e := &NothingError{}
-	for _, why := range slices.Sorted(maps.Keys(params)) {
-		e.Reasons = append(e.Reasons, Reason{why, float64(params[why]) / float64(total)})
+	reasons := slices.SortedFunc(maps.Keys(params), func(x, y string) int {
+		return cmp.Or(cmp.Compare(params[y], params[x]), cmp.Compare(x, y))
+	})
+	if len(reasons) == 0 {
+		return fmt.Errorf("%w: there is no layer with weights", ErrNothing)
 	}
-	slices.SortStableFunc(e.Reasons, func(a, b Reason) int { return cmp.Compare(b.Share, a.Share) })
-	return e
+	reasons = reasons[:min(said, len(reasons))]
+	for i, why := range reasons {
+		reasons[i] = fmt.Sprintf("%s (%.0f%% of the parameters)", why, 100*float64(params[why])/float64(total))
+	}
+	return fmt.Errorf("%w: %s", ErrNothing, strings.Join(reasons, "; "))
 }
 
 // held says why a weight stays: on account of the model, or of the options.

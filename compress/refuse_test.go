@@ -34,8 +34,7 @@ func TestNothingToNarrow(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, _, err := compress.Model(context.Background(), parse(t, c.text), c.o)
-			var nothing *compress.NothingError
-			if !errors.As(err, &nothing) || !strings.Contains(err.Error(), c.want) {
+			if !errors.Is(err, compress.ErrNothing) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q", err, c.want)
 			}
 		})

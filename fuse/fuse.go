@@ -183,10 +183,10 @@ func (f *fusion) method(ctx context.Context) (Method, error) {
 		method = OT
 	case method == Union && !f.HasData():
 		return method, fmt.Errorf("the union of models needs data")
-	case method == Auto && f.otherWidths():
+	case method == Auto && pipeline.Changes(f.widths):
 		method = Union
 	}
-	if method == OT && f.otherWidths() {
+	if method == OT && pipeline.Changes(f.widths) {
 		return method, fmt.Errorf("method ot takes the widths of model %d; other widths need data and method union", f.onto+1)
 	}
 	if f.DryRun || !f.Fits() {
@@ -301,15 +301,6 @@ func (f *fusion) shared(s *coupling.Space) bool {
 		}
 	}
 	return true
-}
-
-func (f *fusion) otherWidths() bool {
-	for s, k := range f.widths {
-		if k != s.Width {
-			return true
-		}
-	}
-	return false
 }
 
 // finish makes the result and distils the models into it.

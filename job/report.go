@@ -10,6 +10,10 @@ import (
 type Report struct {
 	// By is what channels were compared by: weights, activations or none.
 	By string `json:"align"`
+	// Samples counts those that activations were compared on, RefitSamples those that
+	// operators were refitted on; 0 where that was not done.
+	Samples      int `json:"samples"`
+	RefitSamples int `json:"refit_samples"`
 	// Split says which samples did what.
 	Split *Split `json:"split,omitzero"`
 	// Synthetic says that they were made up.

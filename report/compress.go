@@ -9,37 +9,27 @@ import (
 	"github.com/monge-ml/monge/internal/refit"
 	"github.com/monge-ml/monge/internal/screen"
 	"github.com/monge-ml/monge/internal/tune"
+	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/lossless"
 )
 
-// Alignment says how channels were compared.
-type Alignment struct {
-	By      string `json:"align"`   // weights, activations or none
-	Samples int    `json:"samples"` // on which activations were compared; 0 without data
-	// Synthetic says that samples were made up.
-	Synthetic bool `json:"synthetic"`
-	// RefitSamples counts the samples that layers were refitted on; 0 without a
-	// refit.
-	RefitSamples int `json:"refit_samples"`
-}
-
-func (a Alignment) text() string {
+// aligned says how channels were compared.
+func aligned(r *job.Report) string {
+	samples := func(n int) string {
+		if r.Synthetic {
+			return plural(n, "made-up sample") + " (noise: there were no data)"
+		}
+		return plural(n, "sample")
+	}
 	switch {
-	case a.RefitSamples > 0:
-		return "refitted on " + a.samples(a.RefitSamples)
-	case a.Samples > 0:
-		return fmt.Sprintf("aligned by %s on %s", a.By, a.samples(a.Samples))
-	case a.By == "none":
+	case r.RefitSamples > 0:
+		return "refitted on " + samples(r.RefitSamples)
+	case r.Samples > 0:
+		return fmt.Sprintf("aligned by %s on %s", r.By, samples(r.Samples))
+	case r.By == "none":
 		return "not aligned"
 	}
-	return fmt.Sprintf("aligned by %s, without data", a.By)
-}
-
-func (a Alignment) samples(n int) string {
-	if a.Synthetic {
-		return plural(n, "made-up sample") + " (noise: there were no data)"
-	}
-	return plural(n, "sample")
+	return fmt.Sprintf("aligned by %s, without data", r.By)
 }
 
 // A Compression is the result of narrowing one model.
@@ -49,9 +39,8 @@ type Compression struct {
 	Output string `json:"output,omitempty"` // path of the result; "" for a dry run
 	DryRun bool   `json:"dry_run"`
 	Alone  bool   `json:"-"` // the lossless pass and nothing else
-	Alignment
-	Before Size `json:"before"`
-	After  Size `json:"after"`
+	Before Size   `json:"before"`
+	After  Size   `json:"after"`
 	*compress.Report
 	// Evaluation compares the two models; nil where nothing was measured.
 	Evaluation *Comparison `json:"evaluation,omitempty"`
@@ -90,7 +79,7 @@ func (r *Compression) Print(w io.Writer) {
 		fmt.Fprintf(w, "%s written %s\n", screen.Name(r.Output), r.Cost.text())
 		return
 	}
-	printEnd(w, r.Output, r.Alignment, r.Folded, r.Cost)
+	printEnd(w, r.Output, &r.Report.Report, r.Cost)
 }
 
 // printVerdict prints both models side by side.
@@ -187,11 +176,14 @@ func printLossless(w io.Writer, r *lossless.Report, alone bool) {
 }
 
 // some prints a number unless it is 0.
-func some(n int) string {
-	if n == 0 {
-		return ""
+func some(n int) string { return note(n != 0, grouped(int64(n))) }
+
+// note is what is said of a row of which something holds.
+func note(holds bool, text string) string {
+	if holds {
+		return text
 	}
-	return grouped(int64(n))
+	return ""
 }
 
 // printCandidates says which ways to meet the budget were compared.
@@ -201,11 +193,7 @@ func printCandidates(w io.Writer, all []compress.Candidate) {
 	}
 	t := newTable("<widths", "MACs", "params", "divergence", "<")
 	for _, c := range all {
-		note := ""
-		if c.Taken {
-			note = "taken"
-		}
-		t.add(string(c.Name), count(c.Size.MACs), count(c.Size.Params), fmt.Sprintf("%.4f", c.Divergence), note)
+		t.add(string(c.Name), count(c.Size.MACs), count(c.Size.Params), fmt.Sprintf("%.4f", c.Divergence), note(c.Taken, "taken"))
 	}
 	t.print(w)
 	fmt.Fprintf(w, "divergence: from the original's predictions on held-out samples and variants, after a quick fit\n\n")
@@ -233,17 +221,16 @@ func printSearch(w io.Writer, s *compress.Search) {
 }
 
 // printEnd says how a result was made and where it is.
-func printEnd(w io.Writer, output string, a Alignment, folded int, c Cost) {
+func printEnd(w io.Writer, output string, r *job.Report, c Cost) {
 	if output == "" {
 		fmt.Fprintln(w, "dry run: nothing was written")
 		return
 	}
-	parts := []string{a.text()}
-	if folded > 0 {
-		parts = append(parts, plural(folded, "BatchNormalization")+" folded into the layers before")
+	text := aligned(r)
+	if r.Folded > 0 {
+		text += "; " + plural(r.Folded, "BatchNormalization") + " folded into the layers before"
 	}
-	fmt.Fprintln(w, strings.Join(parts, "; "))
-	fmt.Fprintf(w, "%s written %s\n", screen.Name(output), c.text())
+	fmt.Fprintf(w, "%s\n%s written %s\n", text, screen.Name(output), c.text())
 }
 
 // printTune says what a distillation brought.

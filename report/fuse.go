@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -16,8 +17,7 @@ type Fusion struct {
 	Models []Parent `json:"models"`
 	Output string   `json:"output,omitempty"` // path of the result; "" for a dry run
 	DryRun bool     `json:"dry_run"`
-	Alignment
-	Result Size `json:"result"`
+	Result Size     `json:"result"`
 	*fuse.Report
 	Warnings []string `json:"warnings"` // what a person has to know about the run; never nil
 	Cost
@@ -65,23 +65,15 @@ func (r *Fusion) Print(w io.Writer) {
 	printTune(w, r.Tune)
 	t = newTable("<model", "weight", "params", "MACs", "size", "<")
 	for i, m := range r.Models {
-		note := ""
-		if i+1 == r.Onto {
-			note = "gives widths and order"
-		}
-		t.add(m.Model, fmt.Sprintf("%.4g", m.Weight), count(m.Params), m.macs(), size(m.Bytes), note)
+		t.add(m.Model, fmt.Sprintf("%.4g", m.Weight), count(m.Params), m.macs(), size(m.Bytes), note(i+1 == r.Onto, "gives widths and order"))
 	}
-	row := []string{or(r.Output, "(result)"), "", count(r.Result.Params), r.Result.macs(), "", ""}
-	if r.Result.Bytes > 0 {
-		row[4] = size(r.Result.Bytes)
-	}
-	t.add(row...)
+	t.add(cmp.Or(r.Output, "(result)"), "", count(r.Result.Params), r.Result.macs(), note(r.Result.Bytes > 0, size(r.Result.Bytes)), "")
 	t.print(w)
 	if r.Result.OpenDims {
 		fmt.Fprintln(w, openNote)
 	}
 	fmt.Fprintln(w)
-	printEnd(w, r.Output, r.Alignment, r.Folded, r.Cost)
+	printEnd(w, r.Output, &r.Report.Report, r.Cost)
 }
 
 // mostKept bounds the weights that are named; --json lists all.
@@ -108,15 +100,12 @@ func (r *Fusion) printMethod(w io.Writer) {
 	if len(r.Candidates) > 0 {
 		t := newTable("<method", "<weights", "samples", "divergence", "<")
 		for _, c := range r.Candidates {
-			note := ""
-			if c.Method == r.Method && c.Whole == r.Whole && slices.Equal(c.Weights, r.Weights) && c.Divergence == r.Divergence {
-				note = "taken"
-			}
+			taken := c.Method == r.Method && c.Whole == r.Whole && slices.Equal(c.Weights, r.Weights) && c.Divergence == r.Divergence
 			weights := shares(c.Weights)
 			if c.Whole > 0 {
 				weights = fmt.Sprintf("all of model %d", c.Whole)
 			}
-			t.add(string(c.Method), weights, fmt.Sprint(c.Samples), fmt.Sprintf("%.4f", c.Divergence), note)
+			t.add(string(c.Method), weights, fmt.Sprint(c.Samples), fmt.Sprintf("%.4f", c.Divergence), note(taken, "taken"))
 		}
 		t.print(w)
 		fmt.Fprintf(w, "divergence: from the models' mean prediction on held-out samples and variants, %s, after a fit to that many others\n", divergence(r.Outputs))

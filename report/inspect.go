@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -174,12 +175,12 @@ func nameOf(n *onnxpb.NodeProto) string {
 // Print writes the inspection for a person.
 func (r *Inspection) Print(w io.Writer) {
 	fmt.Fprintln(w, screen.Name(r.Model))
-	fmt.Fprintf(w, "  made by   %s; IR version %d, opset %s\n", screen.Name(or(r.Producer, "unknown")), r.IRVersion, r.opsets())
+	fmt.Fprintf(w, "  made by   %s; IR version %d, opset %s\n", screen.Name(cmp.Or(r.Producer, "unknown")), r.IRVersion, r.opsets())
 	for i, v := range r.Inputs {
-		fmt.Fprintf(w, "  %-8s  %v\n", first(i, "inputs"), v)
+		fmt.Fprintf(w, "  %-8s  %v\n", note(i == 0, "inputs"), v)
 	}
 	for i, v := range r.Outputs {
-		fmt.Fprintf(w, "  %-8s  %v\n", first(i, "outputs"), v)
+		fmt.Fprintf(w, "  %-8s  %v\n", note(i == 0, "outputs"), v)
 	}
 	narrowable := 0
 	for _, s := range r.Spaces {
@@ -201,7 +202,7 @@ func (r *Inspection) Print(w io.Writer) {
 		if l.Weight != "" {
 			dims = shape(l.Dims, nil)
 		}
-		t.add(l.Name, l.Op, or(l.Weight, "(two activations)"), dims, count(l.Params), count(l.MACs), or(l.Reason, strings.Join(l.Followers, ", ")))
+		t.add(l.Name, l.Op, cmp.Or(l.Weight, "(two activations)"), dims, count(l.Params), count(l.MACs), cmp.Or(l.Reason, strings.Join(l.Followers, ", ")))
 	}
 	t.print(w)
 
@@ -248,19 +249,4 @@ func weights(list []Use) string {
 		}
 	}
 	return strings.Join(names, ", ")
-}
-
-// first labels the first line of a block.
-func first(i int, label string) string {
-	if i > 0 {
-		return ""
-	}
-	return label
-}
-
-func or(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }

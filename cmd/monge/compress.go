@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/monge-ml/monge/compress"
-	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/job"
@@ -59,7 +58,7 @@ func (a *app) compressCommand() *cobra.Command {
 	fs.Float64Var(&f.maxDrop, "max-drop", 0, "largest share `F` of samples by which accuracy may drop, or agreement where there are no labels: makes the model as cheap as that allows")
 	fs.Float64Var(&f.floor, "floor", 0.125, "share `F` of its channels that every space keeps under --macs, --params, --size and --max-drop; 0: a single channel")
 	fs.StringVar(&f.run.into, "into", "", "narrow `MODEL` that gives the widths and is what channels are moved onto; none of its weights are used")
-	f.run.lossless.add(cmd, "first remove channels that are constant, repeated or unread, unused nodes, and subnormal weights; without a budget do nothing else")
+	f.run.addLossless(cmd, "first remove channels that are constant, repeated or unread, unused nodes, and subnormal weights; without a budget do nothing else")
 	budgetGroup.in(cmd)
 	fs.StringArrayVar(&f.exclude, "exclude", nil, "keep the width of spaces made by nodes or weights whose name matches the `GLOB`, as in 'layer4*' (may be repeated)")
 	fs.BoolVar(&f.keepResidual, "keep-residual", false, "leave every residual stream whole")
@@ -84,7 +83,7 @@ func (f *compressFlags) check(cmd *cobra.Command) error {
 			ways++
 		}
 	}
-	f.alone = ways == 0 && f.run.lossless.asked(cmd)
+	f.alone = ways == 0 && f.run.asksLossless(cmd)
 	share := func(name string, x float64) error {
 		return usageIf(given(name) && !(x > 0 && x <= 1), "--%s is %g: want a share above 0, up to 1", name, x)
 	}
@@ -117,7 +116,13 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	if err != nil {
 		return err
 	}
-	out, done, err := f.narrow(ctx, models, o)
+	var out *onnxio.Model
+	var done *compress.Report
+	if f.run.into != "" {
+		out, done, err = compress.Into(ctx, models[0], models[1], o)
+	} else {
+		out, done, err = compress.Model(ctx, models[0], o)
+	}
 	if err != nil {
 		return in(path, err)
 	}
@@ -126,9 +131,8 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	if err != nil {
 		return in(path, err)
 	}
-	r := &report.Compression{Model: path, Into: f.run.into, DryRun: f.run.output.dryRun, Alone: f.alone, Alignment: alignment(&done.Report), Before: before, Report: done}
+	r := &report.Compression{Model: path, Into: f.run.into, DryRun: f.run.output.dryRun, Alone: f.alone, Before: before, Report: done}
 	if done.Blind {
-		r.Alignment = report.Alignment{By: string(match.Weights)}
 		a.warn("%s: %d of its samples are too few to choose channels by or to fit layers to: channels are merged by their weights; a few hundred make a better model", f.run.data.path, done.Split.Fit.Len())
 	}
 	if f.run.output.dryRun {
@@ -146,14 +150,6 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	return a.done(r)
 }
 
-// narrow does what is asked for.
-func (f *compressFlags) narrow(ctx context.Context, models []*onnxio.Model, o compress.Options) (*onnxio.Model, *compress.Report, error) {
-	if f.run.into != "" {
-		return compress.Into(ctx, models[0], models[1], o)
-	}
-	return compress.Model(ctx, models[0], o)
-}
-
 // options turns the flags into options.
 func (f *compressFlags) options(a *app, common job.Options) (o compress.Options, err error) {
 	o = compress.Options{
@@ -169,8 +165,11 @@ func (f *compressFlags) options(a *app, common job.Options) (o compress.Options,
 			return o, usagef("--size %s is less than a file without weights", &f.size)
 		}
 	}
-	if o.EvalData, err = f.openEval(a); err != nil {
-		return o, err
+	d := f.run.data
+	if d.path, d.limit = f.evalData, 0; d.given() {
+		if o.EvalData, err = d.open(a); err != nil {
+			return o, err
+		}
 	}
 	o.NoEval = f.evalData == "none"
 	if f.alone { // nothing is merged or fitted: all data may judge
@@ -183,16 +182,6 @@ func (f *compressFlags) options(a *app, common job.Options) (o compress.Options,
 	return o, nil
 }
 
-// openEval opens the data set that the result is judged on, if one is given.
-func (f *compressFlags) openEval(a *app) (*dataset.Data, error) {
-	if f.evalData == "" || f.evalData == "none" {
-		return nil, nil
-	}
-	d := f.run.data
-	d.path, d.limit = f.evalData, 0
-	return d.open(a)
-}
-
 // judge compares the result with the original. The file is written by then: what
 // goes wrong here is a remark.
 func (f *compressFlags) judge(ctx context.Context, a *app, before, after *onnxio.Model, done *compress.Report) *report.Comparison {
@@ -203,8 +192,7 @@ func (f *compressFlags) judge(ctx context.Context, a *app, before, after *onnxio
 	models := []*onnxio.Model{before, after}
 	c := &report.Comparison{}
 	if on != nil {
-		evals, err := eval.Models(ctx, models, on, eval.Options{NoLatency: true, Outputs: done.Outputs,
-			StreamOptions: dataset.StreamOptions{Batch: f.run.data.batch, Threads: a.threads, Progress: stage(a.progress(), "judging the result")}})
+		evals, err := eval.Models(ctx, models, on, eval.Options{NoLatency: true, Outputs: done.Outputs, StreamOptions: a.stream("judging the result", f.run.data.batch)})
 		if err != nil {
 			a.warn("the result was not judged: %s", oneLine(err))
 			return nil

@@ -31,7 +31,7 @@ func TestLosslessAlone(t *testing.T) {
 		t.Fatalf("lossless: %+v", l)
 	}
 	if r.Refit != nil || r.RefitSamples != 0 || r.Synthetic {
-		t.Errorf("more was done than asked: %+v", r.Alignment)
+		t.Errorf("more was done than asked: %+v", r.Report.Report)
 	}
 	text := must(t, "compress", model("mlp_wide"), "-o", path, "--lossless", "--no-latency")
 	for _, want := range []string{"checked on 3 random inputs", "set to zero: 1 subnormal number", path + " written"} {
@@ -124,11 +124,11 @@ func TestMadeUpInputs(t *testing.T) {
 	var made, none report.Compression
 	mustJSON(t, &made, "compress", model("cnn_a"), "-o", out(t), "--keep", "0.5", "--no-latency", "--tune", "1")
 	if !made.Synthetic || made.RefitSamples != 500 || made.By != "activations" || made.Refit == nil || made.Tune == nil || made.Tune.Steps == 0 {
-		t.Errorf("%+v, distilled: %+v", made.Alignment, made.Tune)
+		t.Errorf("%+v, distilled: %+v", made.Report.Report, made.Tune)
 	}
 	mustJSON(t, &none, "compress", model("cnn_a"), "-o", out(t), "--keep", "0.5", "--no-latency", "--data", "none")
 	if none.Synthetic || none.RefitSamples != 0 || none.By != "weights" || none.Refit != nil || none.Tune != nil {
-		t.Errorf("--data none: %+v", none.Alignment)
+		t.Errorf("--data none: %+v", none.Report.Report)
 	}
 	r := run(t, "compress", model("mlp_a"), "-o", out(t), "--keep", "0.5", "--no-latency", "--tune", "0")
 	if !strings.Contains(r.stderr, "500 made-up inputs (noise)") || !strings.Contains(r.stdout, "refitted on 500 made-up samples") {

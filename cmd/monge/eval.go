@@ -90,9 +90,8 @@ func (a *app) evalData(ctx context.Context, models []*onnxio.Model, shapes map[s
 	if err != nil {
 		return nil, nil, err
 	}
-	progress := a.progress()
 	known := len(data.Remarks())
-	if data, err = data.Readable(stage(progress, "reading the data")); err != nil {
+	if data, err = data.Readable(a.stream("reading the data", 0).Progress); err != nil {
 		return nil, nil, err
 	}
 	suspect, err := dataset.Examine(ctx, models[0], data, a.threads)
@@ -107,7 +106,7 @@ func (a *app) evalData(ctx context.Context, models []*onnxio.Model, shapes map[s
 		return nil, nil, err
 	}
 	r.Data, r.Samples = f.data.path, data.Len()
-	o := eval.Options{Runs: f.runs, NoLatency: f.noLatency, StreamOptions: dataset.StreamOptions{Batch: f.data.batch, Threads: a.threads, Progress: stage(progress, "running the models")}}
+	o := eval.Options{Runs: f.runs, NoLatency: f.noLatency, StreamOptions: a.stream("running the models", f.data.batch)}
 	if r.Tasks, err = eval.FindTasks(ctx, models[:1], data, given, o.StreamOptions); err != nil {
 		return nil, nil, err
 	}

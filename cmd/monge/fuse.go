@@ -40,7 +40,7 @@ func (a *app) fuseCommand() *cobra.Command {
 	addChoice(cmd, &f.method, "method", "ot moves the models onto one of them, union lets their channels compete for places (default: with a refit whichever is measured to be better, else ot)", "ot", "union")
 	cmd.Flags().Float64Var(&f.keep, "keep", 0, "make the result `F` times as wide as the --onto model, also more than 1 (union)")
 	cmd.Flags().StringVar(&f.run.into, "into", "", "a `MODEL` whose widths the result has; none of its weights are used")
-	f.run.lossless.add(cmd, "first remove unused nodes and initializers of the models and set subnormal weights to zero; channels stay, since widths are those of a model")
+	f.run.addLossless(cmd, "first remove unused nodes and initializers of the models and set subnormal weights to zero; channels stay, since widths are those of a model")
 	f.run.task.add(cmd)
 	modelsGroup.in(cmd)
 	f.run.add(cmd, []string{"weights", "activations", "none"})
@@ -74,7 +74,7 @@ func (a *app) fuse(ctx context.Context, paths []string, f *fuseFlags) error {
 		return err
 	}
 	a.remark(&done.Report)
-	r := &report.Fusion{DryRun: f.run.output.dryRun, Alignment: alignment(&done.Report), Report: done}
+	r := &report.Fusion{DryRun: f.run.output.dryRun, Report: done}
 	for i, m := range models {
 		size, err := measure(m, done.Shapes)
 		if err != nil {

@@ -7,19 +7,24 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/progress"
+	"github.com/monge-ml/monge/job"
 )
 
-// A watcher is told what is being done, and how much of how much is done.
-type watcher func(stage string, done, total int)
-
-// progress returns a watcher that shows how far the command is, until it prints
+// progress returns a function that shows how far the command is, until it prints
 // something; nil where that is not wanted.
-func (a *app) progress() watcher {
+func (a *app) progress() func(stage string, done, total int) {
 	if a.display == nil || a.quiet || a.json && !a.terminal {
 		return nil
 	}
 	return func(name string, done, total int) { a.display.Update(stageName(name), done, total) }
+}
+
+// stream is how data are run through a model in a stage.
+func (a *app) stream(stage string, batch int) dataset.StreamOptions {
+	o := job.Options{Batch: batch, Threads: a.threads, Progress: a.progress()}
+	return o.Stream(stage)
 }
 
 // stageNames says in words what the packages call their stages.
@@ -34,14 +39,6 @@ func stageName(name string) string {
 	at := strings.LastIndex(name, ": ") + 1
 	attempt, stage := name[:at], strings.TrimSpace(name[at:])
 	return strings.TrimSpace(attempt + " " + cmp.Or(stageNames[stage], stage))
-}
-
-// stage is a watcher for one stage; nil if w is.
-func stage(w watcher, name string) func(done, total int) {
-	if w == nil {
-		return nil
-	}
-	return func(done, total int) { w(name, done, total) }
 }
 
 // newDisplay shows progress on a file: a line that is drawn over if it is a

@@ -11,7 +11,6 @@ import (
 	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
-	"github.com/monge-ml/monge/report"
 )
 
 // runFlags are those of compress and fuse: where the result goes, what data are
@@ -20,7 +19,7 @@ type runFlags struct {
 	output                          outputFlags
 	shapes                          shapeFlags
 	task                            taskFlags
-	lossless                        losslessFlags
+	lossless, noLossless            bool
 	into                            string
 	by, cost, mass, scaling, solver choice
 	epsilon                         float64
@@ -49,6 +48,17 @@ func (f *runFlags) refits() bool {
 	return (f.data.given() || f.invents()) && f.by.value == ""
 }
 
+// addLossless adds the flags of the lossless pass.
+func (f *runFlags) addLossless(cmd *cobra.Command, use string) {
+	cmd.Flags().BoolVar(&f.lossless, "lossless", true, use)
+	cmd.Flags().BoolVar(&f.noLossless, "no-lossless", false, "the same as --lossless=false")
+}
+
+// asksLossless reports whether the pass is asked for by name.
+func (f *runFlags) asksLossless(cmd *cobra.Command) bool {
+	return cmd.Flags().Changed("lossless") && f.lossless
+}
+
 func (f *runFlags) add(cmd *cobra.Command, bases []string) {
 	f.data.add(cmd, &f.shapes, "`PATH` of a data set to work with (none: work without data); see monge --help")
 	fs := cmd.Flags()
@@ -74,7 +84,7 @@ const scalingHelp = "consumers read merged channels by their sum or mean (defaul
 func (f *runFlags) check(cmd *cobra.Command) error {
 	given := cmd.Flags().Changed
 	return cmp.Or(
-		usageIf(f.lossless.contradict(cmd), "give one of --lossless and --no-lossless"),
+		usageIf(f.asksLossless(cmd) && f.noLossless, "give one of --lossless and --no-lossless"),
 		usageIf(given("epsilon") && f.solver.value != string(match.Sinkhorn), "--epsilon belongs to --solver sinkhorn"),
 		usageIf(given("epsilon") && !(f.epsilon > 0), "--epsilon is %g: want a positive number", f.epsilon),
 		usageIf(f.samples < 0, "--samples is %d: want a positive number, or 0 for all", f.samples),
@@ -120,7 +130,7 @@ func (f *runFlags) options(a *app, tasks eval.Tasks, shapes map[string][]int) (o
 		Refit: job.Switch(f.refit.value), KeepBatchNorm: f.keepBN, Tasks: tasks, InputShapes: shapes, Preprocess: f.data.preprocess(nil),
 		DryRun: f.output.dryRun, Threads: a.threads, Batch: f.data.batch, Runtime: a.runtime, Warn: func(message string) { a.warn("%s", message) }, Progress: a.progress(),
 	}
-	if !f.lossless.on() {
+	if !f.lossless || f.noLossless {
 		o.Lossless = job.Off
 	}
 	switch {
@@ -156,16 +166,4 @@ func all(n int) int {
 		return math.MaxInt
 	}
 	return n
-}
-
-// alignment says how channels were compared, and on what.
-func alignment(r *job.Report) report.Alignment {
-	out := report.Alignment{By: r.By, Synthetic: r.Synthetic}
-	if d := r.Split.Match; d != nil {
-		out.Samples = d.Len()
-	}
-	if d := r.Split.Fit; d != nil {
-		out.RefitSamples = d.Len()
-	}
-	return out
 }

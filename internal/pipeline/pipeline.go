@@ -150,6 +150,12 @@ func (r *Run) part(policy Policy, fits bool) (err error) {
 func (r *Run) use(compared, fit *dataset.Data) {
 	r.Matching.Data = compared
 	r.Report.Split.Match, r.Report.Split.Fit = compared, fit
+	if compared != nil {
+		r.Report.Samples = compared.Len()
+	}
+	if fit != nil {
+		r.Report.RefitSamples = fit.Len()
+	}
 }
 
 // readable leaves out what of the data cannot be read. It may be nil.
@@ -271,6 +277,16 @@ func (r *Run) Subject(m *onnxio.Model) (s *edit.Subject, folded int, err error) 
 	}
 	s, err = edit.NewSubject(m, r.Coupling())
 	return s, folded, err
+}
+
+// Changes reports whether any space gets another width.
+func Changes(widths map[*coupling.Space]int) bool {
+	for s, k := range widths {
+		if k != s.Width {
+			return true
+		}
+	}
+	return false
 }
 
 // FindTasks decides what the outputs are for, on the data with labels if there
