@@ -123,7 +123,7 @@ func (c *compression) observe(ctx context.Context, s *edit.Subject, free []*coup
 		return c.seen, nil
 	}
 	// Predictions are judged on samples that no channel was chosen by.
-	price := c.Report.Split.Price()
+	price := c.Price()
 	evidence, err := choose.Observe(ctx, []choose.Parent{{Subject: s}}, free, c.selection(price.Fit))
 	if err != nil {
 		return nil, err

@@ -106,7 +106,7 @@ func (c *compression) choose(ctx context.Context, s *edit.Subject, b budget, rat
 // judge refits every candidate on some samples and returns the one whose
 // predictions are nearest to the original's on others.
 func (c *compression) judge(ctx context.Context, s *edit.Subject, all []*allocation, report *Report) (*allocation, error) {
-	trial := c.Report.Split.Trial()
+	trial := c.Trial()
 	held := trial.Held.Sample(mostJudged, dataset.FileOrder)
 	contest, err := c.Contest(ctx, teach.Parents{{Subject: s, Share: 1}}, trial.Fit.Sample(quickSamples, 1), teach.Judged(held))
 	if err != nil {

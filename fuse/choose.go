@@ -45,8 +45,8 @@ func (f *fusion) choose(ctx context.Context, first Candidate) (*onnxio.Model, *R
 		first.Method = cmp.Or(first.Method, OT)
 		return f.finish(ctx, first)
 	}
-	fitting := f.Report.Split.Trial().Fit
-	contest, err := f.Contest(ctx, f.voters(), fitting, teach.Judged(f.Report.Split.Trial().Held))
+	fitting := f.Trial().Fit
+	contest, err := f.Contest(ctx, f.voters(), fitting, teach.Judged(f.Trial().Held))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/monge-ml/monge/dataset"
 )
 
-// A Split says which samples of the data are used for what. Every part of it is
-// made once; nil stands for no samples.
+// A Split says which samples of the data are used for what. Nil stands for no
+// samples.
 type Split struct {
 	// Match are the samples that channels are compared on by their activations.
 	Match *dataset.Data
@@ -22,77 +22,20 @@ type Split struct {
 	Judge   *dataset.Data
 	HeldOut bool
 
-	trial, price, teach *Halves // once they are asked for
+	// While candidates are compared, Trial parts Fit, and Price what they are fitted
+	// on: channels are ranked on one part, and on the other it is measured what a
+	// narrower space costs. Teach parts Fit where the result is distilled: the
+	// held-out part, nil where there are few samples, tells whether that helped. Nil
+	// where that was not done.
+	Trial, Price, Teach *Halves
 }
 
 // Halves are the samples that something is fitted on, and those that it is judged
 // on. Held is empty where there are too few.
 type Halves struct{ Fit, Held *dataset.Data }
 
-const (
-	// trialEvery says that one sample in so many judges candidates.
-	trialEvery = 5
-	// mostHeld bounds the samples that a result is judged on: a thousand tell
-	// percents.
-	mostHeld = 1000
-	// leastTaught is the number of samples from which on some tell whether a
-	// distillation helped, a tenth and no more than mostTaught.
-	leastTaught, taughtEvery, mostTaught = 200, 10, 200
-)
-
 // IsZero reports whether no samples were used.
 func (s *Split) IsZero() bool { return s == nil || s.Match == nil && s.Fit == nil && s.Judge == nil }
-
-// Trial parts Fit while candidates are compared: they are fitted on one part and
-// judged on the other.
-func (s *Split) Trial() Halves {
-	if s.trial == nil {
-		s.trial = halves(s.Fit.Split(min(trialEvery, s.Fit.Len())))
-	}
-	return *s.trial
-}
-
-// Price parts what candidates are fitted on once more: channels are ranked on one
-// part, and on the other it is measured what a narrower space costs.
-func (s *Split) Price() Halves {
-	if s.price == nil {
-		s.price = halves(s.Trial().Fit.Split(trialEvery))
-		if s.price.Held.Len() == 0 {
-			s.price.Held = s.price.Fit
-		}
-	}
-	return *s.price
-}
-
-// Teach parts Fit where the result is distilled: the held-out part, nil where
-// there are few samples, tells whether that helped.
-func (s *Split) Teach() Halves {
-	if n := s.Fit.Len(); s.teach == nil && n >= leastTaught {
-		s.teach = halves(s.Fit.Split(max(taughtEvery, (n+mostTaught-1)/mostTaught)))
-	} else if s.teach == nil {
-		s.teach = halves(s.Fit, nil)
-	}
-	return *s.teach
-}
-
-func halves(fit, held *dataset.Data) *Halves { return &Halves{fit, held} }
-
-// HoldOut takes samples of data aside to judge the result on, and returns the
-// rest: a fifth where want are left, or where all of them are wanted for a fixed
-// share; a tenth, at most 200, where all the rest is needed, since accuracy is
-// worth more than its third digit; none of less than 100.
-func (s *Split) HoldOut(data *dataset.Data, want int, always bool) (rest *dataset.Data) {
-	n, every := data.Len(), 5
-	if !always && n-n/every < want {
-		if n < 100 {
-			return data
-		}
-		every = max(10, (n+199)/200)
-	}
-	rest, held := data.Split(every)
-	s.Judge, s.HeldOut = held.Sample(mostHeld, dataset.FileOrder), true
-	return rest
-}
 
 // share is one use of a split, as JSON shows it: a data set, and the numbers of
 // samples in it, counted from 0, as ranges.
@@ -129,9 +72,9 @@ func (s *Split) MarshalJSON() ([]byte, error) {
 		TeachJudge *share `json:"teach_judge,omitempty"`
 	}
 	out.Match, out.Fit, out.Judge = shareOf(s.Match), shareOf(s.Fit), shareOf(s.Judge)
-	out.TrialFit, out.TrialJudge = of(s.trial)
-	out.PriceFit, out.PriceJudge = of(s.price)
-	out.TeachFit, out.TeachJudge = of(s.teach)
+	out.TrialFit, out.TrialJudge = of(s.Trial)
+	out.PriceFit, out.PriceJudge = of(s.Price)
+	out.TeachFit, out.TeachJudge = of(s.Teach)
 	return json.Marshal(out)
 }
 

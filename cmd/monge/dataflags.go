@@ -127,9 +127,7 @@ func (d *dataFlags) classList() ([]string, error) {
 	}
 	var list []string
 	for line := range strings.Lines(string(text)) {
-		if line = strings.TrimSpace(line); line != "" {
-			list = append(list, line)
-		}
+		list = append(list, strings.TrimSpace(line))
 	}
-	return list, nil
+	return slices.DeleteFunc(list, func(s string) bool { return s == "" }), nil
 }

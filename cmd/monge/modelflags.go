@@ -51,9 +51,6 @@ func (s *shapeFlags) load(paths []string) ([]*onnxio.Model, map[string][]int, er
 	if err != nil {
 		return nil, nil, err
 	}
-	models := make([]*onnxio.Model, len(paths))
-	used := map[string]bool{}
-	names := []string{}
 	var size int64
 	for _, path := range paths {
 		if info, err := os.Stat(path); err == nil {
@@ -61,6 +58,8 @@ func (s *shapeFlags) load(paths []string) ([]*onnxio.Model, map[string][]int, er
 		}
 	}
 	collectGarbage(size)
+	var names []string
+	models := make([]*onnxio.Model, len(paths))
 	for i, path := range paths {
 		if models[i], err = onnxio.Load(path); err != nil {
 			return nil, nil, in(path, err)
@@ -73,39 +72,18 @@ func (s *shapeFlags) load(paths []string) ([]*onnxio.Model, map[string][]int, er
 			if !slices.Contains(names, input.Name) {
 				names = append(names, input.Name)
 			}
-			shape, ok := shapes[input.Name]
-			if !ok {
-				continue
-			}
-			used[input.Name] = true
-			if !fits(shape, input.Dims) {
+			// The first axis may differ from what the model says: it is the batch.
+			if shape, ok := shapes[input.Name]; ok && !input.Takes(shape, 1) {
 				return nil, nil, usagef("%s: --input-shape %v does not fit input %s", path, shape, input)
 			}
 		}
 	}
 	for name := range shapes {
-		if !used[name] {
+		if !slices.Contains(names, name) {
 			return nil, nil, usagef("%s: --input-shape: there is no input %q (inputs: %s)", paths[0], name, strings.Join(names, ", "))
 		}
 	}
 	return models, shapes, nil
-}
-
-// fits reports whether a shape agrees with what a model fixes of it. The first
-// axis may differ: it is the batch.
-func fits(shape []int, dims []int64) bool {
-	if dims == nil {
-		return true
-	}
-	if len(shape) != len(dims) {
-		return false
-	}
-	for i, d := range dims {
-		if i > 0 && d >= 0 && int(d) != shape[i] {
-			return false
-		}
-	}
-	return true
 }
 
 // needShapes sees to it that all sizes of a model's inputs are known, but for the

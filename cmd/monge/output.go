@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -86,8 +84,8 @@ func (o *outputFlags) check(inputs ...string) error {
 // is done nothing is written.
 func (o *outputFlags) save(ctx context.Context, a *app, m *onnxio.Model, shapes map[string][]int, limit int64) (report.Size, error) {
 	told := m.Clone()
-	for _, key := range slices.Sorted(maps.Keys(metadata(a))) {
-		told.SetMetadata(key, metadata(a)[key])
+	for _, m := range metadata(a) {
+		told.SetMetadata(m.key, m.value)
 	}
 	if _, bytes := told.Size(); limit == 0 || bytes <= limit {
 		m = told
@@ -120,29 +118,25 @@ func cannotWrite(path string, err error) error {
 // output, devices and pipes get a copy of a finished file, so that none sees a part
 // of a model that failed.
 func (o *outputFlags) write(ctx context.Context, a *app, m *onnxio.Model, s onnxio.SaveOptions, check func(path string) error) error {
-	info, err := os.Stat(o.path)
-	if o.path != stdoutPath && (err != nil || !isStream(info)) {
-		if err := onnxio.Save(ctx, o.path, m, s); err != nil || check == nil {
-			return in(o.path, err)
-		}
-		return check(o.path)
-	}
-	dir, err := os.MkdirTemp("", "monge-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	whole := filepath.Join(dir, "model.onnx")
-	s.External = onnxio.Never // there is one stream
-	if err := onnxio.Save(ctx, whole, m, s); err != nil {
-		return in(o.path, err)
-	}
-	if check != nil {
-		if err := check(whole); err != nil {
+	path := o.path
+	info, err := os.Stat(path)
+	stream := path == stdoutPath || err == nil && isStream(info)
+	if stream {
+		dir, err := os.MkdirTemp("", "monge-")
+		if err != nil {
 			return err
 		}
+		defer os.RemoveAll(dir)
+		path, s.External = filepath.Join(dir, "model.onnx"), onnxio.Never
 	}
-	return in(o.path, o.send(ctx, a, whole))
+	err = in(o.path, onnxio.Save(ctx, path, m, s))
+	if err == nil && check != nil {
+		err = check(path)
+	}
+	if err == nil && stream {
+		err = in(o.path, o.send(ctx, a, path))
+	}
+	return err
 }
 
 // send copies a file to where the output goes. What else the command prints leaves
@@ -171,16 +165,16 @@ func (o *outputFlags) send(ctx context.Context, a *app, path string) error {
 }
 
 // metadata is what a result says about its history.
-func metadata(a *app) map[string]string {
-	return map[string]string{"monge.command": commandLine(a.args), "monge.version": a.version}
+func metadata(a *app) []struct{ key, value string } {
+	return []struct{ key, value string }{{"monge.command", commandLine(a.args)}, {"monge.version", a.version}}
 }
 
 // metadataBytes is at least what that takes in the file.
 func (o *outputFlags) metadataBytes(a *app) int64 {
 	const framing = 24 // of a key and a value: tags and lengths
 	n := int64(0)
-	for k, v := range metadata(a) {
-		n += int64(len(k) + len(v) + framing)
+	for _, m := range metadata(a) {
+		n += int64(len(m.key) + len(m.value) + framing)
 	}
 	return n
 }

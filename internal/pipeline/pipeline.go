@@ -119,7 +119,7 @@ func (r *Run) part(policy Policy, fits bool) (err error) {
 	data, split := r.Data, r.Report.Split
 	samples, refits := r.Wanted()
 	if policy.HoldOut && r.EvalData == nil && !r.NoEval && !r.DryRun {
-		data = split.HoldOut(data, max(samples, refits), policy.Always)
+		data = holdOut(split, data, max(samples, refits), policy.Always)
 		if policy.Always && (split.Judge == nil || split.Judge.Len() == 0) {
 			return fmt.Errorf("%s: there are too few samples to hold some out", r.Data.Name())
 		}
@@ -347,7 +347,7 @@ func (r *Run) Finish(ctx context.Context, refits bool, epochs int, make Maker, r
 	split := r.Report.Split
 	fit, held := split.Fit, (*dataset.Data)(nil)
 	if epochs > 0 {
-		fit, held = split.Teach().Fit, split.Teach().Held
+		fit, held = r.Teach().Fit, r.Teach().Held
 	}
 	made, err := make(ctx, fit)
 	if err != nil {

@@ -70,7 +70,7 @@ func TestSplit(t *testing.T) {
 		if len(judged) != c.judged || s.Fit.Len() != c.fit {
 			t.Errorf("%d samples: %d judge, %d are fitted on", c.n, len(judged), s.Fit.Len())
 		}
-		for name, part := range map[string]*dataset.Data{"match": s.Match, "fit": s.Fit, "trial": s.Trial().Fit, "trial judge": s.Trial().Held, "teach judge": s.Teach().Held} {
+		for name, part := range map[string]*dataset.Data{"match": s.Match, "fit": s.Fit, "trial": r.Trial().Fit, "trial judge": r.Trial().Held, "teach judge": r.Teach().Held} {
 			if part == nil {
 				continue
 			}
@@ -80,7 +80,7 @@ func TestSplit(t *testing.T) {
 				}
 			}
 		}
-		for name, h := range map[string]job.Halves{"trial": s.Trial(), "price": s.Price(), "teach": s.Teach()} {
+		for name, h := range map[string]job.Halves{"trial": r.Trial(), "price": r.Price(), "teach": r.Teach()} {
 			fit := fmt.Sprint(h.Fit.Places())
 			if h.Held != nil && (fit == fmt.Sprint(h.Held.Places()) || h.Fit.Len()+h.Held.Len() > s.Fit.Len()) {
 				t.Errorf("%d samples: %s has %d and %d of %d", c.n, name, h.Fit.Len(), h.Held.Len(), s.Fit.Len())

@@ -1,0 +1,69 @@
+package pipeline
+
+import (
+	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/job"
+)
+
+const (
+	// trialEvery says that one sample in so many judges candidates.
+	trialEvery = 5
+	// mostHeld bounds the samples that a result is judged on: a thousand tell
+	// percents.
+	mostHeld = 1000
+	// leastTold is the number of samples from which on some tell whether a
+	// distillation helped, a tenth and no more than mostTold.
+	leastTold, toldEvery, mostTold = 200, 10, 200
+)
+
+// Trial parts the samples that are fitted on while candidates are compared: they
+// are fitted on one part and judged on the other.
+func (r *Run) Trial() job.Halves {
+	s := r.Report.Split
+	if s.Trial == nil {
+		s.Trial = halves(s.Fit.Split(min(trialEvery, s.Fit.Len())))
+	}
+	return *s.Trial
+}
+
+// Price parts what candidates are fitted on once more, see job.Split.
+func (r *Run) Price() job.Halves {
+	s := r.Report.Split
+	if s.Price == nil {
+		s.Price = halves(r.Trial().Fit.Split(trialEvery))
+		if s.Price.Held.Len() == 0 {
+			s.Price.Held = s.Price.Fit
+		}
+	}
+	return *s.Price
+}
+
+// Teach parts the samples that are fitted on where the result is distilled.
+func (r *Run) Teach() job.Halves {
+	s := r.Report.Split
+	if n := s.Fit.Len(); s.Teach == nil && n >= leastTold {
+		s.Teach = halves(s.Fit.Split(max(toldEvery, (n+mostTold-1)/mostTold)))
+	} else if s.Teach == nil {
+		s.Teach = halves(s.Fit, nil)
+	}
+	return *s.Teach
+}
+
+func halves(fit, held *dataset.Data) *job.Halves { return &job.Halves{Fit: fit, Held: held} }
+
+// holdOut takes samples of data aside to judge the result on, and returns the
+// rest: a fifth where want are left, or where all of them are wanted for a fixed
+// share; a tenth, at most 200, where all the rest is needed, since accuracy is
+// worth more than its third digit; none of less than 100.
+func holdOut(s *job.Split, data *dataset.Data, want int, always bool) (rest *dataset.Data) {
+	n, every := data.Len(), 5
+	if !always && n-n/every < want {
+		if n < 100 {
+			return data
+		}
+		every = max(10, (n+199)/200)
+	}
+	rest, held := data.Split(every)
+	s.Judge, s.HeldOut = held.Sample(mostHeld, dataset.FileOrder), true
+	return rest
+}
