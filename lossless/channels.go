@@ -6,7 +6,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/internal/edit"
@@ -361,14 +360,6 @@ func combines(n *onnxpb.NodeProto) bool {
 		return true
 	}
 	return onnxio.FactsOf(n).Has(onnxio.Broadcasts)
-}
-
-func setOf(words string) map[string]bool {
-	out := map[string]bool{}
-	for _, w := range strings.Fields(words) {
-		out[w] = true
-	}
-	return out
 }
 
 // equalise gives all groups the width of the widest.

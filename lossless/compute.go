@@ -3,6 +3,7 @@ package lossless
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/internal/stats"
@@ -14,11 +15,11 @@ import (
 // file keeps: a scale by their norm, for one (weight normalisation, Salimans &
 // Kingma 2016). Channels of what is computed so cannot be edited where it is
 // stored.
-var computing = setOf("Abs Add Div Exp Mul Neg Pow Reciprocal ReduceL2 ReduceMean ReduceSum ReduceSumSquare Sqrt Sub")
+var computing = strings.Fields("Abs Add Div Exp Mul Neg Pow Reciprocal ReduceL2 ReduceMean ReduceSum ReduceSumSquare Sqrt Sub")
 
 // unstored lists the operators whose result is not stored: it is random, or larger
 // than what it is made of.
-var unstored = setOf("RandomNormal RandomUniform Multinomial ConstantOfShape Expand Tile")
+var unstored = strings.Fields("RandomNormal RandomUniform Multinomial ConstantOfShape Expand Tile")
 
 // compute has onnxruntime compute what depends on weights alone, once, where the
 // weights cannot be edited otherwise and the result takes no more of the file.
@@ -152,10 +153,10 @@ func (m origins) tensor(name string) *origin {
 // by is the origin of what a node makes, nil where it is not to be stored.
 func (m origins) by(n *onnxpb.NodeProto) *origin {
 	op := onnxio.StandardOp(n)
-	if op == "" || unstored[op] || op == "Constant" || len(n.GetOutput()) != 1 || len(n.GetInput()) == 0 || len(m.g.Subgraphs(n)) > 0 {
+	if op == "" || slices.Contains(unstored, op) || op == "Constant" || len(n.GetOutput()) != 1 || len(n.GetInput()) == 0 || len(m.g.Subgraphs(n)) > 0 {
 		return nil
 	}
-	all := &origin{computed: computing[op], joined: op == "Concat"}
+	all := &origin{computed: slices.Contains(computing, op), joined: op == "Concat"}
 	for _, in := range n.GetInput() {
 		if in == "" {
 			continue

@@ -113,13 +113,8 @@ func StoredBytes(t onnxpb.TensorProto_DataType, n int64) int64 {
 // stand for real numbers. Wider integers are indices and shapes.
 func IsParameter(t onnxpb.TensorProto_DataType) bool {
 	d, err := dtypeOf(t)
-	switch {
-	case err != nil || d.family == noFamily || t == Bool:
-		return false
-	case d.family == i64Family:
-		return d.bits <= 16
-	}
-	return d.family != stringFamily
+	wide := d.family == i64Family && d.bits > 16
+	return err == nil && !wide && d.family != noFamily && d.family != stringFamily && t != Bool
 }
 
 // IsFloat reports whether elements of a type are real numbers of sixteen bits or

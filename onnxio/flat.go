@@ -113,6 +113,14 @@ func (f *flattening) add(flat *onnxpb.GraphProto, g *Graph) {
 // and may never run.
 func (g *Graph) InBranch(n *onnxpb.NodeProto) bool { return g.flat != nil && g.flat.inner[n] }
 
+func setOf[T comparable](list []T) map[T]bool {
+	set := make(map[T]bool, len(list))
+	for _, x := range list {
+		set[x] = true
+	}
+	return set
+}
+
 // Commit brings edits of a flat graph back into the model: changed and new
 // initializers, removed nodes and declarations. Of any other graph nothing needs
 // to be brought back.
@@ -128,14 +136,7 @@ func (g *Graph) Commit() {
 			fresh = append(fresh, t)
 		}
 	}
-	nodes := map[*onnxpb.NodeProto]bool{}
-	for _, n := range g.Proto.Node {
-		nodes[n] = true
-	}
-	values := map[*onnxpb.ValueInfoProto]bool{}
-	for _, v := range g.Proto.ValueInfo {
-		values[v] = true
-	}
+	nodes, values := setOf(g.Proto.Node), setOf(g.Proto.ValueInfo)
 	for i, p := range g.flat.graphs {
 		p.Initializer = slices.DeleteFunc(p.Initializer, func(t *onnxpb.TensorProto) bool { return now[t.GetName()] == nil })
 		for k, t := range p.Initializer {

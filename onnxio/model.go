@@ -162,7 +162,7 @@ func (m *Model) SetMetadata(key, value string) {
 			return
 		}
 	}
-	m.Proto.MetadataProps = append(m.Proto.MetadataProps, &onnxpb.StringStringEntryProto{Key: &key, Value: &value})
+	m.Proto.MetadataProps = append(m.Proto.MetadataProps, entry(key, value))
 }
 
 // errorf puts the file name, where there is one, before a message.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/monge-ml/monge/internal/guard"
@@ -127,15 +128,10 @@ func createData(path string, now Storage, o SaveOptions) (*atomicFile, error) {
 // isOneOf reports whether a path leads to one of some existing files.
 func isOneOf(path string, files []string) bool {
 	info, err := os.Stat(path)
-	if err != nil {
-		return false
-	}
-	for _, f := range files {
-		if other, err := os.Stat(f); err == nil && os.SameFile(info, other) {
-			return true
-		}
-	}
-	return false
+	return err == nil && slices.ContainsFunc(files, func(f string) bool {
+		other, err := os.Stat(f)
+		return err == nil && os.SameFile(info, other)
+	})
 }
 
 // dataName chooses the name of the data file: none of those that the model
@@ -233,11 +229,10 @@ func clearPayload(t *onnxpb.TensorProto) {
 func refer(t *onnxpb.TensorProto, location string, offset, length int64) {
 	clearPayload(t)
 	t.DataLocation = onnxpb.TensorProto_EXTERNAL.Enum()
-	for _, e := range [...][2]string{
-		{"location", location},
-		{"offset", strconv.FormatInt(offset, 10)},
-		{"length", strconv.FormatInt(length, 10)},
-	} {
-		t.ExternalData = append(t.ExternalData, &onnxpb.StringStringEntryProto{Key: ptr(e[0]), Value: ptr(e[1])})
-	}
+	t.ExternalData = []*onnxpb.StringStringEntryProto{entry("location", location),
+		entry("offset", strconv.FormatInt(offset, 10)), entry("length", strconv.FormatInt(length, 10))}
+}
+
+func entry(key, value string) *onnxpb.StringStringEntryProto {
+	return &onnxpb.StringStringEntryProto{Key: &key, Value: &value}
 }

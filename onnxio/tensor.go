@@ -111,25 +111,20 @@ func roundInt(typ onnxpb.TensorProto_DataType, d dtype, x float64) int64 {
 	if x != x {
 		return 0
 	}
-	x = math.RoundToEven(x)
+	most, least := uint64(math.MaxUint64)>>(64-d.bits), 0.0
 	if d.signed {
-		limit := math.Ldexp(1, d.bits-1)
-		switch {
-		case x >= limit:
-			return math.MaxInt64 >> (64 - d.bits)
-		case x < -limit:
-			return math.MinInt64 >> (64 - d.bits)
-		}
-		return int64(x)
+		most, least = most>>1, -math.Ldexp(1, d.bits-1)
 	}
-	switch {
-	case x >= math.Ldexp(1, d.bits):
-		return int64(uint64(math.MaxUint64) >> (64 - d.bits))
+	switch x = math.RoundToEven(x); {
+	case x >= float64(most):
+		return int64(most)
 	case x < 0:
-		return 0
+		return int64(max(x, least))
 	}
 	return int64(uint64(x))
 }
+
+func (t *Tensor) dims() []int64 { return convert(t.Dims, func(d int) int64 { return int64(d) }) }
 
 // Check reports whether the elements agree with type and dims.
 func (t *Tensor) Check() error {
@@ -137,11 +132,7 @@ func (t *Tensor) Check() error {
 	if err != nil {
 		return err
 	}
-	dims := make([]int64, len(t.Dims))
-	for i, x := range t.Dims {
-		dims[i] = int64(x)
-	}
-	n, err := elements(dims)
+	n, err := elements(t.dims())
 	if err != nil {
 		return err
 	}
@@ -158,12 +149,9 @@ func (t *Tensor) Check() error {
 
 // Proto encodes the tensor into raw_data (strings into string_data).
 func (t *Tensor) Proto() *onnxpb.TensorProto {
-	p := &onnxpb.TensorProto{DataType: ptr(int32(t.Type))}
+	p := &onnxpb.TensorProto{DataType: ptr(int32(t.Type)), Dims: t.dims()}
 	if t.Name != "" {
 		p.Name = ptr(t.Name)
-	}
-	for _, d := range t.Dims {
-		p.Dims = append(p.Dims, int64(d))
 	}
 	d, err := dtypeOf(t.Type)
 	if err != nil {
