@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -21,6 +22,10 @@ var ErrNothing = errors.New("nothing can be narrowed")
 // said is the number of reasons that are spelt out.
 const said = 3
 
+// named is a reason that begins with a node's operator and name: without the
+// name, what many nodes have in common is said once.
+var named = regexp.MustCompile(`^(\S+)(?: ->)? "(?:[^"\\]|\\.)*" (.*)$`)
+
 // nothing is the error of a model of which no space can be narrowed; nil if one
 // can, or if nothing is asked for.
 func (c *compression) nothing(a *coupling.Analysis, b budget) error {
@@ -33,7 +38,7 @@ func (c *compression) nothing(a *coupling.Analysis, b budget) error {
 			continue
 		}
 		total += int64(w.Len())
-		if why := coupling.WithoutName(c.held(a, w)); why != "" {
+		if why := named.ReplaceAllString(c.held(a, w), "$1 $2"); why != "" {
 			params[why] += int64(w.Len())
 		}
 	}

@@ -80,7 +80,7 @@ func (an *analyzer) tied(atom *Axis) *ties {
 	t := &ties{to: map[string][]tie{}}
 	holds := map[string]bool{}
 	for _, v := range an.order {
-		if v.live() && !holds[v.name] && slices.ContainsFunc(v.axes, func(a *Axis) bool { return a.Holds(atom) }) {
+		if v.live() && !holds[v.name] && v.holds(atom) {
 			holds[v.name] = true
 			t.tensors = append(t.tensors, v.name)
 		}

@@ -1,5 +1,7 @@
 package coupling
 
+import "slices"
+
 // A Coord is one channel of one atom. Where a concatenation is a factor of a
 // product, a position also says which part of it is meant, for the parts may
 // hold the same channels (two halves shuffled into one another): then Atom is
@@ -19,10 +21,8 @@ func (w Widths) coordinates(a *Axis, factor bool) [][]Coord {
 	case kindAtom:
 		n := w.Size(a)
 		out := make([][]Coord, max(n, 0))
-		flat := make([]Coord, len(out))
 		for i := range out {
-			flat[i] = Coord{a, i}
-			out[i] = flat[i : i+1 : i+1]
+			out[i] = []Coord{{a, i}}
 		}
 		return out
 	case kindSum:
@@ -44,8 +44,7 @@ func (w Widths) coordinates(a *Axis, factor bool) [][]Coord {
 		next := make([][]Coord, 0, len(out)*len(inner))
 		for _, o := range out {
 			for _, i := range inner {
-				c := make([]Coord, 0, len(o)+len(i))
-				next = append(next, append(append(c, o...), i...))
+				next = append(next, slices.Concat(o, i))
 			}
 		}
 		out = next

@@ -192,12 +192,13 @@ func (an *analyzer) uses() (map[*Axis][]Use, []*Axis) {
 	}
 	first := map[*Axis]int{}
 	for x, us := range uses {
-		first[x] = position[us[0].Node]
 		made := (&Space{Uses: us}).Producers()
-		for i, u := range made {
-			if p := position[u.Node]; i == 0 || p < first[x] {
-				first[x] = p
-			}
+		if len(made) == 0 {
+			made = us[:1]
+		}
+		first[x] = len(position)
+		for _, u := range made {
+			first[x] = min(first[x], position[u.Node])
 		}
 	}
 	slices.SortStableFunc(order, func(x, y *Axis) int { return cmp.Compare(first[x], first[y]) })
@@ -357,17 +358,7 @@ func (an *analyzer) indexes(order []*Axis) map[*Axis]*Axis {
 
 // always reports whether every tensor that holds x also holds g.
 func (an *analyzer) always(x, g *Axis) bool {
-	for _, v := range an.order {
-		hasX, hasG := false, false
-		for _, a := range v.axes {
-			hasX = hasX || a.Holds(x)
-			hasG = hasG || a.Holds(g)
-		}
-		if hasX && !hasG {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(an.order, func(v *value) bool { return v.holds(x) && !v.holds(g) })
 }
 
 // name names every space after its first producer, or first use.
@@ -377,10 +368,7 @@ func (a *Analysis) name() {
 		if p := s.Producers(); len(p) > 0 {
 			u = p[0]
 		}
-		name := u.Node.GetName()
-		if name == "" {
-			name = u.Tensor
-		}
+		name := cmp.Or(u.Node.GetName(), u.Tensor)
 		if u.Role == Consumed {
 			name += " (in)"
 		}

@@ -1,7 +1,6 @@
 package coupling
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
@@ -79,9 +78,3 @@ func telling(why string) int {
 	starts := func(p string) bool { return strings.HasPrefix(why, p) }
 	return 1 + slices.IndexFunc([]string{"graph output", "graph input", "private to"}, starts)
 }
-
-var labelled = regexp.MustCompile(`^(\S+)(?: ->)? "(?:[^"\\]|\\.)*" (.*)$`)
-
-// WithoutName leaves the name of a node out of a reason, so that what many
-// nodes have in common is said once.
-func WithoutName(reason string) string { return labelled.ReplaceAllString(reason, "$1 $2") }

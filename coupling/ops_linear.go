@@ -76,7 +76,7 @@ func convTransposeAxes(c *call) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	c.runs = map[string][]int{"t": c.transposedSizes(x.sizes()[2:], w.sizes()[2:])}
+	c.runs = map[string][]int{"t": onnxio.TransposedSizes(c.node, w.sizes()[2:], x.sizes()[2:])}
 	c.moving = slices.ContainsFunc(x.axes[2:], (*Axis).open)
 	if group == 1 {
 		return "n i s..., i o k..., o -> n o t...", nil
@@ -243,34 +243,4 @@ func (c *call) window(space []*Axis, kernel []int) (before, after string, err er
 	}
 	c.runs = map[string][]int{"t": out}
 	return "s...", "t...", nil
-}
-
-// transposedSizes is the spatial output shape of a ConvTranspose; -1 where it
-// is not known.
-func (c *call) transposedSizes(in, kernel []int) []int {
-	list := func(name string, i int, def int) int {
-		if v := onnxio.AttrInts(c.node, name); i < len(v) && v[i] >= 0 && v[i] <= maxSize {
-			return int(v[i])
-		}
-		return def
-	}
-	same := strings.HasPrefix(onnxio.AttrString(c.node, "auto_pad", "NOTSET"), "SAME")
-	out := make([]int, len(in))
-	for i, n := range in {
-		stride := max(list("strides", i, 1), 1)
-		switch fixed := list("output_shape", i, -1); {
-		case fixed >= 0:
-			out[i] = fixed
-		case n < 0 || n > maxSize/stride || kernel[i] < 0:
-			out[i] = -1
-		case same:
-			out[i] = n * stride
-		default:
-			span := total(kindProd, []int{list("dilations", i, 1), max(kernel[i]-1, 0)})
-			if out[i] = -1; span >= 0 {
-				out[i] = max(-1, stride*(n-1)+list("output_padding", i, 0)+span+1-list("pads", i, 0)-list("pads", i+len(in), 0))
-			}
-		}
-	}
-	return out
 }

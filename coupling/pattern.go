@@ -2,10 +2,10 @@ package coupling
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 )
 
 // A pattern is a parsed axis expression: the axes of every input and output of
@@ -55,7 +55,7 @@ func parsePattern(s string) (*pattern, error) {
 	var p pattern
 	for i, half := range []string{left, right} {
 		for _, part := range strings.Split(half, ",") {
-			ps := parser{toks: tokenize(part), src: s}
+			ps := parser{toks: tokens.FindAllString(part, -1), src: s}
 			var axes []axisPattern
 			for len(ps.toks) > 0 {
 				a, err := ps.axis()
@@ -74,31 +74,8 @@ func parsePattern(s string) (*pattern, error) {
 	return &p, nil
 }
 
-func tokenize(s string) []string {
-	var toks []string
-	for len(s) > 0 {
-		r, n := utf8.DecodeRuneInString(s)
-		switch {
-		case r == ' ':
-			s = s[1:]
-			continue
-		case strings.HasPrefix(s, "..."):
-			n = 3
-		case isWord(r):
-			n = strings.IndexFunc(s, func(r rune) bool { return !isWord(r) })
-			if n < 0 {
-				n = len(s)
-			}
-		}
-		toks = append(toks, s[:n])
-		s = s[n:]
-	}
-	return toks
-}
-
-func isWord(r rune) bool {
-	return r < unicode.MaxASCII && (unicode.IsLetter(r) || unicode.IsDigit(r) || r == '\'' || r == '_')
-}
+// tokens are words, the dots of a run, and single marks.
+var tokens = regexp.MustCompile(`[A-Za-z0-9_']+|\.\.\.|[^ ]`)
 
 // A parser reads the tokens of one tensor's axes.
 type parser struct {

@@ -2,6 +2,7 @@ package coupling
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
@@ -101,23 +102,11 @@ func (s *Space) Resizable() bool {
 // by one.
 func (s *Space) Step(multiple int) int {
 	step := 1
-	if s.Heads {
-		return step
-	}
-	for _, n := range s.beside {
-		step = lcm(step, multiple/gcd(multiple, n))
+	for !s.Heads && slices.ContainsFunc(s.beside, func(n int) bool { return step*n%multiple != 0 }) {
+		step++
 	}
 	return step
 }
-
-func gcd(a, b int) int {
-	for b != 0 {
-		a, b = b, a%b
-	}
-	return a
-}
-
-func lcm(a, b int) int { return a / gcd(a, b) * b }
 
 // SpaceOf returns the space an atom belongs to, or nil.
 func (a *Analysis) SpaceOf(atom *Axis) *Space { return a.spaceOf[atom.find()] }

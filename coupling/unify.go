@@ -181,30 +181,21 @@ func (s *system) deduce(t *Axis, size int) *Axis {
 	if t.kind != kindProd {
 		return nil
 	}
-	known, first, last := 1, -1, -1
 	f := t.Factors()
-	for i, x := range f {
-		if n := x.Size(); n >= 0 {
-			known = total(kindProd, []int{known, n})
-			continue
-		}
-		if first < 0 {
-			first = i
-		}
-		last = i
-	}
-	if first < 0 || known <= 0 || size%known != 0 {
+	first := slices.IndexFunc(f, func(x *Axis) bool { return x.Size() < 0 })
+	if first < 0 {
 		return nil
 	}
-	for _, x := range f[first : last+1] {
-		if x.Size() >= 0 {
-			return nil
-		}
+	last := first
+	for last < len(f) && f[last].Size() < 0 {
+		last++
 	}
-	kids := append([]*Axis{}, f[:first]...)
-	kids = append(kids, s.frozen(size/known, "spatial size"))
-	kids = append(kids, f[last+1:]...)
-	return s.prod(kids...)
+	rest := slices.Concat(f[:first], f[last:])
+	known := total(kindProd, sizesOf(rest)) // -1 where the run is not the only one
+	if known <= 0 || size%known != 0 {
+		return nil
+	}
+	return s.prod(slices.Insert(rest, first, s.frozen(size/known, "spatial size"))...)
 }
 
 // A cursor walks the summands of an axis, cutting them as needed.

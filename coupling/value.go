@@ -82,6 +82,11 @@ func (v *value) hasAxis(a *Axis) bool {
 	return slices.ContainsFunc(v.axes, func(b *Axis) bool { return b.is(a) })
 }
 
+// holds reports whether a term is part of one of the value's axes.
+func (v *value) holds(t *Axis) bool {
+	return slices.ContainsFunc(v.axes, func(a *Axis) bool { return a.Holds(t) })
+}
+
 // elements is their number; -1 where it is not known.
 func (v *value) elements() int { return total(kindProd, v.sizes()) }
 

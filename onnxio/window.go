@@ -89,6 +89,34 @@ func (w *Window) Place(in []int) ([]WindowAxis, error) {
 	return axes, nil
 }
 
+// TransposedSizes returns the spatial sizes that a ConvTranspose with a kernel
+// makes of given ones; -1 where one is not known, or the attributes do not fit.
+func TransposedSizes(n *onnxpb.NodeProto, kernel, in []int) []int {
+	unknown := slices.Repeat([]int{-1}, len(in))
+	w, fixed, padding := WindowOf(n, kernel), attrSizes(n, "output_shape"), attrSizes(n, "output_padding")
+	axes, err := w.Place(unknown)
+	if err != nil || fixed != nil && len(fixed) != len(in) || padding != nil && len(padding) != len(in) {
+		return unknown
+	}
+	out := slices.Clone(unknown)
+	for i, a := range axes {
+		switch {
+		case fixed != nil:
+			out[i] = fixed[i]
+		case in[i] < 0 || a.Kernel < 0:
+		case w.same():
+			out[i] = in[i] * a.Stride
+		default:
+			out[i] = a.Stride*(in[i]-1) + a.span() - a.Before - a.After
+			if padding != nil {
+				out[i] += padding[i]
+			}
+		}
+		out[i] = max(out[i], -1)
+	}
+	return out
+}
+
 // axis returns what the attributes say of axis i.
 func (w *Window) axis(i int) WindowAxis {
 	a := WindowAxis{Kernel: w.Kernel[i], Stride: 1, Dilation: 1}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
@@ -135,5 +136,25 @@ func TestWindowOf(t *testing.T) {
 	valid.AutoPad = "VALID"
 	if valid.Padded() || valid.KeepsSize() {
 		t.Error("VALID leaves the pads out")
+	}
+}
+
+func TestTransposedSizes(t *testing.T) {
+	for _, c := range []struct {
+		attrs    []*onnxpb.AttributeProto
+		in, want []int
+	}{
+		{nil, []int{4, -1}, []int{6, -1}},
+		{[]*onnxpb.AttributeProto{onnxtest.Attr("strides", 2, 3), onnxtest.Attr("pads", 1, 0, 1, 1), onnxtest.Attr("output_padding", 1, 0)}, []int{4, 5}, []int{8, 14}},
+		{[]*onnxpb.AttributeProto{onnxtest.Attr("strides", 2, 1), onnxtest.Attr("dilations", 2, 2)}, []int{3, 3}, []int{9, 7}},
+		{[]*onnxpb.AttributeProto{onnxtest.Attr("strides", 2, 3), onnxtest.Attr("auto_pad", "SAME_UPPER")}, []int{4, 5}, []int{8, 15}},
+		{[]*onnxpb.AttributeProto{onnxtest.Attr("output_shape", 9, 10)}, []int{4, -1}, []int{9, 10}},
+		{[]*onnxpb.AttributeProto{onnxtest.Attr("pads", 9, 9, 9, 9)}, []int{4, 5}, []int{-1, -1}},
+		{[]*onnxpb.AttributeProto{onnxtest.Attr("strides", 2)}, []int{4, 5}, []int{-1, -1}},
+	} {
+		m := onnxtest.Model(nil, nil, onnxtest.Node("ConvTranspose", "x w", "y", c.attrs...))
+		if got := onnxio.TransposedSizes(m.Proto.GetGraph().GetNode()[0], []int{3, 3}, c.in); !slices.Equal(got, c.want) {
+			t.Errorf("%v of %v: %v, want %v", c.attrs, c.in, got, c.want)
+		}
 	}
 }

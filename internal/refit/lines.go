@@ -114,12 +114,7 @@ func (r *run) lines(ctx context.Context, l *layer, t *target, channels int) (tra
 type line struct{ n, x, y, xx, xy, yy float64 }
 
 func (s *line) add(x, y float64) {
-	s.n++
-	s.x += x
-	s.y += y
-	s.xx += x * x
-	s.xy += x * y
-	s.yy += y * y
+	s.join(line{1, x, y, x * x, x * y, y * y})
 }
 
 // join takes in other points.

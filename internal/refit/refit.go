@@ -1,6 +1,7 @@
 package refit
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -222,10 +223,7 @@ func (r *run) dirty(l *layer) bool {
 // layer fits one operator and writes its weights into the model.
 func (r *run) layer(ctx context.Context, i int, l *layer) (_ *Layer, err error) {
 	defer guard.Recover(&err)
-	out := &Layer{Name: l.Node.GetName()}
-	if out.Name == "" {
-		out.Name = l.Node.GetOutput()[0]
-	}
+	out := &Layer{Name: cmp.Or(l.Node.GetName(), l.Node.GetOutput()[0])}
 	t, note, err := r.target(i, l)
 	if out.Note = note; note != "" || err != nil {
 		return out, err

@@ -54,21 +54,12 @@ func columnMeans(v []float32, k int) []float64 {
 
 // variation is Σ‖y − ȳ‖².
 func (r *rows) variation() float64 {
-	mean, total := columnMeans(r.Y, r.O), 0.0
-	for i, y := range r.Y {
-		d := float64(y) - mean[i%r.O]
-		total += d * d
-	}
-	return total
+	return r.squaredError(make([]float64, len(r.Y)), columnMeans(r.Y, r.O))
 }
 
 // size is Σ‖y‖².
 func (r *rows) size() float64 {
-	total := 0.0
-	for _, y := range r.Y {
-		total += float64(y) * float64(y)
-	}
-	return total
+	return r.squaredError(make([]float64, len(r.Y)), make([]float64, r.O))
 }
 
 // join takes in the samples of others, centred alike.

@@ -9,6 +9,7 @@ import (
 	"gonum.org/v1/gonum/optimize"
 	"gonum.org/v1/gonum/stat"
 
+	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/internal/dense"
 	"github.com/monge-ml/monge/internal/teach"
 )
@@ -114,12 +115,8 @@ type scores struct {
 }
 
 func (s *scores) add(x, y []float32) {
-	for _, v := range x {
-		s.x = append(s.x, float64(v))
-	}
-	for _, v := range y {
-		s.y = append(s.y, float64(v))
-	}
+	s.x = append(s.x, engine.Float32(x, len(x)).Float64()...)
+	s.y = append(s.y, engine.Float32(y, len(y)).Float64()...)
 	s.n = len(s.y) / s.o
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/eval"
 )
 
@@ -69,10 +70,6 @@ func Scale(x []float32, classes, samples int) float64 {
 		return 1
 	}
 	var s eval.Spread
-	v := make([]float64, len(x))
-	for i := range x {
-		v[i] = float64(x[i])
-	}
-	s.Add(v, samples)
+	s.Add(engine.Float32(x, len(x)).Float64(), samples)
 	return float64(len(x)) / max(s.Squares(), math.SmallestNonzeroFloat32)
 }

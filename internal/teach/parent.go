@@ -3,6 +3,8 @@ package teach
 import (
 	"context"
 
+	"gonum.org/v1/gonum/floats"
+
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/edit"
@@ -42,16 +44,22 @@ type Parents []Parent
 
 // Votes returns the parents' parts in what the outputs should be.
 func (p Parents) Votes() []float64 {
-	votes, shares := make([]float64, len(p)), make([]float64, len(p))
-	total := 0.0
+	votes := make([]float64, len(p))
 	for i := range p {
-		votes[i], shares[i] = p[i].Vote, p[i].Share
-		total += p[i].Vote
+		votes[i] = p[i].Vote
 	}
-	if total == 0 {
-		return shares
+	if floats.Sum(votes) == 0 {
+		return p.shares()
 	}
 	return votes
+}
+
+func (p Parents) shares() []float64 {
+	out := make([]float64, len(p))
+	for i := range p {
+		out[i] = p[i].Share
+	}
+	return out
 }
 
 // Models returns the parents' models.

@@ -76,13 +76,10 @@ func (p Parents) Target(kind Kind, tensor string, axis int) (*Target, error) {
 
 // target is one without tensors.
 func (p Parents) target(kind Kind) *Target {
-	t := &Target{Kind: kind, Temperature: 1, weights: p.Votes()}
-	for i := range p {
-		if kind == Inner {
-			t.weights[i] = p[i].Share
-		}
+	if kind == Inner {
+		return &Target{Kind: kind, Temperature: 1, weights: p.shares()}
 	}
-	return t
+	return &Target{Kind: kind, Temperature: 1, weights: p.Votes()}
 }
 
 // Of returns the target that values of the parents make, one for each.

@@ -195,11 +195,8 @@ func (r *run) scale(l *goal, seen []float32, samples int) float64 {
 	if l.Kind == teach.Scores && len(r.parents) > 1 {
 		counts = teach.Closeness // more would hold the decision back
 	}
-	v := make([]float64, len(seen))
-	for i, x := range seen {
-		v[i] = float64(x)
-	}
-	return counts / max(stat.PopVariance(v, nil), math.SmallestNonzeroFloat32)
+	variance := stat.PopVariance(engine.Float32(seen, len(seen)).Float64(), nil)
+	return counts / max(variance, math.SmallestNonzeroFloat32)
 }
 
 // ask runs the parents, and returns what they compute: by goal, by parent.

@@ -586,24 +586,17 @@ func (t *tape) dilate(x string, size []int, axis, step int) string {
 }
 
 func padded(t *tape, n *op, dy string) (string, error) {
-	x := n.dims[0]
-	if m := onnxio.AttrString(n.NodeProto, "mode", "constant"); m != "constant" {
-		return "", errNoRule
-	}
-	y := n.y
 	pads, err := t.axes(n, "pads", 1)
 	if err != nil {
 		return "", err
 	}
-	if len(pads) != 2*len(x) {
-		return "", errNoRule // of some axes only
+	// Pads of some axes only have another length.
+	if len(pads) != 2*len(n.y) || slices.Min(pads) < 0 || onnxio.AttrString(n.NodeProto, "mode", "constant") != "constant" {
+		return "", errNoRule
 	}
-	from, to := make([]int, len(x)), make([]int, len(x))
-	for i := range x {
-		if pads[i] < 0 || pads[len(x)+i] < 0 {
-			return "", errNoRule
-		}
-		from[i], to[i] = pads[i], y[i]-pads[len(x)+i]
+	less := make([]int, len(pads))
+	for i, k := range pads {
+		less[i] = -k
 	}
-	return t.slice(dy, from, to), nil
+	return t.pad(dy, less[:len(n.y)], less[len(n.y):]), nil
 }

@@ -3,6 +3,7 @@ package tune
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -279,10 +280,7 @@ func feedConstants(g *onnxio.Graph, names []string) error {
 
 // run computes gradients and adds them, times share, to sum.
 func (t *trainer) run(ctx context.Context, in map[string]*engine.Value, targets []*engine.Value, share float32, sum map[string][]float32) error {
-	feed := map[string]*engine.Value{}
-	for name, v := range in {
-		feed[name] = v
-	}
+	feed := maps.Clone(in)
 	for i, l := range t.goals {
 		feed[l.input] = targets[i]
 	}
