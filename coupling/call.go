@@ -492,10 +492,9 @@ func (c *call) build(b *binding, a axisPattern) []*Axis {
 // markIndexed notes the index factors that (g: i) names.
 func (c *call) markIndexed(b *binding, pats []axisPattern) {
 	for _, a := range pats {
-		if a.op != patIndexed || len(a.parts) != 2 {
-			continue
+		if a.op == patIndexed {
+			c.markIndex(b.axis[a.parts[0].name], b.axis[a.parts[1].name])
 		}
-		c.markIndex(b.axis[a.parts[0].name], b.axis[a.parts[1].name])
 	}
 	for _, p := range c.indexed {
 		c.markIndex(b.axis[p[0]], b.axis[p[1]])

@@ -2,6 +2,7 @@ package coupling
 
 import (
 	"errors"
+	"maps"
 	"slices"
 
 	"github.com/monge-ml/monge/onnxio"
@@ -172,12 +173,6 @@ func (an *analyzer) transpose(atom *Axis, us []Use) (second map[string]bool) {
 		atom.pair(err.Error())
 		return nil
 	}
-	second = map[string]bool{}
-	for name, s := range side {
-		if s {
-			second[name] = true
-		}
-	}
 	for i, u := range us {
 		if u.Role == Carried && !additive(u) {
 			continue // a factor is the same for a channel and for its share
@@ -193,5 +188,6 @@ func (an *analyzer) transpose(atom *Axis, us []Use) (second map[string]bool) {
 			}
 		}
 	}
-	return second
+	maps.DeleteFunc(side, func(_ string, second bool) bool { return !second })
+	return side
 }

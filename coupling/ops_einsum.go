@@ -65,13 +65,9 @@ func einsumFits(term string, dims []int, sizes map[rune]int) bool {
 func einsumLetters(operand string) string {
 	var out []string
 	for _, r := range operand {
-		if r == '.' {
-			out = append(out, "run...")
-		} else {
-			out = append(out, einsumLetter(r))
-		}
+		out = append(out, einsumLetter(r))
 	}
-	return strings.Join(out, " ")
+	return strings.ReplaceAll(strings.Join(out, " "), einsumLetter('.'), "run...")
 }
 
 func einsumLetter(r rune) string { return "a" + string(r) }

@@ -80,11 +80,7 @@ func gather(c *call) ([]*value, error) {
 			}
 		}
 	}
-	if x.ints != nil && idx.ints != nil && x.rank() == 1 {
-		known, ok := idx.knownInts()
-		if !ok {
-			return []*value{o}, nil
-		}
+	if known, ok := idx.knownInts(); ok && x.ints != nil && x.rank() == 1 {
 		o.ints = []elem{}
 		for _, i := range known {
 			k := normAxis(i, len(x.ints))

@@ -10,9 +10,8 @@ import (
 
 type sizeMap = map[string]int
 
-// convolution reads what a convolution or its transpose works on; channels is
-// the number of its inputs by the weight.
-func (c *call) convolution(channels func(group int, w *value) int) (x, w *value, group int, err error) {
+// convolution reads what a convolution or its transpose works on.
+func (c *call) convolution(transposed bool) (x, w *value, group int, err error) {
 	x, w, group = c.input(0), c.input(1), int(c.attrInt("group", 1))
 	switch {
 	case x == nil || w == nil || !w.ranked:
@@ -21,7 +20,7 @@ func (c *call) convolution(channels func(group int, w *value) int) (x, w *value,
 		err = c.errorf("group is %d", group)
 	case w.rank() < 2 || x.ranked && x.rank() != w.rank():
 		err = c.errorf("input has %d axes, weight %q %d", x.rank(), w.name, w.rank())
-	case !c.has(x, w.rank(), channels(group, w)):
+	case transposed && !c.has(x, w.rank(), w.axes[0].Size()), !c.has(x, w.rank(), total(kindProd, []int{group, w.axes[1].Size()})):
 		err = errUnranked
 	}
 	return x, w, group, err
@@ -30,9 +29,7 @@ func (c *call) convolution(channels func(group int, w *value) int) (x, w *value,
 // convAxes: grouped convolution of any rank. With one input channel per group
 // (depthwise) the groups themselves are the channels.
 func convAxes(c *call) (string, error) {
-	x, w, group, err := c.convolution(func(group int, w *value) int {
-		return total(kindProd, []int{group, w.axes[1].Size()})
-	})
+	x, w, group, err := c.convolution(false)
 	if err != nil {
 		return "", err
 	}
@@ -72,7 +69,7 @@ func deformConvAxes(c *call) (string, error) {
 // convTransposeAxes: the transpose of a grouped convolution; its weight holds
 // the input channels of all groups and the output channels of one.
 func convTransposeAxes(c *call) (string, error) {
-	x, w, group, err := c.convolution(func(_ int, w *value) int { return w.axes[0].Size() })
+	x, w, group, err := c.convolution(true)
 	if err != nil {
 		return "", err
 	}

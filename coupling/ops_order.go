@@ -84,11 +84,6 @@ func reverseSequenceAxes(c *call) (string, error) {
 	return c.along([]int64{c.attrInt("time_axis", 0), c.attrInt("batch_axis", 1)}, "[]", nil)
 }
 
-// triluAxes: a triangle of the last two axes.
-func triluAxes(c *call) (string, error) {
-	return c.along([]int64{-2, -1}, "[]", nil)
-}
-
 // meanVarianceAxes: mean and variance over batch and space unless other axes
 // are given.
 func meanVarianceAxes(c *call) (string, error) {

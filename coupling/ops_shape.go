@@ -299,16 +299,9 @@ func (c *call) padded(a *Axis, before, after *ShapeElem) *Axis {
 		}
 		return c.replace(a, n, "pads it")
 	}
-	parts := []*Axis{a}
-	if first > 0 {
-		p := c.an.sys.atom(int(first))
-		parts, *before = slices.Insert(parts, 0, p), sizeElem(p)
-	}
-	if last > 0 {
-		p := c.an.sys.atom(int(last))
-		parts, *after = append(parts, p), sizeElem(p)
-	}
-	return c.an.sys.sum(parts...)
+	front, back := c.an.sys.atom(int(first)), c.an.sys.atom(int(last))
+	*before, *after = sizeElem(front), sizeElem(back)
+	return c.an.sys.sum(front, a, back)
 }
 
 // A span is what a Slice takes of one axis.

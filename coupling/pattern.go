@@ -52,26 +52,22 @@ func parsePattern(s string) (*pattern, error) {
 	if strings.Contains(right, "->") {
 		return nil, fmt.Errorf("axis expression %q has two ->", s)
 	}
-	var p pattern
+	var sides [2][][]axisPattern
 	for i, half := range []string{left, right} {
 		for _, part := range strings.Split(half, ",") {
-			ps := parser{toks: tokens.FindAllString(part, -1), src: s}
+			ps := parser{toks: append(tokens.FindAllString(part, -1), ""), src: s}
 			var axes []axisPattern
-			for len(ps.toks) > 0 {
+			for ps.peek() != "" {
 				a, err := ps.axis()
 				if err != nil {
 					return nil, err
 				}
 				axes = append(axes, a)
 			}
-			if i == 0 {
-				p.in = append(p.in, axes)
-			} else {
-				p.out = append(p.out, axes)
-			}
+			sides[i] = append(sides[i], axes)
 		}
 	}
-	return &p, nil
+	return &pattern{in: sides[0], out: sides[1]}, nil
 }
 
 // tokens are words, the dots of a run, and single marks.
@@ -79,16 +75,11 @@ var tokens = regexp.MustCompile(`[A-Za-z0-9_']+|\.\.\.|[^ ]`)
 
 // A parser reads the tokens of one tensor's axes.
 type parser struct {
-	toks []string
+	toks []string // the last is empty
 	src  string
 }
 
-func (p *parser) peek() string {
-	if len(p.toks) == 0 {
-		return ""
-	}
-	return p.toks[0]
-}
+func (p *parser) peek() string { return p.toks[0] }
 
 func (p *parser) next() string {
 	t := p.peek()

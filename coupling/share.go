@@ -49,64 +49,48 @@ func (a *Analysis) headed(s *Space) bool {
 	return false
 }
 
-// A term is one summand of a weight's axis: a product of the atoms, some of
-// which are spaces, of size positions.
-type term struct {
-	atoms []*Axis
-	size  int
-}
-
-// terms lists the summands of all axes of weights that spaces run along, in the
-// order of the spaces' uses.
-func (a *Analysis) terms() []term {
-	type axis struct {
-		tensor string
-		index  int
-	}
-	var out []term
-	seen := map[axis]bool{}
-	for _, s := range a.Spaces {
-		for _, u := range s.Uses {
-			w, at := a.Weights[u.Tensor], axis{u.Tensor, u.Axis}
-			if w == nil || seen[at] {
-				continue
-			}
-			seen[at] = true
-			for _, t := range w.Axes[u.Axis].Terms() {
-				out = append(out, term{t.Atoms(), t.Size()})
-			}
-		}
-	}
-	return out
-}
-
-// products tells which terms of weights' axes hold a space, and which of a
-// term's spaces is narrowed.
+// products are the summands of all axes of weights that spaces run along.
 type products struct {
 	*Analysis
-	terms    []term
-	in       map[*Space][]int
-	narrowed []*Space // by term; nil where none is
+	terms    [][]*Axis        // the atoms of each, some of which are spaces
+	in       map[*Space][]int // by space: the terms that hold it
+	narrowed []*Space         // by term; nil where none of its spaces is
 }
 
 func (a *Analysis) products() *products {
-	p := &products{Analysis: a, terms: a.terms(), in: map[*Space][]int{}}
-	p.narrowed = make([]*Space, len(p.terms))
-	for i, t := range p.terms {
-		for _, x := range t.atoms {
-			s := a.spaceOf[x]
-			if s == nil || x.size < 1 {
+	p := &products{Analysis: a, in: map[*Space][]int{}}
+	seen := map[*Axis]bool{}
+	for _, s := range a.Spaces {
+		for _, u := range s.Uses {
+			w := a.Weights[u.Tensor]
+			if w == nil || seen[w.Axes[u.Axis]] {
 				continue
 			}
-			p.in[s] = appendNew(p.in[s], i)
-			beside := t.size / x.size
-			if s.Index != nil && !slices.Contains(t.atoms, s.Index.find()) {
-				beside *= s.Groups // the axis of one group
+			seen[w.Axes[u.Axis]] = true
+			for _, t := range w.Axes[u.Axis].Terms() {
+				p.add(t)
 			}
-			s.beside = appendNew(s.beside, beside)
 		}
 	}
+	p.narrowed = make([]*Space, len(p.terms))
 	return p
+}
+
+func (p *products) add(t *Axis) {
+	atoms := t.Atoms()
+	for _, x := range atoms {
+		s := p.spaceOf[x]
+		if s == nil || x.size < 1 {
+			continue
+		}
+		p.in[s] = appendNew(p.in[s], len(p.terms))
+		beside := t.Size() / x.size
+		if s.Index != nil && !slices.Contains(atoms, s.Index.find()) {
+			beside *= s.Groups // the axis of one group
+		}
+		s.beside = appendNew(s.beside, beside)
+	}
+	p.terms = append(p.terms, atoms)
 }
 
 // share decides which factor of a product of spaces is narrowed: a ratio is
@@ -167,7 +151,7 @@ func (p *products) rival(s *Space) *Space {
 // outdone reports whether another free space stands wherever s does, and
 // elsewhere, and has no rival.
 func (p *products) outdone(s *Space, free map[*Space]bool) bool {
-	for _, x := range p.terms[p.in[s][0]].atoms {
+	for _, x := range p.terms[p.in[s][0]] {
 		t := p.spaceOf[x]
 		if t == s || !free[t] || len(p.in[t]) <= len(p.in[s]) || p.rival(t) != nil {
 			continue

@@ -68,7 +68,7 @@ func table() map[string]op {
 		{names: "TopK", needs: 1, axesOf: topKAxes, acts: nonlinear},
 		{names: "CumSum", needs: 1, axesOf: cumSumAxes},
 		{names: "ReverseSequence", needs: 2, axesOf: reverseSequenceAxes},
-		{names: "Trilu", needs: 1, axesOf: triluAxes},
+		{names: "Trilu", needs: 1, axesOf: func(c *call) (string, error) { return c.along([]int64{-2, -1}, "[]", nil) }},
 
 		// Bookkeeping: axes move, split and join by shape.
 		{names: "Identity Cast CastLike", apply: identity, moves: true},

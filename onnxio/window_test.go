@@ -150,7 +150,7 @@ func TestTransposedSizes(t *testing.T) {
 		{[]*onnxpb.AttributeProto{onnxtest.Attr("strides", 2, 3), onnxtest.Attr("auto_pad", "SAME_UPPER")}, []int{4, 5}, []int{8, 15}},
 		{[]*onnxpb.AttributeProto{onnxtest.Attr("output_shape", 9, 10)}, []int{4, -1}, []int{9, 10}},
 		{[]*onnxpb.AttributeProto{onnxtest.Attr("pads", 9, 9, 9, 9)}, []int{4, 5}, []int{-1, -1}},
-		{[]*onnxpb.AttributeProto{onnxtest.Attr("strides", 2)}, []int{4, 5}, []int{-1, -1}},
+		{[]*onnxpb.AttributeProto{onnxtest.Attr("strides", []int64{2})}, []int{4, 5}, []int{-1, -1}},
 	} {
 		m := onnxtest.Model(nil, nil, onnxtest.Node("ConvTranspose", "x w", "y", c.attrs...))
 		if got := onnxio.TransposedSizes(m.Proto.GetGraph().GetNode()[0], []int{3, 3}, c.in); !slices.Equal(got, c.want) {

@@ -110,11 +110,7 @@ func (l *layer) ownBias(g *onnxio.Graph, w *coupling.Weight) error {
 		l.Bias.Name = ""
 		return nil
 	}
-	full := make([]float64, n)
-	for i := range full {
-		full[i] = v[i%len(v)]
-	}
-	return l.setBias(g, t.Type, full)
+	return l.setBias(g, t.Type, slices.Repeat(v, n/len(v)))
 }
 
 func (l *layer) setBias(g *onnxio.Graph, typ onnxpb.TensorProto_DataType, v []float64) error {

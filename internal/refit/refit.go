@@ -292,12 +292,7 @@ func (r *run) fitSquares(ctx context.Context, l *layer, t *target, w *weights, o
 // that has yet to be fitted.
 func (r *run) last(i int, l *layer) bool {
 	behind := r.graph.Ancestors(l.other)
-	for _, m := range r.layers[i:] {
-		if behind[m.Node] {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(r.layers[i:], func(m *layer) bool { return behind[m.Node] })
 }
 
 // fitRows solves for the layer's weights where there are fewer rows than

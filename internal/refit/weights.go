@@ -3,6 +3,8 @@ package refit
 import (
 	"fmt"
 
+	"gonum.org/v1/gonum/floats"
+
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -45,9 +47,7 @@ func (r *run) read(l *layer) (*weights, error) {
 			return nil, err
 		}
 		w.b = b.Float64()
-		for i := range w.b {
-			w.b[i] *= w.beta
-		}
+		floats.Scale(w.beta, w.b)
 		if len(w.b) != w.outputs {
 			return nil, fmt.Errorf("bias %q has %d entries for %d outputs", l.Bias.Name, len(w.b), w.outputs)
 		}

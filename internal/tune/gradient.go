@@ -136,11 +136,7 @@ func (t *tape) scalar(v float64) string { return t.floats(nil, v) }
 
 // filled is a constant of one value.
 func (t *tape) filled(dims []int, v float64) string {
-	x := make([]float64, engine.Count(dims))
-	for i := range x {
-		x[i] = v
-	}
-	return t.floats(dims, x...)
+	return t.floats(dims, slices.Repeat([]float64{v}, engine.Count(dims))...)
 }
 
 func (t *tape) mul(a, b string) string { return t.do("Mul", a, b) }
@@ -230,19 +226,16 @@ func (t *tape) backward(nodes []*onnxpb.NodeProto) (missing []*onnxpb.NodeProto,
 		if !slices.ContainsFunc(n.GetInput(), func(in string) bool { return t.live[in] }) {
 			continue
 		}
-		dy, others := t.sum(n.GetOutput()[0]), false
-		for _, o := range n.GetOutput()[1:] {
-			others = others || len(t.sums[o]) > 0
-		}
+		dy := t.sum(n.GetOutput()[0])
+		others := slices.ContainsFunc(n.GetOutput()[1:], func(o string) bool { return len(t.sums[o]) > 0 })
 		if dy == "" && !others {
 			continue
 		}
-		r := rules[n.GetOpType()]
-		if r == nil || n.GetDomain() != "" || (others && n.GetOpType() != "Split") {
-			missing = append(missing, n)
-			continue
+		err := errNoRule
+		if r := rules[n.GetOpType()]; r != nil && n.GetDomain() == "" && (!others || n.GetOpType() == "Split") {
+			err = t.apply(r, n, dy)
 		}
-		switch err := t.apply(r, n, dy); {
+		switch {
 		case errors.Is(err, errNoRule):
 			missing = append(missing, n)
 		case err != nil:

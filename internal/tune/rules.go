@@ -484,15 +484,10 @@ func same(t *tape, n *op, dy string) (string, error) {
 }
 
 func transposed(t *tape, n *op, dy string) (string, error) {
-	rank := len(n.y)
-	perm := ints(onnxio.AttrInts(n.NodeProto, "perm"))
-	back := make([]int, rank)
-	for i := range rank {
-		if len(perm) == 0 {
-			back[i] = rank - 1 - i
-		} else {
-			back[perm[i]] = i
-		}
+	back := upTo(len(n.y))
+	slices.Reverse(back)
+	for i, p := range onnxio.AttrInts(n.NodeProto, "perm") {
+		back[p] = i
 	}
 	return t.transpose(dy, back...), nil
 }
@@ -567,22 +562,21 @@ func sliced(t *tape, n *op, dy string) (string, error) {
 	for axis, c := range cuts {
 		if c.step > 1 {
 			dy = t.dilate(dy, size, axis, c.step)
-			size[axis] *= c.step
 		}
 		before[axis], after[axis] = c.start, x[axis]-c.start-size[axis]
 	}
 	return t.pad(dy, before, after), nil
 }
 
-// dilate puts step−1 zeros behind each index of an axis.
+// dilate puts step−1 zeros behind each index of an axis of a tensor, whose size
+// it changes.
 func (t *tape) dilate(x string, size []int, axis, step int) string {
 	apart := slices.Insert(slices.Clone(size), axis+1, 1)
 	after := make([]int, len(apart))
 	after[axis+1] = step - 1
 	x = t.pad(t.reshape(x, apart...), make([]int, len(apart)), after)
-	together := slices.Clone(size)
-	together[axis] *= step
-	return t.reshape(x, together...)
+	size[axis] *= step
+	return t.reshape(x, size...)
 }
 
 func padded(t *tape, n *op, dy string) (string, error) {
