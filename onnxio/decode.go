@@ -68,7 +68,7 @@ func (t *Tensor) fromRaw(raw []byte, d dtype, from, end int) {
 		t.I64 = unpackBits(raw, d.bits, from, end, d.integer)
 	default:
 		decode, _ := codingOf(t.Type)
-		t.F32 = unpackBits(raw, d.bits, from, end, func(code uint64) float32 { return decode(uint32(code)) })
+		t.F32 = unpackBits(raw, d.bits, from, end, decode)
 	}
 }
 

@@ -39,12 +39,12 @@ var minifloats = map[onnxpb.TensorProto_DataType]minifloat{
 
 // codingOf returns how the codes of a type that [Tensor.F32] holds become
 // numbers, and numbers the nearest codes.
-func codingOf(t onnxpb.TensorProto_DataType) (decode func(uint32) float32, encode func(float64) uint32) {
+func codingOf(t onnxpb.TensorProto_DataType) (decode func(uint64) float32, encode func(float64) uint32) {
 	switch f, ok := minifloats[t]; {
 	case ok:
 		return f.decode, f.encode
 	case t == Float:
-		return math.Float32frombits, func(v float64) uint32 { return math.Float32bits(float32(v)) }
+		return func(code uint64) float32 { return math.Float32frombits(uint32(code)) }, func(v float64) uint32 { return math.Float32bits(float32(v)) }
 	}
 	return decodeE8M0, encodeE8M0
 }
@@ -64,7 +64,8 @@ func (f minifloat) largest() uint32 {
 }
 
 // decode returns the number that a code stands for, exactly.
-func (f minifloat) decode(code uint32) float32 {
+func (f minifloat) decode(wide uint64) float32 {
+	code := uint32(wide)
 	sign, mag := code&f.signBit(), code&(f.signBit()-1)
 	if f.special == negZero && code == f.signBit() {
 		return float32(math.NaN())
@@ -151,7 +152,7 @@ func (f minifloat) encodeNaN(sign uint32, v float64) uint32 {
 // FLOAT8E8M0 is no minifloat in the above sense: powers of two from 2^-127 to
 // 2^127, no sign, no zero.
 
-func decodeE8M0(code uint32) float32 {
+func decodeE8M0(code uint64) float32 {
 	if code == 0xff {
 		return float32(math.NaN())
 	}

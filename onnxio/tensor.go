@@ -89,7 +89,7 @@ func (t *Tensor) SetFloat64(dims []int, v []float64) {
 	switch d.family {
 	case f32Family:
 		decode, encode := codingOf(t.Type)
-		t.F32 = convert(v, func(x float64) float32 { return decode(encode(x)) })
+		t.F32 = convert(v, func(x float64) float32 { return decode(uint64(encode(x))) })
 	case f64Family:
 		t.F64 = append([]float64{}, v...)
 	case i64Family:
@@ -213,13 +213,14 @@ func packBits[T any](v []T, bits int, code func(T) uint64) []byte {
 // another.
 func unpackBits[T any](raw []byte, bits, from, end int, value func(uint64) T) []T {
 	v := make([]T, end-from)
+	mask := uint64(1)<<bits - 1
 	for i := range v {
-		at := (from + i) * bits
-		code := uint64(0)
-		for b := at / 8; 8*b < at+bits; b++ {
-			code |= uint64(raw[b]) << (8 * (b - at/8))
+		at := uint((from + i) * bits)
+		code := uint64(raw[at/8]) >> (at % 8)
+		for read := 8 - at%8; read < uint(bits); read += 8 {
+			code |= uint64(raw[(at+read)/8]) << read
 		}
-		v[i] = value(code >> (at % 8) & (1<<bits - 1))
+		v[i] = value(code & mask)
 	}
 	return v
 }
