@@ -3,7 +3,6 @@ package dataset
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/onnxio"
@@ -36,13 +35,13 @@ func StreamTogether(ctx context.Context, models []*onnxio.Model, data *Data, ten
 		}
 		go func() {
 			defer close(others[i])
-			err := Stream(ctx, models[i+1], data, distinct(tensors[i+1]), rest, func(_, n int, values map[string]*engine.Value) error {
+			err := Stream(ctx, models[i+1], data, tensors[i+1], rest, func(_, n int, values map[string]*engine.Value) error {
 				return hand(batch{n, values, nil})
 			})
 			hand(batch{err: err})
 		}()
 	}
-	err := Stream(ctx, models[0], data, distinct(tensors[0]), o, func(_, n int, values map[string]*engine.Value) error {
+	err := Stream(ctx, models[0], data, tensors[0], o, func(_, n int, values map[string]*engine.Value) error {
 		all := []map[string]*engine.Value{values}
 		for _, other := range others {
 			b := <-other
@@ -62,8 +61,4 @@ func StreamTogether(ctx context.Context, models []*onnxio.Model, data *Data, ten
 		}
 	}
 	return err
-}
-
-func distinct(names []string) []string {
-	return slices.Compact(slices.Sorted(slices.Values(names)))
 }

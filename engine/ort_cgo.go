@@ -78,18 +78,15 @@ func sessionOptions(spec runnerSpec) (*ort.SessionOptions, error) {
 	case levelNone:
 		errs = append(errs, options.SetGraphOptimizationLevel(ort.GraphOptimizationLevelDisableAll))
 	}
-	if !spec.spin {
-		errs = append(errs, options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0"))
+	set := func(wanted bool, key, value string) {
+		if wanted {
+			errs = append(errs, options.AddSessionConfigEntry(key, value))
+		}
 	}
-	if spec.unpacked {
-		errs = append(errs, options.AddSessionConfigEntry("session.disable_prepacking", "1"))
-	}
-	if spec.strict {
-		errs = append(errs, options.AddSessionConfigEntry("session.strict_shape_type_inference", "1"))
-	}
-	if spec.externalDir != "" {
-		errs = append(errs, options.AddSessionConfigEntry("session.model_external_initializers_file_folder_path", spec.externalDir))
-	}
+	set(!spec.spin, "session.intra_op.allow_spinning", "0")
+	set(spec.unpacked, "session.disable_prepacking", "1")
+	set(spec.strict, "session.strict_shape_type_inference", "1")
+	set(spec.externalDir != "", "session.model_external_initializers_file_folder_path", spec.externalDir)
 	if err := errors.Join(errs...); err != nil {
 		options.Destroy()
 		return nil, oneLine(err)

@@ -180,7 +180,9 @@ func (r *evalRun) batchable(ctx context.Context) bool {
 		return false
 	}
 	for _, v := range out {
-		if isScores(v) && v.Dims[0] != 2 {
+		// Trailing axes of size 1, as pooling leaves them, do not count.
+		scores := len(v.Dims) >= 2 && v.Dims[1] >= 2 && engine.Count(v.Dims[2:]) == 1 && onnxio.IsFloat(v.Type)
+		if scores && v.Dims[0] != 2 {
 			return false
 		}
 	}
@@ -270,12 +272,6 @@ func (r *evalRun) scores(out []*engine.Value, n int) (v *engine.Value, k int) {
 		}
 	}
 	return v, k
-}
-
-// isScores says whether an output has one row of K ≥ 2 numbers per sample. Trailing axes of size 1, as pooling leaves
-// them, do not count.
-func isScores(v *engine.Value) bool {
-	return len(v.Dims) >= 2 && v.Dims[1] >= 2 && engine.Count(v.Dims[2:]) == 1 && onnxio.IsFloat(v.Type)
 }
 
 // compare adds the difference between two models' outputs to the figures.

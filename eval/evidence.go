@@ -252,23 +252,15 @@ func (e *evidence) unitLength() Output {
 }
 
 // Words in the names of outputs, and of what makes them.
-var (
-	scoreWords = words("logit logits score scores prob probs proba probability probabilities class classes classification " +
-		"classifier cls softmax label labels")
-	vectorWords = words("embedding embeddings embed embeds feature features pooler descriptor descriptors vector vectors hidden")
-	numberWords = words("box boxes bbox bboxes loc locs location locations reg regression landmark landmarks keypoint keypoints " +
-		"kps offset offsets delta deltas anchor anchors coord coords coordinates pose angle angles depth heatmap heatmaps state " +
-		"detection detections")
-	headWords = words("logit logits classifier classification")
+const (
+	scoreWords = "logit logits score scores prob probs proba probability probabilities class classes classification " +
+		"classifier cls softmax label labels"
+	vectorWords = "embedding embeddings embed embeds feature features pooler descriptor descriptors vector vectors hidden"
+	foundWords  = "detection detections" // what a detector has sorted out
+	numberWords = "box boxes bbox bboxes loc locs location locations reg regression landmark landmarks keypoint keypoints " +
+		"kps offset offsets delta deltas anchor anchors coord coords coordinates pose angle angles depth heatmap heatmaps state"
+	headWords = "logit logits classifier classification"
 )
-
-func words(list string) map[string]bool {
-	out := map[string]bool{}
-	for _, w := range strings.Fields(list) {
-		out[w] = true
-	}
-	return out
-}
 
 // wordsOf splits a name as people do: at anything that is no letter, and where a capital follows a small letter.
 func wordsOf(name string) []string {
@@ -288,8 +280,9 @@ func wordsOf(name string) []string {
 	return strings.Fields(strings.ToLower(string(spaced)))
 }
 
-func holds(name string, set map[string]bool) bool {
-	return slices.ContainsFunc(wordsOf(name), func(w string) bool { return set[w] })
+func holds(name, words string) bool {
+	list := strings.Fields(words)
+	return slices.ContainsFunc(wordsOf(name), func(w string) bool { return slices.Contains(list, w) })
 }
 
 // perPlace sees that each number belongs to a row of another output, as the score of a box does: they are of one class.
@@ -308,12 +301,9 @@ func (e *evidence) perPlace() Output {
 // called goes by the output's name. "box_scores" are scores, "class_embedding" is none.
 func (e *evidence) called() Output {
 	for _, known := range []struct {
-		words map[string]bool
+		words string
 		task  Task
-	}{
-		{words("detection detections"), Regress}, // what a detector has sorted out
-		{vectorWords, Embed}, {scoreWords, Classify}, {numberWords, Regress},
-	} {
+	}{{foundWords, Regress}, {vectorWords, Embed}, {scoreWords, Classify}, {numberWords, Regress}} {
 		if holds(e.name, known.words) {
 			return e.says(known.task, "its name says so")
 		}

@@ -22,13 +22,8 @@ const (
 
 // String returns the name of the metric.
 func (m Metric) String() string {
-	switch m {
-	case Euclidean:
-		return "euclidean"
-	case SquaredEuclidean:
-		return "sqeuclidean"
-	case Cosine:
-		return "cosine"
+	if names := []string{"euclidean", "sqeuclidean", "cosine"}; m >= 0 && int(m) < len(names) {
+		return names[m]
 	}
 	return fmt.Sprintf("Metric(%d)", int(m))
 }

@@ -20,13 +20,8 @@ const (
 
 // String returns the status in words.
 func (s Status) String() string {
-	switch s {
-	case Optimal:
-		return "optimal"
-	case Converged:
-		return "converged"
-	case IterationLimit:
-		return "iteration limit"
+	if names := []string{"optimal", "converged", "iteration limit"}; s >= 0 && int(s) < len(names) {
+		return names[s]
 	}
 	return fmt.Sprintf("Status(%d)", int(s))
 }

@@ -258,13 +258,18 @@ func (t *keptTensor) declare(name string) *onnxpb.ValueInfoProto {
 	if t.info == nil || t.info.anyRank {
 		return rewire.OutputInfo(name, t.typ)
 	}
-	dims := make([]any, len(t.info.dims))
-	for i, d := range t.info.dims {
+	return declare(name, t.typ, t.info.dims)
+}
+
+// declare describes an input whose sizes, but for those that are negative, are known.
+func declare(name string, typ engine.DType, dims []int) *onnxpb.ValueInfoProto {
+	known := make([]any, len(dims))
+	for i, d := range dims {
 		if d >= 0 {
-			dims[i] = d
+			known[i] = d
 		}
 	}
-	return onnxio.NewValueInfo(name, t.typ, dims...)
+	return onnxio.NewValueInfo(name, typ, known...)
 }
 
 // run fills the tensors that a session computes, some batches at a time.

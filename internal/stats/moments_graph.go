@@ -230,13 +230,7 @@ func (s *momentShape) index(op *operand) []int64 {
 func (s *momentShape) pads(op *operand) bool { return slices.Contains(op.places, -1) }
 
 func (b *momentGraph) input(name string, dims []int) {
-	sizes := make([]any, len(dims))
-	for i, d := range dims {
-		if d >= 0 {
-			sizes[i] = d
-		}
-	}
-	b.graph.Input = append(b.graph.Input, onnxio.NewValueInfo(name, onnxpb.TensorProto_FLOAT, sizes...))
+	b.graph.Input = append(b.graph.Input, declare(name, onnxio.Float, dims))
 }
 
 func (b *momentGraph) output(name string) {
