@@ -224,6 +224,14 @@ func near(a, b []float64) bool {
 	return slices.EqualFunc(a, b, func(x, y float64) bool { return math.Abs(x-y) <= math.Abs(x)*0x1p-23 })
 }
 
+// takeScale gives n the scale and the zero point of a QuantizeLinear or DequantizeLinear, from an input on.
+func takeScale(n *onnxpb.NodeProto, at int, q *onnxpb.NodeProto) {
+	n.Input[at] = input(q, 1)
+	if z := input(q, 2); z != "" {
+		n.Input[at+1] = z
+	}
+}
+
 func (s *replaced) restore(r *rewriter) error {
 	node := r.maker(s.real, s.op.real)
 	if node == nil {
@@ -236,20 +244,15 @@ func (s *replaced) restore(r *rewriter) error {
 		if q == nil || q.GetOutput()[0] != n.GetOutput()[0] {
 			return nil
 		}
-		n.Input[s.op.scale] = input(q, 1)
-		if z := input(q, 2); z != "" {
-			n.Input[s.op.scale+1] = z
-		}
+		takeScale(n, s.op.scale, q)
 	}
 	for k, at := range s.op.triples(s.orig) {
 		d := r.maker(input(node, len(s.op.plain)+k), dequantize)
 		if d == nil {
 			return nil
 		}
-		n.Input[at], n.Input[at+1] = input(d, 0), input(d, 1)
-		if z := input(d, 2); z != "" {
-			n.Input[at+2] = z
-		}
+		n.Input[at] = input(d, 0)
+		takeScale(n, at+1, d)
 	}
 	if b := input(node, 2); s.op.bias > 0 && b != "" {
 		whole, err := r.wholeBias(b, input(s.orig, s.op.bias), stepOf(node, n.Input[1], n.Input[4]))
