@@ -16,8 +16,8 @@ func (d *Data) Split(every int) (fit, held *Data) {
 	return &f, &h
 }
 
-// Range returns the samples from the given one (included) to another (excluded),
-// or to the last if there are fewer.
+// Range returns the samples from the given one (included) to another
+// (excluded), or to the last if there are fewer.
 func (d *Data) Range(from, to int) *Data {
 	c := *d
 	c.order = d.order[min(from, len(d.order)):min(to, len(d.order))]

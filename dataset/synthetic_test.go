@@ -37,7 +37,8 @@ func batch(t *testing.T, d *dataset.Data, in []engine.IOInfo, n int) map[string]
 	return v
 }
 
-// moments are the mean, the variance, and the correlation of neighbours step apart.
+// moments are the mean, the variance, and the correlation of neighbours step
+// apart.
 func moments(x []float32, step int) (mean, variance, neighbours float64) {
 	for _, v := range x {
 		mean += float64(v) / float64(len(x))

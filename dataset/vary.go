@@ -8,7 +8,8 @@ import (
 )
 
 const (
-	// maxShift is the largest shift of an image: one part in so many of its size.
+	// maxShift is the largest shift of an image: one part in so many of its
+	// size.
 	maxShift = 8
 	// maxColours is the largest number of channels of an image.
 	maxColours = 4
@@ -17,17 +18,17 @@ const (
 )
 
 // Varied returns the data set with so many variants of each sample behind the
-// samples themselves: variant k of sample i is sample k·Len()+i, k from 1. Labels
-// and recorded outputs are left behind: they are the samples', not the variants'.
-// The same seed makes the same variants, in batches of any size.
+// samples themselves: variant k of sample i is sample k·Len()+i, k from 1.
+// Labels and recorded outputs are left behind: they are the samples', not the
+// variants'. The same seed makes the same variants, in batches of any size.
 //
 // In a variant, images [N, C, H, W] or [N, H, W, C] of up to four channels are
 // shifted at random by up to an eighth of their size, and those in colour
-// mirrored; what is missing at the borders is reflected in. Images in one colour
-// may be of letters and digits, which are others when mirrored. Over half of the
-// variants another sample's is laid, in any strength (Zhang et al., mixup, ICLR
-// 2018), if all inputs are floating-point numbers: tokens, for instance, cannot
-// be mixed, and stay as they are.
+// mirrored; what is missing at the borders is reflected in. Images in one
+// colour may be of letters and digits, which are others when mirrored. Over
+// half of the variants another sample's is laid, in any strength (Zhang et al.,
+// mixup, ICLR 2018), if all inputs are floating-point numbers: tokens, for
+// instance, cannot be mixed, and stay as they are.
 func (d *Data) Varied(copies int, seed int64) *Data {
 	c := *d
 	c.labels, c.expected = nil, nil

@@ -37,8 +37,8 @@ func batchOf(t *testing.T, d *Data, from, n int, dims ...int64) []float32 {
 	return b["x"].F32
 }
 
-// Samples come first and unchanged; variants do not depend on how they are read,
-// on subsets taken, and on anything but the seed.
+// Samples come first and unchanged; variants do not depend on how they are
+// read, on subsets taken, and on anything but the seed.
 func TestVaried(t *testing.T) {
 	d := uniform(t, 1, 5, 3, 8, 9)
 	dims := []int64{-1, 3, 8, 9}

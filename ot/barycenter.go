@@ -23,7 +23,8 @@ type FreeSupportOptions struct {
 	Mass []float64
 	// MaxIter limits the rounds of transport and averaging. Zero means 100.
 	MaxIter int
-	// Tol is the decrease of the objective, relative to it, at which to stop. Zero means 1e-9.
+	// Tol is the decrease of the objective, relative to it, at which to stop.
+	// Zero means 1e-9.
 	Tol float64
 }
 
@@ -36,11 +37,12 @@ type Barycenter struct {
 	Status    Status // Converged or IterationLimit
 }
 
-// FreeSupport moves k points, given by their start (k×d), so that the weighted sum
-// of squared 2-Wasserstein distances to the measures falls: every point goes to
-// the mean of where exact plans send it, until no plan changes (Cuturi and Doucet, Fast
-// Computation of Wasserstein Barycenters, ICML 2014, algorithm 2 with fixed
-// masses). The objective never rises; what is found is a local minimum.
+// FreeSupport moves k points, given by their start (k×d), so that the weighted
+// sum of squared 2-Wasserstein distances to the measures falls: every point
+// goes to the mean of where exact plans send it, until no plan changes (Cuturi
+// and Doucet, Fast Computation of Wasserstein Barycenters, ICML 2014, algorithm
+// 2 with fixed masses). The objective never rises; what is found is a local
+// minimum.
 func FreeSupport(measures []Measure, start mat.Matrix, o FreeSupportOptions) (*Barycenter, error) {
 	if len(measures) == 0 {
 		return nil, errors.New("ot: barycentre of no measure")

@@ -48,8 +48,9 @@ func (c *Cost) Set(i, j int, x float64) { c.Data[i*c.K+j] = x }
 // Row returns row i without copying.
 func (c *Cost) Row(i int, _ []float64) []float64 { return c.Data[i*c.K : (i+1)*c.K : (i+1)*c.K] }
 
-// Cost32 is an n×k cost matrix in row-major order, half the size of a Cost.
-// The solvers work on it in float64, so nothing but the storage is single precision.
+// Cost32 is an n×k cost matrix in row-major order, half the size of a Cost. The
+// solvers work on it in float64, so nothing but the storage is single
+// precision.
 type Cost32 struct {
 	N, K int
 	Data []float32
@@ -69,7 +70,8 @@ func (c *Cost32) Row(i int, dst []float64) []float64 {
 	return dst
 }
 
-// checkDims reports a matrix that is empty or whose storage contradicts its size.
+// checkDims reports a matrix that is empty or whose storage contradicts its
+// size.
 func checkDims(c Costs) (n, k int, err error) {
 	n, k = c.Dims()
 	if n <= 0 || k <= 0 {

@@ -8,8 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// drawForbidding draws costs of an ordinary size among which some are far larger
-// or infinite.
+// drawForbidding draws costs of an ordinary size among which some are far
+// larger or infinite.
 func drawForbidding(t *rapid.T, n, k int) *Cost {
 	c := NewCost(n, k, nil)
 	base := rapid.SampledFrom([]float64{1, 1e-3, 1e6, -2}).Draw(t, "base")
@@ -88,7 +88,8 @@ func TestForbiddenEMD(t *testing.T) {
 		a, rows := drawParts(t, n, total)
 		b, cols := drawParts(t, k, total)
 		want := bruteForce(split(c, rows, cols))
-		// Masses that are no whole multiples of anything, and equal up to rounding.
+		// Masses that are no whole multiples of anything, and equal up to
+		// rounding.
 		unit := rapid.SampledFrom([]float64{1, 0.1, 1.0 / 3}).Draw(t, "unit")
 		for i := range a {
 			a[i] *= unit

@@ -38,10 +38,12 @@ func (t *transport) cyclic() bool {
 	return false
 }
 
-// breakCycle empties the cycle that entry e closes with a path. It tells whether
-// e remains, in which case another entry of the cycle has left the forest.
+// breakCycle empties the cycle that entry e closes with a path. It tells
+// whether e remains, in which case another entry of the cycle has left the
+// forest.
 func (t *transport) breakCycle(f *forest, path []link, e int32) bool {
-	// e and the odd places of the path lose what the even places win, until one is empty.
+	// e and the odd places of the path lose what the even places win, until one
+	// is empty.
 	entries := t.flows.entries
 	least := entries[e].mass
 	for x := 1; x < len(path); x += 2 {

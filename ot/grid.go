@@ -2,17 +2,18 @@ package ot
 
 import "math"
 
-// A grid turns costs into whole numbers, held in float64: below 2⁵³ these are added,
-// subtracted and compared without error. Costs become at most 2⁵¹, or 2⁴⁹ where
-// some are negative. The potentials of the solver stay between the least cost minus twice
-// the span of the costs and the largest, and path lengths within three spans, so that
-// no sum ever leaves the exact range.
+// A grid turns costs into whole numbers, held in float64: below 2⁵³ these are
+// added, subtracted and compared without error. Costs become at most 2⁵¹, or
+// 2⁴⁹ where some are negative. The potentials of the solver stay between the
+// least cost minus twice the span of the costs and the largest, and path
+// lengths within three spans, so that no sum ever leaves the exact range.
 type grid struct {
 	scale float64 // a power of two: units of cost → steps of the grid
 	inv   float64 // 1/scale
 }
 
-// roundMagic is 1.5·2⁵²: adding and subtracting it rounds |x| ≤ 2⁵¹ to the nearest whole number.
+// roundMagic is 1.5·2⁵²: adding and subtracting it rounds |x| ≤ 2⁵¹ to the
+// nearest whole number.
 const roundMagic = 1.5 * (1 << 52)
 
 // newGrid returns the grid for costs between lo and hi. The larger of their

@@ -7,8 +7,8 @@ type event struct {
 	id   int32
 }
 
-// before orders events by distance, then columns before ends of lists, so that a search does not
-// depend on how the heap is laid out.
+// before orders events by distance, then columns before ends of lists, so that
+// a search does not depend on how the heap is laid out.
 func (e event) before(f event) bool {
 	return e.dist < f.dist || e.dist == f.dist && uint32(e.id) < uint32(f.id)
 }

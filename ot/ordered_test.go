@@ -11,8 +11,9 @@ import (
 )
 
 // ordered are costs of sorted numbers: every row wants the same columns, which
-// is the worst that can happen to methods that begin with the nearest ones. The first is
-// Machol and Wien's (A hard assignment problem, Operations Research 24, 1976).
+// is the worst that can happen to methods that begin with the nearest ones. The
+// first is Machol and Wien's (A hard assignment problem, Operations Research
+// 24, 1976).
 var ordered = map[string]func(i, j float64) float64{
 	"products":          func(i, j float64) float64 { return (i + 1) * (j + 1) },
 	"negative products": func(i, j float64) float64 { return -math.Sqrt((i + 1) * (j + 1)) },
@@ -91,7 +92,8 @@ func TestOrderedCostsTakeFewSteps(t *testing.T) {
 	}
 }
 
-// Simplex gives the same objective, with proof, whether it begins with a plan or without.
+// Simplex gives the same objective, with proof, whether it begins with a plan
+// or without.
 func TestSimplexAfresh(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n, k := rapid.IntRange(1, 30).Draw(t, "n"), rapid.IntRange(1, 30).Draw(t, "k")
@@ -125,8 +127,9 @@ func TestSimplexAfresh(t *testing.T) {
 				t.Fatalf("from %s: no end after %d steps", how, s.stats.Pivots)
 			}
 			if !done {
-				// Costs that fill the whole grid leave no room for potentials that
-				// count from the hub: shortest paths are searched for instead.
+				// Costs that fill the whole grid leave no room for potentials
+				// that count from the hub: shortest paths are searched for
+				// instead.
 				s.start(&u)
 				s.paths(math.MaxInt, math.MaxInt)
 				s.breakCycles()

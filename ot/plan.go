@@ -9,15 +9,16 @@ import (
 	"gonum.org/v1/gonum/mat"
 )
 
-// Entry is a positive amount of mass that a plan moves from source I to target J.
+// Entry is a positive amount of mass that a plan moves from source I to target
+// J.
 type Entry struct {
 	I, J int
 	Mass float64
 }
 
 // Plan is an n×k transport plan in sparse form: its entries are sorted by I,
-// then J, and no pair occurs twice. Plans of the exact solvers are vertices of the
-// transport polytope: they have at most n+k−1 entries, which form no cycle.
+// then J, and no pair occurs twice. Plans of the exact solvers are vertices of
+// the transport polytope: they have at most n+k−1 entries, which form no cycle.
 type Plan struct {
 	N, K    int
 	Entries []Entry
@@ -62,7 +63,8 @@ func (p *Plan) Cost(c Costs) float64 {
 	return sum
 }
 
-// Transpose returns the plan of the opposite direction, from targets to sources.
+// Transpose returns the plan of the opposite direction, from targets to
+// sources.
 func (p *Plan) Transpose() *Plan {
 	t := &Plan{N: p.K, K: p.N, Entries: make([]Entry, len(p.Entries))}
 	for x, e := range p.Entries {

@@ -30,8 +30,8 @@ func (m Metric) String() string {
 
 // Points are costs that are calculated from n source and k target points when
 // asked for. A solver that is given Points holds no n×k matrix, only a list of
-// candidates per source. Each cost has a relative error below 1e-10, and points that
-// are equal number by number are exactly 0 apart.
+// candidates per source. Each cost has a relative error below 1e-10, and points
+// that are equal number by number are exactly 0 apart.
 type Points struct {
 	n, k, d int
 	metric  Metric
@@ -147,7 +147,8 @@ func squaredDistance(x, y []float64) float64 {
 	return s
 }
 
-// Rows of targets and of sources that are worked on together, so that both stay in the cache.
+// Rows of targets and of sources that are worked on together, so that both stay
+// in the cache.
 const (
 	tileTargets = 128
 	tileSources = 16

@@ -4,17 +4,19 @@ import "math"
 
 // transport is the state of the exact solver: the primal-dual method of
 // shortest augmenting paths for the transportation problem, in the form that
-// Jonker and Volgenant gave it for the assignment problem (A shortest augmenting path
-// algorithm for dense and sparse linear assignment problems, Computing 38, 1987),
-// here with integer masses on both sides and with candidate lists in place
-// of rows. Three invariants hold from the first to the last step:
+// Jonker and Volgenant gave it for the assignment problem (A shortest
+// augmenting path algorithm for dense and sparse linear assignment problems,
+// Computing 38, 1987), here with integer masses on both sides and with
+// candidate lists in place of rows. Three invariants hold from the first to the
+// last step:
 //
-//   - feasibility: u[i] = min_j cost[i,j] − v[j], so no reduced cost is negative;
+//   - feasibility: u[i] = min_j cost[i,j] − v[j], so no reduced cost is
+//     negative;
 //   - tightness: mass lies only where the reduced cost is 0;
 //   - v never rises, and v of a column with room left is still its first value.
 //
-// So when all mass is placed the plan is optimal. u is not stored: it is
-// cost − v of any column that the row has mass in.
+// So when all mass is placed the plan is optimal. u is not stored: it is cost −
+// v of any column that the row has mass in.
 type transport struct {
 	n, k  int
 	costs Costs

@@ -7,8 +7,8 @@ type Along[T Float] struct {
 	Data            []T
 }
 
-// AlongAxis returns a view of a tensor along an axis. data may be nil where only
-// sizes and positions matter.
+// AlongAxis returns a view of a tensor along an axis. data may be nil where
+// only sizes and positions matter.
 func AlongAxis[T Float](data []T, dims []int, axis int) Along[T] {
 	a := Along[T]{1, dims[axis], 1, data}
 	for _, d := range dims[:axis] {

@@ -73,8 +73,8 @@ func (r *rewriter) expandProduct(n *onnxpb.NodeProto) (site, error) {
 	return s, nil
 }
 
-// flat returns a scale as DequantizeLinear wants it: one number, or a vector of n.
-// The original may have it along an axis with so many behind it. "" if it is
+// flat returns a scale as DequantizeLinear wants it: one number, or a vector of
+// n. The original may have it along an axis with so many behind it. "" if it is
 // anything else.
 func (r *rewriter) flat(scale string, n int64, behind int) (string, error) {
 	dims := r.dims(scale)
@@ -181,8 +181,8 @@ func (r *rewriter) shaped(now, first, orig string) (string, error) {
 	return r.rename(onnxio.NewTensor(orig, old.Type, dims, t.Float64()))
 }
 
-// zeroOf returns a zero point as the original has it: one number where it was one
-// and still is.
+// zeroOf returns a zero point as the original has it: one number where it was
+// one and still is.
 func (r *rewriter) zeroOf(now, orig string) (string, error) {
 	t, err := r.constant(now)
 	if t == nil || err != nil {

@@ -118,8 +118,8 @@ func (r *rewriter) maker(tensor, op string) *onnxpb.NodeProto {
 	return nil
 }
 
-// dequantize makes a DequantizeLinear. The standard one knows axes from opset 13
-// on, and sixteen bits from opset 21 on; onnxruntime's own does in any case.
+// dequantize makes a DequantizeLinear. The standard one knows axes from opset
+// 13 on, and sixteen bits from opset 21 on; onnxruntime's own does in any case.
 func (r *rewriter) dequantize(x, scale, zero, y string, axis int) *onnxpb.NodeProto {
 	n := &onnxpb.NodeProto{OpType: proto.String(dequantize), Input: []string{x, scale}, Output: []string{y}}
 	if zero != "" {
@@ -141,7 +141,8 @@ func (r *rewriter) dequantize(x, scale, zero, y string, axis int) *onnxpb.NodePr
 }
 
 // realOf returns the name of the real numbers that an input of a quantised
-// operator stands for, and the node that makes them unless there is one already.
+// operator stands for, and the node that makes them unless there is one
+// already.
 func (r *rewriter) realOf(x, scale, zero string, axis int) (name string, nodes []*onnxpb.NodeProto) {
 	key := [3]string{x, scale, zero}
 	if name := r.real[key]; name != "" {
@@ -199,7 +200,8 @@ func (r *rewriter) dropSaved() {
 	r.g.Proto.Initializer = slices.DeleteFunc(r.g.Proto.Initializer, func(t *onnxpb.TensorProto) bool { return r.form.saved[t.GetName()] == t })
 }
 
-// dropHelpers removes what only the expanded model needed, once nobody reads it.
+// dropHelpers removes what only the expanded model needed, once nobody reads
+// it.
 func (r *rewriter) dropHelpers() {
 	for {
 		unread := func(name string) bool {
