@@ -1,6 +1,7 @@
 package compress
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,10 +38,7 @@ const defaultFloor = 1.0 / 8
 // budget checks the options and says what they ask for. Under MaxDrop it is what
 // the search begins with.
 func (o *Options) budget() (budget, error) {
-	b := budget{floor: o.Floor}
-	if o.Floor == 0 {
-		b.floor = defaultFloor
-	}
+	b := budget{floor: cmp.Or(o.Floor, defaultFloor)}
 	set := 0
 	for _, v := range []struct {
 		name  string

@@ -1,6 +1,7 @@
 package fuse
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -471,12 +472,9 @@ func (f *fusion) spaces() []*coupling.Space {
 
 // check returns the shares of n models and the one to fuse onto, counted from 0.
 func (o Options) check(n int) (shares []float64, onto int, err error) {
-	shares, onto = o.Weights, o.Onto-1
+	shares, onto = o.Weights, cmp.Or(o.Onto, n)-1
 	if shares == nil {
 		shares = slices.Repeat([]float64{1 / float64(n)}, n)
-	}
-	if o.Onto == 0 {
-		onto = n - 1
 	}
 	switch at := slices.IndexFunc(shares, func(w float64) bool { return !(w >= 0) || math.IsInf(w, 0) }); {
 	case n < 2:

@@ -1,6 +1,7 @@
 package job
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -54,13 +55,9 @@ func shareOf(d *dataset.Data) *share {
 
 // MarshalJSON lists the samples of every use that there was.
 func (s *Split) MarshalJSON() ([]byte, error) {
-	of := func(h *Halves) (fit, judge *share) {
-		if h == nil {
-			return nil, nil
-		}
-		return shareOf(h.Fit), shareOf(h.Held)
-	}
-	var out struct {
+	none := &Halves{}
+	trial, price, teach := cmp.Or(s.Trial, none), cmp.Or(s.Price, none), cmp.Or(s.Teach, none)
+	return json.Marshal(struct {
 		Match      *share `json:"match,omitempty"`
 		Fit        *share `json:"fit,omitempty"`
 		Judge      *share `json:"judge,omitempty"`
@@ -70,12 +67,10 @@ func (s *Split) MarshalJSON() ([]byte, error) {
 		PriceJudge *share `json:"price_judge,omitempty"`
 		TeachFit   *share `json:"teach_fit,omitempty"`
 		TeachJudge *share `json:"teach_judge,omitempty"`
-	}
-	out.Match, out.Fit, out.Judge = shareOf(s.Match), shareOf(s.Fit), shareOf(s.Judge)
-	out.TrialFit, out.TrialJudge = of(s.Trial)
-	out.PriceFit, out.PriceJudge = of(s.Price)
-	out.TeachFit, out.TeachJudge = of(s.Teach)
-	return json.Marshal(out)
+	}{
+		shareOf(s.Match), shareOf(s.Fit), shareOf(s.Judge), shareOf(trial.Fit), shareOf(trial.Held),
+		shareOf(price.Fit), shareOf(price.Held), shareOf(teach.Fit), shareOf(teach.Held),
+	})
 }
 
 // ranges writes numbers as in 0-3,7.

@@ -241,10 +241,8 @@ func (r *Inspection) opsets() string {
 // weights lists the weights of some uses, each once.
 func weights(list []Use) string {
 	var names []string
-	seen := map[string]bool{}
 	for _, u := range list {
-		if !seen[u.Weight] {
-			seen[u.Weight] = true
+		if !slices.Contains(names, u.Weight) {
 			names = append(names, u.Weight)
 		}
 	}

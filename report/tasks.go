@@ -2,9 +2,10 @@ package report
 
 import (
 	"fmt"
-	"github.com/monge-ml/monge/eval"
 	"slices"
 	"strings"
+
+	"github.com/monge-ml/monge/eval"
 )
 
 // mostTasks is the number of outputs up to which each is said to be for something.

@@ -40,7 +40,7 @@ func (a *app) compressCommand() *cobra.Command {
 		Short:             "Make a model narrower: by a share of its channels, to a budget, or into a narrow model's shape",
 		Long:              compressHelp,
 		Example:           compressExamples,
-		Args:              exactly(1, "one model"),
+		Args:              takes(1, 1, "one model"),
 		ValidArgsFunction: completeModels,
 		RunE: running(func(cmd *cobra.Command, args []string) error {
 			if err := f.check(cmd); err != nil {

@@ -21,7 +21,7 @@ func (a *app) convertCommand() *cobra.Command {
 		Short:             "Rewrite a model file without changing it: weights out to a data file, or in",
 		Long:              convertHelp,
 		Example:           "  monge convert model.onnx -o moved.onnx --external-data\n  monge convert moved.onnx -o whole.onnx --inline",
-		Args:              exactly(1, "one model"),
+		Args:              takes(1, 1, "one model"),
 		ValidArgsFunction: completeModels,
 		RunE: running(func(cmd *cobra.Command, args []string) error {
 			if f.external && f.inline {

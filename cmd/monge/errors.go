@@ -139,22 +139,9 @@ func in(file string, err error) error {
 	return fmt.Errorf("%s: %w", file, err)
 }
 
-// atLeast wants n models or more.
-func atLeast(n int, what string) cobra.PositionalArgs {
+// takes wants from least to most arguments; what says so.
+func takes(least, most int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if len(args) < n {
-			return usagef("%s takes %s (see %s --help)", cmd.Name(), what, cmd.CommandPath())
-		}
-		return nil
-	}
-}
-
-// exactly wants n arguments.
-func exactly(n int, what string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) != n {
-			return usagef("%s takes %s, not %d arguments (see %s --help)", cmd.Name(), what, len(args), cmd.CommandPath())
-		}
-		return nil
+		return usageIf(len(args) < least || len(args) > most, "%s takes %s, not %d arguments (see %s --help)", cmd.Name(), what, len(args), cmd.CommandPath())
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"math"
 
 	"github.com/spf13/cobra"
 
@@ -27,7 +28,7 @@ func (a *app) evalCommand() *cobra.Command {
 		Short:             "Compare models on data: accuracy, agreement, size, latency",
 		Long:              evalHelp,
 		Example:           evalExamples,
-		Args:              atLeast(1, "one model or more"),
+		Args:              takes(1, math.MaxInt, "one model or more"),
 		ValidArgsFunction: completeModels,
 		RunE: running(func(cmd *cobra.Command, args []string) error {
 			if err := cmp.Or(

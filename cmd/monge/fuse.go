@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"math"
 
 	"github.com/spf13/cobra"
 
@@ -25,7 +26,7 @@ func (a *app) fuseCommand() *cobra.Command {
 		Short:             "Make one model out of several of the same architecture, of equal or different widths",
 		Long:              fuseHelp,
 		Example:           "  monge fuse a.onnx b.onnx -o ab.onnx --data images.npz --scale 1/255\n  monge fuse wide.onnx narrow.onnx -o fused.onnx --weights 0.3,0.7",
-		Args:              atLeast(2, "two models or more"),
+		Args:              takes(2, math.MaxInt, "two models or more"),
 		ValidArgsFunction: completeModels,
 		RunE: running(func(cmd *cobra.Command, args []string) error {
 			if err := f.check(cmd, len(args)); err != nil {

@@ -16,7 +16,7 @@ func (a *app) inspectCommand() *cobra.Command {
 		Short:             "Show layers and spaces: what can be narrowed, what is frozen and why",
 		Long:              inspectHelp,
 		Example:           "  monge inspect model.onnx\n  monge inspect model.onnx --json | jq '.spaces[] | select(.frozen) | .name'",
-		Args:              exactly(1, "one model"),
+		Args:              takes(1, 1, "one model"),
 		ValidArgsFunction: completeModels,
 		RunE: running(func(_ *cobra.Command, args []string) error {
 			models, given, err := shapes.load(args)

@@ -12,7 +12,7 @@ func (a *app) runtimeCommand() *cobra.Command {
 		Use:   "runtime",
 		Short: "Show which onnxruntime is used, and where it was looked for",
 		Long:  runtimeHelp,
-		Args:  exactly(0, "no arguments; perhaps you mean monge runtime install"),
+		Args:  takes(0, 0, "no arguments; perhaps you mean monge runtime install"),
 		RunE: running(func(*cobra.Command, []string) error {
 			lib, candidates := engine.Find()
 			r := &report.Runtime{MinVersion: engine.MinVersion, Candidates: candidates}
@@ -29,7 +29,7 @@ func (a *app) runtimeCommand() *cobra.Command {
 	cmd.AddCommand(&cobra.Command{
 		Use:   "install",
 		Short: "Fetch onnxruntime into the user's cache with npm or pip",
-		Args:  exactly(0, "no arguments"),
+		Args:  takes(0, 0, "no arguments"),
 		RunE: running(func(cmd *cobra.Command, _ []string) error {
 			lib, err := engine.Install(cmd.Context(), func(message string) {
 				if !a.quiet {

@@ -16,19 +16,10 @@ func Width(s string) int { return uniseg.StringWidth(s) }
 // a character of it is not printable (control characters, escape sequences, line
 // breaks, marks that change the direction of writing) or it is not UTF-8.
 func Name(s string) string {
-	if printable(s) {
-		return s
+	if strings.Contains(s, "\n") || Escape(s) != s {
+		return strconv.Quote(s)
 	}
-	return strconv.Quote(s)
-}
-
-func printable(s string) bool {
-	for i, r := range s {
-		if !strconv.IsPrint(r) || r == '\uFFFD' && !strings.HasPrefix(s[i:], "\uFFFD") {
-			return false
-		}
-	}
-	return true
+	return s
 }
 
 // Escape replaces all characters that are not printable by escapes as in \x1b,
