@@ -180,14 +180,13 @@ func allAlike(m *onnxio.Model, data *dataset.Data) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	first, err := feed.Batch(0, 1)
-	if err != nil {
-		return false, err
-	}
-	for i := 1; i < data.Len(); i++ {
-		next, err := feed.Batch(i, 1)
-		if err != nil {
+	var first, next map[string]*engine.Value
+	for i := range data.Len() {
+		if next, err = feed.Batch(i, 1); err != nil {
 			return false, err
+		}
+		if i == 0 {
+			first = next
 		}
 		for name, v := range next {
 			if !slices.Equal(v.Float64(), first[name].Float64()) {

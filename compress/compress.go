@@ -115,7 +115,7 @@ func Model(ctx context.Context, m *onnxio.Model, o Options) (_ *onnxio.Model, _ 
 	}
 	_, before := m.Size()
 	if _, after := out.Size(); after > before {
-		if !report.changed() {
+		if !slices.ContainsFunc(report.Spaces, func(s Space) bool { return s.After != s.Before }) {
 			return m.Clone(), report, nil
 		}
 		return nil, nil, fmt.Errorf("%w: %d bytes for %d", ErrLarger, after, before)
@@ -185,11 +185,6 @@ func (c *compression) narrowed(ctx context.Context, b budget) (*onnxio.Model, *R
 		return nil, nil, err
 	}
 	return c.meet(ctx, s, folded, b)
-}
-
-// changed reports whether any space has another width than at first.
-func (r *Report) changed() bool {
-	return slices.ContainsFunc(r.Spaces, func(s Space) bool { return s.After != s.Before })
 }
 
 // prepare analyses the model, and folds normalisations into the producers of all

@@ -63,12 +63,6 @@ func (a *average) add(s *edit.Subject, maps edit.Maps, pair *match.Pairing, shar
 	return nil
 }
 
-// made reports whether single models give channels along an axis of a weight.
-func (a *average) made(name string) bool {
-	_, given := a.target.Alone(name, a.whole)
-	return given != nil
-}
-
 // model carries out the sum, weight by weight. Weights without a counterpart
 // (constants that are no part of the architecture) stay the target's.
 func (a *average) model() (*onnxio.Model, error) {

@@ -492,7 +492,7 @@ func (o Options) check(n int) (shares []float64, onto int, err error) {
 	case o.Keep != 0 && o.Shape != nil:
 		err = pipeline.Mistakef("keep has no place beside a model that gives the widths")
 	case onto < 0 || onto >= n:
-		err = pipeline.Mistakef("onto is %d: models count from 1 to %d", o.Onto, n)
+		err = pipeline.Mistakef("onto is %d: there is no model %[1]d, they count from 1 to %[2]d", o.Onto, n)
 	}
 	return shares, onto, err
 }

@@ -75,8 +75,9 @@ func (a *average) keep() error {
 func (a *average) compare(p *part, reasons map[string]string) (err error) {
 	alike := map[*coupling.Axis]bool{}
 	for name, w := range a.target.Analysis.Weights {
-		if _, ok := p.sources[name]; !ok || a.made(name) {
-			continue
+		_, shared := p.sources[name]
+		if _, given := a.target.Alone(name, a.whole); !shared || given != nil {
+			continue // single models give channels along an axis of it
 		}
 		reason, atoms := a.unaligned(w, *p)
 		for _, x := range atoms {

@@ -17,7 +17,13 @@ func tasks(outputs []eval.Output) string {
 	var parts []string
 	if len(outputs) > mostTasks {
 		for _, t := range []eval.Task{eval.Classify, eval.Regress, eval.Embed} {
-			if n := withTask(outputs, t); n > 0 {
+			n := 0
+			for _, o := range outputs {
+				if o.Task == t {
+					n++
+				}
+			}
+			if n > 0 {
 				parts = append(parts, fmt.Sprintf("%d to %s", n, t))
 			}
 		}
@@ -34,15 +40,6 @@ func tasks(outputs []eval.Output) string {
 		noun = "output"
 	}
 	return fmt.Sprintf("%s: %s\n", noun, strings.Join(parts, ", "))
-}
-
-func withTask(outputs []eval.Output, t eval.Task) (n int) {
-	for _, o := range outputs {
-		if o.Task == t {
-			n++
-		}
-	}
-	return n
 }
 
 // divergence says what candidates of a fusion are compared by.

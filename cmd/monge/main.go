@@ -30,25 +30,21 @@ func versionOf() string {
 	return "devel"
 }
 
-// garbage is how much of it there may be beside what is in use, in percent of that, for models of so
-// many bytes or more. Nearly all memory is in a few large arrays of numbers, which cost nothing to look
-// through, all the more if models are large.
-var garbage = []struct {
-	bytes   int64
-	percent int
-}{{256 << 20, 5}, {16 << 20, 10}, {0, 25}}
-
-// collectGarbage sets the garbage collector to models of so many bytes.
+// collectGarbage sets the garbage collector to models of so many bytes: how much
+// garbage there may be beside what is in use, in percent of that. Nearly all memory
+// is in a few large arrays of numbers, which cost nothing to look through, all the
+// more if models are large.
 func collectGarbage(bytes int64) {
-	if os.Getenv("GOGC") != "" {
+	percent := 25
+	switch {
+	case os.Getenv("GOGC") != "":
 		return
+	case bytes >= 256<<20:
+		percent = 5
+	case bytes >= 16<<20:
+		percent = 10
 	}
-	for _, g := range garbage {
-		if bytes >= g.bytes {
-			debug.SetGCPercent(g.percent)
-			return
-		}
-	}
+	debug.SetGCPercent(percent)
 }
 
 // columns is the width of the terminal that a file is; 0 where it is none or does
