@@ -51,7 +51,7 @@ func (o *Options) budget() (budget, error) {
 		}
 		set++
 		if !(v.value > 0 && v.value <= 1) {
-			return b, pipeline.Mistakef("%s is %g: want a share above 0, up to 1", v.name, v.value)
+			return b, pipeline.Mistakef("%s is %g: want a share between 0 and 1", v.name, v.value)
 		}
 		b.unit, b.share = v.unit, v.share
 	}
