@@ -1,8 +1,10 @@
 package onnxio
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -97,24 +99,34 @@ func (x external) check(size int64) error {
 	return nil
 }
 
-func (m *Model) readExternal(x external) ([]byte, error) {
+// copyExternal writes the stretch to w, piece by piece.
+func (m *Model) copyExternal(w io.Writer, x external) error {
 	var file *os.File
 	if m.scratch.holds(x.location) {
 		file = m.scratch.file
 	} else {
 		f, size, err := m.openExternal(x.location)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		defer f.Close()
 		if err := x.check(size); err != nil {
-			return nil, err
+			return err
 		}
 		file = f
 	}
-	raw := make([]byte, x.length)
-	if _, err := file.ReadAt(raw, x.offset); err != nil {
-		return nil, fmt.Errorf("external data at %q: %w", x.location, err)
+	n, err := io.Copy(w, io.NewSectionReader(file, x.offset, x.length))
+	if err == nil && n != x.length {
+		err = io.ErrUnexpectedEOF
 	}
-	return raw, nil
+	if err != nil {
+		return fmt.Errorf("external data at %q: %w", x.location, err)
+	}
+	return nil
+}
+
+func (m *Model) readExternal(x external) ([]byte, error) {
+	raw := bytes.NewBuffer(make([]byte, 0, x.length+bytes.MinRead)) // room for the last look
+	err := m.copyExternal(raw, x)
+	return raw.Bytes(), err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -181,20 +182,29 @@ func (m *Model) externalize(ctx context.Context, w *atomicFile, o SaveOptions) e
 		if s.kind != inFile && !movable {
 			continue
 		}
-		raw, err := m.raw(t.TensorProto, s)
-		if err != nil {
-			return t.wrap(err)
-		}
 		if err := w.pad(align); err != nil {
 			return err
 		}
 		offset := w.n
-		if _, err := w.Write(raw); err != nil {
+		if err := m.copyRaw(w, t.TensorProto, s); err != nil {
 			return t.wrap(err)
 		}
 		refer(t.TensorProto, filepath.Base(w.path), offset, size)
 	}
 	return nil
+}
+
+// copyRaw writes a tensor's elements in their raw form; of a data file without
+// holding them.
+func (m *Model) copyRaw(w io.Writer, t *onnxpb.TensorProto, s storage) error {
+	if s.kind == inFile {
+		return m.copyExternal(w, s.file)
+	}
+	raw, err := m.raw(t, s)
+	if err == nil {
+		_, err = w.Write(raw)
+	}
+	return err
 }
 
 // internalize reads all external payloads into raw_data.
