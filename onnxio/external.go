@@ -1,7 +1,6 @@
 package onnxio
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -99,23 +98,30 @@ func (x external) check(size int64) error {
 	return nil
 }
 
+// section opens the stretch for reading.
+func (m *Model) section(x external) (*io.SectionReader, io.Closer, error) {
+	if m.scratch.holds(x.location) {
+		return io.NewSectionReader(m.scratch.file, x.offset, x.length), io.NopCloser(nil), nil
+	}
+	f, size, err := m.openExternal(x.location)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := x.check(size); err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return io.NewSectionReader(f, x.offset, x.length), f, nil
+}
+
 // copyExternal writes the stretch to w, piece by piece.
 func (m *Model) copyExternal(w io.Writer, x external) error {
-	var file *os.File
-	if m.scratch.holds(x.location) {
-		file = m.scratch.file
-	} else {
-		f, size, err := m.openExternal(x.location)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		if err := x.check(size); err != nil {
-			return err
-		}
-		file = f
+	r, c, err := m.section(x)
+	if err != nil {
+		return err
 	}
-	n, err := io.Copy(w, io.NewSectionReader(file, x.offset, x.length))
+	defer c.Close()
+	n, err := io.Copy(w, r)
 	if err == nil && n != x.length {
 		err = io.ErrUnexpectedEOF
 	}
@@ -126,7 +132,14 @@ func (m *Model) copyExternal(w io.Writer, x external) error {
 }
 
 func (m *Model) readExternal(x external) ([]byte, error) {
-	raw := bytes.NewBuffer(make([]byte, 0, x.length+bytes.MinRead)) // room for the last look
-	err := m.copyExternal(raw, x)
-	return raw.Bytes(), err
+	r, c, err := m.section(x)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	raw := make([]byte, x.length)
+	if _, err := io.ReadFull(r, raw); err != nil {
+		return nil, fmt.Errorf("external data at %q: %w", x.location, err)
+	}
+	return raw, nil
 }
