@@ -18,12 +18,11 @@ type allocation struct {
 	evidence map[*coupling.Space]*choose.Evidence
 }
 
-// allocate chooses widths that meet the budget: every space loses channels in
-// steps, each time the space whose narrowing changes the model's predictions
-// least for each unit of cost saved. Then channels are given back where they are
-// worth most, while the budget allows it: the last step down may have saved more
-// than was needed. Spaces that cannot be observed keep an equal share, and so do
-// all where the others alone cannot give way enough.
+// allocate chooses widths that meet the budget: every space loses channels in steps, each time the
+// space whose narrowing changes the model's predictions least for each unit of cost saved. Then
+// channels are given back where they are worth most, while the budget allows it: the last step down
+// may have saved more than was needed. Spaces that cannot be observed keep an equal share, and so
+// do all where the others alone cannot give way enough.
 func (c *compression) allocate(ctx context.Context, s *edit.Subject, b budget, even *allocation) (*allocation, error) {
 	var free []*coupling.Space
 	for _, sp := range s.Analysis.Spaces {
@@ -63,8 +62,8 @@ func (g *greedy) cost() float64 {
 	return g.compression.cost(g.seen.subject.Analysis, g.b, g.w)
 }
 
-// move makes the step that serves predictions best for its cost: one space
-// narrower, or wider within the budget. It reports whether there is one.
+// move makes the step that serves predictions best for its cost: one space narrower, or wider
+// within the budget. It reports whether there is one.
 func (g *greedy) move(spaces []*coupling.Space, wider bool) bool {
 	now, limit := g.cost(), g.limit(g.b)
 	var best *coupling.Space
@@ -98,8 +97,7 @@ func (g *greedy) move(spaces []*coupling.Space, wider bool) bool {
 	return best != nil
 }
 
-// An observed is what the data say about the spaces of a subject, whatever the
-// budget.
+// An observed is what the data say about the spaces of a subject, whatever the budget.
 type observed struct {
 	subject  *edit.Subject
 	evidence map[*coupling.Space]*choose.Evidence
@@ -112,12 +110,11 @@ const judgeSamples = 200
 // probes are the shares of its channels at which a space is tried.
 var probes = []float64{0.75, 0.5}
 
-// observe looks at the data, once for all attempts at one subject, and estimates,
-// for every space that can be observed and every number of channels it may keep,
-// how far the model's predictions move (teach.Judge).
-// How much of what consumers compute is lost is known for every number
-// (choose.Evidence.Unexplained); what that does to the predictions is measured
-// for some, by narrowing the space alone, and interpolated.
+// observe looks at the data, once for all attempts at one subject, and estimates, for every space
+// that can be observed and every number of channels it may keep, how far the model's predictions
+// move (teach.Judge). How much of what consumers compute is lost is known for every number
+// (choose.Evidence.Unexplained); what that does to the predictions is measured for some, by
+// narrowing the space alone, and interpolated.
 func (c *compression) observe(ctx context.Context, s *edit.Subject, free []*coupling.Space) (*observed, error) {
 	if c.seen != nil && c.seen.subject == s {
 		return c.seen, nil
@@ -164,8 +161,8 @@ func (c *compression) observe(ctx context.Context, s *edit.Subject, free []*coup
 	return c.seen, nil
 }
 
-// interpolate is the piecewise linear function through points with growing
-// abscissae, continued beyond the last.
+// interpolate is the piecewise linear function through points with growing abscissae, continued
+// beyond the last.
 func interpolate(points [][2]float64, x float64) float64 {
 	if len(points) == 1 {
 		return 0
@@ -178,8 +175,8 @@ func interpolate(points [][2]float64, x float64) float64 {
 	return a[1] + (x-a[0])*(b[1]-a[1])/(b[0]-a[0])
 }
 
-// step is the next smaller width that is tried: a sixteenth of the space less,
-// in multiples, down to its floor.
+// step is the next smaller width that is tried: a sixteenth of the space less, in multiples, down
+// to its floor.
 func (c *compression) step(s *coupling.Space, k int, b budget) int {
 	m := c.multiple(s)
 	d := max(1, s.Width/16/m) * m

@@ -19,15 +19,15 @@ type baseline struct {
 	// frame is what the stripped model's file holds beside weights, in bytes.
 	frame int64
 	bytes int64 // that file's size
-	// form is how the stripped model was written: what is narrowed is the model in
-	// ordinary operators.
+	// form is how the stripped model was written: what is narrowed is the model in ordinary
+	// operators.
 	form *qdq.Form
 	// was finds what spaces of later analyses were at first.
 	was map[*coupling.Space]*coupling.Space
 }
 
-// A place is a weight axis on which spaces are first made. Spaces that share one
-// keep their order through all edits.
+// A place is a weight axis on which spaces are first made. Spaces that share one keep their order
+// through all edits.
 type place struct {
 	tensor string
 	axis   int
@@ -41,8 +41,8 @@ func placeOf(s *coupling.Space) place {
 	return place{u.Tensor, u.Axis}
 }
 
-// strip takes the baseline of a model and removes what does not matter; keep
-// says which spaces stay whole.
+// strip takes the baseline of a model and removes what does not matter; keep says which spaces stay
+// whole.
 func (c *compression) strip(ctx context.Context, m *onnxio.Model, keep func(*coupling.Space) bool) error {
 	whole, _, err := qdq.Expand(m)
 	if err != nil {
@@ -90,8 +90,8 @@ func (c *compression) analyze(m *onnxio.Model) (*coupling.Analysis, error) {
 	return s.Analysis, nil
 }
 
-// weightBytes is what the weights of an expanded model occupy in the original's
-// form under the widths.
+// weightBytes is what the weights of an expanded model occupy in the original's form under the
+// widths.
 func (b *baseline) weightBytes(a *coupling.Analysis, w coupling.Widths) int64 {
 	total := int64(0)
 	for _, wt := range a.Weights {
@@ -124,8 +124,8 @@ func spacesByPlace(a *coupling.Analysis) map[place][]*coupling.Space {
 	return out
 }
 
-// see matches the spaces of an edited model with those of the baseline, where it
-// is clear which is which.
+// see matches the spaces of an edited model with those of the baseline, where it is clear which is
+// which.
 func (b *baseline) see(a *coupling.Analysis) {
 	first := spacesByPlace(b.analysis)
 	for p, now := range spacesByPlace(a) {

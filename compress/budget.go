@@ -31,12 +31,11 @@ const (
 	inBytes    unit = "bytes"
 )
 
-// defaultFloor is the share of its channels that every space keeps under a
-// budget.
+// defaultFloor is the share of its channels that every space keeps under a budget.
 const defaultFloor = 1.0 / 8
 
-// budget checks the options and says what they ask for. Under MaxDrop it is what
-// the search begins with.
+// budget checks the options and says what they ask for. Under MaxDrop it is what the search begins
+// with.
 func (o *Options) budget() (budget, error) {
 	b := budget{floor: cmp.Or(o.Floor, defaultFloor)}
 	set := 0
@@ -90,16 +89,15 @@ func (c *compression) widths(a *coupling.Analysis, b budget, ratio float64) map[
 	return out
 }
 
-// share is a share of the channels that a space had at first, not below its
-// floor.
+// share is a share of the channels that a space had at first, not below its floor.
 func (c *compression) share(ratio float64, s *coupling.Space, b budget) int {
 	m := c.multiple(s)
 	k := int(math.Round(ratio*float64(c.width(s))/float64(m))) * m
 	return min(max(k, c.least(s, b)), s.Width)
 }
 
-// least is the fewest channels that a space is left with: under a budget its
-// floor, of the channels that it had at first, in multiples.
+// least is the fewest channels that a space is left with: under a budget its floor, of the channels
+// that it had at first, in multiples.
 func (c *compression) least(s *coupling.Space, b budget) int {
 	n := 1
 	if b.unit != inChannels { // the share of every space is not given
@@ -112,8 +110,7 @@ func (c *compression) least(s *coupling.Space, b budget) int {
 // multiple is what the widths of a space are multiples of.
 func (c *compression) multiple(s *coupling.Space) int { return s.Step(max(c.o.Multiple, 1)) }
 
-// ratio finds the share of channels to keep: given, or the largest whose cost
-// is within the budget.
+// ratio finds the share of channels to keep: given, or the largest whose cost is within the budget.
 func (c *compression) ratio(a *coupling.Analysis, b budget) (float64, error) {
 	if b.unit == inChannels {
 		return b.share, nil
@@ -129,8 +126,7 @@ func (c *compression) ratio(a *coupling.Analysis, b budget) (float64, error) {
 	return largest(40, within), nil
 }
 
-// largest halves the range from 0 to 1 n times around the largest number that will
-// do. 0 does.
+// largest halves the range from 0 to 1 n times around the largest number that will do. 0 does.
 func largest(n int, do func(float64) bool) float64 {
 	lo, hi := 0.0, 1.0
 	for range n {
@@ -151,8 +147,7 @@ func (c *compression) costAt(a *coupling.Analysis, b budget, ratio float64) floa
 // leastCost is the cost where every space has as few channels as it may.
 func (c *compression) leastCost(a *coupling.Analysis, b budget) float64 { return c.costAt(a, b, 0) }
 
-// unmet says what remains, at least, of a model that cannot be made as small as
-// its budget.
+// unmet says what remains, at least, of a model that cannot be made as small as its budget.
 func (c *compression) unmet(a *coupling.Analysis, b budget, least float64) error {
 	bare := b
 	bare.floor = 0
@@ -183,9 +178,9 @@ func (c *compression) cost(a *coupling.Analysis, b budget, w coupling.Widths) fl
 	return float64(size.Params)
 }
 
-// toSize compresses until the file is small enough. What the weights take is
-// known beforehand; biases that a refit adds and stored shapes are not, so a
-// result that is too large is made again with as much less.
+// toSize compresses until the file is small enough. What the weights take is known beforehand;
+// biases that a refit adds and stored shapes are not, so a result that is too large is made again
+// with as much less.
 func (c *compression) toSize(ctx context.Context, b budget) (*onnxio.Model, *Report, error) {
 	limit := b.bytes
 	s, folded, err := c.prepare(b, none)

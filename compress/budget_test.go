@@ -14,8 +14,8 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// kill makes channels 0 to n−1 of every hidden space constant zeros, and returns
-// the widths by name.
+// kill makes channels 0 to n−1 of every hidden space constant zeros, and returns the widths by
+// name.
 func kill(t *testing.T, m *onnxio.Model, n int) map[string]int {
 	t.Helper()
 	a, err := coupling.Analyze(m, coupling.Options{})
@@ -59,8 +59,8 @@ func kill(t *testing.T, m *onnxio.Model, n int) map[string]int {
 	return widths
 }
 
-// Channels that do not matter go first, and a share is one of the channels that
-// the model came with: with a quarter dead, keeping three quarters loses nothing.
+// Channels that do not matter go first, and a share is one of the channels that the model came
+// with: with a quarter dead, keeping three quarters loses nothing.
 func TestLosslessComesFirst(t *testing.T) {
 	m := modeltest.Load(t, "cnn_a").Clone()
 	widths := kill(t, m, 3)
@@ -196,9 +196,8 @@ func TestMaxDrop(t *testing.T) {
 	}
 }
 
-// Under a budget no space falls below its floor: the answer to a budget that asks
-// for more is an error that names what remains and the flag, not a space of one
-// channel.
+// Under a budget no space falls below its floor: the answer to a budget that asks for more is an
+// error that names what remains and the flag, not a space of one channel.
 func TestFloor(t *testing.T) {
 	m := modeltest.Load(t, "cnn_a")
 	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 32})

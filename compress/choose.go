@@ -17,8 +17,8 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// A Candidate is a way to narrow the model that was made and judged whole, on
-// samples that it was neither chosen by nor fitted on, and variants of them.
+// A Candidate is a way to narrow the model that was made and judged whole, on samples that it was
+// neither chosen by nor fitted on, and variants of them.
 type Candidate struct {
 	Name Kind `json:"name"`
 	// Size is that of the model.
@@ -38,8 +38,8 @@ const (
 	Mixed Kind = "mixed"
 	// Even widths are an equal share of every space.
 	Even Kind = "uniform"
-	// Blind is an equal share of every space too; channels are merged by weights,
-	// and nothing is refitted, since the data are few.
+	// Blind is an equal share of every space too; channels are merged by weights, and nothing is
+	// refitted, since the data are few.
 	Blind Kind = "by weights"
 )
 
@@ -48,18 +48,18 @@ const (
 	mostJudged = 100
 	// quickSamples is the number of samples that candidates are refitted on.
 	quickSamples = 100
-	// fewSamples is the number of samples below which it is asked whether they are
-	// better than none.
+	// fewSamples is the number of samples below which it is asked whether they are better than
+	// none.
 	fewSamples = 100
-	// doubt is the share of the divergence of a model made by weights that another
-	// must be below on fewer than fewJudged samples: one or two may be easy ones.
+	// doubt is the share of the divergence of a model made by weights that another must be below on
+	// fewer than fewJudged samples: one or two may be easy ones.
 	doubt, fewJudged = 0.5, 5
 )
 
-// choose makes the candidates of a budget, judges them as whole models, and
-// returns the widths of the best. What moves predictions when a space is narrowed
-// alone does not add up over spaces, so that an allocation may be worse than equal
-// shares. Where there is one candidate only, nothing is measured.
+// choose makes the candidates of a budget, judges them as whole models, and returns the widths of
+// the best. What moves predictions when a space is narrowed alone does not add up over spaces, so
+// that an allocation may be worse than equal shares. Where there is one candidate only, nothing is
+// measured.
 func (c *compression) choose(ctx context.Context, s *edit.Subject, b budget, ratio float64, report *Report) (*allocation, error) {
 	even := &allocation{kind: Even, widths: c.widths(s.Analysis, b, ratio)}
 	if !pipeline.Changes(even.widths) && b.unit == inChannels {
@@ -103,8 +103,8 @@ func (c *compression) choose(ctx context.Context, s *edit.Subject, b budget, rat
 	return best, err
 }
 
-// judge refits every candidate on some samples and returns the one whose
-// predictions are nearest to the original's on others.
+// judge refits every candidate on some samples and returns the one whose predictions are nearest to
+// the original's on others.
 func (c *compression) judge(ctx context.Context, s *edit.Subject, all []*allocation, report *Report) (*allocation, error) {
 	trial := c.Trial()
 	held := trial.Held.Sample(mostJudged, dataset.FileOrder)
@@ -148,8 +148,8 @@ func (c *compression) plan(s *edit.Subject, a *allocation) planner {
 	}
 }
 
-// mixture lies halfway between two allocations that meet a budget: products of
-// widths do not, so that it is taken towards fewer equal shares until it does.
+// mixture lies halfway between two allocations that meet a budget: products of widths do not, so
+// that it is taken towards fewer equal shares until it does.
 func (c *compression) mixture(s *edit.Subject, b budget, a, even *allocation) *allocation {
 	between := func(ratio float64) map[*coupling.Space]int {
 		out := map[*coupling.Space]int{}
@@ -166,8 +166,8 @@ func (c *compression) mixture(s *edit.Subject, b budget, a, even *allocation) *a
 	return &allocation{kind: Mixed, widths: between(ratio), evidence: a.evidence}
 }
 
-// allAlike reports whether no two samples of the data differ, so that nothing can
-// be told from them.
+// allAlike reports whether no two samples of the data differ, so that nothing can be told from
+// them.
 func allAlike(m *onnxio.Model, data *dataset.Data) (bool, error) {
 	if data.Len() < 2 {
 		return true, nil

@@ -42,8 +42,7 @@ func TestFewSamplesAreNoWorseThanNone(t *testing.T) {
 	}
 }
 
-// heads are networks whose last layers see one row a sample, fewer than they have
-// channels.
+// heads are networks whose last layers see one row a sample, fewer than they have channels.
 func heads(width int) (*onnxio.Model, error) {
 	return onnxtest.Parse(fmt.Sprintf(`
 		input: N 1 28 28
@@ -60,8 +59,8 @@ func heads(width int) (*onnxio.Model, error) {
 		y = Gemm(g, w4[%[2]d 10])`, width, width-width/6))
 }
 
-// Under a budget a model is no worse on inputs that it was not made with than with
-// equal shares, also where layers see fewer rows than they have channels.
+// Under a budget a model is no worse on inputs that it was not made with than with equal shares,
+// also where layers see fewer rows than they have channels.
 func TestNeverWorseThanEqualShares(t *testing.T) {
 	test := modeltest.Data(t, "mnist_test", dataset.Options{Limit: 200})
 	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 100})

@@ -21,43 +21,37 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// Options are the settings of a compression. Of Keep, MACs, Params, Size and
-// MaxDrop exactly one is set for Model, none for Into.
+// Options are the settings of a compression. Of Keep, MACs, Params, Size and MaxDrop exactly one is
+// set for Model, none for Into.
 type Options struct {
 	// Options say which data are worked with, and how far.
 	job.Options
-	// Keep gives every space that may change max(1, round(Keep·n)) of its n
-	// channels, in (0, 1].
+	// Keep gives every space that may change max(1, round(Keep·n)) of its n channels, in (0, 1].
 	Keep float64
-	// MACs is the share of multiply-accumulates that may remain, Params of
-	// parameters, in (0, 1]. With data, widths are allocated by measured error
-	// for cost saved, unless an equal share of every space, or widths halfway
-	// between, serve held-out samples better; without, or if Uniform is set, every
-	// space keeps an equal share of its channels.
+	// MACs is the share of multiply-accumulates that may remain, Params of parameters, in (0, 1].
+	// With data, widths are allocated by measured error for cost saved, unless an equal share of
+	// every space, or widths halfway between, serve held-out samples better; without, or if Uniform
+	// is set, every space keeps an equal share of its channels.
 	MACs, Params float64
-	// Size is the most bytes that the model may occupy in its file and external
-	// data. Widths are allocated as for Params.
+	// Size is the most bytes that the model may occupy in its file and external data. Widths are
+	// allocated as for Params.
 	Size int64
-	// MaxDrop asks for the fewest multiply-accumulates with which accuracy falls
-	// by at most this share of the samples that the result is judged on, in (0, 1);
-	// where there are no labels, agreement with the original. It needs data. No
-	// trial is distilled unless Tune is on.
+	// MaxDrop asks for the fewest multiply-accumulates with which accuracy falls by at most this
+	// share of the samples that the result is judged on, in (0, 1); where there are no labels,
+	// agreement with the original. It needs data. No trial is distilled unless Tune is on.
 	MaxDrop float64
-	// Floor is the share of the channels it came with that every space keeps at
-	// least, whatever MACs, Params, Size or MaxDrop ask for, and a single channel
-	// at any rate. Zero means 1/8.
+	// Floor is the share of the channels it came with that every space keeps at least, whatever
+	// MACs, Params, Size or MaxDrop ask for, and a single channel at any rate. Zero means 1/8.
 	Floor float64
 	// Uniform gives every space an equal share under a budget too.
 	Uniform bool
-	// Exclude lists patterns of node or weight names, in which * stands for any
-	// text and ? for any character: a space one of whose producers matches keeps
-	// its width.
+	// Exclude lists patterns of node or weight names, in which * stands for any text and ? for any
+	// character: a space one of whose producers matches keeps its width.
 	Exclude []string
 	// KeepResidual leaves every residual stream whole.
 	KeepResidual bool
-	// Multiple rounds widths to multiples of it where the space is wide enough:
-	// channels over all groups, as a kernel sees them; attention heads are counted
-	// one by one. Zero means 1.
+	// Multiple rounds widths to multiples of it where the space is wide enough: channels over all
+	// groups, as a kernel sees them; attention heads are counted one by one. Zero means 1.
 	Multiple int
 }
 
@@ -69,11 +63,10 @@ type Report struct {
 	Spaces []Space `json:"spaces"`
 	// Lossless tells what was removed first; nil where that was off.
 	Lossless *lossless.Report `json:"lossless,omitempty"`
-	// Candidates are the ways to meet the budget that were compared; none where
-	// there was only one.
+	// Candidates are the ways to meet the budget that were compared; none where there was only one.
 	Candidates []Candidate `json:"candidates,omitempty"`
-	// Blind is set where channels were merged by their weights in spite of data,
-	// since these were too few to serve better.
+	// Blind is set where channels were merged by their weights in spite of data, since these were
+	// too few to serve better.
 	Blind bool `json:"blind,omitempty"`
 	// Search tells how MaxDrop was met; nil under other budgets.
 	Search *Search `json:"search,omitempty"`
@@ -123,9 +116,8 @@ func Model(ctx context.Context, m *onnxio.Model, o Options) (_ *onnxio.Model, _ 
 	return out, report, nil
 }
 
-// ErrLarger says that the file of the narrow model would be larger than that of
-// the wide one: what a refit adds, or shapes that are stored, outweigh a few
-// channels of a very small model.
+// ErrLarger says that the file of the narrow model would be larger than that of the wide one: what
+// a refit adds, or shapes that are stored, outweigh a few channels of a very small model.
 var ErrLarger = errors.New("there is too little to narrow: the file would be larger")
 
 // A compression is the state of one call.
@@ -142,9 +134,8 @@ type compression struct {
 	taken Kind
 }
 
-// start gets data ready, takes the baseline of the model, and removes what does
-// not matter, but no channels of spaces that stay whole: those that are kept, or
-// all.
+// start gets data ready, takes the baseline of the model, and removes what does not matter, but no
+// channels of spaces that stay whole: those that are kept, or all.
 func start(ctx context.Context, m *onnxio.Model, o Options, whole bool) (_ *compression, err error) {
 	c := &compression{o: o}
 	if c.exclude, err = compileGlobs(o.Exclude); err != nil {
@@ -187,9 +178,8 @@ func (c *compression) narrowed(ctx context.Context, b budget) (*onnxio.Model, *R
 	return c.meet(ctx, s, folded, b)
 }
 
-// prepare analyses the model, and folds normalisations into the producers of all
-// spaces that would change with the ratio. Folding is exact, so that several
-// attempts can start from one subject.
+// prepare analyses the model, and folds normalisations into the producers of all spaces that would
+// change with the ratio. Folding is exact, so that several attempts can start from one subject.
 func (c *compression) prepare(b budget, ratio func(*coupling.Analysis, budget) (float64, error)) (*edit.Subject, int, error) {
 	s, err := edit.NewSubject(c.model, c.Coupling())
 	if err != nil {
@@ -276,9 +266,9 @@ func (c *compression) making(s *edit.Subject, plan planner, report *Report) pipe
 	}
 }
 
-// finish makes the result, refits it, if that is wanted, and distils it, unless
-// there is a single sample. Channels are chosen on all samples, whatever is held
-// out from the refit for the distillation.
+// finish makes the result, refits it, if that is wanted, and distils it, unless there is a single
+// sample. Channels are chosen on all samples, whatever is held out from the refit for the
+// distillation.
 func (c *compression) finish(ctx context.Context, s *edit.Subject, fits bool, plan planner, report *Report) (*onnxio.Model, *Report, error) {
 	all := c.Report.Split.Fit
 	made, err := c.making(s, plan, report)(ctx, all)
@@ -298,9 +288,8 @@ func (c *compression) finish(ctx context.Context, s *edit.Subject, fits bool, pl
 	return c.written(made.Child, report)
 }
 
-// Into moves a wide model into the widths of a narrow one of the same
-// architecture. The narrow model serves as the target of the alignment; none
-// of its weights enter the result.
+// Into moves a wide model into the widths of a narrow one of the same architecture. The narrow
+// model serves as the target of the alignment; none of its weights enter the result.
 func Into(ctx context.Context, wide, narrow *onnxio.Model, o Options) (_ *onnxio.Model, _ *Report, err error) {
 	defer guard.Recover(&err)
 	if o.Keep != 0 || o.MACs != 0 || o.Params != 0 || o.Size != 0 || o.MaxDrop != 0 {
@@ -338,9 +327,9 @@ func Into(ctx context.Context, wide, narrow *onnxio.Model, o Options) (_ *onnxio
 	return c.finish(ctx, s, true, c.into(s, pair, widths), report)
 }
 
-// into plans the move into another shape: with a refit, and where no space has
-// to grow, by selection, since nothing of the narrow model's weights enters the
-// result and channels that explain most serve better than averages of several.
+// into plans the move into another shape: with a refit, and where no space has to grow, by
+// selection, since nothing of the narrow model's weights enters the result and channels that
+// explain most serve better than averages of several.
 func (c *compression) into(wide *edit.Subject, pair *match.Pairing, widths map[*coupling.Space]int) planner {
 	grows := false
 	for s, k := range widths {

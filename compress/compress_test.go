@@ -147,9 +147,8 @@ func TestDryRunOnlyTellsWidths(t *testing.T) {
 	}
 }
 
-// The wide MLP moved into the narrow one's shape has its widths and the
-// accuracy that the reference reaches (testdata/reference: 843 by weights, 868
-// by activations of 1,000).
+// The wide MLP moved into the narrow one's shape has its widths and the accuracy that the reference
+// reaches (testdata/reference: 843 by weights, 868 by activations of 1,000).
 func TestInto(t *testing.T) {
 	wide, narrow := modeltest.Load(t, "mlp_wide"), modeltest.Load(t, "mlp_a")
 	images := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 200, Seed: dataset.FileOrder})

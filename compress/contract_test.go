@@ -13,8 +13,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// doubled is a copy of a model in which every channel of every space that may be
-// narrowed stands twice, and is read with half its weight.
+// doubled is a copy of a model in which every channel of every space that may be narrowed stands
+// twice, and is read with half its weight.
 func doubled(t *testing.T, m *onnxio.Model) *onnxio.Model {
 	t.Helper()
 	s, err := edit.NewSubject(m, coupling.Options{})
@@ -44,8 +44,8 @@ func doubled(t *testing.T, m *onnxio.Model) *onnxio.Model {
 	return out
 }
 
-// Channels that stand twice are merged exactly, with a refit too, where two
-// activations are contracted over them.
+// Channels that stand twice are merged exactly, with a refit too, where two activations are
+// contracted over them.
 func TestContractedSpacesUnderRefit(t *testing.T) {
 	for name, text := range map[string]string{
 		"queries and keys": `

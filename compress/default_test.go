@@ -9,9 +9,9 @@ import (
 	"github.com/monge-ml/monge/job"
 )
 
-// With data and nothing else said, a model is refitted and then distilled for as
-// long as that is worth it; distillation is judged on samples of its own, and
-// brings the predictions nearer than the refit alone.
+// With data and nothing else said, a model is refitted and then distilled for as long as that is
+// worth it; distillation is judged on samples of its own, and brings the predictions nearer than
+// the refit alone.
 func TestDistilsByDefault(t *testing.T) {
 	m := parse(t, `
 		x: N 6

@@ -1,10 +1,10 @@
-// Package compress makes a model narrower: by a share of its channels, to a
-// budget of multiply-accumulates, parameters or bytes, to what a drop in accuracy
-// allows, or into the shape of a given narrower model. What does not matter is
-// removed first (package lossless). The input is never changed.
+// Package compress makes a model narrower: by a share of its channels, to a budget of
+// multiply-accumulates, parameters or bytes, to what a drop in accuracy allows, or into the shape
+// of a given narrower model. What does not matter is removed first (package lossless). The input is
+// never changed.
 //
-// Without data channels are merged by optimal transport (internal/match). With
-// data, labels not needed, a model goes through these steps:
+// Without data channels are merged by optimal transport (internal/match). With data, labels not
+// needed, a model goes through these steps:
 //
 //  1. Of every space those channels stay that explain most of what their
 //     consumers compute (choose.Select). Under a budget widths are allocated by how

@@ -11,8 +11,7 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// Narrow a network to half of its channels, those that explain most on a few
-// hundred images.
+// Narrow a network to half of its channels, those that explain most on a few hundred images.
 func ExampleModel() {
 	wide, err := onnxio.Load("../testdata/cnn_a.onnx")
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// A model with its weights in a data file gives the same result as one without,
-// with and without data.
+// A model with its weights in a data file gives the same result as one without, with and without
+// data.
 func TestExternalData(t *testing.T) {
 	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 100})
 	inside := modeltest.Load(t, "mlp_wide")

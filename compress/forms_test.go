@@ -40,8 +40,8 @@ func runs(t *testing.T, m *onnxio.Model, d *dataset.Data) map[string]*engine.Val
 	return out
 }
 
-// Graphs in the forms of operator sets 7 to 24 are narrowed with and without
-// data; what is written loads with full checking and runs.
+// Graphs in the forms of operator sets 7 to 24 are narrowed with and without data; what is written
+// loads with full checking and runs.
 func TestForms(t *testing.T) {
 	enginetest.Require(t)
 	for _, f := range onnxtest.Forms() {

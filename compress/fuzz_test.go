@@ -15,10 +15,9 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// FuzzModel changes valid models and compresses what is left of them, without
-// data. No model may cause a panic or memory out of proportion to its size; the
-// result, where there is one, has to be a model that can be read again, and
-// analysed, with the widths that were reported.
+// FuzzModel changes valid models and compresses what is left of them, without data. No model may
+// cause a panic or memory out of proportion to its size; the result, where there is one, has to be
+// a model that can be read again, and analysed, with the widths that were reported.
 func FuzzModel(f *testing.F) {
 	forms := onnxtest.Forms()
 	var bases [][]byte
@@ -64,8 +63,8 @@ func FuzzModel(f *testing.F) {
 	})
 }
 
-// memory is what the compression of a small model may allocate in all, in bytes:
-// a fixed part, and a multiple of the size of the model.
+// memory is what the compression of a small model may allocate in all, in bytes: a fixed part, and
+// a multiple of the size of the model.
 const memory, perByte = 64 << 20, 4096
 
 func compressed(t *testing.T, m *onnxio.Model, o compress.Options) {

@@ -7,8 +7,8 @@ import (
 	"github.com/monge-ml/monge/internal/pipeline"
 )
 
-// A glob is a pattern with * and ?, as an expression for whole names. Unlike in
-// file names, * also matches slashes: node names are full of them.
+// A glob is a pattern with * and ?, as an expression for whole names. Unlike in file names, * also
+// matches slashes: node names are full of them.
 type glob struct {
 	*regexp.Regexp
 	pattern string

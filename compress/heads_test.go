@@ -87,8 +87,8 @@ var attentions = map[string]string{
 		y = MatMul(a, wo[24 5])`,
 }
 
-// Without data heads go whole: those that stay are heads of the model, whatever
-// the form in which attention is written.
+// Without data heads go whole: those that stay are heads of the model, whatever the form in which
+// attention is written.
 func TestHeadsGoWhole(t *testing.T) {
 	for name, text := range attentions {
 		t.Run(name, func(t *testing.T) {

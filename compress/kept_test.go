@@ -72,9 +72,8 @@ func extras(m *onnxio.Model) {
 	node.ProtoReflect().SetUnknown(protowire.AppendString(protowire.AppendTag(nil, 901, protowire.BytesType), "too"))
 }
 
-// What is not narrowed stays as it was, to the bit: other domains, functions,
-// training info, annotations, sparse and string tensors, small types, unknown
-// fields.
+// What is not narrowed stays as it was, to the bit: other domains, functions, training info,
+// annotations, sparse and string tensors, small types, unknown fields.
 func TestKeepsTheRest(t *testing.T) {
 	m, err := onnxtest.Parse(`
 		x: N 3 6 6

@@ -27,8 +27,7 @@ func multipliers(rng *rand.Rand) string {
 	return text + fmt.Sprintf("y = Conv(a%d, v[4 %d 1 1])", depth, n)
 }
 
-// groupedQueries is attention in which several heads of queries share one of
-// keys and values.
+// groupedQueries is attention in which several heads of queries share one of keys and values.
 func groupedQueries(rng *rand.Rand) string {
 	h, r, d := 1+rng.IntN(6), 1+rng.IntN(4), 2+rng.IntN(6)
 	return strings.NewReplacer("HRD", fmt.Sprint(h*r*d), "HR", fmt.Sprint(h*r), "HD", fmt.Sprint(h*d), "H", fmt.Sprint(h), "D", fmt.Sprint(d)).Replace(`
@@ -65,9 +64,8 @@ func grouped(rng *rand.Rand) string {
 		y = Conv(r, v[5 %[2]d 1 1])`, g*i, g*o, i, g)
 }
 
-// A product of spaces loses what was asked of the product, not of every factor:
-// of each axis that something narrows the share stays that was asked for, within
-// the rounding of one factor.
+// A product of spaces loses what was asked of the product, not of every factor: of each axis that
+// something narrows the share stays that was asked for, within the rounding of one factor.
 func TestAProductLosesItsShareOnce(t *testing.T) {
 	for name, text := range map[string]func(*rand.Rand) string{"depthwise multipliers": multipliers, "grouped queries": groupedQueries, "shuffled": shuffled, "groups": grouped} {
 		t.Run(name, func(t *testing.T) {
@@ -89,8 +87,8 @@ func TestAProductLosesItsShareOnce(t *testing.T) {
 	}
 }
 
-// shares compares the sizes of the axes of all weights of two models, of which
-// the second was narrowed.
+// shares compares the sizes of the axes of all weights of two models, of which the second was
+// narrowed.
 func shares(t *testing.T, m, narrow *onnxio.Model, keep float64, graph string) {
 	t.Helper()
 	a, err := coupling.Analyze(m, coupling.Options{})
@@ -137,8 +135,8 @@ func shares(t *testing.T, m, narrow *onnxio.Model, keep float64, graph string) {
 	}
 }
 
-// Heads are counted one by one, whatever widths shall be multiples of, and a
-// Conv's channels are counted over all its groups.
+// Heads are counted one by one, whatever widths shall be multiples of, and a Conv's channels are
+// counted over all its groups.
 func TestMultipleIsOfWhatAKernelSees(t *testing.T) {
 	for _, heads := range []int{2, 4, 6, 12} {
 		m, err := onnxtest.Parse(strings.NewReplacer("HD", fmt.Sprint(8*heads), "H", fmt.Sprint(heads)).Replace(`

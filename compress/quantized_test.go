@@ -19,8 +19,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// A model whose weights are stored as integers is narrowed, with data and
-// without, and keeps them as integers.
+// A model whose weights are stored as integers is narrowed, with data and without, and keeps them
+// as integers.
 func TestQuantizedWeights(t *testing.T) {
 	enginetest.Require(t)
 	m, err := onnxtest.Parse(`
@@ -85,9 +85,9 @@ func operators(m *onnxio.Model) map[string]int {
 	return out
 }
 
-// However a quantised model is written, half of its channels go, with data and
-// without; it stays written that way, is smaller, and what is left computes
-// finite numbers. Parameters are counted alike everywhere.
+// However a quantised model is written, half of its channels go, with data and without; it stays
+// written that way, is smaller, and what is left computes finite numbers. Parameters are counted
+// alike everywhere.
 func TestQuantizedForms(t *testing.T) {
 	enginetest.Require(t)
 	for _, f := range onnxtest.Quantized() {
@@ -132,8 +132,8 @@ func TestQuantizedForms(t *testing.T) {
 	}
 }
 
-// Weights that leave the last of eight bits alone, since sums of products overflow
-// on some processors, do so when they are narrowed and refitted, too.
+// Weights that leave the last of eight bits alone, since sums of products overflow on some
+// processors, do so when they are narrowed and refitted, too.
 func TestReachOfIntegers(t *testing.T) {
 	enginetest.Require(t)
 	m := parse(t, `

@@ -15,19 +15,19 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// ErrNothing says that no space of a model can get fewer channels; the error gives
-// the reasons of the weights, that of the most parameters first.
+// ErrNothing says that no space of a model can get fewer channels; the error gives the reasons of
+// the weights, that of the most parameters first.
 var ErrNothing = errors.New("nothing can be narrowed")
 
 // said is the number of reasons that are spelt out.
 const said = 3
 
-// named is a reason that begins with a node's operator and name: without the
-// name, what many nodes have in common is said once.
+// named is a reason that begins with a node's operator and name: without the name, what many nodes
+// have in common is said once.
 var named = regexp.MustCompile(`^(\S+)(?: ->)? "(?:[^"\\]|\\.)*" (.*)$`)
 
-// nothing is the error of a model of which no space can be narrowed; nil if one
-// can, or if nothing is asked for.
+// nothing is the error of a model of which no space can be narrowed; nil if one can, or if nothing
+// is asked for.
 func (c *compression) nothing(a *coupling.Analysis, b budget) error {
 	if c.o.MaxDrop == 0 && b.share == 1 || slices.ContainsFunc(a.Spaces, func(s *coupling.Space) bool { return c.kept(s) == "" }) {
 		return nil
@@ -70,9 +70,9 @@ func (c *compression) held(a *coupling.Analysis, w *coupling.Weight) string {
 	return ""
 }
 
-// nearNames lists what can be excluded, nodes and weights that make a space, by
-// names that hold the word, or, if there are none, of which a part between
-// slashes, dots and underscores is nearly the word, or all of the name.
+// nearNames lists what can be excluded, nodes and weights that make a space, by names that hold the
+// word, or, if there are none, of which a part between slashes, dots and underscores is nearly the
+// word, or all of the name.
 func nearNames(word string, a *coupling.Analysis) (out []string) {
 	offer := func(name string) {
 		if !slices.Contains(out, name) && len(out) < mostNear {

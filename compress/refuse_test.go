@@ -12,8 +12,7 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// Where nothing can be narrowed the error gives the reasons, that of the most
-// parameters first.
+// Where nothing can be narrowed the error gives the reasons, that of the most parameters first.
 func TestNothingToNarrow(t *testing.T) {
 	for _, c := range []struct {
 		name, text string

@@ -13,15 +13,14 @@ import (
 
 // A Search tells how MaxDrop was met.
 type Search struct {
-	// Measure is "top1" or "agreement", whose drop from the original's was
-	// limited: for agreement (eval.OutputResult; of several outputs the worst)
-	// from 1.
+	// Measure is "top1" or "agreement", whose drop from the original's was limited: for agreement
+	// (eval.OutputResult; of several outputs the worst) from 1.
 	Measure string  `json:"measure"`
 	Limit   float64 `json:"limit"`
 	// Drop is that of the result.
 	Drop float64 `json:"drop"`
-	// Data is the set that it was measured on, Samples of it, HeldOut if they are
-	// part of the data that the rest was used for.
+	// Data is the set that it was measured on, Samples of it, HeldOut if they are part of the data
+	// that the rest was used for.
 	Data    string  `json:"data"`
 	Samples int     `json:"samples"`
 	HeldOut bool    `json:"held_out"`
@@ -36,12 +35,11 @@ type Trial struct {
 	Within bool    `json:"within"` // the limit
 }
 
-// resolution is how finely a search tells shares of MACs apart, relative to the
-// share.
+// resolution is how finely a search tells shares of MACs apart, relative to the share.
 const resolution = 1.0 / 8
 
-// search halves the range of shares of MACs between the least possible one and
-// all of them, and keeps the smallest model within the limit.
+// search halves the range of shares of MACs between the least possible one and all of them, and
+// keeps the smallest model within the limit.
 func (c *compression) search(ctx context.Context, b budget) (*onnxio.Model, *Report, error) {
 	held := c.Report.Split.Judge
 	out := &Search{Limit: c.o.MaxDrop, Data: held.Name(), Samples: held.Len(), HeldOut: c.Report.Split.HeldOut, Trials: []Trial{}}
@@ -90,8 +88,8 @@ func (c *compression) search(ctx context.Context, b budget) (*onnxio.Model, *Rep
 	return best, report, nil
 }
 
-// A loss is by how much a model is worse than the original: in so many of so many
-// decisions, or, where rows is 0, by a part of what agreement there was.
+// A loss is by how much a model is worse than the original: in so many of so many decisions, or,
+// where rows is 0, by a part of what agreement there was.
 type loss struct {
 	count, rows int
 	part        float64
@@ -104,8 +102,7 @@ func (l loss) share() float64 {
 	return l.part
 }
 
-// within compares counts exactly: 148/160 − 140/160 is more than 0.05 in
-// floating-point numbers.
+// within compares counts exactly: 148/160 − 140/160 is more than 0.05 in floating-point numbers.
 func (l loss) within(limit float64) bool {
 	if l.rows == 0 {
 		return l.part <= limit
@@ -115,8 +112,8 @@ func (l loss) within(limit float64) bool {
 	return ok && big.NewRat(int64(l.count), int64(l.rows)).Cmp(most) <= 0
 }
 
-// drop measures by how much a model is worse than the original, and whether that
-// is within a limit: of the samples with labels, or output by output.
+// drop measures by how much a model is worse than the original, and whether that is within a limit:
+// of the samples with labels, or output by output.
 func (c *compression) drop(ctx context.Context, original, m *onnxio.Model, limit float64, t *Trial) (measure string, err error) {
 	evals, err := eval.Models(ctx, []*onnxio.Model{original, m}, c.Report.Split.Judge, eval.Options{NoLatency: true, Outputs: c.Report.Outputs, StreamOptions: c.Stream("measure")})
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestWithinByCounts: a drop by exactly the share that is allowed is allowed, and
-// one sample more is not, whatever the division leaves.
+// TestWithinByCounts: a drop by exactly the share that is allowed is allowed, and one sample more
+// is not, whatever the division leaves.
 func TestWithinByCounts(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	for range 2000 {

@@ -12,8 +12,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// Sizes that are given for the analysis do not become those of the result: what
-// was computed from the batch still follows the batch.
+// Sizes that are given for the analysis do not become those of the result: what was computed from
+// the batch still follows the batch.
 func TestGivenSizesAreNotWritten(t *testing.T) {
 	enginetest.Require(t)
 	const batch = `

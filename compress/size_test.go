@@ -22,8 +22,8 @@ func parse(t *testing.T, text string) *onnxio.Model {
 	return m
 }
 
-// Every size down to the least there is is met; below it the error says what
-// that is; from the model's own on nothing changes.
+// Every size down to the least there is is met; below it the error says what that is; from the
+// model's own on nothing changes.
 func TestSizesAreMet(t *testing.T) {
 	for name, text := range map[string]string{
 		"float": "x: N 5\na = MatMul(x, wa[5 40])\nb = Relu(a)\nc = MatMul(b, wc[40 30])\nd = Relu(c)\ny = MatMul(d, wy[30 3])",

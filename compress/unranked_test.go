@@ -10,8 +10,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// A tensor whose number of axes is not known stands in the way of its own
-// channels alone: the layers before and behind it are narrowed and refitted.
+// A tensor whose number of axes is not known stands in the way of its own channels alone: the
+// layers before and behind it are narrowed and refitted.
 func TestUnknownRank(t *testing.T) {
 	for name, m := range onnxtest.Unranked() {
 		t.Run(name, func(t *testing.T) {

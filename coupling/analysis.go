@@ -13,29 +13,27 @@ import (
 
 // Options are the settings of an analysis. The zero value is useful.
 type Options struct {
-	// InputShapes gives sizes to free dimensions of graph inputs, by input
-	// name; it is used where the model leaves a dimension open. Entries below two
-	// stay open: a batch of one is counted as one in any case, and would be hard
-	// to find again in products.
+	// InputShapes gives sizes to free dimensions of graph inputs, by input name; it is used where
+	// the model leaves a dimension open. Entries below two stay open: a batch of one is counted as
+	// one in any case, and would be hard to find again in products.
 	InputShapes map[string][]int
-	// Opaque leaves the branches of If nodes alone: what they read is frozen,
-	// and their weights are not looked at.
+	// Opaque leaves the branches of If nodes alone: what they read is frozen, and their weights are
+	// not looked at.
 	Opaque bool
-	// Copies names constants that hold what another one does, and are stored only
-	// where an edit makes them differ in shape.
+	// Copies names constants that hold what another one does, and are stored only where an edit
+	// makes them differ in shape.
 	Copies map[string]string
 }
 
 // An Analysis says which axes of a model move together.
 type Analysis struct {
-	// Spaces lists every set of channels that some weight produces or consumes,
-	// in topological order of first production, frozen ones included.
+	// Spaces lists every set of channels that some weight produces or consumes, in topological
+	// order of first production, frozen ones included.
 	Spaces []*Space
-	// Graph is what was analysed: [onnxio.Model.FlatGraph], so that nodes and
-	// weights in the branches of If nodes are among those that Uses name.
+	// Graph is what was analysed: [onnxio.Model.FlatGraph], so that nodes and weights in the
+	// branches of If nodes are among those that Uses name.
 	Graph *onnxio.Graph
-	// Weights holds the axis structure of every constant the graph uses, by
-	// tensor name.
+	// Weights holds the axis structure of every constant the graph uses, by tensor name.
 	Weights map[string]*Weight
 	// Refs lists the stored shapes that follow the widths of spaces.
 	Refs []ShapeRef
@@ -44,19 +42,17 @@ type Analysis struct {
 	// Activations holds the axes of every activation tensor whose rank is known.
 	Activations map[string][]*Axis
 
-	// Roots says for every constant tensor which weights it is made of, itself
-	// included.
+	// Roots says for every constant tensor which weights it is made of, itself included.
 	Roots map[string][]string
 
 	spaceOf map[*Axis]*Space
-	// otherParams are parameters that are in no weight: in bodies of Loop nodes,
-	// in functions, in sparse tensors.
+	// otherParams are parameters that are in no weight: in bodies of Loop nodes, in functions, in
+	// sparse tensors.
 	otherParams int64
 	copies      map[string]string
 }
 
-// A Weight is a constant tensor: an initializer or the value of a Constant
-// node.
+// A Weight is a constant tensor: an initializer or the value of a Constant node.
 type Weight struct {
 	Name string
 	Type onnxpb.TensorProto_DataType
@@ -71,33 +67,31 @@ func (w *Weight) Dims() []int { return sizesOf(w.Axes) }
 // Len is the number of elements.
 func (w *Weight) Len() int { return int(Widths(nil).Elements(w)) }
 
-// A ShapeRef is a stored shape, a list of pads, slice bounds, split sizes or an
-// attribute that follows widths: after an edit element j is Elems[j].
+// A ShapeRef is a stored shape, a list of pads, slice bounds, split sizes or an attribute that
+// follows widths: after an edit element j is Elems[j].
 type ShapeRef struct {
 	Node  *onnxpb.NodeProto
 	Input int    // input index, or -1 for an attribute
 	Attr  string // attribute name when Input is -1
 	Elems []ShapeElem
-	// follows lists axes from whose sizes the shape is computed at run time. They
-	// need not be those that the elements mean: where one changes the shape has
-	// to be written anew.
+	// follows lists axes from whose sizes the shape is computed at run time. They need not be those
+	// that the elements mean: where one changes the shape has to be written anew.
 	follows []*Axis
 }
 
-// A ShapeElem is an element of a stored shape, of which [Widths.Elem] gives the
-// value: a number plus the sizes of axes.
+// A ShapeElem is an element of a stored shape, of which [Widths.Elem] gives the value: a number
+// plus the sizes of axes.
 type ShapeElem struct {
 	value int64
 	sizes []*Axis
-	// open is the axis whose size, not known before run time, the element is: a
-	// batch times heads. value stands for it, as -1, once the shape has to be
-	// written anew, which is when some factor of the axis changes.
+	// open is the axis whose size, not known before run time, the element is: a batch times heads.
+	// value stands for it, as -1, once the shape has to be written anew, which is when some factor
+	// of the axis changes.
 	open *Axis
 }
 
-// A LinearOp is a linear operator; its multiply-accumulates per sample are
-// Positions times the product of the sizes of Axes. Those of all branches of an
-// If are listed, though only one runs.
+// A LinearOp is a linear operator; its multiply-accumulates per sample are Positions times the
+// product of the sizes of Axes. Those of all branches of an If are listed, though only one runs.
 type LinearOp struct {
 	Node      *onnxpb.NodeProto
 	Weight    string // "" when both operands are live
@@ -124,9 +118,9 @@ type analyzer struct {
 	bends        []bend
 }
 
-// Analyze finds the spaces of a model. It fails where the graph contradicts
-// itself (a weight that does not fit its input); whatever it does not
-// understand is frozen, with the reason kept in the space.
+// Analyze finds the spaces of a model. It fails where the graph contradicts itself (a weight that
+// does not fit its input); whatever it does not understand is frozen, with the reason kept in the
+// space.
 func Analyze(m *onnxio.Model, opts Options) (_ *Analysis, err error) {
 	defer guard.Recover(&err)
 	an, err := newAnalyzer(m, opts)
@@ -255,9 +249,8 @@ func (an *analyzer) node(n *onnxpb.NodeProto) (err error) {
 	return nil
 }
 
-// follow passes on which axes' sizes a folded value depends on. Where such a
-// value meets an activation, and the rule does not rewrite it, none of these
-// sizes may change.
+// follow passes on which axes' sizes a folded value depends on. Where such a value meets an
+// activation, and the rule does not rewrite it, none of these sizes may change.
 func (c *call) follow(outs []*value) {
 	for _, o := range outs {
 		if o.ints != nil && len(o.ints) != o.elements() {
@@ -280,8 +273,8 @@ func (c *call) follow(outs []*value) {
 	}
 }
 
-// follow notes that a constant depends on the sizes of axes: on those that it
-// consists of, where it does.
+// follow notes that a constant depends on the sizes of axes: on those that it consists of, where it
+// does.
 func (v *value) follow(axes []*Axis) {
 	if sizes := sizesIn(v.ints); sizes != nil {
 		v.follows = sizes
@@ -290,16 +283,15 @@ func (v *value) follow(axes []*Axis) {
 	v.follows = appendNew(v.follows, axes...)
 }
 
-// computesWith keeps the sizes that a value is made of, on account of this
-// node.
+// computesWith keeps the sizes that a value is made of, on account of this node.
 func (c *call) computesWith(v *value) {
 	for _, a := range v.follows {
 		a.stiffen(c.label() + " computes with its size")
 	}
 }
 
-// shapedBy reports whether of an input only the output's axes depend, not its
-// elements: their dependence is a matter of those axes.
+// shapedBy reports whether of an input only the output's axes depend, not its elements: their
+// dependence is a matter of those axes.
 func (c *call) shapedBy(i int) bool {
 	switch c.node.GetOpType() {
 	case "Shape", "Size": // of a shape: its rank
@@ -312,8 +304,7 @@ func (c *call) shapedBy(i int) bool {
 	return false
 }
 
-// sizesIn lists the axes whose sizes the integers are; nil where one is
-// anything else.
+// sizesIn lists the axes whose sizes the integers are; nil where one is anything else.
 func sizesIn(ints []elem) []*Axis {
 	var out []*Axis
 	for _, e := range ints {
@@ -325,10 +316,9 @@ func sizesIn(ints []elem) []*Axis {
 	return out
 }
 
-// onWeights looks at arithmetic among constants. What merely moves elements, or
-// scales all of them alike, leaves a weight that can be edited at its root;
-// everything else (a norm over the inputs, a product of two weights) does not
-// commute with an edit.
+// onWeights looks at arithmetic among constants. What merely moves elements, or scales all of them
+// alike, leaves a weight that can be edited at its root; everything else (a norm over the inputs, a
+// product of two weights) does not commute with an edit.
 func (c *call) onWeights(outs []*value) {
 	if c.anyLive() || c.op.moves {
 		return

@@ -2,10 +2,9 @@ package coupling_test
 
 func init() { rules = append(rules, attention...) }
 
-// attention holds what transformers are made of, as exporters write it, and
-// attention in one operator. Heads are removed whole; their dimensions may be
-// permuted, head by head; nothing else of a transformer stays fixed but its
-// inputs and outputs.
+// attention holds what transformers are made of, as exporters write it, and attention in one
+// operator. Heads are removed whole; their dimensions may be permuted, head by head; nothing else
+// of a transformer stays fixed but its inputs and outputs.
 var attention = []rule{
 	{"a pre-norm encoder layer", `
 		x: N 5 7

@@ -8,18 +8,17 @@ import (
 	"strings"
 )
 
-// An Axis is the structure of one tensor axis: how its flat index is made of
-// the channels of spaces. It is a term of a small algebra,
+// An Axis is the structure of one tensor axis: how its flat index is made of the channels of
+// spaces. It is a term of a small algebra,
 //
 //	axis = atom | (axis axis ...) | (axis + axis + ...)
 //
-// where a product has its outer factor first (index = outer·stride + inner)
-// and a sum is a concatenation. Atoms start out whole and are split, by
-// product or by sum, when two axes that must agree turn out to have boundaries
-// in different places (see unify.go).
+// where a product has its outer factor first (index = outer·stride + inner) and a sum is a
+// concatenation. Atoms start out whole and are split, by product or by sum, when two axes that must
+// agree turn out to have boundaries in different places (see unify.go).
 //
-// Axes form a union-find forest: a term that was joined to, or refined into,
-// another one forwards to it. Use the methods; they follow forwarding.
+// Axes form a union-find forest: a term that was joined to, or refined into, another one forwards
+// to it. Use the methods; they follow forwarding.
 type Axis struct {
 	forward *Axis
 	kind    axisKind
@@ -55,13 +54,13 @@ type flags uint8
 const (
 	// nonlinear: an operator that is not linear acts on the channels.
 	nonlinear flags = 1 << iota
-	// perChannel: an operator acts on each channel in a way of its own
-	// (BatchNormalization, depthwise Conv, scale by a constant).
+	// perChannel: an operator acts on each channel in a way of its own (BatchNormalization,
+	// depthwise Conv, scale by a constant).
 	perChannel
 	// joined: a live Add or Sub joins two tensors along the space.
 	joined
-	// symmetric: an operator mixes the channels symmetrically, so permuting is
-	// exact and narrowing changes its statistics (LayerNormalization).
+	// symmetric: an operator mixes the channels symmetrically, so permuting is exact and narrowing
+	// changes its statistics (LayerNormalization).
 	symmetric
 	// contracted: two live tensors are contracted along the space (Q·Kᵀ).
 	contracted
@@ -91,8 +90,8 @@ func (a *Axis) Size() int {
 	return a.sizeNow(map[*Axis]bool{})
 }
 
-// sizeNow looks for a size that has become known since the term was made;
-// unknown holds the terms below which that was tried in vain.
+// sizeNow looks for a size that has become known since the term was made; unknown holds the terms
+// below which that was tried in vain.
 func (a *Axis) sizeNow(unknown map[*Axis]bool) int {
 	a = a.find()
 	if a.size >= 0 || a.kind == kindAtom || unknown[a] {
@@ -117,12 +116,12 @@ func sizesOf(axes []*Axis) []int {
 	return out
 }
 
-// maxSize bounds the sizes that are computed with: what is larger counts as
-// not known, so that no product overflows.
+// maxSize bounds the sizes that are computed with: what is larger counts as not known, so that no
+// product overflows.
 const maxSize = 1 << 40
 
-// total combines the sizes of a product's or a sum's parts; -1 where one is
-// not known or the result is beyond all reason.
+// total combines the sizes of a product's or a sum's parts; -1 where one is not known or the result
+// is beyond all reason.
 func total(kind axisKind, sizes []int) int {
 	n := 0
 	if kind == kindProd {
@@ -149,8 +148,8 @@ func total(kind axisKind, sizes []int) int {
 // IsAtom reports whether the axis is, after all refinement, a single atom.
 func (a *Axis) IsAtom() bool { return a.find().kind == kindAtom }
 
-// Terms returns the axis as a concatenation: the summands in order, without
-// empty ones. An axis that is no sum is its own single summand.
+// Terms returns the axis as a concatenation: the summands in order, without empty ones. An axis
+// that is no sum is its own single summand.
 func (a *Axis) Terms() []*Axis {
 	var out []*Axis
 	c := cursor{[]*Axis{a}}
@@ -160,11 +159,11 @@ func (a *Axis) Terms() []*Axis {
 	return out
 }
 
-// Factors returns the axis as a product, outer factor first. A product leaves
-// out factors of size one. An axis that is no product is its own single factor.
+// Factors returns the axis as a product, outer factor first. A product leaves out factors of size
+// one. An axis that is no product is its own single factor.
 //
-// An axis with more than a thousand factors counts as one: sizes cannot get
-// there, but axes of unknown size can be multiplied without end.
+// An axis with more than a thousand factors counts as one: sizes cannot get there, but axes of
+// unknown size can be multiplied without end.
 func (a *Axis) Factors() []*Axis {
 	a = a.find()
 	if a.kind == kindProd {
@@ -194,8 +193,8 @@ func (a *Axis) appendFactors(out []*Axis) (_ []*Axis, ok bool) {
 	return out, ok
 }
 
-// parts visits the distinct terms that the axis is made of, itself included, in
-// order of first appearance.
+// parts visits the distinct terms that the axis is made of, itself included, in order of first
+// appearance.
 func (a *Axis) parts() iter.Seq[*Axis] {
 	return func(yield func(*Axis) bool) {
 		if a = a.find(); a.kind == kindAtom {
@@ -245,15 +244,14 @@ func (a *Axis) some(f func(*Axis) bool) bool {
 	return false
 }
 
-// open reports whether the axis may have another size when the model runs: none
-// is known, or one was given for the analysis.
+// open reports whether the axis may have another size when the model runs: none is known, or one
+// was given for the analysis.
 func (a *Axis) open() bool {
 	return a.Size() < 0 || a.some(func(x *Axis) bool { return x.kind == kindAtom && x.atom.open })
 }
 
-// leaves counts the atoms of the written-out axis, repeated ones every time,
-// up to the limit. Terms are shared, so a small model can describe an axis that
-// could never be written out.
+// leaves counts the atoms of the written-out axis, repeated ones every time, up to the limit. Terms
+// are shared, so a small model can describe an axis that could never be written out.
 func (a *Axis) leaves(limit int) int {
 	memo := map[*Axis]int{}
 	var count func(*Axis) int
@@ -292,22 +290,20 @@ func (a *Axis) stiffen(reason string) {
 	a.mark(func(x *atomInfo) { x.rigid = cmp.Or(x.rigid, reason) })
 }
 
-// pair says that nothing but permutations of the atoms is exact; the first
-// reason stays.
+// pair says that nothing but permutations of the atoms is exact; the first reason stays.
 func (a *Axis) pair(reason string) {
 	a.stiffen(reason)
 	a.mark(func(x *atomInfo) { x.paired = true })
 }
 
-// blend says that an operator takes statistics over all positions of the atoms,
-// so that their sizes had better stay; the first reason stays.
+// blend says that an operator takes statistics over all positions of the atoms, so that their sizes
+// had better stay; the first reason stays.
 func (a *Axis) blend(reason string) {
 	a.mark(func(x *atomInfo) { x.mixed = cmp.Or(x.mixed, reason) })
 }
 
-// anchor says that the positions of the axis mean the same in every model of
-// the architecture: what goes in and out, kernel taps, positions that operators
-// make.
+// anchor says that the positions of the axis mean the same in every model of the architecture: what
+// goes in and out, kernel taps, positions that operators make.
 func (a *Axis) anchor() { a.mark(func(x *atomInfo) { x.common = true }) }
 
 func (a *Axis) flag(f flags) { a.mark(func(x *atomInfo) { x.flags |= f }) }

@@ -58,18 +58,18 @@ type call struct {
 	sizes sizeMap
 	// runs are the sizes of runs of axes that only the output has.
 	runs map[string][]int
-	// sizeRefs are attributes that hold sizes: for each element the letters
-	// whose product it is (Conv's group: "g").
+	// sizeRefs are attributes that hold sizes: for each element the letters whose product it is
+	// (Conv's group: "g").
 	sizeRefs map[string][]string
-	// indexed lists pairs of letters (g, i), on axes of their own, of which the
-	// first selects the plan of the second, as in (g: i).
+	// indexed lists pairs of letters (g, i), on axes of their own, of which the first selects the
+	// plan of the second, as in (g: i).
 	indexed [][2]string
 	// heads are letters that count attention heads.
 	heads []string
 	// stiff says of letters why their sizes must stay.
 	stiff map[string]string
-	// moving says that the sizes of a run of axes that only the output has follow
-	// some that may be other ones when the model runs.
+	// moving says that the sizes of a run of axes that only the output has follow some that may be
+	// other ones when the model runs.
 	moving bool
 }
 
@@ -106,10 +106,9 @@ func (c *call) positions(axes []int64, rank int) ([]int, error) {
 	return out, nil
 }
 
-// ints reads a list of integers that a node has as an input, or, as in older
-// operator sets, as an attribute; ref says where it stands. The list is nil
-// where neither is given; known is false where it is computed when the model
-// runs.
+// ints reads a list of integers that a node has as an input, or, as in older operator sets, as an
+// attribute; ref says where it stands. The list is nil where neither is given; known is false where
+// it is computed when the model runs.
 func (c *call) ints(input int, attr string) (list []int64, ref ShapeRef, known bool) {
 	if v := c.input(input); v != nil {
 		if list, known = v.knownInts(); known {
@@ -127,8 +126,8 @@ func (c *call) attrInt(name string, def int64) int64 { return onnxio.AttrInt(c.n
 
 func (c *call) attrInts(name string) []int64 { return onnxio.AttrInts(c.node, name) }
 
-// claim says that the rule accounts for input i by itself: the input holds
-// shape arguments that are rewritten after an edit, or is passed on.
+// claim says that the rule accounts for input i by itself: the input holds shape arguments that are
+// rewritten after an edit, or is passed on.
 func (c *call) claim(i int) {
 	if c.claimed == nil {
 		c.claimed = map[int]bool{}
@@ -136,8 +135,8 @@ func (c *call) claim(i int) {
 	c.claimed[i] = true
 }
 
-// note keeps stored shapes that follow widths. One that was computed from sizes
-// when the model ran has to be written where any of these changes.
+// note keeps stored shapes that follow widths. One that was computed from sizes when the model ran
+// has to be written where any of these changes.
 func (c *call) note(refs ...ShapeRef) {
 	for _, r := range refs {
 		if v := c.input(r.Input); v != nil {
@@ -173,8 +172,7 @@ func (c *call) replace(a *Axis, size int, why string) *Axis {
 // freezeAxis freezes one axis on account of this node.
 func (c *call) freezeAxis(a *Axis, why string) { a.freeze(c.label() + " " + why) }
 
-// join makes two axes one, or freezes both where they have no common
-// refinement.
+// join makes two axes one, or freezes both where they have no common refinement.
 func (c *call) join(a, b *Axis) {
 	if err := c.an.sys.join(a, b); err != nil {
 		c.freezeAxis(a, "joins axes without common boundaries: "+err.Error())
@@ -188,8 +186,8 @@ type binding struct {
 	rest map[string][]*Axis
 }
 
-// axes applies an axis expression to the call: it joins the inputs' axes as
-// the letters say, builds the outputs, and derives every letter's role.
+// axes applies an axis expression to the call: it joins the inputs' axes as the letters say, builds
+// the outputs, and derives every letter's role.
 func (c *call) axes(expr string) ([]*value, error) {
 	p, err := parsePattern(expr)
 	if err != nil {
@@ -247,9 +245,8 @@ func (c *call) noteSizes(b *binding) {
 
 func (c *call) anyLive() bool { return slices.ContainsFunc(c.in, (*value).live) }
 
-// output is a tensor of the given axes, constant or live after the inputs. A
-// constant remembers what it is made of, which is not the shapes, axes and
-// bounds that the rule has claimed.
+// output is a tensor of the given axes, constant or live after the inputs. A constant remembers
+// what it is made of, which is not the shapes, axes and bounds that the rule has claimed.
 func (c *call) output(axes []*Axis) *value {
 	o := &value{ranked: true, axes: slices.Clone(axes), konst: !c.anyLive()}
 	for i, v := range c.in {
@@ -270,20 +267,18 @@ func appendNew[T comparable](list []T, more ...T) []T {
 	return list
 }
 
-// A refusal is a rule's reason not to follow a node, in words that go behind
-// its name: whatever the node touches is frozen.
+// A refusal is a rule's reason not to follow a node, in words that go behind its name: whatever the
+// node touches is frozen.
 type refusal string
 
 func (r refusal) Error() string { return string(r) }
 
-// errUnranked says that the rank of an input, or something else that a rule
-// needs, is not known.
+// errUnranked says that the rank of an input, or something else that a rule needs, is not known.
 const errUnranked = refusal("has inputs whose shape is not known")
 
-// has gives an activation whose rank is not known the rank that the operator
-// demands (a Gemm reads two axes), and axis 1 the size that its weight has.
-// What these axes are made of stays unknown, so that they are frozen. It
-// reports whether the rank is known then.
+// has gives an activation whose rank is not known the rank that the operator demands (a Gemm reads
+// two axes), and axis 1 the size that its weight has. What these axes are made of stays unknown, so
+// that they are frozen. It reports whether the rank is known then.
 func (c *call) has(v *value, rank, channels int) bool {
 	if v.ranked || !v.live() {
 		return v.ranked
@@ -366,8 +361,8 @@ func (c *call) bindAxis(b *binding, a axisPattern, x *Axis, v *value) error {
 	return nil
 }
 
-// term builds the axis that a pattern describes, given the size of the whole
-// (-1 when not known): a letter seen for the first time gets an atom.
+// term builds the axis that a pattern describes, given the size of the whole (-1 when not known): a
+// letter seen for the first time gets an atom.
 func (c *call) term(b *binding, a axisPattern, size int) (*Axis, error) {
 	switch a.op {
 	case patName:
@@ -403,8 +398,7 @@ func (c *call) term(b *binding, a axisPattern, size int) (*Axis, error) {
 	return nil, errors.New("a run of axes stands inside an axis")
 }
 
-// partSizes are the sizes of a compound's parts, of which that of the whole may
-// tell one.
+// partSizes are the sizes of a compound's parts, of which that of the whole may tell one.
 func (c *call) partSizes(b *binding, a axisPattern, whole int) ([]int, error) {
 	sizes := make([]int, len(a.parts))
 	missing := -1
@@ -434,8 +428,8 @@ func (c *call) partSizes(b *binding, a axisPattern, whole int) ([]int, error) {
 	return sizes, nil
 }
 
-// isFixed reports whether a letter is a capital: a size bound to an attribute
-// (directions, blocks), never a space.
+// isFixed reports whether a letter is a capital: a size bound to an attribute (directions, blocks),
+// never a space.
 func isFixed(name string) bool { return unicode.IsUpper(rune(name[0])) }
 
 // sizeOf is the size of a pattern as far as the binding knows it, or -1.
@@ -460,8 +454,7 @@ func (c *call) sizeOf(b *binding, a axisPattern) int {
 	return -1
 }
 
-// build makes the output axes for one pattern; letters that no input has
-// become new frozen axes.
+// build makes the output axes for one pattern; letters that no input has become new frozen axes.
 func (c *call) build(b *binding, a axisPattern) []*Axis {
 	if a.op == patRest {
 		if run, ok := b.rest[a.name]; ok {
@@ -517,8 +510,8 @@ func (c *call) markIndex(g, i *Axis) {
 	}
 }
 
-// roles derives every letter's role from where it stands (see "Roles" in the
-// package's documentation) and records it for the weights.
+// roles derives every letter's role from where it stands (see "Roles" in the package's
+// documentation) and records it for the weights.
 func (c *call) roles(p *pattern, b *binding) {
 	at := standing{of: map[string]*places{}}
 	for i, pat := range p.in {
@@ -567,8 +560,8 @@ func (c *call) role(terms []*Axis, pl *places) {
 	}
 }
 
-// axisOf is the axis that the k-th part of a pattern means, in a tensor of some
-// rank: -1 for a run of axes, further back behind it.
+// axisOf is the axis that the k-th part of a pattern means, in a tensor of some rank: -1 for a run
+// of axes, further back behind it.
 func axisOf(pat []axisPattern, k, rank int) int {
 	switch rest := runIn(pat); {
 	case rest < 0 || k < rest:
@@ -619,9 +612,9 @@ func (b *binding) terms(name string) []*Axis {
 	return b.rest[name]
 }
 
-// blends notes that channels which are only taken together, in any order, may
-// be in an order of their own for every position of the other axes: those of
-// each group of a GroupNormalization that is made of reshapes.
+// blends notes that channels which are only taken together, in any order, may be in an order of
+// their own for every position of the other axes: those of each group of a GroupNormalization that
+// is made of reshapes.
 func (c *call) blends(b *binding, at standing) {
 	mixed := func(l string) bool { return at.of[l].mix == '{' }
 	plain := func(l string) bool { return at.of[l].mix == 0 }

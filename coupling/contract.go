@@ -9,10 +9,10 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// A contraction is a sum over an axis of two live tensors, such as Q·Kᵀ. With
-// channels q and k changed to In·q and M·k, the sum stays what it was for
-// M = Outᵀ, since qᵀk = qᵀ(Outᵀ·…): the second tensor takes the place of a
-// consumer's weights. So whatever lies on its side takes the other matrix.
+// A contraction is a sum over an axis of two live tensors, such as Q·Kᵀ. With channels q and k
+// changed to In·q and M·k, the sum stays what it was for M = Outᵀ, since qᵀk = qᵀ(Outᵀ·…): the
+// second tensor takes the place of a consumer's weights. So whatever lies on its side takes the
+// other matrix.
 type contraction struct {
 	node        *onnxpb.NodeProto
 	left, right string
@@ -27,10 +27,10 @@ type bend struct {
 
 var errSelf = errors.New("a tensor is contracted with itself over it")
 
-// sides colours the live tensors that hold a contracted atom: true for those on
-// the side that takes the place of weights, which must be linear; false for the
-// others. It is an error if a tensor lies on both sides (x·xᵀ, or a residual
-// stream contracted with what was added to it) or if neither side is linear.
+// sides colours the live tensors that hold a contracted atom: true for those on the side that takes
+// the place of weights, which must be linear; false for the others. It is an error if a tensor lies
+// on both sides (x·xᵀ, or a residual stream contracted with what was added to it) or if neither
+// side is linear.
 func (an *analyzer) sides(atom *Axis) (side map[string]bool, err error) {
 	t := an.tied(atom)
 	bent := an.bent(atom)
@@ -49,9 +49,8 @@ func (an *analyzer) sides(atom *Axis) (side map[string]bool, err error) {
 		if bends(true) && bends(false) {
 			return nil, errors.New("both tensors contracted over it pass a nonlinear operator")
 		}
-		// Sums and halves do not pass where the operator is not linear. Where neither
-		// side has one, the order of the nodes shall not matter: the left operand is
-		// first.
+		// Sums and halves do not pass where the operator is not linear. Where neither side has one,
+		// the order of the nodes shall not matter: the left operand is first.
 		first := slices.IndexFunc(t.contractions, func(c contraction) bool { return slices.Contains(reached, c.left) })
 		if bends(true) || !bends(false) && first >= 0 && side[t.contractions[first].left] {
 			for _, name := range reached {
@@ -62,8 +61,8 @@ func (an *analyzer) sides(atom *Axis) (side map[string]bool, err error) {
 	return side, nil
 }
 
-// ties says which live tensors that hold an atom lie on one side of its
-// contractions, and which on opposite ones.
+// ties says which live tensors that hold an atom lie on one side of its contractions, and which on
+// opposite ones.
 type ties struct {
 	tensors      []string
 	contractions []contraction
@@ -75,8 +74,8 @@ type tie struct {
 	opposite bool
 }
 
-// tied finds the ties of an atom: a node ties all its tensors to one side but
-// for the second of two that it contracts.
+// tied finds the ties of an atom: a node ties all its tensors to one side but for the second of two
+// that it contracts.
 func (an *analyzer) tied(atom *Axis) *ties {
 	t := &ties{to: map[string][]tie{}}
 	holds := map[string]bool{}
@@ -117,8 +116,8 @@ func (t *ties) tie(a, b string, opposite bool) {
 	t.to[b] = append(t.to[b], tie{a, opposite})
 }
 
-// colour gives a side to a tensor and to all that are tied to it, which it
-// returns; nil if one would lie on both sides.
+// colour gives a side to a tensor and to all that are tied to it, which it returns; nil if one
+// would lie on both sides.
 func (t *ties) colour(start string, side map[string]bool) (reached []string) {
 	side[start] = false
 	reached = []string{start}
@@ -138,8 +137,7 @@ func (t *ties) colour(start string, side map[string]bool) (reached []string) {
 	return reached
 }
 
-// bent lists the tensors that a nonlinear operator makes channel by channel of
-// an atom's.
+// bent lists the tensors that a nonlinear operator makes channel by channel of an atom's.
 func (an *analyzer) bent(atom *Axis) map[string]bool {
 	out := map[string]bool{}
 	for _, b := range an.bends {
@@ -152,9 +150,8 @@ func (an *analyzer) bent(atom *Axis) map[string]bool {
 	return out
 }
 
-// additive reports whether a carried weight is added to the channels, so that a
-// share of a channel takes a share of it. Factors, slopes and deviations are
-// not.
+// additive reports whether a carried weight is added to the channels, so that a share of a channel
+// takes a share of it. Factors, slopes and deviations are not.
 func additive(u Use) bool {
 	if u.Node.GetOpType() == "BatchNormalization" { // x, scale, shift, mean, variance
 		in := u.Node.GetInput()
@@ -164,9 +161,9 @@ func additive(u Use) bool {
 	return kind != onnxio.NotLinear && kind != onnxio.Recurrent || onnxio.FactsOf(u.Node).Has(onnxio.Adds)
 }
 
-// transpose marks the uses on the second side of a contracted atom, and returns
-// the activations on it. Where the sides cannot be told apart only permutations
-// are exact: for them both matrices are one.
+// transpose marks the uses on the second side of a contracted atom, and returns the activations on
+// it. Where the sides cannot be told apart only permutations are exact: for them both matrices are
+// one.
 func (an *analyzer) transpose(atom *Axis, us []Use) (second map[string]bool) {
 	side, err := an.sides(atom)
 	if err != nil {

@@ -40,8 +40,8 @@ func branching(t *testing.T, text, then, otherwise string) *onnxio.Model {
 	return m
 }
 
-// Branches read channels that are made before them and make channels that are
-// read behind them, with weights of their own.
+// Branches read channels that are made before them and make channels that are read behind them,
+// with weights of their own.
 func TestBranches(t *testing.T) {
 	const before = `
 		x: 2 3 4 4
@@ -91,9 +91,9 @@ func TestBranches(t *testing.T) {
 	}
 }
 
-// Of an If whose condition follows from sizes only one branch counts, even where
-// the other does not fit; branches that put out tensors of different form, and a
-// name that two graphs use, leave everything whole.
+// Of an If whose condition follows from sizes only one branch counts, even where the other does not
+// fit; branches that put out tensors of different form, and a name that two graphs use, leave
+// everything whole.
 func TestBranchesThatDiffer(t *testing.T) {
 	const text = `
 		x: %s 3 4 4
@@ -130,9 +130,8 @@ func TestBranchesThatDiffer(t *testing.T) {
 	}
 }
 
-// Fusing a model with a copy whose channels are permuted, those of branches and
-// of a recurrent layer whose weights are put together there too, returns the
-// model.
+// Fusing a model with a copy whose channels are permuted, those of branches and of a recurrent
+// layer whose weights are put together there too, returns the model.
 func TestFuseBranches(t *testing.T) {
 	m := branching(t, `
 		x: 3 2 4

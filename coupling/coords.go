@@ -2,17 +2,16 @@ package coupling
 
 import "slices"
 
-// A Coord is one channel of one atom. Where a concatenation is a factor of a
-// product, a position also says which part of it is meant, for the parts may
-// hold the same channels (two halves shuffled into one another): then Atom is
-// nil and Index counts the parts.
+// A Coord is one channel of one atom. Where a concatenation is a factor of a product, a position
+// also says which part of it is meant, for the parts may hold the same channels (two halves
+// shuffled into one another): then Atom is nil and Index counts the parts.
 type Coord struct {
 	Atom  *Axis
 	Index int
 }
 
-// Coordinates lists, for every position of the axis under the widths, which
-// channel of which atoms stands there, outer factor first.
+// Coordinates lists, for every position of the axis under the widths, which channel of which atoms
+// stands there, outer factor first.
 func (w Widths) Coordinates(a *Axis) [][]Coord { return w.coordinates(a, false) }
 
 func (w Widths) coordinates(a *Axis, factor bool) [][]Coord {
@@ -52,10 +51,9 @@ func (w Widths) coordinates(a *Axis, factor bool) [][]Coord {
 	return out
 }
 
-// Channels tells for every position of the axis under the widths which channel
-// of some atoms stands there, -1 beside them: those of each atom are numbered
-// behind those of the one before. once is false where two stand at one
-// position.
+// Channels tells for every position of the axis under the widths which channel of some atoms stands
+// there, -1 beside them: those of each atom are numbered behind those of the one before. once is
+// false where two stand at one position.
 func (w Widths) Channels(axis *Axis, atoms ...*Axis) (channel []int, once bool) {
 	first, n := map[*Axis]int{}, 0
 	for _, x := range atoms {
@@ -79,8 +77,8 @@ func (w Widths) Channels(axis *Axis, atoms ...*Axis) (channel []int, once bool) 
 // is reports whether two axes are the same term after refinement.
 func (a *Axis) is(b *Axis) bool { return a.find() == b.find() }
 
-// Canonical returns the term that stands for the axis after all refinement; it
-// is comparable, so atoms may serve as map keys.
+// Canonical returns the term that stands for the axis after all refinement; it is comparable, so
+// atoms may serve as map keys.
 func (a *Axis) Canonical() *Axis { return a.find() }
 
 // Kids returns the parts of a sum or product and which of both it is.

@@ -2,8 +2,7 @@ package coupling
 
 import "slices"
 
-// The cost of a linear operator: which axes the number of its
-// multiply-accumulates is a product of.
+// The cost of a linear operator: which axes the number of its multiply-accumulates is a product of.
 
 func convCost(c *call, outs []*value) {
 	var positions []*Axis
@@ -60,15 +59,14 @@ func attentionCost(c *call, outs []*value) {
 
 func packedAttentionCost(c *call, _ []*value) { c.weightedPerSample(c.in[1], c.in[0].axes[:2]) }
 
-// contracted notes a product of two activations with the given output and inner
-// axis.
+// contracted notes a product of two activations with the given output and inner axis.
 func (c *call) contracted(out []*Axis, inner *Axis) {
 	axes, open := perSample(out)
 	c.an.linear = append(c.an.linear, LinearOp{Node: c.node, Positions: 1, Axes: append(axes, inner), Open: open})
 }
 
-// weighted notes an operator that uses every element of a weight once for each
-// position of the given axes.
+// weighted notes an operator that uses every element of a weight once for each position of the
+// given axes.
 func (c *call) weighted(w *value, positions []*Axis) {
 	op := LinearOp{Node: c.node, Weight: rootOf(w), Axes: w.axes, Positions: 1}
 	for _, a := range positions {
@@ -89,10 +87,9 @@ func (c *call) weightedPerSample(w *value, axes []*Axis) {
 	op.Open = op.Open || open
 }
 
-// perSample are the factors of leading axes that count for one sample: all but
-// the batch, which is what is not known, or else the first axis. Behind a
-// Reshape, batch and positions or heads may share an axis. open says that more
-// than the batch is not known.
+// perSample are the factors of leading axes that count for one sample: all but the batch, which is
+// what is not known, or else the first axis. Behind a Reshape, batch and positions or heads may
+// share an axis. open says that more than the batch is not known.
 func perSample(axes []*Axis) (out []*Axis, open bool) {
 	for _, a := range axes {
 		out = append(out, a.Factors()...)
@@ -109,8 +106,8 @@ func perSample(axes []*Axis) (out []*Axis, open bool) {
 	return out, open
 }
 
-// einsumCost counts a product of two operands: the sizes of all their axes, of
-// shared ones once, but for the batch, which comes first in the output.
+// einsumCost counts a product of two operands: the sizes of all their axes, of shared ones once,
+// but for the batch, which comes first in the output.
 func einsumCost(c *call, outs []*value) {
 	if len(c.in) != 2 || len(outs) != 1 || outs[0].rank() == 0 {
 		return

@@ -8,8 +8,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// A residual block: the channels of both its ends are one space, since they are
-// added, and those inside it are another. Inputs and outputs of the model stay.
+// A residual block: the channels of both its ends are one space, since they are added, and those
+// inside it are another. Inputs and outputs of the model stay.
 func ExampleAnalyze() {
 	m, err := onnxtest.Parse(`
 		x: N 3 8 8

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Integers of shapes are computed as onnxruntime does, and a size that nothing
-// changes stays the size of its axis.
+// Integers of shapes are computed as onnxruntime does, and a size that nothing changes stays the
+// size of its axis.
 func TestEvalInts(t *testing.T) {
 	s := &system{}
 	axis := s.atom(-1)

@@ -15,14 +15,14 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// envModels names a folder of models to try the analysis on, beyond those that
-// the repository holds:
+// envModels names a folder of models to try the analysis on, beyond those that the repository
+// holds:
 //
 //	MONGE_MODELS=folder go test ./coupling -run TestModelFolder -v
 const envModels = "MONGE_MODELS"
 
-// Every model of the folder is analysed; permuting all its spaces is exact; and
-// merged to 90, 75 and 50 % of every width it loads and runs.
+// Every model of the folder is analysed; permuting all its spaces is exact; and merged to 90, 75
+// and 50 % of every width it loads and runs.
 func TestModelFolder(t *testing.T) {
 	folder := os.Getenv(envModels)
 	if folder == "" {

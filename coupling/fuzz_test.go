@@ -9,8 +9,8 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// FuzzAnalyze analyses whatever decodes: no model may cause a panic or an
-// endless loop, and what the analysis says must be consistent in itself.
+// FuzzAnalyze analyses whatever decodes: no model may cause a panic or an endless loop, and what
+// the analysis says must be consistent in itself.
 func FuzzAnalyze(f *testing.F) {
 	for _, c := range rules {
 		data, err := graph(f, c.graph).Encode()

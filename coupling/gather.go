@@ -10,8 +10,7 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// finish gathers the atoms into spaces: those that stand in all the same places
-// are pieces of one.
+// finish gathers the atoms into spaces: those that stand in all the same places are pieces of one.
 func (an *analyzer) finish() *Analysis {
 	an.bound()
 	uses, order := an.uses()
@@ -122,8 +121,8 @@ func (g *gathering) space(atom *Axis, us []Use) *Space {
 	return s
 }
 
-// wholly reports whether the used axis is this atom, or starts with it and
-// holds nothing that may change: then the atom stands for the frozen axis.
+// wholly reports whether the used axis is this atom, or starts with it and holds nothing that may
+// change: then the atom stands for the frozen axis.
 func (a *Analysis) wholly(u Use, atom *Axis) bool {
 	w := a.Weights[u.Tensor]
 	if w == nil {
@@ -136,9 +135,8 @@ func (a *Analysis) wholly(u Use, atom *Axis) bool {
 	return axis.allFrozen() && axis.Holds(atom) && axis.Atoms()[0] == atom
 }
 
-// beside finds the atoms that are only ever consumed together with channels
-// that some weight produces: the positions of a Flatten, whose weight may keep
-// them on axes of their own.
+// beside finds the atoms that are only ever consumed together with channels that some weight
+// produces: the positions of a Flatten, whose weight may keep them on axes of their own.
 func (an *analyzer) beside() map[*Axis]bool {
 	produced := map[*Axis]bool{}
 	for _, r := range an.records {
@@ -164,9 +162,8 @@ func (an *analyzer) beside() map[*Axis]bool {
 	return out
 }
 
-// uses resolves the records to weight axes per atom, and lists the atoms in the
-// order of their first producer; one that nobody produces stands where it is
-// first used.
+// uses resolves the records to weight axes per atom, and lists the atoms in the order of their
+// first producer; one that nobody produces stands where it is first used.
 func (an *analyzer) uses() (map[*Axis][]Use, []*Axis) {
 	type pair struct {
 		atom *Axis
@@ -205,8 +202,7 @@ func (an *analyzer) uses() (map[*Axis][]Use, []*Axis) {
 	return uses, order
 }
 
-// touched visits the atoms of a record in the weights that its tensor is made
-// of.
+// touched visits the atoms of a record in the weights that its tensor is made of.
 func (an *analyzer) touched(r record, f func(atom *Axis, u Use)) {
 	of := map[*Axis]bool{}
 	for _, x := range r.term.Atoms() {
@@ -230,8 +226,8 @@ func (an *analyzer) touched(r record, f func(atom *Axis, u Use)) {
 	}
 }
 
-// judge freezes an atom that cannot be changed on account of its uses, or
-// stiffens it where only permuting is exact.
+// judge freezes an atom that cannot be changed on account of its uses, or stiffens it where only
+// permuting is exact.
 func (g *gathering) judge(atom *Axis, us []Use) {
 	if atom.atom.frozen != "" {
 		return
@@ -274,8 +270,7 @@ func (g *gathering) judge(atom *Axis, us []Use) {
 	}
 }
 
-// maxParts bounds how many parts an axis, and all axes together, may be made
-// of.
+// maxParts bounds how many parts an axis, and all axes together, may be made of.
 const (
 	maxParts    = 1 << 16
 	maxAllParts = 1 << 22
@@ -295,8 +290,8 @@ func (an *analyzer) bound() {
 	}
 }
 
-// contexts gives every atom a signature: all places where it stands, with its
-// neighbours inside products. Atoms of one signature are interchangeable.
+// contexts gives every atom a signature: all places where it stands, with its neighbours inside
+// products. Atoms of one signature are interchangeable.
 func (an *analyzer) contexts() map[*Axis]string {
 	places := map[*Axis][]string{}
 	for i, v := range an.order {
@@ -339,9 +334,9 @@ func neighbours(factors []*Axis, f func(atom *Axis, beside string)) {
 	}
 }
 
-// indexes finds, for atoms named as i in some (g: i), the index g: a factor
-// that stands in every tensor that holds i. Where some tensor holds i without
-// g, one plan must serve all copies and there is no index.
+// indexes finds, for atoms named as i in some (g: i), the index g: a factor that stands in every
+// tensor that holds i. Where some tensor holds i without g, one plan must serve all copies and
+// there is no index.
 func (an *analyzer) indexes(order []*Axis) map[*Axis]*Axis {
 	out := map[*Axis]*Axis{}
 	for _, x := range order {

@@ -28,8 +28,8 @@ func noRule(op string) string {
 	return "has no rule"
 }
 
-// Unruled returns the largest weight that an operator without a rule reads, and
-// the reason why it is not followed; "" for other nodes.
+// Unruled returns the largest weight that an operator without a rule reads, and the reason why it
+// is not followed; "" for other nodes.
 func (a *Analysis) Unruled(n *onnxpb.NodeProto) (weight, reason string) {
 	most := 1
 	for _, in := range n.GetInput() {
@@ -48,9 +48,8 @@ func (a *Analysis) Unruled(n *onnxpb.NodeProto) (weight, reason string) {
 	return weight, reason
 }
 
-// Held says why no axis of a weight can get fewer channels; "" if one can.
-// Where axes have several reasons it is the one that says most: ends of the
-// graph stay in every model.
+// Held says why no axis of a weight can get fewer channels; "" if one can. Where axes have several
+// reasons it is the one that says most: ends of the graph stay in every model.
 func (a *Analysis) Held(w *Weight) string {
 	best, rank := "", 4
 	for _, axis := range w.Axes {

@@ -17,19 +17,18 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// tolerance is how far outputs may be apart, relative to their largest value:
-// float32 sums taken in another order.
+// tolerance is how far outputs may be apart, relative to their largest value: float32 sums taken in
+// another order.
 const tolerance = 1e-5
 
-// identities checks, for every space of a model, what must hold exactly if the
-// analysis is right:
+// identities checks, for every space of a model, what must hold exactly if the analysis is right:
 //
 //	permuting its channels changes no output;
 //	dropping channels is zeroing, in the original, what consumers read of them;
 //	splitting each channel in two and merging the copies returns the original;
 //
-// and every edited model loads in onnxruntime with full checking and has the
-// outputs' shapes of the original.
+// and every edited model loads in onnxruntime with full checking and has the outputs' shapes of the
+// original.
 func identities(t *testing.T, m *onnxio.Model) {
 	t.Helper()
 	enginetest.Require(t)
@@ -167,8 +166,7 @@ func duplication(sp *coupling.Space) *edit.Map {
 	})
 }
 
-// merged merges the space of the same name in a widened model back to its
-// width.
+// merged merges the space of the same name in a widened model back to its width.
 func merged(t *testing.T, wide *onnxio.Model, sp *coupling.Space) *onnxio.Model {
 	t.Helper()
 	s := subject(t, wide)
@@ -185,9 +183,8 @@ func merged(t *testing.T, wide *onnxio.Model, sp *coupling.Space) *onnxio.Model 
 	return nil
 }
 
-// zeroed sets to zero, in the original, what the space's consumers read of the
-// channels that are not kept. It goes element by element and shares no code
-// with the edit.
+// zeroed sets to zero, in the original, what the space's consumers read of the channels that are
+// not kept. It goes element by element and shares no code with the edit.
 func zeroed(t *testing.T, s *edit.Subject, sp *coupling.Space, keep [][]int) *onnxio.Model {
 	t.Helper()
 	out := s.Model.Clone()
@@ -259,8 +256,8 @@ func zeroed(t *testing.T, s *edit.Subject, sp *coupling.Space, keep [][]int) *on
 	return out
 }
 
-// randomFeeds makes inputs of a model: normal numbers, or small whole ones where
-// the input holds integers. Free dimensions are 2.
+// randomFeeds makes inputs of a model: normal numbers, or small whole ones where the input holds
+// integers. Free dimensions are 2.
 func randomFeeds(t *testing.T, m *onnxio.Model) map[string]*engine.Value {
 	t.Helper()
 	inputs, err := engine.Inputs(m)
@@ -297,8 +294,8 @@ func randomFeeds(t *testing.T, m *onnxio.Model) map[string]*engine.Value {
 
 func run(t *testing.T, m *onnxio.Model, feeds map[string]*engine.Value) map[string]*engine.Value {
 	t.Helper()
-	// As written: onnxruntime's fusion of Transpose into MatMul computes nonsense
-	// for an operand of one axis (1.27), and rewrites would hide what we wrote.
+	// As written: onnxruntime's fusion of Transpose into MatMul computes nonsense for an operand of
+	// one axis (1.27), and rewrites would hide what we wrote.
 	s, err := engine.Open(m, engine.Options{Threads: 1, Strict: true, AsWritten: true})
 	if err != nil {
 		t.Fatal(err)
@@ -311,8 +308,8 @@ func run(t *testing.T, m *onnxio.Model, feeds map[string]*engine.Value) map[stri
 	return out
 }
 
-// distance is the largest difference between two sets of outputs, relative to
-// the largest value of each.
+// distance is the largest difference between two sets of outputs, relative to the largest value of
+// each.
 func distance(t *testing.T, want, have map[string]*engine.Value) float64 {
 	t.Helper()
 	worst := 0.0

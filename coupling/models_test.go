@@ -20,9 +20,9 @@ func TestTrainedModels(t *testing.T) {
 	}
 }
 
-// The shortcut of an option-A network is a Pad of the channels whose amounts
-// PyTorch computes by a chain of ten operators: folded, it gives the two
-// zero-padded sides, which make one space, and the channels between.
+// The shortcut of an option-A network is a Pad of the channels whose amounts PyTorch computes by a
+// chain of ten operators: folded, it gives the two zero-padded sides, which make one space, and the
+// channels between.
 func TestOptionA(t *testing.T) {
 	a, err := coupling.Analyze(modeltest.Load(t, "resnet_optiona"), coupling.Options{})
 	if err != nil {
@@ -45,8 +45,8 @@ func TestOptionA(t *testing.T) {
 	}
 }
 
-// A DenseNet of 121 layers: Concats of up to 25 parts that later blocks read
-// whole, BatchNormalization on each.
+// A DenseNet of 121 layers: Concats of up to 25 parts that later blocks read whole,
+// BatchNormalization on each.
 func TestDenseNetIsQuick(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("x: N 3 8 8\n")
@@ -97,8 +97,8 @@ func TestDenseNetIsQuick(t *testing.T) {
 	}
 }
 
-// A residual chain of two thousand nodes, and one of Concats, neither recurse
-// too deep nor take long.
+// A residual chain of two thousand nodes, and one of Concats, neither recurse too deep nor take
+// long.
 func TestDeepGraphs(t *testing.T) {
 	for name, step := range map[string]string{
 		"residual": "c%[1]d = Add(c%[2]d, c%[2]d)\n",

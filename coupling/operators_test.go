@@ -20,16 +20,15 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// envOperators names a folder of small models, each with recorded inputs in
-// test_data_set_0, such as the test data of ONNX itself:
+// envOperators names a folder of small models, each with recorded inputs in test_data_set_0, such
+// as the test data of ONNX itself:
 //
 //	MONGE_OPERATORS=/usr/share/libonnx-testdata/data/node go test ./coupling -run TestOperatorFolder
 const envOperators = "MONGE_OPERATORS"
 
-// Every operator, in every form that the folder has, is set between a layer that
-// produces one axis of one of its inputs and a layer that reads all of its
-// output; its other inputs become weights. Whatever the analysis then allows
-// must be exact.
+// Every operator, in every form that the folder has, is set between a layer that produces one axis
+// of one of its inputs and a layer that reads all of its output; its other inputs become weights.
+// Whatever the analysis then allows must be exact.
 func TestOperatorFolder(t *testing.T) {
 	folder := os.Getenv(envOperators)
 	if folder == "" {
@@ -88,9 +87,8 @@ func elements(dims []int64) int64 {
 	return n
 }
 
-// sandwich sets a model between two linear layers: axis k of input i is
-// produced, other inputs get their recorded values, and a layer reads the whole
-// first output.
+// sandwich sets a model between two linear layers: axis k of input i is produced, other inputs get
+// their recorded values, and a layer reads the whole first output.
 func sandwich(m *onnxio.Model, recorded string, i, k int) (*onnxio.Model, error) {
 	m = m.Clone()
 	p := m.Proto.GetGraph()
@@ -190,8 +188,8 @@ func onnxNode(op, ins, out string) *onnxpb.NodeProto {
 	return &onnxpb.NodeProto{OpType: &op, Name: &name, Input: strings.Fields(ins), Output: []string{out}}
 }
 
-// runs reports whether a model runs, gives the same numbers every time, and
-// says anything: not all zeros, no NaN.
+// runs reports whether a model runs, gives the same numbers every time, and says anything: not all
+// zeros, no NaN.
 func runs(m *onnxio.Model) bool {
 	s, err := engine.Open(m, engine.Options{Threads: 1, Strict: true, AsWritten: true})
 	if err != nil {

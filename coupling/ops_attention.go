@@ -8,9 +8,9 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// Attention as one operator: the standard one (opset 23) and those that
-// onnxruntime's optimiser writes (domain com.microsoft). In the letters h
-// counts heads, d the dimensions of queries and keys, e those of values.
+// Attention as one operator: the standard one (opset 23) and those that onnxruntime's optimiser
+// writes (domain com.microsoft). In the letters h counts heads, d the dimensions of queries and
+// keys, e those of values.
 
 const scaled = "scales by its size" // 1/√d, where no attribute says otherwise
 
@@ -25,8 +25,8 @@ func (c *call) headed(h string, dims ...string) {
 	}
 }
 
-// cached reports whether an operator has inputs from a place on, or outputs
-// beside the first: keys and values of earlier calls.
+// cached reports whether an operator has inputs from a place on, or outputs beside the first: keys
+// and values of earlier calls.
 func (c *call) cached(from int) bool {
 	given := func(v *value) bool { return v != nil }
 	read := func(name string) bool { return name != "" }
@@ -35,8 +35,8 @@ func (c *call) cached(from int) bool {
 
 const keepsCache = refusal("keeps keys and values of earlier calls")
 
-// scores is the pattern of what is added to the scores (batch, heads, queries,
-// keys), of which every axis may have size one and leading ones be absent.
+// scores is the pattern of what is added to the scores (batch, heads, queries, keys), of which
+// every axis may have size one and leading ones be absent.
 func (c *call) scores(i int, letters ...string) string {
 	v := c.input(i)
 	if v == nil {
@@ -52,9 +52,8 @@ func (c *call) scores(i int, letters ...string) string {
 	return strings.Join(out, " ")
 }
 
-// attentionAxes: softmax(Q·Kᵀ)·V of queries, keys and values that have an axis
-// of heads, or hold the heads in their last axis. Every head of K and V serves
-// r heads of Q.
+// attentionAxes: softmax(Q·Kᵀ)·V of queries, keys and values that have an axis of heads, or hold
+// the heads in their last axis. Every head of K and V serves r heads of Q.
 func attentionAxes(c *call) (string, error) {
 	for i := range 3 {
 		if v := c.input(i); v == nil || !v.ranked || v.rank() < 3 || v.rank() > 4 || v.rank() != c.in[0].rank() {
@@ -99,8 +98,8 @@ func attentionAxes(c *call) (string, error) {
 	return strings.Join(in, ", ") + " -> " + shape(queries, "s", "e"), nil
 }
 
-// multiHeadAttentionAxes: the same with as many heads everywhere, all in the
-// last axis, after a bias.
+// multiHeadAttentionAxes: the same with as many heads everywhere, all in the last axis, after a
+// bias.
 func multiHeadAttentionAxes(c *call) (string, error) {
 	for i := range 3 {
 		v := c.input(i)
@@ -118,10 +117,10 @@ func multiHeadAttentionAxes(c *call) (string, error) {
 	return fmt.Sprintf("b s (h d), b t (h d), b t (h e), %s, , %s -> b s (h e)", bias, scores), err
 }
 
-// packed divides d channels of queries and keys, and e of values, into as many
-// heads as an attribute says. It returns the expressions of a packed bias, in
-// the given input, and of what is added to the scores, in input 5. The input
-// behind the bias, which says which keys are padding, is left out.
+// packed divides d channels of queries and keys, and e of values, into as many heads as an
+// attribute says. It returns the expressions of a packed bias, in the given input, and of what is
+// added to the scores, in input 5. The input behind the bias, which says which keys are padding, is
+// left out.
 func (c *call) packed(d, e, at int) (bias, scores string, err error) {
 	h := int(c.attrInt("num_heads", 0))
 	if h <= 0 || d <= 0 || e <= 0 || d%h != 0 || e%h != 0 {
@@ -144,8 +143,7 @@ func (c *call) packed(d, e, at int) (bias, scores string, err error) {
 	return bias, scores, nil
 }
 
-// packedAttentionAxes: attention with its own weights for queries, keys and
-// values.
+// packedAttentionAxes: attention with its own weights for queries, keys and values.
 func packedAttentionAxes(c *call) (string, error) {
 	x, w := c.in[0], c.in[1]
 	if x.rank() != 3 || w.rank() != 2 {
@@ -169,8 +167,8 @@ func packedAttentionAxes(c *call) (string, error) {
 	return fmt.Sprintf("b s i, i ((h d) + (h d) + (h e)), %s, , , %s -> b s (h e)", bias, scores), err
 }
 
-// rotary turns pairs of a head's dimensions by an angle that depends on the
-// position, so the dimensions must stay; heads pass.
+// rotary turns pairs of a head's dimensions by an angle that depends on the position, so the
+// dimensions must stay; heads pass.
 func rotary(c *call) ([]*value, error) {
 	x := c.in[0]
 	if x.rank() < 3 || x.rank() > 4 {

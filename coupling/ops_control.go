@@ -1,8 +1,8 @@
 package coupling
 
-// either: an If whose branches are part of the graph (onnxio.Either). What both
-// branches put out is one tensor to all readers, so that its axes are joined;
-// of a condition that is known only the branch counts that is taken.
+// either: an If whose branches are part of the graph (onnxio.Either). What both branches put out is
+// one tensor to all readers, so that its axes are joined; of a condition that is known only the
+// branch counts that is taken.
 func either(c *call) ([]*value, error) {
 	n := len(c.node.GetOutput())
 	if len(c.in) != 1+2*n {

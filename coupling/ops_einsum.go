@@ -8,9 +8,8 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// einsumAxes: an Einsum equation is an axis expression whose letters need only
-// be set apart. The positions of an ellipsis broadcast, which is followed where
-// all operands have the same.
+// einsumAxes: an Einsum equation is an axis expression whose letters need only be set apart. The
+// positions of an ellipsis broadcast, which is followed where all operands have the same.
 func einsumAxes(c *call) (string, error) {
 	equation := strings.NewReplacer(" ", "", "...", ".").Replace(onnxio.AttrString(c.node, "equation", ""))
 	left, right, explicit := strings.Cut(equation, "->")
@@ -38,9 +37,9 @@ func einsumAxes(c *call) (string, error) {
 	return strings.Join(terms, ", ") + " -> " + einsumLetters(right), nil
 }
 
-// einsumFits reports whether an operand has the axes that its term names, each
-// once, and of the sizes that its letters have elsewhere, which it adds to
-// sizes: for the '.' of an ellipsis, how many axes it stands for.
+// einsumFits reports whether an operand has the axes that its term names, each once, and of the
+// sizes that its letters have elsewhere, which it adds to sizes: for the '.' of an ellipsis, how
+// many axes it stands for.
 func einsumFits(term string, dims []int, sizes map[rune]int) bool {
 	run := len(dims) - len(strings.ReplaceAll(term, ".", ""))
 	if run < 0 || run > 0 && !strings.Contains(term, ".") {
@@ -72,8 +71,8 @@ func einsumLetters(operand string) string {
 
 func einsumLetter(r rune) string { return "a" + string(r) }
 
-// einsumHeads: axes that two activations and the output share select what is
-// contracted or produced beside them, as the batch axes of MatMul do.
+// einsumHeads: axes that two activations and the output share select what is contracted or produced
+// beside them, as the batch axes of MatMul do.
 func (c *call) einsumHeads(terms []string, out string) {
 	if len(terms) != 2 || !c.in[0].live() || !c.in[1].live() {
 		return

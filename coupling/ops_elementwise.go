@@ -24,9 +24,8 @@ func unary(c *call) ([]*value, error) {
 	return []*value{o}, nil
 }
 
-// scaler: (x − offset)·scale, with one number for each feature in attributes,
-// of which the sizes and the order are fixed; one for all is a scale like
-// others.
+// scaler: (x − offset)·scale, with one number for each feature in attributes, of which the sizes
+// and the order are fixed; one for all is a scale like others.
 func scaler(c *call) ([]*value, error) {
 	x := c.in[0]
 	if x.rank() == 0 {
@@ -38,8 +37,8 @@ func scaler(c *call) ([]*value, error) {
 	return unary(c)
 }
 
-// elementwise: numpy broadcasting over any number of inputs. Axes of equal
-// size are joined, axes of size one are repeated.
+// elementwise: numpy broadcasting over any number of inputs. Axes of equal size are joined, axes of
+// size one are repeated.
 func elementwise(c *call) ([]*value, error) {
 	if len(c.in) == 0 {
 		return nil, errUnranked
@@ -77,8 +76,8 @@ func elementwise(c *call) ([]*value, error) {
 	return []*value{o}, nil
 }
 
-// alongside lists the inputs that do not repeat along an axis of the output,
-// which is counted from its end; single is one that does.
+// alongside lists the inputs that do not repeat along an axis of the output, which is counted from
+// its end; single is one that does.
 func (c *call) alongside(axis int) (at []place, single *Axis) {
 	for i, v := range c.in {
 		switch p := axis + v.rank(); {
@@ -92,8 +91,8 @@ func (c *call) alongside(axis int) (at []place, single *Axis) {
 	return at, single
 }
 
-// elementwiseActs says what an elementwise operator does to channels, given the
-// inputs that run along their axis.
+// elementwiseActs says what an elementwise operator does to channels, given the inputs that run
+// along their axis.
 func (c *call) elementwiseActs(pl *places) flags {
 	repeated := -len(pl.live) // live inputs that repeat along the axis
 	for _, v := range c.in {
@@ -168,8 +167,8 @@ func (c *call) foldElementwise(dims []int) []elem {
 	return out
 }
 
-// broadcast is the element of a tensor of some shape that stands at position p
-// of a tensor of the given sizes, to which it is broadcast.
+// broadcast is the element of a tensor of some shape that stands at position p of a tensor of the
+// given sizes, to which it is broadcast.
 func broadcast(p int, dims, shape []int) int {
 	q, stride := 0, 1
 	for k := len(shape) - 1; k >= 0; k-- {
@@ -187,8 +186,7 @@ func broadcast(p int, dims, shape []int) int {
 type intOp struct {
 	// eval is the result, false where there is none.
 	eval func(x, y int64) (int64, bool)
-	// unit leaves what is on its other side as it is, if it stands on the left or
-	// on the right.
+	// unit leaves what is on its other side as it is, if it stands on the left or on the right.
 	unit        int64
 	left, right bool
 }
@@ -232,8 +230,8 @@ func quotient(x, y int64) (int64, bool) {
 	return x / y, true
 }
 
-// evalInts evaluates one element. Where the answer is one of the arguments, or
-// a product of sizes, the axis whose size it is stays known.
+// evalInts evaluates one element. Where the answer is one of the arguments, or a product of sizes,
+// the axis whose size it is stays known.
 func (s *system) evalInts(op string, a []elem) (elem, bool) {
 	if op == "Where" {
 		switch {
@@ -280,8 +278,8 @@ func (s *system) evalTwo(name string, a, b elem) (elem, bool) {
 	return out, ok
 }
 
-// product is the size of a composed axis, such as the batch·heads of PyTorch's
-// MultiheadAttention, where the batch is not known.
+// product is the size of a composed axis, such as the batch·heads of PyTorch's MultiheadAttention,
+// where the batch is not known.
 func (s *system) product(a, b elem) elem {
 	factor := func(e elem) *Axis {
 		if e.size == nil && e.known && e.v > 0 {

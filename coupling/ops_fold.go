@@ -59,8 +59,8 @@ func sizeOf(c *call) ([]*value, error) {
 	return []*value{o}, nil
 }
 
-// gather takes rows of constants (embedding: the table produces the channels),
-// elements of shapes, or constant positions of activations.
+// gather takes rows of constants (embedding: the table produces the channels), elements of shapes,
+// or constant positions of activations.
 func gather(c *call) ([]*value, error) {
 	x, idx := c.in[0], c.in[1]
 	axis, err := c.position(c.attrInt("axis", 0), x.rank())
@@ -93,8 +93,8 @@ func gather(c *call) ([]*value, error) {
 	return []*value{o}, nil
 }
 
-// constantOfShape makes a constant whose axes are as large as its input says;
-// they may be joined to a space, and then follow it.
+// constantOfShape makes a constant whose axes are as large as its input says; they may be joined to
+// a space, and then follow it.
 func constantOfShape(c *call) ([]*value, error) {
 	v := c.input(0)
 	if v == nil || v.ints == nil {
@@ -132,10 +132,9 @@ func constantOfShape(c *call) ([]*value, error) {
 	return []*value{o}, nil
 }
 
-// anyTied reports whether a part of a shape is computed when the model runs.
-// Its constant parts are then rewritten where they enter it (see putTogether),
-// and nothing is where it is used: sizes given for the analysis are not those
-// of a run.
+// anyTied reports whether a part of a shape is computed when the model runs. Its constant parts are
+// then rewritten where they enter it (see putTogether), and nothing is where it is used: sizes
+// given for the analysis are not those of a run.
 func anyTied(shape *value) bool {
 	return slices.ContainsFunc(shape.ints, func(e elem) bool { return e.tied })
 }

@@ -26,8 +26,8 @@ func (c *call) convolution(transposed bool) (x, w *value, group int, err error) 
 	return x, w, group, err
 }
 
-// convAxes: grouped convolution of any rank. With one input channel per group
-// (depthwise) the groups themselves are the channels.
+// convAxes: grouped convolution of any rank. With one input channel per group (depthwise) the
+// groups themselves are the channels.
 func convAxes(c *call) (string, error) {
 	x, w, group, err := c.convolution(false)
 	if err != nil {
@@ -47,9 +47,9 @@ func convAxes(c *call) (string, error) {
 	return "n (g: i) " + before + ", (g: o) i k..., (g: o) -> n (g: o) " + after, nil
 }
 
-// deformConvAxes: a Conv whose taps are moved by offsets and weighed by a mask,
-// both with an entry for each tap and position. The taps of several groups of
-// input channels move apart, which is not told here.
+// deformConvAxes: a Conv whose taps are moved by offsets and weighed by a mask, both with an entry
+// for each tap and position. The taps of several groups of input channels move apart, which is not
+// told here.
 func deformConvAxes(c *call) (string, error) {
 	if c.attrInt("offset_group", 1) != 1 {
 		return "", errUnranked
@@ -66,8 +66,8 @@ func deformConvAxes(c *call) (string, error) {
 	return strings.Join(operands, ", ") + ", n V " + positions + " -> " + out, nil
 }
 
-// convTransposeAxes: the transpose of a grouped convolution; its weight holds
-// the input channels of all groups and the output channels of one.
+// convTransposeAxes: the transpose of a grouped convolution; its weight holds the input channels of
+// all groups and the output channels of one.
 func convTransposeAxes(c *call) (string, error) {
 	x, w, group, err := c.convolution(true)
 	if err != nil {
@@ -153,8 +153,8 @@ func matMulAxes(c *call) (string, error) {
 	return list(batchA, left) + ", " + list(batchB, right) + " -> " + list(batch, out), nil
 }
 
-// batch is the letter of an operand's k-th axis from the end: none where it has
-// no such axis, one of its own where it has one position for many of the other.
+// batch is the letter of an operand's k-th axis from the end: none where it has no such axis, one
+// of its own where it has one position for many of the other.
 func (c *call) batch(v *value, k int, letter string, other *value) []string {
 	size := func(v *value) int { return v.axes[v.rank()-k].Size() }
 	switch {
@@ -166,8 +166,8 @@ func (c *call) batch(v *value, k int, letter string, other *value) []string {
 	return []string{letter}
 }
 
-// batchNormAxes: statistics of each channel, stored ones or (in training, which
-// before opset 14 is told by further outputs) those of the batch.
+// batchNormAxes: statistics of each channel, stored ones or (in training, which before opset 14 is
+// told by further outputs) those of the batch.
 func batchNormAxes(c *call) (string, error) {
 	if c.attrInt("training_mode", 0) != 0 || c.opset < 14 && len(c.node.GetOutput()) > 1 {
 		return "{n} c {s...}, c, c, c, c -> {n} c {s...}, c, c, c, c", nil
@@ -175,9 +175,8 @@ func batchNormAxes(c *call) (string, error) {
 	return "n c s..., c, c, c, c -> n c s...", nil
 }
 
-// layerNormAxes: normalises over the axes from `axis` on; scale and bias
-// broadcast to them from the right. The normalised axes are mixed symmetrically
-// when there is one of them.
+// layerNormAxes: normalises over the axes from `axis` on; scale and bias broadcast to them from the
+// right. The normalised axes are mixed symmetrically when there is one of them.
 func layerNormAxes(c *call) (string, error) {
 	x := c.in[0]
 	axis, err := c.position(c.attrInt("axis", -1), x.rank())
@@ -218,9 +217,8 @@ func normAxis(axis int64, rank int) int {
 	return int(axis)
 }
 
-// window writes the spatial axes before and after a Conv or pool. Sizes that
-// are not known, but that it leaves as they are, stay the sizes of the same
-// axes.
+// window writes the spatial axes before and after a Conv or pool. Sizes that are not known, but
+// that it leaves as they are, stay the sizes of the same axes.
 func (c *call) window(space []*Axis, kernel []int) (before, after string, err error) {
 	in := sizesOf(space)
 	c.moving = slices.ContainsFunc(space, (*Axis).open)

@@ -8,8 +8,7 @@ import (
 
 // Operators that onnxruntime's optimiser writes, domain com.microsoft.
 
-// fusedConvAxes: a Conv, then perhaps the sum with a fourth input, then an
-// activation.
+// fusedConvAxes: a Conv, then perhaps the sum with a fourth input, then an activation.
 func fusedConvAxes(c *call) (string, error) {
 	expr, err := convAxes(c)
 	if err != nil || c.input(3) == nil {
@@ -40,8 +39,7 @@ func fusedMatMulAxes(c *call) (string, error) {
 	return strings.Join(operands, ", ") + " -> " + out, nil
 }
 
-// biased: activations that first add a bias along the last axis, if they are
-// given one.
+// biased: activations that first add a bias along the last axis, if they are given one.
 func biased(c *call) ([]*value, error) {
 	if c.input(1) == nil {
 		return unary(c)
@@ -49,8 +47,8 @@ func biased(c *call) ([]*value, error) {
 	return elementwise(c)
 }
 
-// skipNormAxes: the sum of two tensors and perhaps a bias, normalised over the
-// last axis; the sum itself is the fourth output.
+// skipNormAxes: the sum of two tensors and perhaps a bias, normalised over the last axis; the sum
+// itself is the fourth output.
 func skipNormAxes(c *call) (string, error) {
 	if c.in[0].rank() != 3 || c.in[1].rank() != 3 {
 		return "", errUnranked

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// along writes the axis expression of an operator that works along some axes:
-// they are put in the given brackets, the others pass. In the output the sizes
-// after stand in place of each: nil leaves it as it is, an empty list drops it.
+// along writes the axis expression of an operator that works along some axes: they are put in the
+// given brackets, the others pass. In the output the sizes after stand in place of each: nil leaves
+// it as it is, an empty list drops it.
 func (c *call) along(axes []int64, brackets string, after []int) (string, error) {
 	x := c.in[0]
 	worked, err := c.positions(axes, x.rank())
@@ -52,8 +52,7 @@ func letters(n int) []string {
 
 func within(brackets, name string) string { return brackets[:1] + name + brackets[1:] }
 
-// alongAttr is the rule of an operator that works along the axis which an
-// attribute gives.
+// alongAttr is the rule of an operator that works along the axis which an attribute gives.
 func alongAttr(attr string, def int64, brackets string) func(c *call) (string, error) {
 	return func(c *call) (string, error) { return c.along([]int64{c.attrInt(attr, def)}, brackets, nil) }
 }
@@ -84,8 +83,7 @@ func reverseSequenceAxes(c *call) (string, error) {
 	return c.along([]int64{c.attrInt("time_axis", 0), c.attrInt("batch_axis", 1)}, "[]", nil)
 }
 
-// meanVarianceAxes: mean and variance over batch and space unless other axes
-// are given.
+// meanVarianceAxes: mean and variance over batch and space unless other axes are given.
 func meanVarianceAxes(c *call) (string, error) {
 	axes := c.attrInts("axes")
 	if axes == nil {
@@ -94,8 +92,8 @@ func meanVarianceAxes(c *call) (string, error) {
 	return c.along(axes, "{}", nil)
 }
 
-// groupNormAxes: mean and variance over space and the channels of each group.
-// Up to opset 20 scale and bias belong to groups, from 21 on to channels.
+// groupNormAxes: mean and variance over space and the channels of each group. Up to opset 20 scale
+// and bias belong to groups, from 21 on to channels.
 func groupNormAxes(c *call) (string, error) {
 	groups := c.attrInt("num_groups", 0)
 	if groups < 1 || groups > maxSize {

@@ -31,8 +31,8 @@ func globalPoolAxes(c *call) (string, error) {
 	return "n c s... -> n c t...", nil
 }
 
-// reduceAxes: a reduced axis may be permuted, for sums, means and norms do not
-// see the order; the index that ArgMax and ArgMin give, along one axis, does.
+// reduceAxes: a reduced axis may be permuted, for sums, means and norms do not see the order; the
+// index that ArgMax and ArgMin give, along one axis, does.
 func reduceAxes(c *call) (string, error) {
 	axes, _, known := c.ints(1, "axes")
 	brackets := "{}"
@@ -57,8 +57,7 @@ func reduceAxes(c *call) (string, error) {
 	return c.along(axes, brackets, after)
 }
 
-// softmaxAxes: from opset 13 on one axis is mixed; before, all axes from
-// `axis` on.
+// softmaxAxes: from opset 13 on one axis is mixed; before, all axes from `axis` on.
 func softmaxAxes(c *call) (string, error) {
 	if c.opset >= 13 {
 		return c.along([]int64{c.attrInt("axis", -1)}, "[]", nil)

@@ -6,8 +6,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// A Quantization says how a weight of small integers stands for real numbers,
-// (q − zero)·scale, with one scale for all or one for each position of an axis.
+// A Quantization says how a weight of small integers stands for real numbers, (q − zero)·scale,
+// with one scale for all or one for each position of an axis.
 type Quantization struct {
 	// Nodes are the DequantizeLinear that read the weight.
 	Nodes []*onnxpb.NodeProto
@@ -17,8 +17,8 @@ type Quantization struct {
 	Axis int
 }
 
-// quantizeAxes: QuantizeLinear and DequantizeLinear of an activation, with one
-// scale or with one for each position of an axis.
+// quantizeAxes: QuantizeLinear and DequantizeLinear of an activation, with one scale or with one
+// for each position of an axis.
 func quantizeAxes(c *call) (string, error) {
 	axis, err := c.scaleAxis()
 	if err != nil {
@@ -40,8 +40,7 @@ func quantizeAxes(c *call) (string, error) {
 	return expr + " -> " + data, nil
 }
 
-// scaleAxis is the axis that has a scale for each position, -1 where one scale
-// serves all.
+// scaleAxis is the axis that has a scale for each position, -1 where one scale serves all.
 func (c *call) scaleAxis() (int, error) {
 	x, scale := c.in[0], c.in[1]
 	if c.attrInt("block_size", 0) != 0 {
@@ -57,8 +56,8 @@ func (c *call) scaleAxis() (int, error) {
 	return axis, nil
 }
 
-// dequantize: of a stored weight the result is the same weight, whose integers
-// and scales are edited together.
+// dequantize: of a stored weight the result is the same weight, whose integers and scales are
+// edited together.
 func dequantize(c *call) ([]*value, error) {
 	x := c.in[0]
 	if c.anyLive() || len(x.roots) != 1 {
@@ -94,8 +93,8 @@ func dequantize(c *call) ([]*value, error) {
 	return []*value{{axes: x.axes, ranked: true, konst: true, roots: x.roots, origin: x.origin}}, nil
 }
 
-// scale is the constant that gives a weight its scales or zeros, along one of
-// its axes or (-1) one for all; "" where there is none.
+// scale is the constant that gives a weight its scales or zeros, along one of its axes or (-1) one
+// for all; "" where there is none.
 func (c *call) scale(input, axis int) string {
 	x, v := c.in[0], c.input(input)
 	if v == nil {

@@ -2,9 +2,9 @@ package coupling
 
 import "fmt"
 
-// recurrentAxes: RNN, GRU and LSTM with 1, 3 and 4 gates. The hidden units h
-// are a space that the recurrent weights read again (h'); every direction D has
-// units of its own. Steps t come one after the other.
+// recurrentAxes: RNN, GRU and LSTM with 1, 3 and 4 gates. The hidden units h are a space that the
+// recurrent weights read again (h'); every direction D has units of its own. Steps t come one after
+// the other.
 func recurrentAxes(c *call) (string, error) {
 	gates := map[string]int{"RNN": 1, "GRU": 3, "LSTM": 4}[c.node.GetOpType()]
 	c.sizes = sizeMap{}

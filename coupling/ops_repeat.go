@@ -6,8 +6,8 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// expand broadcasts to a shape: axes of size one are repeated, others pass. A
-// repeated axis may be joined to a space, since all its positions are alike.
+// expand broadcasts to a shape: axes of size one are repeated, others pass. A repeated axis may be
+// joined to a space, since all its positions are alike.
 func expand(c *call) ([]*value, error) {
 	x, shape := c.in[0], c.in[1]
 	if shape.ints == nil {
@@ -36,8 +36,8 @@ func expand(c *call) ([]*value, error) {
 		c.note(ref)
 		return []*value{o}, nil
 	}
-	// The shape is computed when the model runs, and follows by itself what was
-	// computed from the sizes of axes; numbers do not.
+	// The shape is computed when the model runs, and follows by itself what was computed from the
+	// sizes of axes; numbers do not.
 	for _, a := range literal {
 		c.freezeAxis(a, "expands to a shape known only at run time")
 	}
@@ -86,8 +86,7 @@ func tile(c *call) ([]*value, error) {
 	return []*value{o}, nil
 }
 
-// blockAxes: DepthToSpace and SpaceToDepth move blocks of channels to and from
-// space.
+// blockAxes: DepthToSpace and SpaceToDepth move blocks of channels to and from space.
 func blockAxes(c *call) (string, error) {
 	n := c.attrInt("blocksize", 0)
 	if n < 1 || n > 1<<15 {

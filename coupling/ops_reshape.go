@@ -20,8 +20,8 @@ func (e extent) times(a *Axis) extent {
 
 func (e extent) equal(f extent) bool { return e.n == f.n && slices.Equal(e.syms, f.syms) }
 
-// reshape regroups axes. Input and output axes are cut into the smallest runs
-// of equal size; within a run the products are unified.
+// reshape regroups axes. Input and output axes are cut into the smallest runs of equal size; within
+// a run the products are unified.
 func reshape(c *call) ([]*value, error) {
 	x := c.in[0]
 	target, ref, err := c.reshapeTarget()
@@ -55,8 +55,7 @@ func reshape(c *call) ([]*value, error) {
 	return []*value{o}, nil
 }
 
-// target is the axis that element j of a target shape asks for; nil where it
-// does not say.
+// target is the axis that element j of a target shape asks for; nil where it does not say.
 func (c *call) target(x *value, j int, e elem) (*Axis, error) {
 	switch {
 	case e.size != nil && !(e.known && e.v > 0 && !x.hasAxis(e.size)):
@@ -71,8 +70,8 @@ func (c *call) target(x *value, j int, e elem) (*Axis, error) {
 	case e.v < 0:
 		return nil, c.errorf("shape holds %d", e.v)
 	}
-	// Also the size of an axis of some other tensor: a number like any other,
-	// such as the model's width where (heads size) is meant.
+	// Also the size of an axis of some other tensor: a number like any other, such as the model's
+	// width where (heads size) is meant.
 	return c.an.sys.atom(int(e.v)), nil
 }
 
@@ -98,8 +97,8 @@ func (c *call) reshapeTarget() ([]elem, ShapeRef, error) {
 	return nil, ref, errUnranked
 }
 
-// inferAxis finds what a -1 stands for: what remains of the input's axes after
-// the other output axes are taken away. It is nil where that is not known.
+// inferAxis finds what a -1 stands for: what remains of the input's axes after the other output
+// axes are taken away. It is nil where that is not known.
 func (c *call) inferAxis(x, o *value, at int) *Axis {
 	// Axes of one size in one place, from either end, are taken to be the same.
 	rest, front, back := flat(x.axes), o.axes[:at], o.axes[at+1:]
@@ -129,8 +128,8 @@ func (c *call) inferAxis(x, o *value, at int) *Axis {
 	return c.an.sys.quotient(rest, n)
 }
 
-// quotient is a product of axes without n of its positions, which some of its
-// factors of known size make up; nil where none do.
+// quotient is a product of axes without n of its positions, which some of its factors of known size
+// make up; nil where none do.
 func (s *system) quotient(factors []*Axis, n int) *Axis {
 	left, open := 1, false
 	for _, a := range factors {
@@ -166,8 +165,8 @@ func (s *system) quotient(factors []*Axis, n int) *Axis {
 	return s.prod(keep...)
 }
 
-// regroup unifies the runs of x's and o's axes that cover each other. It
-// reports false when the shapes cannot be matched.
+// regroup unifies the runs of x's and o's axes that cover each other. It reports false when the
+// shapes cannot be matched.
 func (c *call) regroup(x, o *value) bool {
 	px, po := extents(x.axes), extents(o.axes)
 	if !px[len(px)-1].equal(po[len(po)-1]) {
@@ -197,8 +196,7 @@ func extents(axes []*Axis) []extent {
 	return out
 }
 
-// common finds the first boundary behind i and j that two lists share; 0 if
-// there is none.
+// common finds the first boundary behind i and j that two lists share; 0 if there is none.
 func common(a, b []extent, i, j int) (ni, nj int) {
 	for ni = i + 1; ni < len(a); ni++ {
 		for nj = j + 1; nj < len(b); nj++ {
@@ -216,8 +214,8 @@ func (c *call) regroupRun(in, out []*Axis) bool {
 	}
 	a, b := c.an.sys.prod(in...), c.an.sys.prod(out...)
 	if err := c.an.sys.join(b, a); err != nil {
-		// Where nothing may change (a batch and positions, in some order) it does
-		// not matter how the two are made up.
+		// Where nothing may change (a batch and positions, in some order) it does not matter how
+		// the two are made up.
 		if !a.allFrozen() {
 			return false
 		}
@@ -226,9 +224,9 @@ func (c *call) regroupRun(in, out []*Axis) bool {
 	return true
 }
 
-// computes reports whether a target shape that cannot be written down comes out
-// right by itself when the model runs: what is no number is tied to the size of
-// the axis it stands for, and so are numbers that may change.
+// computes reports whether a target shape that cannot be written down comes out right by itself
+// when the model runs: what is no number is tied to the size of the axis it stands for, and so are
+// numbers that may change.
 func (c *call) computes(target []elem, x, o *value) bool {
 	for j, e := range target {
 		same := e.size != nil && (o.axes[j].is(e.size) || !x.hasAxis(e.size))
@@ -247,11 +245,10 @@ func (c *call) computes(target []elem, x, o *value) bool {
 	return true
 }
 
-// reshapeRef notes how the target shape follows the axes. A shape computed at
-// run time is replaced only where an edit changes it; what is not known then
-// must be expressible as 0 (copy) or one -1, else nothing here may change. What
-// no edit changes is written that way too where it was computed, since sizes
-// given for the analysis (InputShapes) are not those of every run.
+// reshapeRef notes how the target shape follows the axes. A shape computed at run time is replaced
+// only where an edit changes it; what is not known then must be expressible as 0 (copy) or one -1,
+// else nothing here may change. What no edit changes is written that way too where it was computed,
+// since sizes given for the analysis (InputShapes) are not those of every run.
 func (c *call) reshapeRef(ref ShapeRef, target []elem, x, o *value) {
 	var free int
 	if ref.Elems, free = c.shapeElems(target, x, o, (*Axis).open); free <= 1 {
@@ -270,8 +267,8 @@ func (c *call) reshapeRef(ref ShapeRef, target []elem, x, o *value) {
 	c.freeze(o, "reshapes to a shape known only at run time")
 }
 
-// shapeElems writes a target shape down and counts the elements that are left
-// to the run, of which only one can be.
+// shapeElems writes a target shape down and counts the elements that are left to the run, of which
+// only one can be.
 func (c *call) shapeElems(target []elem, x, o *value, open func(*Axis) bool) (elems []ShapeElem, free int) {
 	copies := c.attrInt("allowzero", 0) == 0
 	for j, e := range target {

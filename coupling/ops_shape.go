@@ -29,8 +29,7 @@ func identity(c *call) ([]*value, error) {
 	return []*value{o}, nil
 }
 
-// dropout passes its data; the mask has the same axes. Ratio and mode are
-// scalars.
+// dropout passes its data; the mask has the same axes. Ratio and mode are scalars.
 func dropout(c *call) ([]*value, error) {
 	x := c.input(0)
 	if x == nil {
@@ -138,8 +137,7 @@ func unsqueeze(c *call) ([]*value, error) {
 	return []*value{o}, nil
 }
 
-// meet makes one axis of all that given inputs have at given places, and says
-// what stands there.
+// meet makes one axis of all that given inputs have at given places, and says what stands there.
 func (c *call) meet(at []place) (*Axis, *places, error) {
 	pl := &places{out: true}
 	var t *Axis
@@ -214,10 +212,9 @@ func (c *call) realsTogether() (out []float64) {
 	return out
 }
 
-// putTogether folds a concatenation of integers. In a shape of which a part is
-// computed when the model runs, the constant numbers are sizes too. Each gets
-// an axis of its own: where the use of the shape joins that to a space, the
-// constant is rewritten when the space changes.
+// putTogether folds a concatenation of integers. In a shape of which a part is computed when the
+// model runs, the constant numbers are sizes too. Each gets an axis of its own: where the use of
+// the shape joins that to a space, the constant is rewritten when the space changes.
 func (c *call) putTogether() (out []elem, written []*Axis) {
 	computed := func(e elem) bool { return e.tied || !e.known }
 	mixed := false
@@ -249,8 +246,8 @@ func (c *call) putTogether() (out []elem, written []*Axis) {
 	return out, written
 }
 
-// pad adds constant channels in front and behind (option-A shortcuts): these
-// are axes of their own, whose sizes go back into the pads after an edit.
+// pad adds constant channels in front and behind (option-A shortcuts): these are axes of their own,
+// whose sizes go back into the pads after an edit.
 func pad(c *call) ([]*value, error) {
 	x := c.in[0]
 	pads, ref, known := c.ints(1, "pads")
@@ -273,8 +270,8 @@ func pad(c *call) ([]*value, error) {
 	return []*value{o}, nil
 }
 
-// namedAxes are the axes of the first input that a list names: all of them, in
-// order, where it is not given.
+// namedAxes are the axes of the first input that a list names: all of them, in order, where it is
+// not given.
 func (c *call) namedAxes(list []int64, _ ShapeRef, known bool) (axes []int, ok bool, err error) {
 	if list != nil || !known {
 		axes, err = c.positions(list, c.in[0].rank())
@@ -286,8 +283,8 @@ func (c *call) namedAxes(list []int64, _ ShapeRef, known bool) (axes []int, ok b
 	return axes, true, nil
 }
 
-// padded puts an axis between the positions that stored numbers add, which
-// follow the axes made of them.
+// padded puts an axis between the positions that stored numbers add, which follow the axes made of
+// them.
 func (c *call) padded(a *Axis, before, after *ShapeElem) *Axis {
 	n, first, last := a.Size(), before.value, after.value
 	switch {
@@ -310,8 +307,8 @@ type span struct {
 	start, end, step int64
 }
 
-// bounds are the first position of a span among n and the one behind its last,
-// in the order of its steps.
+// bounds are the first position of a span among n and the one behind its last, in the order of its
+// steps.
 func (s span) bounds(n int64) (lo, hi int64) {
 	clampTo := func(v, low, high int64) int64 {
 		if v < 0 {
@@ -343,8 +340,8 @@ func steps(lo, hi, step int64) int64 {
 	return 0
 }
 
-// slice takes ranges with constant bounds. A range of step one cuts the axis;
-// other steps are free on axes that cannot change anyway.
+// slice takes ranges with constant bounds. A range of step one cuts the axis; other steps are free
+// on axes that cannot change anyway.
 func slice(c *call) ([]*value, error) {
 	x := c.in[0]
 	starts, from, ok1 := c.ints(1, "starts")
@@ -491,8 +488,7 @@ func split(c *call) ([]*value, error) {
 	return outs, nil
 }
 
-// parts cuts an axis into n parts of the given sizes; nil if that cannot be
-// done.
+// parts cuts an axis into n parts of the given sizes; nil if that cannot be done.
 func (c *call) parts(a *Axis, sizes []int64, n int) []*Axis {
 	sum := int64(0)
 	for _, s := range sizes {
@@ -581,8 +577,8 @@ func (c *call) scaling() (factors []float64, sizes *value) {
 	return factors, sizes
 }
 
-// resized is the size that axis k is scaled to by an element of the sizes, and
-// whether it passes as it is.
+// resized is the size that axis k is scaled to by an element of the sizes, and whether it passes as
+// it is.
 func (c *call) resized(a *Axis, k int, sizes *value, e elem) (to int, passes bool) {
 	c.claim(3)
 	to = -1

@@ -14,8 +14,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// A tracked tensor carries an id in every element, so that where elements go
-// can be computed without any algebra. Id 0 is padding.
+// A tracked tensor carries an id in every element, so that where elements go can be computed
+// without any algebra. Id 0 is padding.
 type tracked struct {
 	name string
 	dims []int
@@ -51,8 +51,8 @@ func filled(name string, dims []int, f func(pos []int) int) *tracked {
 	return x
 }
 
-// A mover draws random graphs of operators that only move elements, and moves
-// the ids as the operators' definitions say.
+// A mover draws random graphs of operators that only move elements, and moves the ids as the
+// operators' definitions say.
 type mover struct {
 	t     *rapid.T
 	parts []onnxtest.Part
@@ -264,9 +264,9 @@ func seq(n int) []int {
 	return out
 }
 
-// The oracle of the design: wherever an element goes, the analysis must say
-// that it lies at the channels from which it came. Channels that may not change
-// are left out: of them nothing is claimed.
+// The oracle of the design: wherever an element goes, the analysis must say that it lies at the
+// channels from which it came. Channels that may not change are left out: of them nothing is
+// claimed.
 func TestIntegerIDs(t *testing.T) {
 	checked := 0
 	rapid.Check(t, func(t *rapid.T) {

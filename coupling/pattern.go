@@ -8,9 +8,9 @@ import (
 	"unicode"
 )
 
-// A pattern is a parsed axis expression: the axes of every input and output of
-// an operator in the notation of einops, extended by concatenation, indexed
-// factors and mixing brackets. See the package documentation for the grammar.
+// A pattern is a parsed axis expression: the axes of every input and output of an operator in the
+// notation of einops, extended by concatenation, indexed factors and mixing brackets. See the
+// package documentation for the grammar.
 type pattern struct {
 	in, out [][]axisPattern
 }
@@ -164,8 +164,7 @@ func (p *parser) group() (g axisPattern, err error) {
 	}
 }
 
-// layout tells a product, an index and a sum by how their parts and marks
-// follow each other.
+// layout tells a product, an index and a sum by how their parts and marks follow each other.
 func (p *parser) layout(s string) (patOp, error) {
 	switch {
 	case s == "":
@@ -184,8 +183,7 @@ func (p *parser) layout(s string) (patOp, error) {
 	return patSum, nil
 }
 
-// names visits every letter of the axis; a bracket around a compound holds for
-// all letters in it.
+// names visits every letter of the axis; a bracket around a compound holds for all letters in it.
 func (a axisPattern) names(f func(letter axisPattern)) {
 	if a.op == patName || a.op == patRest {
 		f(a)

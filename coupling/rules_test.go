@@ -14,8 +14,8 @@ type rule struct {
 	name, graph, want string
 }
 
-// rules holds a small graph for each operator's rule: what spaces it must give,
-// in the notation of describe. Each graph must also pass the identities.
+// rules holds a small graph for each operator's rule: what spaces it must give, in the notation of
+// describe. Each graph must also pass the identities.
 var rules = []rule{
 	{"Conv", `
 		x: N 3 6 6
@@ -1549,8 +1549,7 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// The engine refuses recurrent layers with the batch first, so that only the
-// spaces are looked at.
+// The engine refuses recurrent layers with the batch first, so that only the spaces are looked at.
 func TestRecurrentBatchFirst(t *testing.T) {
 	a, err := coupling.Analyze(graph(t, `
 		x: N 4 5
@@ -1566,8 +1565,8 @@ func TestRecurrentBatchFirst(t *testing.T) {
 	}
 }
 
-// unary lists operators of one tensor with what brings their input, a Sigmoid's
-// value, into their domain.
+// unary lists operators of one tensor with what brings their input, a Sigmoid's value, into their
+// domain.
 var unary = map[string]string{
 	"Relu": "", "LeakyRelu": "", "Elu": "", "Selu": "", "Celu": "", "ThresholdedRelu": "Neg", "Sigmoid": "", "HardSigmoid": "", "HardSwish": "",
 	"Tanh": "", "Softplus": "", "Softsign": "", "Gelu": "", "Mish": "", "Erf": "", "Exp": "", "Log": "", "Sqrt": "", "Reciprocal": "", "Abs": "",

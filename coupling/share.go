@@ -6,11 +6,10 @@ import (
 	"slices"
 )
 
-// settle decides between a factor that selects plans and the channels that each
-// of its positions has: both could be narrowed, but a ratio is meant once.
-// Groups of a Conv stay and their channels are narrowed. Attention heads are
-// removed whole, and so are groups whose channels may not be narrowed. A single
-// channel stays.
+// settle decides between a factor that selects plans and the channels that each of its positions
+// has: both could be narrowed, but a ratio is meant once. Groups of a Conv stay and their channels
+// are narrowed. Attention heads are removed whole, and so are groups whose channels may not be
+// narrowed. A single channel stays.
 func (a *Analysis) settle() {
 	for _, s := range a.Spaces {
 		switch {
@@ -33,8 +32,7 @@ func (a *Analysis) settle() {
 	}
 }
 
-// headed reports whether attention heads that may change have channels of the
-// space each.
+// headed reports whether attention heads that may change have channels of the space each.
 func (a *Analysis) headed(s *Space) bool {
 	for _, x := range s.Pieces {
 		for _, index := range x.find().atom.indexed {
@@ -93,13 +91,11 @@ func (p *products) add(t *Axis) {
 	p.terms = append(p.terms, atoms)
 }
 
-// share decides which factor of a product of spaces is narrowed: a ratio is
-// meant once, and would be taken as often as there are factors. A factor that
-// stands wherever another one does, and elsewhere, goes first (the keys' heads
-// before the queries of each, the channels before what a depthwise multiplier
-// makes of them), then the widest, which a ratio divides best; what shares a
-// product with it stays whole. The groups of a Conv that are nothing but groups
-// do not count.
+// share decides which factor of a product of spaces is narrowed: a ratio is meant once, and would
+// be taken as often as there are factors. A factor that stands wherever another one does, and
+// elsewhere, goes first (the keys' heads before the queries of each, the channels before what a
+// depthwise multiplier makes of them), then the widest, which a ratio divides best; what shares a
+// product with it stays whole. The groups of a Conv that are nothing but groups do not count.
 func (a *Analysis) share() {
 	p := a.products()
 	order, free := p.candidates()
@@ -148,8 +144,8 @@ func (p *products) rival(s *Space) *Space {
 	return nil
 }
 
-// outdone reports whether another free space stands wherever s does, and
-// elsewhere, and has no rival.
+// outdone reports whether another free space stands wherever s does, and elsewhere, and has no
+// rival.
 func (p *products) outdone(s *Space, free map[*Space]bool) bool {
 	for _, x := range p.terms[p.in[s][0]] {
 		t := p.spaceOf[x]

@@ -115,8 +115,8 @@ func TestCapturedWeights(t *testing.T) {
 	identities(t, m)
 }
 
-// What a Loop computes, and what a function of the model does, stays whole, and
-// so does all that they read.
+// What a Loop computes, and what a function of the model does, stays whole, and so does all that
+// they read.
 func TestOpaqueBodies(t *testing.T) {
 	loop := graph(t, `
 		x: 2 3 4 4

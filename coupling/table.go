@@ -7,13 +7,12 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// An op is the whole contract of an operator's rule. Either axes (a constant
-// axis expression), axesOf (one computed from attributes and ranks) or apply
-// (for operators whose mapping hangs on shapes and constants) says how the
-// operator's axes correspond.
+// An op is the whole contract of an operator's rule. Either axes (a constant axis expression),
+// axesOf (one computed from attributes and ranks) or apply (for operators whose mapping hangs on
+// shapes and constants) says how the operator's axes correspond.
 type op struct {
-	// names are the operators of the rule, behind their domain unless that is the
-	// standard one, with blanks between them.
+	// names are the operators of the rule, behind their domain unless that is the standard one,
+	// with blanks between them.
 	names string
 	// needs is how many of the first inputs must be there, of known rank.
 	needs  int
@@ -22,15 +21,15 @@ type op struct {
 	apply  func(c *call) ([]*value, error)
 	// acts says what the operator does to channels that pass through.
 	acts flags
-	// moves: the operator moves elements without computing with them, so that a
-	// weight behind it can be edited where it is stored.
+	// moves: the operator moves elements without computing with them, so that a weight behind it
+	// can be edited where it is stored.
 	moves bool
 	// cost notes the multiply-accumulates of a linear operator.
 	cost func(c *call, outs []*value)
 }
 
-// table returns the rule of every operator. Adding one is a line or a name
-// here, or a word in the facts of package onnxio, and a test.
+// table returns the rule of every operator. Adding one is a line or a name here, or a word in the
+// facts of package onnxio, and a test.
 func table() map[string]op {
 	ops := []op{
 		// Linear operators with weights.

@@ -10,14 +10,13 @@ import (
 // A system owns the terms of one analysis and joins them.
 type system struct {
 	next int
-	// fuel bounds the work of one join. Terms are shared, so a few hundred
-	// bytes of model can ask for a refinement with more parts than any memory
-	// holds.
+	// fuel bounds the work of one join. Terms are shared, so a few hundred bytes of model can ask
+	// for a refinement with more parts than any memory holds.
 	fuel int
 }
 
-// joinFuel is the number of steps that one join may take; a Concat of
-// thousands of parts needs thousands.
+// joinFuel is the number of steps that one join may take; a Concat of thousands of parts needs
+// thousands.
 const joinFuel = 1 << 17
 
 var (
@@ -65,10 +64,10 @@ func (s *system) compound(kind axisKind, kids []*Axis, neutral int) *Axis {
 // unit is the product of nothing: an axis of one position.
 func (s *system) unit() *Axis { return s.prod() }
 
-// join makes a and b equal by refining both to common boundaries: afterwards
-// both enumerate the same channels position by position. It returns an error
-// where they have no common refinement; the caller then freezes both, since a
-// partial refinement is still a true statement about each of them alone.
+// join makes a and b equal by refining both to common boundaries: afterwards both enumerate the
+// same channels position by position. It returns an error where they have no common refinement; the
+// caller then freezes both, since a partial refinement is still a true statement about each of them
+// alone.
 func (s *system) join(a, b *Axis) error {
 	s.fuel = joinFuel
 	return s.unify(a, b)
@@ -175,8 +174,8 @@ func (s *system) refine(atom, t *Axis) error {
 	return nil
 }
 
-// deduce replaces the one run of unknown factors of a product by a frozen atom
-// of the size that the whole demands.
+// deduce replaces the one run of unknown factors of a product by a frozen atom of the size that the
+// whole demands.
 func (s *system) deduce(t *Axis, size int) *Axis {
 	if t.kind != kindProd {
 		return nil
@@ -242,8 +241,7 @@ func (c *cursor) done() bool {
 	return t == nil
 }
 
-// unifySums joins two axes summand by summand, cutting the longer one where
-// boundaries differ.
+// unifySums joins two axes summand by summand, cutting the longer one where boundaries differ.
 func (s *system) unifySums(a, b *Axis) error {
 	as, bs := cursor{[]*Axis{a}}, cursor{[]*Axis{b}}
 	for {
@@ -281,8 +279,8 @@ func (s *system) unifySums(a, b *Axis) error {
 	}
 }
 
-// cut splits an axis by sum at position at (0 < at < size) into two axes that
-// together are the old one.
+// cut splits an axis by sum at position at (0 < at < size) into two axes that together are the old
+// one.
 func (s *system) cut(t *Axis, at int) (left, right *Axis, err error) {
 	if err := s.spend(); err != nil {
 		return nil, nil, err
@@ -332,8 +330,8 @@ func (s *system) cut(t *Axis, at int) (left, right *Axis, err error) {
 	return s.prod(o1, rest), s.prod(o2, rest), nil
 }
 
-// unifyProds joins two axes factor by factor from the inner end, dividing the
-// larger one where boundaries differ.
+// unifyProds joins two axes factor by factor from the inner end, dividing the larger one where
+// boundaries differ.
 func (s *system) unifyProds(a, b *Axis) error {
 	as, bs := []*Axis{a}, []*Axis{b}
 	for {
@@ -374,9 +372,8 @@ func unlike(as, bs []*Axis) (_, _ []*Axis) {
 	return as, bs
 }
 
-// unifyEnd joins the innermost factors of two products as far as the smaller
-// one reaches, or the outermost ones where the inner are not known. It returns
-// what is left of both.
+// unifyEnd joins the innermost factors of two products as far as the smaller one reaches, or the
+// outermost ones where the inner are not known. It returns what is left of both.
 func (s *system) unifyEnd(as, bs []*Axis) (_, _ []*Axis, err error) {
 	x, y := as[len(as)-1], bs[len(bs)-1]
 	if x.Size() < 0 || y.Size() < 0 {
@@ -476,8 +473,7 @@ func (s *system) divideProd(t *Axis, inner int) (out, in *Axis, err error) {
 	return out, in, err
 }
 
-// divideSum: every summand must divide alike, and their inner factors are then
-// one.
+// divideSum: every summand must divide alike, and their inner factors are then one.
 func (s *system) divideSum(t *Axis, inner int) (out, in *Axis, err error) {
 	var outs []*Axis
 	for _, x := range t.kids {

@@ -8,8 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// drawAxis draws a term of the given size over fresh atoms; some atoms are used
-// again, so that axes share channels.
+// drawAxis draws a term of the given size over fresh atoms; some atoms are used again, so that axes
+// share channels.
 func drawAxis(t *rapid.T, s *system, size, depth int, pool map[int][]*Axis) *Axis {
 	var cuts, divisors []int
 	for i := 1; i < size; i++ {
@@ -34,8 +34,8 @@ func drawAxis(t *rapid.T, s *system, size, depth int, pool map[int][]*Axis) *Axi
 	return a
 }
 
-// Joining two axes makes them enumerate the same channels position by position,
-// whatever they were made of, and keeps all sizes.
+// Joining two axes makes them enumerate the same channels position by position, whatever they were
+// made of, and keeps all sizes.
 func TestJoinMakesEqual(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := &system{}
@@ -75,8 +75,8 @@ func TestJoinMakesEqual(t *testing.T) {
 	})
 }
 
-// Concatenations of any sizes have a common refinement, and so have products
-// whose strides come from one chain of divisors.
+// Concatenations of any sizes have a common refinement, and so have products whose strides come
+// from one chain of divisors.
 func TestJoinFindsRefinement(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := &system{}
@@ -197,8 +197,7 @@ func TestJoinRefuses(t *testing.T) {
 	}
 }
 
-// Small descriptions of huge axes cost little: work is bounded, whatever the
-// answer.
+// Small descriptions of huge axes cost little: work is bounded, whatever the answer.
 func TestJoinIsBounded(t *testing.T) {
 	double := func(s *system, a *Axis, join func(...*Axis) *Axis, times int) *Axis {
 		for range times {

@@ -11,8 +11,8 @@ import (
 // foldLimit bounds the integer tensors whose values are followed.
 const foldLimit = 4096
 
-// realLimit bounds the float tensors whose values are followed: an element for
-// each axis of a tensor.
+// realLimit bounds the float tensors whose values are followed: an element for each axis of a
+// tensor.
 const realLimit = 16
 
 // A value is what the analysis knows of one tensor.
@@ -21,32 +21,31 @@ type value struct {
 	axes   []*Axis
 	ranked bool // axes are known (in number); false: rank unknown
 	konst  bool // no live input flows into it
-	// roots are the constants (initializers or Constant nodes) it is made of
-	// by reshaping, transposing and the like; set for constants only.
+	// roots are the constants (initializers or Constant nodes) it is made of by reshaping,
+	// transposing and the like; set for constants only.
 	roots []string
-	// origin says, for constants, which axis of its root each axis is; -1 where
-	// that is not one axis. Nil: not known.
+	// origin says, for constants, which axis of its root each axis is; -1 where that is not one
+	// axis. Nil: not known.
 	origin []int
 	// quant says how stored integers are read, where DequantizeLinear reads them.
 	quant *Quantization
 	// ints holds the values of small integer tensors, flat, row-major.
 	ints []elem
-	// reals holds the values of small float constants, such as the scales of a
-	// Resize that an exporter put together.
+	// reals holds the values of small float constants, such as the scales of a Resize that an
+	// exporter put together.
 	reals []float64
-	// follows lists axes of activations whose sizes flowed into this constant
-	// (Shape arithmetic): it changes at run time when they are narrowed.
+	// follows lists axes of activations whose sizes flowed into this constant (Shape arithmetic):
+	// it changes at run time when they are narrowed.
 	follows []*Axis
 }
 
-// elem is one folded integer. An unknown one may still be known to be the size
-// of an axis.
+// elem is one folded integer. An unknown one may still be known to be the size of an axis.
 type elem struct {
 	known bool
 	v     int64
 	size  *Axis
-	// tied: the integer is that size in the edited model too, since it is taken
-	// from the axis when the model runs, or is written anew where it stands.
+	// tied: the integer is that size in the edited model too, since it is taken from the axis when
+	// the model runs, or is written anew where it stands.
 	tied bool
 }
 
@@ -102,8 +101,7 @@ func isInteger(t onnxpb.TensorProto_DataType) bool {
 	return false
 }
 
-// constant makes the value of an initializer or Constant node. Every axis gets
-// an atom of its own.
+// constant makes the value of an initializer or Constant node. Every axis gets an atom of its own.
 func (an *analyzer) constant(name string, tp *onnxpb.TensorProto) (*value, error) {
 	v := &value{name: name, ranked: true, konst: true, roots: []string{name}}
 	for k, d := range tp.GetDims() {
@@ -130,8 +128,8 @@ func (an *analyzer) constant(name string, tp *onnxpb.TensorProto) (*value, error
 	return v, nil
 }
 
-// declared makes the value of a graph input (or of a tensor that only
-// value_info describes) from its stated shape; dims of one name share an atom.
+// declared makes the value of a graph input (or of a tensor that only value_info describes) from
+// its stated shape; dims of one name share an atom.
 func (an *analyzer) declared(vi *onnxpb.ValueInfoProto, reason string) *value {
 	v := &value{name: vi.GetName()}
 	dims, params, ok := onnxio.Dims(vi)

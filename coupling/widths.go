@@ -7,8 +7,7 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// Widths says how many channels each atom shall have; a missing atom keeps its
-// size.
+// Widths says how many channels each atom shall have; a missing atom keeps its size.
 type Widths map[*Axis]int
 
 // WidthsOf gives spaces numbers of channels.
@@ -20,8 +19,8 @@ func WidthsOf(spaces map[*Space]int) Widths {
 	return w
 }
 
-// Set gives a space k channels, spread over its pieces in proportion to their
-// sizes (largest remainder).
+// Set gives a space k channels, spread over its pieces in proportion to their sizes (largest
+// remainder).
 func (w Widths) Set(s *Space, k int) {
 	left := k
 	for _, p := range s.Pieces {
@@ -39,8 +38,8 @@ func (w Widths) Set(s *Space, k int) {
 // Size is the size of an axis under the widths, or -1 if it is not known.
 func (w Widths) Size(a *Axis) int { return w.size(a, nil) }
 
-// size is Size; seen holds the terms whose size is known, for one may be part of
-// another many times over.
+// size is Size; seen holds the terms whose size is known, for one may be part of another many times
+// over.
 func (w Widths) size(a *Axis, seen map[*Axis]int) int {
 	a = a.find()
 	if a.kind == kindAtom {
@@ -91,8 +90,8 @@ func (w Widths) Changes(ref ShapeRef) bool {
 	})
 }
 
-// MACs counts multiply-accumulates per sample under the widths (nil: as the
-// model is). open is set where free dimensions were counted as one.
+// MACs counts multiply-accumulates per sample under the widths (nil: as the model is). open is set
+// where free dimensions were counted as one.
 func (a *Analysis) MACs(w Widths) (macs int64, open bool) {
 	for _, op := range a.Ops {
 		macs += op.MACs(w)
@@ -110,8 +109,8 @@ func (op *LinearOp) MACs(w Widths) int64 {
 	return n
 }
 
-// Params counts the model's parameters under the widths as [onnxio.Model.Size]
-// does; for nil widths the two are equal, but for Options.Copies.
+// Params counts the model's parameters under the widths as [onnxio.Model.Size] does; for nil widths
+// the two are equal, but for Options.Copies.
 func (a *Analysis) Params(w Widths) int64 {
 	total := a.otherParams
 	for _, wt := range a.Weights {
@@ -122,8 +121,8 @@ func (a *Analysis) Params(w Widths) int64 {
 	return total
 }
 
-// Stored reports whether a weight has a place of its own in a file under the
-// widths: it is no copy of another one, or no longer.
+// Stored reports whether a weight has a place of its own in a file under the widths: it is no copy
+// of another one, or no longer.
 func (a *Analysis) Stored(wt *Weight, w Widths) bool {
 	of := a.Weights[a.copies[wt.Name]]
 	return of == nil || !slices.EqualFunc(of.Axes, wt.Axes, func(x, y *Axis) bool { return w.Size(x) == w.Size(y) })
@@ -138,8 +137,8 @@ func (w Widths) Elements(wt *Weight) int64 {
 	return n
 }
 
-// NarrowableShare is the share of the parameters of linear operators that lie
-// in weights with at least one axis in a space that is not frozen.
+// NarrowableShare is the share of the parameters of linear operators that lie in weights with at
+// least one axis in a space that is not frozen.
 func (a *Analysis) NarrowableShare() float64 {
 	free := func(atom *Axis) bool { s := a.spaceOf[atom]; return s != nil && !s.Frozen }
 	seen := map[*Weight]bool{nil: true}

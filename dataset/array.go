@@ -9,8 +9,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// An array is a column whose samples lie in memory, in the type in which they
-// were stored, little-endian, row major.
+// An array is a column whose samples lie in memory, in the type in which they were stored,
+// little-endian, row major.
 type array struct {
 	title string
 	typ   engine.DType
@@ -38,8 +38,8 @@ func (a *array) gather(samples []int) []byte {
 	return out
 }
 
-// bind matches the array with an input by its rank: the same rank is stacked
-// samples, one more is complete inputs, none at all is a constant.
+// bind matches the array with an input by its rank: the same rank is stacked samples, one more is
+// complete inputs, none at all is a constant.
 func (a *array) bind(in engine.IOInfo, p Preprocess) (binding, error) {
 	switch rank := len(in.Dims); {
 	case len(a.dims) == 0:
@@ -67,8 +67,8 @@ func (a *array) bind(in engine.IOInfo, p Preprocess) (binding, error) {
 	}}, nil
 }
 
-// bindTurned matches images whose channels are another axis than the input's,
-// or that lack the axis of a single channel.
+// bindTurned matches images whose channels are another axis than the input's, or that lack the axis
+// of a single channel.
 func (a *array) bindTurned(in engine.IOInfo, p Preprocess) (binding, bool) {
 	switch d := a.dims; {
 	case len(in.Dims) != 4:
@@ -111,8 +111,7 @@ func (a *array) bindTurned(in engine.IOInfo, p Preprocess) (binding, bool) {
 // isChannels says whether so many channels are those of an image.
 func isChannels[T int | int64](n T) bool { return n == 1 || n == 3 || n == 4 }
 
-// transposed turns matrices of so many elements and rows that lie behind each
-// other; nil stays nil.
+// transposed turns matrices of so many elements and rows that lie behind each other; nil stays nil.
 func transposed[T any](v []T, size, rows int) []T {
 	if v == nil {
 		return nil
@@ -150,8 +149,8 @@ func fits(in engine.IOInfo, dims []int, axis int) error {
 	return fmt.Errorf("shape %s does not fit input %q %s%s", engine.DimString(dims), in.Name, in.Shape(), hint)
 }
 
-// decode makes a value of raw little-endian elements: preprocessed if the
-// target is a floating-point type, then cast.
+// decode makes a value of raw little-endian elements: preprocessed if the target is a
+// floating-point type, then cast.
 func decode(typ engine.DType, raw []byte, dims []int, target engine.DType, p Preprocess) (*engine.Value, error) {
 	if target == onnxpb.TensorProto_UNDEFINED {
 		target = onnxpb.TensorProto_FLOAT

@@ -22,16 +22,16 @@ type Options struct {
 	// Limit is the largest number of samples. 0: all of them, in file order.
 	Limit int
 
-	// Seed chooses which ones, if there are more: the first Limit after a
-	// shuffle with this seed. FileOrder (-1): the first ones of the file.
+	// Seed chooses which ones, if there are more: the first Limit after a shuffle with this seed.
+	// FileOrder (-1): the first ones of the file.
 	Seed int64
 }
 
-// A Data is a data set: samples for the inputs of a model, perhaps with labels.
-// It is read-only and may be used by several goroutines at once.
+// A Data is a data set: samples for the inputs of a model, perhaps with labels. It is read-only and
+// may be used by several goroutines at once.
 //
-// It keeps what the file holds (uint8 stays uint8, images stay files); samples
-// are converted when a batch asks for them.
+// It keeps what the file holds (uint8 stays uint8, images stay files); samples are converted when a
+// batch asks for them.
 type Data struct {
 	name     string
 	columns  []column
@@ -57,8 +57,8 @@ type column interface {
 
 // A binding makes values of a column for one input.
 type binding struct {
-	// whole: each sample is a complete value of the input, to be run alone.
-	// Otherwise samples are stacked along a new first axis.
+	// whole: each sample is a complete value of the input, to be run alone. Otherwise samples are
+	// stacked along a new first axis.
 	whole bool
 	// note says what was done to make the column fit; "" if nothing was.
 	note string
@@ -86,8 +86,8 @@ type binding struct {
 //     folders beside it. Images further down are an error, unless
 //     Preprocess.Classes says that the sub-folders are the classes.
 //
-// Errors fit on one line and name the file. What does not fit a model shows
-// when the two are brought together.
+// Errors fit on one line and name the file. What does not fit a model shows when the two are
+// brought together.
 func Open(path string, p Preprocess, o Options) (_ *Data, err error) {
 	defer guard.Recover(&err)
 	if err := p.check(); err != nil {
@@ -130,8 +130,7 @@ func openFolder(path string, p Preprocess, o Options) (*Data, error) {
 	return openImages(path, p, o)
 }
 
-// New makes a data set of values in memory, whose first axis is the sample.
-// labels may be nil.
+// New makes a data set of values in memory, whose first axis is the sample. labels may be nil.
 func New(name string, arrays map[string]*engine.Value, labels []int) (*Data, error) {
 	d := &Data{name: name, labels: labels}
 	n := -1
@@ -164,8 +163,8 @@ func (d *Data) Name() string { return d.name }
 // Len is the number of samples.
 func (d *Data) Len() int { return len(d.order) }
 
-// Labels returns the class of each sample, in the order in which samples are
-// streamed; nil if there are none.
+// Labels returns the class of each sample, in the order in which samples are streamed; nil if there
+// are none.
 func (d *Data) Labels() []int {
 	if d.labels == nil {
 		return nil
@@ -177,16 +176,14 @@ func (d *Data) Labels() []int {
 	return out
 }
 
-// Classes returns the names of the classes of an image folder, by label; nil
-// for other data sets.
+// Classes returns the names of the classes of an image folder, by label; nil for other data sets.
 func (d *Data) Classes() []string { return slices.Clone(d.classes) }
 
-// Remarks says, in a line each, what of the data set was left aside, and what
-// was taken for what.
+// Remarks says, in a line each, what of the data set was left aside, and what was taken for what.
 func (d *Data) Remarks() []string { return slices.Clone(d.remarks) }
 
-// Places returns the number of each sample in the data set as it is stored,
-// counted from 0, in the order in which samples are streamed.
+// Places returns the number of each sample in the data set as it is stored, counted from 0, in the
+// order in which samples are streamed.
 func (d *Data) Places() []int {
 	out := slices.Clone(d.samplesOf(d.order))
 	for i, s := range out {
@@ -197,8 +194,8 @@ func (d *Data) Places() []int {
 	return out
 }
 
-// Recorded returns the outputs that a test_data_set folder holds for sample i,
-// in the model's order; nil if there are none.
+// Recorded returns the outputs that a test_data_set folder holds for sample i, in the model's
+// order; nil if there are none.
 func (d *Data) Recorded(i int) []*engine.Value {
 	if d.expected == nil || len(d.expected[d.order[i]]) == 0 {
 		return nil
@@ -206,9 +203,8 @@ func (d *Data) Recorded(i int) []*engine.Value {
 	return d.expected[d.order[i]]
 }
 
-// Sample returns the first n samples after a shuffle with seed (FileOrder: as
-// they come); all of them, in the order they have, if n is 0 or not less than
-// Len.
+// Sample returns the first n samples after a shuffle with seed (FileOrder: as they come); all of
+// them, in the order they have, if n is 0 or not less than Len.
 func (d *Data) Sample(n int, seed int64) *Data {
 	c := *d
 	if n > 0 && n < len(d.order) {
@@ -220,12 +216,12 @@ func (d *Data) Sample(n int, seed int64) *Data {
 	return &c
 }
 
-// FirstShuffled returns the first k of the numbers below n after a shuffle with
-// seed, in memory and time proportional to k: n may be what a file merely
-// claims. With FileOrder, or if k is not below n, the numbers come in order.
+// FirstShuffled returns the first k of the numbers below n after a shuffle with seed, in memory and
+// time proportional to k: n may be what a file merely claims. With FileOrder, or if k is not below
+// n, the numbers come in order.
 //
-// It is the Fisher-Yates shuffle, cut short, on an array that holds only the
-// entries that differ from their index.
+// It is the Fisher-Yates shuffle, cut short, on an array that holds only the entries that differ
+// from their index.
 func FirstShuffled(n, k int, seed int64) []int {
 	out := make([]int, 0, min(n, k))
 	if seed == FileOrder || k >= n {

@@ -148,8 +148,8 @@ func TestLimit(t *testing.T) {
 	}
 }
 
-// TestSample: a sample is made of different rows, is the same for the same
-// seed, and the first k of n are the first k of any larger sample.
+// TestSample: a sample is made of different rows, is the same for the same seed, and the first k of
+// n are the first k of any larger sample.
 func TestSample(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(1, 200).Draw(t, "n")
@@ -349,8 +349,7 @@ func TestTestData(t *testing.T) {
 	}
 }
 
-// picture writes an image whose left half has one color and whose right half
-// another.
+// picture writes an image whose left half has one color and whose right half another.
 func picture(t *testing.T, file string, w, h int, left, right color.Color) {
 	t.Helper()
 	img := image.NewNRGBA(image.Rect(0, 0, w, h))
@@ -443,8 +442,8 @@ func TestImageLayouts(t *testing.T) {
 func TestImageResize(t *testing.T) {
 	dir := t.TempDir()
 	picture(t, filepath.Join(dir, "x.png"), 64, 32, red, blue)
-	// The shorter side of 32 becomes 8, the longer one 16, of which the middle
-	// 6 are cut: 3 red ones, 3 blue ones, and a soft edge between them.
+	// The shorter side of 32 becomes 8, the longer one 16, of which the middle 6 are cut: 3 red
+	// ones, 3 blue ones, and a soft edge between them.
 	v := all(t, openData(t, dir, dataset.Preprocess{Resize: 8, Crop: 6}, dataset.Options{}), input("x", onnxio.Float, -1, 3, -1, -1))
 	if diff := cmp.Diff([]int{1, 3, 6, 6}, v.Dims); diff != "" {
 		t.Fatal(diff)
@@ -484,8 +483,8 @@ func TestImageResize(t *testing.T) {
 	}
 }
 
-// FuzzData: whatever a file holds, opening and reading it ends in samples or an
-// error, and samples hold what they claim.
+// FuzzData: whatever a file holds, opening and reading it ends in samples or an error, and samples
+// hold what they claim.
 func FuzzData(f *testing.F) {
 	for _, name := range []string{"arrays.npz", "single.npz", "input.npy"} {
 		data, err := os.ReadFile("testdata/" + name)

@@ -16,14 +16,13 @@ import (
 // mostExamined samples tell what the numbers of a data set are like.
 const mostExamined = 64
 
-// Examine looks for what is most often wrong with a data set and the way it is
-// fed to a model: pixels that are not scaled, or scaled twice, and samples that
-// repeat one another. It returns what it suspects, in a line each. What cannot
-// work is an error: a data set that does not fit the model, or integers beyond
-// the table from which they pick rows.
+// Examine looks for what is most often wrong with a data set and the way it is fed to a model:
+// pixels that are not scaled, or scaled twice, and samples that repeat one another. It returns what
+// it suspects, in a line each. What cannot work is an error: a data set that does not fit the
+// model, or integers beyond the table from which they pick rows.
 //
-// To judge pixels of 0…255 that nothing scales, the model, unless its first
-// operators do it, is run on a few of them and on 1/255 of them.
+// To judge pixels of 0…255 that nothing scales, the model, unless its first operators do it, is run
+// on a few of them and on 1/255 of them.
 func Examine(ctx context.Context, m *onnxio.Model, d *Data, threads int) ([]string, error) {
 	inputs, err := engine.Inputs(m)
 	if err != nil {
@@ -154,8 +153,8 @@ func inTable(g *onnxio.Graph, in engine.IOInfo, c column, d *Data) error {
 	return nil
 }
 
-// misscaled says what is odd about the range of an image input. suspect: only
-// the model can tell whether it is.
+// misscaled says what is odd about the range of an image input. suspect: only the model can tell
+// whether it is.
 func misscaled(in engine.IOInfo, c column, d *Data) (text string, suspect bool) {
 	if len(in.Dims) != 4 || !onnxio.IsFloat(in.Type) {
 		return "", false
@@ -190,9 +189,9 @@ func misscaled(in engine.IOInfo, c column, d *Data) (text string, suspect bool) 
 // passing are operators that leave pixels as they are.
 var passing = []string{"Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Pad", "Slice", "Split", "Gather", "Concat", "Resize", "QuantizeLinear", "DequantizeLinear"}
 
-// ownScale reports whether a model is known to take pixels as they are: since
-// the first operators behind the input scale or normalise it, or since it was
-// made with CNTK, which was trained on pixels of 0…255.
+// ownScale reports whether a model is known to take pixels as they are: since the first operators
+// behind the input scale or normalise it, or since it was made with CNTK, which was trained on
+// pixels of 0…255.
 func ownScale(m *onnxio.Model, g *onnxio.Graph, input string) bool {
 	if m.Proto.GetProducerName() == "CNTK" {
 		return true
@@ -209,8 +208,7 @@ func ownScale(m *onnxio.Model, g *onnxio.Graph, input string) bool {
 // scaling are operators that change the scale of pixels.
 var scaling = []string{"Mul", "Div", "Sub", "Add", "BatchNormalization", "InstanceNormalization", "LayerNormalization", "Scaler", "MeanVarianceNormalization"}
 
-// follow walks from a tensor to what is made of it, past the nodes of which on
-// says so.
+// follow walks from a tensor to what is made of it, past the nodes of which on says so.
 func follow(g *onnxio.Graph, tensor string, on func(onnxio.Consumer) bool) {
 	seen := map[string]bool{tensor: true}
 	for queue := []string{tensor}; len(queue) > 0; queue = queue[1:] {
@@ -229,23 +227,20 @@ func follow(g *onnxio.Graph, tensor string, on func(onnxio.Consumer) bool) {
 }
 
 const (
-	// probes images are enough to see how a model's answers depend on the
-	// scale.
+	// probes images are enough to see how a model's answers depend on the scale.
 	probes = 8
-	// sensitive is how many times as much the answers have to depend on the
-	// scale of 1/255 of the numbers as on that of the numbers themselves, and
-	// leastSensitive how much at least (1 − cosine), before these are said to
-	// be too large.
+	// sensitive is how many times as much the answers have to depend on the scale of 1/255 of the
+	// numbers as on that of the numbers themselves, and leastSensitive how much at least (1 −
+	// cosine), before these are said to be too large.
 	sensitive, leastSensitive = 4, 2e-4
 )
 
-// prefersScaled reports whether a model seems to be made for 1/255 of what an
-// input gets. A network that was trained with biases or normalisations does
-// something else with twice its usual input; one whose input is far too large
-// only says the same twice as loud, since biases no longer matter, or the same,
-// since everything is saturated. The direction of its outputs, before a last
-// Softmax, is therefore compared between an input and its double. What goes
-// wrong is no answer: it is told when the model has to run.
+// prefersScaled reports whether a model seems to be made for 1/255 of what an input gets. A network
+// that was trained with biases or normalisations does something else with twice its usual input;
+// one whose input is far too large only says the same twice as loud, since biases no longer matter,
+// or the same, since everything is saturated. The direction of its outputs, before a last Softmax,
+// is therefore compared between an input and its double. What goes wrong is no answer: it is told
+// when the model has to run.
 func prefersScaled(ctx context.Context, m *onnxio.Model, g *onnxio.Graph, feed *Feed, input string, threads int) bool {
 	s, err := engine.Open(m, engine.Options{Threads: threads, Outputs: scoresOf(g), Unpacked: true})
 	if err != nil {
@@ -272,8 +267,8 @@ func prefersScaled(ctx context.Context, m *onnxio.Model, g *onnxio.Graph, feed *
 	return scaled >= leastSensitive && scaled >= sensitive*asIs
 }
 
-// turns is 1 − cosine, the mean over the outputs, between the outputs for a
-// factor times an input and for twice that.
+// turns is 1 − cosine, the mean over the outputs, between the outputs for a factor times an input
+// and for twice that.
 func turns(ctx context.Context, s *engine.Session, values map[string]*engine.Value, input string, factor float64) (float64, error) {
 	var out [2]map[string]*engine.Value
 	for k := range out {
@@ -318,8 +313,8 @@ func times(v *engine.Value, factor float64) *engine.Value {
 	return &out
 }
 
-// scoresOf returns the outputs of a graph, those of a Softmax or Sigmoid
-// replaced by what goes into it.
+// scoresOf returns the outputs of a graph, those of a Softmax or Sigmoid replaced by what goes into
+// it.
 func scoresOf(g *onnxio.Graph) []string {
 	var names []string
 	for _, v := range g.Outputs() {

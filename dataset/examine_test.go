@@ -75,8 +75,7 @@ func noisy(f func(rng *rand.Rand) float64, dims ...int) *engine.Value {
 	return v
 }
 
-// TestNotFinite: a NaN anywhere is an error that says where; a mask of −∞ is
-// none.
+// TestNotFinite: a NaN anywhere is an error that says where; a mask of −∞ is none.
 func TestNotFinite(t *testing.T) {
 	for name, bad := range map[string]float32{"NaN": float32(math.NaN()), "+Inf": float32(math.Inf(1)), "-Inf": float32(math.Inf(-1))} {
 		v := noisy((*rand.Rand).Float64, 7, 3)
@@ -96,8 +95,7 @@ func TestNotFinite(t *testing.T) {
 	all(t, memory(t, mask, dataset.Preprocess{}), input("x", onnxio.Float, -1, 2))
 }
 
-// TestFractions: integers are what they are, whatever type they were saved in;
-// fractions are none.
+// TestFractions: integers are what they are, whatever type they were saved in; fractions are none.
 func TestFractions(t *testing.T) {
 	whole := engine.Float32([]float32{0, 7, 255, 3}, 4, 1)
 	parts := engine.Float32([]float32{0, 0.5, 1, 0.25}, 4, 1)
@@ -115,8 +113,7 @@ func TestFractions(t *testing.T) {
 	}
 }
 
-// TestTurnedImages: channels where the model does not have them are moved, and
-// missing ones made.
+// TestTurnedImages: channels where the model does not have them are moved, and missing ones made.
 func TestTurnedImages(t *testing.T) {
 	v := &engine.Value{Type: onnxio.Float, Dims: []int{1, 2, 2, 3}, F32: []float32{0, 1, 2, 10, 11, 12, 20, 21, 22, 30, 31, 32}}
 	planes := []float32{0, 10, 20, 30, 1, 11, 21, 31, 2, 12, 22, 32}
@@ -153,8 +150,8 @@ func TestTurnedImages(t *testing.T) {
 	}
 }
 
-// convNet is a network with biases, for images of numbers around 1, which
-// scales its input itself if own is an operator.
+// convNet is a network with biases, for images of numbers around 1, which scales its input itself
+// if own is an operator.
 func convNet(own string, factor float64) *onnxio.Model {
 	rng := rand.New(rand.NewPCG(5, 6))
 	in, first := "x", onnxtest.Node("Identity", "w", "unused")
@@ -172,8 +169,7 @@ func convNet(own string, factor float64) *onnxio.Model {
 	)
 }
 
-// TestExamine: what is most often wrong with data is said, and nothing of what
-// is right.
+// TestExamine: what is most often wrong with data is said, and nothing of what is right.
 func TestExamine(t *testing.T) {
 	enginetest.Require(t)
 	pixel := func(rng *rand.Rand) float64 { return float64(rng.IntN(256)) }
@@ -230,8 +226,7 @@ func TestExamine(t *testing.T) {
 	}
 }
 
-// TestBeyondTable: words that an embedding does not have are an error before
-// the model runs.
+// TestBeyondTable: words that an embedding does not have are an error before the model runs.
 func TestBeyondTable(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 8))
 	m := onnxtest.Model(onnxtest.Values(onnxtest.TypedValue("x", onnxio.Int64, "N", 4)), onnxtest.Values(onnxtest.Value("y")),
@@ -245,8 +240,8 @@ func TestBeyondTable(t *testing.T) {
 	}
 }
 
-// TestOtherLabels: integers under another usual name are labels too, unless the
-// model reads them or they are no labels.
+// TestOtherLabels: integers under another usual name are labels too, unless the model reads them or
+// they are no labels.
 func TestOtherLabels(t *testing.T) {
 	x := noisy((*rand.Rand).NormFloat64, 3, 2)
 	y := engine.Int64([]int64{2, 0, 1}, 3)

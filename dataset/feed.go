@@ -9,8 +9,8 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// A Feed is a data set brought together with the inputs of a model: a source of
-// batches. It may be used by several goroutines at once.
+// A Feed is a data set brought together with the inputs of a model: a source of batches. It may be
+// used by several goroutines at once.
 type Feed struct {
 	data  *Data
 	slots []slot
@@ -22,8 +22,8 @@ type slot struct {
 	binding
 }
 
-// For matches the data set with the inputs of a model, by name, or as the only
-// array with the only input. Errors name the file, the array, and both shapes.
+// For matches the data set with the inputs of a model, by name, or as the only array with the only
+// input. Errors name the file, the array, and both shapes.
 func (d *Data) For(inputs []engine.IOInfo) (*Feed, error) {
 	f := &Feed{data: d}
 	if d.pre.changes() && !slices.ContainsFunc(inputs, func(in engine.IOInfo) bool { return onnxio.IsFloat(in.Type) || in.Type == 0 }) {
@@ -46,9 +46,8 @@ func (d *Data) For(inputs []engine.IOInfo) (*Feed, error) {
 	return f, f.fixBatch()
 }
 
-// finite refuses NaN and infinite numbers: they would be all that is left of
-// every mean. A mask of zeros and −∞, which is added to scores, is what it
-// should be.
+// finite refuses NaN and infinite numbers: they would be all that is left of every mean. A mask of
+// zeros and −∞, which is added to scores, is what it should be.
 func (d *Data) finite(v *engine.Value, samples []int) error {
 	bad, mask := -1, true
 	look := func(i int, x float64) {
@@ -156,8 +155,8 @@ func (f *Feed) Inputs() []engine.IOInfo {
 	return out
 }
 
-// BatchSize is the batch size to use where size is wanted (0: DefaultBatch):
-// the model's own, if it takes no other.
+// BatchSize is the batch size to use where size is wanted (0: DefaultBatch): the model's own, if it
+// takes no other.
 func (f *Feed) BatchSize(size int) int {
 	if size <= 0 {
 		size = DefaultBatch
@@ -165,8 +164,8 @@ func (f *Feed) BatchSize(size int) int {
 	return f.Rows(size)
 }
 
-// Trim cuts the rows of n samples out of what a model makes of their batch,
-// where the first axis is the batch or a multiple of it.
+// Trim cuts the rows of n samples out of what a model makes of their batch, where the first axis is
+// the batch or a multiple of it.
 func (f *Feed) Trim(v *engine.Value, n int) *engine.Value {
 	size := f.Rows(n)
 	if n == size || len(v.Dims) == 0 || v.Dims[0]%size != 0 {
@@ -175,9 +174,8 @@ func (f *Feed) Trim(v *engine.Value, n int) *engine.Value {
 	return engine.Rows(v, 0, v.Dims[0]/size*n)
 }
 
-// Batch returns the inputs for n samples from the given one on. Where the model
-// has a fixed batch axis that is longer, it is filled up by repeating the last
-// sample.
+// Batch returns the inputs for n samples from the given one on. Where the model has a fixed batch
+// axis that is longer, it is filled up by repeating the last sample.
 func (f *Feed) Batch(from, n int) (map[string]*engine.Value, error) {
 	places := make([]int, f.Rows(n))
 	for i := range places {

@@ -19,8 +19,7 @@ var imageFormats = map[string]bool{
 	".dng": false, ".cr2": false, ".cr3": false, ".nef": false, ".arw": false, ".raw": false,
 }
 
-// ownFolders are made by operating systems and network drives beside the user's
-// own.
+// ownFolders are made by operating systems and network drives beside the user's own.
 var ownFolders = []string{"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
 
 // A folder is what a folder of images holds.
@@ -34,9 +33,8 @@ type folder struct {
 	broken  []string // what cannot be opened, with the reason
 }
 
-// listFolder lists the images of a folder and of all folders below. Hidden
-// files and what operating systems leave behind are not looked at. Symbolic
-// links are followed, but not in circles.
+// listFolder lists the images of a folder and of all folders below. Hidden files and what operating
+// systems leave behind are not looked at. Symbolic links are followed, but not in circles.
 func listFolder(root string) (*folder, error) {
 	f := &folder{root: root}
 	info, err := os.Stat(root)
@@ -51,8 +49,8 @@ func listFolder(root string) (*folder, error) {
 	return f, nil
 }
 
-// list adds the entries of a folder. below are the names of the folders that
-// lead to it from the root, above what they are.
+// list adds the entries of a folder. below are the names of the folders that lead to it from the
+// root, above what they are.
 func (f *folder) list(dir string, entries []fs.DirEntry, below []string, above []fs.FileInfo) {
 	for _, e := range entries {
 		name, path := e.Name(), filepath.Join(dir, e.Name())
@@ -91,8 +89,7 @@ func (f *folder) enter(path string, below []string, above []fs.FileInfo) {
 	f.list(path, entries, below, above)
 }
 
-// add takes a file, if its name says that it is an image. err says why it
-// cannot be opened.
+// add takes a file, if its name says that it is an image. err says why it cannot be opened.
 func (f *folder) add(path string, below []string, err error) {
 	read, isImage := imageFormats[strings.ToLower(filepath.Ext(path))]
 	switch {
@@ -163,9 +160,9 @@ func (f *folder) empty() error {
 	return errors.New("no images (PNG, JPEG, WebP, GIF, BMP, TIFF), and no input_0.pb, in this folder")
 }
 
-// labels numbers the classes: the folders in root, whether there are images in
-// them or not, as they were when a model was trained on them; or as named by
-// the caller. A folder whose images lie in it directly has none.
+// labels numbers the classes: the folders in root, whether there are images in them or not, as they
+// were when a model was trained on them; or as named by the caller. A folder whose images lie in it
+// directly has none.
 func (f *folder) labels(names []string) (labels []int, classes, remarks []string, err error) {
 	if names == nil && !slices.ContainsFunc(f.classes, func(c string) bool { return c != "" }) {
 		return nil, nil, nil, nil

@@ -27,13 +27,13 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// maxPixels bounds the images that are decoded, and all that are decoded at
-// once: what a header claims is allocated before a pixel is read. It is what
-// PIL, which most networks are trained with, bounds them by.
+// maxPixels bounds the images that are decoded, and all that are decoded at once: what a header
+// claims is allocated before a pixel is read. It is what PIL, which most networks are trained with,
+// bounds them by.
 const maxPixels = 178_956_970
 
-// maxRatio bounds how much longer than wide an image may be: it is scaled
-// before its middle is cut out.
+// maxRatio bounds how much longer than wide an image may be: it is scaled before its middle is cut
+// out.
 const maxRatio = 1000
 
 // images is a column of image files, decoded when they are asked for.
@@ -44,8 +44,8 @@ type images struct {
 
 func (c *images) name() string { return "" }
 
-// openImages lists the images of a folder. Its sub-folders are classes; a
-// folder without sub-folders of images has no labels.
+// openImages lists the images of a folder. Its sub-folders are classes; a folder without
+// sub-folders of images has no labels.
 func openImages(root string, p Preprocess, o Options) (*Data, error) {
 	f, err := listFolder(root)
 	if err != nil {
@@ -147,8 +147,7 @@ func layoutName(last bool) Layout {
 	return LayoutNCHW
 }
 
-// load decodes images into one block of bytes, in parallel. All have to come
-// out the same size.
+// load decodes images into one block of bytes, in parallel. All have to come out the same size.
 func (c *images) load(samples []int, f frame) (raw []byte, dims []int, err error) {
 	pictures := make([]*image.NRGBA, len(samples))
 	for _, err := range c.each(samples, f.channels == 4, func(i int, p *image.NRGBA) (err error) {
@@ -177,9 +176,8 @@ func (c *images) load(samples []int, f frame) (raw []byte, dims []int, err error
 	return raw, []int{len(samples), f.channels, size.Y, size.X}, nil
 }
 
-// each decodes images, in parallel, and hands image i to use. It returns what
-// goes wrong with each. progress, which may be nil, is told how many of how
-// many are done.
+// each decodes images, in parallel, and hands image i to use. It returns what goes wrong with each.
+// progress, which may be nil, is told how many of how many are done.
 func (c *images) each(samples []int, alpha bool, use func(i int, p *image.NRGBA) error, progress func(done, total int)) []error {
 	room := semaphore.NewWeighted(maxPixels)
 	errs := make([]error, len(samples))
@@ -205,9 +203,9 @@ func (c *images) each(samples []int, alpha bool, use func(i int, p *image.NRGBA)
 	return errs
 }
 
-// decode hands the image in a file to use, in red, green, blue and alpha, not
-// premultiplied. Without alpha what is transparent keeps its color. room is for
-// the pixels of all images that are decoded at once.
+// decode hands the image in a file to use, in red, green, blue and alpha, not premultiplied.
+// Without alpha what is transparent keeps its color. room is for the pixels of all images that are
+// decoded at once.
 func (c *images) decode(file string, room *semaphore.Weighted, alpha bool, use func(*image.NRGBA) error) (err error) {
 	defer guard.Recover(&err)
 	r, err := os.Open(file)
@@ -252,8 +250,8 @@ func (c *images) decode(file string, room *semaphore.Weighted, alpha bool, use f
 	return use(p)
 }
 
-// plainImage copies an image onto a canvas, whose upper left corner is that of
-// the image; the first frame of an animation may lie somewhere else.
+// plainImage copies an image onto a canvas, whose upper left corner is that of the image; the first
+// frame of an animation may lie somewhere else.
 func plainImage(p image.Image, canvas image.Rectangle, alpha bool) *image.NRGBA {
 	out := image.NewNRGBA(canvas)
 	b := p.Bounds()
@@ -280,9 +278,8 @@ func plainImage(p image.Image, canvas image.Rectangle, alpha bool) *image.NRGBA 
 	return out
 }
 
-// widened turns the luma and chroma of a lossy WebP, which leave some values
-// out at either end as in video (BT.601), into colors. The decoder takes them
-// for those of a JPEG, which does not.
+// widened turns the luma and chroma of a lossy WebP, which leave some values out at either end as
+// in video (BT.601), into colors. The decoder takes them for those of a JPEG, which does not.
 func widened(decoded image.Image) image.Image {
 	var p *image.YCbCr
 	alpha := func(int, int) uint8 { return 255 }
@@ -338,9 +335,8 @@ func (f frame) fit(p *image.NRGBA) (*image.NRGBA, error) {
 	return p.SubImage(image.Rect(x, y, x+w, y+h)).(*image.NRGBA), nil
 }
 
-// resized is the size an image is scaled to: its shorter side has Resize
-// pixels, the longer one is cut off to whole pixels. Without Resize it just
-// covers the frame.
+// resized is the size an image is scaled to: its shorter side has Resize pixels, the longer one is
+// cut off to whole pixels. Without Resize it just covers the frame.
 func (f frame) resized(size image.Point) image.Point {
 	if short := f.pre.Resize; short > 0 {
 		if size.X < size.Y {
@@ -351,8 +347,7 @@ func (f frame) resized(size image.Point) image.Point {
 	if f.height == 0 || f.width == 0 {
 		return size
 	}
-	// Scale by the larger of the two ratios; the other side then is at least as
-	// long as wanted.
+	// Scale by the larger of the two ratios; the other side then is at least as long as wanted.
 	if f.width*size.Y > f.height*size.X {
 		return image.Pt(f.width, max(f.height, (f.width*size.Y+size.X/2)/size.X))
 	}
@@ -385,10 +380,9 @@ func (f frame) write(dst []byte, p *image.NRGBA) {
 	}
 }
 
-// Readable returns the data set without the images that cannot be decoded, and
-// says in its remarks how many these are. All are tried; progress, which may be
-// nil, is told how many of how many are done. It is an error if there is none
-// left. Other data sets are returned as they are.
+// Readable returns the data set without the images that cannot be decoded, and says in its remarks
+// how many these are. All are tried; progress, which may be nil, is told how many of how many are
+// done. It is an error if there is none left. Other data sets are returned as they are.
 func (d *Data) Readable(progress func(done, total int)) (*Data, error) {
 	for _, column := range d.columns {
 		if c, ok := column.(*images); ok {

@@ -39,8 +39,7 @@ func write(t *testing.T, file string, raw []byte) {
 	}
 }
 
-// quarters returns the colours in the middle of the four quarters of the first
-// image.
+// quarters returns the colours in the middle of the four quarters of the first image.
 func quarters(v *engine.Value) []float32 {
 	c, h, w := v.Dims[1], v.Dims[2], v.Dims[3]
 	var out []float32
@@ -58,8 +57,7 @@ func alike(a, b []float32, tolerance float64) bool {
 	return slices.EqualFunc(a, b, func(x, y float32) bool { return math.Abs(float64(x-y)) <= tolerance })
 }
 
-// TestImageFormats: the same picture in all formats and depths, as PIL shows
-// it.
+// TestImageFormats: the same picture in all formats and depths, as PIL shows it.
 func TestImageFormats(t *testing.T) {
 	want := []float32{200, 30, 20, 20, 160, 40, 30, 50, 220, 128, 128, 128}
 	for name, tolerance := range map[string]float64{
@@ -105,8 +103,8 @@ func TestImageFormats(t *testing.T) {
 	}
 }
 
-// TestImageOrientation: cameras store pictures turned. They are turned back
-// only if that is asked for.
+// TestImageOrientation: cameras store pictures turned. They are turned back only if that is asked
+// for.
 func TestImageOrientation(t *testing.T) {
 	upright := []float32{200, 30, 20, 20, 160, 40, 30, 50, 220, 128, 128, 128}
 	names := []string{"orient6.png", "orient6.webp", "plain.bmp", "progressive.jpg"}
@@ -137,8 +135,7 @@ func hugePNG(w, h uint32) []byte {
 	return binary.BigEndian.AppendUint32(append(out, chunk...), crc32.ChecksumIEEE(chunk))
 }
 
-// TestMessyFolders: folders as they come out of archives, cameras and careless
-// hands.
+// TestMessyFolders: folders as they come out of archives, cameras and careless hands.
 func TestMessyFolders(t *testing.T) {
 	tree := func(files ...string) string {
 		dir := t.TempDir()

@@ -21,15 +21,15 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// labelsName is the array of an .npz file that holds the classes; otherNames
-// are what else it is called.
+// labelsName is the array of an .npz file that holds the classes; otherNames are what else it is
+// called.
 const labelsName = "labels"
 
 var otherNames = []string{"label", "y", "targets", "target", "y_test", "y_train", "classes"}
 
-// labelsIn returns the name of the array that holds the classes: labels, or an
-// array of another usual name that is nothing but integers, one per sample,
-// beside others that are. "" if there is none.
+// labelsIn returns the name of the array that holds the classes: labels, or an array of another
+// usual name that is nothing but integers, one per sample, beside others that are. "" if there is
+// none.
 func labelsIn(headers map[string]header, n int) string {
 	if _, ok := headers[labelsName]; ok {
 		return labelsName
@@ -46,8 +46,7 @@ func labelsIn(headers map[string]header, n int) string {
 // maxHeader bounds the header of an array, in bytes. NumPy writes 128.
 const maxHeader = 1 << 16
 
-// wellFormed is the form of every header that NumPy writes. Nothing else is
-// read.
+// wellFormed is the form of every header that NumPy writes. Nothing else is read.
 var wellFormed = regexp.MustCompile(
 	`^\{'descr': '([<>|=])([a-zA-Z][0-9]*)', 'fortran_order': (True|False), 'shape': \(((?:[0-9]+(?:, ?[0-9]+)*,?)?)\), \} *\n$`)
 
@@ -107,9 +106,8 @@ func openNPY(path string, o Options) (*Data, error) {
 	return &Data{columns: []column{a}, rows: s.rows, order: s.samples(a.dims[0])}, nil
 }
 
-// openNPZ reads the arrays that are samples: those as long as the labels, or
-// without labels as the longest, and those without axes. The others are left
-// out, with the reason.
+// openNPZ reads the arrays that are samples: those as long as the labels, or without labels as the
+// longest, and those without axes. The others are left out, with the reason.
 func openNPZ(path string, o Options) (*Data, error) {
 	z, err := zip.OpenReader(path)
 	if err != nil {
@@ -171,8 +169,8 @@ func openNPZ(path string, o Options) (*Data, error) {
 	return d, nil
 }
 
-// rowsOf is the number of samples of an .npz file: as many as labels, or as the
-// longest array of numbers has rows.
+// rowsOf is the number of samples of an .npz file: as many as labels, or as the longest array of
+// numbers has rows.
 func rowsOf(headers map[string]header) int {
 	if h, ok := headers[labelsName]; ok && len(h.dims) > 0 {
 		return h.dims[0]
@@ -186,8 +184,7 @@ func rowsOf(headers map[string]header) int {
 	return n
 }
 
-// labelsOf reads the classes of all samples: integers, with one axis, or a
-// second one of size 1.
+// labelsOf reads the classes of all samples: integers, with one axis, or a second one of size 1.
 func labelsOf(a *array) ([]int, error) {
 	if len(a.dims) == 0 || engine.Count(a.dims) != a.dims[0] || !onnxio.IsInteger(a.typ) {
 		return nil, fmt.Errorf("%v of shape %s: labels are integers, one per sample", a.typ, engine.DimString(a.dims))
@@ -212,8 +209,7 @@ type header struct {
 	dims    []int
 }
 
-// readHeader reads the head of an .npy file. It allocates no more than
-// maxHeader bytes.
+// readHeader reads the head of an .npy file. It allocates no more than maxHeader bytes.
 func readHeader(r io.Reader) (header, error) {
 	truncated := errors.New("truncated header")
 	lead := make([]byte, 12)
@@ -297,9 +293,8 @@ func (h header) readFrom(z *zip.ReadCloser, key string, rows []int, limit int64)
 	return a, nil
 }
 
-// read reads the elements that follow the header: some rows (ascending), or all
-// if rows is nil. No more is allocated than limit bytes, what the file can hold
-// at most.
+// read reads the elements that follow the header: some rows (ascending), or all if rows is nil. No
+// more is allocated than limit bytes, what the file can hold at most.
 func (h header) read(r io.Reader, rows []int, limit int64) (*array, error) {
 	if h.typ == onnxpb.TensorProto_UNDEFINED {
 		return nil, fmt.Errorf("its elements (%s) are not numbers", h.descr)
@@ -362,8 +357,7 @@ func readRows(r io.Reader, rows []int, size int) ([]byte, error) {
 	return out, nil
 }
 
-// rowMajor copies elements of some width out of an array whose first axis is
-// the fastest.
+// rowMajor copies elements of some width out of an array whose first axis is the fastest.
 func rowMajor(raw []byte, dims []int, width int) []byte {
 	out := make([]byte, 0, len(raw))
 	n := len(raw) / width

@@ -7,14 +7,13 @@ import (
 	"github.com/bep/imagemeta"
 )
 
-// metaFormats are the formats, as package image names them, that tell how a
-// camera was held.
+// metaFormats are the formats, as package image names them, that tell how a camera was held.
 var metaFormats = map[string]imagemeta.ImageFormat{
 	"jpeg": imagemeta.JPEG, "png": imagemeta.PNG, "tiff": imagemeta.TIFF, "webp": imagemeta.WebP,
 }
 
-// orientation reads the EXIF orientation of an image: 1 (upright) where it says
-// nothing that makes sense.
+// orientation reads the EXIF orientation of an image: 1 (upright) where it says nothing that makes
+// sense.
 func orientation(r io.ReadSeeker, format string) int {
 	of, known := metaFormats[format]
 	if !known {
@@ -43,8 +42,8 @@ func oriented(p *image.NRGBA, orientation int) *image.NRGBA {
 		return p
 	}
 	w, h := p.Rect.Dx(), p.Rect.Dy()
-	// Orientations above 4 swap the axes; of each four the second and third are
-	// mirrored in x, the third and fourth in y.
+	// Orientations above 4 swap the axes; of each four the second and third are mirrored in x, the
+	// third and fourth in y.
 	swap := orientation > 4
 	k := (orientation - 1) % 4
 	flipX, flipY := k == 1 || k == 2, k == 2 || k == 3

@@ -17,44 +17,40 @@ const (
 	LayoutNHWC Layout = "nhwc" // sample, height, width, channel
 )
 
-// A Preprocess says how stored numbers become a model's input: every element x
-// becomes (x·Scale − Mean) / Std, in float64, and is then cast to the input's
-// element type. It touches inputs of floating-point type only; integers are
-// cast and nothing else. The zero value changes nothing.
+// A Preprocess says how stored numbers become a model's input: every element x becomes (x·Scale −
+// Mean) / Std, in float64, and is then cast to the input's element type. It touches inputs of
+// floating-point type only; integers are cast and nothing else. The zero value changes nothing.
 type Preprocess struct {
 	// Scale is multiplied first. 0: 1.
 	Scale float64
 
-	// Mean is subtracted and Std divided by, after scaling: one number for all
-	// channels, or one per channel. nil: 0 and 1.
+	// Mean is subtracted and Std divided by, after scaling: one number for all channels, or one per
+	// channel. nil: 0 and 1.
 	Mean, Std []float64
 
-	// Layout says which axis holds the channels: of arrays, for Mean and Std;
-	// of image folders, which layout the model wants. LayoutAuto: for arrays
-	// the first axis after the sample's that is as long as Mean, for images the
-	// axis of the model's input that has 1, 3 or 4 entries.
+	// Layout says which axis holds the channels: of arrays, for Mean and Std; of image folders,
+	// which layout the model wants. LayoutAuto: for arrays the first axis after the sample's that
+	// is as long as Mean, for images the axis of the model's input that has 1, 3 or 4 entries.
 	Layout Layout
 
-	// Resize scales images, bilinearly (averaging where they shrink), until
-	// their shorter side has this many pixels. 0: just large enough to cover
-	// the crop; no scaling where that is not known either.
+	// Resize scales images, bilinearly (averaging where they shrink), until their shorter side has
+	// this many pixels. 0: just large enough to cover the crop; no scaling where that is not known
+	// either.
 	Resize int
 
-	// Crop is the height and width that is cut out of the middle of the resized
-	// image. 0: the model's input size, or no crop if that is free.
+	// Crop is the height and width that is cut out of the middle of the resized image. 0: the
+	// model's input size, or no crop if that is free.
 	Crop int
 
-	// BGR orders the channels of image folders blue, green, red. false: red,
-	// green, blue.
+	// BGR orders the channels of image folders blue, green, red. false: red, green, blue.
 	BGR bool
 
-	// AutoOrient turns and mirrors images as their EXIF orientation says.
-	// false: pixels stay as they are stored, as with PIL, torchvision and
-	// TensorFlow (OpenCV turns them).
+	// AutoOrient turns and mirrors images as their EXIF orientation says. false: pixels stay as
+	// they are stored, as with PIL, torchvision and TensorFlow (OpenCV turns them).
 	AutoOrient bool
 
-	// Classes names the sub-folders of an image folder in the order of their
-	// labels. nil: sorted order.
+	// Classes names the sub-folders of an image folder in the order of their labels. nil: sorted
+	// order.
 	Classes []string
 }
 
@@ -82,8 +78,7 @@ func (p Preprocess) changes() bool {
 		slices.ContainsFunc(p.Std, func(x float64) bool { return x != 1 })
 }
 
-// channels is the number of channels that Mean and Std speak of; 1 if all are
-// treated alike.
+// channels is the number of channels that Mean and Std speak of; 1 if all are treated alike.
 func (p Preprocess) channels() int { return max(len(p.Mean), len(p.Std), 1) }
 
 // An affine is what happens to the numbers of one channel.
@@ -106,8 +101,8 @@ func (p Preprocess) channel(c int) affine {
 	return a
 }
 
-// axis finds the axis of a stacked value (axis 0 is the sample) that holds the
-// channels; 0 if all elements are treated alike.
+// axis finds the axis of a stacked value (axis 0 is the sample) that holds the channels; 0 if all
+// elements are treated alike.
 func (p Preprocess) axis(dims []int) (int, error) {
 	n := p.channels()
 	if n == 1 {

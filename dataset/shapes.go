@@ -8,10 +8,9 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// Shapes returns sizes for the inputs of a model that have free ones besides
-// the batch: the given ones, and for other inputs those of the first sample of
-// the data. It returns given itself if there is nothing to add, or the data do
-// not fit.
+// Shapes returns sizes for the inputs of a model that have free ones besides the batch: the given
+// ones, and for other inputs those of the first sample of the data. It returns given itself if
+// there is nothing to add, or the data do not fit.
 func Shapes(m *onnxio.Model, d *Data, given map[string][]int) map[string][]int {
 	inputs, err := engine.Inputs(m)
 	if err != nil || d == nil || d.Len() == 0 {

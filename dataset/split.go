@@ -1,8 +1,8 @@
 package dataset
 
-// Split divides a data set in two: every every-th sample, from the last of the
-// first every on, is held out, the rest is for fitting. Both keep their order.
-// With every < 2, or fewer samples than every, nothing is held out.
+// Split divides a data set in two: every every-th sample, from the last of the first every on, is
+// held out, the rest is for fitting. Both keep their order. With every < 2, or fewer samples than
+// every, nothing is held out.
 func (d *Data) Split(every int) (fit, held *Data) {
 	f, h := *d, *d
 	f.order, h.order = nil, nil
@@ -16,8 +16,8 @@ func (d *Data) Split(every int) (fit, held *Data) {
 	return &f, &h
 }
 
-// Range returns the samples from the given one (included) to another
-// (excluded), or to the last if there are fewer.
+// Range returns the samples from the given one (included) to another (excluded), or to the last if
+// there are fewer.
 func (d *Data) Range(from, to int) *Data {
 	c := *d
 	c.order = d.order[min(from, len(d.order)):min(to, len(d.order))]

@@ -12,39 +12,32 @@ import (
 // DefaultBatch is the batch size where StreamOptions.Batch is 0.
 const DefaultBatch = 32
 
-// StreamOptions say how a data set is run through a model. The zero value runs
-// all of it.
+// StreamOptions say how a data set is run through a model. The zero value runs all of it.
 type StreamOptions struct {
-	// Batch is the number of samples run at once. 0: DefaultBatch. A model with
-	// a fixed batch axis uses its own.
+	// Batch is the number of samples run at once. 0: DefaultBatch. A model with a fixed batch axis
+	// uses its own.
 	Batch int
 
-	// Threads is the number of threads that work on one operator. 0: one per
-	// core.
+	// Threads is the number of threads that work on one operator. 0: one per core.
 	Threads int
 
-	// Samples is the number of samples, the first ones of Data.Sample with
-	// Seed. 0: all.
+	// Samples is the number of samples, the first ones of Data.Sample with Seed. 0: all.
 	Samples int
 
-	// Seed shuffles, where Samples leaves some out. FileOrder (-1): the first
-	// ones.
+	// Seed shuffles, where Samples leaves some out. FileOrder (-1): the first ones.
 	Seed int64
 
-	// Progress, if not nil, is told after each batch how many of all samples
-	// are done.
+	// Progress, if not nil, is told after each batch how many of all samples are done.
 	Progress func(done, total int)
 }
 
-// Stream runs a model over a data set and hands the named tensors, any of its
-// main graph, to f, batch by batch. Only what these tensors need is computed,
-// and at most two batches are in memory.
+// Stream runs a model over a data set and hands the named tensors, any of its main graph, to f,
+// batch by batch. Only what these tensors need is computed, and at most two batches are in memory.
 //
-// f gets the number of the batch, counted from 0, the number n of samples in
-// it, and the tensors by name; they are f's to keep. Where a fixed batch axis
-// makes the last batch longer than n, tensors are cut to the rows of the n
-// samples if their first axis is the batch or a multiple of it. Stream ends
-// with the first error of f, or when ctx ends.
+// f gets the number of the batch, counted from 0, the number n of samples in it, and the tensors by
+// name; they are f's to keep. Where a fixed batch axis makes the last batch longer than n, tensors
+// are cut to the rows of the n samples if their first axis is the batch or a multiple of it. Stream
+// ends with the first error of f, or when ctx ends.
 func Stream(ctx context.Context, m *onnxio.Model, data *Data, tensors []string, o StreamOptions,
 	f func(batch, n int, values map[string]*engine.Value) error) (err error) {
 	defer guard.Recover(&err)

@@ -14,8 +14,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// SyntheticOptions say what made-up inputs are like. The zero value makes 500
-// samples of mean 0 and variance 1.
+// SyntheticOptions say what made-up inputs are like. The zero value makes 500 samples of mean 0 and
+// variance 1.
 type SyntheticOptions struct {
 	// Samples is their number. 0: 500.
 	Samples int
@@ -23,29 +23,24 @@ type SyntheticOptions struct {
 	// Seed makes them.
 	Seed int64
 
-	// Shapes are the shapes of inputs whose sizes, but for the first, are free,
-	// by input name.
+	// Shapes are the shapes of inputs whose sizes, but for the first, are free, by input name.
 	Shapes map[string][]int
 
-	// Preprocess says how pixels become inputs, and so where inputs lie. With a
-	// mean or a deviation they have mean 0 and variance 1, as after any
-	// normalisation, cut off where pixels are below 0 or above 255. With a
-	// scale alone they are scaled pixels of mean 127.5 and standard deviation
+	// Preprocess says how pixels become inputs, and so where inputs lie. With a mean or a deviation
+	// they have mean 0 and variance 1, as after any normalisation, cut off where pixels are below 0
+	// or above 255. With a scale alone they are scaled pixels of mean 127.5 and standard deviation
 	// 64. The zero value: mean 0 and variance 1.
 	Preprocess Preprocess
 }
 
-// Synthetic makes inputs for a model out of noise, for calibration where there
-// are no data. Inputs with two spatial axes get noise whose amplitude falls as
-// 1/f, like that of natural images (Field 1987), under discs of random size and
-// colour that hide one another, which adds their edges; most of it is shared by
-// the channels. Integers that pick rows of a table (words) are drawn evenly
-// from its rows, those that become numbers or conditions (masks) are ones, and
-// any others are an error: their meaning cannot be guessed. All other inputs
-// are independent Gaussian numbers.
+// Synthetic makes inputs for a model out of noise, for calibration where there are no data. Inputs
+// with two spatial axes get noise whose amplitude falls as 1/f, like that of natural images (Field
+// 1987), under discs of random size and colour that hide one another, which adds their edges; most
+// of it is shared by the channels. Integers that pick rows of a table (words) are drawn evenly from
+// its rows, those that become numbers or conditions (masks) are ones, and any others are an error:
+// their meaning cannot be guessed. All other inputs are independent Gaussian numbers.
 //
-// Samples are made when a batch asks for them, each from the seed and its
-// number.
+// Samples are made when a batch asks for them, each from the seed and its number.
 func Synthetic(m *onnxio.Model, o SyntheticOptions) (_ *Data, err error) {
 	defer guard.Recover(&err)
 	if err := o.Preprocess.check(); err != nil {
@@ -79,8 +74,8 @@ func Synthetic(m *onnxio.Model, o SyntheticOptions) (_ *Data, err error) {
 	return d, nil
 }
 
-// makeUp makes the column for an input, of a shape that may be given. alike
-// says that all of its samples are the same.
+// makeUp makes the column for an input, of a shape that may be given. alike says that all of its
+// samples are the same.
 func makeUp(g *onnxio.Graph, in engine.IOInfo, shape []int, seed uint64) (c column, alike bool, err error) {
 	if shape == nil {
 		for _, size := range in.Dims {
@@ -144,8 +139,7 @@ func (c *noise) bind(in engine.IOInfo, p Preprocess) (binding, error) {
 	}}, nil
 }
 
-// place moves numbers of mean 0 and variance 1 to where the pixels of a channel
-// lie.
+// place moves numbers of mean 0 and variance 1 to where the pixels of a channel lie.
 func (p Preprocess) place(x []float32, channel int) {
 	to := p.channel(channel)
 	lo, hi := to.apply(0), to.apply(255)
@@ -167,8 +161,7 @@ func (c *noise) fill(out []float32, rng *rand.Rand) {
 		}
 		return
 	}
-	// Natural colours are mostly grey: channels share what has nine tenths of
-	// the variance.
+	// Natural colours are mostly grey: channels share what has nine tenths of the variance.
 	const shared = 0.9
 	mix := func(x, own float64) float64 { return math.Sqrt(shared)*x + math.Sqrt(1-shared)*own }
 	fields := make([][]float64, channels)
@@ -194,9 +187,9 @@ func (c *noise) fill(out []float32, rng *rand.Rand) {
 // bound cuts off synthetic numbers, as pixels are bounded.
 const bound = 2
 
-// leaves covers fields with discs of random sizes and colours, from back to
-// front: the dead leaves model, which has the edges and the even patches of
-// natural images beside their spectrum (Ruderman 1997; Baradad et al. 2021).
+// leaves covers fields with discs of random sizes and colours, from back to front: the dead leaves
+// model, which has the edges and the even patches of natural images beside their spectrum (Ruderman
+// 1997; Baradad et al. 2021).
 func leaves(rng *rand.Rand, fields [][]float64, h, w int, mix func(x, own float64) float64) {
 	size := float64(max(h, w))
 	const (
@@ -238,9 +231,8 @@ func leaves(rng *rand.Rand, fields [][]float64, h, w int, mix func(x, own float6
 	}
 }
 
-// image tells images from other samples: three axes, with the channels first
-// unless only the last axis is short enough for colours. channels is 0 for all
-// else.
+// image tells images from other samples: three axes, with the channels first unless only the last
+// axis is short enough for colours. channels is 0 for all else.
 func (c *noise) image() (channels, h, w int, last bool) {
 	switch d := c.dims; {
 	case len(d) != 3:
@@ -252,9 +244,8 @@ func (c *noise) image() (channels, h, w int, last bool) {
 	}
 }
 
-// pink makes an h×w field whose amplitude falls as 1/f, of variance 1 over all
-// fields. The lowest frequency, a whole image darker or lighter, counts as half
-// of the next.
+// pink makes an h×w field whose amplitude falls as 1/f, of variance 1 over all fields. The lowest
+// frequency, a whole image darker or lighter, counts as half of the next.
 func pink(rng *rand.Rand, h, w int) []float64 {
 	spectrum := make([]complex128, h*w)
 	total := 0.0

@@ -37,8 +37,7 @@ func batch(t *testing.T, d *dataset.Data, in []engine.IOInfo, n int) map[string]
 	return v
 }
 
-// moments are the mean, the variance, and the correlation of neighbours step
-// apart.
+// moments are the mean, the variance, and the correlation of neighbours step apart.
 func moments(x []float32, step int) (mean, variance, neighbours float64) {
 	for _, v := range x {
 		mean += float64(v) / float64(len(x))
@@ -168,8 +167,8 @@ func TestSyntheticRefuses(t *testing.T) {
 	}
 }
 
-// Words are drawn from all rows of the smallest table that they pick from, the
-// mask beside them is open.
+// Words are drawn from all rows of the smallest table that they pick from, the mask beside them is
+// open.
 func TestSyntheticWords(t *testing.T) {
 	d, in, err := synthetic(t, `
 		ids: int N 6

@@ -6,8 +6,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// A tokens is a column of made-up integers: evenly drawn from those below a
-// limit, or all ones where there is none (0).
+// A tokens is a column of made-up integers: evenly drawn from those below a limit, or all ones
+// where there is none (0).
 type tokens struct {
 	made
 	limit int64
@@ -30,10 +30,9 @@ func (c *tokens) bind(in engine.IOInfo, _ Preprocess) (binding, error) {
 	}}, nil
 }
 
-// meaning tells what the integers of an input are for: indices below a limit,
-// where they pick rows of a table, or (limit 0) marks of what counts, where
-// they become real numbers or conditions. known is false where they are
-// neither. whole: parts of the input do not count.
+// meaning tells what the integers of an input are for: indices below a limit, where they pick rows
+// of a table, or (limit 0) marks of what counts, where they become real numbers or conditions.
+// known is false where they are neither. whole: parts of the input do not count.
 func meaning(g *onnxio.Graph, input string, whole bool) (limit int64, known bool) {
 	marks := false
 	follow(g, input, func(c onnxio.Consumer) bool {
@@ -68,8 +67,8 @@ func meaning(g *onnxio.Graph, input string, whole bool) (limit int64, known bool
 	return limit, limit > 0 || marks
 }
 
-// rowsPicked is the number of rows of the constant table from which a Gather
-// picks; 0 if it is not known.
+// rowsPicked is the number of rows of the constant table from which a Gather picks; 0 if it is not
+// known.
 func rowsPicked(g *onnxio.Graph, gather *onnxpb.NodeProto) int64 {
 	dims := g.Constant(gather.GetInput()[0]).GetDims()
 	if axis := int(onnxio.AttrInt(gather, "axis", 0)); axis >= 0 && axis < len(dims) {

@@ -16,8 +16,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// testDataSets returns the folders that hold an input_0.pb: path itself, or the
-// folders in it, in the order of the numbers in their names.
+// testDataSets returns the folders that hold an input_0.pb: path itself, or the folders in it, in
+// the order of the numbers in their names.
 func testDataSets(path string) ([]string, error) {
 	if isTestData(path) {
 		return []string{path}, nil
@@ -47,8 +47,7 @@ func trailingNumber(name string) int {
 	return n
 }
 
-// A sequence is a column of complete inputs, one tensor per sample, whose
-// shapes may differ.
+// A sequence is a column of complete inputs, one tensor per sample, whose shapes may differ.
 type sequence struct {
 	title   string
 	tensors []*array

@@ -8,9 +8,9 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// StreamTogether streams the same samples through several models side by side
-// and hands f the named tensors of each, batch by batch, with the number of
-// samples. Names may repeat. Progress is that of the first model.
+// StreamTogether streams the same samples through several models side by side and hands f the named
+// tensors of each, batch by batch, with the number of samples. Names may repeat. Progress is that
+// of the first model.
 func StreamTogether(ctx context.Context, models []*onnxio.Model, data *Data, tensors [][]string, o StreamOptions,
 	f func(n int, values []map[string]*engine.Value) error) error {
 	ctx, cancel := context.WithCancel(ctx)

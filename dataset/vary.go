@@ -8,8 +8,7 @@ import (
 )
 
 const (
-	// maxShift is the largest shift of an image: one part in so many of its
-	// size.
+	// maxShift is the largest shift of an image: one part in so many of its size.
 	maxShift = 8
 	// maxColours is the largest number of channels of an image.
 	maxColours = 4
@@ -17,18 +16,17 @@ const (
 	mixed = 0.5
 )
 
-// Varied returns the data set with so many variants of each sample behind the
-// samples themselves: variant k of sample i is sample k·Len()+i, k from 1.
-// Labels and recorded outputs are left behind: they are the samples', not the
-// variants'. The same seed makes the same variants, in batches of any size.
+// Varied returns the data set with so many variants of each sample behind the samples themselves:
+// variant k of sample i is sample k·Len()+i, k from 1. Labels and recorded outputs are left behind:
+// they are the samples', not the variants'. The same seed makes the same variants, in batches of
+// any size.
 //
-// In a variant, images [N, C, H, W] or [N, H, W, C] of up to four channels are
-// shifted at random by up to an eighth of their size, and those in colour
-// mirrored; what is missing at the borders is reflected in. Images in one
-// colour may be of letters and digits, which are others when mirrored. Over
-// half of the variants another sample's is laid, in any strength (Zhang et al.,
-// mixup, ICLR 2018), if all inputs are floating-point numbers: tokens, for
-// instance, cannot be mixed, and stay as they are.
+// In a variant, images [N, C, H, W] or [N, H, W, C] of up to four channels are shifted at random by
+// up to an eighth of their size, and those in colour mirrored; what is missing at the borders is
+// reflected in. Images in one colour may be of letters and digits, which are others when mirrored.
+// Over half of the variants another sample's is laid, in any strength (Zhang et al., mixup, ICLR
+// 2018), if all inputs are floating-point numbers: tokens, for instance, cannot be mixed, and stay
+// as they are.
 func (d *Data) Varied(copies int, seed int64) *Data {
 	c := *d
 	c.labels, c.expected = nil, nil
@@ -45,8 +43,8 @@ func (d *Data) Varied(copies int, seed int64) *Data {
 	return &c
 }
 
-// variants say which samples are variants: k·stride+i is variant k of sample i,
-// and variant 0 the sample itself.
+// variants say which samples are variants: k·stride+i is variant k of sample i, and variant 0 the
+// sample itself.
 type variants struct {
 	stride int
 	pool   []int // the samples that are laid over others

@@ -37,8 +37,8 @@ func batchOf(t *testing.T, d *Data, from, n int, dims ...int64) []float32 {
 	return b["x"].F32
 }
 
-// Samples come first and unchanged; variants do not depend on how they are
-// read, on subsets taken, and on anything but the seed.
+// Samples come first and unchanged; variants do not depend on how they are read, on subsets taken,
+// and on anything but the seed.
 func TestVaried(t *testing.T) {
 	d := uniform(t, 1, 5, 3, 8, 9)
 	dims := []int64{-1, 3, 8, 9}
@@ -72,8 +72,8 @@ func TestVaried(t *testing.T) {
 	}
 }
 
-// Every value of a variant lies between those of two samples: images are moved
-// about and mixed, both layouts alike.
+// Every value of a variant lies between those of two samples: images are moved about and mixed,
+// both layouts alike.
 func TestVariedLayouts(t *testing.T) {
 	const n, c, h, w = 4, 3, 8, 9
 	first := uniform(t, 3, n, c, h, w)

@@ -9,9 +9,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// Cast returns v in another element type, v itself where nothing has to be
-// done. Numbers that a narrower integer type cannot hold are an error, and so
-// are fractions where integers are wanted.
+// Cast returns v in another element type, v itself where nothing has to be done. Numbers that a
+// narrower integer type cannot hold are an error, and so are fractions where integers are wanted.
 func Cast(v *Value, t DType) (*Value, error) {
 	if t == v.Type || t == onnxpb.TensorProto_UNDEFINED {
 		return v, nil
@@ -45,8 +44,8 @@ var integersFor = map[DType]string{
 	onnxpb.TensorProto_INT64: " (numbers of words, for instance)", onnxpb.TensorProto_INT32: " (numbers of words, for instance)",
 }
 
-// inRange says whether an integer tensor's type can hold its numbers: those of
-// 64 bits take all, BOOL takes every number as true or false.
+// inRange says whether an integer tensor's type can hold its numbers: those of 64 bits take all,
+// BOOL takes every number as true or false.
 func inRange(v *Value) error {
 	bits := 8 * onnxio.StoredBytes(v.Type, 1)
 	if bits == 64 || v.Type == onnxio.Bool {

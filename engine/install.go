@@ -23,12 +23,12 @@ import (
 // pinnedVersion is the release that Install fetches.
 const pinnedVersion = "1.27.0"
 
-// maxLibrary bounds what is written while a library is unpacked, in bytes. The
-// largest pinned one has 39 MB.
+// maxLibrary bounds what is written while a library is unpacked, in bytes. The largest pinned one
+// has 39 MB.
 const maxLibrary = 128 << 20
 
-// A pin is the library of one platform in the two packages that carry it. The
-// hashes are SHA-256, in hexadecimal, of the library itself.
+// A pin is the library of one platform in the two packages that carry it. The hashes are SHA-256,
+// in hexadecimal, of the library itself.
 type pin struct {
 	npmFile, npmHash string // file in the npm package onnxruntime-node
 	pipTag           string // platform tag of the wheel onnxruntime; the library is the same for every Python version
@@ -75,13 +75,11 @@ var pins = map[string]pin{
 }
 
 // Install puts onnxruntime 1.27.0 for this platform into the user's cache
-// (os.UserCacheDir()/monge/onnxruntime/1.27.0) and returns it. The library is
-// taken out of the npm package onnxruntime-node (fetched with `npm pack`; no
-// script of the package is run) or, if npm is missing or fails, out of the
-// Python wheel onnxruntime (`pip download`), and its SHA-256 must be the one
-// written down here. Nothing is fetched if the library is there already. The
-// file appears atomically. progress, if not nil, is told in a few words what
-// happens.
+// (os.UserCacheDir()/monge/onnxruntime/1.27.0) and returns it. The library is taken out of the npm
+// package onnxruntime-node (fetched with `npm pack`; no script of the package is run) or, if npm is
+// missing or fails, out of the Python wheel onnxruntime (`pip download`), and its SHA-256 must be
+// the one written down here. Nothing is fetched if the library is there already. The file appears
+// atomically. progress, if not nil, is told in a few words what happens.
 func Install(ctx context.Context, progress func(message string)) (Library, error) {
 	if progress == nil {
 		progress = func(string) {}
@@ -135,16 +133,15 @@ func (p pin) sources() []source {
 	return []source{
 		{"npm", p.npmFile, p.npmHash, []string{"npm", "pack", "onnxruntime-node@" + pinnedVersion, "--ignore-scripts", "--loglevel=error"},
 			"*.tgz", openTar},
-		// The wheel of one fixed Python version is asked for, so that it does
-		// not matter which one runs here.
+		// The wheel of one fixed Python version is asked for, so that it does not matter which one
+		// runs here.
 		{"pip", p.pipFile, p.pipHash, []string{pythonName(), "-m", "pip", "download", "onnxruntime==" + pinnedVersion, "--no-deps",
 			"--only-binary=:all:", "--python-version=3.12", "--platform=" + p.pipTag, "--quiet", "--disable-pip-version-check"},
 			"*.whl", openZip},
 	}
 }
 
-// install fetches the package into a temporary folder and stores its library in
-// dir.
+// install fetches the package into a temporary folder and stores its library in dir.
 func (s source) install(ctx context.Context, dir string, progress func(string)) (string, error) {
 	program, err := exec.LookPath(s.command[0])
 	if err != nil {
@@ -233,8 +230,7 @@ func lastLine(output string, err error) string {
 	lines := strings.FieldsFunc(output, func(r rune) bool { return r == '\n' || r == '\r' })
 	for i := len(lines) - 1; i >= 0; i-- {
 		line := strings.TrimSpace(lines[i])
-		// npm ends with a pointer to its log file, which says nothing by
-		// itself.
+		// npm ends with a pointer to its log file, which says nothing by itself.
 		if line != "" && !strings.Contains(line, "complete log of this run") && !strings.Contains(line, "_logs") {
 			return line
 		}
@@ -242,8 +238,8 @@ func lastLine(output string, err error) string {
 	return err.Error()
 }
 
-// store writes r to dir/name if it has the expected hash: to a temporary file
-// first, then by rename.
+// store writes r to dir/name if it has the expected hash: to a temporary file first, then by
+// rename.
 func store(dir, name, hash string, r io.Reader) (string, error) {
 	tmp, err := os.CreateTemp(dir, ".install-*")
 	if err != nil {

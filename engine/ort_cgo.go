@@ -16,20 +16,17 @@ import (
 // haveCgo says whether this program can open onnxruntime at all.
 const haveCgo = true
 
-// initEnvironment opens the library and makes the process-wide environment of
-// the binding.
+// initEnvironment opens the library and makes the process-wide environment of the binding.
 func initEnvironment(path string) error {
 	ort.SetSharedLibraryPath(path)
-	// Recent libraries would otherwise write files for telemetry into the
-	// user's cache and the folder of temporary files as soon as there is an
-	// environment, and send them.
+	// Recent libraries would otherwise write files for telemetry into the user's cache and the
+	// folder of temporary files as soon as there is an environment, and send them.
 	if _, chosen := os.LookupEnv(telemetrySwitch); !chosen {
 		if err := os.Setenv(telemetrySwitch, "1"); err != nil {
 			return err
 		}
 	}
-	// Errors come back from the calls; onnxruntime would print them on stderr
-	// as well.
+	// Errors come back from the calls; onnxruntime would print them on stderr as well.
 	if err := ort.InitializeEnvironment(ort.WithLogLevelFatal()); err != nil {
 		return oneLine(err)
 	}
@@ -39,8 +36,7 @@ func initEnvironment(path string) error {
 	return nil
 }
 
-// telemetrySwitch is the environment variable that keeps onnxruntime from
-// collecting anything.
+// telemetrySwitch is the environment variable that keeps onnxruntime from collecting anything.
 const telemetrySwitch = "ORT_DISABLE_TELEMETRY"
 
 // An ortRunner runs a model through the binding.
@@ -130,9 +126,9 @@ func (r *ortRunner) run(ctx context.Context, inputs []*Value) ([]*Value, error) 
 	return values, nil
 }
 
-// runScalars runs and returns the outputs. The binding allocates every output
-// but one without axes, which has to be given to it beforehand; which outputs
-// those are, and of which type, is found out by trying, once per session.
+// runScalars runs and returns the outputs. The binding allocates every output but one without axes,
+// which has to be given to it beforehand; which outputs those are, and of which type, is found out
+// by trying, once per session.
 func (r *ortRunner) runScalars(ctx context.Context, in []ort.Value) ([]ort.Value, error) {
 	r.mu.Lock()
 	scalars := slices.Clone(r.scalars)
@@ -163,8 +159,8 @@ func (r *ortRunner) runScalars(ctx context.Context, in []ort.Value) ([]ort.Value
 	return out, nil
 }
 
-// runWith runs with room made for the outputs that are scalars. After an error
-// it returns the outputs there are.
+// runWith runs with room made for the outputs that are scalars. After an error it returns the
+// outputs there are.
 func (r *ortRunner) runWith(ctx context.Context, in []ort.Value, scalars []DType) ([]ort.Value, error) {
 	out := make([]ort.Value, len(r.outputs))
 	for i, t := range scalars {
@@ -180,8 +176,7 @@ func (r *ortRunner) runWith(ctx context.Context, in []ort.Value, scalars []DType
 	return out, r.runCancellable(ctx, in, out)
 }
 
-// runCancellable fills out. When ctx ends, onnxruntime is told to stop at the
-// next node.
+// runCancellable fills out. When ctx ends, onnxruntime is told to stop at the next node.
 func (r *ortRunner) runCancellable(ctx context.Context, in, out []ort.Value) error {
 	var options *ort.RunOptions
 	if ctx.Done() != nil {

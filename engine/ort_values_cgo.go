@@ -11,8 +11,7 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// A codec turns values of one element type into tensors of the binding and
-// back.
+// A codec turns values of one element type into tensors of the binding and back.
 type codec struct {
 	to     func(*Value) (ort.Value, error) // of elements that were checked
 	from   func(ort.Value) *Value          // nil if the tensor is of another kind
@@ -41,8 +40,7 @@ var codecs = map[DType]codec{
 	}),
 }
 
-// codecOf is the codec of a type whose elements a value has in a slice, or is
-// given so.
+// codecOf is the codec of a type whose elements a value has in a slice, or is given so.
 func codecOf[T ort.TensorData](typ DType, data func(*Value) []T, set func(*Value, []T)) codec {
 	return codec{
 		to: func(v *Value) (ort.Value, error) {
@@ -128,8 +126,8 @@ func dimsOf(t ort.Value) (dims []int) {
 	return dims
 }
 
-// isNil says whether there is no tensor: the binding also leaves nil pointers
-// in non-nil interfaces.
+// isNil says whether there is no tensor: the binding also leaves nil pointers in non-nil
+// interfaces.
 func isNil(v ort.Value) bool { return v == nil || reflect.ValueOf(v).IsNil() }
 
 func destroyAll(values []ort.Value) {

@@ -11,8 +11,7 @@ import (
 	"time"
 )
 
-// EnvLibrary names the environment variable that points to the onnxruntime
-// library or its folder.
+// EnvLibrary names the environment variable that points to the onnxruntime library or its folder.
 const EnvLibrary = "MONGE_ONNXRUNTIME"
 
 // A place is a file or folder that may hold the library.
@@ -55,8 +54,8 @@ func libraryPatterns(goos string) []string {
 	return []string{"libonnxruntime.so", "libonnxruntime.so.[0-9]*"}
 }
 
-// places yields where the library is looked for, best first. Python is asked
-// only if the caller gets that far.
+// places yields where the library is looked for, best first. Python is asked only if the caller
+// gets that far.
 func places(yield func(place) bool) {
 	var list []place
 	if p := os.Getenv(EnvLibrary); p != "" {
@@ -109,8 +108,8 @@ func cacheRoot() (string, error) {
 func systemFolders(goos string) []string {
 	switch goos {
 	case "windows":
-		// Windows ships an older onnxruntime.dll of its own in System32, so
-		// only installed copies are looked for.
+		// Windows ships an older onnxruntime.dll of its own in System32, so only installed copies
+		// are looked for.
 		if p := os.Getenv("ProgramFiles"); p != "" {
 			return []string{filepath.Join(p, "onnxruntime")}
 		}
@@ -126,8 +125,8 @@ func systemFolders(goos string) []string {
 	return dirs
 }
 
-// pythonSites yields the site-packages folders of the Python environments that
-// can be seen from here.
+// pythonSites yields the site-packages folders of the Python environments that can be seen from
+// here.
 func pythonSites(yield func(string) bool) {
 	search := func(patterns ...string) bool {
 		for _, pattern := range patterns {
@@ -170,8 +169,8 @@ func pythonName() string {
 	return "python3"
 }
 
-// askPython asks the Python on PATH for its site-packages folders; nothing is
-// imported but its standard library.
+// askPython asks the Python on PATH for its site-packages folders; nothing is imported but its
+// standard library.
 func askPython() []string {
 	path, err := exec.LookPath(pythonName())
 	if err != nil {
@@ -203,8 +202,8 @@ func absolute(p string) string {
 	return p
 }
 
-// escapeGlob makes a literal path safe to use in a filepath.Glob pattern.
-// Windows has no escape character.
+// escapeGlob makes a literal path safe to use in a filepath.Glob pattern. Windows has no escape
+// character.
 func escapeGlob(p string) string {
 	if runtime.GOOS == "windows" {
 		return p

@@ -31,8 +31,7 @@ import (
 	"unsafe"
 )
 
-// libraryVersion opens a shared library, asks onnxruntime for its version and
-// closes it.
+// libraryVersion opens a shared library, asks onnxruntime for its version and closes it.
 func libraryVersion(path string) (string, error) {
 	if truncated(path) {
 		return "", errors.New("the file is truncated")
@@ -58,9 +57,8 @@ func libraryVersion(path string) (string, error) {
 	return C.GoString(version), nil
 }
 
-// truncated reports whether an ELF file ends before what it says is to be
-// mapped into memory: the loader maps what is not there all the same, and
-// touching it kills the program.
+// truncated reports whether an ELF file ends before what it says is to be mapped into memory: the
+// loader maps what is not there all the same, and touching it kills the program.
 func truncated(path string) bool {
 	f, err := os.Open(path)
 	if err != nil {

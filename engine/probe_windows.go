@@ -23,8 +23,7 @@ import (
 	"syscall"
 )
 
-// libraryVersion opens a shared library, asks onnxruntime for its version and
-// closes it.
+// libraryVersion opens a shared library, asks onnxruntime for its version and closes it.
 func libraryVersion(path string) (string, error) {
 	handle, err := syscall.LoadLibrary(path)
 	if err != nil {

@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// A runner is a loaded model. It is the seam between this package and
-// onnxruntime: one file implements it with cgo, and one refuses without.
+// A runner is a loaded model. It is the seam between this package and onnxruntime: one file
+// implements it with cgo, and one refuses without.
 type runner interface {
-	// run feeds inputs in the order of runnerSpec.inputs and returns outputs in
-	// the order of runnerSpec.outputs. Safe for concurrent use. When ctx ends,
-	// the run ends early with ctx's error.
+	// run feeds inputs in the order of runnerSpec.inputs and returns outputs in the order of
+	// runnerSpec.outputs. Safe for concurrent use. When ctx ends, the run ends early with ctx's
+	// error.
 	run(ctx context.Context, inputs []*Value) ([]*Value, error)
 	close() error
 }

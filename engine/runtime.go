@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// MinVersion is the oldest onnxruntime release that works: the binding asks for
-// C API version 24, and release 1.n offers API versions up to n.
+// MinVersion is the oldest onnxruntime release that works: the binding asks for C API version 24,
+// and release 1.n offers API versions up to n.
 const MinVersion = "1.24"
 
 // minMinor is the n of MinVersion.
@@ -43,18 +43,16 @@ type Candidate struct {
 	Detail  string `json:"detail,omitempty"`  // the reason, where Status alone does not say it
 }
 
-// ErrNoRuntime is wrapped by every error that is due to a missing onnxruntime
-// library.
+// ErrNoRuntime is wrapped by every error that is due to a missing onnxruntime library.
 var ErrNoRuntime = errors.New("onnxruntime " + MinVersion + " or later not found: " +
 	"run \"monge runtime install\", or set MONGE_ONNXRUNTIME to the library or its folder")
 
-// ErrNoCgo is wrapped by every error that is due to a program built without
-// cgo.
+// ErrNoCgo is wrapped by every error that is due to a program built without cgo.
 var ErrNoCgo = errors.New("this monge was built without cgo and cannot run models: " +
 	"install a C compiler (gcc or clang) and rebuild with CGO_ENABLED=1")
 
-// A namedLibraryError says why the library that MONGE_ONNXRUNTIME names cannot
-// be used. It is an [ErrNoRuntime], whose advice would be the wrong one.
+// A namedLibraryError says why the library that MONGE_ONNXRUNTIME names cannot be used. It is an
+// [ErrNoRuntime], whose advice would be the wrong one.
 type namedLibraryError struct{ path, reason string }
 
 func (e namedLibraryError) Error() string {
@@ -64,20 +62,18 @@ func (e namedLibraryError) Error() string {
 
 func (e namedLibraryError) Is(target error) bool { return target == ErrNoRuntime }
 
-// Find searches for the onnxruntime library in these places, in this order:
-// MONGE_ONNXRUNTIME (a file or a folder; if it is set, nothing else is used),
-// the folder of the executable, .onnxruntime in the working directory, the
-// user's cache (see [Install]), the system's library folders, and
-// onnxruntime/capi of Python environments (VIRTUAL_ENV, CONDA_PREFIX, python3
-// on PATH, the usual folders). It returns the one that sessions use (zero if
-// there is none) and everything it looked at. Libraries are opened to ask for
-// their version.
+// Find searches for the onnxruntime library in these places, in this order: MONGE_ONNXRUNTIME (a
+// file or a folder; if it is set, nothing else is used), the folder of the executable, .onnxruntime
+// in the working directory, the user's cache (see [Install]), the system's library folders, and
+// onnxruntime/capi of Python environments (VIRTUAL_ENV, CONDA_PREFIX, python3 on PATH, the usual
+// folders). It returns the one that sessions use (zero if there is none) and everything it looked
+// at. Libraries are opened to ask for their version.
 func Find() (Library, []Candidate) {
 	return search(places, false)
 }
 
-// search probes places in order. With first it stops at the first usable
-// library, or at a place beside which nothing else will do.
+// search probes places in order. With first it stops at the first usable library, or at a place
+// beside which nothing else will do.
 func search(places iter.Seq[place], first bool) (Library, []Candidate) {
 	var found Library
 	var list []Candidate
@@ -121,8 +117,7 @@ func probe(source, file string) Candidate {
 	return Candidate{Source: source, Path: file, Status: status, Version: version, Detail: detail}
 }
 
-// judge says whether a library of this version offers the API that the binding
-// asks for.
+// judge says whether a library of this version offers the API that the binding asks for.
 func judge(version string) (Status, string) {
 	var major, minor int
 	switch n, _ := fmt.Sscanf(version, "%d.%d", &major, &minor); {
@@ -136,17 +131,15 @@ func judge(version string) (Status, string) {
 	return StatusUsable, ""
 }
 
-// The binding keeps one environment for the whole process, so the library is
-// chosen once. A failure is not kept: after an Install the next call finds the
-// library.
+// The binding keeps one environment for the whole process, so the library is chosen once. A failure
+// is not kept: after an Install the next call finds the library.
 var (
 	loadMu sync.Mutex
 	loaded Library
 )
 
-// Available returns the library that sessions run on, opening it if that has
-// not happened yet. The error wraps [ErrNoRuntime] or [ErrNoCgo] and fits on
-// one line.
+// Available returns the library that sessions run on, opening it if that has not happened yet. The
+// error wraps [ErrNoRuntime] or [ErrNoCgo] and fits on one line.
 func Available() (Library, error) {
 	loadMu.Lock()
 	defer loadMu.Unlock()
@@ -167,8 +160,7 @@ func Available() (Library, error) {
 	return lib, nil
 }
 
-// whyNot says why none of the places that were searched has a library that can
-// be used.
+// whyNot says why none of the places that were searched has a library that can be used.
 func whyNot(list []Candidate) error {
 	if named := os.Getenv(EnvLibrary); named != "" {
 		reason := list[0].Detail // the first place is the one that is named

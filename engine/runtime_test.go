@@ -31,8 +31,7 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// TestMinVersion compares MinVersion with the header that the binding was
-// written for.
+// TestMinVersion compares MinVersion with the header that the binding was written for.
 func TestMinVersion(t *testing.T) {
 	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/yalue/onnxruntime_go").Output()
 	if err != nil {
@@ -48,8 +47,7 @@ func TestMinVersion(t *testing.T) {
 	}
 }
 
-// fakeLibrary builds a shared library that reports a version and can do nothing
-// else.
+// fakeLibrary builds a shared library that reports a version and can do nothing else.
 func fakeLibrary(t *testing.T, file, version string) {
 	t.Helper()
 	cc, err := exec.LookPath("cc")
@@ -123,8 +121,8 @@ func TestSearch(t *testing.T) {
 	}
 }
 
-// TestNamedLibrary: where MONGE_ONNXRUNTIME names what cannot be used, nothing
-// else is, and the error names it.
+// TestNamedLibrary: where MONGE_ONNXRUNTIME names what cannot be used, nothing else is, and the
+// error names it.
 func TestNamedLibrary(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("file names are those of Linux")
@@ -201,8 +199,7 @@ func TestStore(t *testing.T) {
 	}
 }
 
-// tools makes a PATH on which npm and python3 are shell scripts, and a user
-// cache of its own.
+// tools makes a PATH on which npm and python3 are shell scripts, and a user cache of its own.
 func tools(t *testing.T, scripts map[string]string) (cache string) {
 	t.Helper()
 	if runtime.GOOS != "linux" {
@@ -244,8 +241,7 @@ func npmPackage(t *testing.T, name, content string) string {
 	return file
 }
 
-// TestInstallFailures: what goes wrong is told in one line, and nothing is left
-// behind.
+// TestInstallFailures: what goes wrong is told in one line, and nothing is left behind.
 func TestInstallFailures(t *testing.T) {
 	pin := pins[runtime.GOOS+"/"+runtime.GOARCH]
 	for name, c := range map[string]struct {
@@ -299,8 +295,7 @@ func TestInstallWithoutTools(t *testing.T) {
 	}
 }
 
-// TestPins: every platform names files and well-formed hashes for both
-// packages.
+// TestPins: every platform names files and well-formed hashes for both packages.
 func TestPins(t *testing.T) {
 	hash := regexp.MustCompile(`^[0-9a-f]{64}$`)
 	seen := map[string]bool{}

@@ -18,37 +18,32 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// Options say how a model is run. The zero value runs all outputs on all cores,
-// optimised.
+// Options say how a model is run. The zero value runs all outputs on all cores, optimised.
 type Options struct {
-	// Threads is the number of threads that work on one operator. 0: one per
-	// core.
+	// Threads is the number of threads that work on one operator. 0: one per core.
 	Threads int
 
-	// Outputs are the tensors that Run returns: any tensor of the main graph
-	// (outputs, inner tensors, initializers, inputs). The graph is cut down to
-	// what they need. nil: the model's outputs.
+	// Outputs are the tensors that Run returns: any tensor of the main graph (outputs, inner
+	// tensors, initializers, inputs). The graph is cut down to what they need. nil: the model's
+	// outputs.
 	Outputs []string
 
-	// AsWritten runs the graph without onnxruntime's optimisations. false: all
-	// of them.
+	// AsWritten runs the graph without onnxruntime's optimisations. false: all of them.
 	AsWritten bool
 
-	// Spin lets idle threads wait actively for some milliseconds, as is
-	// onnxruntime's default: the next run starts sooner, but other sessions and
-	// other programs have to do without these cores. false: idle threads sleep,
-	// which was three to five times faster for sessions that took turns on two
-	// busy cores.
+	// Spin lets idle threads wait actively for some milliseconds, as is onnxruntime's default: the
+	// next run starts sooner, but other sessions and other programs have to do without these cores.
+	// false: idle threads sleep, which was three to five times faster for sessions that took turns
+	// on two busy cores.
 	Spin bool
 
-	// Unpacked leaves the weights of a large model where they are mapped into
-	// memory. false: onnxruntime copies those of matrix products into another
-	// order, which makes runs of few samples faster, but takes the model's size
-	// again.
+	// Unpacked leaves the weights of a large model where they are mapped into memory. false:
+	// onnxruntime copies those of matrix products into another order, which makes runs of few
+	// samples faster, but takes the model's size again.
 	Unpacked bool
 
-	// Strict refuses a model whose stored shapes contradict the inferred ones.
-	// false: onnxruntime overlooks it.
+	// Strict refuses a model whose stored shapes contradict the inferred ones. false: onnxruntime
+	// overlooks it.
 	Strict bool
 }
 
@@ -93,8 +88,8 @@ func (i IOInfo) Takes(dims []int, axis int) bool {
 	return ok
 }
 
-// A Session is a model loaded into onnxruntime. It may be used by several
-// goroutines at once. Close it when done.
+// A Session is a model loaded into onnxruntime. It may be used by several goroutines at once. Close
+// it when done.
 type Session struct {
 	name    string // of the model, for messages
 	inputs  []IOInfo
@@ -106,17 +101,15 @@ type Session struct {
 	cleanup func()
 }
 
-// Open checks a model and loads it into onnxruntime (CPU). The model is not
-// changed and not kept.
+// Open checks a model and loads it into onnxruntime (CPU). The model is not changed and not kept.
 //
-// External data is read from m.Dir. A model with bfloat16 tensors, for which
-// the CPU has no arithmetic, is loaded as a float32 copy. float16 outputs are
-// returned as float32; so are, in a model that holds float16, inner tensors
-// whose type the model does not say. A model beyond protobuf's 2 GiB goes
-// through a temporary folder.
+// External data is read from m.Dir. A model with bfloat16 tensors, for which the CPU has no
+// arithmetic, is loaded as a float32 copy. float16 outputs are returned as float32; so are, in a
+// model that holds float16, inner tensors whose type the model does not say. A model beyond
+// protobuf's 2 GiB goes through a temporary folder.
 //
-// Errors are those of the search for onnxruntime (see [ErrNoRuntime],
-// [ErrNoCgo]) and onnxruntime's own checks of the model.
+// Errors are those of the search for onnxruntime (see [ErrNoRuntime], [ErrNoCgo]) and onnxruntime's
+// own checks of the model.
 func Open(m *onnxio.Model, o Options) (_ *Session, err error) {
 	defer guard.Recover(&err)
 	lib, err := Available()
@@ -155,8 +148,7 @@ func open(m *onnxio.Model, o Options) (*Session, error) {
 	}
 	for _, name := range names {
 		s.outputs = append(s.outputs, infoOf(name, g.ValueInfo(name)))
-		// Inputs are handed through by Run: onnxruntime would need a node in
-		// between.
+		// Inputs are handed through by Run: onnxruntime would need a node in between.
 		if !g.IsInput(name) {
 			s.fetch = append(s.fetch, name)
 		}
@@ -180,8 +172,8 @@ func open(m *onnxio.Model, o Options) (*Session, error) {
 	return s, nil
 }
 
-// refuseEmptyKernels refuses a convolution without channels: onnxruntime
-// divides by their number and takes the whole program down.
+// refuseEmptyKernels refuses a convolution without channels: onnxruntime divides by their number
+// and takes the whole program down.
 func refuseEmptyKernels(g *onnxio.Graph) error {
 	for _, n := range g.Nodes {
 		if strings.Contains(n.GetOpType(), "Conv") {
@@ -200,8 +192,8 @@ func refuseEmptyKernels(g *onnxio.Graph) error {
 	return nil
 }
 
-// outputNames returns the tensors to compute: the wanted ones, each once, or
-// all outputs of the model that a Value can hold.
+// outputNames returns the tensors to compute: the wanted ones, each once, or all outputs of the
+// model that a Value can hold.
 func outputNames(g *onnxio.Graph, wanted []string) ([]string, error) {
 	var names []string
 	if wanted != nil {
@@ -264,17 +256,17 @@ func (s *Session) start(m *onnxio.Model, fetch []string, o Options) error {
 	return err
 }
 
-// Reduced reports whether onnxruntime's optimiser fails on the model, which is
-// run with fewer optimisations, or none.
+// Reduced reports whether onnxruntime's optimiser fails on the model, which is run with fewer
+// optimisations, or none.
 func (s *Session) Reduced() bool { return s.reduced }
 
-// mappedSize is the size in bytes from which on models are handed over in
-// files, whose weights onnxruntime maps into memory: of a model given as bytes
-// there are four copies until the session is open.
+// mappedSize is the size in bytes from which on models are handed over in files, whose weights
+// onnxruntime maps into memory: of a model given as bytes there are four copies until the session
+// is open.
 const mappedSize = 64 << 20
 
-// saveTemp writes a model to a temporary folder, its weights to a file of their
-// own. Close removes it.
+// saveTemp writes a model to a temporary folder, its weights to a file of their own. Close removes
+// it.
 func (s *Session) saveTemp(m *onnxio.Model) (string, error) {
 	dir, err := os.MkdirTemp("", "monge-model-*")
 	if err != nil {
@@ -295,8 +287,7 @@ func (s *Session) Inputs() []IOInfo { return slices.Clone(s.inputs) }
 // Name is what errors call the model.
 func (s *Session) Name() string { return s.name }
 
-// Outputs lists what Run returns, in the order of Options.Outputs or of the
-// model.
+// Outputs lists what Run returns, in the order of Options.Outputs or of the model.
 func (s *Session) Outputs() []IOInfo { return slices.Clone(s.outputs) }
 
 // Threads is the number of threads that work on one operator.
@@ -311,9 +302,8 @@ func (s *Session) Close() error {
 	return s.runner.close()
 }
 
-// Run feeds every input by its name and returns the outputs by theirs. Values
-// are cast to the inputs' element types. When ctx ends, so does the run, with
-// ctx's error. Errors name the input.
+// Run feeds every input by its name and returns the outputs by theirs. Values are cast to the
+// inputs' element types. When ctx ends, so does the run, with ctx's error. Errors name the input.
 func (s *Session) Run(ctx context.Context, in map[string]*Value) (_ map[string]*Value, err error) {
 	defer guard.Recover(&err)
 	feed := make([]*Value, len(s.inputs))
@@ -365,8 +355,8 @@ func (s *Session) fit(info IOInfo, v *Value) (*Value, error) {
 	return Cast(v, info.Type)
 }
 
-// Inputs lists the inputs of a model that have to be fed: those without an
-// initializer of the same name.
+// Inputs lists the inputs of a model that have to be fed: those without an initializer of the same
+// name.
 func Inputs(m *onnxio.Model) ([]IOInfo, error) {
 	g, err := m.Graph()
 	if err != nil {
@@ -382,16 +372,14 @@ func inputsOf(g *onnxio.Graph) (list []IOInfo) {
 	return list
 }
 
-// infoOf describes a tensor by what the model says about it, which may be
-// nothing (nil).
+// infoOf describes a tensor by what the model says about it, which may be nothing (nil).
 func infoOf(name string, v *onnxpb.ValueInfoProto) IOInfo {
 	info := IOInfo{Name: name, Type: onnxio.ElemType(v)}
 	info.Dims, info.Params, _ = onnxio.Dims(v)
 	return info
 }
 
-// isTensor says whether a value is a dense tensor of numbers, or of a type that
-// is not said.
+// isTensor says whether a value is a dense tensor of numbers, or of a type that is not said.
 func isTensor(v *onnxpb.ValueInfoProto) bool {
 	if v.GetType().GetValue() == nil {
 		return true

@@ -20,8 +20,7 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// mlp is y = relu(x·W)·V for x [N,3]; h and r are the inner tensors, without
-// value_info.
+// mlp is y = relu(x·W)·V for x [N,3]; h and r are the inner tensors, without value_info.
 func mlp() *onnxio.Model {
 	return onnxtest.Model(
 		onnxtest.Values(onnxtest.Value("x", "N", 3)),
@@ -161,8 +160,8 @@ func TestElementTypes(t *testing.T) {
 	}
 }
 
-// TestHalf: a float16 MLP gives what the float32 one gives, rounded; so does a
-// bfloat16 one, through its float32 copy.
+// TestHalf: a float16 MLP gives what the float32 one gives, rounded; so does a bfloat16 one,
+// through its float32 copy.
 func TestHalf(t *testing.T) {
 	enginetest.Require(t)
 	for _, typ := range []engine.DType{onnxio.Float16, onnxio.BFloat16} {
@@ -302,8 +301,8 @@ func TestEmptyKernelIsRefused(t *testing.T) {
 	}
 }
 
-// TestLargeModel: a model that is handed over in files computes what it should,
-// and leaves none behind.
+// TestLargeModel: a model that is handed over in files computes what it should, and leaves none
+// behind.
 func TestLargeModel(t *testing.T) {
 	enginetest.Require(t)
 	dir := t.TempDir()

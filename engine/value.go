@@ -11,10 +11,10 @@ import (
 // DType is the element type of a tensor, numbered as in ONNX files.
 type DType = onnxpb.TensorProto_DataType
 
-// A Value is a dense, row-major tensor that goes into a session or comes out of
-// one. It is the same type as a decoded tensor of a model: F32 holds float32,
-// float16 and bfloat16, F64 holds double, I64 holds bool (0 or 1) and all
-// integers (uint64 by its bits). A scalar has no Dims and one element.
+// A Value is a dense, row-major tensor that goes into a session or comes out of one. It is the same
+// type as a decoded tensor of a model: F32 holds float32, float16 and bfloat16, F64 holds double,
+// I64 holds bool (0 or 1) and all integers (uint64 by its bits). A scalar has no Dims and one
+// element.
 type Value = onnxio.Tensor
 
 // Float32 returns a float32 Value that holds data, not a copy.
@@ -27,9 +27,9 @@ func Int64(data []int64, dims ...int) *Value {
 	return &Value{Type: onnxpb.TensorProto_INT64, Dims: dims, I64: data}
 }
 
-// Rows returns the rows of v from (included) to (excluded) along its first
-// axis. They share their elements with v. v must have an axis and numeric
-// elements, as all Values that come out of a session do.
+// Rows returns the rows of v from (included) to (excluded) along its first axis. They share their
+// elements with v. v must have an axis and numeric elements, as all Values that come out of a
+// session do.
 func Rows(v *Value, from, to int) *Value {
 	row := Count(v.Dims[1:])
 	out := &Value{Name: v.Name, Type: v.Type, Dims: slices.Clone(v.Dims)}
@@ -45,8 +45,7 @@ func Rows(v *Value, from, to int) *Value {
 	return out
 }
 
-// Join puts values one after the other along their first axis; scalars become
-// an axis.
+// Join puts values one after the other along their first axis; scalars become an axis.
 func Join(pieces []*Value) *Value {
 	if len(pieces) == 1 {
 		return pieces[0]
@@ -66,8 +65,8 @@ func Join(pieces []*Value) *Value {
 	return out
 }
 
-// CheckValue says whether v can be fed, and the slice that belongs to its type
-// holds as many elements as its dims say.
+// CheckValue says whether v can be fed, and the slice that belongs to its type holds as many
+// elements as its dims say.
 func CheckValue(v *Value) error {
 	if v == nil {
 		return fmt.Errorf("no value")
@@ -81,8 +80,8 @@ func CheckValue(v *Value) error {
 	return nil
 }
 
-// isNumeric says whether elements of a type pass through sessions: strings,
-// complex numbers and floats of eight bits do not.
+// isNumeric says whether elements of a type pass through sessions: strings, complex numbers and
+// floats of eight bits do not.
 func isNumeric(t DType) bool { return onnxio.IsFloat(t) || onnxio.IsInteger(t) }
 
 // Count is the number of elements of a tensor with these sizes: 1 for a scalar.

@@ -7,14 +7,12 @@ import (
 	"github.com/monge-ml/monge/engine"
 )
 
-// An OutputResult compares one output of a model with that of another, over all
-// samples.
+// An OutputResult compares one output of a model with that of another, over all samples.
 type OutputResult struct {
 	Name string `json:"name"`
 	Task Task   `json:"task"` // says what Agreement means
 
-	// Agreement is 1 where outputs are as good as equal. It depends on the
-	// task:
+	// Agreement is 1 where outputs are as good as equal. It depends on the task:
 	//
 	//   - Classify: the share of rows of scores whose highest is of the same
 	//     class. Where a sample has several rows, as pixels, words and boxes
@@ -31,13 +29,12 @@ type OutputResult struct {
 	Cosine  float64 `json:"cosine"`   // ⟨y, y₀⟩/(‖y‖·‖y₀‖); 1 if both are 0, 0 if one is
 	MaxDiff float64 `json:"max_diff"` // largest |y − y₀|
 
-	// NonFinite counts pairs of numbers that differ and of which one is NaN or
-	// infinite. They are left out of the other figures, but for the arg-max,
-	// which they cannot be.
+	// NonFinite counts pairs of numbers that differ and of which one is NaN or infinite. They are
+	// left out of the other figures, but for the arg-max, which they cannot be.
 	NonFinite int `json:"non_finite,omitempty"`
 
-	// Same of Rows rows agree under Classify, so that shares can be compared
-	// without rounding; 0 of 0 under other tasks.
+	// Same of Rows rows agree under Classify, so that shares can be compared without rounding; 0 of
+	// 0 under other tasks.
 	Same int `json:"-"`
 	Rows int `json:"-"`
 }
@@ -56,8 +53,7 @@ type comparison struct {
 	spread              Spread
 }
 
-// add takes in a batch of outputs for n samples, and the outputs to compare
-// them with.
+// add takes in a batch of outputs for n samples, and the outputs to compare them with.
 func (c *comparison) add(out, reference *engine.Value, n int) error {
 	if !slices.Equal(out.Dims, reference.Dims) {
 		return errShapes
@@ -109,8 +105,7 @@ func (c *comparison) addVectors(rows [][]float64) {
 	c.rows++
 }
 
-// Cosine is that of the angle between two vectors: 1 if both are 0, 0 if one
-// is.
+// Cosine is that of the angle between two vectors: 1 if both are 0, 0 if one is.
 func Cosine(a, b []float64) float64 {
 	aa, ab, bb := 0.0, 0.0, 0.0
 	for i, x := range a {
@@ -150,8 +145,7 @@ func (c *comparison) result() OutputResult {
 	return o
 }
 
-// contested counts the rows of scores that the agreement is about, and those
-// that agree.
+// contested counts the rows of scores that the agreement is about, and those that agree.
 func (c *comparison) contested() (same, rows int) {
 	if c.rows <= c.samples {
 		return c.same, c.rows
@@ -165,8 +159,8 @@ func (c *comparison) contested() (same, rows int) {
 	return c.same - c.both[common], c.rows - c.both[common]
 }
 
-// A Spread sums up how far the numbers of samples lie from their mean, each
-// from its own. Those that are NaN or infinite do not count.
+// A Spread sums up how far the numbers of samples lie from their mean, each from its own. Those
+// that are NaN or infinite do not count.
 type Spread struct {
 	n, m      int
 	shift     []float64 // the first sample: sums of what is far from 0 would lose what there is
@@ -202,9 +196,8 @@ func (s *Spread) Add(y []float64, n int) {
 	}
 }
 
-// Squares is Σ(y − ȳ)², each number around its own mean over the samples; of
-// one sample, or where all are equal, around the mean of all numbers, and where
-// these are equal too, Σy².
+// Squares is Σ(y − ȳ)², each number around its own mean over the samples; of one sample, or where
+// all are equal, around the mean of all numbers, and where these are equal too, Σy².
 func (s *Spread) Squares() float64 {
 	total := 0.0
 	for j, v := range s.sum {
@@ -219,8 +212,8 @@ func (s *Spread) Squares() float64 {
 	return s.all2
 }
 
-// argMax is the index of the largest number, the first one of equals; NaN is
-// never the largest. It is -1 if all are NaN.
+// argMax is the index of the largest number, the first one of equals; NaN is never the largest. It
+// is -1 if all are NaN.
 func argMax(v []float64) int {
 	best := -1
 	for i, x := range v {
@@ -231,8 +224,8 @@ func argMax(v []float64) int {
 	return best
 }
 
-// rankOf counts the classes that come before label: with a higher score, or the
-// same score and a lower index. A label whose score is NaN comes last.
+// rankOf counts the classes that come before label: with a higher score, or the same score and a
+// lower index. A label whose score is NaN comes last.
 func rankOf(scores []float64, label int) int {
 	s := scores[label]
 	if math.IsNaN(s) {

@@ -15,15 +15,13 @@ import (
 type Options struct {
 	dataset.StreamOptions
 
-	// Runs is the least number of timed runs per model; see [LatencyOptions].
-	// 0: MinRuns.
+	// Runs is the least number of timed runs per model; see [LatencyOptions]. 0: MinRuns.
 	Runs int
 
 	// NoLatency leaves models untimed.
 	NoLatency bool
 
-	// Outputs say what the outputs of the first model are for. nil: what
-	// [FindTasks] says.
+	// Outputs say what the outputs of the first model are for. nil: what [FindTasks] says.
 	Outputs []Output
 }
 
@@ -38,32 +36,31 @@ type Result struct {
 	Right int      `json:"-"`              // samples that Top1 counts
 	Top5  *float64 `json:"top5,omitempty"` // among the five highest; nil without labels or with fewer than 5 classes
 
-	// Agreement, Cosine and MaxDiff compare with the first model: the worst of
-	// Outputs. They are nil for the first.
+	// Agreement, Cosine and MaxDiff compare with the first model: the worst of Outputs. They are
+	// nil for the first.
 	Agreement *float64       `json:"agreement,omitempty"`
 	Cosine    *float64       `json:"cosine,omitempty"`
 	MaxDiff   *float64       `json:"max_diff,omitempty"`
 	Outputs   []OutputResult `json:"outputs,omitempty"`
 
-	// Recorded compares with the outputs that a test_data_set folder holds; nil
-	// where there are none.
+	// Recorded compares with the outputs that a test_data_set folder holds; nil where there are
+	// none.
 	Recorded []OutputResult `json:"recorded,omitempty"`
 
 	Latency *Timing `json:"latency,omitempty"` // nil if not timed
 
-	// Reduced: onnxruntime's optimiser fails on the model, which ran with fewer
-	// optimisations, or none.
+	// Reduced: onnxruntime's optimiser fails on the model, which ran with fewer optimisations, or
+	// none.
 	Reduced bool `json:"reduced_optimization,omitempty"`
 }
 
-// Models runs models over a data set and measures accuracy, agreement with the
-// first one, size and latency. All models read the same samples; their outputs
-// are compared by position, since names may differ, as their tasks say. Labels
-// are compared with the first output that has one row of class scores for each
-// sample.
+// Models runs models over a data set and measures accuracy, agreement with the first one, size and
+// latency. All models read the same samples; their outputs are compared by position, since names
+// may differ, as their tasks say. Labels are compared with the first output that has one row of
+// class scores for each sample.
 //
-// A model that does not fit the data, or whose outputs have other shapes than
-// those of the first one, is an error.
+// A model that does not fit the data, or whose outputs have other shapes than those of the first
+// one, is an error.
 func Models(ctx context.Context, models []*onnxio.Model, data *dataset.Data, o Options) (_ []Result, err error) {
 	defer guard.Recover(&err)
 	if len(models) == 0 {
@@ -107,8 +104,7 @@ func Models(ctx context.Context, models []*onnxio.Model, data *dataset.Data, o O
 	return out, nil
 }
 
-// addSamples runs all models on some samples and adds what comes out to their
-// figures.
+// addSamples runs all models on some samples and adds what comes out to their figures.
 func addSamples(ctx context.Context, runs []*evalRun, data *dataset.Data, labels []int, from, n int) error {
 	cache := batchCache{}
 	var first []*engine.Value
@@ -177,9 +173,8 @@ func newEvalRun(ctx context.Context, m *onnxio.Model, data *dataset.Data, o Opti
 	return r, nil
 }
 
-// batchable says whether the model can take several samples at once and gives
-// each its row of scores: exporters leave the batch axis free although a
-// Reshape inside has its size built in.
+// batchable says whether the model can take several samples at once and gives each its row of
+// scores: exporters leave the batch axis free although a Reshape inside has its size built in.
 func (r *evalRun) batchable(ctx context.Context) bool {
 	in, err := r.feed.Batch(0, 2)
 	if err != nil {
@@ -199,8 +194,7 @@ func (r *evalRun) batchable(ctx context.Context) bool {
 	return true
 }
 
-// A batchCache holds the inputs of models with equal inputs, so that samples
-// are decoded once.
+// A batchCache holds the inputs of models with equal inputs, so that samples are decoded once.
 type batchCache map[string]map[string]*engine.Value
 
 func (c batchCache) get(f *dataset.Feed, from, n int) (map[string]*engine.Value, error) {
@@ -216,8 +210,7 @@ func (c batchCache) get(f *dataset.Feed, from, n int) (map[string]*engine.Value,
 	return v, err
 }
 
-// run returns the outputs for some samples, in batches of the model's own size,
-// put together.
+// run returns the outputs for some samples, in batches of the model's own size, put together.
 func (r *evalRun) run(ctx context.Context, from, n int, cache batchCache) ([]*engine.Value, error) {
 	pieces := make([][]*engine.Value, len(r.session.Outputs()))
 	for done := 0; done < n; done += r.size {
@@ -268,9 +261,9 @@ func (r *evalRun) score(out []*engine.Value, labels []int) error {
 	return nil
 }
 
-// scores finds the output that labels are compared with, the first that has a
-// row of k scores for each of n samples; or one that has other rows, where
-// there is none. nil: no output is about one decision a sample.
+// scores finds the output that labels are compared with, the first that has a row of k scores for
+// each of n samples; or one that has other rows, where there is none. nil: no output is about one
+// decision a sample.
 func (r *evalRun) scores(out []*engine.Value, n int) (v *engine.Value, k int) {
 	for i, o := range r.tasks[:min(len(r.tasks), len(out))] {
 		c := o.Classes(out[i].Dims)

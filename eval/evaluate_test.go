@@ -24,8 +24,7 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// scorer is y = x·W for x [batch,3] and five classes; batch is a size or a
-// name.
+// scorer is y = x·W for x [batch,3] and five classes; batch is a size or a name.
 func scorer(batch any, w ...float64) *onnxio.Model {
 	if w == nil {
 		w = []float64{1, 0, 0, 1, 2, 0, 1, 0, 1, -1, 0, 0, 1, 1, 0}
@@ -64,8 +63,7 @@ func points(t *testing.T, n int) (*dataset.Data, []float32) {
 	return d, x
 }
 
-// TestStream: however the samples are cut into batches, each comes once, in
-// order.
+// TestStream: however the samples are cut into batches, each comes once, in order.
 func TestStream(t *testing.T) {
 	enginetest.Require(t)
 	const n = 50
@@ -115,8 +113,7 @@ func TestStream(t *testing.T) {
 	}
 }
 
-// builtIn says that its batch axis is free, and has a Reshape inside that is
-// for one sample.
+// builtIn says that its batch axis is free, and has a Reshape inside that is for one sample.
 func builtIn() *onnxio.Model {
 	m := scorer("N")
 	onnxtest.Ints("shape", 1, 3)(m.Proto)
@@ -157,8 +154,7 @@ func TestEvaluate(t *testing.T) {
 	enginetest.Require(t)
 	const n = 50
 	d, _ := points(t, n)
-	// b has twice the scores; c never says class 3; d only ever says class 1,
-	// in batches of 16.
+	// b has twice the scores; c never says class 3; d only ever says class 1, in batches of 16.
 	a, b := scorer("N"), scorer("N", 2, 0, 0, 2, 4, 0, 2, 0, 2, -2, 0, 0, 2, 2, 0)
 	b.Proto.Graph.Input[0].Name, b.Proto.Graph.Node[0].Input[0] = new("pixels"), "pixels"
 	constant := scorer(16, make([]float64, 15)...)
@@ -197,8 +193,8 @@ func TestEvaluate(t *testing.T) {
 	}
 }
 
-// TestEvaluateRegression: outputs that are no scores agree by their distance,
-// relative to how far they vary, wherever their mean is.
+// TestEvaluateRegression: outputs that are no scores agree by their distance, relative to how far
+// they vary, wherever their mean is.
 func TestEvaluateRegression(t *testing.T) {
 	enginetest.Require(t)
 	model := func(scale, mean float64) *onnxio.Model {
@@ -308,8 +304,8 @@ func net() *onnxio.Model {
 	)
 }
 
-// recorded is a folder of ten samples of one to three rows each, with the
-// outputs that net gives: for rows of i, x·W = (2i, 0) and y = (2i, 4i).
+// recorded is a folder of ten samples of one to three rows each, with the outputs that net gives:
+// for rows of i, x·W = (2i, 0) and y = (2i, 4i).
 func recorded(t *testing.T) *dataset.Data {
 	dir := t.TempDir()
 	for i := range 10 {

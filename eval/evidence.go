@@ -17,12 +17,12 @@ import (
 )
 
 const (
-	// taskSamples is the number of samples that outputs are looked at on, and
-	// taskNumbers bounds how many numbers of one output are.
+	// taskSamples is the number of samples that outputs are looked at on, and taskNumbers bounds
+	// how many numbers of one output are.
 	taskSamples = 200
 	taskNumbers = 4 << 20
-	// leastRows is the number of rows from which on their behaviour, or that
-	// labels are wrong, says something.
+	// leastRows is the number of rows from which on their behaviour, or that labels are wrong, says
+	// something.
 	leastRows = 20
 )
 
@@ -80,8 +80,8 @@ func gather(ctx context.Context, m *onnxio.Model, data *dataset.Data, o dataset.
 	return list, err
 }
 
-// see takes in what came out for some samples, unless it is too much or cannot
-// be laid behind what came out before.
+// see takes in what came out for some samples, unless it is too much or cannot be laid behind what
+// came out before.
 func (e *evidence) see(v *engine.Value) bool {
 	switch {
 	case !e.ran:
@@ -95,11 +95,10 @@ func (e *evidence) see(v *engine.Value) bool {
 	return true
 }
 
-// decide weighs the evidence of all models about one output. What is sure comes
-// first. An output of which nothing says that it holds scores is taken for
-// plain numbers: a classifier compressed by the error of its scores is as good
-// as another, and a regressor whose numbers are mixed as probabilities is
-// ruined.
+// decide weighs the evidence of all models about one output. What is sure comes first. An output of
+// which nothing says that it holds scores is taken for plain numbers: a classifier compressed by
+// the error of its scores is as good as another, and a regressor whose numbers are mixed as
+// probabilities is ruined.
 func decide(list []*evidence) Output {
 	first := list[0]
 	plain := func(reason string) Output { return Output{Name: first.name, Task: Regress, Reason: reason} }
@@ -126,9 +125,9 @@ func decide(list []*evidence) Output {
 	return plain("nothing says that it holds class scores")
 }
 
-// rowAxis is the axis along which classes or vectors lie, if any: the second
-// one where nothing but single numbers lies behind it, the last one of three,
-// and of pictures whichever of the second and the last is shorter.
+// rowAxis is the axis along which classes or vectors lie, if any: the second one where nothing but
+// single numbers lies behind it, the last one of three, and of pictures whichever of the second and
+// the last is shorter.
 func (e *evidence) rowAxis() (axis int, ok bool) {
 	rank := len(e.dims)
 	if rank < 2 {
@@ -144,8 +143,8 @@ func (e *evidence) rowAxis() (axis int, ok bool) {
 	return axis, e.dims[axis] >= 2
 }
 
-// says makes the verdict of a test: a task along the row axis. The zero Output
-// is that of a test that cannot tell.
+// says makes the verdict of a test: a task along the row axis. The zero Output is that of a test
+// that cannot tell.
 func (e *evidence) says(task Task, reason string, args ...any) Output {
 	axis, _ := e.rowAxis()
 	if task == Regress {
@@ -154,8 +153,7 @@ func (e *evidence) says(task Task, reason string, args ...any) Output {
 	return Output{Task: task, Reason: fmt.Sprintf(reason, args...), Axis: axis}
 }
 
-// softmax finds the operator that makes an output probabilities, or their
-// logarithms.
+// softmax finds the operator that makes an output probabilities, or their logarithms.
 func (e *evidence) softmax() Output {
 	name := e.name
 	for arranged := false; ; {
@@ -269,8 +267,8 @@ const (
 	headWords = "logit logits classifier classification"
 )
 
-// wordsOf splits a name as people do: at anything that is no letter, and where
-// a capital follows a small letter.
+// wordsOf splits a name as people do: at anything that is no letter, and where a capital follows a
+// small letter.
 func wordsOf(name string) []string {
 	var spaced []rune
 	before := ' '
@@ -293,8 +291,8 @@ func holds(name, words string) bool {
 	return slices.ContainsFunc(wordsOf(name), func(w string) bool { return slices.Contains(list, w) })
 }
 
-// perPlace sees that each number belongs to a row of another output, as the
-// score of a box does: they are of one class.
+// perPlace sees that each number belongs to a row of another output, as the score of a box does:
+// they are of one class.
 func (e *evidence) perPlace() Output {
 	if engine.Count(e.dims[2:]) != 1 {
 		return Output{}
@@ -307,8 +305,7 @@ func (e *evidence) perPlace() Output {
 	return Output{}
 }
 
-// called goes by the output's name. "box_scores" are scores, "class_embedding"
-// is none.
+// called goes by the output's name. "box_scores" are scores, "class_embedding" is none.
 func (e *evidence) called() Output {
 	for _, known := range []struct {
 		words string
@@ -321,10 +318,9 @@ func (e *evidence) called() Output {
 	return Output{}
 }
 
-// labelled asks whether the highest number is more often that of the label than
-// it would be if one did not know of the other (Cohen, A coefficient of
-// agreement for nominal scales, 1960), by two standard errors. Of few samples
-// that cannot be told, and the user, who gave labels, is believed.
+// labelled asks whether the highest number is more often that of the label than it would be if one
+// did not know of the other (Cohen, A coefficient of agreement for nominal scales, 1960), by two
+// standard errors. Of few samples that cannot be told, and the user, who gave labels, is believed.
 func (e *evidence) labelled() Output {
 	axis, _ := e.rowAxis()
 	k := e.dims[axis]
@@ -392,8 +388,8 @@ func (e *evidence) madeBy() Output {
 	return Output{}
 }
 
-// lastParts are the last three parts of a path like
-// "/classifier/classifier.1/Gemm" or "classifier.1.weight".
+// lastParts are the last three parts of a path like "/classifier/classifier.1/Gemm" or
+// "classifier.1.weight".
 func lastParts(name string) string {
 	parts := strings.FieldsFunc(name, func(r rune) bool { return r == '/' || r == '.' || r == ':' })
 	return strings.Join(parts[max(0, len(parts)-3):], "/")
@@ -410,15 +406,13 @@ func (e *evidence) manyClasses() Output {
 }
 
 const (
-	// leastLead is by how much the lead of the highest number over the next, in
-	// deviations of a row, exceeds that of Gaussian numbers with the same means
-	// and covariances. Of 18 classifiers it is 2.06 and more, of layers inside
-	// networks and of regressors 1.3 and less.
+	// leastLead is by how much the lead of the highest number over the next, in deviations of a
+	// row, exceeds that of Gaussian numbers with the same means and covariances. Of 18 classifiers
+	// it is 2.06 and more, of layers inside networks and of regressors 1.3 and less.
 	leastLead = 1.5
-	// mostCommon bounds the variance of the mean of a row relative to what it
-	// would be of independent numbers. The gradients of cross-entropy sum to
-	// zero over the classes, so that logits hold little in common: of those
-	// classifiers 0.38 and less.
+	// mostCommon bounds the variance of the mean of a row relative to what it would be of
+	// independent numbers. The gradients of cross-entropy sum to zero over the classes, so that
+	// logits hold little in common: of those classifiers 0.38 and less.
 	mostCommon = 0.7
 	// mostMirrored is the same for two numbers, where the lead says nothing.
 	mostMirrored = 0.1
@@ -427,8 +421,8 @@ const (
 	mostRows = 400
 )
 
-// standsOut tells logits by their behaviour: one number of each row stands out
-// from the others, which takes turns, and what they have in common is little.
+// standsOut tells logits by their behaviour: one number of each row stands out from the others,
+// which takes turns, and what they have in common is little.
 func (e *evidence) standsOut() Output {
 	axis, _ := e.rowAxis()
 	if !e.ran {
@@ -507,8 +501,8 @@ func logits(x []float64, k int) bool {
 	return lead(x, k) >= leastLead*lead(twin, k)
 }
 
-// lead is the mean distance of the two highest numbers of a row, relative to
-// the mean deviation within rows.
+// lead is the mean distance of the two highest numbers of a row, relative to the mean deviation
+// within rows.
 func lead(x []float64, k int) float64 {
 	gap, deviation := 0.0, 0.0
 	row := make([]float64, k)
@@ -528,14 +522,13 @@ func lead(x []float64, k int) float64 {
 	return gap / max(deviation, math.SmallestNonzeroFloat64)
 }
 
-// rows calls f with the numbers along an axis, for every place on the other
-// axes.
+// rows calls f with the numbers along an axis, for every place on the other axes.
 func (e *evidence) rows(axis int, f func(row []float64)) {
 	eachRow(e.dims, axis, func(rows [][]float64) { f(rows[0]) }, e.x)
 }
 
-// eachRow calls f with the numbers of tensors of the same sizes along an axis,
-// for every place on the other axes. The rows are f's only until it returns.
+// eachRow calls f with the numbers of tensors of the same sizes along an axis, for every place on
+// the other axes. The rows are f's only until it returns.
 func eachRow(dims []int, axis int, f func(rows [][]float64), tensors ...[]float64) {
 	k, inner := dims[axis], engine.Count(dims[axis+1:])
 	rows := make([][]float64, len(tensors))

@@ -18,20 +18,18 @@ const MinRuns = 30
 
 // LatencyOptions say how a model is timed.
 type LatencyOptions struct {
-	// Threads is the number of threads that work on one operator. 0: one per
-	// core.
+	// Threads is the number of threads that work on one operator. 0: one per core.
 	Threads int
 
-	// Runs is the least number of timed runs; fewer than MinRuns are raised to
-	// it. 0: MinRuns. Fast models are run more often, until a third of a second
-	// is over.
+	// Runs is the least number of timed runs; fewer than MinRuns are raised to it. 0: MinRuns. Fast
+	// models are run more often, until a third of a second is over.
 	Runs int
 
 	// Data gives the first sample to run. nil: random numbers.
 	Data *dataset.Data
 
-	// Shapes are the shapes of inputs whose sizes, but for the first, are free,
-	// by input name. Not needed with Data.
+	// Shapes are the shapes of inputs whose sizes, but for the first, are free, by input name. Not
+	// needed with Data.
 	Shapes map[string][]int
 }
 
@@ -41,15 +39,14 @@ type Timing struct {
 	Batch    int     `json:"batch"`      // samples per run: 1, or what the model has built in
 	Runs     int     `json:"runs"`       // timed runs
 	Threads  int     `json:"threads"`    // threads that worked on one operator
-	// Reduced: onnxruntime's optimiser fails on the model, which ran with fewer
-	// optimisations, or none.
+	// Reduced: onnxruntime's optimiser fails on the model, which ran with fewer optimisations, or
+	// none.
 	Reduced bool `json:"reduced_optimization,omitempty"`
 }
 
-// Latency measures how long one run of a model takes: the median of at least 30
-// runs of a single sample, after warm-up. Threads spin, as is onnxruntime's
-// default ([Options]). Inputs and outputs are copied in that time, as any
-// program would.
+// Latency measures how long one run of a model takes: the median of at least 30 runs of a single
+// sample, after warm-up. Threads spin, as is onnxruntime's default ([Options]). Inputs and outputs
+// are copied in that time, as any program would.
 func Latency(ctx context.Context, m *onnxio.Model, o LatencyOptions) (_ Timing, err error) {
 	defer guard.Recover(&err)
 	s, err := engine.Open(m, engine.Options{Threads: o.Threads, Spin: true})
@@ -111,8 +108,8 @@ func firstSample(s *engine.Session, o LatencyOptions) (in map[string]*engine.Val
 	return in, batch, nil
 }
 
-// randomValue makes numbers between 0 and 1, or integers 0 and 1, for an input:
-// valid pixels, indices and masks alike. A free first axis has size 1.
+// randomValue makes numbers between 0 and 1, or integers 0 and 1, for an input: valid pixels,
+// indices and masks alike. A free first axis has size 1.
 func randomValue(rng *rand.Rand, in engine.IOInfo, shape []int) (*engine.Value, error) {
 	if shape == nil {
 		for k, d := range in.Dims {

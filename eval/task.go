@@ -11,25 +11,24 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// A Task is what an output of a model is for. It says how the outputs of two
-// models are compared, and what several models that become one agree on.
+// A Task is what an output of a model is for. It says how the outputs of two models are compared,
+// and what several models that become one agree on.
 type Task string
 
 const (
-	// Classify says that the numbers along one axis are scores of classes:
-	// probabilities, their logarithms or logits. Only which is highest counts
-	// in the end; several models' opinions are mixed as probabilities.
+	// Classify says that the numbers along one axis are scores of classes: probabilities, their
+	// logarithms or logits. Only which is highest counts in the end; several models' opinions are
+	// mixed as probabilities.
 	Classify Task = "classify"
-	// Regress says that every number counts for itself: coordinates, amounts,
-	// images. Of several models the mean counts.
+	// Regress says that every number counts for itself: coordinates, amounts, images. Of several
+	// models the mean counts.
 	Regress Task = "regress"
-	// Embed says that the numbers along one axis are a vector of which the
-	// direction counts. Of several models the mean counts.
+	// Embed says that the numbers along one axis are a vector of which the direction counts. Of
+	// several models the mean counts.
 	Embed Task = "embed"
 )
 
-// Tasks are the tasks of outputs by name, as a user gives them; that of ""
-// holds for all others.
+// Tasks are the tasks of outputs by name, as a user gives them; that of "" holds for all others.
 type Tasks map[string]Task
 
 // An Output says what an output is for, and why that is thought.
@@ -42,14 +41,12 @@ type Output struct {
 	Axis int `json:"-"`
 }
 
-// Classes is the number of classes of an output of these sizes, where the
-// scores of one decision lie side by side; 0 where they do not, or where there
-// are no classes.
+// Classes is the number of classes of an output of these sizes, where the scores of one decision
+// lie side by side; 0 where they do not, or where there are no classes.
 func (o Output) Classes(dims []int) int { return o.sideBySide(Classify, dims) }
 
-// Vector is the number of numbers of a vector of an output of these sizes,
-// where they lie side by side; 0 where they do not, or where there are no
-// vectors.
+// Vector is the number of numbers of a vector of an output of these sizes, where they lie side by
+// side; 0 where they do not, or where there are no vectors.
 func (o Output) Vector(dims []int) int { return o.sideBySide(Embed, dims) }
 
 func (o Output) sideBySide(task Task, dims []int) int {
@@ -59,14 +56,13 @@ func (o Output) sideBySide(task Task, dims []int) int {
 	return dims[o.Axis]
 }
 
-// FindTasks decides what the outputs of models of one kind are for, by
-// evidence: what makes an output, what it is called, whether labels of the data
-// tell that its highest score is right, and how its numbers behave on the data.
-// The evidence of any of the models counts; outputs go by position and are
-// named as in the first one. Without data (nil) no model is run.
+// FindTasks decides what the outputs of models of one kind are for, by evidence: what makes an
+// output, what it is called, whether labels of the data tell that its highest score is right, and
+// how its numbers behave on the data. The evidence of any of the models counts; outputs go by
+// position and are named as in the first one. Without data (nil) no model is run.
 //
-// A task that is given for an output that does not exist, or that has no two
-// numbers to choose between, is an error.
+// A task that is given for an output that does not exist, or that has no two numbers to choose
+// between, is an error.
 func FindTasks(ctx context.Context, models []*onnxio.Model, data *dataset.Data, given Tasks, o dataset.StreamOptions) ([]Output, error) {
 	if len(models) == 0 {
 		return nil, nil

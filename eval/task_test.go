@@ -15,8 +15,7 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// taskCase is a model with the output "y" behind a random layer, and data for
-// it.
+// taskCase is a model with the output "y" behind a random layer, and data for it.
 type taskCase struct {
 	model  *onnxio.Model
 	data   *dataset.Data
@@ -33,8 +32,8 @@ func dataOf(t *testing.T, x []float32, d int, labels []int) *dataset.Data {
 	return data
 }
 
-// classifier makes logits of k classes for points around k centres:
-// log-densities up to what all classes share.
+// classifier makes logits of k classes for points around k centres: log-densities up to what all
+// classes share.
 func classifier(t *testing.T, rng *rand.Rand, k, n int, out string, more ...onnxtest.Part) taskCase {
 	const d = 16
 	centres := make([]float64, k*d)
@@ -65,8 +64,7 @@ func classifier(t *testing.T, rng *rand.Rand, k, n int, out string, more ...onnx
 	return taskCase{onnxtest.Model(onnxtest.Values(onnxtest.Value("x", "N", d)), onnxtest.Values(onnxtest.Value(out)), nodes...), dataOf(t, x, d, nil), labels}
 }
 
-// regressor makes k smooth functions of Gaussian points, with means and scales
-// of their own.
+// regressor makes k smooth functions of Gaussian points, with means and scales of their own.
 func regressor(t *testing.T, rng *rand.Rand, k, n int, out string) taskCase {
 	const d, h = 8, 32
 	normal := func(n int, scale float64) []float64 {
@@ -96,8 +94,8 @@ func taskOf(t *testing.T, m *onnxio.Model, d *dataset.Data, given eval.Tasks) ev
 	return out[0]
 }
 
-// TestTaskByBehaviour: without labels, names and Softmax, logits are told from
-// other numbers by how they behave.
+// TestTaskByBehaviour: without labels, names and Softmax, logits are told from other numbers by how
+// they behave.
 func TestTaskByBehaviour(t *testing.T) {
 	enginetest.Require(t)
 	for seed := range uint64(6) {
@@ -171,8 +169,7 @@ func TestTaskEvidence(t *testing.T) {
 	}
 }
 
-// TestTaskOfBoxScores: scores of boxes are no scores of classes, whatever they
-// are called.
+// TestTaskOfBoxScores: scores of boxes are no scores of classes, whatever they are called.
 func TestTaskOfBoxScores(t *testing.T) {
 	enginetest.Require(t)
 	data, err := dataset.New("boxes", map[string]*engine.Value{"x": engine.Float32(make([]float32, 3*20*4), 3, 20, 4)}, []int{0, 1, 2})
@@ -206,12 +203,11 @@ func TestTaskGiven(t *testing.T) {
 	}
 }
 
-// TestAgreementByTask: what agreement means depends on the task, also where a
-// sample has many rows.
+// TestAgreementByTask: what agreement means depends on the task, also where a sample has many rows.
 func TestAgreementByTask(t *testing.T) {
 	enginetest.Require(t)
-	// Twenty boxes a sample, of which two hold something; the second model
-	// finds one of them, and turns all vectors.
+	// Twenty boxes a sample, of which two hold something; the second model finds one of them, and
+	// turns all vectors.
 	x := make([]float32, 3*20*2)
 	for i := range x {
 		x[i] = float32((i + 1) % 2) // background

@@ -22,12 +22,12 @@ type average struct {
 	out    *onnxio.Model
 	graph  *onnxio.Graph
 	share  float64
-	// whole, where set, are maps of a union: along the channels they make, every
-	// model gives some and shares do not count.
+	// whole, where set, are maps of a union: along the channels they make, every model gives some
+	// and shares do not count.
 	whole edit.Maps
 	parts []part
-	// inPlace says that channels shall be averaged as they stand, aligned or not;
-	// byWeights that they were compared by their weights.
+	// inPlace says that channels shall be averaged as they stand, aligned or not; byWeights that
+	// they were compared by their weights.
 	inPlace, byWeights bool
 	// kept are the weights that no part, or not every part, enters.
 	kept []Kept
@@ -38,8 +38,8 @@ type part struct {
 	moved   *edit.Moved
 	sources map[string]string
 	share   float64
-	// out are the target's weights that it does not enter, apart the atoms whose
-	// channels are in another order there, for all that is known.
+	// out are the target's weights that it does not enter, apart the atoms whose channels are in
+	// another order there, for all that is known.
 	out   map[string]bool
 	apart map[*coupling.Axis]bool
 }
@@ -63,8 +63,8 @@ func (a *average) add(s *edit.Subject, maps edit.Maps, pair *match.Pairing, shar
 	return nil
 }
 
-// model carries out the sum, weight by weight. Weights without a counterpart
-// (constants that are no part of the architecture) stay the target's.
+// model carries out the sum, weight by weight. Weights without a counterpart (constants that are no
+// part of the architecture) stay the target's.
 func (a *average) model() (*onnxio.Model, error) {
 	if err := a.keep(); err != nil {
 		return nil, err
@@ -86,13 +86,12 @@ func (a *average) model() (*onnxio.Model, error) {
 	return a.out, nil
 }
 
-// largeWeight is the number of elements from which on the models' tensors are
-// not made at the same time, and largePart how many of the target's are read at
-// once.
+// largeWeight is the number of elements from which on the models' tensors are not made at the same
+// time, and largePart how many of the target's are read at once.
 const largeWeight, largePart = 16 << 20, 1 << 20
 
-// sum is the weighted sum of the target's tensor of a name and those of the
-// parts. Positions that one model alone gives count whole.
+// sum is the weighted sum of the target's tensor of a name and those of the parts. Positions that
+// one model alone gives count whole.
 func (a *average) sum(name string) (_ *onnxio.Tensor, err error) {
 	defer guard.Recover(&err)
 	axis, given := a.target.Alone(name, a.whole)
@@ -138,8 +137,7 @@ func (a *average) entering(name string) []part {
 	return slices.DeleteFunc(slices.Clone(a.parts), func(p part) bool { return p.out[name] })
 }
 
-// rescale makes the shares sum to one. Where no model that is left has a share
-// the target has it.
+// rescale makes the shares sum to one. Where no model that is left has a share the target has it.
 func rescale(terms []term) {
 	sum := 0.0
 	for _, t := range terms {
@@ -153,8 +151,7 @@ func rescale(terms []term) {
 	}
 }
 
-// spread multiplies the term by a share, except for the positions of an axis that
-// are given.
+// spread multiplies the term by a share, except for the positions of an axis that are given.
 func (t *term) spread(share float64, axis int, given []bool) {
 	v := t.tensor.Float64()
 	along := dense.AlongAxis(v, t.tensor.Dims, axis)
@@ -166,8 +163,8 @@ func (t *term) spread(share float64, axis int, given []bool) {
 	t.tensor = onnxio.NewTensor(t.tensor.Name, t.tensor.Type, t.tensor.Dims, v)
 }
 
-// sumByParts is total for large weights. The first term's tensor is read size
-// elements at a time, and the second's is written over.
+// sumByParts is total for large weights. The first term's tensor is read size elements at a time,
+// and the second's is written over.
 func (a *average) sumByParts(tp *onnxpb.TensorProto, terms []term, size int) (*onnxio.Tensor, error) {
 	out := terms[1].tensor
 	out.Dims = nil
@@ -230,8 +227,8 @@ type term struct {
 	share  float64
 }
 
-// total adds terms of equal sizes up, in float64, and rounds to the type of the
-// first, whose elements it may write over. NaN is an error.
+// total adds terms of equal sizes up, in float64, and rounds to the type of the first, whose
+// elements it may write over. NaN is an error.
 func total(terms []term) (*onnxio.Tensor, error) {
 	t := terms[0].tensor
 	if !slices.ContainsFunc(terms, func(x term) bool { return x.tensor.Type != onnxio.Float }) {

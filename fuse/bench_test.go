@@ -16,8 +16,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// perceptron makes a network of the shape of the MNIST pair in the paper's
-// experiments, 784-400-200-100-10 without biases, with random weights.
+// perceptron makes a network of the shape of the MNIST pair in the paper's experiments,
+// 784-400-200-100-10 without biases, with random weights.
 func perceptron(seed uint64) *onnxio.Model {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	widths := []int{784, 400, 200, 100, 10}
@@ -48,10 +48,9 @@ func perceptron(seed uint64) *onnxio.Model {
 	}}
 }
 
-// BenchmarkPerceptrons aligns and averages two networks, reading and writing
-// apart. By activations, two sessions are opened at the same time, which is then
-// done once more alone: align+average-ms is what is left without it, and
-// sessions-ms what it takes.
+// BenchmarkPerceptrons aligns and averages two networks, reading and writing apart. By activations,
+// two sessions are opened at the same time, which is then done once more alone: align+average-ms is
+// what is left without it, and sessions-ms what it takes.
 func BenchmarkPerceptrons(b *testing.B) {
 	ctx := context.Background()
 	models := []*onnxio.Model{perceptron(1), perceptron(2)}

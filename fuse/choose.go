@@ -15,31 +15,29 @@ import (
 const (
 	// leastTried is the number of samples from which on candidates are compared.
 	leastTried = 5
-	// quick is the number of samples that all candidates are fitted on first, and
-	// finalists how many of them are then fitted on the rest too.
+	// quick is the number of samples that all candidates are fitted on first, and finalists how
+	// many of them are then fitted on the rest too.
 	quick, finalists = 250, 2
 )
 
-// The balance moves from equal shares in a few steps: for two models to 0.65,
-// 0.76, 0.83 and 0.88 of the leading one.
+// The balance moves from equal shares in a few steps: for two models to 0.65, 0.76, 0.83 and 0.88
+// of the leading one.
 const (
 	balanceStep  = 0.3
 	balanceSteps = 4
 )
 
-// choose measures candidates by the divergence of the result from the parents'
-// mean prediction on held-out inputs and variants of them (dataset.Data.Varied:
-// what a candidate has kept of a parent that was trained on these very inputs
-// flatters it on them alone), then makes the best of them on all inputs.
-// Candidates are both methods, and without given weights each model whole beside
-// what is best of the others', where the result is wide enough, and, if that is
-// not best already, other balances of the better method: moved, step by step, towards the parent for
-// which the first step helps most, as long as that helps. Parents' own
-// divergences do not tell which that is: an unsure parent is near to every mean.
+// choose measures candidates by the divergence of the result from the parents' mean prediction on
+// held-out inputs and variants of them (dataset.Data.Varied: what a candidate has kept of a parent
+// that was trained on these very inputs flatters it on them alone), then makes the best of them on
+// all inputs. Candidates are both methods, and without given weights each model whole beside what
+// is best of the others', where the result is wide enough, and, if that is not best already, other
+// balances of the better method: moved, step by step, towards the parent for which the first step
+// helps most, as long as that helps. Parents' own divergences do not tell which that is: an unsure
+// parent is near to every mean.
 //
-// Most is known after few samples: all candidates are fitted on these, and the
-// best on all that are not held out (Jamieson & Talwalkar, Non-stochastic best
-// arm identification, AISTATS 2016).
+// Most is known after few samples: all candidates are fitted on these, and the best on all that are
+// not held out (Jamieson & Talwalkar, Non-stochastic best arm identification, AISTATS 2016).
 func (f *fusion) choose(ctx context.Context, first Candidate) (*onnxio.Model, *Report, error) {
 	if f.Report.Split.Fit.Len() < leastTried {
 		first.Method = cmp.Or(first.Method, OT)
@@ -162,8 +160,8 @@ func (s *search) candidates(ctx context.Context, first Candidate) {
 	}
 }
 
-// wholes tries every model whole with channels of the others beside it, and
-// reports whether that is better than what was.
+// wholes tries every model whole with channels of the others beside it, and reports whether that is
+// better than what was.
 func (s *search) wholes(ctx context.Context, least float64) bool {
 	better := false
 	for i := range s.f.models {
@@ -176,8 +174,8 @@ func (s *search) wholes(ctx context.Context, least float64) bool {
 	return better
 }
 
-// roomFor reports whether the result has a place for every channel of a model,
-// and whether places are left beside them.
+// roomFor reports whether the result has a place for every channel of a model, and whether places
+// are left beside them.
 func (f *fusion) roomFor(i int) (room, spare bool) {
 	for s, k := range f.widths {
 		if own := f.spaceOf(i, s); own != nil {

@@ -11,9 +11,9 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// In a union, what is made and what is read of channels must not be confused:
-// where two activations are contracted, one weight makes and reads a space, or
-// two branches share their weights, a permuted copy still returns the original.
+// In a union, what is made and what is read of channels must not be confused: where two activations
+// are contracted, one weight makes and reads a space, or two branches share their weights, a
+// permuted copy still returns the original.
 func TestUnionOfContractedAndSharedSpaces(t *testing.T) {
 	both := [][]float64{{1, 0}, {0.5, 0.5}}
 	for name, c := range map[string]struct {

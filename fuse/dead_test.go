@@ -14,8 +14,7 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// dead is a copy of a model in which some tensors, named with blanks in
-// between, are zero.
+// dead is a copy of a model in which some tensors, named with blanks in between, are zero.
 func dead(t *testing.T, m *onnxio.Model, names string) *onnxio.Model {
 	t.Helper()
 	m = m.Clone()
@@ -31,8 +30,7 @@ func dead(t *testing.T, m *onnxio.Model, names string) *onnxio.Model {
 	return m
 }
 
-// Layers whose weights are all zero, so that nothing varies behind them, are
-// fused like others.
+// Layers whose weights are all zero, so that nothing varies behind them, are fused like others.
 func TestDeadLayers(t *testing.T) {
 	m, err := onnxtest.Parse(`
 		x: N 8

@@ -11,8 +11,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// With data and nothing else said, ways to fuse are compared, and the best is
-// refitted, then distilled for as long as that is worth it.
+// With data and nothing else said, ways to fuse are compared, and the best is refitted, then
+// distilled for as long as that is worth it.
 func TestDistilsByDefault(t *testing.T) {
 	m, err := onnxtest.Parse(`
 		x: N 6

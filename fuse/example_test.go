@@ -11,8 +11,7 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// Fuse two networks that were trained apart. With images it is measured which
-// way serves best.
+// Fuse two networks that were trained apart. With images it is measured which way serves best.
 func ExampleModels() {
 	var models []*onnxio.Model
 	for _, path := range []string{"../testdata/mlp_a.onnx", "../testdata/mlp_b.onnx"} {

@@ -25,8 +25,8 @@ import (
 type Method string
 
 const (
-	// Auto measures both methods on held-out calibration inputs and takes the
-	// better; without data it is OT.
+	// Auto measures both methods on held-out calibration inputs and takes the better; without data
+	// it is OT.
 	Auto Method = ""
 	// OT moves every parent's channels onto those of one of them and averages.
 	OT Method = "ot"
@@ -34,22 +34,22 @@ const (
 	Union Method = "union"
 )
 
-// Options are the settings of a fusion. The zero value averages all models onto
-// the last one, aligned by weights; with data it measures how they are fused best.
+// Options are the settings of a fusion. The zero value averages all models onto the last one,
+// aligned by weights; with data it measures how they are fused best.
 type Options struct {
-	// Options say which data are worked with, and how far. Tasks are by the names of
-	// the first model's outputs. The result is not judged: EvalData are not used.
+	// Options say which data are worked with, and how far. Tasks are by the names of the first
+	// model's outputs. The result is not judged: EvalData are not used.
 	job.Options
 	// Method says how the child's channels come about.
 	Method Method
-	// Weights are the shares of the models; nil means shares chosen by measurement
-	// with a refit, else equal ones. They must sum to one.
+	// Weights are the shares of the models; nil means shares chosen by measurement with a refit,
+	// else equal ones. They must sum to one.
 	Weights []float64
-	// Onto is the model, counted from 1, whose structure and channel order the
-	// result has; zero means the last.
+	// Onto is the model, counted from 1, whose structure and channel order the result has; zero
+	// means the last.
 	Onto int
-	// Keep makes the result's spaces that much as wide as those of Onto; it may
-	// exceed one. Zero means one. Other widths than Onto's need Union.
+	// Keep makes the result's spaces that much as wide as those of Onto; it may exceed one. Zero
+	// means one. Other widths than Onto's need Union.
 	Keep float64
 	// Shape, if set, is a model whose widths the result has.
 	Shape *onnxio.Model
@@ -61,27 +61,27 @@ type Report struct {
 	Method  Method    `json:"method"`
 	Onto    int       `json:"onto"`    // the model whose structure the result has, from 1
 	Weights []float64 `json:"weights"` // share of each model
-	// Whole is the model, counted from 1, whose channels are all in the result,
-	// beside the best of the others' (union); zero if there is none.
+	// Whole is the model, counted from 1, whose channels are all in the result, beside the best of
+	// the others' (union); zero if there is none.
 	Whole  int     `json:"whole,omitempty"`
 	Spaces []Space `json:"spaces"`
-	// Kept lists the weights that are not averaged but those of Onto, since an axis
-	// of theirs could not be aligned.
+	// Kept lists the weights that are not averaged but those of Onto, since an axis of theirs could
+	// not be aligned.
 	Kept   []Kept `json:"kept,omitempty"`
 	Sweeps int    `json:"sweeps"` // passes over all spaces, the most any model needed
-	// Contribution is the share of the result's channels that each model gave
-	// (union), or its weight (ot).
+	// Contribution is the share of the result's channels that each model gave (union), or its
+	// weight (ot).
 	Contribution []float64 `json:"contribution"`
-	// Divergence is that of the result from the parents' mean prediction on
-	// held-out inputs, where it was measured; Candidates lists all that was tried.
+	// Divergence is that of the result from the parents' mean prediction on held-out inputs, where
+	// it was measured; Candidates lists all that was tried.
 	Divergence float64     `json:"divergence,omitempty"`
 	Candidates []Candidate `json:"candidates,omitempty"`
 	// Lossless tells, for every model, what was removed first.
 	Lossless []*lossless.Report `json:"-"`
 }
 
-// A Candidate is one method and balance that was measured. Only divergences after
-// as many samples compare.
+// A Candidate is one method and balance that was measured. Only divergences after as many samples
+// compare.
 type Candidate struct {
 	Method     Method    `json:"method"`
 	Weights    []float64 `json:"weights"`
@@ -98,15 +98,15 @@ type Space struct {
 	Widths []int `json:"widths"`
 	// Costs are the transport costs of the models' plans, zero for Onto.
 	Costs []float64 `json:"costs"`
-	// Moved are the shares of the result's channels that are not made of the
-	// same channel of the model alone.
+	// Moved are the shares of the result's channels that are not made of the same channel of the
+	// model alone.
 	Moved []float64 `json:"moved"`
 	// From counts the channels that each model gave (union only).
 	From []int `json:"from,omitempty"`
 }
 
-// Models fuses two or more models. The error names the first nodes in which
-// their architectures differ.
+// Models fuses two or more models. The error names the first nodes in which their architectures
+// differ.
 func Models(ctx context.Context, models []*onnxio.Model, o Options) (_ *onnxio.Model, _ *Report, err error) {
 	defer guard.Recover(&err)
 	shares, onto, err := o.check(len(models))
@@ -154,8 +154,7 @@ func Models(ctx context.Context, models []*onnxio.Model, o Options) (_ *onnxio.M
 	return out, report, err
 }
 
-// strip removes what does not matter of the models, but for channels: widths are
-// those of a model.
+// strip removes what does not matter of the models, but for channels: widths are those of a model.
 func (f *fusion) strip(ctx context.Context, models []*onnxio.Model) error {
 	f.cleaned = make([]*lossless.Report, len(models))
 	if f.o.Lossless == job.Off {
@@ -175,8 +174,8 @@ func (f *fusion) strip(ctx context.Context, models []*onnxio.Model) error {
 	return nil
 }
 
-// method decides how the child's channels come about, Auto where that is to be
-// measured, and, where operators are refitted, what the outputs are for.
+// method decides how the child's channels come about, Auto where that is to be measured, and, where
+// operators are refitted, what the outputs are for.
 func (f *fusion) method(ctx context.Context) (Method, error) {
 	method := f.o.Method
 	switch {
@@ -293,8 +292,8 @@ func (f *fusion) setWidths() error {
 	return nil
 }
 
-// shared reports whether every model has a counterpart of one of onto's spaces.
-// What only the branches of an If read is not matched where there are data.
+// shared reports whether every model has a counterpart of one of onto's spaces. What only the
+// branches of an If read is not matched where there are data.
 func (f *fusion) shared(s *coupling.Space) bool {
 	for i := range f.models {
 		if f.spaceOf(i, s) == nil {
@@ -366,8 +365,8 @@ func (f *fusion) parents(how Candidate, maps []edit.Maps) teach.Parents {
 	return out
 }
 
-// strays reports whether an axis of one of onto's activations could not be
-// aligned with that of a model.
+// strays reports whether an axis of one of onto's activations could not be aligned with that of a
+// model.
 func (f *fusion) strays(s *edit.Subject, tensor string) bool {
 	return slices.ContainsFunc(f.target().Analysis.Activations[tensor], func(a *coupling.Axis) bool {
 		return slices.ContainsFunc(a.Atoms(), func(x *coupling.Axis) bool { return f.apart[s][x] })

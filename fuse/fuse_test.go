@@ -184,8 +184,8 @@ func TestQuantizedModels(t *testing.T) {
 	}
 }
 
-// The embeddings of a siamese network are read by each other alone, so that no
-// weight shows what they are good for.
+// The embeddings of a siamese network are read by each other alone, so that no weight shows what
+// they are good for.
 func TestChannelsThatNoWeightReads(t *testing.T) {
 	enginetest.Require(t)
 	m, err := onnxtest.Parse(`

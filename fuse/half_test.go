@@ -12,8 +12,7 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// Models in float16 and bfloat16 are fused in their type, and lose no more than
-// float32 ones do.
+// Models in float16 and bfloat16 are fused in their type, and lose no more than float32 ones do.
 func TestHalfPrecision(t *testing.T) {
 	calib := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 125})
 	test := modeltest.Data(t, "mnist_test", dataset.Options{Limit: 500})

@@ -13,15 +13,15 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// A Kept weight is that of the model that the others were fused onto, since it
-// could not be told which channels of the others correspond.
+// A Kept weight is that of the model that the others were fused onto, since it could not be told
+// which channels of the others correspond.
 type Kept struct {
 	Tensor string `json:"tensor"`
 	Reason string `json:"reason"`
 }
 
-// unaligned returns why the channels along a weight's axes need not correspond to
-// those of a part's weight, and the atoms, of the target, that this is about.
+// unaligned returns why the channels along a weight's axes need not correspond to those of a part's
+// weight, and the atoms, of the target, that this is about.
 func (a *average) unaligned(w *coupling.Weight, p part) (reason string, atoms []*coupling.Axis) {
 	note := func(atom *coupling.Axis, why string) {
 		if why != "" {
@@ -45,8 +45,8 @@ func (a *average) unaligned(w *coupling.Weight, p part) (reason string, atoms []
 	return reason, atoms
 }
 
-// keep finds the weights of parts that stay out of the sum, since an axis of
-// theirs is not aligned and the weights do not show that it need not be.
+// keep finds the weights of parts that stay out of the sum, since an axis of theirs is not aligned
+// and the weights do not show that it need not be.
 func (a *average) keep() error {
 	reasons := map[string]string{}
 	for i := range a.parts {
@@ -70,8 +70,8 @@ func (a *average) keep() error {
 	return nil
 }
 
-// compare finds the weights of a part of which an axis is not aligned, by what is
-// known of the graphs and by the weights themselves.
+// compare finds the weights of a part of which an axis is not aligned, by what is known of the
+// graphs and by the weights themselves.
 func (a *average) compare(p *part, reasons map[string]string) (err error) {
 	alike := map[*coupling.Axis]bool{}
 	for name, w := range a.target.Analysis.Weights {
@@ -94,9 +94,8 @@ func (a *average) compare(p *part, reasons map[string]string) (err error) {
 	return nil
 }
 
-// spread finds the spaces whose plan was made by nothing but weights that read
-// channels which are not aligned: such a plan means nothing, and what the space
-// runs along stays out as well.
+// spread finds the spaces whose plan was made by nothing but weights that read channels which are
+// not aligned: such a plan means nothing, and what the space runs along stays out as well.
 func (a *average) spread(p *part, reasons map[string]string) {
 	analysis := a.target.Analysis
 	blind := func(u coupling.Use) bool { return !p.reads(analysis, u) }
@@ -130,8 +129,8 @@ func (p *part) reads(a *coupling.Analysis, u coupling.Use) bool {
 	return false
 }
 
-// loose reports whether some axis of a weight of onto's is not aligned by what is
-// known of the graph.
+// loose reports whether some axis of a weight of onto's is not aligned by what is known of the
+// graph.
 func (f *fusion) loose() bool {
 	a := f.target().Analysis
 	for _, w := range a.Weights {
@@ -144,9 +143,9 @@ func (f *fusion) loose() bool {
 	return false
 }
 
-// alike reports whether the weights themselves show that the channels of an atom
-// are in the same order in a part: those of a fine-tuned copy are. One weight
-// that tells the channels apart is enough, for two orders never agree by chance.
+// alike reports whether the weights themselves show that the channels of an atom are in the same
+// order in a part: those of a fine-tuned copy are. One weight that tells the channels apart is
+// enough, for two orders never agree by chance.
 func (a *average) alike(x *coupling.Axis, p part) (bool, error) {
 	for name, w := range a.target.Analysis.Weights {
 		src, ok := p.sources[name]
@@ -174,8 +173,7 @@ func (a *average) alike(x *coupling.Axis, p part) (bool, error) {
 	return false, nil
 }
 
-// testified bounds the channels, and the numbers of each, that two models are
-// compared by.
+// testified bounds the channels, and the numbers of each, that two models are compared by.
 const testified, perChannel = 128, 4096
 
 // placesOf lists for every channel of an atom its positions along an axis.
@@ -190,8 +188,8 @@ func placesOf(axis, atom *coupling.Axis) [][]int {
 	return out
 }
 
-// channelsOf returns the numbers of the channels that stand in the given places
-// along an axis of a tensor, or of some spread over all where there are many.
+// channelsOf returns the numbers of the channels that stand in the given places along an axis of a
+// tensor, or of some spread over all where there are many.
 func channelsOf(t *onnxio.Tensor, axis int, places [][]int) [][]float64 {
 	x := dense.AlongAxis(t.Float64(), t.Dims, axis)
 	every, step := (len(places)+testified-1)/testified, 1+len(x.Data)/len(places)/perChannel
@@ -214,10 +212,10 @@ func channelsOf(t *onnxio.Tensor, axis int, places [][]int) [][]float64 {
 	return out
 }
 
-// inPlace reports whether the channels of two models correspond in the order
-// they stand in: nearly each is nearest to the one in its own place, at less than
-// half the squared distance that any two have in the mean. Of fewer than four
-// channels the order could agree by chance, so that they must be nearly the same.
+// inPlace reports whether the channels of two models correspond in the order they stand in: nearly
+// each is nearest to the one in its own place, at less than half the squared distance that any two
+// have in the mean. Of fewer than four channels the order could agree by chance, so that they must
+// be nearly the same.
 func inPlace(a, b [][]float64) bool {
 	n := len(a)
 	own, all, nearest := 0.0, 0.0, 0
@@ -247,8 +245,8 @@ func inPlace(a, b [][]float64) bool {
 	return n > 1 && own <= limit*all && float64(nearest) >= 0.95*float64(n)
 }
 
-// bodies enters the floating-point weights inside of nodes' bodies that are not
-// part of the analysis, and of functions, in which the models differ.
+// bodies enters the floating-point weights inside of nodes' bodies that are not part of the
+// analysis, and of functions, in which the models differ.
 func (a *average) bodies(reasons map[string]string) error {
 	mine := inside(a.out, a.graph)
 	for _, p := range a.parts {
@@ -279,8 +277,8 @@ type bodyWeight struct {
 	tensor      *onnxpb.TensorProto
 }
 
-// inside lists the floating-point weights of more than one element that are
-// stored in bodies and functions which a graph does not hold.
+// inside lists the floating-point weights of more than one element that are stored in bodies and
+// functions which a graph does not hold.
 func inside(m *onnxio.Model, g *onnxio.Graph) (out []bodyWeight) {
 	note := func(name, where string, t *onnxpb.TensorProto) {
 		if where != "" && onnxio.IsFloat(onnxpb.TensorProto_DataType(t.GetDataType())) && onnxio.Elements(t) > 1 && g.Constant(name) == nil {

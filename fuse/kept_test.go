@@ -14,8 +14,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// along edits every float weight of a model that an axis of the frozen space
-// through a tensor runs along.
+// along edits every float weight of a model that an axis of the frozen space through a tensor runs
+// along.
 func along(t *testing.T, m *onnxio.Model, tensor string, axis int, f func(w *onnxio.Tensor, axis int)) (touched []string) {
 	t.Helper()
 	a, err := coupling.Analyze(m, coupling.Options{})
@@ -48,8 +48,7 @@ func along(t *testing.T, m *onnxio.Model, tensor string, axis int, f func(w *onn
 	return touched
 }
 
-// behind edits the weights that stand along the same channels behind what cannot
-// be followed.
+// behind edits the weights that stand along the same channels behind what cannot be followed.
 func behind(t *testing.T, m *onnxio.Model, f func(w *onnxio.Tensor, axis int)) (touched []string) {
 	t.Helper()
 	g, err := m.Graph()
@@ -105,10 +104,10 @@ func noise(size float64) func(w *onnxio.Tensor, axis int) {
 	}
 }
 
-// Where no space says which channels of two models correspond, because something
-// that cannot be followed stands in between, a copy with these channels in another
-// order is not averaged: the result is the model that it was fused onto. A
-// fine-tuned copy, whose weights show that nothing was reordered, is.
+// Where no space says which channels of two models correspond, because something that cannot be
+// followed stands in between, a copy with these channels in another order is not averaged: the
+// result is the model that it was fused onto. A fine-tuned copy, whose weights show that nothing
+// was reordered, is.
 func TestWhatIsNotAlignedIsKept(t *testing.T) {
 	for name, m := range unfollowed(t) {
 		t.Run(name, func(t *testing.T) {
@@ -182,8 +181,8 @@ func unfollowed(t *testing.T) map[string]*onnxio.Model {
 	return out
 }
 
-// The channels in front of depthwise multipliers, and what these make of each, are
-// found in any order.
+// The channels in front of depthwise multipliers, and what these make of each, are found in any
+// order.
 func TestPermutedMultipliers(t *testing.T) {
 	m, err := onnxtest.Parse(`
 		x: N 3 6 6

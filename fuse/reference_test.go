@@ -17,8 +17,8 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// reference is what an independent implementation of Singh & Jaggi's method
-// (NumPy and POT, testdata/reference) made of the testdata networks.
+// reference is what an independent implementation of Singh & Jaggi's method (NumPy and POT,
+// testdata/reference) made of the testdata networks.
 type reference struct {
 	Cases []struct {
 		Source, Target, Align, Scaling string
@@ -98,8 +98,8 @@ func TestEqualsTheReference(t *testing.T) {
 	}
 }
 
-// plans aligns src onto dst and hands over, for every space, where each source
-// channel goes and what the plan costs.
+// plans aligns src onto dst and hands over, for every space, where each source channel goes and
+// what the plan costs.
 func plans(t *testing.T, src, dst *onnxio.Model, o match.Options, f func(layer int, to []int, cost float64)) {
 	t.Helper()
 	var s [2]*edit.Subject

@@ -16,9 +16,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// regressors are two networks for much the same four amounts: the second has its
-// channels in another order, and each weight is off by a fifth. Rank 3 outputs are
-// [N,1,4].
+// regressors are two networks for much the same four amounts: the second has its channels in
+// another order, and each weight is off by a fifth. Rank 3 outputs are [N,1,4].
 func regressors(seed uint64, rank int) [2]*onnxio.Model {
 	const d, h, k = 6, 24, 4
 	rng := rand.New(rand.NewPCG(seed, 1))
@@ -64,8 +63,8 @@ func outputOf(t *testing.T, m *onnxio.Model, d *dataset.Data) (y []float64) {
 	return y
 }
 
-// TestRegressors: rows of amounts are no scores. Their mean is aimed at, nothing is
-// multiplied, and it does not matter whether an axis of one stands between.
+// TestRegressors: rows of amounts are no scores. Their mean is aimed at, nothing is multiplied, and
+// it does not matter whether an axis of one stands between.
 func TestRegressors(t *testing.T) {
 	enginetest.Require(t)
 	normal := func(seed uint64) *dataset.Data {

@@ -13,8 +13,8 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// Transformers trained from different seeds: matched heads must beat heads
-// averaged as they come, and with a refit nearly nothing may be lost.
+// Transformers trained from different seeds: matched heads must beat heads averaged as they come,
+// and with a refit nearly nothing may be lost.
 func TestTransformersFuse(t *testing.T) {
 	calib := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 250})
 	test := modeltest.Data(t, "mnist_test", dataset.Options{})
@@ -39,8 +39,7 @@ func TestTransformersFuse(t *testing.T) {
 	}
 }
 
-// A transformer with fewer heads and hidden units takes part like any other;
-// heads stay whole.
+// A transformer with fewer heads and hidden units takes part like any other; heads stay whole.
 func TestTransformersOfDifferentWidthsFuse(t *testing.T) {
 	calib := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 200})
 	a, b := modeltest.Load(t, "vit_a"), modeltest.Load(t, "vit_b")

@@ -8,8 +8,8 @@ import (
 	"github.com/monge-ml/monge/internal/edit"
 )
 
-// compete lets the models' channels compete for the child's places, beside those
-// of the model that stays whole.
+// compete lets the models' channels compete for the child's places, beside those of the model that
+// stays whole.
 func (f *fusion) compete(ctx context.Context, how Candidate, data *dataset.Data, report *Report) ([]edit.Maps, error) {
 	// Onto goes first: its spaces name the others'.
 	order := []int{f.onto}
@@ -57,8 +57,8 @@ func (f *fusion) compete(ctx context.Context, how Candidate, data *dataset.Data,
 	return maps, nil
 }
 
-// fixed are the maps of a model's spaces of which only permutations are exact: in
-// a union too they are moved onto onto's.
+// fixed are the maps of a model's spaces of which only permutations are exact: in a union too they
+// are moved onto onto's.
 func (f *fusion) fixed(ctx context.Context, i int) (edit.Maps, error) {
 	out := edit.Maps{}
 	for own, s := range f.pairs[i].Spaces {

@@ -11,8 +11,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// The balance of two models moves as long as that helps; wherever it ends, the
-// outputs aim at the mean of both.
+// The balance of two models moves as long as that helps; wherever it ends, the outputs aim at the
+// mean of both.
 func TestABalanceMovesButNotItsAim(t *testing.T) {
 	m, err := onnxtest.Parse(`
 		x: N 6

@@ -13,8 +13,8 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// A wider child that holds all channels of one parent computes what that parent
-// computes, whatever the places beside them are given to.
+// A wider child that holds all channels of one parent computes what that parent computes, whatever
+// the places beside them are given to.
 func TestWholeParentIsKeptExactly(t *testing.T) {
 	for _, pair := range [][2]string{{"mlp_a", "mlp_b"}, {"mlp_wide", "mlp_a"}, {"cnn_a", "cnn_b"}, {"resnet_a", "resnet_b"}, {"vit_a", "vit_b"}} {
 		for _, keep := range []float64{1, 1.5} {
@@ -57,8 +57,7 @@ func TestWholeParentIsKeptExactly(t *testing.T) {
 
 func span(v []float64) float64 { return max(slices.Max(v), -slices.Min(v)) }
 
-// Each parent whole is a candidate wherever the child has places for it, and
-// only there.
+// Each parent whole is a candidate wherever the child has places for it, and only there.
 func TestWholeParentsAreCandidates(t *testing.T) {
 	a, wide := modeltest.Load(t, "mlp_a"), modeltest.Load(t, "mlp_wide")
 	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 80})

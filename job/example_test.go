@@ -10,8 +10,8 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// The same options say what a compression or a fusion works with: here no data,
-// and nothing that does not have to be done. Its report says what was.
+// The same options say what a compression or a fusion works with: here no data, and nothing that
+// does not have to be done. Its report says what was.
 func ExampleOptions() {
 	m, err := onnxio.Load("../testdata/mlp_a.onnx")
 	if err != nil {

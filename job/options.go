@@ -8,8 +8,7 @@ import (
 	"github.com/monge-ml/monge/eval"
 )
 
-// A Switch turns a part of a run on or off. Its zero value leaves that to the
-// package.
+// A Switch turns a part of a run on or off. Its zero value leaves that to the package.
 type Switch string
 
 const (
@@ -21,75 +20,73 @@ const (
 	Off Switch = "off"
 )
 
-// Options are the settings that compressing and fusing have in common. The zero
-// value does what the commands do without flags.
+// Options are the settings that compressing and fusing have in common. The zero value does what the
+// commands do without flags.
 type Options struct {
-	// Data are the inputs to work with, no labels needed: channels are compared and
-	// chosen, operators refitted and the result distilled on them. Nil: a
-	// compression makes some up out of noise, a fusion works without.
+	// Data are the inputs to work with, no labels needed: channels are compared and chosen,
+	// operators refitted and the result distilled on them. Nil: a compression makes some up out of
+	// noise, a fusion works without.
 	Data *dataset.Data
 	// NoData works without any inputs: channels are compared by their weights.
 	NoData bool
-	// EvalData are the inputs that a compression is judged on, and that MaxDrop is
-	// measured on. Nil: some of Data, which are then used for nothing else.
+	// EvalData are the inputs that a compression is judged on, and that MaxDrop is measured on.
+	// Nil: some of Data, which are then used for nothing else.
 	EvalData *dataset.Data
 	// NoEval judges nothing, so that all of Data can be worked with.
 	NoEval bool
-	// Samples is how many of Data activations are compared on, RefitSamples how
-	// many channels are chosen, operators refitted and the result distilled on.
-	// Zero means 200 and 1,000. They are drawn by Seed.
+	// Samples is how many of Data activations are compared on, RefitSamples how many channels are
+	// chosen, operators refitted and the result distilled on. Zero means 200 and 1,000. They are
+	// drawn by Seed.
 	Samples, RefitSamples int
 	// Seed draws samples, and makes inputs up; dataset.FileOrder takes the first.
 	Seed int64
 
-	// Align says what channels are compared by: "weights", "activations", or, in a
-	// fusion, "none", which leaves every channel in its place. "": activations with
-	// data, weights without. A basis that is named asks for transport alone: nothing
-	// is refitted or distilled unless Refit is On.
+	// Align says what channels are compared by: "weights", "activations", or, in a fusion, "none",
+	// which leaves every channel in its place. "": activations with data, weights without. A basis
+	// that is named asks for transport alone: nothing is refitted or distilled unless Refit is On.
 	Align string
-	// Cost is the ground cost between two channels: "euclidean" (""), "sqeuclidean"
-	// or "cosine".
+	// Cost is the ground cost between two channels: "euclidean" (""), "sqeuclidean" or "cosine".
 	Cost string
-	// Mass is how much a channel weighs: "uniform" (""), or "l1" or "l2", the norm
-	// of its incoming weights.
+	// Mass is how much a channel weighs: "uniform" (""), or "l1" or "l2", the norm of its incoming
+	// weights.
 	Mass string
-	// Scaling is how consumers read channels that were merged: by their "sum" or
-	// "mean". "": the mean onto another model, the sum within one.
+	// Scaling is how consumers read channels that were merged: by their "sum" or "mean". "": the
+	// mean onto another model, the sum within one.
 	Scaling string
-	// Solver makes the plan: "emd" (""), the exact one, or "sinkhorn", the entropic
-	// one, with Epsilon its entropy relative to the mean cost; zero means 0.05.
+	// Solver makes the plan: "emd" (""), the exact one, or "sinkhorn", the entropic one, with
+	// Epsilon its entropy relative to the mean cost; zero means 0.05.
 	Solver  string
 	Epsilon float64
 
-	// Lossless removes first what does not matter: unused nodes, subnormal weights,
-	// and, in a compression, channels that are constant, repeated or unread.
+	// Lossless removes first what does not matter: unused nodes, subnormal weights, and, in a
+	// compression, channels that are constant, repeated or unread.
 	Lossless Switch
-	// Refit chooses channels by what they explain on the data, and fits linear
-	// operators in closed form to what the models compute.
+	// Refit chooses channels by what they explain on the data, and fits linear operators in closed
+	// form to what the models compute.
 	Refit Switch
-	// Tune distils the models into the refitted result, for Epochs epochs, or for as
-	// many as take two or three minutes on two cores where that is zero.
+	// Tune distils the models into the refitted result, for Epochs epochs, or for as many as take
+	// two or three minutes on two cores where that is zero.
 	Tune   Switch
 	Epochs int
-	// KeepBatchNorm leaves BatchNormalization nodes in place; by default they are
-	// folded, exactly, into the linear operators before them.
+	// KeepBatchNorm leaves BatchNormalization nodes in place; by default they are folded, exactly,
+	// into the linear operators before them.
 	KeepBatchNorm bool
 
-	// InputShapes gives sizes to free dimensions of inputs, by name. Where there are
-	// data, those of the first sample are taken for the others.
+	// InputShapes gives sizes to free dimensions of inputs, by name. Where there are data, those of
+	// the first sample are taken for the others.
 	InputShapes map[string][]int
-	// Tasks are given for outputs, by name (of "": of all others). For outputs
-	// without one eval.FindTasks says what they are for.
+	// Tasks are given for outputs, by name (of "": of all others). For outputs without one
+	// eval.FindTasks says what they are for.
 	Tasks eval.Tasks
 	// Preprocess is how made-up inputs are scaled.
 	Preprocess dataset.Preprocess
 	// DryRun decides on the widths and stops: no model is made.
 	DryRun bool
-	// Threads is the number of threads to work with; zero means one per core.
-	// Batch is the number of samples run at once; zero means 32.
+	// Threads is the number of threads to work with; zero means one per core. Batch is the number
+	// of samples run at once; zero means 32.
 	Threads, Batch int
-	// Progress, if set, is told what is being done, and how far it is; a total of
-	// zero is not known.
+	// Progress, if set, is told what is being done, and how far it is; a total of zero is not
+	// known.
 	Progress func(stage string, done, total int)
 	// Runtime finds the onnxruntime without which no inputs are made up; nil means
 	// engine.Available.
@@ -98,8 +95,8 @@ type Options struct {
 	Warn func(message string)
 }
 
-// A Mistake is an error about an option. Its text begins with the option's name as
-// the command line has it, as in "max-drop is 2".
+// A Mistake is an error about an option. Its text begins with the option's name as the command line
+// has it, as in "max-drop is 2".
 type Mistake struct{ Err error }
 
 func (m *Mistake) Error() string { return m.Err.Error() }
@@ -111,8 +108,8 @@ const (
 	defaultRefitSamples = 1000
 )
 
-// Wanted returns the numbers of samples that channels are compared on, and that
-// operators are refitted on.
+// Wanted returns the numbers of samples that channels are compared on, and that operators are
+// refitted on.
 func (o *Options) Wanted() (samples, refit int) {
 	return cmp.Or(o.Samples, defaultSamples), cmp.Or(o.RefitSamples, defaultRefitSamples)
 }

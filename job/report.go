@@ -10,8 +10,8 @@ import (
 type Report struct {
 	// By is what channels were compared by: weights, activations or none.
 	By string `json:"align"`
-	// Samples counts those that activations were compared on, RefitSamples those that
-	// operators were refitted on; 0 where that was not done.
+	// Samples counts those that activations were compared on, RefitSamples those that operators
+	// were refitted on; 0 where that was not done.
 	Samples      int `json:"samples"`
 	RefitSamples int `json:"refit_samples"`
 	// Split says which samples did what.
@@ -20,8 +20,7 @@ type Report struct {
 	Synthetic bool `json:"synthetic"`
 	// Folded counts the BatchNormalization nodes that were folded.
 	Folded int `json:"folded_batchnorms"`
-	// Outputs say what the outputs are for, so how predictions were compared; nil
-	// where none were.
+	// Outputs say what the outputs are for, so how predictions were compared; nil where none were.
 	Outputs []eval.Output `json:"tasks,omitempty"`
 	// Refit tells about every refitted operator; nil without a refit.
 	Refit *refit.Report `json:"refit,omitempty"`

@@ -10,36 +10,33 @@ import (
 	"github.com/monge-ml/monge/dataset"
 )
 
-// A Split says which samples of the data are used for what. Nil stands for no
-// samples.
+// A Split says which samples of the data are used for what. Nil stands for no samples.
 type Split struct {
 	// Match are the samples that channels are compared on by their activations.
 	Match *dataset.Data
-	// Fit are those that channels are chosen, operators refitted and the result
-	// distilled on.
+	// Fit are those that channels are chosen, operators refitted and the result distilled on.
 	Fit *dataset.Data
-	// Judge are those that the result is judged on. HeldOut says that they are part
-	// of the same data, used for nothing else.
+	// Judge are those that the result is judged on. HeldOut says that they are part of the same
+	// data, used for nothing else.
 	Judge   *dataset.Data
 	HeldOut bool
 
-	// While candidates are compared, Trial parts Fit, and Price what they are fitted
-	// on: channels are ranked on one part, and on the other it is measured what a
-	// narrower space costs. Teach parts Fit where the result is distilled: the
-	// held-out part, nil where there are few samples, tells whether that helped. Nil
-	// where that was not done.
+	// While candidates are compared, Trial parts Fit, and Price what they are fitted on: channels
+	// are ranked on one part, and on the other it is measured what a narrower space costs. Teach
+	// parts Fit where the result is distilled: the held-out part, nil where there are few samples,
+	// tells whether that helped. Nil where that was not done.
 	Trial, Price, Teach *Halves
 }
 
-// Halves are the samples that something is fitted on, and those that it is judged
-// on. Held is empty where there are too few.
+// Halves are the samples that something is fitted on, and those that it is judged on. Held is empty
+// where there are too few.
 type Halves struct{ Fit, Held *dataset.Data }
 
 // IsZero reports whether no samples were used.
 func (s *Split) IsZero() bool { return s == nil || s.Match == nil && s.Fit == nil && s.Judge == nil }
 
-// share is one use of a split, as JSON shows it: a data set, and the numbers of
-// samples in it, counted from 0, as ranges.
+// share is one use of a split, as JSON shows it: a data set, and the numbers of samples in it,
+// counted from 0, as ranges.
 type share struct {
 	Data    string `json:"data"`
 	Samples int    `json:"samples"`

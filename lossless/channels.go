@@ -23,21 +23,20 @@ const (
 	duplicate          // another channel is made by the same numbers
 )
 
-// A fate is what becomes of one channel; of is the channel (of the same group)
-// that a duplicate is merged onto.
+// A fate is what becomes of one channel; of is the channel (of the same group) that a duplicate is
+// merged onto.
 type fate struct {
 	kind fateKind
 	of   int
 }
 
-// A verdict holds the fates of all channels of a space. Channels are numbered
-// group·Width + channel throughout the lossless pass.
+// A verdict holds the fates of all channels of a space. Channels are numbered group·Width + channel
+// throughout the lossless pass.
 type verdict struct {
 	space *coupling.Space
 	fate  []fate
 	left  map[string]int // reasons why channels that carry nothing stay
-	// made and read are the weight axes that make or carry the space, and those
-	// that consume it.
+	// made and read are the weight axes that make or carry the space, and those that consume it.
 	made, read []*strip
 	// whole: only all channels together can be judged (see classify).
 	whole bool
@@ -94,8 +93,7 @@ func newPass(s *edit.Subject, o Options) (*pass, error) {
 	return p, nil
 }
 
-// guard takes out spaces whose channels may matter to an operator without any
-// weight that says so.
+// guard takes out spaces whose channels may matter to an operator without any weight that says so.
 func (p *pass) guard() {
 	for _, n := range p.s.Graph.Nodes {
 		for _, name := range n.GetInput() {
@@ -111,8 +109,8 @@ func (p *pass) guard() {
 	}
 }
 
-// accounted reports whether a node that reads a space does so with a weight,
-// cuts it, or hands it on; a space that ends or is mixed otherwise is not.
+// accounted reports whether a node that reads a space does so with a weight, cuts it, or hands it
+// on; a space that ends or is mixed otherwise is not.
 func (p *pass) accounted(n *onnxpb.NodeProto, sp *coupling.Space) bool {
 	ok := slices.ContainsFunc(sp.Uses, func(u coupling.Use) bool { return u.Node == n && u.Role == coupling.Consumed })
 	switch n.GetOpType() {
@@ -135,8 +133,7 @@ func (p *pass) accounted(n *onnxpb.NodeProto, sp *coupling.Space) bool {
 	return ok
 }
 
-// alongPositions reports whether a space runs along an axis behind samples and
-// channels.
+// alongPositions reports whether a space runs along an axis behind samples and channels.
 func (p *pass) alongPositions(tensors []string, sp *coupling.Space) bool {
 	return slices.ContainsFunc(tensors, func(name string) bool {
 		axes := p.s.Analysis.Activations[name]
@@ -167,8 +164,8 @@ func (p *pass) spacesOn(axes ...*coupling.Axis) []*coupling.Space {
 	return out
 }
 
-// runsAlong reports whether a space runs along an activation, or a constant that a
-// tensor is made of.
+// runsAlong reports whether a space runs along an activation, or a constant that a tensor is made
+// of.
 func (p *pass) runsAlong(tensor string, sp *coupling.Space) bool {
 	if p.live(tensor) {
 		return slices.Contains(p.spacesIn(tensor), sp)
@@ -179,9 +176,8 @@ func (p *pass) runsAlong(tensor string, sp *coupling.Space) bool {
 	})
 }
 
-// touch finds every weight axis along which a judged space runs. A space whose
-// channels cannot be told apart in some weight, or with a weight that holds a
-// NaN or an infinity, is not judged.
+// touch finds every weight axis along which a judged space runs. A space whose channels cannot be
+// told apart in some weight, or with a weight that holds a NaN or an infinity, is not judged.
 func (p *pass) touch() error {
 	an := p.s.Analysis
 	for _, name := range slices.Sorted(maps.Keys(an.Weights)) {
@@ -223,8 +219,8 @@ func (p *pass) touchAxis(w *coupling.Weight, axis int, sp *coupling.Space) error
 	return nil
 }
 
-// cached is how many numbers of weights are kept between one look and the next;
-// a model may be larger than memory, and its weights are read again then.
+// cached is how many numbers of weights are kept between one look and the next; a model may be
+// larger than memory, and its weights are read again then.
 const cached = 8 << 20
 
 // floats returns a constant's values.
@@ -277,9 +273,8 @@ func (v *verdict) findUnread() {
 	}
 }
 
-// findDuplicates compares all numbers that make or carry each channel, bit by
-// bit. Channels of different pieces may differ in what no weight says (a pad of
-// zeros), so they are not compared.
+// findDuplicates compares all numbers that make or carry each channel, bit by bit. Channels of
+// different pieces may differ in what no weight says (a pad of zeros), so they are not compared.
 func (p *pass) findDuplicates(v *verdict) error {
 	if slices.ContainsFunc(v.space.Uses, func(u coupling.Use) bool { return u.Role == coupling.Produced && p.s.Analysis.Weights[u.Tensor] == nil }) {
 		return nil
@@ -334,9 +329,8 @@ func (v *verdict) pieceOf(id int) int {
 	return -1
 }
 
-// opaque reports whether an operator combines the space with a constant whose
-// values this package does not see, such as a Range: channels that look equal
-// may then differ.
+// opaque reports whether an operator combines the space with a constant whose values this package
+// does not see, such as a Range: channels that look equal may then differ.
 func (p *pass) opaque(sp *coupling.Space) bool {
 	for _, n := range p.s.Graph.Nodes {
 		if !combines(n) || !slices.ContainsFunc(n.GetOutput(), func(o string) bool { return p.runsAlong(o, sp) }) {
@@ -441,9 +435,8 @@ func (v *verdict) pieces() []int {
 	return out
 }
 
-// newMap is the map that carries the fates out; nil where nothing changes.
-// Dropped channels have no place in it, and consumers add up what they read of
-// duplicates.
+// newMap is the map that carries the fates out; nil where nothing changes. Dropped channels have no
+// place in it, and consumers add up what they read of duplicates.
 func (v *verdict) newMap() *edit.Map {
 	m := &edit.Map{Pieces: v.pieces()}
 	changed := false
@@ -472,8 +465,8 @@ func (v *verdict) newMap() *edit.Map {
 	return m
 }
 
-// edit carries the fates out. Where all spaces together cannot be edited, those
-// that can are, and the others are reported.
+// edit carries the fates out. Where all spaces together cannot be edited, those that can are, and
+// the others are reported.
 func (p *pass) edit() (edit.Maps, *onnxio.Model, error) {
 	maps := edit.Maps{}
 	for _, v := range p.verdicts {

@@ -19,15 +19,13 @@ import (
 // A Check compares the result's outputs with the original's.
 type Check struct {
 	Runs int `json:"runs"` // random inputs that both were run on
-	// Diff is the largest |y − y₀| over all outputs and runs, in units of the
-	// largest |y₀| of that output and run; for outputs of integers the share
-	// that differs.
+	// Diff is the largest |y − y₀| over all outputs and runs, in units of the largest |y₀| of that
+	// output and run; for outputs of integers the share that differs.
 	Diff float64 `json:"diff"`
-	// Tolerance is what Diff may be: 1e-5 (integers: 1e-3), or where that is
-	// larger what rounding does to the original: its own difference between
-	// onnxruntime's optimisation levels, or to inputs changed in the last digit.
-	// An output that keeps peaks only, y where y is the maximum of its neighbours,
-	// jumps wherever two neighbours are almost equal: which of the jumps is the
+	// Tolerance is what Diff may be: 1e-5 (integers: 1e-3), or where that is larger what rounding
+	// does to the original: its own difference between onnxruntime's optimisation levels, or to
+	// inputs changed in the last digit. An output that keeps peaks only, y where y is the maximum
+	// of its neighbours, jumps wherever two neighbours are almost equal: which of the jumps is the
 	// largest is chance, so that the levels alone are too few to tell by.
 	Tolerance float64 `json:"tolerance"`
 }
@@ -42,9 +40,8 @@ type mismatch string
 
 func (m mismatch) Error() string { return string(m) }
 
-// verify runs both models on a few random inputs, and takes the result back if it
-// differs. Without onnxruntime, or where the original does not run, the report
-// says that nothing was checked.
+// verify runs both models on a few random inputs, and takes the result back if it differs. Without
+// onnxruntime, or where the original does not run, the report says that nothing was checked.
 func (o Options) verify(ctx context.Context, before, after *onnxio.Model, r *Report) error {
 	if o.Runs < 0 {
 		return nil
@@ -65,8 +62,8 @@ func (o Options) verify(ctx context.Context, before, after *onnxio.Model, r *Rep
 	return nil
 }
 
-// check compares the outputs of both models. The error is a mismatch if they
-// differ; any other says why they were not compared.
+// check compares the outputs of both models. The error is a mismatch if they differ; any other says
+// why they were not compared.
 func (o Options) check(ctx context.Context, before, after *onnxio.Model) (c *Check, notes []string, err error) {
 	if _, err := engine.Available(); err != nil {
 		return nil, nil, err
@@ -93,8 +90,8 @@ func (o Options) check(ctx context.Context, before, after *onnxio.Model) (c *Che
 	return c, notes, err
 }
 
-// A trial runs three models side by side: the original, the same without
-// onnxruntime's optimisations, and the result.
+// A trial runs three models side by side: the original, the same without onnxruntime's
+// optimisations, and the result.
 type trial struct {
 	original, asWritten, result *engine.Session
 	outputs                     []*output
@@ -131,8 +128,7 @@ func (t *trial) close() {
 	}
 }
 
-// run compares the models on one input. nudged is the same, changed in the last
-// digit.
+// run compares the models on one input. nudged is the same, changed in the last digit.
 func (t *trial) run(ctx context.Context, in, nudged map[string]*engine.Value) error {
 	want, err := t.original.Run(ctx, in)
 	if err != nil {
@@ -158,8 +154,8 @@ func (t *trial) run(ctx context.Context, in, nudged map[string]*engine.Value) er
 	return nil
 }
 
-// compare enters an output of the result, of which the original gave want, and
-// again in other ways of rounding.
+// compare enters an output of the result, of which the original gave want, and again in other ways
+// of rounding.
 func (o *output) compare(want, got *engine.Value, again ...*engine.Value) error {
 	allowed := tolerance
 	if want.I64 != nil {
@@ -181,8 +177,7 @@ func (o *output) compare(want, got *engine.Value, again ...*engine.Value) error 
 	return nil
 }
 
-// judge enters the largest difference. notes name the outputs that could not be
-// compared.
+// judge enters the largest difference. notes name the outputs that could not be compared.
 func (t *trial) judge(c *Check) (notes []string, err error) {
 	for _, o := range t.outputs {
 		if o.worst > o.allowed {
@@ -197,12 +192,11 @@ func (t *trial) judge(c *Check) (notes []string, err error) {
 	return notes, nil
 }
 
-// mostElements bounds the tensors of models that are run: a file of a few bytes can
-// ask for more memory than there is.
+// mostElements bounds the tensors of models that are run: a file of a few bytes can ask for more
+// memory than there is.
 const mostElements = 1 << 28
 
-// affordable is an error that names an activation of more than mostElements
-// elements per sample.
+// affordable is an error that names an activation of more than mostElements elements per sample.
 func (o Options) affordable(m *onnxio.Model) error {
 	an, err := coupling.Analyze(m, coupling.Options{InputShapes: o.InputShapes, Opaque: true})
 	if err != nil {
@@ -220,8 +214,8 @@ func (o Options) affordable(m *onnxio.Model) error {
 	return nil
 }
 
-// difference is max|a−b| / max|a|, of integers the share that differs; ok is
-// false where the shapes, or the places of what is not finite, differ.
+// difference is max|a−b| / max|a|, of integers the share that differs; ok is false where the
+// shapes, or the places of what is not finite, differ.
 func difference(a, b *engine.Value) (diff float64, ok bool) {
 	if b == nil || !slices.Equal(a.Dims, b.Dims) {
 		return 0, false
@@ -257,8 +251,8 @@ func difference(a, b *engine.Value) (diff float64, ok bool) {
 // freeSize stands for a free dimension behind the first one where no shape is given.
 const freeSize = 64
 
-// inputs makes random numbers for each input, pixels between 0 and 1 and Gaussian
-// numbers in turns, and the same changed in the last digit.
+// inputs makes random numbers for each input, pixels between 0 and 1 and Gaussian numbers in turns,
+// and the same changed in the last digit.
 func (o Options) inputs(infos []engine.IOInfo, round int) (in, nudged map[string]*engine.Value, err error) {
 	rng := rand.New(rand.NewPCG(o.Seed, uint64(round)))
 	in, nudged = map[string]*engine.Value{}, map[string]*engine.Value{}

@@ -11,19 +11,17 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// computing lists the operators after which weights are no longer those that the
-// file keeps: a scale by their norm, for one (weight normalisation, Salimans &
-// Kingma 2016). Channels of what is computed so cannot be edited where it is
-// stored.
+// computing lists the operators after which weights are no longer those that the file keeps: a
+// scale by their norm, for one (weight normalisation, Salimans & Kingma 2016). Channels of what is
+// computed so cannot be edited where it is stored.
 var computing = strings.Fields("Abs Add Div Exp Mul Neg Pow Reciprocal ReduceL2 ReduceMean ReduceSum ReduceSumSquare Sqrt Sub")
 
-// unstored lists the operators whose result is not stored: it is random, or larger
-// than what it is made of.
+// unstored lists the operators whose result is not stored: it is random, or larger than what it is
+// made of.
 var unstored = strings.Fields("RandomNormal RandomUniform Multinomial ConstantOfShape Expand Tile")
 
-// compute has onnxruntime compute what depends on weights alone, once, where the
-// weights cannot be edited otherwise and the result takes no more of the file.
-// Nothing is done without onnxruntime.
+// compute has onnxruntime compute what depends on weights alone, once, where the weights cannot be
+// edited otherwise and the result takes no more of the file. Nothing is done without onnxruntime.
 func compute(ctx context.Context, m *onnxio.Model, o Options) error {
 	g, err := m.Graph()
 	if err != nil {
@@ -85,9 +83,9 @@ func freed(g *onnxio.Graph, tensor string) int64 {
 	return total
 }
 
-// computable lists the tensors that are made of constants by arithmetic, or put
-// together for a recurrent operator, and are read as weights; roots are stored
-// constants that they are made of, one for each at least.
+// computable lists the tensors that are made of constants by arithmetic, or put together for a
+// recurrent operator, and are read as weights; roots are stored constants that they are made of,
+// one for each at least.
 func computable(g *onnxio.Graph) (names, roots []string) {
 	made := origins{g, map[string]*origin{}}
 	for _, n := range g.Nodes {
@@ -112,8 +110,8 @@ func computable(g *onnxio.Graph) (names, roots []string) {
 	return names, roots
 }
 
-// weight reports whether a node reads a tensor as a weight that is not stored.
-// Recurrent operators read some that exporters put together gate by gate.
+// weight reports whether a node reads a tensor as a weight that is not stored. Recurrent operators
+// read some that exporters put together gate by gate.
 func (m origins) weight(n *onnxpb.NodeProto, tensor string) bool {
 	o := m.of[tensor]
 	if o == nil || o.size < 2 {

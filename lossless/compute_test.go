@@ -10,8 +10,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// Weights that are scaled by their norm, or put together gate by gate, are stored
-// as what they come to, so that their channels can be edited.
+// Weights that are scaled by their norm, or put together gate by gate, are stored as what they come
+// to, so that their channels can be edited.
 func TestComputedWeights(t *testing.T) {
 	enginetest.Require(t)
 	for name, graph := range map[string]string{

@@ -17,17 +17,16 @@ type row struct {
 	space  *coupling.Space
 }
 
-// A level says what is known of one channel of an activation: its value at all
-// positions of all samples, where it has one.
+// A level says what is known of one channel of an activation: its value at all positions of all
+// samples, where it has one.
 type level struct {
 	known bool
 	v     float64
 }
 
-// propagate finds out, in the order of the graph, which channels do not depend
-// on the input nor on the position. It is abstract interpretation over the
-// levels; an operator that is not listed here makes channels of which nothing is
-// known.
+// propagate finds out, in the order of the graph, which channels do not depend on the input nor on
+// the position. It is abstract interpretation over the levels; an operator that is not listed here
+// makes channels of which nothing is known.
 func (p *pass) propagate() error {
 	for _, n := range p.s.Graph.Nodes {
 		for i, out := range n.GetOutput() {
@@ -87,8 +86,7 @@ func (p *pass) transfer(n *onnxpb.NodeProto, sp *coupling.Space) (_ []level, err
 	return nil, nil
 }
 
-// A unary is the function of an elementwise operator of one input and up to two
-// attributes.
+// A unary is the function of an elementwise operator of one input and up to two attributes.
 type unary struct {
 	f     func(x, a, b float64) float64
 	alpha float32 // what a is where the attribute is absent
@@ -187,8 +185,7 @@ func (p *pass) operand(name string, sp *coupling.Space) []level {
 	return out
 }
 
-// combine applies an elementwise function to a node's first k inputs (negative:
-// all).
+// combine applies an elementwise function to a node's first k inputs (negative: all).
 func (p *pass) combine(n *onnxpb.NodeProto, sp *coupling.Space, k int, f func([]float64) float64) []level {
 	in := n.GetInput()
 	if k >= 0 {
@@ -226,8 +223,8 @@ func finite(v float64) level {
 	return level{true, v}
 }
 
-// passOn hands on the levels of the inputs that run along the space, which must
-// agree. blurred: only a zero keeps its value.
+// passOn hands on the levels of the inputs that run along the space, which must agree. blurred:
+// only a zero keeps its value.
 func (p *pass) passOn(n *onnxpb.NodeProto, sp *coupling.Space, blurred bool) []level {
 	var out []level
 	for _, in := range n.GetInput() {
@@ -279,16 +276,15 @@ func (v *verdict) stripOf(tensor string, axis int) *strip {
 	return nil
 }
 
-// Weight decay drives filters that a Relu has silenced towards zero without ever
-// reaching it: published models hold filters of 1e-30 beside a bias of -1. What
-// such weights add is lost in the rounding of the sum they are part of.
+// Weight decay drives filters that a Relu has silenced towards zero without ever reaching it:
+// published models hold filters of 1e-30 beside a bias of -1. What such weights add is lost in the
+// rounding of the sum they are part of.
 const (
 	besideBias   = 1e-13 // of the filter's own bias: with |x| up to 6e5 the sum does not change in float32
 	besideOthers = 1e-16 // of the largest filter of the operator
 )
 
-// negligible says which channels' weights change nothing beside what is added to
-// them.
+// negligible says which channels' weights change nothing beside what is added to them.
 func negligible(weights []elements, bias []level) []bool {
 	largest := 0.0
 	for _, e := range weights {
@@ -335,9 +331,8 @@ func (p *pass) linear(n *onnxpb.NodeProto, sp *coupling.Space) []level {
 	return out
 }
 
-// weighted: a channel whose weights are zero is its bias; a depthwise Conv scales
-// a constant of its input x where no padding comes in. weight is what the node
-// reads of the weight.
+// weighted: a channel whose weights are zero is its bias; a depthwise Conv scales a constant of its
+// input x where no padding comes in. weight is what the node reads of the weight.
 func (p *pass) weighted(sp *coupling.Space, u coupling.Use, weight, x string) []level {
 	st := p.of[sp].stripOf(u.Tensor, u.Axis)
 	if st == nil {
@@ -398,8 +393,8 @@ func (p *pass) batchNorm(n *onnxpb.NodeProto, sp *coupling.Space) ([]level, erro
 	return out, nil
 }
 
-// pad: channels that are padded in are constants; others keep their value where
-// the padding has the same one.
+// pad: channels that are padded in are constants; others keep their value where the padding has the
+// same one.
 func (p *pass) pad(n *onnxpb.NodeProto, sp *coupling.Space) ([]level, error) {
 	in := n.GetInput()
 	if onnxio.AttrString(n, "mode", "constant") != "constant" {

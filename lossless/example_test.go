@@ -10,8 +10,7 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// Of four hidden units one is always zero, one is constant and one repeats
-// another: one is enough.
+// Of four hidden units one is always zero, one is constant and one repeats another: one is enough.
 func ExampleStrip() {
 	m := onnxtest.Model(
 		onnxtest.Values(onnxtest.Value("x", "N", 2)), onnxtest.Values(onnxtest.Value("y", "N", 1)),

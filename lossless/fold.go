@@ -10,8 +10,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// A reader is one consumption of a space: a weight at a node, with the
-// activation that the weight is multiplied with.
+// A reader is one consumption of a space: a weight at a node, with the activation that the weight
+// is multiplied with.
 type reader struct {
 	use   coupling.Use
 	strip *strip
@@ -77,8 +77,8 @@ func (p *pass) findConstants() {
 	}
 }
 
-// constantFor reports whether all readers are given a constant; why says that one
-// of them takes none in.
+// constantFor reports whether all readers are given a constant; why says that one of them takes
+// none in.
 func (p *pass) constantFor(rs []reader, id int) (is bool, why string) {
 	for _, r := range rs {
 		l := p.given(r, id)
@@ -100,8 +100,7 @@ type bias struct {
 	add  []float64 // what it shall grow by, one number for each output
 }
 
-// biasOf finds the bias of a reader that takes in a nonzero constant, or says
-// why there is none.
+// biasOf finds the bias of a reader that takes in a nonzero constant, or says why there is none.
 func (p *pass) biasOf(r reader) (*bias, string) {
 	l, ok := p.s.Graph.Linear(r.use.Node)
 	if !ok || l.In.Tensor != r.input || l.Weight.Tensor() != r.use.Tensor || l.Out.Axis == -2 {
@@ -142,8 +141,8 @@ func (p *pass) biasOf(r reader) (*bias, string) {
 	return b, ""
 }
 
-// foldConstants adds what the removed constant channels gave their readers to
-// the readers' biases in the edited model.
+// foldConstants adds what the removed constant channels gave their readers to the readers' biases
+// in the edited model.
 func (p *pass) foldConstants(out *onnxio.Model, maps edit.Maps) error {
 	biases, err := p.grownBiases(maps)
 	if err != nil || len(biases) == 0 {
@@ -163,8 +162,8 @@ func (p *pass) foldConstants(out *onnxio.Model, maps edit.Maps) error {
 	return g.Refresh()
 }
 
-// grownBiases holds the biases that take in the constant channels of the edited
-// spaces, by the node that adds them.
+// grownBiases holds the biases that take in the constant channels of the edited spaces, by the node
+// that adds them.
 func (p *pass) grownBiases(maps edit.Maps) (map[*onnxpb.NodeProto]*bias, error) {
 	out := map[*onnxpb.NodeProto]*bias{}
 	for _, v := range p.verdicts {
@@ -191,8 +190,8 @@ func (p *pass) grownBiases(maps edit.Maps) (map[*onnxpb.NodeProto]*bias, error) 
 	return out, nil
 }
 
-// constants are the values of the removed constant channels as a reader is given
-// them, by channel; nil if all are zero.
+// constants are the values of the removed constant channels as a reader is given them, by channel;
+// nil if all are zero.
 func (p *pass) constants(v *verdict, r reader) []float64 {
 	var out []float64
 	for id, f := range v.fate {
@@ -224,8 +223,8 @@ func (p *pass) grow(b *bias, r reader, values []float64) error {
 	return nil
 }
 
-// setBias stores the old bias plus what it grows by, both of the old width, at a
-// node of the edited model.
+// setBias stores the old bias plus what it grows by, both of the old width, at a node of the edited
+// model.
 func (p *pass) setBias(g *onnxio.Graph, n *onnxpb.NodeProto, b *bias, maps edit.Maps) error {
 	add, name := b.add, b.Bias.Tensor()
 	if name != "" {

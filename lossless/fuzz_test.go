@@ -10,9 +10,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// FuzzStrip changes valid models and strips what is left of them, without a check
-// by onnxruntime: there is no panic, and the result is a model that can be read
-// again and analysed.
+// FuzzStrip changes valid models and strips what is left of them, without a check by onnxruntime:
+// there is no panic, and the result is a model that can be read again and analysed.
 func FuzzStrip(f *testing.F) {
 	var bases [][]byte
 	for i, form := range onnxtest.Forms() {

@@ -13,16 +13,15 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// Options are the settings of a lossless pass. The zero value does all that can
-// be proven, and checks the result with onnxruntime where there is one.
+// Options are the settings of a lossless pass. The zero value does all that can be proven, and
+// checks the result with onnxruntime where there is one.
 type Options struct {
 	// InputShapes gives sizes to free dimensions of inputs, by name.
 	InputShapes map[string][]int
-	// Keep, if set, says of a space that may change whether all its channels
-	// shall stay.
+	// Keep, if set, says of a space that may change whether all its channels shall stay.
 	Keep func(s *coupling.Space) bool
-	// Runs is the number of random inputs on which the result is compared with
-	// the original; zero means 3, negative none.
+	// Runs is the number of random inputs on which the result is compared with the original; zero
+	// means 3, negative none.
 	Runs int
 	// Seed makes the random inputs.
 	Seed uint64
@@ -30,13 +29,12 @@ type Options struct {
 	Threads int
 }
 
-// A Report says what a lossless pass did. Counts are sums over spaces,
-// groups and rounds.
+// A Report says what a lossless pass did. Counts are sums over spaces, groups and rounds.
 type Report struct {
 	// Unread channels had only zero weights, or nothing, behind them.
 	Unread int `json:"unread_channels"`
-	// Constant channels did not depend on the input; what they added is in the
-	// biases of their readers now.
+	// Constant channels did not depend on the input; what they added is in the biases of their
+	// readers now.
 	Constant int `json:"constant_channels"`
 	// Duplicate channels were made by the same numbers as an earlier one.
 	Duplicate int `json:"duplicate_channels"`
@@ -93,23 +91,21 @@ func (r *Report) Changed() bool {
 	return !r.Reverted && (r.Unread+r.Constant+r.Duplicate+len(r.UnusedNodes)+len(r.UnusedInitializers)+len(r.Flushed) > 0)
 }
 
-// mostParams bounds the models whose weights are looked at: all are in memory at
-// once, as float64, and onnxruntime holds three copies while it compares.
+// mostParams bounds the models whose weights are looked at: all are in memory at once, as float64,
+// and onnxruntime holds three copies while it compares.
 const mostParams = 50_000_000
 
-// Strip returns a smaller model that computes the same function, within
-// 1e-5·max|y|: without channels that nobody reads, that do not depend on the
-// input, or that repeat another one; without unused nodes and initializers; with
-// weights stored that were computed from others, where onnxruntime can do that;
-// and with subnormal weights flushed to zero, on which CPUs are slow. Frozen spaces,
-// and all numbers beside those named, stay as they are bit by bit. Applied to
-// its own result it finds nothing more.
+// Strip returns a smaller model that computes the same function, within 1e-5·max|y|: without
+// channels that nobody reads, that do not depend on the input, or that repeat another one; without
+// unused nodes and initializers; with weights stored that were computed from others, where
+// onnxruntime can do that; and with subnormal weights flushed to zero, on which CPUs are slow.
+// Frozen spaces, and all numbers beside those named, stay as they are bit by bit. Applied to its
+// own result it finds nothing more.
 //
-// A channel that is constant is folded into the biases of its readers, which
-// cannot be done where a Conv pads its input with zeros unless the constant is
-// zero itself; then it stays. Of models with more than fifty million
-// parameters, only unused nodes and initializers are removed. onnxruntime, where there is one, checks the result
-// and decides nothing else.
+// A channel that is constant is folded into the biases of its readers, which cannot be done where a
+// Conv pads its input with zeros unless the constant is zero itself; then it stays. Of models with
+// more than fifty million parameters, only unused nodes and initializers are removed. onnxruntime,
+// where there is one, checks the result and decides nothing else.
 func Strip(ctx context.Context, m *onnxio.Model, o Options) (_ *onnxio.Model, _ *Report, err error) {
 	defer guard.Recover(&err)
 	r := newReport(m.Size())

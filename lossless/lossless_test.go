@@ -22,8 +22,7 @@ type weights struct {
 	g *onnxio.Graph
 }
 
-// each replaces the elements of a constant whose index along an axis is one of
-// those given.
+// each replaces the elements of a constant whose index along an axis is one of those given.
 func (w weights) each(name string, axis int, at []int, f func(x float64) float64) {
 	w.t.Helper()
 	w.change(name, func(dims []int, data []float64) {
@@ -72,9 +71,8 @@ func (w weights) change(name string, f func(dims []int, data []float64)) {
 	}
 }
 
-// cases hold a graph, what is done to its weights, and what must go. Each is
-// also run: outputs stay, a second pass finds nothing, and untouched weights keep
-// their bits.
+// cases hold a graph, what is done to its weights, and what must go. Each is also run: outputs
+// stay, a second pass finds nothing, and untouched weights keep their bits.
 var cases = []struct {
 	name  string
 	graph string
@@ -431,8 +429,8 @@ func encode(t testing.TB, m *onnxio.Model) string {
 	return string(b)
 }
 
-// checkBits compares weights that have the shape they had and were not flushed:
-// only biases that took a constant in may differ.
+// checkBits compares weights that have the shape they had and were not flushed: only biases that
+// took a constant in may differ.
 func checkBits(t testing.TB, before, after *onnxio.Model, r *lossless.Report) {
 	t.Helper()
 	a, err := coupling.Analyze(before, coupling.Options{})
@@ -450,8 +448,8 @@ func checkBits(t testing.TB, before, after *onnxio.Model, r *lossless.Report) {
 	}
 }
 
-// The trained models, with channels of every hidden space killed, doubled or cut
-// off from their readers.
+// The trained models, with channels of every hidden space killed, doubled or cut off from their
+// readers.
 func TestStripTrainedModels(t *testing.T) {
 	enginetest.Require(t)
 	for _, name := range modeltest.Names(t) {
@@ -534,8 +532,7 @@ func TestHugeActivationsAreNotRun(t *testing.T) {
 	}
 }
 
-// Of a graph whose axis is its own half thirty times over every term is looked at
-// once.
+// Of a graph whose axis is its own half thirty times over every term is looked at once.
 func TestDoublingIsQuick(t *testing.T) {
 	text := "x: N 3 1 1\nc0 = Conv(x, w[4 3 1 1])\n"
 	for i := range 30 {

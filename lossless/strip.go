@@ -7,8 +7,8 @@ import (
 	"github.com/monge-ml/monge/coupling"
 )
 
-// A strip tells which channel of a space each element of a weight belongs to,
-// along one axis of the weight.
+// A strip tells which channel of a space each element of a weight belongs to, along one axis of the
+// weight.
 type strip struct {
 	weight *coupling.Weight
 	axis   int
@@ -42,8 +42,7 @@ func (e *elements) add(x float64) {
 	e.magnitude += math.Abs(x)
 }
 
-// newStrip looks at axis k of a weight. ok is false where the channels cannot
-// be told apart there.
+// newStrip looks at axis k of a weight. ok is false where the channels cannot be told apart there.
 func newStrip(w *coupling.Weight, k int, s *coupling.Space) (t *strip, ok bool) {
 	t = &strip{weight: w, axis: k, space: s, by: -1, dims: w.Dims()}
 	t.channel, ok = coupling.Widths(nil).Channels(w.Axes[k], s.Pieces...)
@@ -64,8 +63,8 @@ func newStrip(w *coupling.Weight, k int, s *coupling.Space) (t *strip, ok bool) 
 	return t, ok && t.by >= 0
 }
 
-// each calls f for every element of the space's channels, in the order of
-// storage, with its number and the channel's.
+// each calls f for every element of the space's channels, in the order of storage, with its number
+// and the channel's.
 func (t *strip) each(f func(element, id int)) {
 	inner, stride := 1, 1
 	for _, d := range t.dims[t.axis+1:] {

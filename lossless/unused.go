@@ -8,10 +8,9 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// dropUnused removes nodes of the standard operator set that no output depends
-// on, Constant nodes among them, and initializers that nobody reads, in the
-// main graph and in subgraphs. A model with training information keeps all: its
-// training graphs read the main graph's initializers by name.
+// dropUnused removes nodes of the standard operator set that no output depends on, Constant nodes
+// among them, and initializers that nobody reads, in the main graph and in subgraphs. A model with
+// training information keeps all: its training graphs read the main graph's initializers by name.
 func (r *Report) dropUnused(m *onnxio.Model) error {
 	if len(m.Proto.GetTrainingInfo()) > 0 {
 		return nil
@@ -27,8 +26,8 @@ func (r *Report) dropUnused(m *onnxio.Model) error {
 	}
 }
 
-// dropFrom makes one sweep and reports whether it removed anything; what fed
-// the removed nodes falls in the next.
+// dropFrom makes one sweep and reports whether it removed anything; what fed the removed nodes
+// falls in the next.
 func (r *Report) dropFrom(g *onnxio.Graph) bool {
 	before := len(r.UnusedNodes) + len(r.UnusedInitializers)
 	for _, n := range g.Nodes {
@@ -82,11 +81,10 @@ func labelOf(n *onnxpb.NodeProto) string {
 	return onnxio.Label(n)
 }
 
-// flush replaces subnormal numbers by zero in weights. Numbers are subnormal
-// here if they are in the arithmetic that reads them: float32 and bfloat16
-// below 2⁻¹²⁶, double below 2⁻¹⁰²². float16 is computed in float32, where its
-// subnormals are normal numbers, and is left alone. So is a constant that some
-// operator could divide by, compare with or take the logarithm of.
+// flush replaces subnormal numbers by zero in weights. Numbers are subnormal here if they are in
+// the arithmetic that reads them: float32 and bfloat16 below 2⁻¹²⁶, double below 2⁻¹⁰²². float16 is
+// computed in float32, where its subnormals are normal numbers, and is left alone. So is a constant
+// that some operator could divide by, compare with or take the logarithm of.
 func (r *Report) flush(m *onnxio.Model) error {
 	g, err := m.Graph()
 	if err != nil {
@@ -149,9 +147,8 @@ func clearWhere[T float32 | float64](v []T, f func(T) bool) (n int) {
 	return n
 }
 
-// flushable reports whether all readers of a constant of n elements multiply with
-// it or add it, so that a zero in place of a subnormal number makes no difference
-// that float32 could show.
+// flushable reports whether all readers of a constant of n elements multiply with it or add it, so
+// that a zero in place of a subnormal number makes no difference that float32 could show.
 func flushable(g *onnxio.Graph, name string, n int) bool {
 	return !g.IsOutput(name) && !slices.ContainsFunc(g.Consumers(name), func(c onnxio.Consumer) bool { return !harmless(g, c, name, n) })
 }

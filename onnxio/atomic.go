@@ -82,8 +82,8 @@ func (f *atomicFile) commit() error {
 		return err
 	}
 	f.done = true
-	// The rename itself lasts once the folder is synced; not every file system
-	// can do that, and the file is whole either way.
+	// The rename itself lasts once the folder is synced; not every file system can do that, and the
+	// file is whole either way.
 	if dir, err := os.Open(filepath.Dir(f.path)); err == nil {
 		dir.Sync()
 		dir.Close()

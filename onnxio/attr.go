@@ -46,8 +46,7 @@ func AttrString(n *onnxpb.NodeProto, name string, def string) string {
 	return def
 }
 
-// SetInput sets an input of a node; those before it that the node does not have
-// are left out.
+// SetInput sets an input of a node; those before it that the node does not have are left out.
 func SetInput(n *onnxpb.NodeProto, input int, name string) {
 	for len(n.Input) <= input {
 		n.Input = append(n.Input, "")
@@ -55,9 +54,9 @@ func SetInput(n *onnxpb.NodeProto, input int, name string) {
 	n.Input[input] = name
 }
 
-// NewAttr returns an attribute of the type that its value has: int, int64,
-// float32, float64, string, a slice of int64, float32 or string, tensor or graph.
-// It is nil for values of other types.
+// NewAttr returns an attribute of the type that its value has: int, int64, float32, float64,
+// string, a slice of int64, float32 or string, tensor or graph. It is nil for values of other
+// types.
 func NewAttr(name string, value any) *onnxpb.AttributeProto {
 	a := &onnxpb.AttributeProto{Name: &name}
 	switch v := value.(type) {
@@ -103,8 +102,7 @@ func SetAttrInt(n *onnxpb.NodeProto, name string, v int64) { setAttr(n, NewAttrI
 // SetAttrInts sets an attribute of a node to a list of integers, copying it.
 func SetAttrInts(n *onnxpb.NodeProto, name string, v []int64) { setAttr(n, NewAttrInts(name, v...)) }
 
-// setAttr puts an attribute in place of the one of that name, or after the
-// others.
+// setAttr puts an attribute in place of the one of that name, or after the others.
 func setAttr(n *onnxpb.NodeProto, a *onnxpb.AttributeProto) {
 	if old := Attr(n, a.GetName()); old != nil {
 		a.DocString = old.DocString
@@ -119,8 +117,7 @@ func RemoveAttr(n *onnxpb.NodeProto, name string) {
 	n.Attribute = slices.DeleteFunc(slices.Clone(n.Attribute), func(a *onnxpb.AttributeProto) bool { return a.GetName() == name })
 }
 
-// StandardOp returns the name of a node's operator, "" where it is not of the
-// standard set.
+// StandardOp returns the name of a node's operator, "" where it is not of the standard set.
 func StandardOp(n *onnxpb.NodeProto) string {
 	if standardDomain(n.GetDomain()) != "" {
 		return ""
@@ -128,8 +125,8 @@ func StandardOp(n *onnxpb.NodeProto) string {
 	return n.GetOpType()
 }
 
-// Label names a node in messages: Conv "layer1.0/conv1" or, where the node has
-// no name, Conv -> "its first output".
+// Label names a node in messages: Conv "layer1.0/conv1" or, where the node has no name, Conv ->
+// "its first output".
 func Label(n *onnxpb.NodeProto) string {
 	op := n.GetOpType()
 	if op == Either && n.GetDomain() == EitherDomain {

@@ -6,9 +6,9 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// Clone copies the model's structure. Tensor payloads are shared with the
-// original: both treat them as immutable and replace them whole
-// ([Graph.SetConstant]), so a clone of a big model costs little.
+// Clone copies the model's structure. Tensor payloads are shared with the original: both treat them
+// as immutable and replace them whole ([Graph.SetConstant]), so a clone of a big model costs
+// little.
 func (m *Model) Clone() *Model {
 	c := *m
 	c.Proto = new(onnxpb.ModelProto)
@@ -30,8 +30,8 @@ func payloadField(n protoreflect.FieldNumber) bool {
 func copyMessage(dst, src protoreflect.Message) {
 	t, isTensor := src.Interface().(*onnxpb.TensorProto)
 	if isTensor {
-		// The payload is shared, with capacities clipped so that an append to one
-		// copy cannot reach into the other. All other fields are copied.
+		// The payload is shared, with capacities clipped so that an append to one copy cannot reach
+		// into the other. All other fields are copied.
 		c := dst.Interface().(*onnxpb.TensorProto)
 		c.FloatData, c.DoubleData, c.StringData = clip(t.FloatData), clip(t.DoubleData), clip(t.StringData)
 		c.Int32Data, c.Int64Data, c.Uint64Data = clip(t.Int32Data), clip(t.Int64Data), clip(t.Uint64Data)

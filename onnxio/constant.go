@@ -8,10 +8,9 @@ import (
 
 func isConstant(n *onnxpb.NodeProto) bool { return StandardOp(n) == "Constant" }
 
-// Constant returns the value of a constant tensor: a dense initializer, or
-// what a Constant node holds; nil for all else. A name that this graph does
-// not define is looked up in the graphs around it. The result carries the
-// tensor's name and must not be changed: use [Graph.SetConstant].
+// Constant returns the value of a constant tensor: a dense initializer, or what a Constant node
+// holds; nil for all else. A name that this graph does not define is looked up in the graphs around
+// it. The result carries the tensor's name and must not be changed: use [Graph.SetConstant].
 func (g *Graph) Constant(tensor string) *onnxpb.TensorProto {
 	g = g.scope(tensor)
 	if g == nil {
@@ -23,8 +22,8 @@ func (g *Graph) Constant(tensor string) *onnxpb.TensorProto {
 	return g.constants[tensor]
 }
 
-// constantValue returns the tensor that a Constant node makes; nil where the
-// value is sparse or a function's parameter.
+// constantValue returns the tensor that a Constant node makes; nil where the value is sparse or a
+// function's parameter.
 func constantValue(n *onnxpb.NodeProto, name string) *onnxpb.TensorProto {
 	for _, a := range n.Attribute {
 		if a.GetRefAttrName() != "" {
@@ -56,12 +55,11 @@ func constantValue(n *onnxpb.NodeProto, name string) *onnxpb.TensorProto {
 	return nil
 }
 
-// SetConstant replaces the payload, shape and type of the initializer or
-// Constant node that t.Name names, seen from this graph, and corrects what
-// graph inputs, outputs and value_info say about that tensor. The old
-// TensorProto is left as it was, for clones and for whoever holds it. The new
-// payload of a large external initializer waits in a temporary file, in
-// [os.TempDir], until the model is saved.
+// SetConstant replaces the payload, shape and type of the initializer or Constant node that t.Name
+// names, seen from this graph, and corrects what graph inputs, outputs and value_info say about
+// that tensor. The old TensorProto is left as it was, for clones and for whoever holds it. The new
+// payload of a large external initializer waits in a temporary file, in [os.TempDir], until the
+// model is saved.
 func (g *Graph) SetConstant(t *Tensor) error {
 	if err := t.Check(); err != nil {
 		return g.Model.errorf("tensor %q: %w", t.Name, err)
@@ -130,9 +128,9 @@ func (g *Graph) correctType(t *Tensor) {
 	}
 }
 
-// AddInitializer adds a constant tensor under a name that the graph does not
-// use yet ([Graph.Fresh]). Up to IR version 3 every initializer of the
-// top-level graph is a graph input too, and becomes one.
+// AddInitializer adds a constant tensor under a name that the graph does not use yet
+// ([Graph.Fresh]). Up to IR version 3 every initializer of the top-level graph is a graph input
+// too, and becomes one.
 func (g *Graph) AddInitializer(t *Tensor) error {
 	if err := t.Check(); err != nil {
 		return g.Model.errorf("tensor %q: %w", t.Name, err)
@@ -155,9 +153,8 @@ func (g *Graph) AddInitializer(t *Tensor) error {
 	return nil
 }
 
-// NewValueInfo declares a tensor of a type, and of a shape made of lengths
-// (int, int64) and names (string). Other dims are left unknown; without any
-// the tensor is a scalar.
+// NewValueInfo declares a tensor of a type, and of a shape made of lengths (int, int64) and names
+// (string). Other dims are left unknown; without any the tensor is a scalar.
 func NewValueInfo(name string, typ onnxpb.TensorProto_DataType, dims ...any) *onnxpb.ValueInfoProto {
 	shape := new(onnxpb.TensorShapeProto)
 	for _, d := range dims {

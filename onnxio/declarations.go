@@ -7,8 +7,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// validateDeclarations checks what a graph and its nodes, but not subgraphs,
-// declare: shapes and attributes.
+// validateDeclarations checks what a graph and its nodes, but not subgraphs, declare: shapes and
+// attributes.
 func validateDeclarations(g *onnxpb.GraphProto) error {
 	for _, v := range slices.Concat(g.GetInput(), g.GetOutput(), g.GetValueInfo()) {
 		if err := validateShape(v); err != nil {
@@ -28,8 +28,8 @@ func validateDeclarations(g *onnxpb.GraphProto) error {
 	return nil
 }
 
-// validateShape checks declared lengths. -1 passes: several exporters write it
-// for a length that is not known.
+// validateShape checks declared lengths. -1 passes: several exporters write it for a length that is
+// not known.
 func validateShape(v *onnxpb.ValueInfoProto) error {
 	n := int64(1)
 	for i, d := range v.GetType().GetTensorType().GetShape().GetDim() {

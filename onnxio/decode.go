@@ -7,12 +7,12 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// Tensor decodes a tensor of the model from raw_data, from the typed fields or
-// from its external file. The result shares no memory with tp.
+// Tensor decodes a tensor of the model from raw_data, from the typed fields or from its external
+// file. The result shares no memory with tp.
 func (m *Model) Tensor(tp *onnxpb.TensorProto) (*Tensor, error) { return m.decode(tp, 0, -1) }
 
-// Rows is Tensor for n rows of the first axis, from one on: a large tensor can be
-// worked on without decoding all of it at once.
+// Rows is Tensor for n rows of the first axis, from one on: a large tensor can be worked on without
+// decoding all of it at once.
 func (m *Model) Rows(tp *onnxpb.TensorProto, from, n int) (*Tensor, error) {
 	if tp != nil && (len(tp.Dims) == 0 || from < 0 || n < 0 || int64(from)+int64(n) > tp.Dims[0]) {
 		return nil, m.errorf("tensor %q: no rows %d to %d in %v", tp.GetName(), from, from+n, tp.Dims)
@@ -48,8 +48,7 @@ func (m *Model) decode(tp *onnxpb.TensorProto, from, n int) (*Tensor, error) {
 	return t, nil
 }
 
-// fromRaw decodes the elements from one on to before another of raw_data whose
-// length was checked.
+// fromRaw decodes the elements from one on to before another of raw_data whose length was checked.
 func (t *Tensor) fromRaw(raw []byte, d dtype, from, end int) {
 	if d.bits >= 8 {
 		raw = raw[from*d.bits/8 : end*d.bits/8]
@@ -81,8 +80,7 @@ func (d dtype) integer(code uint64) int64 {
 	return int64(code << shift >> shift)
 }
 
-// raw returns a tensor's elements as raw_data has them, nil of strings. It may be
-// memory of tp.
+// raw returns a tensor's elements as raw_data has them, nil of strings. It may be memory of tp.
 func (m *Model) raw(tp *onnxpb.TensorProto, s storage) ([]byte, error) {
 	switch {
 	case s.kind == inRaw:
@@ -125,8 +123,8 @@ const (
 	inFile
 )
 
-// storageOf checks a tensor's dims, type and payload length against each
-// other, before anything is allocated, and says where the payload is.
+// storageOf checks a tensor's dims, type and payload length against each other, before anything is
+// allocated, and says where the payload is.
 func storageOf(tp *onnxpb.TensorProto) (storage, error) {
 	var s storage
 	var err error

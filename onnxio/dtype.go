@@ -85,8 +85,8 @@ func (d dtype) bytes(n int64) int64 {
 	return (n*int64(d.bits) + 7) / 8
 }
 
-// fieldLen returns how many values the typed field has for n elements: two for
-// a complex number, and one for each byte of packed small integers.
+// fieldLen returns how many values the typed field has for n elements: two for a complex number,
+// and one for each byte of packed small integers.
 func (d dtype) fieldLen(n int64) int64 {
 	switch {
 	case d.family == rawFamily:
@@ -97,9 +97,9 @@ func (d dtype) fieldLen(n int64) int64 {
 	return n
 }
 
-// StoredBytes returns what n elements of a type occupy in a file, as raw_data
-// has them: several to a byte where they are of less than eight bits. It is 0
-// for strings and for types that are not defined.
+// StoredBytes returns what n elements of a type occupy in a file, as raw_data has them: several to
+// a byte where they are of less than eight bits. It is 0 for strings and for types that are not
+// defined.
 func StoredBytes(t onnxpb.TensorProto_DataType, n int64) int64 {
 	d, err := dtypeOf(t)
 	if err != nil {
@@ -108,30 +108,29 @@ func StoredBytes(t onnxpb.TensorProto_DataType, n int64) int64 {
 	return d.bytes(n)
 }
 
-// IsParameter reports whether elements of a type are counted as parameters:
-// floating-point and complex numbers, and integers of sixteen bits or less, which
-// stand for real numbers. Wider integers are indices and shapes.
+// IsParameter reports whether elements of a type are counted as parameters: floating-point and
+// complex numbers, and integers of sixteen bits or less, which stand for real numbers. Wider
+// integers are indices and shapes.
 func IsParameter(t onnxpb.TensorProto_DataType) bool {
 	d, err := dtypeOf(t)
 	wide := d.family == i64Family && d.bits > 16
 	return err == nil && !wide && d.family != noFamily && d.family != stringFamily && t != Bool
 }
 
-// IsFloat reports whether elements of a type are real numbers of sixteen bits or
-// more: float16, bfloat16, float or double.
+// IsFloat reports whether elements of a type are real numbers of sixteen bits or more: float16,
+// bfloat16, float or double.
 func IsFloat(t onnxpb.TensorProto_DataType) bool {
 	return t == Float || t == Double || t == Float16 || t == BFloat16
 }
 
-// IsInteger reports whether elements of a type are whole numbers of eight bits
-// or more, or bool.
+// IsInteger reports whether elements of a type are whole numbers of eight bits or more, or bool.
 func IsInteger(t onnxpb.TensorProto_DataType) bool {
 	d, err := dtypeOf(t)
 	return err == nil && d.family == i64Family && d.bits >= 8
 }
 
-// Elements returns the number of elements of a stored tensor, 0 for nil and
-// where its dims are those of no tensor.
+// Elements returns the number of elements of a stored tensor, 0 for nil and where its dims are
+// those of no tensor.
 func Elements(t *onnxpb.TensorProto) int64 {
 	if t == nil {
 		return 0
@@ -140,8 +139,8 @@ func Elements(t *onnxpb.TensorProto) int64 {
 	return n
 }
 
-// elements returns the product of dims, or why it cannot be the size of a
-// tensor: negative, or so large that the byte count leaves int64.
+// elements returns the product of dims, or why it cannot be the size of a tensor: negative, or so
+// large that the byte count leaves int64.
 func elements(dims []int64) (int64, error) {
 	const most = math.MaxInt64 / 16 // 16 bytes: the widest element
 	n, zero := int64(1), false

@@ -63,8 +63,8 @@ func checkLocation(location string) error {
 	return nil
 }
 
-// openExternal opens a data file. Symbolic links that leave the model's folder
-// are refused by [os.Root].
+// openExternal opens a data file. Symbolic links that leave the model's folder are refused by
+// [os.Root].
 func (m *Model) openExternal(location string) (*os.File, int64, error) {
 	if m.Dir == "" {
 		return nil, 0, fmt.Errorf("external data at %q, but the model has no folder", location)

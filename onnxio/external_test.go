@@ -98,8 +98,7 @@ func TestExternalRoundTrip(t *testing.T) {
 		}
 		samePayloads(t, m, ext)
 
-		// Moved to another folder, the data comes along; inside again, the
-		// model is what it was.
+		// Moved to another folder, the data comes along; inside again, the model is what it was.
 		other := filepath.Join(t.TempDir(), "moved.onnx")
 		moved := reload(t, other, ext, onnxio.SaveOptions{})
 		samePayloads(t, m, moved)
@@ -181,8 +180,8 @@ func TestSaveOverItself(t *testing.T) {
 	}
 }
 
-// Loading reads no weights: a sparse file of 8 GiB costs no memory, and one
-// tensor of it can be read and replaced.
+// Loading reads no weights: a sparse file of 8 GiB costs no memory, and one tensor of it can be
+// read and replaced.
 func TestLargerThanMemory(t *testing.T) {
 	dir := t.TempDir()
 	f, err := os.Create(filepath.Join(dir, "d"))

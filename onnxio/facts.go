@@ -7,26 +7,26 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// Facts are what is true of a standard operator whatever its attributes. Linear
-// operators have a table of their own, see [Linear].
+// Facts are what is true of a standard operator whatever its attributes. Linear operators have a
+// table of their own, see [Linear].
 type Facts uint8
 
 const (
-	// Rearranges: the output holds the elements of the first input, each once, in
-	// another order or shape.
+	// Rearranges: the output holds the elements of the first input, each once, in another order or
+	// shape.
 	Rearranges Facts = 1 << iota
-	// Pointwise: every element of the output is a function of the one element of
-	// the first input that stands in its place.
+	// Pointwise: every element of the output is a function of the one element of the first input
+	// that stands in its place.
 	Pointwise
-	// Broadcasts: every element of the output is a function of one element of
-	// each input, all of which are broadcast to one shape.
+	// Broadcasts: every element of the output is a function of one element of each input, all of
+	// which are broadcast to one shape.
 	Broadcasts
 	// Adds: such a function is a sum, a difference or a mean.
 	Adds
 	// Commutes: the order of the inputs does not matter.
 	Commutes
-	// Steps: the output stays what it is under small changes of the inputs, or
-	// says no more than how large they are.
+	// Steps: the output stays what it is under small changes of the inputs, or says no more than
+	// how large they are.
 	Steps
 )
 

@@ -12,8 +12,8 @@ func (e *FileError) Error() string { return e.Path + ": " + e.Err.Error() }
 
 func (e *FileError) Unwrap() error { return e.Err }
 
-// InFile names the model's file in an error, unless there is no file or the
-// error names one already: the innermost knows best.
+// InFile names the model's file in an error, unless there is no file or the error names one
+// already: the innermost knows best.
 func (m *Model) InFile(err error) error {
 	if err == nil || m.Path == "" || errors.As(err, new(*FileError)) {
 		return err

@@ -8,8 +8,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// Either is the operator that stands for an If in a flat graph: its inputs are
-// the condition, the outputs of the then branch and those of the else branch.
+// Either is the operator that stands for an If in a flat graph: its inputs are the condition, the
+// outputs of the then branch and those of the else branch.
 const (
 	Either       = "Either"
 	EitherDomain = "monge"
@@ -22,15 +22,13 @@ type flattening struct {
 	inner  map[*onnxpb.NodeProto]bool
 }
 
-// FlatGraph is like [Model.Graph], but the branches of If nodes are part of the
-// graph: their nodes stand in it one after the other, their initializers among
-// its initializers, and an [Either] in the place of every If. Nodes, tensors and
-// declarations are those of the model itself, not copies; [Graph.Commit] brings
-// edits of the lists that hold them back into the model.
+// FlatGraph is like [Model.Graph], but the branches of If nodes are part of the graph: their nodes
+// stand in it one after the other, their initializers among its initializers, and an [Either] in
+// the place of every If. Nodes, tensors and declarations are those of the model itself, not copies;
+// [Graph.Commit] brings edits of the lists that hold them back into the model.
 //
-// Such a graph is a view to reason about and to edit by; no engine runs it.
-// Bodies of Loop and Scan stay subgraphs. Where two graphs of the model use one
-// name for two tensors, FlatGraph is Graph.
+// Such a graph is a view to reason about and to edit by; no engine runs it. Bodies of Loop and Scan
+// stay subgraphs. Where two graphs of the model use one name for two tensors, FlatGraph is Graph.
 func (m *Model) FlatGraph() (*Graph, error) {
 	g, err := m.Graph()
 	if err != nil {
@@ -53,8 +51,8 @@ func (m *Model) FlatGraph() (*Graph, error) {
 
 func isIf(n *onnxpb.NodeProto) bool { return StandardOp(n) == "If" }
 
-// namesAreNew reports whether no two graphs, from g inwards, define the same
-// tensor, nor one that is seen already.
+// namesAreNew reports whether no two graphs, from g inwards, define the same tensor, nor one that
+// is seen already.
 func (g *Graph) namesAreNew(seen map[string]bool) bool {
 	for _, names := range []iter.Seq[string]{maps.Keys(g.producers), maps.Keys(g.inputs), maps.Keys(g.initializers), maps.Keys(g.sparse)} {
 		for name := range names {
@@ -109,8 +107,7 @@ func (f *flattening) add(flat *onnxpb.GraphProto, g *Graph) {
 	}
 }
 
-// InBranch reports whether a node of a flat graph stands in a branch of an If,
-// and may never run.
+// InBranch reports whether a node of a flat graph stands in a branch of an If, and may never run.
 func (g *Graph) InBranch(n *onnxpb.NodeProto) bool { return g.flat != nil && g.flat.inner[n] }
 
 func setOf[T comparable](list []T) map[T]bool {
@@ -121,9 +118,8 @@ func setOf[T comparable](list []T) map[T]bool {
 	return set
 }
 
-// Commit brings edits of a flat graph back into the model: changed and new
-// initializers, removed nodes and declarations. Of any other graph nothing needs
-// to be brought back.
+// Commit brings edits of a flat graph back into the model: changed and new initializers, removed
+// nodes and declarations. Of any other graph nothing needs to be brought back.
 func (g *Graph) Commit() {
 	if g.flat == nil {
 		return

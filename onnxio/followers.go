@@ -28,14 +28,14 @@ func (g *Graph) param(n *onnxpb.NodeProto, input int) Param {
 	return p
 }
 
-// relays reports whether a node passes on the elements of its first input, if
-// perhaps in another type.
+// relays reports whether a node passes on the elements of its first input, if perhaps in another
+// type.
 func relays(n *onnxpb.NodeProto) bool {
 	return FactsOf(n).Has(Rearranges) || StandardOp(n) == "Cast"
 }
 
-// Followers returns the chain of nodes after n that treat channels one by one,
-// pool or normalize them, each the only reader of the one before.
+// Followers returns the chain of nodes after n that treat channels one by one, pool or normalize
+// them, each the only reader of the one before.
 func (g *Graph) Followers(n *onnxpb.NodeProto) []*onnxpb.NodeProto {
 	var chain []*onnxpb.NodeProto
 	for {
@@ -78,8 +78,8 @@ func (g *Graph) onlyReader(n *onnxpb.NodeProto) (reader Consumer, ok bool) {
 	return reader, ok
 }
 
-// following are operators of one data input, the first, beside those that see its
-// elements one by one.
+// following are operators of one data input, the first, beside those that see its elements one by
+// one.
 var following = strings.Fields(`
 	BatchNormalization InstanceNormalization LayerNormalization GroupNormalization RMSNormalization LpNormalization
 	LRN PRelu Softmax LogSoftmax Dropout Identity Cast Pad MaxPool AveragePool LpPool

@@ -33,8 +33,8 @@ func addSeeds(f *testing.F) {
 	}
 }
 
-// FuzzDecode goes through everything that reads a file: none of it may panic,
-// and what Decode accepts must be readable to the end.
+// FuzzDecode goes through everything that reads a file: none of it may panic, and what Decode
+// accepts must be readable to the end.
 func FuzzDecode(f *testing.F) {
 	addSeeds(f)
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -8,21 +8,18 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// Graph is an index over one graph of a model: who makes a tensor, who reads
-// it, and what is constant. It follows edits made through its methods; after
-// others to Proto, call [Graph.Refresh].
+// Graph is an index over one graph of a model: who makes a tensor, who reads it, and what is
+// constant. It follows edits made through its methods; after others to Proto, call [Graph.Refresh].
 type Graph struct {
 	Model *Model
 	Proto *onnxpb.GraphProto
 
-	// Outer is the graph around a subgraph (the body of an If, Loop or Scan),
-	// whose tensors the subgraph may read; Holder is the node that holds it.
-	// Both are nil at the top.
+	// Outer is the graph around a subgraph (the body of an If, Loop or Scan), whose tensors the
+	// subgraph may read; Holder is the node that holds it. Both are nil at the top.
 	Outer  *Graph
 	Holder *onnxpb.NodeProto
 
-	// Nodes is in topological order, which is the file's order where that is
-	// topological already.
+	// Nodes is in topological order, which is the file's order where that is topological already.
 	Nodes []*onnxpb.NodeProto
 
 	producers    map[string]*onnxpb.NodeProto
@@ -40,8 +37,8 @@ type Graph struct {
 // Consumer is one reading of a tensor.
 type Consumer struct {
 	Node *onnxpb.NodeProto
-	// Input is the position among the node's inputs, -1 where a subgraph of
-	// the node reads the tensor.
+	// Input is the position among the node's inputs, -1 where a subgraph of the node reads the
+	// tensor.
 	Input int
 }
 
@@ -54,8 +51,8 @@ func (m *Model) Graph() (*Graph, error) {
 	return g, nil
 }
 
-// Refresh builds the index anew after edits to Proto. Subgraphs must be
-// refreshed through the top-level graph, which makes new ones.
+// Refresh builds the index anew after edits to Proto. Subgraphs must be refreshed through the
+// top-level graph, which makes new ones.
 func (g *Graph) Refresh() error {
 	fresh, err := newGraph(g.Model, g.Proto, g.Outer, g.Holder)
 	if err != nil {
@@ -205,8 +202,7 @@ func (g *Graph) indexConsumers() error {
 	return nil
 }
 
-// finds reports whether a tensor exists, and notes it if it is of a graph around
-// this one.
+// finds reports whether a tensor exists, and notes it if it is of a graph around this one.
 func (g *Graph) finds(name string) bool {
 	if g.Defines(name) || g.captures[name] {
 		return true
@@ -233,17 +229,16 @@ func (g *Graph) scope(name string) *Graph {
 	return nil
 }
 
-// Producer returns the node of this graph that makes a tensor; nil for graph
-// inputs, initializers and tensors of other graphs.
+// Producer returns the node of this graph that makes a tensor; nil for graph inputs, initializers
+// and tensors of other graphs.
 func (g *Graph) Producer(tensor string) *onnxpb.NodeProto { return g.producers[tensor] }
 
-// Consumers returns the readings of a tensor by nodes of this graph, in the
-// file's order. That the graph may put it out is not among them: [Graph.IsOutput].
-// The slice belongs to the index.
+// Consumers returns the readings of a tensor by nodes of this graph, in the file's order. That the
+// graph may put it out is not among them: [Graph.IsOutput]. The slice belongs to the index.
 func (g *Graph) Consumers(tensor string) []Consumer { return g.consumers[tensor] }
 
-// OnlyReader returns the reading of a tensor by a node of this graph where there
-// is no other and the tensor is no graph output.
+// OnlyReader returns the reading of a tensor by a node of this graph where there is no other and
+// the tensor is no graph output.
 func (g *Graph) OnlyReader(tensor string) (Consumer, bool) {
 	c := g.consumers[tensor]
 	if len(c) != 1 || c[0].Input < 0 || g.IsOutput(tensor) {
@@ -269,8 +264,8 @@ func (g *Graph) Ancestors(tensors ...string) map[*onnxpb.NodeProto]bool {
 // Subgraphs returns the graphs held by a node, in the order of its attributes.
 func (g *Graph) Subgraphs(n *onnxpb.NodeProto) []*Graph { return g.subgraphs[n] }
 
-// Inputs returns the graph inputs proper, those without an initializer of the
-// same name: old exporters list the weights as inputs too.
+// Inputs returns the graph inputs proper, those without an initializer of the same name: old
+// exporters list the weights as inputs too.
 func (g *Graph) Inputs() []*onnxpb.ValueInfoProto {
 	var in []*onnxpb.ValueInfoProto
 	for _, v := range g.Proto.Input {
@@ -292,8 +287,8 @@ func (g *Graph) IsInput(name string) bool {
 // IsOutput reports whether a tensor is a graph output.
 func (g *Graph) IsOutput(name string) bool { return g.outputs[name] != nil }
 
-// ValueInfo returns what the file says about a tensor's type: as graph input,
-// output or intermediate value; nil if nothing.
+// ValueInfo returns what the file says about a tensor's type: as graph input, output or
+// intermediate value; nil if nothing.
 func (g *Graph) ValueInfo(name string) *onnxpb.ValueInfoProto {
 	if v := g.inputs[name]; v != nil {
 		return v
@@ -309,8 +304,8 @@ func (g *Graph) ValueInfo(name string) *onnxpb.ValueInfoProto {
 	return nil
 }
 
-// Names returns all names of tensors in the model, but for those that functions
-// have for themselves.
+// Names returns all names of tensors in the model, but for those that functions have for
+// themselves.
 func (g *Graph) Names() map[string]bool {
 	used := make(map[string]bool)
 	m := g.Model.Proto
@@ -333,8 +328,8 @@ func (g *Graph) Names() map[string]bool {
 	return used
 }
 
-// Fresh returns a tensor name that is used nowhere in the model: prefix itself
-// or prefix with a number.
+// Fresh returns a tensor name that is used nowhere in the model: prefix itself or prefix with a
+// number.
 func (g *Graph) Fresh(prefix string) string {
 	used := g.Names()
 	name := prefix

@@ -116,8 +116,8 @@ func TestBrokenModels(t *testing.T) {
 	}
 }
 
-// A file cut off anywhere, or with another wire type, is an error or (where
-// the cut falls between fields) another valid model, but never a panic.
+// A file cut off anywhere, or with another wire type, is an error or (where the cut falls between
+// fields) another valid model, but never a panic.
 func TestDamagedBytes(t *testing.T) {
 	data, err := small().Encode()
 	if err != nil {

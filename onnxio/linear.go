@@ -2,24 +2,22 @@ package onnxio
 
 import "github.com/monge-ml/monge/onnxio/onnxpb"
 
-// Linear describes a linear operator: the output is Alpha·weight·input +
-// Beta·bias.
+// Linear describes a linear operator: the output is Alpha·weight·input + Beta·bias.
 type Linear struct {
 	Node *onnxpb.NodeProto
 	Kind LinearKind
-	// Weight holds the weight; Recurrent, of an RNN, GRU or LSTM, that of the
-	// hidden state. A product of two activations has the second in its place.
+	// Weight holds the weight; Recurrent, of an RNN, GRU or LSTM, that of the hidden state. A
+	// product of two activations has the second in its place.
 	Weight, Recurrent Param
-	// Bias is at Node itself or, behind a MatMul, at the Add of a constant with
-	// one number for each output. Its Node is nil where the operator takes no
-	// bias and none is added.
+	// Bias is at Node itself or, behind a MatMul, at the Add of a constant with one number for each
+	// output. Its Node is nil where the operator takes no bias and none is added.
 	Bias Param
 	// In is what the operator reads, and Out what it makes, after the bias.
 	In, Out Side
 	// Groups is the number of groups of a convolution, 1 for other operators.
 	Groups int
-	// Window is that of a convolution or its transpose; nil for other operators,
-	// and where the weight is read through a Reshape, Transpose or the like.
+	// Window is that of a convolution or its transpose; nil for other operators, and where the
+	// weight is read through a Reshape, Transpose or the like.
 	Window *Window
 	// Alpha and Beta are those of a Gemm, 1 for other operators.
 	Alpha, Beta float64
@@ -27,29 +25,28 @@ type Linear struct {
 
 // A Side is one of the two rows of channels that a linear operator connects.
 type Side struct {
-	// Tensor is the activation, and Axis the one on which the channels stand,
-	// negative where it is counted from the last.
+	// Tensor is the activation, and Axis the one on which the channels stand, negative where it is
+	// counted from the last.
 	Tensor string
 	Axis   int
-	// Weight is the axis of the weight on which the channels stand (of one
-	// group, for the inputs of a Conv and the outputs of a ConvTranspose; those
-	// of all gates, for the outputs of an RNN), -1 where it has no such axis or
-	// is read through a Reshape, Transpose or the like.
+	// Weight is the axis of the weight on which the channels stand (of one group, for the inputs of
+	// a Conv and the outputs of a ConvTranspose; those of all gates, for the outputs of an RNN), -1
+	// where it has no such axis or is read through a Reshape, Transpose or the like.
 	Weight int
 }
 
 // A Param is an input of a node that takes a constant.
 type Param struct {
-	// Name is that of the constant, which may stand behind a Reshape, Transpose
-	// and the like; "" where there is none.
+	// Name is that of the constant, which may stand behind a Reshape, Transpose and the like; ""
+	// where there is none.
 	Name  string
 	Node  *onnxpb.NodeProto
 	Input int
 	moved bool // the constant's axes are not those that the node reads
 }
 
-// Tensor returns what the node reads at the input: Name itself, or what is made
-// of the constant or computed; "" where it reads nothing.
+// Tensor returns what the node reads at the input: Name itself, or what is made of the constant or
+// computed; "" where it reads nothing.
 func (p Param) Tensor() string {
 	if p.Input >= len(p.Node.GetInput()) {
 		return ""
@@ -72,15 +69,13 @@ const (
 	Convolution
 	// TransposedConvolution is the transpose of that.
 	TransposedConvolution
-	// DeformableConvolution is a convolution whose taps are moved and weighed by
-	// further inputs.
+	// DeformableConvolution is a convolution whose taps are moved and weighed by further inputs.
 	DeformableConvolution
 	// Recurrent uses its weights once for each step of a sequence.
 	Recurrent
 )
 
-// A linearOp says where a linear operator has its weight and bias, and what
-// stands on which axis.
+// A linearOp says where a linear operator has its weight and bias, and what stands on which axis.
 type linearOp struct {
 	kind                    LinearKind
 	weight, recurrent, bias int // inputs; 0: it has none
@@ -103,8 +98,7 @@ var linearOps = map[string]linearOp{
 // LinearKindOf returns the kind of a node.
 func LinearKindOf(n *onnxpb.NodeProto) LinearKind { return linearOps[StandardOp(n)].kind }
 
-// Linears returns the graph's linear operators with constant weights, in
-// topological order.
+// Linears returns the graph's linear operators with constant weights, in topological order.
 func (g *Graph) Linears() []*Linear {
 	var out []*Linear
 	for _, n := range g.Nodes {
@@ -115,8 +109,8 @@ func (g *Graph) Linears() []*Linear {
 	return out
 }
 
-// Linear describes a node of the graph; ok is false if it is no linear operator.
-// The weight has no Name if it is not constant.
+// Linear describes a node of the graph; ok is false if it is no linear operator. The weight has no
+// Name if it is not constant.
 func (g *Graph) Linear(n *onnxpb.NodeProto) (l *Linear, ok bool) {
 	op := linearOps[StandardOp(n)]
 	if op.kind == NotLinear || len(n.Input) < 2 || len(n.Output) == 0 {
@@ -145,9 +139,8 @@ func (g *Graph) Linear(n *onnxpb.NodeProto) (l *Linear, ok bool) {
 	return l, true
 }
 
-// product completes the description of a product of two matrices, either of
-// which may be the weight and either of which may be transposed: the other one
-// holds the samples.
+// product completes the description of a product of two matrices, either of which may be the weight
+// and either of which may be transposed: the other one holds the samples.
 func (g *Graph) product(l *Linear) {
 	n := l.Node
 	l.Alpha, l.Beta = float64(AttrFloat(n, "alpha", 1)), float64(AttrFloat(n, "beta", 1))
@@ -174,8 +167,8 @@ func (g *Graph) product(l *Linear) {
 	}
 }
 
-// AddBehind describes what is added to a tensor by the Add that alone reads it,
-// constant or not; ok is false if there is none.
+// AddBehind describes what is added to a tensor by the Add that alone reads it, constant or not; ok
+// is false if there is none.
 func (g *Graph) AddBehind(tensor string) (other Param, ok bool) {
 	c, ok := g.OnlyReader(tensor)
 	if !ok || StandardOp(c.Node) != "Add" || len(c.Node.Input) != 2 || len(c.Node.Output) != 1 {
@@ -184,8 +177,7 @@ func (g *Graph) AddBehind(tensor string) (other Param, ok bool) {
 	return g.param(c.Node, 1-c.Input), true
 }
 
-// alongAxis reports whether all dims but one, which is counted from the last,
-// are 1.
+// alongAxis reports whether all dims but one, which is counted from the last, are 1.
 func alongAxis(dims []int64, axis int) bool {
 	for i, d := range dims {
 		if i != len(dims)+axis && d != 1 {
@@ -207,8 +199,8 @@ func (g *Graph) windowOf(l *Linear) *Window {
 	return WindowOf(l.Node, kernel)
 }
 
-// axisOf is an axis of a weight counted from the first, -1 if it has none such
-// or its axes are moved before it is read.
+// axisOf is an axis of a weight counted from the first, -1 if it has none such or its axes are
+// moved before it is read.
 func (g *Graph) axisOf(weight Param, axis int) int {
 	rank := len(g.Constant(weight.Name).GetDims())
 	if axis < 0 {

@@ -16,8 +16,8 @@ const (
 	finite                 // neither
 )
 
-// minifloat is a binary floating-point format of at most 16 bits: a sign, an
-// exponent and a mantissa, with subnormals.
+// minifloat is a binary floating-point format of at most 16 bits: a sign, an exponent and a
+// mantissa, with subnormals.
 type minifloat struct {
 	exp, man int // bits
 	bias     int
@@ -37,8 +37,8 @@ var minifloats = map[onnxpb.TensorProto_DataType]minifloat{
 	onnxpb.TensorProto_FLOAT6E3M2:     {3, 2, 3, finite, true},
 }
 
-// codingOf returns how the codes of a type that [Tensor.F32] holds become
-// numbers, and numbers the nearest codes.
+// codingOf returns how the codes of a type that [Tensor.F32] holds become numbers, and numbers the
+// nearest codes.
 func codingOf(t onnxpb.TensorProto_DataType) (decode func(uint64) float32, encode func(float64) uint32) {
 	switch f, ok := minifloats[t]; {
 	case ok:
@@ -106,8 +106,8 @@ func (f minifloat) encode(v float64) uint32 {
 	}
 	_, e := math.Frexp(v)
 	e = max(e-1, 1-f.bias)
-	// v in units of the last place. A carry out of the mantissa moves into the
-	// exponent by itself, since the fields are adjacent.
+	// v in units of the last place. A carry out of the mantissa moves into the exponent by itself,
+	// since the fields are adjacent.
 	q := math.RoundToEven(math.Ldexp(math.Abs(v), f.man-e))
 	mag := uint32(e+f.bias-1)<<f.man + uint32(q)
 	switch {
@@ -149,8 +149,8 @@ func (f minifloat) encodeNaN(sign uint32, v float64) uint32 {
 	return sign | (1<<f.exp-1)<<f.man | m
 }
 
-// FLOAT8E8M0 is no minifloat in the above sense: powers of two from 2^-127 to
-// 2^127, no sign, no zero.
+// FLOAT8E8M0 is no minifloat in the above sense: powers of two from 2^-127 to 2^127, no sign, no
+// zero.
 
 func decodeE8M0(code uint64) float32 {
 	if code == 0xff {

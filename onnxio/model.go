@@ -18,23 +18,22 @@ import (
 // maxProtoSize is the largest message that protobuf parsers accept, in bytes.
 const maxProtoSize = math.MaxInt32
 
-// Model is an ONNX model in memory. Payloads kept in external data files stay
-// there until [Model.Tensor] asks for one of them.
+// Model is an ONNX model in memory. Payloads kept in external data files stay there until
+// [Model.Tensor] asks for one of them.
 type Model struct {
 	// Proto is the whole file, unknown fields included.
 	Proto *onnxpb.ModelProto
 	// Path is the file that the model was loaded from, "" when built in memory.
 	Path string
-	// Dir is the folder against which external-data locations resolve. With ""
-	// external data is an error.
+	// Dir is the folder against which external-data locations resolve. With "" external data is an
+	// error.
 	Dir string
 
 	scratch *scratch // changed weights that were external; nil while there are none
 }
 
-// Load reads and validates a model file. It does not read external data, but
-// checks that the files are there and long enough. Errors name the file and
-// the node or tensor.
+// Load reads and validates a model file. It does not read external data, but checks that the files
+// are there and long enough. Errors name the file and the node or tensor.
 func Load(path string) (_ *Model, err error) {
 	defer guard.Recover(&err)
 	data, err := readModelFile(path)
@@ -79,8 +78,8 @@ func readModelFile(path string) ([]byte, error) {
 	return data.Bytes(), nil
 }
 
-// Decode parses and validates a model held in memory. External-data locations
-// resolve against the folder dir; "" is fine for a model without any.
+// Decode parses and validates a model held in memory. External-data locations resolve against the
+// folder dir; "" is fine for a model without any.
 func Decode(data []byte, dir string) (_ *Model, err error) {
 	defer guard.Recover(&err)
 	m, err := unmarshal(data)
@@ -102,10 +101,9 @@ func unmarshal(data []byte) (*Model, error) {
 	return m, nil
 }
 
-// Encode returns the model's protobuf bytes, the same for equal models.
-// External data is not pulled in: its locations are written as they stand.
-// A model with changed external weights has to be saved instead, for they lie in
-// no file of their own yet.
+// Encode returns the model's protobuf bytes, the same for equal models. External data is not pulled
+// in: its locations are written as they stand. A model with changed external weights has to be
+// saved instead, for they lie in no file of their own yet.
 func (m *Model) Encode() ([]byte, error) {
 	if m.Proto == nil {
 		return nil, errors.New("model is empty")
@@ -126,8 +124,8 @@ func (m *Model) encodable() error {
 	return nil
 }
 
-// Opset returns the version of the operator set imported for a domain, 0 where
-// there is none. "" and "ai.onnx" name the same, standard one.
+// Opset returns the version of the operator set imported for a domain, 0 where there is none. ""
+// and "ai.onnx" name the same, standard one.
 func (m *Model) Opset(domain string) int64 {
 	for _, o := range m.Proto.GetOpsetImport() {
 		if standardDomain(o.GetDomain()) == standardDomain(domain) {

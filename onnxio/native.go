@@ -9,8 +9,8 @@ import (
 // littleEndian says that this machine keeps numbers in memory as raw_data does.
 var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
 
-// A native number is one that is copied between memory and raw_data as it is,
-// whole tensors at once: ten times as fast as one by one.
+// A native number is one that is copied between memory and raw_data as it is, whole tensors at
+// once: ten times as fast as one by one.
 type native interface{ float32 | float64 | int64 }
 
 // bytesOf returns the memory of v.

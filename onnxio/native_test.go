@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestNativeNumbers compares copies of whole tensors with numbers coded one by
-// one, and turns their bytes around as machines of the other order do.
+// TestNativeNumbers compares copies of whole tensors with numbers coded one by one, and turns their
+// bytes around as machines of the other order do.
 func TestNativeNumbers(t *testing.T) {
 	native := littleEndian
 	defer func() { littleEndian = native }()

@@ -40,8 +40,8 @@ func small() *onnxio.Model {
 	)
 }
 
-// fill sets every field of a message, recursively down to some depth, to
-// something distinct, and adds an unknown field.
+// fill sets every field of a message, recursively down to some depth, to something distinct, and
+// adds an unknown field.
 func fill(m protoreflect.Message, depth int, next *int) {
 	fields := m.Descriptor().Fields()
 	for i := range fields.Len() {

@@ -18,8 +18,8 @@ import (
 type External uint8
 
 const (
-	// Auto uses a data file when the model uses external data now, or is too
-	// large for one protobuf file (2 GiB).
+	// Auto uses a data file when the model uses external data now, or is too large for one protobuf
+	// file (2 GiB).
 	Auto External = iota
 	// Always uses a data file.
 	Always
@@ -27,33 +27,31 @@ const (
 	Never
 )
 
-// SaveOptions says how a model is written. The zero value keeps weights where
-// they are now, inside or outside of the model file.
+// SaveOptions says how a model is written. The zero value keeps weights where they are now, inside
+// or outside of the model file.
 type SaveOptions struct {
 	External External
-	// Threshold is the payload size in bytes from which on a weight goes to
-	// the data file. 0 means 1024; negative means every weight. Scalars and
-	// vectors below 1024 bytes stay in the model file in any case: among them
-	// are shapes, pads and scales, which onnxruntime must see when it infers
-	// shapes, before it looks into data files.
+	// Threshold is the payload size in bytes from which on a weight goes to the data file. 0 means
+	// 1024; negative means every weight. Scalars and vectors below 1024 bytes stay in the model
+	// file in any case: among them are shapes, pads and scales, which onnxruntime must see when it
+	// infers shapes, before it looks into data files.
 	Threshold int64
-	// Align is the multiple in bytes at which each payload begins in the data
-	// file, for memory-mapping. 0 means 4096, the usual page size.
+	// Align is the multiple in bytes at which each payload begins in the data file, for
+	// memory-mapping. 0 means 4096, the usual page size.
 	Align int64
-	// DataFile is the name of the data file, which lies in the model file's
-	// folder. "" means that of the model file with ".data" appended.
+	// DataFile is the name of the data file, which lies in the model file's folder. "" means that
+	// of the model file with ".data" appended.
 	DataFile string
 }
 
-// Save writes a model file and, where weights are external, one data file
-// beside it. Each is written under a temporary name, synced and renamed, the
-// data file first: a failed write, or one that ctx ends, leaves nothing behind
-// and the old files as they were. External weights are copied one at a time.
+// Save writes a model file and, where weights are external, one data file beside it. Each is
+// written under a temporary name, synced and renamed, the data file first: a failed write, or one
+// that ctx ends, leaves nothing behind and the old files as they were. External weights are copied
+// one at a time.
 //
-// A file that m itself reads external data from is never overwritten; saving
-// over such a model picks another name for the data file, and the old one
-// stays. The model in memory is not changed: it keeps its Path and Dir, and
-// the places of its external data.
+// A file that m itself reads external data from is never overwritten; saving over such a model
+// picks another name for the data file, and the old one stays. The model in memory is not changed:
+// it keeps its Path and Dir, and the places of its external data.
 func Save(ctx context.Context, path string, m *Model, o SaveOptions) (err error) {
 	defer guard.Recover(&err)
 	if err := m.Validate(); err != nil {
@@ -110,8 +108,8 @@ func save(ctx context.Context, path string, m *Model, o SaveOptions) error {
 	return file.commit()
 }
 
-// createData opens the data file, nil where there is to be none, of a model whose
-// weights lie as now says.
+// createData opens the data file, nil where there is to be none, of a model whose weights lie as
+// now says.
 func createData(path string, now Storage, o SaveOptions) (*atomicFile, error) {
 	if o.External == Always || o.External == Auto && (now.ExternalBytes > 0 || now.FileBytes > maxProtoSize) {
 		name, err := dataName(path, o.DataFile, now.DataFiles)
@@ -135,8 +133,8 @@ func isOneOf(path string, files []string) bool {
 	})
 }
 
-// dataName chooses the name of the data file: none of those that the model
-// reads from, nor the model file itself.
+// dataName chooses the name of the data file: none of those that the model reads from, nor the
+// model file itself.
 func dataName(path, wanted string, sources []string) (string, error) {
 	dir, base := filepath.Split(path)
 	if wanted != "" {
@@ -158,8 +156,8 @@ func dataName(path, wanted string, sources []string) (string, error) {
 // shapeLimit is the size in bytes below which vectors never become external.
 const shapeLimit = 1024
 
-// externalize writes the payloads of weights to w and makes the tensors refer
-// to them. What was external before stays external, wherever it is used.
+// externalize writes the payloads of weights to w and makes the tensors refer to them. What was
+// external before stays external, wherever it is used.
 func (m *Model) externalize(ctx context.Context, w *atomicFile, o SaveOptions) error {
 	threshold, align := o.Threshold, o.Align
 	if threshold == 0 {
@@ -194,8 +192,7 @@ func (m *Model) externalize(ctx context.Context, w *atomicFile, o SaveOptions) e
 	return nil
 }
 
-// copyRaw writes a tensor's elements in their raw form; of a data file without
-// holding them.
+// copyRaw writes a tensor's elements in their raw form; of a data file without holding them.
 func (m *Model) copyRaw(w io.Writer, t *onnxpb.TensorProto, s storage) error {
 	if s.kind == inFile {
 		return m.copyExternal(w, s.file)

@@ -11,14 +11,13 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// scratchLimit is the payload size in bytes from which on the new value of an
-// external weight is kept in a file.
+// scratchLimit is the payload size in bytes from which on the new value of an external weight is
+// kept in a file.
 const scratchLimit = 64 << 10
 
-// scratch is a temporary file for changed weights of models whose weights are
-// external: such a model may be larger than memory, and so may be what becomes of
-// it. Clones share it. It only grows, and it goes when no model needs it any more,
-// or with the process.
+// scratch is a temporary file for changed weights of models whose weights are external: such a
+// model may be larger than memory, and so may be what becomes of it. Clones share it. It only
+// grows, and it goes when no model needs it any more, or with the process.
 type scratch struct {
 	name string // location that tensors refer to
 	file *os.File

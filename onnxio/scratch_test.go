@@ -8,8 +8,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// Changed external weights are not held in memory, can be read, changed again,
-// cloned, and saved; no file stays behind.
+// Changed external weights are not held in memory, can be read, changed again, cloned, and saved;
+// no file stays behind.
 func TestScratch(t *testing.T) {
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)

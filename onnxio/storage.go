@@ -21,8 +21,7 @@ type Storage struct {
 	DataFiles []string
 }
 
-// Storage returns where the model's weights lie now. FileBytes is what
-// [Model.Encode] would give.
+// Storage returns where the model's weights lie now. FileBytes is what [Model.Encode] would give.
 func (m *Model) Storage() (Storage, error) {
 	s := Storage{FileBytes: int64(proto.Size(m.Proto))}
 	for _, t := range contentsOf(m.Proto).tensors {
@@ -45,9 +44,9 @@ func (m *Model) Storage() (Storage, error) {
 	return s, nil
 }
 
-// Size returns what the model holds and occupies. params counts the elements of
-// all tensors whose type [IsParameter], wherever they are stored; bytes is the
-// size of its file and of the external data that it refers to.
+// Size returns what the model holds and occupies. params counts the elements of all tensors whose
+// type [IsParameter], wherever they are stored; bytes is the size of its file and of the external
+// data that it refers to.
 func (m *Model) Size() (params, bytes int64) {
 	bytes = int64(proto.Size(m.Proto))
 	for _, t := range contentsOf(m.Proto).tensors {

@@ -9,8 +9,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// Parameters are counted by type, wherever they are; bytes as they are stored,
-// in the file or beside it.
+// Parameters are counted by type, wherever they are; bytes as they are stored, in the file or
+// beside it.
 func TestSize(t *testing.T) {
 	sevens := make([]int64, 7)
 	for _, c := range []struct {

@@ -11,10 +11,9 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// writeTo writes a model as Encode does, except that initializers are the last
-// field of the graph and raw_data of a tensor, and the graph that of the model:
-// so the numbers go to w from where they are, and no second copy of the model is
-// made. It takes the model apart.
+// writeTo writes a model as Encode does, except that initializers are the last field of the graph
+// and raw_data of a tensor, and the graph that of the model: so the numbers go to w from where they
+// are, and no second copy of the model is made. It takes the model apart.
 func (m *Model) writeTo(ctx context.Context, w io.Writer) error {
 	if err := m.encodable(); err != nil {
 		return err

@@ -8,8 +8,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// Tensor is a constant tensor with its elements decoded, row-major. Exactly
-// one of the slices holds them, chosen by the type.
+// Tensor is a constant tensor with its elements decoded, row-major. Exactly one of the slices holds
+// them, chosen by the type.
 type Tensor struct {
 	Name string
 	Type onnxpb.TensorProto_DataType
@@ -43,8 +43,8 @@ func (t *Tensor) Len() int {
 	return n
 }
 
-// Float64 returns the elements as a new []float64; nil for strings and complex
-// numbers. Integers beyond 2^53 are rounded.
+// Float64 returns the elements as a new []float64; nil for strings and complex numbers. Integers
+// beyond 2^53 are rounded.
 func (t *Tensor) Float64() []float64 {
 	d, _ := dtypeOf(t.Type)
 	switch d.family {
@@ -61,8 +61,8 @@ func (t *Tensor) Float64() []float64 {
 	return nil
 }
 
-// Float32 returns the elements in single precision: F32 itself where that is what
-// the tensor holds, else what Float64 says, rounded.
+// Float32 returns the elements in single precision: F32 itself where that is what the tensor holds,
+// else what Float64 says, rounded.
 func (t *Tensor) Float32() []float32 {
 	if t.F32 != nil {
 		return t.F32
@@ -78,9 +78,9 @@ func convert[From, To any](v []From, f func(From) To) []To {
 	return out
 }
 
-// SetFloat64 replaces shape and elements. The values are rounded once, to the
-// nearest number of the tensor's type, ties to even; integers saturate. It
-// does nothing to a tensor of strings or complex numbers.
+// SetFloat64 replaces shape and elements. The values are rounded once, to the nearest number of the
+// tensor's type, ties to even; integers saturate. It does nothing to a tensor of strings or complex
+// numbers.
 func (t *Tensor) SetFloat64(dims []int, v []float64) {
 	d, err := dtypeOf(t.Type)
 	if err != nil {
@@ -183,8 +183,8 @@ func (t *Tensor) encode(d dtype) []byte {
 	return packBits(t.F32, d.bits, func(x float32) uint64 { return uint64(encode(float64(x))) })
 }
 
-// packBits lays the codes of some width end to end, lowest bits first: for whole
-// bytes that is little-endian, for less ONNX's packing of small types.
+// packBits lays the codes of some width end to end, lowest bits first: for whole bytes that is
+// little-endian, for less ONNX's packing of small types.
 func packBits[T any](v []T, bits int, code func(T) uint64) []byte {
 	raw := make([]byte, dtype{bits: bits}.bytes(int64(len(v))))
 	if bits >= 8 {
@@ -209,8 +209,7 @@ func packBits[T any](v []T, bits int, code func(T) uint64) []byte {
 	return raw
 }
 
-// unpackBits is the inverse of packBits, for the codes from one on to before
-// another.
+// unpackBits is the inverse of packBits, for the codes from one on to before another.
 func unpackBits[T any](raw []byte, bits, from, end int, value func(uint64) T) []T {
 	v := make([]T, end-from)
 	mask := uint64(1)<<bits - 1

@@ -96,8 +96,8 @@ func raw(typ onnxpb.TensorProto_DataType, width int, codes ...uint64) *onnxpb.Te
 	return p
 }
 
-// The expected values are those of the formats' definitions (IEEE 754-2019,
-// the OCP 8-bit and microscaling specifications).
+// The expected values are those of the formats' definitions (IEEE 754-2019, the OCP 8-bit and
+// microscaling specifications).
 func TestFloatCodes(t *testing.T) {
 	inf, nan := math.Inf(1), math.NaN()
 	for _, c := range []struct {
@@ -129,8 +129,8 @@ func TestFloatCodes(t *testing.T) {
 	}
 }
 
-// Every code of at most 16 bits decodes and encodes to itself, but for NaNs,
-// which stay NaNs; and no other number of the type is nearer to a given one.
+// Every code of at most 16 bits decodes and encodes to itself, but for NaNs, which stay NaNs; and
+// no other number of the type is nearer to a given one.
 func TestSmallFloatsExhaustively(t *testing.T) {
 	widths := map[onnxpb.TensorProto_DataType]int{
 		onnxio.Float16: 16, onnxio.BFloat16: 16,
@@ -148,8 +148,8 @@ func TestSmallFloatsExhaustively(t *testing.T) {
 		if d := cmp.Diff(x.F32, again.F32, cmpopts.EquateNaNs()); d != "" {
 			t.Errorf("%v: %s", typ, d)
 		}
-		// Rounding: midpoints between neighbours go to the even code, and what
-		// lies on either side of a midpoint to its own side.
+		// Rounding: midpoints between neighbours go to the even code, and what lies on either side
+		// of a midpoint to its own side.
 		if typ == onnxpb.TensorProto_FLOAT8E8M0 {
 			continue
 		}
@@ -196,8 +196,8 @@ func TestOverflow(t *testing.T) {
 	}
 }
 
-// float64 → float16 must not round twice: 1+2^-11+2^-40 is above the midpoint,
-// but rounds to it in float32.
+// float64 → float16 must not round twice: 1+2^-11+2^-40 is above the midpoint, but rounds to it in
+// float32.
 func TestSingleRounding(t *testing.T) {
 	v := 1 + 0x1p-11 + 0x1p-40
 	if got := onnxio.NewTensor("", onnxio.Float16, nil, []float64{v}).Float64()[0]; got != 1+0x1p-10 {

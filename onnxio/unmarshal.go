@@ -7,18 +7,17 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// Field numbers of onnx.proto on the way from a model to the bytes of its
-// weights.
+// Field numbers of onnx.proto on the way from a model to the bytes of its weights.
 const (
 	modelGraph       protowire.Number = 7
 	graphInitializer protowire.Number = 5
 	tensorRawData    protowire.Number = 9
 )
 
-// unmarshalShared decodes a model whose initializers share their raw data with
-// the buffer, which must not change any more: proto.Unmarshal would copy it, and
-// a model would take twice its size while it is read. It reports false where the
-// buffer is no well-formed message, which proto.Unmarshal can explain.
+// unmarshalShared decodes a model whose initializers share their raw data with the buffer, which
+// must not change any more: proto.Unmarshal would copy it, and a model would take twice its size
+// while it is read. It reports false where the buffer is no well-formed message, which
+// proto.Unmarshal can explain.
 func unmarshalShared(data []byte) (*onnxpb.ModelProto, bool) {
 	m := new(onnxpb.ModelProto)
 	graphs, ok := cut(data, modelGraph, m)
@@ -49,8 +48,8 @@ func unmarshalShared(data []byte) (*onnxpb.ModelProto, bool) {
 	return m, true
 }
 
-// cut merges a message but for one length-delimited field into m, and returns the
-// values of that field.
+// cut merges a message but for one length-delimited field into m, and returns the values of that
+// field.
 func cut(data []byte, field protowire.Number, m proto.Message) (values [][]byte, ok bool) {
 	rest := []byte{}
 	for len(data) > 0 {

@@ -8,11 +8,10 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// Validate checks what the rest of Monge relies on, in the graph, subgraphs,
-// functions and training graphs: names are there and unique, what is read is
-// made, no cycles, and every tensor has a known type and as many bytes as its
-// dims ask for. External data files must be there and long enough; they are
-// not read. The first fault found is returned, with file and node or tensor.
+// Validate checks what the rest of Monge relies on, in the graph, subgraphs, functions and training
+// graphs: names are there and unique, what is read is made, no cycles, and every tensor has a known
+// type and as many bytes as its dims ask for. External data files must be there and long enough;
+// they are not read. The first fault found is returned, with file and node or tensor.
 func (m *Model) Validate() (err error) {
 	defer guard.Recover(&err)
 	if err := m.validate(); err != nil {

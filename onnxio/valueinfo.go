@@ -2,16 +2,15 @@ package onnxio
 
 import "github.com/monge-ml/monge/onnxio/onnxpb"
 
-// ElemType returns the element type of a tensor, UNDEFINED where it is unknown
-// or the value is no tensor.
+// ElemType returns the element type of a tensor, UNDEFINED where it is unknown or the value is no
+// tensor.
 func ElemType(v *onnxpb.ValueInfoProto) onnxpb.TensorProto_DataType {
 	return onnxpb.TensorProto_DataType(v.GetType().GetTensorType().GetElemType())
 }
 
-// Dims returns the shape of a tensor as far as it is known: for each axis its
-// length, or -1, and the name of a symbolic length, or "". ok is false where
-// not even the rank is known. Negative lengths, which some exporters write for
-// unknown ones, come back as -1.
+// Dims returns the shape of a tensor as far as it is known: for each axis its length, or -1, and
+// the name of a symbolic length, or "". ok is false where not even the rank is known. Negative
+// lengths, which some exporters write for unknown ones, come back as -1.
 func Dims(v *onnxpb.ValueInfoProto) (dims []int64, params []string, ok bool) {
 	shape := v.GetType().GetTensorType().GetShape()
 	if shape == nil {
@@ -28,8 +27,8 @@ func Dims(v *onnxpb.ValueInfoProto) (dims []int64, params []string, ok bool) {
 	return dims, params, true
 }
 
-// SetDims gives a tensor a wholly known shape. The names of axes' meanings
-// (denotations) stay where the rank does; what is no tensor is left alone.
+// SetDims gives a tensor a wholly known shape. The names of axes' meanings (denotations) stay where
+// the rank does; what is no tensor is left alone.
 func SetDims(v *onnxpb.ValueInfoProto, dims []int) {
 	t := v.GetType().GetTensorType()
 	if t == nil {

@@ -37,8 +37,8 @@ type nodeLabel struct{ n *onnxpb.NodeProto }
 
 func (l nodeLabel) String() string { return Label(l.n) }
 
-// contents lists all graphs and all tensors of a model: the graph, its subgraphs,
-// functions and training graphs; initializers, attributes and sparse tensors.
+// contents lists all graphs and all tensors of a model: the graph, its subgraphs, functions and
+// training graphs; initializers, attributes and sparse tensors.
 type contents struct {
 	graphs  []graphAt
 	tensors []tensorAt

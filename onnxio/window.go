@@ -8,21 +8,20 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// Window is how a Conv or a pool moves over its input: the attributes of the
-// node, with one entry per spatial axis. A field left nil has its default.
+// Window is how a Conv or a pool moves over its input: the attributes of the node, with one entry
+// per spatial axis. A field left nil has its default.
 type Window struct {
 	Kernel    []int  // -1 where the size is not known
 	Strides   []int  // nil: 1
 	Dilations []int  // nil: 1
 	Pads      []int  // before each axis, then after each; nil: 0
 	AutoPad   string // NOTSET or empty, VALID, SAME_UPPER, SAME_LOWER
-	// Ceil rounds the number of positions up, so that the last window may read
-	// beyond the padding.
+	// Ceil rounds the number of positions up, so that the last window may read beyond the padding.
 	Ceil bool
 }
 
-// WindowOf returns the window of a node. kernel is the shape of a Conv's weight
-// without its first two axes; nil stands for the node's kernel_shape.
+// WindowOf returns the window of a node. kernel is the shape of a Conv's weight without its first
+// two axes; nil stands for the node's kernel_shape.
 func WindowOf(n *onnxpb.NodeProto, kernel []int) *Window {
 	if kernel == nil {
 		kernel = attrSizes(n, "kernel_shape")
@@ -45,20 +44,18 @@ func attrSizes(n *onnxpb.NodeProto, name string) []int {
 	return out
 }
 
-// WindowAxis is a window on one spatial axis of an input. Sizes that are not
-// known, and what depends on them, are -1.
+// WindowAxis is a window on one spatial axis of an input. Sizes that are not known, and what
+// depends on them, are -1.
 type WindowAxis struct {
 	In, Out                  int // size of the input, number of positions
 	Kernel, Stride, Dilation int
 	Before, After            int // padding
-	// Unread is how many positions at the end of the padded input no window
-	// reaches. A negative number (possible with Window.Ceil) says how far the
-	// last window reads beyond it.
+	// Unread is how many positions at the end of the padded input no window reaches. A negative
+	// number (possible with Window.Ceil) says how far the last window reads beyond it.
 	Unread int
 }
 
-// At returns the input position that tap t of output position o reads; -1 where
-// it reads padding.
+// At returns the input position that tap t of output position o reads; -1 where it reads padding.
 func (a WindowAxis) At(o, t int) int {
 	if p := a.Stride*o + a.Dilation*t - a.Before; p >= 0 && p < a.In {
 		return p
@@ -66,9 +63,9 @@ func (a WindowAxis) At(o, t int) int {
 	return -1
 }
 
-// Place puts the window on an input of the given spatial sizes, -1 where one is
-// not known. An axis on which the kernel finds no place has an Out of 0. It is
-// an error if the attributes are not those of a window with as many axes as in.
+// Place puts the window on an input of the given spatial sizes, -1 where one is not known. An axis
+// on which the kernel finds no place has an Out of 0. It is an error if the attributes are not
+// those of a window with as many axes as in.
 func (w *Window) Place(in []int) ([]WindowAxis, error) {
 	k := len(w.Kernel)
 	fits := func(list []int, n int) bool { return list == nil || len(list) == n }
@@ -89,8 +86,8 @@ func (w *Window) Place(in []int) ([]WindowAxis, error) {
 	return axes, nil
 }
 
-// TransposedSizes returns the spatial sizes that a ConvTranspose with a kernel
-// makes of given ones; -1 where one is not known, or the attributes do not fit.
+// TransposedSizes returns the spatial sizes that a ConvTranspose with a kernel makes of given ones;
+// -1 where one is not known, or the attributes do not fit.
 func TransposedSizes(n *onnxpb.NodeProto, kernel, in []int) []int {
 	unknown := slices.Repeat([]int{-1}, len(in))
 	w, fixed, padding := WindowOf(n, kernel), attrSizes(n, "output_shape"), attrSizes(n, "output_padding")
@@ -169,8 +166,7 @@ func (a *WindowAxis) place(w *Window) {
 // span is how many input positions a window stretches over.
 func (a WindowAxis) span() int { return a.Dilation*(a.Kernel-1) + 1 }
 
-// KeepsSize reports whether there are as many positions as the input has, for
-// an input of any size.
+// KeepsSize reports whether there are as many positions as the input has, for an input of any size.
 func (w *Window) KeepsSize() bool {
 	k := len(w.Kernel)
 	in := slices.Repeat([]int{-1}, k)

@@ -43,8 +43,8 @@ func TestWindowPlace(t *testing.T) {
 	}
 }
 
-// Every position of the padded input that a window may start from, in steps of
-// the stride, is a position of the output.
+// Every position of the padded input that a window may start from, in steps of the stride, is a
+// position of the output.
 func TestWindowReads(t *testing.T) {
 	for _, pads := range [][]int{nil, {1, 0}, {2, 3}, {-1, 1}} {
 		for in := range 12 {

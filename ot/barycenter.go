@@ -18,13 +18,12 @@ type Measure struct {
 type FreeSupportOptions struct {
 	// Weights are those of the measures, with sum 1. Nil means equal ones.
 	Weights []float64
-	// Mass is that of each point of the barycentre, with the total of the
-	// measures. Nil means uniform, total 1.
+	// Mass is that of each point of the barycentre, with the total of the measures. Nil means
+	// uniform, total 1.
 	Mass []float64
 	// MaxIter limits the rounds of transport and averaging. Zero means 100.
 	MaxIter int
-	// Tol is the decrease of the objective, relative to it, at which to stop.
-	// Zero means 1e-9.
+	// Tol is the decrease of the objective, relative to it, at which to stop. Zero means 1e-9.
 	Tol float64
 }
 
@@ -37,11 +36,10 @@ type Barycenter struct {
 	Status    Status // Converged or IterationLimit
 }
 
-// FreeSupport moves k points, given by their start (k×d), so that the weighted
-// sum of squared 2-Wasserstein distances to the measures falls: every point
-// goes to the mean of where exact plans send it, until no plan changes (Cuturi
-// and Doucet, Fast Computation of Wasserstein Barycenters, ICML 2014, algorithm
-// 2 with fixed masses). The objective never rises; what is found is a local
+// FreeSupport moves k points, given by their start (k×d), so that the weighted sum of squared
+// 2-Wasserstein distances to the measures falls: every point goes to the mean of where exact plans
+// send it, until no plan changes (Cuturi and Doucet, Fast Computation of Wasserstein Barycenters,
+// ICML 2014, algorithm 2 with fixed masses). The objective never rises; what is found is a local
 // minimum.
 func FreeSupport(measures []Measure, start mat.Matrix, o FreeSupportOptions) (*Barycenter, error) {
 	if len(measures) == 0 {

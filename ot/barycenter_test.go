@@ -8,8 +8,7 @@ import (
 	"gonum.org/v1/gonum/mat"
 )
 
-// TestBarycenterOfTranslates: the barycentre of shifted copies is the copy
-// shifted by the mean.
+// TestBarycenterOfTranslates: the barycentre of shifted copies is the copy shifted by the mean.
 func TestBarycenterOfTranslates(t *testing.T) {
 	r := rand.New(rand.NewPCG(4, 4))
 	x := cloud(r, 30, 3, 0)
@@ -44,8 +43,7 @@ func TestBarycenterOfTranslates(t *testing.T) {
 	}
 }
 
-// TestBarycenterFalls: more rounds never cost more, and the stated objective is
-// that of the points.
+// TestBarycenterFalls: more rounds never cost more, and the stated objective is that of the points.
 func TestBarycenterFalls(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 5))
 	measures := []Measure{{X: cloud(r, 40, 2, 0)}, {X: cloud(r, 25, 2, 3)}, {X: cloud(r, 33, 2, -1)}}

@@ -2,19 +2,17 @@ package ot
 
 import "math"
 
-// bidsPerRow limits the row reduction: what is then still open goes to the
-// search of paths. Only ties come near it.
+// bidsPerRow limits the row reduction: what is then still open goes to the search of paths. Only
+// ties come near it.
 const bidsPerRow = 8
 
-// bidding is the augmenting row reduction of Jonker and Volgenant, for columns
-// that may hold the mass of several rows. The margin of a row in a column is
-// what it would lose by going elsewhere, its second least reduced cost minus
-// the least. Rows with supply bid for their cheapest column. In a full column a
-// bidder displaces the rows of smaller margins; then the potential of the
-// column falls by the least margin left in it, which keeps its rows content and
-// makes it less of a bargain for the next. Every bid places mass, moves it to a
-// row of larger margin, lowers a potential, or gives up: this cannot go on
-// forever, and besides the number of bids is limited.
+// bidding is the augmenting row reduction of Jonker and Volgenant, for columns that may hold the
+// mass of several rows. The margin of a row in a column is what it would lose by going elsewhere,
+// its second least reduced cost minus the least. Rows with supply bid for their cheapest column. In
+// a full column a bidder displaces the rows of smaller margins; then the potential of the column
+// falls by the least margin left in it, which keeps its rows content and makes it less of a bargain
+// for the next. Every bid places mass, moves it to a row of larger margin, lowers a potential, or
+// gives up: this cannot go on forever, and besides the number of bids is limited.
 func (t *transport) bidding() {
 	queue := make([]int32, 0, t.n)
 	for i := range t.n {
@@ -31,8 +29,8 @@ func (t *transport) bidding() {
 	}
 }
 
-// bid lets row i bid for its cheapest column, queues the rows that it
-// displaces, and tells whether it may bid again.
+// bid lets row i bid for its cheapest column, queues the rows that it displaces, and tells whether
+// it may bid again.
 func (t *transport) bid(i int32, queue []int32) ([]int32, bool) {
 	t.stats.Bids++
 	first, second := t.best(i)
@@ -58,8 +56,8 @@ func (t *transport) bid(i int32, queue []int32) ([]int32, bool) {
 	return queue, t.room[j] > 0 || t.lower(j) || t.supply[i] == 0 || margin != 0
 }
 
-// tied returns a column with room, listed or in a row that was read whole, that
-// is as cheap to row i as the one that best has just given, or that one.
+// tied returns a column with room, listed or in a row that was read whole, that is as cheap to row
+// i as the one that best has just given, or that one.
 func (t *transport) tied(i int32, best choice) choice {
 	if t.whole {
 		return t.tiedDense(i, best)
@@ -75,8 +73,8 @@ func (t *transport) tied(i int32, best choice) choice {
 	return best
 }
 
-// weakest returns the entry of column j, not of row i, whose margin is least,
-// if that is below limit; otherwise −1.
+// weakest returns the entry of column j, not of row i, whose margin is least, if that is below
+// limit; otherwise −1.
 func (t *transport) weakest(j, i int32, limit float64) int32 {
 	for {
 		at, least := int32(-1), limit
@@ -104,8 +102,7 @@ func (t *transport) margin(f *flow, j int32) float64 {
 	return t.second[f.row] - (f.cost - t.v[j])
 }
 
-// displace takes up to most of entry e out of column j and gives it back to its
-// row.
+// displace takes up to most of entry e out of column j and gives it back to its row.
 func (t *transport) displace(e, j int32, most int64) {
 	f := &t.flows.entries[e]
 	m := min(f.mass, most)
@@ -114,8 +111,8 @@ func (t *transport) displace(e, j int32, most int64) {
 	t.flows.take(j, e, m)
 }
 
-// lower lets the potential of the full column j fall by the least margin of
-// its rows, and tells whether it fell.
+// lower lets the potential of the full column j fall by the least margin of its rows, and tells
+// whether it fell.
 func (t *transport) lower(j int32) bool {
 	least := math.Inf(1)
 	for e := t.flows.head[j]; e >= 0; e = t.flows.entries[e].next {

@@ -12,14 +12,13 @@ type candidate struct {
 	col  int32
 }
 
-// candidates are the cheapest columns of one row, ordered by key. A column that
-// is not listed has cost − v ≥ bound.
+// candidates are the cheapest columns of one row, ordered by key. A column that is not listed has
+// cost − v ≥ bound.
 //
-// Potentials of columns only ever fall during a solve, so that cost − v only
-// grows, and what was true of a list when it was made stays true as a lower
-// bound. A search that would have to look beyond the bound reads the row again;
-// few do. So nearly all work happens in lists that fit the cache, and the n×k
-// matrix is read little more than twice.
+// Potentials of columns only ever fall during a solve, so that cost − v only grows, and what was
+// true of a list when it was made stays true as a lower bound. A search that would have to look
+// beyond the bound reads the row again; few do. So nearly all work happens in lists that fit the
+// cache, and the n×k matrix is read little more than twice.
 type candidates struct {
 	items []candidate
 	bound float64
@@ -66,16 +65,14 @@ func (s *scanner) prepare() {
 	s.packed = make([]uint64, 0, k)
 }
 
-// reduce calculates all reduced costs of a row and the minima of blocks of so
-// many quads.
+// reduce calculates all reduced costs of a row and the minima of blocks of so many quads.
 func (s *scanner) reduce(costs, v []float64, quads int, g grid) {
 	size := quads * quad
 	s.mins = s.mins[:(len(costs)+size-1)/size*lanes]
 	s.kernels.reduce(costs, v, s.reduced, s.mins, quads, g.scale)
 }
 
-// list makes the candidates of row i anew from its k costs and the potentials
-// v.
+// list makes the candidates of row i anew from its k costs and the potentials v.
 func (s *scanner) list(l *candidates, i int, costs, v []float64, g grid) {
 	k := len(costs)
 	quads := slim
@@ -83,8 +80,7 @@ func (s *scanner) list(l *candidates, i int, costs, v []float64, g grid) {
 		quads = wide
 	}
 	s.reduce(costs, v, quads, g)
-	// At least want entries do not exceed the want-th least of the minima, and
-	// few more.
+	// At least want entries do not exceed the want-th least of the minima, and few more.
 	l.bound = math.Inf(1)
 	if enough(l.want, len(s.mins)) {
 		s.order = append(s.order[:0], s.mins...)
@@ -111,18 +107,16 @@ func (s *scanner) list(l *candidates, i int, costs, v []float64, g grid) {
 	l.want = min(l.want*wantGrowth, max(firstWant(k), k/longShare)+1, k)
 }
 
-// short tells whether it pays to list the row anew. If not, it is read from end
-// to end whenever what is listed does not suffice.
+// short tells whether it pays to list the row anew. If not, it is read from end to end whenever
+// what is listed does not suffice.
 func (l *candidates) short(k int) bool { return l.want <= k/longShare }
 
-// enough tells whether the want-th least of so many numbers is worth looking
-// for.
+// enough tells whether the want-th least of so many numbers is worth looking for.
 func enough(want, numbers int) bool { return 4*want <= 3*numbers }
 
-// choose packs the reduced costs of row i below bound, and of those equal to it
-// the first ones as long as there are fewer than most in all. It starts at the
-// block of column i and wraps around, so that where much is tied not all rows
-// list the same columns.
+// choose packs the reduced costs of row i below bound, and of those equal to it the first ones as
+// long as there are fewer than most in all. It starts at the block of column i and wraps around, so
+// that where much is tied not all rows list the same columns.
 func (s *scanner) choose(bound float64, most, i, quads int) {
 	s.packed = s.packed[:0]
 	size := quads * quad
@@ -143,8 +137,7 @@ func (s *scanner) choose(bound float64, most, i, quads int) {
 	}
 }
 
-// least returns the column of least cost − v, the first of several, and that
-// number.
+// least returns the column of least cost − v, the first of several, and that number.
 func (s *scanner) least(costs, v []float64, g grid) (col int, reduced float64) {
 	s.reduce(costs, v, wide, g)
 	at := 0
@@ -159,8 +152,8 @@ func (s *scanner) least(costs, v []float64, g grid) (col int, reduced float64) {
 	return col, s.mins[at]
 }
 
-// sortableBelow returns the bits, in the order of the numbers, of the largest
-// float32 that does not exceed the whole number x.
+// sortableBelow returns the bits, in the order of the numbers, of the largest float32 that does not
+// exceed the whole number x.
 func sortableBelow(x float64) uint32 {
 	f := float32(x)
 	b := math.Float32bits(f)

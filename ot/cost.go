@@ -5,16 +5,16 @@ import (
 	"math"
 )
 
-// Costs is an n×k cost matrix as the solvers see it. Implementations must
-// return the same number for the same (i, j) however it is asked for, and
-// Row must be safe for concurrent use with different dst.
+// Costs is an n×k cost matrix as the solvers see it. Implementations must return the same number
+// for the same (i, j) however it is asked for, and Row must be safe for concurrent use with
+// different dst.
 type Costs interface {
 	// Dims returns the number of sources n and of targets k.
 	Dims() (n, k int)
 	// At returns the cost of moving one unit of mass from source i to target j.
 	At(i, j int) float64
-	// Row returns the k costs of source i. It may fill and return dst, which
-	// has length k, or return a slice of its own, which is only read.
+	// Row returns the k costs of source i. It may fill and return dst, which has length k, or
+	// return a slice of its own, which is only read.
 	Row(i int, dst []float64) []float64
 }
 
@@ -24,8 +24,8 @@ type Cost struct {
 	Data []float64
 }
 
-// NewCost returns an n×k matrix over data, or over zeros if data is nil.
-// It panics if data has the wrong length.
+// NewCost returns an n×k matrix over data, or over zeros if data is nil. It panics if data has the
+// wrong length.
 func NewCost(n, k int, data []float64) *Cost {
 	if data == nil {
 		data = make([]float64, n*k)
@@ -48,9 +48,8 @@ func (c *Cost) Set(i, j int, x float64) { c.Data[i*c.K+j] = x }
 // Row returns row i without copying.
 func (c *Cost) Row(i int, _ []float64) []float64 { return c.Data[i*c.K : (i+1)*c.K : (i+1)*c.K] }
 
-// Cost32 is an n×k cost matrix in row-major order, half the size of a Cost. The
-// solvers work on it in float64, so nothing but the storage is single
-// precision.
+// Cost32 is an n×k cost matrix in row-major order, half the size of a Cost. The solvers work on it
+// in float64, so nothing but the storage is single precision.
 type Cost32 struct {
 	N, K int
 	Data []float32
@@ -70,8 +69,7 @@ func (c *Cost32) Row(i int, dst []float64) []float64 {
 	return dst
 }
 
-// checkDims reports a matrix that is empty or whose storage contradicts its
-// size.
+// checkDims reports a matrix that is empty or whose storage contradicts its size.
 func checkDims(c Costs) (n, k int, err error) {
 	n, k = c.Dims()
 	if n <= 0 || k <= 0 {

@@ -2,9 +2,8 @@ package ot
 
 import "math"
 
-// Rows of few columns are read from end to end each time, by kernels: that
-// takes no longer than looking through a list of candidates, and no list has to
-// be made.
+// Rows of few columns are read from end to end each time, by kernels: that takes no longer than
+// looking through a list of candidates, and no list has to be made.
 const (
 	denseEntries = 1 << 20 // of a matrix that is copied because it is calculated or in single precision
 	kernelShare  = 8       // columns that kernels look at in the time of a candidate
@@ -117,16 +116,15 @@ func (t *transport) shortestDense(i int32, limit int) bool {
 	}
 }
 
-// settleDense adds row i to the tree, reached through its entry in column via,
-// and shortens the distances to all columns.
+// settleDense adds row i to the tree, reached through its entry in column via, and shortens the
+// distances to all columns.
 func (t *transport) settleDense(i, via, entry int32, base float64) {
 	t.reach(i, via, entry, base)
 	t.search.work -= t.k / kernelShare
 	t.scan.relax(t.costs.Row(int(i), t.scan.row), t.v, t.search.dist, t.dense.from, t.dense.closed, t.scan.mins, wide, base, float64(i), t.grid.scale)
 }
 
-// relaxDense is relax for a row that is not worth a list, whose end has become
-// an event.
+// relaxDense is relax for a row that is not worth a list, whose end has become an event.
 func (t *transport) relaxDense(i int32) {
 	s, scan := &t.search, t.scan
 	costs := t.costs.Row(int(i), scan.row)
@@ -145,8 +143,7 @@ func (t *transport) relaxDense(i int32) {
 	}
 }
 
-// nearest closes all columns at the least distance, lists them in todo and
-// returns that distance.
+// nearest closes all columns at the least distance, lists them in todo and returns that distance.
 func (t *transport) nearest() float64 {
 	s, d, mins := &t.search, t.dense, t.scan.mins
 	least := math.Inf(1)
@@ -176,8 +173,7 @@ func (t *transport) nearest() float64 {
 	return least
 }
 
-// trace notes from where the columns on the path from row i were reached, and
-// at what cost.
+// trace notes from where the columns on the path from row i were reached, and at what cost.
 func (t *transport) trace(i int32) {
 	s := &t.search
 	for j := s.end; ; {

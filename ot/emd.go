@@ -7,29 +7,28 @@ import (
 	"slices"
 )
 
-// Solver holds the settings of the exact solvers. The zero value is what the
-// functions of the same names use.
+// Solver holds the settings of the exact solvers. The zero value is what the functions of the same
+// names use.
 type Solver struct {
-	// Threads is the number of goroutines that share the passes over the whole
-	// matrix. The rest of the work runs in one. Zero means GOMAXPROCS.
+	// Threads is the number of goroutines that share the passes over the whole matrix. The rest of
+	// the work runs in one. Zero means GOMAXPROCS.
 	Threads int
-	// Portable keeps to the kernels in Go where the processor could do better.
-	// Where several plans are optimal it may return another of them.
+	// Portable keeps to the kernels in Go where the processor could do better. Where several plans
+	// are optimal it may return another of them.
 	Portable bool
 
 	listed bool // lists candidates of rows however short, for tests
 }
 
-// EMD returns an exact optimal plan between the masses a of n sources and b of
-// k targets (the earth mover's distance problem), with potentials that prove
-// it. Any nonnegative masses will do if their totals agree up to rounding, that
-// of single precision included; nil stands for uniform masses of total 1. A
-// cost of +Inf forbids an arc; it is an error if no plan can do without.
+// EMD returns an exact optimal plan between the masses a of n sources and b of k targets (the earth
+// mover's distance problem), with potentials that prove it. Any nonnegative masses will do if their
+// totals agree up to rounding, that of single precision included; nil stands for uniform masses of
+// total 1. A cost of +Inf forbids an arc; it is an error if no plan can do without.
 func EMD(a, b []float64, c Costs) (*Result, error) { return Solver{}.EMD(a, b, c) }
 
-// Assignment returns an optimal assignment of n sources to n targets: a plan
-// between uniform masses 1/n that is a permutation, also given as Perm. Its
-// Objective is thus the mean, not the sum, of the costs of the chosen pairs.
+// Assignment returns an optimal assignment of n sources to n targets: a plan between uniform masses
+// 1/n that is a permutation, also given as Perm. Its Objective is thus the mean, not the sum, of
+// the costs of the chosen pairs.
 func Assignment(c Costs) (*Result, error) { return Solver{}.Assignment(c) }
 
 // EMD is like the function EMD.
@@ -72,9 +71,8 @@ func (s Solver) solve(u *units, c Costs) (*Result, error) {
 	return s.refine(u, c, r, lo, hi)
 }
 
-// attempt solves a problem on the grid that its least and largest cost set,
-// which it returns as well. Costs that are no numbers, infinite or too large
-// are errClosed.
+// attempt solves a problem on the grid that its least and largest cost set, which it returns as
+// well. Costs that are no numbers, infinite or too large are errClosed.
 func (s Solver) attempt(u *units, c Costs) (r *Result, lo, hi float64, err error) {
 	t := s.newTransport(len(u.rows), len(u.cols), c)
 	lift, err := t.reduceColumns()
@@ -108,13 +106,12 @@ func (s Solver) newTransport(n, k int, c Costs) *transport {
 
 // run places all mass at least cost.
 //
-// Where rows or columns hold one or two units each, as in problems of
-// assignment and between uniform masses of which one number divides the other,
-// shortest paths finish what the row reduction leaves. Otherwise optimal plans
-// are one big tree, and simplex steps are cheaper than paths, as they are in
-// the few problems where searches have to look at most of the matrix. Where the
-// row reduction places little, because all rows are after the same columns,
-// simplex begins with nothing.
+// Where rows or columns hold one or two units each, as in problems of assignment and between
+// uniform masses of which one number divides the other, shortest paths finish what the row
+// reduction leaves. Otherwise optimal plans are one big tree, and simplex steps are cheaper than
+// paths, as they are in the few problems where searches have to look at most of the matrix. Where
+// the row reduction places little, because all rows are after the same columns, simplex begins with
+// nothing.
 func (t *transport) run(u *units) {
 	if t.n == 1 || t.k == 1 {
 		t.only(u)
@@ -157,8 +154,7 @@ func (t *transport) supplyLeft(u *units) (left, all float64) {
 	return left, all
 }
 
-// only places the mass of a problem with one row or one column, which has one
-// plan.
+// only places the mass of a problem with one row or one column, which has one plan.
 func (t *transport) only(u *units) {
 	t.supply, t.room, t.v = slices.Clone(u.rows), slices.Clone(u.cols), t.low
 	t.flows = newFlows(t.n, t.k)
@@ -174,8 +170,7 @@ const (
 	workPerRow = 2500 // candidates per row that searches may look at
 )
 
-// start sets out with no mass placed and the least costs of the columns as
-// potentials.
+// start sets out with no mass placed and the least costs of the columns as potentials.
 func (t *transport) start(u *units) {
 	t.supply, t.room = slices.Clone(u.rows), slices.Clone(u.cols)
 	t.v = slices.Clone(t.low)
@@ -195,8 +190,8 @@ func (t *transport) start(u *units) {
 	}
 }
 
-// reduceColumns checks the costs, chooses the grid and finds the least cost of
-// each column. It returns the factor by which tiny costs had to be lifted.
+// reduceColumns checks the costs, chooses the grid and finds the least cost of each column. It
+// returns the factor by which tiny costs had to be lifted.
 func (t *transport) reduceColumns() (lift float64, err error) {
 	lows := make([][]float64, len(t.scans))
 	highs := make([]float64, len(t.scans))
@@ -257,8 +252,8 @@ func (t *transport) listAll() {
 	})
 }
 
-// eachRow calls f with the rows from … to−1. Costs that come cheaper several
-// rows at a time are asked for that.
+// eachRow calls f with the rows from … to−1. Costs that come cheaper several rows at a time are
+// asked for that.
 func (t *transport) eachRow(worker, from, to int, f func(i int, row []float64)) {
 	p, ok := t.costs.(*Points)
 	if !ok {

@@ -30,9 +30,8 @@ func bruteForce(c *Cost) float64 {
 	return try(0, 0)
 }
 
-// drawCost draws costs of the kinds that have broken solvers before: few
-// distinct values, huge and tiny scales, negative numbers, a few forbidding
-// entries.
+// drawCost draws costs of the kinds that have broken solvers before: few distinct values, huge and
+// tiny scales, negative numbers, a few forbidding entries.
 func drawCost(t *rapid.T, n, k int) *Cost {
 	entry := rapid.SampledFrom([]*rapid.Generator[float64]{
 		rapid.Custom(func(t *rapid.T) float64 { return float64(rapid.IntRange(0, 3).Draw(t, "c")) }),
@@ -52,8 +51,7 @@ func drawCost(t *rapid.T, n, k int) *Cost {
 	return c
 }
 
-// drawSolver draws a solver that reads short rows whole or lists candidates of
-// all.
+// drawSolver draws a solver that reads short rows whole or lists candidates of all.
 func drawSolver(t *rapid.T) Solver {
 	return Solver{Portable: rapid.Bool().Draw(t, "portable"), listed: rapid.Bool().Draw(t, "listed")}
 }
@@ -191,8 +189,7 @@ func TestLargeEMD(t *testing.T) {
 	}
 }
 
-// TestSimplexGivesUp: the plan is as good where simplex stops early and paths
-// start over.
+// TestSimplexGivesUp: the plan is as good where simplex stops early and paths start over.
 func TestSimplexGivesUp(t *testing.T) {
 	c := gaussian(60, 50, 4, 1)
 	a, b := make([]float64, 60), make([]float64, 50)
@@ -226,8 +223,7 @@ func TestSimplexGivesUp(t *testing.T) {
 	}
 }
 
-// TestSettings: neither threads nor kernels change a plan, threads not even its
-// proof.
+// TestSettings: neither threads nor kernels change a plan, threads not even its proof.
 func TestSettings(t *testing.T) {
 	for _, k := range []int{400, 300} {
 		c := gaussian(400, k, 8, 5)

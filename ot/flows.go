@@ -42,8 +42,7 @@ func (f *flows) add(i, j int32, cost float64, m int64) {
 	f.head[j] = e
 }
 
-// take removes mass m of entry e from column j, and the entry when nothing is
-// left.
+// take removes mass m of entry e from column j, and the entry when nothing is left.
 func (f *flows) take(j, e int32, m int64) {
 	f.entries[e].mass -= m
 	if f.entries[e].mass > 0 {

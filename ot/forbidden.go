@@ -31,13 +31,12 @@ func capped(c Costs, limit, most float64) Costs {
 	}}
 }
 
-// errClosed says that there are costs too large to calculate with, or infinite:
-// arcs that a plan must not use, closed ones for short.
+// errClosed says that there are costs too large to calculate with, or infinite: arcs that a plan
+// must not use, closed ones for short.
 var errClosed = errors.New("ot: closed arcs")
 
-// survey returns the least and the largest cost of the arcs that are open,
-// those of at most limit; 0 and 0 where there are none. It reports costs that
-// are NaN or too far below 0.
+// survey returns the least and the largest cost of the arcs that are open, those of at most limit;
+// 0 and 0 where there are none. It reports costs that are NaN or too far below 0.
 func survey(c Costs, limit float64) (lo, hi float64, err error) {
 	n, k := c.Dims()
 	buf := make([]float64, k)
@@ -58,9 +57,9 @@ func survey(c Costs, limit float64) (lo, hi float64, err error) {
 	return lo, hi, nil
 }
 
-// separation is a cost so far above hi that no optimal plan uses arcs of it if
-// one can do without: on a cycle, one such arc is exchanged for at most min(n,
-// k) others, each of which costs at most hi − lo more than what it replaces.
+// separation is a cost so far above hi that no optimal plan uses arcs of it if one can do without:
+// on a cycle, one such arc is exchanged for at most min(n, k) others, each of which costs at most
+// hi − lo more than what it replaces.
 func separation(c Costs, lo, hi float64) float64 {
 	n, k := c.Dims()
 	span := hi - lo
@@ -73,8 +72,8 @@ func separation(c Costs, lo, hi float64) float64 {
 	return lo + 2*float64(min(n, k)+1)*span
 }
 
-// solveClosed solves a problem with closed arcs, those of costs above limit. It
-// returns the largest cost that was calculated with.
+// solveClosed solves a problem with closed arcs, those of costs above limit. It returns the largest
+// cost that was calculated with.
 func (s Solver) solveClosed(u *units, c Costs, limit float64) (r *Result, lo, hi float64, err error) {
 	if lo, hi, err = survey(c, limit); err != nil {
 		return nil, 0, 0, err
@@ -86,10 +85,9 @@ func (s Solver) solveClosed(u *units, c Costs, limit float64) (r *Result, lo, hi
 	return r, lo, hi, r.open(c, u, limit)
 }
 
-// open takes the arcs out of a plan that cost more than limit. They hold what
-// rounding of the masses left over (that of single precision, if they are
-// forbidden altogether); more than that is an error: the masses have no other
-// way to go.
+// open takes the arcs out of a plan that cost more than limit. They hold what rounding of the
+// masses left over (that of single precision, if they are forbidden altogether); more than that is
+// an error: the masses have no other way to go.
 func (r *Result) open(c Costs, u *units, limit float64) error {
 	var all, closed float64
 	var worst Entry
@@ -117,12 +115,12 @@ func (r *Result) open(c Costs, u *units, limit float64) error {
 	return nil
 }
 
-// coarse is how much larger than needed the costs may be that set the grid
-// before the problem is solved once more on a finer one.
+// coarse is how much larger than needed the costs may be that set the grid before the problem is
+// solved once more on a finer one.
 const coarse = 64
 
-// refine solves a problem again where its grid was set by costs that the plan
-// does not use: far larger ones are capped, so high that they stay unused.
+// refine solves a problem again where its grid was set by costs that the plan does not use: far
+// larger ones are capped, so high that they stay unused.
 func (s Solver) refine(u *units, c Costs, r *Result, lo, hi float64) (*Result, error) {
 	for {
 		used := r.used(c)
@@ -150,8 +148,7 @@ func (r *Result) used(c Costs) float64 {
 	return most
 }
 
-// feasible reports an error if no plan between the masses avoids infinite
-// costs.
+// feasible reports an error if no plan between the masses avoids infinite costs.
 func feasible(m *marginals, c Costs) error {
 	infinite := changed{c, func(x float64) float64 { // 1 where costs are infinite, 0 elsewhere
 		if math.IsInf(x, 1) {

@@ -8,8 +8,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// drawForbidding draws costs of an ordinary size among which some are far
-// larger or infinite.
+// drawForbidding draws costs of an ordinary size among which some are far larger or infinite.
 func drawForbidding(t *rapid.T, n, k int) *Cost {
 	c := NewCost(n, k, nil)
 	base := rapid.SampledFrom([]float64{1, 1e-3, 1e6, -2}).Draw(t, "base")
@@ -24,8 +23,8 @@ func drawForbidding(t *rapid.T, n, k int) *Cost {
 	return c
 }
 
-// exact compares an exact result with the best cost that brute force has found:
-// as near as the costs that are used allow.
+// exact compares an exact result with the best cost that brute force has found: as near as the
+// costs that are used allow.
 func exact(t *rapid.T, c *Cost, r *Result, err error, want float64) {
 	if want > 1e305 && !math.IsInf(want, 1) {
 		return // too much to calculate with, which may be an error or not
@@ -88,8 +87,7 @@ func TestForbiddenEMD(t *testing.T) {
 		a, rows := drawParts(t, n, total)
 		b, cols := drawParts(t, k, total)
 		want := bruteForce(split(c, rows, cols))
-		// Masses that are no whole multiples of anything, and equal up to
-		// rounding.
+		// Masses that are no whole multiples of anything, and equal up to rounding.
 		unit := rapid.SampledFrom([]float64{1, 0.1, 1.0 / 3}).Draw(t, "unit")
 		for i := range a {
 			a[i] *= unit

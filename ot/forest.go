@@ -1,8 +1,8 @@
 package ot
 
-// breakCycles moves mass around the cycles of a plan until none is left. All
-// entries of an optimal plan are tight, so a cycle of them can be emptied at no
-// cost; cycles come only from ties. What remains has at most n+k−1 entries.
+// breakCycles moves mass around the cycles of a plan until none is left. All entries of an optimal
+// plan are tight, so a cycle of them can be emptied at no cost; cycles come only from ties. What
+// remains has at most n+k−1 entries.
 func (t *transport) breakCycles() {
 	if !t.cyclic() {
 		return
@@ -38,12 +38,10 @@ func (t *transport) cyclic() bool {
 	return false
 }
 
-// breakCycle empties the cycle that entry e closes with a path. It tells
-// whether e remains, in which case another entry of the cycle has left the
-// forest.
+// breakCycle empties the cycle that entry e closes with a path. It tells whether e remains, in
+// which case another entry of the cycle has left the forest.
 func (t *transport) breakCycle(f *forest, path []link, e int32) bool {
-	// e and the odd places of the path lose what the even places win, until one
-	// is empty.
+	// e and the odd places of the path lose what the even places win, until one is empty.
 	entries := t.flows.entries
 	least := entries[e].mass
 	for x := 1; x < len(path); x += 2 {

@@ -2,22 +2,20 @@ package ot
 
 import "math"
 
-// A grid turns costs into whole numbers, held in float64: below 2⁵³ these are
-// added, subtracted and compared without error. Costs become at most 2⁵¹, or
-// 2⁴⁹ where some are negative. The potentials of the solver stay between the
-// least cost minus twice the span of the costs and the largest, and path
-// lengths within three spans, so that no sum ever leaves the exact range.
+// A grid turns costs into whole numbers, held in float64: below 2⁵³ these are added, subtracted and
+// compared without error. Costs become at most 2⁵¹, or 2⁴⁹ where some are negative. The potentials
+// of the solver stay between the least cost minus twice the span of the costs and the largest, and
+// path lengths within three spans, so that no sum ever leaves the exact range.
 type grid struct {
 	scale float64 // a power of two: units of cost → steps of the grid
 	inv   float64 // 1/scale
 }
 
-// roundMagic is 1.5·2⁵²: adding and subtracting it rounds |x| ≤ 2⁵¹ to the
-// nearest whole number.
+// roundMagic is 1.5·2⁵²: adding and subtracting it rounds |x| ≤ 2⁵¹ to the nearest whole number.
 const roundMagic = 1.5 * (1 << 52)
 
-// newGrid returns the grid for costs between lo and hi. The larger of their
-// sizes must be at least tinyCost, or 0.
+// newGrid returns the grid for costs between lo and hi. The larger of their sizes must be at least
+// tinyCost, or 0.
 func newGrid(lo, hi float64) grid {
 	bits := 51
 	if lo < 0 {
@@ -40,8 +38,8 @@ func (g grid) steps(c float64) float64 { return (c*g.scale + roundMagic) - round
 // cost is the inverse of steps.
 func (g grid) cost(steps float64) float64 { return steps * g.inv }
 
-// tinyCost is the size below which a grid would need a scale beyond float64.
-// Smaller costs are lifted by liftFactor before they are solved.
+// tinyCost is the size below which a grid would need a scale beyond float64. Smaller costs are
+// lifted by liftFactor before they are solved.
 const (
 	tinyCost   = 0x1p-900
 	liftFactor = 0x1p+400

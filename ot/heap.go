@@ -1,14 +1,14 @@
 package ot
 
-// event is something a shortest path search comes to at a distance: a column
-// (id ≥ 0), or the end of the candidates of row ^id.
+// event is something a shortest path search comes to at a distance: a column (id ≥ 0), or the end
+// of the candidates of row ^id.
 type event struct {
 	dist float64
 	id   int32
 }
 
-// before orders events by distance, then columns before ends of lists, so that
-// a search does not depend on how the heap is laid out.
+// before orders events by distance, then columns before ends of lists, so that a search does not
+// depend on how the heap is laid out.
 func (e event) before(f event) bool {
 	return e.dist < f.dist || e.dist == f.dist && uint32(e.id) < uint32(f.id)
 }

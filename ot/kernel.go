@@ -4,30 +4,26 @@ import "math"
 
 //go:generate go -C asm run . -out ../kernel_amd64.s -stubs ../kernel_stubs_amd64.go -pkg ot
 
-// kernels are the loops that read costs or points from end to end. They exist
-// in Go and, for amd64, in assembly.
+// kernels are the loops that read costs or points from end to end. They exist in Go and, for amd64,
+// in assembly.
 type kernels struct {
-	// reduce writes to w[j] the reduced cost round(costs[j]·scale) − v[j] of
-	// every column j. Of each block of quads·16 columns, the last of which may
-	// be short, it writes four minima to mins: those of the columns j of equal
-	// j mod 4, infinite where there is none. scale is a power of two and all
-	// rounded values are at most 2⁵¹ in size. Results are the same to the last
-	// bit on every machine.
-	reduce func(costs, v, w, mins []float64, quads int, scale float64)
-	// relax lowers dist[j] to base + round(costs[j]·scale) − v[j] where that is
-	// less, and sets from[j] to row there. It writes minima of dist[j] +
-	// closed[j] to mins, as reduce does of reduced costs. Results are the same
+	// reduce writes to w[j] the reduced cost round(costs[j]·scale) − v[j] of every column j. Of
+	// each block of quads·16 columns, the last of which may be short, it writes four minima to
+	// mins: those of the columns j of equal j mod 4, infinite where there is none. scale is a power
+	// of two and all rounded values are at most 2⁵¹ in size. Results are the same to the last bit
 	// on every machine.
+	reduce func(costs, v, w, mins []float64, quads int, scale float64)
+	// relax lowers dist[j] to base + round(costs[j]·scale) − v[j] where that is less, and sets
+	// from[j] to row there. It writes minima of dist[j] + closed[j] to mins, as reduce does of
+	// reduced costs. Results are the same on every machine.
 	relax func(costs, v, dist, from, closed, mins []float64, quads int, base, row, scale float64)
-	// foldRow lowers low[j] to costs[j] where that is less, and returns the
-	// largest of the costs and, if all are finite, zero, else NaN.
+	// foldRow lowers low[j] to costs[j] where that is less, and returns the largest of the costs
+	// and, if all are finite, zero, else NaN.
 	foldRow func(costs, low []float64) (high, zero float64)
-	// dots writes to out[r] the product of x with row r of y, each of d
-	// numbers. How it rounds depends on the machine, but not on what else is
-	// calculated in the same call.
+	// dots writes to out[r] the product of x with row r of y, each of d numbers. How it rounds
+	// depends on the machine, but not on what else is calculated in the same call.
 	dots func(x, y, out []float64, d int)
-	// dense is the number of columns up to which rows are read from end to end
-	// instead of listed.
+	// dense is the number of columns up to which rows are read from end to end instead of listed.
 	dense int
 }
 
@@ -50,8 +46,7 @@ var noMinima = [lanes]float64{math.Inf(1), math.Inf(1), math.Inf(1), math.Inf(1)
 
 // reducePart is reduceGo within a block, whose minima it lowers.
 func reducePart(costs, v, w []float64, least *[lanes]float64, scale float64) {
-	// Four minima at a time also keep the additions of one from waiting for
-	// another.
+	// Four minima at a time also keep the additions of one from waiting for another.
 	m0, m1, m2, m3 := least[0], least[1], least[2], least[3]
 	for len(costs) >= lanes && len(v) >= lanes && len(w) >= lanes {
 		c4, v4, w4 := (*[lanes]float64)(costs), (*[lanes]float64)(v), (*[lanes]float64)(w)

@@ -10,8 +10,10 @@ func reduceAVX2(costs *float64, v *float64, w *float64, mins *float64, blocks in
 // relaxAVX2 is relaxGo for whole blocks, of quads·16 columns each. It needs AVX2 and FMA.
 func relaxAVX2(costs *float64, v *float64, dist *float64, from *float64, closed *float64, mins *float64, blocks int, quads int, base float64, row float64, scale float64)
 
-// foldRowAVX2 is foldRowGo for whole vectors, of which there is at least one. It needs AVX2 and FMA.
+// foldRowAVX2 is foldRowGo for whole vectors, of which there is at least one. It needs AVX2 and
+// FMA.
 func foldRowAVX2(costs *float64, low *float64, vectors int) (high float64, zero float64)
 
-// dotsAVX2 writes to out the products of x with rows of y, d apart, over the first vectors·4 features. It needs AVX2 and FMA.
+// dotsAVX2 writes to out the products of x with rows of y, d apart, over the first vectors·4
+// features. It needs AVX2 and FMA.
 func dotsAVX2(x *float64, y *float64, out *float64, d int, vectors int, rows int)

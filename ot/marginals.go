@@ -6,17 +6,15 @@ import (
 	"slices"
 )
 
-// totalsTolerance is the relative difference of Σa and Σb that is put down to
-// rounding: the column masses are then scaled by Σa/Σb. Masses may have been
-// normalised in single precision, of which a sum of many equal numbers loses up
-// to about a quarter of a unit of 2⁻²⁴ with each of them.
+// totalsTolerance is the relative difference of Σa and Σb that is put down to rounding: the column
+// masses are then scaled by Σa/Σb. Masses may have been normalised in single precision, of which a
+// sum of many equal numbers loses up to about a quarter of a unit of 2⁻²⁴ with each of them.
 func totalsTolerance(n, k int) float64 {
 	const unit = 0x1p-24
 	return min((16+float64(n+k)/4)*unit, 1e-3)
 }
 
-// marginals are checked source and target masses; nil slices stand for uniform
-// ones.
+// marginals are checked source and target masses; nil slices stand for uniform ones.
 type marginals struct {
 	av, bv []float64
 	n, k   int
@@ -104,10 +102,9 @@ func (u *units) mass(n int64) float64 {
 	return math.Ldexp(m, u.exp)
 }
 
-// inUnits counts the masses. Uniform masses become the least whole numbers in
-// the right ratio, k/g and n/g with g = gcd(n, k), so that their plans are made
-// of few and equal pieces. All others are rounded to 2⁻⁶⁰ of the total; a
-// smaller mass counts as none.
+// inUnits counts the masses. Uniform masses become the least whole numbers in the right ratio, k/g
+// and n/g with g = gcd(n, k), so that their plans are made of few and equal pieces. All others are
+// rounded to 2⁻⁶⁰ of the total; a smaller mass counts as none.
 func (m *marginals) inUnits() units {
 	if allEqual(m.av) && allEqual(m.bv) {
 		g := gcd(m.n, m.k)
@@ -121,8 +118,7 @@ func (m *marginals) inUnits() units {
 		return units{rows: rows, cols: cols, unit: m.a(0) / float64(m.k/g), least: int64(min(m.n, m.k) / g)}
 	}
 	u, sa, sb := m.round(m.total)
-	// The sums differ by what rounding lost: the largest mass of one side takes
-	// it.
+	// The sums differ by what rounding lost: the largest mass of one side takes it.
 	if sa > sb {
 		u.cols[slices.Index(u.cols, slices.Max(u.cols))] += sa - sb
 	} else {

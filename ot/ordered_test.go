@@ -10,10 +10,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// ordered are costs of sorted numbers: every row wants the same columns, which
-// is the worst that can happen to methods that begin with the nearest ones. The
-// first is Machol and Wien's (A hard assignment problem, Operations Research
-// 24, 1976).
+// ordered are costs of sorted numbers: every row wants the same columns, which is the worst that
+// can happen to methods that begin with the nearest ones. The first is Machol and Wien's (A hard
+// assignment problem, Operations Research 24, 1976).
 var ordered = map[string]func(i, j float64) float64{
 	"products":          func(i, j float64) float64 { return (i + 1) * (j + 1) },
 	"negative products": func(i, j float64) float64 { return -math.Sqrt((i + 1) * (j + 1)) },
@@ -74,8 +73,8 @@ func TestOrderedCosts(t *testing.T) {
 	}
 }
 
-// Simplex from nothing takes one step for each row and column of an ordered
-// matrix, however its rows and columns are shuffled.
+// Simplex from nothing takes one step for each row and column of an ordered matrix, however its
+// rows and columns are shuffled.
 func TestOrderedCostsTakeFewSteps(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 2))
 	const n = 300
@@ -92,8 +91,7 @@ func TestOrderedCostsTakeFewSteps(t *testing.T) {
 	}
 }
 
-// Simplex gives the same objective, with proof, whether it begins with a plan
-// or without.
+// Simplex gives the same objective, with proof, whether it begins with a plan or without.
 func TestSimplexAfresh(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n, k := rapid.IntRange(1, 30).Draw(t, "n"), rapid.IntRange(1, 30).Draw(t, "k")
@@ -127,9 +125,8 @@ func TestSimplexAfresh(t *testing.T) {
 				t.Fatalf("from %s: no end after %d steps", how, s.stats.Pivots)
 			}
 			if !done {
-				// Costs that fill the whole grid leave no room for potentials
-				// that count from the hub: shortest paths are searched for
-				// instead.
+				// Costs that fill the whole grid leave no room for potentials that count from the
+				// hub: shortest paths are searched for instead.
 				s.start(&u)
 				s.paths(math.MaxInt, math.MaxInt)
 				s.breakCycles()

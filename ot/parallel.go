@@ -6,12 +6,10 @@ import (
 	"github.com/monge-ml/monge/internal/guard"
 )
 
-// parallelWork is the number of matrix entries below which a second goroutine
-// does not pay.
+// parallelWork is the number of matrix entries below which a second goroutine does not pay.
 const parallelWork = 1 << 16
 
-// workers returns how many goroutines should share work on entries matrix
-// entries.
+// workers returns how many goroutines should share work on entries matrix entries.
 func (s Solver) workers(entries int) int {
 	n := s.Threads
 	if n <= 0 {

@@ -7,21 +7,19 @@ import (
 
 // Drop holds the prices at which PartialEMD may leave mass where it is.
 type Drop struct {
-	// Source[i] is the cost of a unit of mass that source i keeps, Target[j] of
-	// a unit that target j goes without. Nil means that it costs nothing.
+	// Source[i] is the cost of a unit of mass that source i keeps, Target[j] of a unit that target
+	// j goes without. Nil means that it costs nothing.
 	Source, Target []float64
 }
 
-// PartialEMD returns an exact optimal plan that need not move all mass: row
-// sums are at most a, column sums at most b, whose totals may differ (nil:
-// uniform, total 1), and what a source keeps or a target lacks costs its price
-// in drop. Mass thus moves from i to j only where C[i,j] ≤ Source[i] +
-// Target[j].
+// PartialEMD returns an exact optimal plan that need not move all mass: row sums are at most a,
+// column sums at most b, whose totals may differ (nil: uniform, total 1), and what a source keeps
+// or a target lacks costs its price in drop. Mass thus moves from i to j only where C[i,j] ≤
+// Source[i] + Target[j].
 //
-// Objective is Σ T·C plus the prices paid. The potentials hold U[i]+V[j] ≤
-// C[i,j], with equality where mass moves, U[i] ≤ Source[i], with equality where
-// a source keeps mass, and V[j] ≤ Target[j], with equality where a target lacks
-// some.
+// Objective is Σ T·C plus the prices paid. The potentials hold U[i]+V[j] ≤ C[i,j], with equality
+// where mass moves, U[i] ≤ Source[i], with equality where a source keeps mass, and V[j] ≤
+// Target[j], with equality where a target lacks some.
 func PartialEMD(a, b []float64, c Costs, drop Drop) (*Result, error) {
 	return Solver{}.PartialEMD(a, b, c, drop)
 }
@@ -32,8 +30,8 @@ func (s Solver) PartialEMD(a, b []float64, c Costs, drop Drop) (*Result, error) 
 	if err != nil {
 		return nil, err
 	}
-	// The dummies take what the others add up to in whole units, so that none
-	// of these has to move to make up for rounding.
+	// The dummies take what the others add up to in whole units, so that none of these has to move
+	// to make up for rounding.
 	m := marginals{av: p.a[:p.n], bv: p.b[:p.k], n: p.n, k: p.k, ratio: 1}
 	u, rows, cols := m.round(p.a[p.n] + p.b[p.k])
 	u.rows, u.cols = append(u.rows, cols), append(u.cols, rows)
@@ -48,9 +46,8 @@ func (s Solver) PartialEMD(a, b []float64, c Costs, drop Drop) (*Result, error) 
 		}
 	}
 	r.Plan = &Plan{N: p.n, K: p.k, Entries: kept}
-	// Potentials are determined up to a constant: that of the dummy target
-	// becomes 0, and that of the dummy source is then not positive and may be
-	// raised to 0 as well.
+	// Potentials are determined up to a constant: that of the dummy target becomes 0, and that of
+	// the dummy source is then not positive and may be raised to 0 as well.
 	shift, up := r.V[p.k], r.U[p.n]+r.V[p.k]
 	r.U, r.V = r.U[:p.n], r.V[:p.k]
 	for i := range r.U {
@@ -100,9 +97,8 @@ func (r *Result) CertifyPartial(a, b []float64, c Costs, drop Drop, tol float64)
 	return full.Certify(p.a, p.b, p, tol)
 }
 
-// partial is a partial problem as a full one: a dummy target takes what sources
-// keep, a dummy source gives what targets lack, and between the two mass moves
-// for nothing.
+// partial is a partial problem as a full one: a dummy target takes what sources keep, a dummy
+// source gives what targets lack, and between the two mass moves for nothing.
 type partial struct {
 	Costs
 	drop Drop

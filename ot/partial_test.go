@@ -55,8 +55,8 @@ func TestPartialByHand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Source 0 moves at 1 rather than stay at 2, source 1 stays at 3; the
-	// target may lack mass for nothing.
+	// Source 0 moves at 1 rather than stay at 2, source 1 stays at 3; the target may lack mass for
+	// nothing.
 	if len(r.Plan.Entries) != 1 || r.Plan.Entries[0] != (Entry{0, 0, 1}) || r.Objective != 4 {
 		t.Errorf("%+v, objective %g", r.Plan.Entries, r.Objective)
 	}

@@ -9,16 +9,15 @@ import (
 	"gonum.org/v1/gonum/mat"
 )
 
-// Entry is a positive amount of mass that a plan moves from source I to target
-// J.
+// Entry is a positive amount of mass that a plan moves from source I to target J.
 type Entry struct {
 	I, J int
 	Mass float64
 }
 
-// Plan is an n×k transport plan in sparse form: its entries are sorted by I,
-// then J, and no pair occurs twice. Plans of the exact solvers are vertices of
-// the transport polytope: they have at most n+k−1 entries, which form no cycle.
+// Plan is an n×k transport plan in sparse form: its entries are sorted by I, then J, and no pair
+// occurs twice. Plans of the exact solvers are vertices of the transport polytope: they have at
+// most n+k−1 entries, which form no cycle.
 type Plan struct {
 	N, K    int
 	Entries []Entry
@@ -63,8 +62,7 @@ func (p *Plan) Cost(c Costs) float64 {
 	return sum
 }
 
-// Transpose returns the plan of the opposite direction, from targets to
-// sources.
+// Transpose returns the plan of the opposite direction, from targets to sources.
 func (p *Plan) Transpose() *Plan {
 	t := &Plan{N: p.K, K: p.N, Entries: make([]Entry, len(p.Entries))}
 	for x, e := range p.Entries {
@@ -79,10 +77,9 @@ func (p *Plan) sort() {
 	slices.SortStableFunc(p.Entries, func(a, b Entry) int { return cmp.Compare(a.I, b.I) })
 }
 
-// Barycentric maps every source to the mean of the targets it is moved to: row
-// i of the n×d result is Σ_j T[i,j]·x[j] / Σ_j T[i,j], where x holds the k
-// targets as rows. For the opposite direction pass p.Transpose() and the
-// sources. A source without mass has no image and is an error.
+// Barycentric maps every source to the mean of the targets it is moved to: row i of the n×d result
+// is Σ_j T[i,j]·x[j] / Σ_j T[i,j], where x holds the k targets as rows. For the opposite direction
+// pass p.Transpose() and the sources. A source without mass has no image and is an error.
 func Barycentric(p *Plan, x mat.Matrix) (*mat.Dense, error) {
 	k, d := x.Dims()
 	if k != p.K {

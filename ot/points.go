@@ -15,8 +15,8 @@ const (
 	Euclidean Metric = iota
 	// SquaredEuclidean is |x−y|².
 	SquaredEuclidean
-	// Cosine is 1 − x·y/(|x||y|). It is 1 between a zero and any other vector,
-	// and 0 between two zeros.
+	// Cosine is 1 − x·y/(|x||y|). It is 1 between a zero and any other vector, and 0 between two
+	// zeros.
 	Cosine
 )
 
@@ -28,10 +28,9 @@ func (m Metric) String() string {
 	return fmt.Sprintf("Metric(%d)", int(m))
 }
 
-// Points are costs that are calculated from n source and k target points when
-// asked for. A solver that is given Points holds no n×k matrix, only a list of
-// candidates per source. Each cost has a relative error below 1e-10, and points
-// that are equal number by number are exactly 0 apart.
+// Points are costs that are calculated from n source and k target points when asked for. A solver
+// that is given Points holds no n×k matrix, only a list of candidates per source. Each cost has a
+// relative error below 1e-10, and points that are equal number by number are exactly 0 apart.
 type Points struct {
 	n, k, d int
 	metric  Metric
@@ -105,8 +104,8 @@ func (p *Points) Row(i int, dst []float64) []float64 {
 	return dst[:p.k]
 }
 
-// cancelled is the share of |x|²+|y|² below which |x−y|² is calculated from the
-// differences, since too much of |x|²+|y|²−2x·y would be rounding error.
+// cancelled is the share of |x|²+|y|² below which |x−y|² is calculated from the differences, since
+// too much of |x|²+|y|²−2x·y would be rounding error.
 const cancelled = 1e-4
 
 // fill calculates the costs from source i to the targets from j on.
@@ -147,8 +146,7 @@ func squaredDistance(x, y []float64) float64 {
 	return s
 }
 
-// Rows of targets and of sources that are worked on together, so that both stay
-// in the cache.
+// Rows of targets and of sources that are worked on together, so that both stay in the cache.
 const (
 	tileTargets = 128
 	tileSources = 16

@@ -26,9 +26,9 @@ const (
 	tooMany                  // the limit of steps is reached
 )
 
-// pivots runs simplex steps until no entry of the matrix has a negative
-// reduced cost. Entering entries come from the candidate lists; only when these
-// offer none, rows of the matrix are looked at.
+// pivots runs simplex steps until no entry of the matrix has a negative reduced cost. Entering
+// entries come from the candidate lists; only when these offer none, rows of the matrix are looked
+// at.
 func (s *simplex) pivots() ending {
 	for s.exact {
 		if end := s.priceLists(); end != optimal {
@@ -41,11 +41,10 @@ func (s *simplex) pivots() ending {
 	return outOfRange
 }
 
-// priceAll runs steps with the best entry of one row after the other. In the
-// beginning it stays with a row until that offers nothing more. With the rows
-// first that have most to lose, those of many ordered matrices (functions of
-// sorted numbers, such as products, differences, Monge arrays) then find their
-// final places one after the other.
+// priceAll runs steps with the best entry of one row after the other. In the beginning it stays
+// with a row until that offers nothing more. With the rows first that have most to lose, those of
+// many ordered matrices (functions of sorted numbers, such as products, differences, Monge arrays)
+// then find their final places one after the other.
 func (s *simplex) priceAll() ending {
 	t := s.t
 	v := s.pot[t.n:s.hub]
@@ -75,8 +74,8 @@ func (s *simplex) priceAll() ending {
 	return optimal
 }
 
-// bySpread lists the rows that take part by the difference of their largest and
-// least cost, the largest first.
+// bySpread lists the rows that take part by the difference of their largest and least cost, the
+// largest first.
 func (s *simplex) bySpread() []int32 {
 	t := s.t
 	spread := make([]float64, t.n)
@@ -107,10 +106,9 @@ type entering struct {
 	cost     float64
 }
 
-// priceLists runs steps until the lists hold no entry of negative reduced cost.
-// It collects such entries, one from each row, and takes the most negative ones
-// as long as they stay so, before it collects again. It stops where potentials
-// leave the exact range or the number of steps its limit.
+// priceLists runs steps until the lists hold no entry of negative reduced cost. It collects such
+// entries, one from each row, and takes the most negative ones as long as they stay so, before it
+// collects again. It stops where potentials leave the exact range or the number of steps its limit.
 func (s *simplex) priceLists() ending {
 	for row := int32(0); ; {
 		row = s.collect(row)
@@ -135,8 +133,8 @@ func (s *simplex) priceLists() ending {
 	}
 }
 
-// collect gathers entries of negative reduced cost, the best of each row from
-// the given one on, until there are enough. It returns the row to go on with.
+// collect gathers entries of negative reduced cost, the best of each row from the given one on,
+// until there are enough. It returns the row to go on with.
 func (s *simplex) collect(row int32) int32 {
 	t := s.t
 	n := int32(t.n)
@@ -157,9 +155,8 @@ func (s *simplex) collect(row int32) int32 {
 	return row
 }
 
-// cheapest returns the entry of least reduced cost in the list of a row, or of
-// the whole row where rows are read so; its column is −1 if none has a negative
-// one.
+// cheapest returns the entry of least reduced cost in the list of a row, or of the whole row where
+// rows are read so; its column is −1 if none has a negative one.
 func (s *simplex) cheapest(row int32, v []float64) entering {
 	t := s.t
 	least := s.pot[row]
@@ -186,8 +183,8 @@ func (s *simplex) cheapest(row int32, v []float64) entering {
 	return entering{row, items[at].col, items[at].cost}
 }
 
-// mostNegative returns the collected entry of least reduced cost, dropping
-// those that are not negative any more; −1 if none is left.
+// mostNegative returns the collected entry of least reduced cost, dropping those that are not
+// negative any more; −1 if none is left.
 func (s *simplex) mostNegative() (at int, rc float64) {
 	at = -1
 	for x := 0; x < len(s.entering); {
@@ -206,10 +203,9 @@ func (s *simplex) mostNegative() (at int, rc float64) {
 	return at, rc
 }
 
-// priceRows lists all rows anew in which an entry that is not listed may have a
-// negative reduced cost, and tells whether one has. An entry that was not
-// listed can cost less now only by as much as the potentials of columns have
-// risen since.
+// priceRows lists all rows anew in which an entry that is not listed may have a negative reduced
+// cost, and tells whether one has. An entry that was not listed can cost less now only by as much
+// as the potentials of columns have risen since.
 func (s *simplex) priceRows() bool {
 	t := s.t
 	n := t.n

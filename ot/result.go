@@ -41,28 +41,26 @@ type Result struct {
 	Plan      *Plan
 	Objective float64 // Σ T[i,j]·C[i,j], evaluated on the costs as given
 
-	// U (n) and V (k) are the dual potentials: U[i]+V[j] ≤ C[i,j] everywhere
-	// and = C[i,j] where the plan moves mass, both up to 2⁻⁵⁰ of the largest
-	// cost that matters, see Certify. Of Sinkhorn they are the potentials of
-	// the entropic problem, for which neither holds.
+	// U (n) and V (k) are the dual potentials: U[i]+V[j] ≤ C[i,j] everywhere and = C[i,j] where the
+	// plan moves mass, both up to 2⁻⁵⁰ of the largest cost that matters, see Certify. Of Sinkhorn
+	// they are the potentials of the entropic problem, for which neither holds.
 	U, V []float64
 
-	// Perm[i] is the target of source i. Only Assignment sets it, and EMD where
-	// the problem is one of assignment (square and uniform).
+	// Perm[i] is the target of source i. Only Assignment sets it, and EMD where the problem is one
+	// of assignment (square and uniform).
 	Perm []int
 
 	Status Status
 	Stats  Stats
 }
 
-// Certify checks, independently of how the result came about, that the plan is
-// optimal for the masses a and b (nil: uniform, total 1) and the costs c: its
-// masses are positive, its marginals are a and b, the potentials are feasible,
-// the plan moves mass only where they are tight, and primal and dual objective
-// agree. Each holds up to tol, relative to the total mass and to the largest
-// absolute cost that matters: 128·(min(n, k)+1) times what the plan uses or the
-// largest potential, or the largest of all where that is less; zero means
-// 1e-12. The error says what fails first, and by how much.
+// Certify checks, independently of how the result came about, that the plan is optimal for the
+// masses a and b (nil: uniform, total 1) and the costs c: its masses are positive, its marginals
+// are a and b, the potentials are feasible, the plan moves mass only where they are tight, and
+// primal and dual objective agree. Each holds up to tol, relative to the total mass and to the
+// largest absolute cost that matters: 128·(min(n, k)+1) times what the plan uses or the largest
+// potential, or the largest of all where that is less; zero means 1e-12. The error says what fails
+// first, and by how much.
 func (r *Result) Certify(a, b []float64, c Costs, tol float64) error {
 	n, k, err := checkDims(c)
 	if err != nil {
@@ -87,8 +85,7 @@ func (r *Result) Certify(a, b []float64, c Costs, tol float64) error {
 	return r.certify(a, b, c, tol, scale)
 }
 
-// slack is the least reduced cost, and where it is. NaN counts as less than
-// all.
+// slack is the least reduced cost, and where it is. NaN counts as less than all.
 func (r *Result) slack(c Costs) (slack float64, si, sj int) {
 	buf := make([]float64, len(r.V))
 	slack = math.Inf(1)

@@ -36,10 +36,9 @@ func newSearch(n, k int) search {
 	return s
 }
 
-// paths places the supply that is left, row by row, along shortest augmenting
-// paths. Searches that settle more than limit rows are given up, and so is the
-// whole when more than work candidates have been looked at. It tells whether
-// all supply has been placed.
+// paths places the supply that is left, row by row, along shortest augmenting paths. Searches that
+// settle more than limit rows are given up, and so is the whole when more than work candidates have
+// been looked at. It tells whether all supply has been placed.
 func (t *transport) paths(limit, work int) bool {
 	t.search.work = work
 	done := true
@@ -60,12 +59,10 @@ func (t *transport) paths(limit, work int) bool {
 	return done
 }
 
-// shortest searches the nearest column with room, seen from row i in the
-// residual network, where distances are reduced costs and mass can also be
-// taken back from a column at no cost. It leaves the path in t.search and
-// lowers the potentials so that the path becomes tight. It returns false, and
-// changes nothing, if it would have to settle more than limit rows or the work
-// allowed is done.
+// shortest searches the nearest column with room, seen from row i in the residual network, where
+// distances are reduced costs and mass can also be taken back from a column at no cost. It leaves
+// the path in t.search and lowers the potentials so that the path becomes tight. It returns false,
+// and changes nothing, if it would have to settle more than limit rows or the work allowed is done.
 func (t *transport) shortest(i int32, limit int) bool {
 	if t.dense != nil {
 		return t.shortestDense(i, limit)
@@ -108,8 +105,7 @@ func (t *transport) shortest(i int32, limit int) bool {
 	return true
 }
 
-// tighten lowers the potentials of the settled columns so that the path becomes
-// tight.
+// tighten lowers the potentials of the settled columns so that the path becomes tight.
 func (t *transport) tighten() {
 	s := &t.search
 	for _, j := range s.order {
@@ -132,9 +128,8 @@ func (t *transport) reach(i, via, entry int32, base float64) {
 	s.via[i], s.entry[i], s.base[i] = via, entry, base
 }
 
-// relax shortens the distances to the columns listed by settled row i. If the
-// list ends before the distances reach that of the end, its end becomes an
-// event.
+// relax shortens the distances to the columns listed by settled row i. If the list ends before the
+// distances reach that of the end, its end becomes an event.
 func (t *transport) relax(i int32) {
 	s := &t.search
 	base := s.base[i]
@@ -153,8 +148,7 @@ func (t *transport) relax(i int32) {
 	}
 }
 
-// shorten makes d the distance of column j, reached from row i, if that is less
-// than what it was.
+// shorten makes d the distance of column j, reached from row i, if that is less than what it was.
 func (t *transport) shorten(i, j int32, d, cost float64) {
 	s := &t.search
 	if d >= s.dist[j] || d >= s.endDist {

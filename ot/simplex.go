@@ -2,18 +2,16 @@ package ot
 
 import "math"
 
-// simplex is the primal network simplex method on a spanning tree of the rows
-// and columns that have mass (Dantzig 1951; the tree handling follows Ahuja,
-// Magnanti and Orlin, Network Flows, 1993, chapter 11). Arbitrary masses make
-// optimal plans that are one big tree, in which shortest path searches would
-// have to wander; here a step costs as much as the path and the subtree that it
+// simplex is the primal network simplex method on a spanning tree of the rows and columns that have
+// mass (Dantzig 1951; the tree handling follows Ahuja, Magnanti and Orlin, Network Flows, 1993,
+// chapter 11). Arbitrary masses make optimal plans that are one big tree, in which shortest path
+// searches would have to wander; here a step costs as much as the path and the subtree that it
 // changes.
 //
-// Nodes are numbered rows first: node i is row i, node n+j is column j. Every
-// node but the root hangs on its parent by the entry between the two; entry and
-// node share their index. Trees are kept strongly feasible (Cunningham 1976):
-// an entry without mass hangs a row, never a column, so that degenerate steps
-// cannot cycle.
+// Nodes are numbered rows first: node i is row i, node n+j is column j. Every node but the root
+// hangs on its parent by the entry between the two; entry and node share their index. Trees are
+// kept strongly feasible (Cunningham 1976): an entry without mass hangs a row, never a column, so
+// that degenerate steps cannot cycle.
 type simplex struct {
 	t        *transport
 	nodes    []node
@@ -40,28 +38,25 @@ type node struct {
 
 const unseen = -2
 
-// improve moves mass around cycles of negative cost until there are none,
-// beginning with the plan so far, which has placed all mass. It returns false
-// if steps abound: then costs are of a kind (those of sorted points on a line,
-// say) for which the nearest columns are no good candidates.
+// improve moves mass around cycles of negative cost until there are none, beginning with the plan
+// so far, which has placed all mass. It returns false if steps abound: then costs are of a kind
+// (those of sorted points on a line, say) for which the nearest columns are no good candidates.
 func (t *transport) improve() bool {
 	s := newSimplex(t)
 	s.span()
 	return s.finish(s.pivots)
 }
 
-// afresh is improve without a plan to begin with and without candidates: whole
-// rows are priced. It also returns false where costs so fill the grid that
-// potentials, which count from the hub, leave the exact range; transport.run
-// then falls back on shortest paths.
+// afresh is improve without a plan to begin with and without candidates: whole rows are priced. It
+// also returns false where costs so fill the grid that potentials, which count from the hub, leave
+// the exact range; transport.run then falls back on shortest paths.
 func (t *transport) afresh(u *units) bool {
 	s := newSimplex(t)
 	s.star(u)
 	if !s.finish(s.priceAll) {
 		return false
 	}
-	// Potentials count from the hub, which is far: let them count from the
-	// costs.
+	// Potentials count from the hub, which is far: let them count from the costs.
 	shift := math.Inf(-1)
 	for j, v := range t.v {
 		shift = max(shift, v-t.low[j])
@@ -72,10 +67,9 @@ func (t *transport) afresh(u *units) bool {
 	return true
 }
 
-// finish prices until the tree is optimal. Potentials of a bad tree can be
-// large multiples of the costs; where they leave the exact range a coarser grid
-// makes room until the tree is nearly optimal, when potentials are no larger
-// than costs.
+// finish prices until the tree is optimal. Potentials of a bad tree can be large multiples of the
+// costs; where they leave the exact range a coarser grid makes room until the tree is nearly
+// optimal, when potentials are no larger than costs.
 func (s *simplex) finish(price func() ending) bool {
 	end := price()
 	if end == outOfRange {
@@ -93,8 +87,7 @@ func (s *simplex) finish(price func() ending) bool {
 	return end == optimal
 }
 
-// regrid moves all costs and potentials to another grid. Candidates have to be
-// listed anew.
+// regrid moves all costs and potentials to another grid. Candidates have to be listed anew.
 func (s *simplex) regrid(g grid) {
 	t := s.t
 	t.grid = g
@@ -153,8 +146,8 @@ func newSimplex(t *transport) *simplex {
 	return s
 }
 
-// span makes a spanning tree of the entries of the plan, which form no cycle,
-// and of entries without mass between its components.
+// span makes a spanning tree of the entries of the plan, which form no cycle, and of entries
+// without mass between its components.
 func (s *simplex) span() {
 	t := s.t
 	n := int32(t.n)
@@ -171,8 +164,7 @@ func (s *simplex) span() {
 		}
 		s.nodes[root].parent = -1
 		if !first {
-			// Hang the component by a row, at its cheapest column in the tree
-			// so far.
+			// Hang the component by a row, at its cheapest column in the tree so far.
 			j, cost := s.nearest(root)
 			s.nodes[root].cost = cost
 			s.setPot(root, cost-s.pot[n+j])
@@ -198,9 +190,9 @@ func (s *simplex) span() {
 	}
 }
 
-// star makes a tree in which every row sends its mass to the hub, and every
-// column receives its own from there. Between them all entries are cheaper than
-// two of these, so that no mass is left there in the end.
+// star makes a tree in which every row sends its mass to the hub, and every column receives its own
+// from there. Between them all entries are cheaper than two of these, so that no mass is left there
+// in the end.
 func (s *simplex) star(u *units) {
 	s.nodes[s.hub].parent = -1
 	s.mirrored = true
@@ -260,15 +252,13 @@ func (s *simplex) detach(x int32) {
 	}
 }
 
-// pivot brings the entry of row i and column j into the tree, whose reduced
-// cost is rc < 0.
+// pivot brings the entry of row i and column j into the tree, whose reduced cost is rc < 0.
 func (s *simplex) pivot(i, j int32, cost, rc float64) {
 	s.t.stats.Pivots++
 	row, col := i, int32(s.t.n)+j
-	// The mass that i sends to j leaves other columns of i and comes from other
-	// rows of j, and so on up to where both paths meet. Of the entries that run
-	// empty first, the last one on the way from the meeting point over i and j
-	// back to it leaves the tree.
+	// The mass that i sends to j leaves other columns of i and comes from other rows of j, and so
+	// on up to where both paths meet. Of the entries that run empty first, the last one on the way
+	// from the meeting point over i and j back to it leaves the tree.
 	delta := int64(math.MaxInt64)
 	out, onRowSide := int32(-1), false
 	join := s.join(row, col)
@@ -286,8 +276,7 @@ func (s *simplex) pivot(i, j int32, cost, rc float64) {
 		s.move(row, join, -delta)
 		s.move(col, join, delta)
 	}
-	// The subtree below the leaving entry hangs on the entering one from now
-	// on.
+	// The subtree below the leaving entry hangs on the entering one from now on.
 	in, to := row, col
 	if !onRowSide {
 		in, to = col, row
@@ -298,8 +287,8 @@ func (s *simplex) pivot(i, j int32, cost, rc float64) {
 	s.shift(in, rc)
 }
 
-// move adds mass to the entries by which rows hang on the way from x to join,
-// and takes it from those of columns.
+// move adds mass to the entries by which rows hang on the way from x to join, and takes it from
+// those of columns.
 func (s *simplex) move(x, join int32, mass int64) {
 	for ; x != join; x = s.nodes[x].parent {
 		if s.isRow(x) {
@@ -340,8 +329,8 @@ func (s *simplex) reverse(in, out int32) {
 	}
 }
 
-// shift adds rc to the potentials of the kind of node top in its subtree, and
-// takes it from the others, and sets the depths.
+// shift adds rc to the potentials of the kind of node top in its subtree, and takes it from the
+// others, and sets the depths.
 func (s *simplex) shift(top int32, rc float64) {
 	if !s.isRow(top) {
 		rc = -rc // so that rows gain rc in either case

@@ -10,17 +10,16 @@ import (
 
 // SinkhornOptions control Sinkhorn. The zero value is a good start.
 type SinkhornOptions struct {
-	// Epsilon is the strength of the entropic term, as a share of the mean
-	// absolute cost: smaller is closer to the exact plan, and slower. Zero
-	// means 0.05.
+	// Epsilon is the strength of the entropic term, as a share of the mean absolute cost: smaller
+	// is closer to the exact plan, and slower. Zero means 0.05.
 	Epsilon float64
 	// MaxIter limits the updates of all potentials. Zero means 10,000.
 	MaxIter int
-	// Tol is the error of the marginals, Σ|T1−a| + Σ|Tᵀ1−b| relative to the
-	// total mass, at which to stop. Zero means 1e-6.
+	// Tol is the error of the marginals, Σ|T1−a| + Σ|Tᵀ1−b| relative to the total mass, at which to
+	// stop. Zero means 1e-6.
 	Tol float64
-	// Start are potentials V of a similar problem to start from; ε-scaling is
-	// then left out. Nil means none.
+	// Start are potentials V of a similar problem to start from; ε-scaling is then left out. Nil
+	// means none.
 	Start []float64
 }
 
@@ -43,15 +42,14 @@ func (o SinkhornOptions) withDefaults() (SinkhornOptions, error) {
 	return o, nil
 }
 
-// Sinkhorn returns the plan that minimises Σ T·C + ε Σ T·(log T − 1) for the
-// marginals a and b (nil: uniform, total 1): Cuturi, Sinkhorn Distances, NIPS
+// Sinkhorn returns the plan that minimises Σ T·C + ε Σ T·(log T − 1) for the marginals a and b
+// (nil: uniform, total 1): Cuturi, Sinkhorn Distances, NIPS
 // 2013. It works in the log domain by absorbing the scalings into the
-// potentials, and lowers ε in steps from the size of the costs: Schmitzer,
-// Stabilized Sparse Scaling Algorithms for Entropy Regularized Transport
-// Problems, SIAM J. Sci. Comput. 41, 2019. The plan has an entry wherever
-// float64 can tell it from zero. Its rows sum to a exactly, its columns to b
-// within Tol; the status is IterationLimit if that was not reached. A cost of
-// +Inf forbids an arc. Objective is Σ T·C without the entropy.
+// potentials, and lowers ε in steps from the size of the costs: Schmitzer, Stabilized Sparse
+// Scaling Algorithms for Entropy Regularized Transport Problems, SIAM J. Sci. Comput. 41, 2019. The
+// plan has an entry wherever float64 can tell it from zero. Its rows sum to a exactly, its columns
+// to b within Tol; the status is IterationLimit if that was not reached. A cost of +Inf forbids an
+// arc. Objective is Σ T·C without the entropy.
 func Sinkhorn(a, b []float64, c Costs, o SinkhornOptions) (*Result, error) {
 	n, k, err := checkDims(c)
 	if err != nil {
@@ -107,8 +105,8 @@ const (
 	absorbAt    = 1e100 // scalings beyond this, or its inverse, go into the potentials
 )
 
-// sinkhorn is the state of the iteration: T[i,j] = r[i]·K[i,j]·s[j] with
-// K[i,j] = exp((f[i]+g[j]−C[i,j])/ε).
+// sinkhorn is the state of the iteration: T[i,j] = r[i]·K[i,j]·s[j] with K[i,j] =
+// exp((f[i]+g[j]−C[i,j])/ε).
 type sinkhorn struct {
 	kernels
 	m          *marginals
@@ -131,8 +129,8 @@ func newSinkhorn(m *marginals, c Costs) *sinkhorn {
 	}
 }
 
-// costSize returns the mean absolute cost and the difference of the largest and
-// least, both of the costs that are finite, and whether some are not.
+// costSize returns the mean absolute cost and the difference of the largest and least, both of the
+// costs that are finite, and whether some are not.
 func (s *sinkhorn) costSize() (mean, span float64, closed bool, err error) {
 	lo, hi, finite := math.Inf(1), math.Inf(-1), 0
 	for i := range s.m.n {
@@ -157,8 +155,7 @@ func (s *sinkhorn) costSize() (mean, span float64, closed bool, err error) {
 
 var errUnderflow = errors.New("ot: sinkhorn: epsilon is too small for float64")
 
-// run iterates at one ε until the marginal error is at most tol, and tells
-// whether it came to that.
+// run iterates at one ε until the marginal error is at most tol, and tells whether it came to that.
 func (s *sinkhorn) run(eps, tol float64, maxIter int) (bool, error) {
 	for first := true; ; first = false {
 		if !first || s.iterations > 0 {
@@ -272,10 +269,9 @@ func (s *sinkhorn) columnError() float64 {
 	return e / s.m.total
 }
 
-// scale makes the columns sum to b, then the rows to a, and sets sum to Kᵀr
-// again: some rows at a time, while they are in the cache. It returns true
-// where the scalings leave the safe range, after which they have to be
-// absorbed.
+// scale makes the columns sum to b, then the rows to a, and sets sum to Kᵀr again: some rows at a
+// time, while they are in the cache. It returns true where the scalings leave the safe range, after
+// which they have to be absorbed.
 func (s *sinkhorn) scale() (unsafe bool) {
 	k := s.m.k
 	safe := func(x float64) bool { return x > 1/absorbAt && x < absorbAt }

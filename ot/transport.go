@@ -2,21 +2,19 @@ package ot
 
 import "math"
 
-// transport is the state of the exact solver: the primal-dual method of
-// shortest augmenting paths for the transportation problem, in the form that
-// Jonker and Volgenant gave it for the assignment problem (A shortest
-// augmenting path algorithm for dense and sparse linear assignment problems,
-// Computing 38, 1987), here with integer masses on both sides and with
-// candidate lists in place of rows. Three invariants hold from the first to the
-// last step:
+// transport is the state of the exact solver: the primal-dual method of shortest augmenting paths
+// for the transportation problem, in the form that Jonker and Volgenant gave it for the assignment
+// problem (A shortest augmenting path algorithm for dense and sparse linear assignment problems,
+// Computing 38, 1987), here with integer masses on both sides and with candidate lists in place of
+// rows. Three invariants hold from the first to the last step:
 //
 //   - feasibility: u[i] = min_j cost[i,j] − v[j], so no reduced cost is
 //     negative;
 //   - tightness: mass lies only where the reduced cost is 0;
 //   - v never rises, and v of a column with room left is still its first value.
 //
-// So when all mass is placed the plan is optimal. u is not stored: it is cost −
-// v of any column that the row has mass in.
+// So when all mass is placed the plan is optimal. u is not stored: it is cost − v of any column
+// that the row has mass in.
 type transport struct {
 	n, k  int
 	costs Costs
@@ -59,8 +57,8 @@ type choice struct {
 	col           int32
 }
 
-// best returns the cheapest and second cheapest column of row i. Where there is
-// only one, the second has infinite cost.
+// best returns the cheapest and second cheapest column of row i. Where there is only one, the
+// second has infinite cost.
 func (t *transport) best(i int32) (first, second choice) {
 	if t.dense != nil {
 		return t.bestDense(i)
@@ -97,8 +95,8 @@ func (t *transport) relist(i int32) {
 	t.scan.list(&t.lists[i], int(i), t.costs.Row(int(i), t.scan.row), t.v, t.grid)
 }
 
-// diagonal places mass from i to i wherever that is cheapest for both row and
-// column. Nothing has been placed before.
+// diagonal places mass from i to i wherever that is cheapest for both row and column. Nothing has
+// been placed before.
 func (t *transport) diagonal() {
 	for i := range int32(min(t.n, t.k)) {
 		if t.supply[i] == 0 || t.room[i] == 0 {

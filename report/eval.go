@@ -22,8 +22,8 @@ type Evaluation struct {
 	Cost
 }
 
-// Judged is what was measured about one model. Figures that could not be had are
-// missing from the JSON.
+// Judged is what was measured about one model. Figures that could not be had are missing from the
+// JSON.
 type Judged struct {
 	Model string `json:"model"` // path
 	// MACs is nil where the graph could not be analysed.

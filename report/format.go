@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// count prints a number of things with three digits or more and a decimal
-// prefix: 812, 38.3k, 7.63G.
+// count prints a number of things with three digits or more and a decimal prefix: 812, 38.3k,
+// 7.63G.
 func count(n int64) string {
 	if n < 1000 {
 		return strconv.FormatInt(n, 10)

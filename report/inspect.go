@@ -24,8 +24,8 @@ type Inspection struct {
 	Inputs    []Value           `json:"inputs"`
 	Outputs   []Value           `json:"outputs"`
 	Size
-	// NarrowableShare is the share of the parameters of linear operators that
-	// lie in weights with at least one axis in a space that is not frozen.
+	// NarrowableShare is the share of the parameters of linear operators that lie in weights with
+	// at least one axis in a space that is not frozen.
 	NarrowableShare float64 `json:"narrowable_share"`
 	Layers          []Layer `json:"layers"`
 	Spaces          []Space `json:"spaces"`
@@ -63,8 +63,8 @@ type Space struct {
 	Name   string `json:"name"`
 	Width  int    `json:"width"`  // channels, over all groups
 	Groups int    `json:"groups"` // groups with channels of their own
-	// Frozen: nothing may change. Narrowable: the width may. A space that is
-	// neither may only be permuted.
+	// Frozen: nothing may change. Narrowable: the width may. A space that is neither may only be
+	// permuted.
 	Frozen     bool   `json:"frozen"`
 	Narrowable bool   `json:"narrowable"`
 	Reason     string `json:"reason"` // why it is not narrowable, "" if it is
@@ -82,9 +82,8 @@ type Use struct {
 	Axis   int    `json:"axis"`
 }
 
-// Inspect describes a model by its analysis, which may be of the same model in
-// ordinary operators: operator gives the operator that the model has itself in the
-// place of a node.
+// Inspect describes a model by its analysis, which may be of the same model in ordinary operators:
+// operator gives the operator that the model has itself in the place of a node.
 func Inspect(m *onnxio.Model, a *coupling.Analysis, s Size, operator func(*onnxpb.NodeProto) string) *Inspection {
 	p, g := m.Proto, a.Graph
 	r := &Inspection{
@@ -129,8 +128,8 @@ func uses(list []coupling.Use) []Use {
 	return out
 }
 
-// layers lists the linear operators in the graph's order: those with weights,
-// and products of two activations.
+// layers lists the linear operators in the graph's order: those with weights, and products of two
+// activations.
 func layers(a *coupling.Analysis, operator func(*onnxpb.NodeProto) string) []Layer {
 	g := a.Graph
 	macs := map[*onnxpb.NodeProto]int64{}

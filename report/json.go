@@ -14,9 +14,9 @@ import (
 	jsonv1 "github.com/go-json-experiment/json/v1"
 )
 
-// JSON writes a result as indented JSON and a newline. Numbers that are not
-// finite, for which JSON has no word, become null. Characters of names that are
-// not printable are escaped. Nothing is written if there is an error.
+// JSON writes a result as indented JSON and a newline. Numbers that are not finite, for which JSON
+// has no word, become null. Characters of names that are not printable are escaped. Nothing is
+// written if there is an error.
 func JSON(w io.Writer, v any) error {
 	text, err := json.Marshal(v, jsonv1.DefaultOptionsV1(), jsontext.WithIndent("  "), jsontext.EscapeForHTML(false), json.WithMarshalers(finite))
 	if err != nil {
@@ -26,8 +26,7 @@ func JSON(w io.Writer, v any) error {
 	return err
 }
 
-// finite marshals numbers that are not as null, and leaves the others to the
-// encoder.
+// finite marshals numbers that are not as null, and leaves the others to the encoder.
 var finite = json.JoinMarshalers(
 	json.MarshalToFunc(func(e *jsontext.Encoder, x float64) error { return nullUnlessFinite(e, x) }),
 	json.MarshalToFunc(func(e *jsontext.Encoder, x float32) error { return nullUnlessFinite(e, float64(x)) }),
@@ -40,8 +39,8 @@ func nullUnlessFinite(e *jsontext.Encoder, x float64) error {
 	return errors.ErrUnsupported
 }
 
-// escaped writes what terminals might take for commands, which JSON allows, as
-// \u escapes. Such characters are in strings only.
+// escaped writes what terminals might take for commands, which JSON allows, as \u escapes. Such
+// characters are in strings only.
 func escaped(text string) string {
 	var b strings.Builder
 	for _, r := range text {

@@ -17,8 +17,8 @@ func results() []any {
 	return []any{&Inspection{}, &Compression{}, &Fusion{}, &Evaluation{}, &Conversion{}, &Runtime{}, &Installed{}, &Version{}}
 }
 
-// fill sets everything that v holds: numbers to x, and two elements wherever there
-// may be any number.
+// fill sets everything that v holds: numbers to x, and two elements wherever there may be any
+// number.
 func fill(v reflect.Value, x float64) {
 	switch v.Kind() {
 	case reflect.Float32, reflect.Float64:

@@ -102,8 +102,7 @@ func TestTableSharesPrefix(t *testing.T) {
 	}
 }
 
-// In files and pipes names are whole, and one that is very long does not move the
-// other rows.
+// In files and pipes names are whole, and one that is very long does not move the other rows.
 func TestTablesInFilesAreWhole(t *testing.T) {
 	long := strings.Repeat("model/conv;", 80)
 	tb := newTable("<layer", "n")

@@ -2,8 +2,8 @@ package report
 
 // Size is what a model costs.
 type Size struct {
-	// Params is the number of parameters: the elements of floating-point tensors
-	// and of integers of at most 16 bits.
+	// Params is the number of parameters: the elements of floating-point tensors and of integers of
+	// at most 16 bits.
 	Params int64 `json:"params"`
 	// MACs is the number of multiply-accumulates of one sample.
 	MACs int64 `json:"macs"`
@@ -16,8 +16,8 @@ type Size struct {
 // A Cost is what it took to make a result.
 type Cost struct {
 	Seconds float64 `json:"seconds"` // wall-clock time, reading and writing included
-	// PeakMemory is the process's high-water mark, onnxruntime included, in
-	// bytes; zero where the system does not tell.
+	// PeakMemory is the process's high-water mark, onnxruntime included, in bytes; zero where the
+	// system does not tell.
 	PeakMemory int64 `json:"peak_memory_bytes,omitempty"`
 }
 
@@ -29,8 +29,7 @@ func (c Cost) text() string {
 	return s
 }
 
-// macs prints multiply-accumulates; with "≥" where free dimensions were counted
-// as one.
+// macs prints multiply-accumulates; with "≥" where free dimensions were counted as one.
 func (s Size) macs() string {
 	if s.OpenDims {
 		return "≥" + count(s.MACs)

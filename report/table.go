@@ -9,10 +9,9 @@ import (
 	"github.com/monge-ml/monge/internal/screen"
 )
 
-// A table is printed in aligned columns, two spaces apart. A column whose cells
-// are all empty is left out. Where lines may not be as long as they like, see
-// screen.Columns, texts are shortened, and columns that still have no room stand
-// below the others; numbers are never cut.
+// A table is printed in aligned columns, two spaces apart. A column whose cells are all empty is
+// left out. Where lines may not be as long as they like, see screen.Columns, texts are shortened,
+// and columns that still have no room stand below the others; numbers are never cut.
 type table struct {
 	head  []string
 	kinds []kind
@@ -28,8 +27,8 @@ const (
 	text               // may be shortened
 )
 
-// newTable makes a table. Headings that begin with "<" are of columns of text,
-// those that begin with "=" of text that is not to be cut.
+// newTable makes a table. Headings that begin with "<" are of columns of text, those that begin
+// with "=" of text that is not to be cut.
 func newTable(head ...string) *table {
 	t := &table{}
 	for _, h := range head {
@@ -126,8 +125,8 @@ func total(widths []int) int {
 	return n
 }
 
-// shrink takes room from texts, the widest first and those in the first column
-// last, until lines fit or there is nothing left to take.
+// shrink takes room from texts, the widest first and those in the first column last, until lines
+// fit or there is nothing left to take.
 func (t *table) shrink(widths []int, limit int) []int {
 	out := slices.Clone(widths)
 	least := func(i int) int {
@@ -155,8 +154,8 @@ func (t *table) shrink(widths []int, limit int) []int {
 	return out
 }
 
-// dropPrefixes takes from the names in columns of text the folders that all of a
-// column begin with, and says so.
+// dropPrefixes takes from the names in columns of text the folders that all of a column begin with,
+// and says so.
 func (t *table) dropPrefixes(w io.Writer) {
 	columns := map[string][]string{} // by what they begin with
 	var order []string
@@ -181,8 +180,8 @@ func (t *table) dropPrefixes(w io.Writer) {
 	}
 }
 
-// prefix is what all names in a column begin with, up to a slash; "" if that is
-// too little to matter.
+// prefix is what all names in a column begin with, up to a slash; "" if that is too little to
+// matter.
 func (t *table) prefix(column int) string {
 	prefix, names := "", 0
 	for _, r := range t.rows {
@@ -210,8 +209,7 @@ const leastPrefix = 4 // characters that are worth a line about them
 // listMark stands between the names of a list in a cell.
 const listMark = ", "
 
-// shorten makes a cell fit. Of a list of names the first ones stay, and the number
-// of the others.
+// shorten makes a cell fit. Of a list of names the first ones stay, and the number of the others.
 func shorten(cell string, width int) string {
 	names := strings.Split(cell, listMark)
 	if len(names) > 1 && !slices.ContainsFunc(names, func(n string) bool { return strings.Contains(n, " ") }) {

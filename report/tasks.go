@@ -11,8 +11,7 @@ import (
 // mostTasks is the number of outputs up to which each is said to be for something.
 const mostTasks = 3
 
-// tasks says in a line what outputs were taken for, and why; "" where nothing was
-// compared.
+// tasks says in a line what outputs were taken for, and why; "" where nothing was compared.
 func tasks(outputs []eval.Output) string {
 	var parts []string
 	if len(outputs) > mostTasks {

@@ -1,7 +1,6 @@
-// Accuracy runs `monge compress` on the cases of a table, evaluates the results
-// and prints accuracy, drop, wall time and peak memory of each next to what is
-// asked for. The cases are those of a folder, or the usual budgets of any model
-// with data of its own. See README.md.
+// Accuracy runs `monge compress` on the cases of a table, evaluates the results and prints
+// accuracy, drop, wall time and peak memory of each next to what is asked for. The cases are those
+// of a folder, or the usual budgets of any model with data of its own. See README.md.
 package main
 
 import (
@@ -29,8 +28,8 @@ var (
 	pixels = task{"mnist_calib.npz", "mnist_test.npz", nil}
 )
 
-// A run is one row. Bounds are drops in points against the dense model, or top-1
-// itself where accuracy is set; zero asks for nothing.
+// A run is one row. Bounds are drops in points against the dense model, or top-1 itself where
+// accuracy is set; zero asks for nothing.
 type run struct {
 	name          string
 	task          task

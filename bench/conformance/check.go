@@ -80,8 +80,8 @@ type result struct {
 	Failure string `json:"failure,omitempty"` // the first check that failed
 }
 
-// check goes through one model. The error is of the checks themselves; what is
-// wrong with the model is in the result.
+// check goes through one model. The error is of the checks themselves; what is wrong with the model
+// is in the result.
 func check(path string, o options) (*result, error) {
 	dir, err := os.MkdirTemp("", "conformance-*")
 	if err != nil {
@@ -144,8 +144,8 @@ func (r *result) codec(path, dir string) (*onnxio.Model, []string, error) {
 		return nil, nil, err
 	}
 	if external.External == 0 {
-		// The messages are compared as they were before any code of onnxio saw them,
-		// unknown fields included.
+		// The messages are compared as they were before any code of onnxio saw them, unknown fields
+		// included.
 		r.Equal, r.Identical = proto.Equal(original, again.Proto), string(raw) == string(written)
 	} else {
 		r.Equal, err = equalValues(m, again)
@@ -179,8 +179,8 @@ func (r *result) codec(path, dir string) (*onnxio.Model, []string, error) {
 	return m, []string{plain, moved}, nil
 }
 
-// equalValues compares two models up to the field in which payloads are stored:
-// raw_data, typed fields or data files.
+// equalValues compares two models up to the field in which payloads are stored: raw_data, typed
+// fields or data files.
 func equalValues(a, b *onnxio.Model) (bool, error) {
 	var sides [2]proto.Message
 	for i, m := range []*onnxio.Model{a, b} {

@@ -1,9 +1,8 @@
 //go:build cgo
 
-// Command conformance shows, for all ONNX files in some folders, that package
-// onnxio loses nothing: a model that is read and written is the same model, with
-// its weights inside or in a data file, and onnxruntime computes the same bits
-// from it. See README.md.
+// Command conformance shows, for all ONNX files in some folders, that package onnxio loses nothing:
+// a model that is read and written is the same model, with its weights inside or in a data file,
+// and onnxruntime computes the same bits from it. See README.md.
 package main
 
 import (

@@ -23,8 +23,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// Sessions are made from files here, not through package engine: the original is
-// not to pass through the codec that is under test.
+// Sessions are made from files here, not through package engine: the original is not to pass
+// through the codec that is under test.
 
 // session loads a file with one thread.
 func session(path string, ins, outs []string) (*ort.DynamicAdvancedSession, error) {
@@ -52,8 +52,8 @@ func loads(path string) error {
 	return s.Destroy()
 }
 
-// inputs makes values for the inputs of a model: those of test_data_set_0 beside
-// it, or seeded random ones.
+// inputs makes values for the inputs of a model: those of test_data_set_0 beside it, or seeded
+// random ones.
 func inputs(path string, m *onnxio.Model, o options) (values []ort.Value, recorded bool, err error) {
 	g, err := m.Graph()
 	if err != nil {
@@ -102,8 +102,8 @@ func decode(raw []byte, in *onnxpb.ValueInfoProto) (ort.Value, error) {
 	return nil, errors.New("an input is optional, which the binding does not take")
 }
 
-// sequence reads a SequenceProto of tensors: field 2 is the type of the elements
-// (1 for tensors), field 3 the tensors.
+// sequence reads a SequenceProto of tensors: field 2 is the type of the elements (1 for tensors),
+// field 3 the tensors.
 func sequence(raw []byte) (ort.Value, error) {
 	var list []ort.Value
 	defer func() { destroy(list) }()
@@ -238,8 +238,8 @@ func scalar(t *onnxio.Tensor) (ort.Value, error) {
 	return nil, fmt.Errorf("an input is a scalar of type %v, which the binding does not take", t.Type)
 }
 
-// room makes a value for an output without axes or of a 16-bit float, which the
-// binding cannot allocate; nil for all others.
+// room makes a value for an output without axes or of a 16-bit float, which the binding cannot
+// allocate; nil for all others.
 func room(v *onnxpb.ValueInfoProto) (ort.Value, error) {
 	dims, _, ok := onnxio.Dims(v)
 	typ := onnxio.ElemType(v)
@@ -259,8 +259,7 @@ func room(v *onnxpb.ValueInfoProto) (ort.Value, error) {
 	return scalar(onnxio.NewTensor("", typ, nil, []float64{0}))
 }
 
-// outputs runs a file and returns a digest of all its outputs: types, shapes and
-// bits.
+// outputs runs a file and returns a digest of all its outputs: types, shapes and bits.
 func outputs(path string, m *onnxio.Model, in []ort.Value) (string, error) {
 	g, err := m.Graph()
 	if err != nil {
@@ -348,8 +347,8 @@ func (d *digest) add(v ort.Value) error {
 	return nil
 }
 
-// bitsOf returns the elements of a tensor or scalar, floats as their bits: NaN
-// does not equal itself.
+// bitsOf returns the elements of a tensor or scalar, floats as their bits: NaN does not equal
+// itself.
 func bitsOf(v ort.Value) (any, bool) {
 	switch v := v.(type) {
 	case *ort.Tensor[float32]:

@@ -1,15 +1,15 @@
 //go:build unix
 
-// Command depth measures what the statistics of a compression cost, in forward
-// passes of the wide model over the same images with the same threads. The cost of
-// one pass does not depend on depth, so the ratio should not either.
+// Command depth measures what the statistics of a compression cost, in forward passes of the wide
+// model over the same images with the same threads. The cost of one pass does not depend on depth,
+// so the ratio should not either.
 //
 //	go run ./bench/depth [-images N] [-keep F] MODEL...
 //
-// Images are noise, nothing is distilled, and channels are chosen by elimination, whose
-// statistics come before those of the refit. Wall time is followed by processor time, which a
-// busy machine distorts less. The last column compares what N images cost beyond N/2 images: it
-// leaves out solves and whatever else does not depend on the data.
+// Images are noise, nothing is distilled, and channels are chosen by elimination, whose statistics
+// come before those of the refit. Wall time is followed by processor time, which a busy machine
+// distorts less. The last column compares what N images cost beyond N/2 images: it leaves out
+// solves and whatever else does not depend on the data.
 package main
 
 import (
@@ -74,7 +74,8 @@ func measure(w *tabwriter.Writer, path string, images int, keep float64, threads
 		}
 	}
 	pass, whole := passes[0], runs[0]
-	// What is neither refit nor its solves is, but for little, the choice of channels with its statistics.
+	// What is neither refit nor its solves is, but for little, the choice of channels with its
+	// statistics.
 	choice := whole.wall - report.Refit.Statistics - report.Refit.Solves
 	fmt.Fprintf(w, "%s\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.1f\t%.1f\t%.1f\t\n", path, pass.wall, pass.cpu, whole.wall, whole.cpu,
 		choice, report.Refit.Statistics, report.Refit.Solves, report.Refit.Statistics/pass.wall, choice/pass.wall,

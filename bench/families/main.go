@@ -1,7 +1,7 @@
 //go:build cgo
 
-// Command families runs all that monge does to a model over the networks that
-// make.py writes, and prints what came of it. See README.md.
+// Command families runs all that monge does to a model over the networks that make.py writes, and
+// prints what came of it. See README.md.
 package main
 
 import (
@@ -103,8 +103,8 @@ type trial struct {
 	model  *onnxio.Model
 	form   *qdq.Form // how the model is written, if it is quantised
 	inputs *dataset.Data
-	// few are inputs by number of samples, want the model's outputs for them;
-	// of a model with a fixed batch only one number is there.
+	// few are inputs by number of samples, want the model's outputs for them; of a model with a
+	// fixed batch only one number is there.
 	few, want map[int]map[string]*engine.Value
 	apart     float64 // how far the original's outputs depend on the batch
 	loose     float64 // tolerance
@@ -296,9 +296,8 @@ func (t *trial) same(m *onnxio.Model) error {
 	return nil
 }
 
-// loads fails where a model does not load and run, or where its outputs for one
-// sample depend on how many are run though the original's do not. The least
-// cosine of all outputs goes into a cell.
+// loads fails where a model does not load and run, or where its outputs for one sample depend on
+// how many are run though the original's do not. The least cosine of all outputs goes into a cell.
 func (t *trial) loads(cell string, m *onnxio.Model) error {
 	have, err := t.outputs(m)
 	if err != nil {
@@ -332,8 +331,8 @@ func (t *trial) fuse(cell string, o fuse.Options) error {
 	return t.loads(cell, m)
 }
 
-// identities edits spaces in ways that may change nothing: all channels in
-// another order, and every channel twice, read by half.
+// identities edits spaces in ways that may change nothing: all channels in another order, and every
+// channel twice, read by half.
 func (t *trial) identities() error {
 	m, form, err := qdq.Expand(t.model)
 	if err != nil {
@@ -412,8 +411,7 @@ func (t *trial) identities() error {
 	return t.uneven(s)
 }
 
-// uneven drops channels from every space alone, and other shares of channels from
-// all at once.
+// uneven drops channels from every space alone, and other shares of channels from all at once.
 func (t *trial) uneven(s *edit.Subject) error {
 	all := edit.Maps{}
 	rng := rand.New(rand.NewPCG(3, 5))
@@ -509,8 +507,7 @@ func duplication(sp *coupling.Space) *edit.Map {
 	return m
 }
 
-// agreement is how far the outputs for the first sample, alone and among others,
-// are apart.
+// agreement is how far the outputs for the first sample, alone and among others, are apart.
 func agreement(outputs map[int]map[string]*engine.Value) float64 {
 	one, more := outputs[1], outputs[5]
 	d := 0.0

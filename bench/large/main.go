@@ -1,6 +1,6 @@
-// Command large writes a multi-layer perceptron with random weights in a data
-// file, of any size: a model that does not fit into one protobuf file, or not into
-// memory. Weights are written one at a time.
+// Command large writes a multi-layer perceptron with random weights in a data file, of any size: a
+// model that does not fit into one protobuf file, or not into memory. Weights are written one at a
+// time.
 package main
 
 import (
@@ -38,8 +38,7 @@ func main() {
 	fmt.Printf("%s: %d layers of %d × %d, %d bytes of weights\n", flag.Arg(0), *layers, *width, *neck, bytes)
 }
 
-// write makes the model: x [N,64] → Gemm "wide0", Relu, Gemm "neck1", Relu, ... →
-// y [N,10].
+// write makes the model: x [N,64] → Gemm "wide0", Relu, Gemm "neck1", Relu, ... → y [N,10].
 func write(path string, width, neck, layers int) (int64, error) {
 	data := path + ".data"
 	f, err := os.Create(data)
@@ -92,8 +91,8 @@ type weights struct {
 	rng      *rand.Rand
 }
 
-// add writes a matrix of independent normal numbers that keeps the scale of
-// activations under Relu (He et al. 2015), and returns the tensor that refers to it.
+// add writes a matrix of independent normal numbers that keeps the scale of activations under Relu
+// (He et al. 2015), and returns the tensor that refers to it.
 func (w *weights) add(name string, rows, columns int) (*onnxpb.TensorProto, error) {
 	scale := math.Sqrt(2 / float64(columns))
 	var b [4]byte

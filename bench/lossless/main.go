@@ -1,6 +1,5 @@
-// Lossless strips models of what they do not need and prints one table: what
-// went, how far the outputs moved, and latency before and after, measured in
-// turns in one process.
+// Lossless strips models of what they do not need and prints one table: what went, how far the
+// outputs moved, and latency before and after, measured in turns in one process.
 //
 //	go run ./bench/lossless [-shape name=1x3x320x320] model.onnx ...
 package main

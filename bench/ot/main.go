@@ -1,8 +1,8 @@
 //go:build unix
 
-// Command ot is the Go side of the benchmark of package ot: it reads problems from
-// files that the Python side has written, one JSON request a line, and answers
-// with the time, the objective and the memory of one solution.
+// Command ot is the Go side of the benchmark of package ot: it reads problems from files that the
+// Python side has written, one JSON request a line, and answers with the time, the objective and
+// the memory of one solution.
 package main
 
 import (

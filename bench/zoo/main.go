@@ -1,8 +1,8 @@
 //go:build cgo
 
-// Command zoo shows, for all ONNX files in some folders, how much of them can be
-// narrowed, what cannot and why, and what becomes of them when every space keeps
-// 90, 75 and 50 % of its channels without any data. See README.md.
+// Command zoo shows, for all ONNX files in some folders, how much of them can be narrowed, what
+// cannot and why, and what becomes of them when every space keeps 90, 75 and 50 % of its channels
+// without any data. See README.md.
 package main
 
 import (
@@ -98,8 +98,8 @@ type result struct {
 	MACs   int64   `json:"macs"`
 	Share  float64 `json:"narrowable_share"`
 	Spaces int     `json:"spaces"`
-	// Frozen counts the spaces that may not change by reason, Rigid those that
-	// may be permuted only.
+	// Frozen counts the spaces that may not change by reason, Rigid those that may be permuted
+	// only.
 	Frozen map[string]int `json:"frozen"`
 	Rigid  map[string]int `json:"rigid"`
 	Narrow []narrow       `json:"narrow"`
@@ -113,8 +113,7 @@ type narrow struct {
 	MACs   int64   `json:"macs"`
 	// Cosine with the original, the least of all outputs.
 	Cosine float64 `json:"cosine"`
-	// Latency is that of the narrow model over that of the original, medians of
-	// alternating runs.
+	// Latency is that of the narrow model over that of the original, medians of alternating runs.
 	Latency float64 `json:"latency_ratio"`
 	Error   string  `json:"error,omitempty"`
 }
@@ -251,8 +250,7 @@ func cosine(want, have map[string]*engine.Value) (float64, error) {
 	return least, nil
 }
 
-// ratio is the median latency of one session over that of another, in
-// alternating runs.
+// ratio is the median latency of one session over that of another, in alternating runs.
 func ratio(a, b *engine.Session, feeds map[string]*engine.Value) (float64, error) {
 	const least, enough = 5, time.Second
 	var times [2][]time.Duration

@@ -18,8 +18,7 @@ import (
 	"github.com/monge-ml/monge/report"
 )
 
-// An app is the program with what it needs from outside. Every command is built
-// by a method of it.
+// An app is the program with what it needs from outside. Every command is built by a method of it.
 type app struct {
 	stdout, stderr io.Writer
 	terminal       bool              // stderr is one
@@ -130,8 +129,8 @@ func (a *app) say(line string) {
 // said returns all warnings and notes, for the JSON. It is not nil.
 func (a *app) said() []string { return append(append([]string{}, a.warnings...), a.notes...) }
 
-// named fails if the user names a library, by MONGE_ONNXRUNTIME, that cannot be
-// used, whether this run needs one or not.
+// named fails if the user names a library, by MONGE_ONNXRUNTIME, that cannot be used, whether this
+// run needs one or not.
 func (a *app) named() error {
 	if os.Getenv(engine.EnvLibrary) == "" {
 		return nil

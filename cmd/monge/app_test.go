@@ -57,16 +57,14 @@ func mustJSON(t *testing.T, v any, args ...string) {
 // model is the path of a network of testdata.
 func model(name string) string { return modeltest.Dir(name + ".onnx") }
 
-// data is the flags for a data set of testdata; the test is skipped without
-// onnxruntime.
+// data is the flags for a data set of testdata; the test is skipped without onnxruntime.
 func data(t *testing.T, name string) []string {
 	t.Helper()
 	enginetest.Require(t)
 	return []string{"--data", modeltest.Dir(name + ".npz"), "--scale", "0.00392156862745098", "--mean", "0.1307", "--std", "0.3081"}
 }
 
-// with puts the arguments of a command before the flags that it shares with
-// others.
+// with puts the arguments of a command before the flags that it shares with others.
 func with(shared []string, args ...string) []string { return slices.Concat(args, shared) }
 
 // out is a path in a new folder.

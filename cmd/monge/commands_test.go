@@ -352,8 +352,8 @@ func TestWithoutRuntime(t *testing.T) {
 	empty(t, filepath.Dir(path))
 }
 
-// A library that MONGE_ONNXRUNTIME names and that cannot be used fails every
-// command that works on models, even where it would not be needed.
+// A library that MONGE_ONNXRUNTIME names and that cannot be used fails every command that works on
+// models, even where it would not be needed.
 func TestNamedRuntime(t *testing.T) {
 	broken := errors.New("MONGE_ONNXRUNTIME is /nowhere: there is no onnxruntime library")
 	fails := func() (engine.Library, error) { return engine.Library{}, broken }
@@ -478,8 +478,7 @@ func TestVersionAndRuntime(t *testing.T) {
 	}
 }
 
-// A model with weights in a second file is read, written, and may be replaced by
-// its own result.
+// A model with weights in a second file is read, written, and may be replaced by its own result.
 func TestExternalData(t *testing.T) {
 	dir := t.TempDir()
 	mine, half := filepath.Join(dir, "mine.onnx"), filepath.Join(dir, "half.onnx")

@@ -182,8 +182,8 @@ func (f *compressFlags) options(a *app, common job.Options) (o compress.Options,
 	return o, nil
 }
 
-// judge compares the result with the original. The file is written by then: what
-// goes wrong here is a remark.
+// judge compares the result with the original. The file is written by then: what goes wrong here is
+// a remark.
 func (f *compressFlags) judge(ctx context.Context, a *app, before, after *onnxio.Model, done *compress.Report) *report.Comparison {
 	on := done.Split.Judge
 	if _, err := a.runtime(); err != nil || on == nil && f.noLatency {

@@ -136,8 +136,8 @@ func TestMadeUpInputs(t *testing.T) {
 	}
 }
 
-// Where nothing is said of it, the result is distilled after the refit, for as
-// long as that is worth it, on made-up inputs too.
+// Where nothing is said of it, the result is distilled after the refit, for as long as that is
+// worth it, on made-up inputs too.
 func TestDistilsByDefault(t *testing.T) {
 	enginetest.Require(t)
 	m, err := onnxtest.Parse(`
@@ -217,8 +217,8 @@ func TestCompressUsage(t *testing.T) {
 	}
 }
 
-// A folder with an image that cannot be read does its work without that image,
-// and says so on stderr and in the JSON; one in which none can be read fails.
+// A folder with an image that cannot be read does its work without that image, and says so on
+// stderr and in the JSON; one in which none can be read fails.
 func TestMessyFolder(t *testing.T) {
 	enginetest.Require(t)
 	dir := t.TempDir()
@@ -278,8 +278,8 @@ func TestMessyFolder(t *testing.T) {
 	}
 }
 
-// What seems to be wrong with the data is said on stderr, a line each, and in the
-// JSON; with the right flags nothing is.
+// What seems to be wrong with the data is said on stderr, a line each, and in the JSON; with the
+// right flags nothing is.
 func TestDataWarnings(t *testing.T) {
 	enginetest.Require(t)
 	calib := []string{"--data", modeltest.Dir("mnist_calib.npz"), "--no-latency"}

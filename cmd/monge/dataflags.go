@@ -53,8 +53,7 @@ func (d *dataFlags) add(cmd *cobra.Command, shapes *shapeFlags, use string) {
 	dataGroup.in(cmd)
 }
 
-// presets are the preprocessing that networks are usually trained with, of
-// pixels from 0 to 255.
+// presets are the preprocessing that networks are usually trained with, of pixels from 0 to 255.
 var presets = map[string]dataset.Preprocess{
 	"0..1":     {Scale: 1. / 255},
 	"-1..1":    {Scale: 1. / 255, Mean: []float64{0.5}, Std: []float64{0.5}},

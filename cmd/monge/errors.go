@@ -55,15 +55,15 @@ func flagError(cmd *cobra.Command, err error) error {
 	return usagef("%w (see %s --help)", err, cmd.CommandPath())
 }
 
-// valueWords says what values of a type of flag are. Types of our own say it in
-// the errors of their Set.
+// valueWords says what values of a type of flag are. Types of our own say it in the errors of their
+// Set.
 var valueWords = map[string]string{
 	"bool": "true or false", "int": "a whole number", "int64": "a whole number",
 	"float64": "a number",
 }
 
-// checkFinite finds numbers among flags that are none: NaN and infinities, which
-// Go reads as numbers.
+// checkFinite finds numbers among flags that are none: NaN and infinities, which Go reads as
+// numbers.
 func checkFinite(flags *pflag.FlagSet) (err error) {
 	flags.Visit(func(f *pflag.Flag) {
 		if x, e := flags.GetFloat64(f.Name); e == nil && (math.IsNaN(x) || math.IsInf(x, 0)) {
@@ -73,8 +73,8 @@ func checkFinite(flags *pflag.FlagSet) (err error) {
 	return err
 }
 
-// usageIf is usagef where something is wrong. A command's check lists such rules;
-// the first that is broken counts.
+// usageIf is usagef where something is wrong. A command's check lists such rules; the first that is
+// broken counts.
 func usageIf(wrong bool, format string, args ...any) error {
 	if !wrong {
 		return nil
@@ -105,9 +105,8 @@ func unknownFlag(cmd *cobra.Command, name string) error {
 	return usagef("there is no flag --%s; did you mean %s? (see %s --help)", name, orList(hints), cmd.CommandPath())
 }
 
-// running marks errors of a command's work, so that those of cobra itself, which
-// are about the command line, can be told from them. A mistake in an option of the
-// library is one in a flag.
+// running marks errors of a command's work, so that those of cobra itself, which are about the
+// command line, can be told from them. A mistake in an option of the library is one in a flag.
 func running(f func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		err := f(cmd, args)

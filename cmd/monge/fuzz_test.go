@@ -14,9 +14,9 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// FuzzCommands hands files that were models once to the commands that need no
-// onnxruntime: each ends with a result, or with one line that says what is wrong
-// and no file. What compress and convert write is read again.
+// FuzzCommands hands files that were models once to the commands that need no onnxruntime: each
+// ends with a result, or with one line that says what is wrong and no file. What compress and
+// convert write is read again.
 func FuzzCommands(f *testing.F) {
 	var bases [][]byte
 	for i, form := range onnxtest.Forms() {
@@ -32,8 +32,7 @@ func FuzzCommands(f *testing.F) {
 		f.Add(uint8(i), []byte{byte(i), 1, 2}, uint16(0), byte(0))
 		f.Add(uint8(i), []byte{}, uint16(37*i), byte(1))
 	}
-	// A flip of one byte finds what is wrong with reading, a program what is wrong
-	// after it.
+	// A flip of one byte finds what is wrong with reading, a program what is wrong after it.
 	f.Fuzz(func(t *testing.T, base uint8, program []byte, at uint16, flip byte) {
 		if len(program) > 64 {
 			return

@@ -18,8 +18,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// skeleton replaces all values by their types, and arrays by the union of their
-// elements: what is left is the interface.
+// skeleton replaces all values by their types, and arrays by the union of their elements: what is
+// left is the interface.
 func skeleton(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
@@ -108,8 +108,8 @@ func TestJSON(t *testing.T) {
 					t.Errorf("README.md does not document %q", k)
 				}
 			}
-			// Metadata and opsets have keys of the file's own; what a machine has of
-			// places to look for a library is its own too.
+			// Metadata and opsets have keys of the file's own; what a machine has of places to look
+			// for a library is its own too.
 			if m, ok := v.(map[string]any); ok {
 				for _, k := range []string{"metadata", "opsets"} {
 					if m[k] != nil {

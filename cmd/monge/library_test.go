@@ -17,8 +17,8 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// A call is a command line and the same call of the library. Command lines of
-// the README are distilled for one epoch here, to be done soon.
+// A call is a command line and the same call of the library. Command lines of the README are
+// distilled for one epoch here, to be done soon.
 type call struct {
 	line    string
 	library func(t *testing.T) (*onnxio.Model, error)
@@ -94,8 +94,8 @@ func calls() []call {
 	}
 }
 
-// What a command writes is what the library returns, byte for byte, with the
-// history that the command adds.
+// What a command writes is what the library returns, byte for byte, with the history that the
+// command adds.
 func TestCommandIsLibrary(t *testing.T) {
 	enginetest.Require(t)
 	lines := map[string]bool{}

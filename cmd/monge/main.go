@@ -1,5 +1,4 @@
-// Monge makes ONNX models smaller and merges them by optimal transport.
-// `monge --help` says how.
+// Monge makes ONNX models smaller and merges them by optimal transport. `monge --help` says how.
 package main
 
 import (
@@ -18,8 +17,7 @@ import (
 // version is set by the linker: -ldflags '-X main.version=v1.2.3'.
 var version string
 
-// versionOf is the version that the linker or, after `go install`, the module
-// system knows.
+// versionOf is the version that the linker or, after `go install`, the module system knows.
 func versionOf() string {
 	if version != "" {
 		return version
@@ -30,10 +28,9 @@ func versionOf() string {
 	return "devel"
 }
 
-// collectGarbage sets the garbage collector to models of so many bytes: how much
-// garbage there may be beside what is in use, in percent of that. Nearly all memory
-// is in a few large arrays of numbers, which cost nothing to look through, all the
-// more if models are large.
+// collectGarbage sets the garbage collector to models of so many bytes: how much garbage there may
+// be beside what is in use, in percent of that. Nearly all memory is in a few large arrays of
+// numbers, which cost nothing to look through, all the more if models are large.
 func collectGarbage(bytes int64) {
 	percent := 25
 	switch {
@@ -47,8 +44,8 @@ func collectGarbage(bytes int64) {
 	debug.SetGCPercent(percent)
 }
 
-// columns is the width of the terminal that a file is; 0 where it is none or does
-// not tell, unless COLUMNS is set.
+// columns is the width of the terminal that a file is; 0 where it is none or does not tell, unless
+// COLUMNS is set.
 func columns(f *os.File) int {
 	if n, _, err := term.GetSize(int(f.Fd())); err == nil && n > 0 {
 		return n

@@ -86,8 +86,8 @@ func (s *shapeFlags) load(paths []string) ([]*onnxio.Model, map[string][]int, er
 	return models, shapes, nil
 }
 
-// needShapes sees to it that all sizes of a model's inputs are known, but for the
-// batch: without data nothing else tells them.
+// needShapes sees to it that all sizes of a model's inputs are known, but for the batch: without
+// data nothing else tells them.
 func needShapes(m *onnxio.Model, shapes map[string][]int) error {
 	inputs, err := engine.Inputs(m)
 	if err != nil {

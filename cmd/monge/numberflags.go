@@ -9,8 +9,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// parseNumber reads a number as people write it: 0.5, 1e-3, or a quotient such
-// as 1/255.
+// parseNumber reads a number as people write it: 0.5, 1e-3, or a quotient such as 1/255.
 func parseNumber(text string) (float64, error) {
 	above, below, quotient := strings.Cut(text, "/")
 	x, err := strconv.ParseFloat(strings.TrimSpace(above), 64)

@@ -37,8 +37,8 @@ func (o *outputFlags) add(cmd *cobra.Command) {
 	outputGroup.in(cmd)
 }
 
-// check finds out, before the work begins, whether the result can be written.
-// inputs are the files that are read.
+// check finds out, before the work begins, whether the result can be written. inputs are the files
+// that are read.
 func (o *outputFlags) check(inputs ...string) error {
 	if o.dryRun {
 		return nil
@@ -79,9 +79,8 @@ func (o *outputFlags) check(inputs ...string) error {
 	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
 
-// save writes the result with its history, and measures it. The history is left
-// out where it would make the file larger than limit, if that is not zero. Once ctx
-// is done nothing is written.
+// save writes the result with its history, and measures it. The history is left out where it would
+// make the file larger than limit, if that is not zero. Once ctx is done nothing is written.
 func (o *outputFlags) save(ctx context.Context, a *app, m *onnxio.Model, shapes map[string][]int, limit int64) (report.Size, error) {
 	told := m.Clone()
 	for _, m := range metadata(a) {
@@ -100,8 +99,7 @@ func (o *outputFlags) save(ctx context.Context, a *app, m *onnxio.Model, shapes 
 // stdoutPath stands for standard output.
 const stdoutPath = "-"
 
-// isStream reports whether a file takes what is written and cannot be replaced: a
-// device or a pipe.
+// isStream reports whether a file takes what is written and cannot be replaced: a device or a pipe.
 func isStream(info os.FileInfo) bool {
 	return info.Mode()&(os.ModeDevice|os.ModeNamedPipe) != 0
 }
@@ -114,9 +112,8 @@ func cannotWrite(path string, err error) error {
 	return fmt.Errorf("%s: cannot be written: %w", path, err)
 }
 
-// write writes a model. check, which may be nil, then looks at the file. Standard
-// output, devices and pipes get a copy of a finished file, so that none sees a part
-// of a model that failed.
+// write writes a model. check, which may be nil, then looks at the file. Standard output, devices
+// and pipes get a copy of a finished file, so that none sees a part of a model that failed.
 func (o *outputFlags) write(ctx context.Context, a *app, m *onnxio.Model, s onnxio.SaveOptions, check func(path string) error) error {
 	path := o.path
 	info, err := os.Stat(path)
@@ -139,8 +136,8 @@ func (o *outputFlags) write(ctx context.Context, a *app, m *onnxio.Model, s onnx
 	return err
 }
 
-// send copies a file to where the output goes. What else the command prints leaves
-// standard output to the model.
+// send copies a file to where the output goes. What else the command prints leaves standard output
+// to the model.
 func (o *outputFlags) send(ctx context.Context, a *app, path string) error {
 	from, err := os.Open(path)
 	if err != nil {

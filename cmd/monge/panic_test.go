@@ -13,8 +13,8 @@ import (
 	"github.com/monge-ml/monge/internal/modeltest"
 )
 
-// A bomb is a context that panics when it is asked for its error for the at-th
-// time: in the midst of the work, and in goroutines that do part of it.
+// A bomb is a context that panics when it is asked for its error for the at-th time: in the midst
+// of the work, and in goroutines that do part of it.
 type bomb struct {
 	context.Context
 	asked *atomic.Int64
@@ -29,8 +29,7 @@ func (b bomb) Err() error {
 	return b.Context.Err()
 }
 
-// Whatever goes wrong inside is one line and exit code 1, never a stack, and
-// leaves no file.
+// Whatever goes wrong inside is one line and exit code 1, never a stack, and leaves no file.
 func TestPanics(t *testing.T) {
 	calib := data(t, "mnist_calib")
 	limits := []string{"--limit", "30", "--tune", "1", "-q", "-o"}

@@ -12,8 +12,8 @@ import (
 	"github.com/monge-ml/monge/job"
 )
 
-// progress returns a function that shows how far the command is, until it prints
-// something; nil where that is not wanted.
+// progress returns a function that shows how far the command is, until it prints something; nil
+// where that is not wanted.
 func (a *app) progress() func(stage string, done, total int) {
 	if a.display == nil || a.quiet || a.json && !a.terminal {
 		return nil
@@ -33,16 +33,15 @@ var stageNames = map[string]string{
 	"distil": "distilling", "match": "comparing activations", "read": "reading the data", "compare": "comparing candidates", "lossless": "removing what does not matter",
 }
 
-// stageName is a stage in words; where it is one of several attempts, that stands
-// before it.
+// stageName is a stage in words; where it is one of several attempts, that stands before it.
 func stageName(name string) string {
 	at := strings.LastIndex(name, ": ") + 1
 	attempt, stage := name[:at], strings.TrimSpace(name[at:])
 	return strings.TrimSpace(attempt + " " + cmp.Or(stageNames[stage], stage))
 }
 
-// newDisplay shows progress on a file: a line that is drawn over if it is a
-// terminal that can do that, else plain lines.
+// newDisplay shows progress on a file: a line that is drawn over if it is a terminal that can do
+// that, else plain lines.
 func newDisplay(f *os.File) *progress.Display {
 	if term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
 		return progress.OnTerminal(f, func() int { return columns(f) })

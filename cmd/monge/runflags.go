@@ -13,8 +13,8 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// runFlags are those of compress and fuse: where the result goes, what data are
-// worked with, how channels are matched, and how far the result is fitted.
+// runFlags are those of compress and fuse: where the result goes, what data are worked with, how
+// channels are matched, and how far the result is fitted.
 type runFlags struct {
 	output                          outputFlags
 	shapes                          shapeFlags
@@ -33,14 +33,14 @@ type runFlags struct {
 	invent bool
 }
 
-// invents reports whether inputs are to be made up: unless the user says that
-// there are none, or asks for transport alone.
+// invents reports whether inputs are to be made up: unless the user says that there are none, or
+// asks for transport alone.
 func (f *runFlags) invents() bool {
 	return f.invent && f.data.path == "" && f.by.value == "" && f.refit.value != "off"
 }
 
-// refits reports whether operators shall be refitted: with data, made up or not,
-// unless a way of alignment is named, which asks for transport alone.
+// refits reports whether operators shall be refitted: with data, made up or not, unless a way of
+// alignment is named, which asks for transport alone.
 func (f *runFlags) refits() bool {
 	if f.refit.value != "" {
 		return f.refit.value == "on"
@@ -97,8 +97,8 @@ func (f *runFlags) check(cmd *cobra.Command) error {
 	)
 }
 
-// start reads the models, that of --into last, sees whether the result can be
-// written, and turns the flags into options.
+// start reads the models, that of --into last, sees whether the result can be written, and turns
+// the flags into options.
 func (f *runFlags) start(a *app, paths []string) (models []*onnxio.Model, o job.Options, err error) {
 	if f.into != "" {
 		paths = append(slices.Clone(paths), f.into)
@@ -121,8 +121,7 @@ func (f *runFlags) start(a *app, paths []string) (models []*onnxio.Model, o job.
 	return models, o, err
 }
 
-// options opens the data, where they are asked for, and turns the flags into
-// options.
+// options opens the data, where they are asked for, and turns the flags into options.
 func (f *runFlags) options(a *app, tasks eval.Tasks, shapes map[string][]int) (o job.Options, err error) {
 	o = job.Options{
 		NoData: f.data.path == "none", Samples: all(f.samples), RefitSamples: all(f.refitSamples), Seed: f.data.seed,

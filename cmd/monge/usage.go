@@ -14,8 +14,7 @@ import (
 // A group is a heading of --help with the flags beneath it.
 type group string
 
-// The groups stand in the order in which a command adds them; flags of all
-// commands come last.
+// The groups stand in the order in which a command adds them; flags of all commands come last.
 const (
 	outputGroup    group = "Output"
 	budgetGroup    group = "Budget"
@@ -46,8 +45,8 @@ func groupOf(f *pflag.Flag) group {
 	return generalGroup
 }
 
-// Help fits the terminal, but no more than mostHelp columns, which read badly;
-// where there is no terminal it has defaultHelp, and never less than leastHelp.
+// Help fits the terminal, but no more than mostHelp columns, which read badly; where there is no
+// terminal it has defaultHelp, and never less than leastHelp.
 const leastHelp, defaultHelp, mostHelp = 40, 80, 100
 
 func helpWidth(columns int) int {

@@ -68,8 +68,8 @@ func TestFlagsHaveGroups(t *testing.T) {
 	}
 }
 
-// What is wrong with a flag's value is said of the flag, in words of the command
-// line: not in those of Go, of its packages or of the code.
+// What is wrong with a flag's value is said of the flag, in words of the command line: not in those
+// of Go, of its packages or of the code.
 func TestBadValuesOfFlags(t *testing.T) {
 	speaksGo := regexp.MustCompile(`strconv|parsing|syntax|invalid argument|\(layout|%!|panic|runtime error|nil|\[\]`)
 	args := map[string][]string{

@@ -12,8 +12,8 @@ import (
 // EnvRequire names the environment variable that, set to 1, makes a missing onnxruntime a failure.
 const EnvRequire = "MONGE_REQUIRE_RUNTIME"
 
-// Require returns the onnxruntime library that sessions run on. Without one the test is skipped, or fails if
-// MONGE_REQUIRE_RUNTIME is 1; either message says what to run.
+// Require returns the onnxruntime library that sessions run on. Without one the test is skipped, or
+// fails if MONGE_REQUIRE_RUNTIME is 1; either message says what to run.
 func Require(t testing.TB) engine.Library {
 	t.Helper()
 	lib, err := engine.Available()

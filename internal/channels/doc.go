@@ -1,7 +1,7 @@
-// Package channels says what the channels of a space are like: a space goes in,
-// what weights and activations show of each of its channels comes out.
+// Package channels says what the channels of a space are like: a space goes in, what weights and
+// activations show of each of its channels comes out.
 //
-// [Features] are what weights say about channels, one vector for each: [Made]
-// reads the weights that make the channels. A [Tap] is an activation in which
-// channels are seen; [Taps] finds those before the nonlinearity.
+// [Features] are what weights say about channels, one vector for each: [Made] reads the weights
+// that make the channels. A [Tap] is an activation in which channels are seen; [Taps] finds those
+// before the nonlinearity.
 package channels

@@ -9,22 +9,22 @@ import (
 	"github.com/monge-ml/monge/internal/edit"
 )
 
-// Features are vectors of channels, of Cols numbers each: what weights say
-// about the channels of one group. Each part comes from one weight.
+// Features are vectors of channels, of Cols numbers each: what weights say about the channels of
+// one group. Each part comes from one weight.
 type Features struct {
 	Rows, Cols int
 	Parts      []Part
 }
 
-// A Part holds Cols numbers of each channel, row-major, in the precision in
-// which weights are stored.
+// A Part holds Cols numbers of each channel, row-major, in the precision in which weights are
+// stored.
 type Part struct {
 	Cols int
 	Data []float32
 }
 
-// Makers lists, for each producer of a space, the weights that say what it
-// makes of a channel: its own first, then its biases.
+// Makers lists, for each producer of a space, the weights that say what it makes of a channel: its
+// own first, then its biases.
 func Makers(s *edit.Subject, sp *coupling.Space) [][]coupling.Use {
 	var out [][]coupling.Use
 	for _, u := range sp.Producers() {
@@ -39,8 +39,8 @@ func Makers(s *edit.Subject, sp *coupling.Space) [][]coupling.Use {
 	return out
 }
 
-// isBiasOf reports whether a carried use is the bias of a producer: a further
-// input of the same node, or a constant added to its output.
+// isBiasOf reports whether a carried use is the bias of a producer: a further input of the same
+// node, or a constant added to its output.
 func isBiasOf(s *edit.Subject, c, producer coupling.Use) bool {
 	if c.Node == producer.Node {
 		return c.Tensor != producer.Tensor
@@ -50,8 +50,8 @@ func isBiasOf(s *edit.Subject, c, producer coupling.Use) bool {
 	})
 }
 
-// Made returns, for each producer of a space and each group, its incoming
-// weights with the other axes moved by maps, and its bias as one more column.
+// Made returns, for each producer of a space and each group, its incoming weights with the other
+// axes moved by maps, and its bias as one more column.
 func Made(s *edit.Subject, sp *coupling.Space, maps edit.Maps) ([][]Features, error) {
 	t := edit.NewTransform(s.Analysis, maps)
 	var out [][]Features
@@ -65,8 +65,7 @@ func Made(s *edit.Subject, sp *coupling.Space, maps edit.Maps) ([][]Features, er
 	return out, nil
 }
 
-// Read lays side by side, for each group, what some weights say about the
-// channels of a space.
+// Read lays side by side, for each group, what some weights say about the channels of a space.
 func Read(s *edit.Subject, t *edit.Transform, by edit.Grouping, uses []coupling.Use) ([]Features, error) {
 	out := make([]Features, by.Groups)
 	for _, u := range uses {
@@ -97,8 +96,8 @@ func (f *Features) append(x dense.Along[float32], l *edit.Layout, group int) {
 	f.Parts = append(f.Parts, p)
 }
 
-// gather lays out the channels of a tensor as rows: all numbers at a channel's
-// positions, outer ones within each position.
+// gather lays out the channels of a tensor as rows: all numbers at a channel's positions, outer
+// ones within each position.
 func gather(x dense.Along[float32], channels [][]int) []float32 {
 	const block = 16 // so that what is read side by side stays in the cache
 	each := len(channels[0])
@@ -121,8 +120,8 @@ func gather(x dense.Along[float32], channels [][]int) []float32 {
 	return out
 }
 
-// Energies is the diagonal of the sensitivity: Σ w_p² for each channel of a
-// group. It takes no copy of the weight beside the one that is read.
+// Energies is the diagonal of the sensitivity: Σ w_p² for each channel of a group. It takes no copy
+// of the weight beside the one that is read.
 func Energies(s *edit.Subject, sp *coupling.Space, u coupling.Use, group int) ([]float64, error) {
 	w := s.Analysis.Weights[u.Tensor]
 	data, err := s.Floats32(u.Tensor)

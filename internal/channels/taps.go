@@ -18,8 +18,8 @@ type Tap struct {
 	layout edit.Layout
 }
 
-// TapOf is the tap of a space in an activation; ok is false where the
-// activation does not show all channels.
+// TapOf is the tap of a space in an activation; ok is false where the activation does not show all
+// channels.
 func TapOf(s *edit.Subject, tensor string, sp *coupling.Space) (t Tap, ok bool) {
 	axes := s.Analysis.Activations[tensor]
 	axis := slices.IndexFunc(axes, func(a *coupling.Axis) bool { return slices.ContainsFunc(sp.Pieces, a.Holds) })
@@ -35,9 +35,9 @@ func TapOf(s *edit.Subject, tensor string, sp *coupling.Space) (t Tap, ok bool) 
 	return t, true
 }
 
-// Taps returns the activations in which the channels of a space are seen before
-// the nonlinearity: the outputs of its producers, moved on through a bias, a
-// normalisation and the Add of a residual stream.
+// Taps returns the activations in which the channels of a space are seen before the nonlinearity:
+// the outputs of its producers, moved on through a bias, a normalisation and the Add of a residual
+// stream.
 func Taps(s *edit.Subject, sp *coupling.Space) []Tap {
 	var out []Tap
 	for _, u := range sp.Producers() {
@@ -114,9 +114,8 @@ func vectors[T dense.Float](t *Tap, data []T, dims []int, group int) (dense.Matr
 // leastPositions is how many positions make a matrix of its own worth while.
 const leastPositions = 32
 
-// Matrices returns the channels of a group as rows of matrices over the
-// activation itself, one matrix for all samples or one for each; nil where they
-// have to be laid out first.
+// Matrices returns the channels of a group as rows of matrices over the activation itself, one
+// matrix for all samples or one for each; nil where they have to be laid out first.
 func (t *Tap) Matrices(v *engine.Value, group int) []dense.Matrix[float32] {
 	if v.F32 == nil || t.layout.Axis >= len(v.Dims) || !t.layout.OneByOne(group, v.Dims[t.layout.Axis]) {
 		return nil
@@ -128,6 +127,6 @@ func (t *Tap) Matrices(v *engine.Value, group int) []dense.Matrix[float32] {
 	return x.Matrices()
 }
 
-// LeastSamples is the number of channels up to which Gram matrices are so small
-// that nothing is gained by doing without.
+// LeastSamples is the number of channels up to which Gram matrices are so small that nothing is
+// gained by doing without.
 const LeastSamples = 1024

@@ -12,8 +12,7 @@ import (
 	"github.com/monge-ml/monge/internal/edit"
 )
 
-// A consumer is one activation through which a space is read, with the
-// sensitivity of each group.
+// A consumer is one activation through which a space is read, with the sensitivity of each group.
 type consumer struct {
 	use    coupling.Use
 	tap    channels.Tap
@@ -59,10 +58,9 @@ func (c *consumer) weigh(s *edit.Subject, know detail) error {
 	return nil
 }
 
-// producersOf stands in for the consumers of a space that none can be observed
-// for, since another activation reads it (a dot product of two embeddings) or a
-// weight that cannot be told apart: what the channels are before the
-// nonlinearity, all of the same weight.
+// producersOf stands in for the consumers of a space that none can be observed for, since another
+// activation reads it (a dot product of two embeddings) or a weight that cannot be told apart: what
+// the channels are before the nonlinearity, all of the same weight.
 func producersOf(s *edit.Subject, sp *coupling.Space, know detail) []*consumer {
 	var out []*consumer
 	for _, t := range channels.Taps(s, sp) {
@@ -85,12 +83,12 @@ func identity(n int) *mat.SymDense {
 	return out
 }
 
-// sensitivity is S = Σ w wᵀ over a consumer's outputs and kernel: how errors of
-// the channels add up in what it computes.
+// sensitivity is S = Σ w wᵀ over a consumer's outputs and kernel: how errors of the channels add up
+// in what it computes.
 type sensitivity struct {
 	own []float64 // the diagonal of S
-	// whole is S, or w with wᵀ·w = S where that is smaller. Neither is known of
-	// spaces too wide to be eliminated, which need no more than the diagonal.
+	// whole is S, or w with wᵀ·w = S where that is smaller. Neither is known of spaces too wide to
+	// be eliminated, which need no more than the diagonal.
 	whole *mat.SymDense
 	w     *mat.Dense
 }
@@ -121,8 +119,7 @@ func blockDiagonal(blocks []sensitivity) sensitivity {
 	return out
 }
 
-// sensitivityOf is S[p,q] = Σ w_p·w_q over everything a consumer does with
-// channels p and q.
+// sensitivityOf is S[p,q] = Σ w_p·w_q over everything a consumer does with channels p and q.
 func sensitivityOf(s *edit.Subject, sp *coupling.Space, u coupling.Use, group int, know detail) (out sensitivity, err error) {
 	if know == diagonal {
 		out.own, err = channels.Energies(s, sp, u, group)

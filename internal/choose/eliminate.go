@@ -11,8 +11,8 @@ import (
 	"github.com/monge-ml/monge/internal/dense"
 )
 
-// A lens is one consumer's linear problem: y = W·x with x of d values, of which
-// some belong to the channels of a space.
+// A lens is one consumer's linear problem: y = W·x with x of d values, of which some belong to the
+// channels of a space.
 type lens struct {
 	gram   *mat.SymDense // E[x xᵀ], centred where a bias absorbs means; d×d
 	held   *mat.SymDense // the same of rows held out, about the means of the others; nil if there are none
@@ -27,34 +27,32 @@ type elimination struct {
 }
 
 const (
-	// checkpoints is the number of widths at which what is lost on held-out
-	// rows is computed, at least leastCheckpoints and as many as cost no more
-	// than maxChecks multiply-accumulates; between them it is interpolated.
+	// checkpoints is the number of widths at which what is lost on held-out rows is computed, at
+	// least leastCheckpoints and as many as cost no more than maxChecks multiply-accumulates;
+	// between them it is interpolated.
 	checkpoints, leastCheckpoints = 16, 4
 	maxChecks                     = 3e10
 	// sampledOutputs is the number of outputs by which shrinkages are compared.
 	sampledOutputs = 64
 )
 
-// eliminate removes channels one by one, each time the one whose loss costs
-// least if the consumers' remaining weights are refitted. With H = G⁻¹ the
-// removal of the block J of a channel raises the squared error by
-// tr(W_J·(H_JJ)⁻¹·W_Jᵀ), and the refitted weights and the inverse follow by
+// eliminate removes channels one by one, each time the one whose loss costs least if the consumers'
+// remaining weights are refitted. With H = G⁻¹ the removal of the block J of a channel raises the
+// squared error by tr(W_J·(H_JJ)⁻¹·W_Jᵀ), and the refitted weights and the inverse follow by
 //
 //	W ← W − W_J·(H_JJ)⁻¹·H_J,   H ← H − H_J·(H_JJ)⁻¹·H_Jᵀ
 //
-// (Hassibi & Stork, Optimal Brain Surgeon, 1993, for blocks and a linear
-// output). Consumers count equally, each relative to what it computes. left
-// says which channels may go. Where the channels are those of one model alone,
-// repetitions go first (between models shares decide which one stays).
+// (Hassibi & Stork, Optimal Brain Surgeon, 1993, for blocks and a linear output). Consumers count
+// equally, each relative to what it computes. left says which channels may go. Where the channels
+// are those of one model alone, repetitions go first (between models shares decide which one
+// stays).
 //
-// Where a consumer saw fewer rows than it has inputs, what is left always
-// explains them. What is lost is therefore counted on rows that were held out:
-// with W₀ the weights as they were, W those refitted to the other rows and G'
-// the second moments of what was held out, it is tr (W₀−W)·G'·(W₀−W)ᵀ. That is
-// an estimate for inputs not seen, since neither order nor weights know of
-// these (Stone, Cross-validatory choice and assessment of statistical
-// predictions, 1974). Whole samples are held out: positions of one are alike.
+// Where a consumer saw fewer rows than it has inputs, what is left always explains them. What is
+// lost is therefore counted on rows that were held out: with W₀ the weights as they were, W those
+// refitted to the other rows and G' the second moments of what was held out, it is tr
+// (W₀−W)·G'·(W₀−W)ᵀ. That is an estimate for inputs not seen, since neither order nor weights know
+// of these (Stone, Cross-validatory choice and assessment of statistical predictions, 1974). Whole
+// samples are held out: positions of one are alike.
 func eliminate(lenses []*lens, left *ranges, alone bool) *elimination {
 	e := &elimination{}
 	problems := problemsOf(lenses)
@@ -103,9 +101,9 @@ func cheapest(problems []*problem, left *ranges) int {
 	return best
 }
 
-// repeats finds, for every channel, an earlier one that is the same in all that
-// consumers see, or -1. These go first and cost nothing, however few rows there
-// are: a diagonal strengthened for what rows do not show hides them.
+// repeats finds, for every channel, an earlier one that is the same in all that consumers see, or
+// -1. These go first and cost nothing, however few rows there are: a diagonal strengthened for what
+// rows do not show hides them.
 func repeats(problems []*problem, n int) []int {
 	out := slices.Repeat([]int{-1}, n)
 	if len(problems) == 0 {
@@ -138,9 +136,9 @@ func (l *lens) same(a, b int) bool {
 	return true
 }
 
-// problemsOf sets up the problems of all consumers that show something. Where
-// none does (a single row, constant channels) all channels count as if they
-// varied alike and on their own, so that weights decide.
+// problemsOf sets up the problems of all consumers that show something. Where none does (a single
+// row, constant channels) all channels count as if they varied alike and on their own, so that
+// weights decide.
 func problemsOf(lenses []*lens) []*problem {
 	var out []*problem
 	for _, l := range lenses {
@@ -182,9 +180,8 @@ func newLedger(problems []*problem, n int) *ledger {
 	return &ledger{problems: problems, every: max(1, n/counts)}
 }
 
-// count enters what is lost after all removals so far, if it is time or this is
-// the last. It never falls: with fewer channels nothing is known better, and
-// what seems so is chance.
+// count enters what is lost after all removals so far, if it is time or this is the last. It never
+// falls: with fewer channels nothing is known better, and what seems so is chance.
 func (g *ledger) count(e *elimination, last bool) {
 	n := len(e.removed)
 	if n == g.at || !last && n-g.at < g.every {
@@ -230,8 +227,8 @@ func (r *ranges) of(c int) int {
 	return -1
 }
 
-// spares reports whether a channel may go: it is there, need not stay, and is
-// not the last of its piece, or there are not places for all pieces.
+// spares reports whether a channel may go: it is there, need not stay, and is not the last of its
+// piece, or there are not places for all pieces.
 func (r *ranges) spares(c int) bool {
 	if r.gone[c] || r.total <= r.least || r.stay != nil && r.stay[c] {
 		return false
@@ -248,13 +245,12 @@ func (r *ranges) take(c int) {
 	}
 }
 
-// maxEliminate is the largest number of channels that are eliminated one by
-// one, which takes time that grows with its cube.
+// maxEliminate is the largest number of channels that are eliminated one by one, which takes time
+// that grows with its cube.
 const maxEliminate = 4096
 
-// rank orders channels by what their variance adds to what the consumers
-// compute, S_pp·C_pp, the least first, as if they were independent: for spaces
-// too wide to be eliminated.
+// rank orders channels by what their variance adds to what the consumers compute, S_pp·C_pp, the
+// least first, as if they were independent: for spaces too wide to be eliminated.
 func rank(seen []*sight, left *ranges) *elimination {
 	weight := make([]float64, left.n)
 	for _, s := range seen {
@@ -343,16 +339,15 @@ func quadratic(g *mat.SymDense, w dense.Matrix[float64]) float64 {
 	return floats.Dot(gw.Data, w.Data)
 }
 
-// shrinkages are the shares that are tried of the diagonal in a Gram matrix:
-// none of it where there are rows enough; most where there are few, so that
-// channels are then told apart by how much they vary and what is read of them.
+// shrinkages are the shares that are tried of the diagonal in a Gram matrix: none of it where there
+// are rows enough; most where there are few, so that channels are then told apart by how much they
+// vary and what is read of them.
 var shrinkages = []float64{0, 0.003, 0.01, 0.03, 0.1, 0.3, 0.6, 0.9}
 
-// shrinkage chooses the share of the diagonal with which the half of the inputs
-// that matters most predicts best, on held-out rows, what is computed of all
-// (for the form see Schäfer & Strimmer, A shrinkage approach to large-scale
-// covariance matrix estimation, 2005; its closed form for the share minimises
-// the error of the matrix, of which a few strong directions make up most, and
+// shrinkage chooses the share of the diagonal with which the half of the inputs that matters most
+// predicts best, on held-out rows, what is computed of all (for the form see Schäfer & Strimmer, A
+// shrinkage approach to large-scale covariance matrix estimation, 2005; its closed form for the
+// share minimises the error of the matrix, of which a few strong directions make up most, and
 // leaves the many weak ones, by which predictions overfit, as they are).
 func (l *lens) shrinkage(w dense.Matrix[float64]) float64 {
 	if l.held == nil {
@@ -377,8 +372,8 @@ func (l *lens) shrinkage(w dense.Matrix[float64]) float64 {
 		if !ok {
 			continue
 		}
-		// What is left of W₀ − W: W₀ where channels are gone, minus what takes
-		// their place where they are kept.
+		// What is left of W₀ − W: W₀ where channels are gone, minus what takes their place where
+		// they are kept.
 		x := dense.New(len(keep), o, slices.Clone(aim.Data))
 		dense.SolveCholesky(g, x)
 		off := dense.New[float64](w.Rows, o, nil)
@@ -409,8 +404,8 @@ func someColumns(w dense.Matrix[float64], most int) dense.Matrix[float64] {
 	return out
 }
 
-// halves splits the inputs: the half of the channels whose variance adds most
-// to what is computed, with all inputs of no channel, and the rest.
+// halves splits the inputs: the half of the channels whose variance adds most to what is computed,
+// with all inputs of no channel, and the rest.
 func (l *lens) halves(w dense.Matrix[float64]) (keep, gone []int) {
 	weight := make([]float64, len(l.blocks))
 	for c, block := range l.blocks {
@@ -436,9 +431,8 @@ func (l *lens) halves(w dense.Matrix[float64]) (keep, gone []int) {
 	return keep, gone
 }
 
-// factored returns the Cholesky factor of (1−share)·G + share·diag G, and a
-// little ridge, for some inputs or all (nil); ok is false if it is not
-// positive.
+// factored returns the Cholesky factor of (1−share)·G + share·diag G, and a little ridge, for some
+// inputs or all (nil); ok is false if it is not positive.
 func (l *lens) factored(share float64, some []int) (g dense.Matrix[float64], ok bool) {
 	d := l.gram.SymmetricDim()
 	ridge := 1e-4 * mat.Trace(l.gram) / float64(d)
@@ -456,8 +450,8 @@ func (l *lens) factored(share float64, some []int) (g dense.Matrix[float64], ok 
 	return g, dense.Cholesky(g)
 }
 
-// lost is what is lost so far as a share of what the consumer computes: of
-// held-out rows, or where there are none of the others.
+// lost is what is lost so far as a share of what the consumer computes: of held-out rows, or where
+// there are none of the others.
 func (p *problem) lost() float64 {
 	if p.lens.held == nil {
 		return p.spent
@@ -472,8 +466,8 @@ func (p *problem) lost() float64 {
 	return quadratic(p.lens.held, off) / p.heldTotal
 }
 
-// factored returns V = L⁻¹·W_Jᵀ, with H_JJ = L·Lᵀ for the block J of a channel;
-// ok is false if rounding has left no positive H_JJ.
+// factored returns V = L⁻¹·W_Jᵀ, with H_JJ = L·Lᵀ for the block J of a channel; ok is false if
+// rounding has left no positive H_JJ.
 func (p *problem) factored(c int) (v dense.Matrix[float64], ok bool) {
 	block := p.blocks[c]
 	t, o := len(block), p.w.Cols
@@ -524,8 +518,8 @@ func (p *problem) merge(into, from int) {
 	}
 }
 
-// remove takes a channel out of the inverse and refits the weights: with
-// Y = L⁻¹·H_J, H ← H − Yᵀ·Y and Wᵀ ← Wᵀ − Yᵀ·V.
+// remove takes a channel out of the inverse and refits the weights: with Y = L⁻¹·H_J, H ← H − Yᵀ·Y
+// and Wᵀ ← Wᵀ − Yᵀ·V.
 func (p *problem) remove(c int) {
 	block := p.blocks[c]
 	if v, ok := p.factored(c); ok {

@@ -9,8 +9,8 @@ import (
 	"gonum.org/v1/gonum/mat"
 )
 
-// randomLens makes a consumer of n channels with taps places each, behind some
-// places of no channel.
+// randomLens makes a consumer of n channels with taps places each, behind some places of no
+// channel.
 func randomLens(rng *rand.Rand, n, taps, outputs int) *lens {
 	d := n*taps + 3
 	x := mat.NewDense(2*d, d, nil)
@@ -36,8 +36,8 @@ func randomLens(rng *rand.Rand, n, taps, outputs int) *lens {
 	return l
 }
 
-// lost is the share of what a consumer computes that is lost without the given
-// channels, its other weights refitted, straight from the definition.
+// lost is the share of what a consumer computes that is lost without the given channels, its other
+// weights refitted, straight from the definition.
 func (l *lens) lost(t *testing.T, channels []int) float64 {
 	t.Helper()
 	d := l.gram.SymmetricDim()
@@ -141,8 +141,7 @@ func TestSquareRoot(t *testing.T) {
 	}
 }
 
-// Spaces too wide to be eliminated lose first what adds least, and keep a
-// channel of every piece.
+// Spaces too wide to be eliminated lose first what adds least, and keep a channel of every piece.
 func TestRank(t *testing.T) {
 	n := 6
 	r := &sight{moments: moments{n: n, rows: 1, sum: make([]float64, n), gram: make([]float64, n*n)}, sens: sensitivity{own: make([]float64, n)}}

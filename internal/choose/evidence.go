@@ -43,21 +43,19 @@ type Evidence struct {
 // maxRows bounds the positions that one second-moment matrix is made from.
 const maxRows = 20000
 
-// A Parent is one of the models whose channels compete for places: alone in
-// compression, side by side in union fusion.
+// A Parent is one of the models whose channels compete for places: alone in compression, side by
+// side in union fusion.
 type Parent struct {
 	Subject *edit.Subject
-	// Spaces names the parent's counterpart of a space of the first parent; nil
-	// for the first parent itself.
+	// Spaces names the parent's counterpart of a space of the first parent; nil for the first
+	// parent itself.
 	Spaces map[*coupling.Space]*coupling.Space
 	// Energy is the parent's share of what is to be explained; zero means one.
 	Energy float64
-	// Fixed are maps of spaces that a union does not choose the channels of:
-	// those that may only be permuted (Space.Paired) are moved onto those of
-	// the first parent, and averaged.
+	// Fixed are maps of spaces that a union does not choose the channels of: those that may only be
+	// permuted (Space.Paired) are moved onto those of the first parent, and averaged.
 	Fixed edit.Maps
-	// Whole says that a union keeps all the parent's channels, wherever there
-	// are places for them.
+	// Whole says that a union keeps all the parent's channels, wherever there are places for them.
 	Whole bool
 }
 
@@ -68,9 +66,8 @@ func (p *Parent) space(s *coupling.Space) *coupling.Space {
 	return p.Spaces[s]
 }
 
-// Observe runs the data through one or several models side by side and
-// collects, for every given space of the first, the second moments of all
-// parents' channels at the inputs of its consumers.
+// Observe runs the data through one or several models side by side and collects, for every given
+// space of the first, the second moments of all parents' channels at the inputs of its consumers.
 func Observe(ctx context.Context, parents []Parent, spaces []*coupling.Space, o Options) (_ map[*coupling.Space]*Evidence, err error) {
 	defer guard.Recover(&err)
 	out := map[*coupling.Space]*Evidence{}
@@ -100,8 +97,8 @@ func Observe(ctx context.Context, parents []Parent, spaces []*coupling.Space, o 
 	return out, observeTogether(ctx, parents, all, o)
 }
 
-// An observation is one consumer of a space, in every parent, and what is seen
-// through it of each group.
+// An observation is one consumer of a space, in every parent, and what is seen through it of each
+// group.
 type observation struct {
 	consumers []*consumer // by parent
 	into      []*sight    // by group
@@ -154,8 +151,8 @@ func needed(parents []Parent, sp *coupling.Space) detail {
 	return anyForm
 }
 
-// newSight is what is to be seen of a group through a consumer, of all parents'
-// channels side by side.
+// newSight is what is to be seen of a group through a consumer, of all parents' channels side by
+// side.
 func newSight(parents []Parent, consumers []*consumer, group int) *sight {
 	s := &sight{affine: consumers[0].affine}
 	var blocks []sensitivity
@@ -236,21 +233,21 @@ func thin(x dense.Matrix[float64], most int, rng *rand.Rand) dense.Matrix[float6
 	return out
 }
 
-// choose keeps k of the n channels of a group: the others are removed one by
-// one, each time the one that the consumers, refitted, miss least. pieces are
-// ranges of which each keeps one where k allows. The result is sorted.
+// choose keeps k of the n channels of a group: the others are removed one by one, each time the one
+// that the consumers, refitted, miss least. pieces are ranges of which each keeps one where k
+// allows. The result is sorted.
 func (e *Evidence) choose(group, k int, pieces []int) []int {
 	return e.eliminate(group, pieces).kept(e.seen[group][0].n, k)
 }
 
-// chooseBeside is choose where some of the channels, no more than k, stay
-// whatever the others are worth.
+// chooseBeside is choose where some of the channels, no more than k, stay whatever the others are
+// worth.
 func (e *Evidence) chooseBeside(group, k int, stay []bool) []int {
 	return ordered(e.seen[group], nil, stay).kept(len(stay), k)
 }
 
-// eliminate orders the channels of a group; the order does not depend on how
-// many are to stay, so it is made once.
+// eliminate orders the channels of a group; the order does not depend on how many are to stay, so
+// it is made once.
 func (e *Evidence) eliminate(group int, pieces []int) *elimination {
 	if e.order == nil {
 		e.order = make([]*elimination, len(e.seen))
@@ -273,8 +270,8 @@ func ordered(seen []*sight, pieces []int, stay []bool) *elimination {
 	return eliminate(lenses, left, len(seen[0].widths) == 1)
 }
 
-// Unexplained returns, for every number k = 0…n of channels kept, the share of
-// what the consumers compute that is lost, averaged over consumers and groups.
+// Unexplained returns, for every number k = 0…n of channels kept, the share of what the consumers
+// compute that is lost, averaged over consumers and groups.
 func (e *Evidence) Unexplained(pieces []int) []float64 {
 	n := e.seen[0][0].n
 	out := make([]float64, n+1)

@@ -17,14 +17,13 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// maxExact is the largest number of inputs (channels × kernel positions) of a
-// consumer whose Gram matrix is inverted to choose channels; wider consumers
-// are observed channel by channel.
+// maxExact is the largest number of inputs (channels × kernel positions) of a consumer whose Gram
+// matrix is inverted to choose channels; wider consumers are observed channel by channel.
 const maxExact = 2400
 
-// observeExactly collects, for every consumer that allows it, the second
-// moments of all its inputs, kernel positions told apart, with onnxruntime
-// doing the sums. It returns the observations that are left.
+// observeExactly collects, for every consumer that allows it, the second moments of all its inputs,
+// kernel positions told apart, with onnxruntime doing the sums. It returns the observations that
+// are left.
 func observeExactly(ctx context.Context, s *edit.Subject, all []*observation, o Options) (rest []*observation, err error) {
 	var todo []*observation
 	for _, ob := range all {
@@ -81,8 +80,7 @@ func walk(ctx context.Context, s *edit.Subject, flow *stats.Flow, todo []*observ
 // tensor is the activation that the consumer reads in the first parent.
 func (ob *observation) tensor() string { return ob.consumers[0].tap.Tensor }
 
-// advance computes what the first of some consumers reads, and forgets what
-// none of them needs.
+// advance computes what the first of some consumers reads, and forgets what none of them needs.
 func advance(ctx context.Context, flow *stats.Flow, todo []*observation) error {
 	var needed []string
 	for _, ob := range todo {
@@ -94,9 +92,9 @@ func advance(ctx context.Context, flow *stats.Flow, todo []*observation) error {
 	return flow.Compute(ctx, needed[0])
 }
 
-// plainOf describes a consumer whose problem is a plain one of bearable size: a
-// Conv without groups, a Gemm or a MatMul by a constant. each is the number of
-// inputs (kernel positions) of a channel.
+// plainOf describes a consumer whose problem is a plain one of bearable size: a Conv without
+// groups, a Gemm or a MatMul by a constant. each is the number of inputs (kernel positions) of a
+// channel.
 func plainOf(s *edit.Subject, c *consumer) (l *onnxio.Linear, each int, ok bool) {
 	w := s.Analysis.Weights[c.use.Tensor]
 	l, ok = s.Graph.Linear(c.use.Node)
@@ -116,8 +114,8 @@ func plainOf(s *edit.Subject, c *consumer) (l *onnxio.Linear, each int, ok bool)
 	return l, each, ok && w.Axes[c.use.Axis].Size()*each <= maxExact
 }
 
-// momentsOf sums what a consumer reads, over the batches that count and over
-// those held out, nil if there are none.
+// momentsOf sums what a consumer reads, over the batches that count and over those held out, nil if
+// there are none.
 func momentsOf(ctx context.Context, s *edit.Subject, flow *stats.Flow, c *consumer, threads int) (out [2]*stats.Moments, err error) {
 	l, _, _ := plainOf(s, c)
 	r := stats.ReadingOf(l)
@@ -137,8 +135,8 @@ func momentsOf(ctx context.Context, s *edit.Subject, flow *stats.Flow, c *consum
 	return out, nil
 }
 
-// look turns a consumer's moments into its lens on the space, and into the
-// channels' own moments, positions summed.
+// look turns a consumer's moments into its lens on the space, and into the channels' own moments,
+// positions summed.
 func look(s *edit.Subject, c *consumer, into *sight, sums [2]*stats.Moments) (err error) {
 	defer guard.At(&err, func() string { return fmt.Sprintf("space %q", c.tap.Space.Name) })
 	_, each, _ := plainOf(s, c)
@@ -194,8 +192,8 @@ func channelMoments(blocks [][]int, m *stats.Moments) *moments {
 	return out
 }
 
-// asMatrix lays a weight out as outputs × inputs, where axis holds
-// the channels that are contracted and, of the others, the first the outputs.
+// asMatrix lays a weight out as outputs × inputs, where axis holds the channels that are contracted
+// and, of the others, the first the outputs.
 func asMatrix(w *coupling.Weight, axis int, data []float64) *mat.Dense {
 	if axis == 0 { // [in, out]
 		in, out := w.Axes[0].Size(), w.Axes[1].Size()

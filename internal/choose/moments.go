@@ -15,9 +15,8 @@ type moments struct {
 	n    int
 	rows float64
 	sum  []float64 // Σ h
-	// gram is Σ h hᵀ, n×n, lower triangle. It is nil as long as there are fewer
-	// rows than channels, of which there are many: then samples are the rows
-	// themselves, one part for each batch.
+	// gram is Σ h hᵀ, n×n, lower triangle. It is nil as long as there are fewer rows than channels,
+	// of which there are many: then samples are the rows themselves, one part for each batch.
 	gram    []float64
 	samples []dense.Matrix[float32] // n×d each
 }
@@ -25,25 +24,23 @@ type moments struct {
 // A sight is what was seen of the n channels of a group through one consumer.
 type sight struct {
 	moments
-	// held is what other samples show of the same channels, by which what the
-	// rows above say is checked; nil where there were too few to hold any out.
+	// held is what other samples show of the same channels, by which what the rows above say is
+	// checked; nil where there were too few to hold any out.
 	held *moments
 
 	sens sensitivity
-	// affine: the consumer has, or can take, a bias, so that constant parts of
-	// channels cost nothing.
+	// affine: the consumer has, or can take, a bias, so that constant parts of channels cost
+	// nothing.
 	affine bool
-	// widths are the parents' numbers of channels, energy their shares of what
-	// is to be explained.
+	// widths are the parents' numbers of channels, energy their shares of what is to be explained.
 	widths []int
 	energy []float64
-	// exact is the consumer's own least-squares problem, kernel positions told
-	// apart; nil where only channels were observed.
+	// exact is the consumer's own least-squares problem, kernel positions told apart; nil where
+	// only channels were observed.
 	exact *lens
 }
 
-// heldEvery says that one batch in so many is held out, or one of all where
-// there are fewer.
+// heldEvery says that one batch in so many is held out, or one of all where there are fewer.
 const heldEvery = 5
 
 // heldOut reports whether a batch of several is held out.
@@ -52,8 +49,8 @@ func heldOut(batch, batches int) bool {
 	return every > 1 && batch%every == every-1
 }
 
-// lens is the consumer's problem as far as it was observed: exact, or with S
-// standing for its weights.
+// lens is the consumer's problem as far as it was observed: exact, or with S standing for its
+// weights.
 func (c *sight) lens() *lens {
 	if c.exact != nil {
 		return c.exact
@@ -69,8 +66,8 @@ func (c *sight) lens() *lens {
 	return l
 }
 
-// balanced is the sensitivity with each parent's block scaled so that the
-// parent counts with its energy, whatever the scale of its activations.
+// balanced is the sensitivity with each parent's block scaled so that the parent counts with its
+// energy, whatever the scale of its activations.
 func (c *sight) balanced(cov *mat.SymDense) *mat.SymDense {
 	if len(c.widths) < 2 {
 		return c.sens.whole
@@ -101,8 +98,7 @@ func (c *sight) balanced(cov *mat.SymDense) *mat.SymDense {
 	return out
 }
 
-// squareRoot returns A with AᵀA = S, up to rounding, for a positive
-// semi-definite S.
+// squareRoot returns A with AᵀA = S, up to rounding, for a positive semi-definite S.
 func squareRoot(s *mat.SymDense) *mat.Dense {
 	n := s.SymmetricDim()
 	l := dense.New[float64](n, n, nil)
@@ -185,8 +181,8 @@ func (c *moments) products() []float64 {
 	return gram
 }
 
-// heldMoments are the second moments of held-out rows about the means of the
-// others, which a bias fitted to these takes off; nil if there are none.
+// heldMoments are the second moments of held-out rows about the means of the others, which a bias
+// fitted to these takes off; nil if there are none.
 func (c *sight) heldMoments() *mat.SymDense {
 	if c.held == nil || c.held.rows == 0 {
 		return nil
@@ -234,13 +230,12 @@ func (s sums) about(m []float64) *mat.SymDense {
 	return out
 }
 
-// constant is the variance, relative to the mean square, up to which a value
-// counts as one that does not vary: what single precision leaves of the
-// difference of the two, which may well be negative.
+// constant is the variance, relative to the mean square, up to which a value counts as one that
+// does not vary: what single precision leaves of the difference of the two, which may well be
+// negative.
 const constant = 1e-6
 
-// covariance is E[x xᵀ], centred if a bias can absorb means: then constants
-// have none.
+// covariance is E[x xᵀ], centred if a bias can absorb means: then constants have none.
 func (s sums) covariance(affine bool) *mat.SymDense {
 	if !affine {
 		return s.about(nil)
@@ -261,8 +256,8 @@ func (s sums) covariance(affine bool) *mat.SymDense {
 	return out
 }
 
-// factor returns A, rows×n, with AᵀA the covariance; ok is false where the
-// samples are not there any more.
+// factor returns A, rows×n, with AᵀA the covariance; ok is false where the samples are not there
+// any more.
 func (c *sight) factor() (a dense.Matrix[float64], ok bool) {
 	if c.gram != nil {
 		return a, false

@@ -11,14 +11,13 @@ import (
 	"github.com/monge-ml/monge/internal/edit"
 )
 
-// recover returns the transfer that keeps some channels as they are. Its OutT,
-// by which consumers read channels that are gone out of those that stay, is the
-// least-squares reconstruction h ≈ Out·h_keep over all consumers, kept channels
-// standing for themselves. The ridge is as strong as predicts best what
-// held-out rows hold in the channels that are gone. Where nothing predicts
-// anything of that, or the channels that are kept do not vary, or what is known
-// of them is no covariance (activations that are not finite), nothing is read
-// out of them: each stands for itself alone.
+// recover returns the transfer that keeps some channels as they are. Its OutT, by which consumers
+// read channels that are gone out of those that stay, is the least-squares reconstruction h ≈
+// Out·h_keep over all consumers, kept channels standing for themselves. The ridge is as strong as
+// predicts best what held-out rows hold in the channels that are gone. Where nothing predicts
+// anything of that, or the channels that are kept do not vary, or what is known of them is no
+// covariance (activations that are not finite), nothing is read out of them: each stands for itself
+// alone.
 func (e *Evidence) recover(group int, keep []int) (edit.Transfer, error) {
 	t := edit.Keep(keep)
 	n := e.seen[group][0].n
@@ -81,8 +80,8 @@ func withRest(rows edit.Rows, x dense.Matrix[float64], gone []int) edit.Rows {
 	return rows
 }
 
-// A predictor tells some channels out of those that are kept: k×len(of), for a
-// ridge relative to the mean variance. ok is false where that cannot be solved.
+// A predictor tells some channels out of those that are kept: k×len(of), for a ridge relative to
+// the mean variance. ok is false where that cannot be solved.
 type predictor interface {
 	recover(ridge float64, of []int) (x dense.Matrix[float64], ok bool)
 }
@@ -93,10 +92,9 @@ var ridges = []float64{1e-6, 1e-4, 1e-2, 1e-1, 1, 10}
 // sampledChannels is the number of channels by which ridges are compared.
 const sampledChannels = 128
 
-// strength chooses the ridge with which channels that are gone are best
-// predicted on held-out rows, of which h are the second moments. ok is false if
-// none is better than to predict nothing. Without held-out rows the weakest
-// that can be solved is taken.
+// strength chooses the ridge with which channels that are gone are best predicted on held-out rows,
+// of which h are the second moments. ok is false if none is better than to predict nothing. Without
+// held-out rows the weakest that can be solved is taken.
 func strength(f predictor, h *mat.SymDense, keep, gone []int) (ridge float64, ok bool) {
 	if h == nil {
 		for _, ridge := range ridges {
@@ -132,8 +130,7 @@ func strength(f predictor, h *mat.SymDense, keep, gone []int) (ridge float64, ok
 	return ridge, ok
 }
 
-// mean sums a covariance over the sights of a group, each counting equally; nil
-// if one has none.
+// mean sums a covariance over the sights of a group, each counting equally; nil if one has none.
 func (e *Evidence) mean(group int, of func(*sight) *mat.SymDense) *mat.SymDense {
 	g := mat.NewSymDense(e.seen[group][0].n, nil)
 	for _, s := range e.seen[group] {
@@ -148,8 +145,8 @@ func (e *Evidence) mean(group int, of func(*sight) *mat.SymDense) *mat.SymDense 
 	return g
 }
 
-// factor returns A with AᵀA the covariance that all consumers of a group see,
-// each counting equally; ok is false where samples are not there any more.
+// factor returns A with AᵀA the covariance that all consumers of a group see, each counting
+// equally; ok is false where samples are not there any more.
 func (e *Evidence) factor(group int) (a dense.Matrix[float64], ok bool) {
 	a = dense.Matrix[float64]{Cols: e.seen[group][0].n, Row: e.seen[group][0].n, Col: 1}
 	for _, r := range e.seen[group] {
@@ -166,12 +163,12 @@ func (e *Evidence) factor(group int) (a dense.Matrix[float64], ok bool) {
 	return a, a.Rows > 0
 }
 
-// dead is the share of the mean variance of all channels below which those that
-// stay say nothing about the others: the covariance of the two is rounding.
+// dead is the share of the mean variance of all channels below which those that stay say nothing
+// about the others: the covariance of the two is rounding.
 const dead = 1e-6
 
-// fromRows solves the same problem as fromSums out of A, m×n with m < k:
-// (A_KᵀA_K + l·I)⁻¹·A_KᵀA = A_Kᵀ·(A_K·A_Kᵀ + l·I)⁻¹·A.
+// fromRows solves the same problem as fromSums out of A, m×n with m < k: (A_KᵀA_K + l·I)⁻¹·A_KᵀA =
+// A_Kᵀ·(A_K·A_Kᵀ + l·I)⁻¹·A.
 type fromRows struct {
 	a, ak, gram dense.Matrix[float64] // A, A_K, A_K·A_Kᵀ
 	scale       float64               // what ridges are relative to: the mean variance of the kept channels

@@ -16,8 +16,8 @@ import (
 	"github.com/monge-ml/monge/internal/modeltest"
 )
 
-// fewRows is a reader of many channels that has seen few rows, and the same
-// with sums in their place.
+// fewRows is a reader of many channels that has seen few rows, and the same with sums in their
+// place.
 func fewRows(rng *rand.Rand, n, rows int, affine bool) (c, sums *sight) {
 	c = &sight{moments: moments{n: n, sum: make([]float64, n)}, affine: affine}
 	mix := mat.NewDense(n, 12, nil)
@@ -158,8 +158,8 @@ func TestWeightsOfChannels(t *testing.T) {
 	}
 }
 
-// Channels that do not vary, of which single precision leaves variances of any
-// sign, and activations that are no numbers end no selection.
+// Channels that do not vary, of which single precision leaves variances of any sign, and
+// activations that are no numbers end no selection.
 func TestRecoverWithoutACovariance(t *testing.T) {
 	rng := rand.New(rand.NewPCG(8, 8))
 	const n = 12
@@ -205,8 +205,7 @@ func TestRecoverWithoutACovariance(t *testing.T) {
 	}
 }
 
-// A union orders kept channels by piece: their order says nothing about which
-// are gone.
+// A union orders kept channels by piece: their order says nothing about which are gone.
 func TestRecoverOfChannelsInAnyOrder(t *testing.T) {
 	rng := rand.New(rand.NewPCG(9, 9))
 	const n = 12

@@ -10,11 +10,10 @@ import (
 	"github.com/monge-ml/monge/internal/match"
 )
 
-// Select finds maps that keep some of each space's own channels as they are,
-// with consumers reading the rest through their least-squares reconstruction.
-// Linear spaces are projected instead, onto the subspace from which consumers
-// lose least. It needs o.Data. Spaces that no consumer can be observed for are
-// merged by weights. known is what Observe has found already, or nil.
+// Select finds maps that keep some of each space's own channels as they are, with consumers reading
+// the rest through their least-squares reconstruction. Linear spaces are projected instead, onto
+// the subspace from which consumers lose least. It needs o.Data. Spaces that no consumer can be
+// observed for are merged by weights. known is what Observe has found already, or nil.
 func Select(ctx context.Context, s *edit.Subject, widths map[*coupling.Space]int, known map[*coupling.Space]*Evidence, o Options) (_ *match.Result, err error) {
 	defer guard.Recover(&err)
 	if o.Data == nil {

@@ -12,14 +12,13 @@ import (
 	"github.com/monge-ml/monge/internal/edit"
 )
 
-// maxSubspace bounds the channels of a space that is projected, since the
-// eigenvectors of a space of n channels take n³ operations.
+// maxSubspace bounds the channels of a space that is projected, since the eigenvectors of a space
+// of n channels take n³ operations.
 const maxSubspace = 1024
 
-// projects reports whether a space is narrowed to a subspace rather than to
-// some of its channels: where nothing but operators that are linear and act
-// alike on every channel lie between producers and consumers, any matrix may
-// act on it, and every consumer has to have shown what it reads.
+// projects reports whether a space is narrowed to a subspace rather than to some of its channels:
+// where nothing but operators that are linear and act alike on every channel lie between producers
+// and consumers, any matrix may act on it, and every consumer has to have shown what it reads.
 func projects(s *edit.Subject, sp *coupling.Space) bool {
 	if !sp.Linear || len(sp.Pieces) != 1 || sp.Width > maxSubspace {
 		return false
@@ -30,19 +29,17 @@ func projects(s *edit.Subject, sp *coupling.Space) bool {
 	})
 }
 
-// subspace finds the k-dimensional subspace of a group's channels from which
-// the consumers lose least: with C the covariance of the channels and S the
-// sensitivity of the consumers, both summed over consumers such that each
-// counts equally, the projection P of rank k that minimises
+// subspace finds the k-dimensional subspace of a group's channels from which the consumers lose
+// least: with C the covariance of the channels and S the sensitivity of the consumers, both summed
+// over consumers such that each counts equally, the projection P of rank k that minimises
 //
 //	tr S·(I − P)·C·(I − P)ᵀ
 //
-// is P = S^-½·U·Uᵀ·S^½, where U are the leading k eigenvectors of S^½·C·S^½
-// (principal components weighed by what is read of them; reduced-rank
-// regression, Izenman 1975). In is UᵀS^½ and Out is S^-½·U, up to the scale of
-// each new channel. Of few rows C is shrunk towards its diagonal, as much as
-// loses least on held-out rows; else it would have no more directions than
-// there are rows. The second result is the share that is lost.
+// is P = S^-½·U·Uᵀ·S^½, where U are the leading k eigenvectors of S^½·C·S^½ (principal components
+// weighed by what is read of them; reduced-rank regression, Izenman 1975). In is UᵀS^½ and Out is
+// S^-½·U, up to the scale of each new channel. Of few rows C is shrunk towards its diagonal, as
+// much as loses least on held-out rows; else it would have no more directions than there are rows.
+// The second result is the share that is lost.
 func (e *Evidence) subspace(group, k int) (edit.Transfer, float64, error) {
 	w := weigh(e.seen[group])
 	root, inverse, err := roots(w.sens)
@@ -192,8 +189,8 @@ func addScaled(a *mat.SymDense, f float64, x *mat.SymDense) {
 	a.AddSym(a, &scaled)
 }
 
-// roots returns S^½ and S^-½. A little is added to S, so that what nobody reads
-// is kept last but does not have to be divided by zero.
+// roots returns S^½ and S^-½. A little is added to S, so that what nobody reads is kept last but
+// does not have to be divided by zero.
 func roots(s *mat.SymDense) (root, inverse *mat.Dense, err error) {
 	values, vectors, err := eigen(s)
 	if err != nil {

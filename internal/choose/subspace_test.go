@@ -18,9 +18,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// bottleneck has a residual stream, padding, pooling and a bias between linear
-// operators: one linear space of 16 channels, made of no more than 6 + 4
-// directions, and one space behind a Relu.
+// bottleneck has a residual stream, padding, pooling and a bias between linear operators: one
+// linear space of 16 channels, made of no more than 6 + 4 directions, and one space behind a Relu.
 const bottleneck = `
 	x: N 3 8 8
 	a = Conv(x, w1[6 3 3 3], b1[6]) pads=1,1,1,1
@@ -109,8 +108,8 @@ func TestLinearSpacesTakeAnyMatrix(t *testing.T) {
 	}
 }
 
-// A linear space whose channels span k directions is narrowed to k without
-// loss, to fewer with some.
+// A linear space whose channels span k directions is narrowed to k without loss, to fewer with
+// some.
 func TestSelectProjectsLinearSpaces(t *testing.T) {
 	enginetest.Require(t)
 	m, d := Parsed(t, bottleneck), images(t, 64)

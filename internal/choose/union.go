@@ -12,15 +12,14 @@ import (
 	"github.com/monge-ml/monge/internal/guard"
 )
 
-// Union puts the channels of several models side by side and chooses, for every
-// space of the first parent with an entry in widths, that many of them: those
-// that explain most of what all parents compute next (Evidence.choose), beside
-// those of a parent that stays whole. It returns one set of maps for each
-// parent: In has a row for every chosen channel, empty where another parent
-// gave it, and OutT says how the parent's consumers read its own channels out
-// of the chosen ones. from counts, for each space, how many channels each
-// parent gave. Spaces whose channels belong to the channels of another space
-// (the dimensions of attention heads) follow that and have no entry in from.
+// Union puts the channels of several models side by side and chooses, for every space of the first
+// parent with an entry in widths, that many of them: those that explain most of what all parents
+// compute next (Evidence.choose), beside those of a parent that stays whole. It returns one set of
+// maps for each parent: In has a row for every chosen channel, empty where another parent gave it,
+// and OutT says how the parent's consumers read its own channels out of the chosen ones. from
+// counts, for each space, how many channels each parent gave. Spaces whose channels belong to the
+// channels of another space (the dimensions of attention heads) follow that and have no entry in
+// from.
 func Union(ctx context.Context, parents []Parent, widths map[*coupling.Space]int, o Options) (maps []edit.Maps, from map[*coupling.Space][]int, err error) {
 	defer guard.Recover(&err)
 	if o.Data == nil {
@@ -53,8 +52,8 @@ type union struct {
 	from    map[*coupling.Space][]int
 }
 
-// contested lists the spaces whose channels compete for places, and gives the
-// others the maps that they have.
+// contested lists the spaces whose channels compete for places, and gives the others the maps that
+// they have.
 func (u *union) contested(widths map[*coupling.Space]int) []*coupling.Space {
 	var out []*coupling.Space
 	first := u.parents[0].Subject.Analysis
@@ -123,8 +122,7 @@ func (u *union) choose(sp *coupling.Space, ev *Evidence, k int) error {
 	return nil
 }
 
-// A block is the channels of one parent where those of all stand side by side,
-// from one column on.
+// A block is the channels of one parent where those of all stand side by side, from one column on.
 type block struct {
 	parent, from int
 	space        *coupling.Space
@@ -141,8 +139,8 @@ func blocks(parents []Parent, sp *coupling.Space) []block {
 	return out
 }
 
-// staying marks, side by side, the channels of parents that stay whole, as long
-// as there are places for them.
+// staying marks, side by side, the channels of parents that stay whole, as long as there are places
+// for them.
 func (u *union) staying(all []block, places int) []bool {
 	var out []bool
 	for _, b := range all {
@@ -162,8 +160,8 @@ type place struct {
 	channel, piece int
 }
 
-// places resolves columns to the parents' channels, ordered by piece, so that
-// pieces stay contiguous.
+// places resolves columns to the parents' channels, ordered by piece, so that pieces stay
+// contiguous.
 func places(all []block, columns []int) []place {
 	var out []place
 	for _, col := range columns {

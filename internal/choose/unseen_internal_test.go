@@ -11,8 +11,8 @@ import (
 	"github.com/monge-ml/monge/internal/dense"
 )
 
-// A population is a distribution of channels of which the covariance is known:
-// some strong common factors, and noise of its own for each.
+// A population is a distribution of channels of which the covariance is known: some strong common
+// factors, and noise of its own for each.
 type population struct {
 	n    int
 	mix  *mat.Dense // n×factors
@@ -69,8 +69,8 @@ func (p *population) observed(rng *rand.Rand, rows int) *sight {
 	return r
 }
 
-// lost is what is lost of the population's rows where channels are read out of
-// those that are kept as the evidence has it.
+// lost is what is lost of the population's rows where channels are read out of those that are kept
+// as the evidence has it.
 func (p *population) lost(t *testing.T, e *Evidence, keep []int) float64 {
 	t.Helper()
 	m, err := e.recover(0, keep)
@@ -105,9 +105,8 @@ func (p *population) share(off mat.Matrix) float64 {
 	return lost / mat.Trace(&z)
 }
 
-// What is said to be lost is what is lost of inputs that were not seen, however
-// few rows there were, never less with fewer channels; and a choice by few rows
-// is no worse than one by weights.
+// What is said to be lost is what is lost of inputs that were not seen, however few rows there
+// were, never less with fewer channels; and a choice by few rows is no worse than one by weights.
 func TestWhatIsLostOfInputsNotSeen(t *testing.T) {
 	const n = 120
 	for _, rows := range []int{n / 4, n / 2, n, 3 * n, 10 * n} {

@@ -1,14 +1,14 @@
 package dense
 
-// An Along is a row-major tensor seen along one of its axes: Outer blocks of N
-// positions with Inner numbers each.
+// An Along is a row-major tensor seen along one of its axes: Outer blocks of N positions with Inner
+// numbers each.
 type Along[T Float] struct {
 	Outer, N, Inner int
 	Data            []T
 }
 
-// AlongAxis returns a view of a tensor along an axis. data may be nil where
-// only sizes and positions matter.
+// AlongAxis returns a view of a tensor along an axis. data may be nil where only sizes and
+// positions matter.
 func AlongAxis[T Float](data []T, dims []int, axis int) Along[T] {
 	a := Along[T]{1, dims[axis], 1, data}
 	for _, d := range dims[:axis] {
@@ -38,8 +38,8 @@ func (a Along[T]) Row(outer, i int) []T {
 // Position is the place along the axis of the element at an index of Data.
 func (a Along[T]) Position(at int) int { return at / a.Inner % a.N }
 
-// Matrices returns the tensor as matrices with N rows, views of the same
-// numbers: one for each block, or a single N×Outer one where Inner is 1.
+// Matrices returns the tensor as matrices with N rows, views of the same numbers: one for each
+// block, or a single N×Outer one where Inner is 1.
 func (a Along[T]) Matrices() []Matrix[T] {
 	if a.Inner == 1 {
 		return []Matrix[T]{New(a.Outer, a.N, a.Data).T()}

@@ -9,9 +9,9 @@ import (
 // factorBlock is the number of columns that are factorised together.
 const factorBlock = 96
 
-// Cholesky overwrites the lower triangle of the symmetric matrix a, of which
-// nothing else is read, by L with L·Lᵀ = a. It returns false, with a half done,
-// if a is not positive definite. Rows of a must be contiguous.
+// Cholesky overwrites the lower triangle of the symmetric matrix a, of which nothing else is read,
+// by L with L·Lᵀ = a. It returns false, with a half done, if a is not positive definite. Rows of a
+// must be contiguous.
 func Cholesky(a Matrix[float64]) bool {
 	n := a.Rows
 	for k := 0; k < n; k += factorBlock {
@@ -54,8 +54,8 @@ func substitute(l Matrix[float64], x []float64) {
 	}
 }
 
-// SolveCholesky solves L·Lᵀ·X = B, where l has L in its lower triangle, and B
-// is given and X returned in b.
+// SolveCholesky solves L·Lᵀ·X = B, where l has L in its lower triangle, and B is given and X
+// returned in b.
 func SolveCholesky(l, b Matrix[float64]) {
 	n := l.Rows
 	for k := 0; k < n; k += factorBlock {

@@ -12,8 +12,8 @@ type Matrix[T Float] struct {
 	Data       []T
 }
 
-// New returns a view of a row-major matrix, over zeros if data is nil. It
-// panics if data is too short.
+// New returns a view of a row-major matrix, over zeros if data is nil. It panics if data is too
+// short.
 func New[T Float](rows, cols int, data []T) Matrix[T] {
 	if data == nil {
 		data = make([]T, rows*cols)

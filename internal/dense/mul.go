@@ -21,15 +21,15 @@ const (
 	parallelWork = 1 << 18 // multiplications below which a second goroutine does not pay
 )
 
-// AddMul adds alpha·a·b to c, whose rows must be contiguous (Col 1). It panics
-// if the sizes do not fit. The method is that of Goto and van de Geijn (Anatomy
-// of High-Performance Matrix Multiplication, ACM Trans. Math. Softw. 34, 2008).
+// AddMul adds alpha·a·b to c, whose rows must be contiguous (Col 1). It panics if the sizes do not
+// fit. The method is that of Goto and van de Geijn (Anatomy of High-Performance Matrix
+// Multiplication, ACM Trans. Math. Softw. 34, 2008).
 func AddMul[A, B Float](c Matrix[float64], alpha float64, a Matrix[A], b Matrix[B]) {
 	addMul(tile(), c, alpha, a, b, false)
 }
 
-// AddGram adds alpha·a·aᵀ to the lower triangle of c, that is to (i, j) with j
-// ≤ i, and leaves the rest alone.
+// AddGram adds alpha·a·aᵀ to the lower triangle of c, that is to (i, j) with j ≤ i, and leaves the
+// rest alone.
 func AddGram[A Float](c Matrix[float64], alpha float64, a Matrix[A]) {
 	addMul(tile(), c, alpha, a, a.T(), true)
 }
@@ -48,13 +48,12 @@ func Mirror[T Float](c Matrix[T]) {
 	}
 }
 
-// tileFunc adds to a tile of c, whose rows are stride apart, the sum over steps
-// of a[tileRows] by b[tileCols].
+// tileFunc adds to a tile of c, whose rows are stride apart, the sum over steps of a[tileRows] by
+// b[tileCols].
 type tileFunc func(steps int, a, b, c []float64, stride int)
 
 func tileGo(steps int, a, b, c []float64, stride int) {
-	// Two rows by four columns at a time: more sums than that would not fit the
-	// registers.
+	// Two rows by four columns at a time: more sums than that would not fit the registers.
 	for r := 0; r < tileRows; r += 2 {
 		for q := 0; q < tileCols; q += 4 {
 			var s00, s01, s02, s03, s10, s11, s12, s13 float64
@@ -78,9 +77,8 @@ func tileGo(steps int, a, b, c []float64, stride int) {
 	}
 }
 
-// addMul works off the product panel by panel: of b so many rows and columns as
-// fit the outer cache are packed once, of a so many as fit the inner, and of
-// these each pair of strips makes one tile.
+// addMul works off the product panel by panel: of b so many rows and columns as fit the outer cache
+// are packed once, of a so many as fit the inner, and of these each pair of strips makes one tile.
 func addMul[A, B Float](f tileFunc, c Matrix[float64], alpha float64, a Matrix[A], b Matrix[B], lower bool) {
 	if a.Cols != b.Rows || c.Rows != a.Rows || c.Cols != b.Cols || c.Col != 1 {
 		panic(fmt.Sprintf("dense: %d×%d = %d×%d · %d×%d", c.Rows, c.Cols, a.Rows, a.Cols, b.Rows, b.Cols))
@@ -125,8 +123,7 @@ func addMul[A, B Float](f tileFunc, c Matrix[float64], alpha float64, a Matrix[A
 	}
 }
 
-// tiles adds the product of packed operands to c, but for elements (i, j) with
-// j > i+diagonal.
+// tiles adds the product of packed operands to c, but for elements (i, j) with j > i+diagonal.
 func tiles(f tileFunc, c Matrix[float64], a, b []float64, steps, diagonal int) {
 	var edge [tileRows * tileCols]float64
 	for q := 0; q < c.Cols; q += tileCols {
@@ -154,8 +151,8 @@ func tiles(f tileFunc, c Matrix[float64], a, b []float64, steps, diagonal int) {
 	}
 }
 
-// pack lays out the rows of m, filled up with zeros to width, step by step:
-// element (r, k) goes to k·width+r.
+// pack lays out the rows of m, filled up with zeros to width, step by step: element (r, k) goes to
+// k·width+r.
 func pack[T Float](dst []float64, m Matrix[T], width int, alpha float64) {
 	dst = dst[:m.Cols*width]
 	if m.Rows < width {
@@ -183,8 +180,8 @@ func threadsFor(work int) int { return max(1, min(runtime.GOMAXPROCS(0), work/pa
 
 func roundUp(n, to int) int { return (n + to - 1) / to * to }
 
-// inParallel calls f for 0 … n−1 from so many workers, numbered, each taking
-// the next when it is done with one.
+// inParallel calls f for 0 … n−1 from so many workers, numbered, each taking the next when it is
+// done with one.
 func inParallel(workers, n int, f func(worker, i int)) {
 	var next atomic.Int64
 	work := func(w int) {

@@ -4,5 +4,6 @@
 
 package dense
 
-// tileAVX2 adds to a 6×8 tile of c, whose rows are stride apart, the sum over steps of a[6] by b[8]. It needs AVX2 and FMA.
+// tileAVX2 adds to a 6×8 tile of c, whose rows are stride apart, the sum over steps of a[6] by
+// b[8]. It needs AVX2 and FMA.
 func tileAVX2(steps int, a *float64, b *float64, c *float64, stride int)

@@ -14,11 +14,10 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// FoldBatchNorm returns a copy of the model in which every BatchNormalization
-// that directly follows a Conv or Gemm is folded into it: W' = W·γ/√(σ²+ε) and
-// b' = (b − μ)·γ/√(σ²+ε) + β. Only nodes for which want returns true are folded
-// (nil: all). The copy computes the same function up to rounding. folded names
-// the linear nodes that took a normalisation in.
+// FoldBatchNorm returns a copy of the model in which every BatchNormalization that directly follows
+// a Conv or Gemm is folded into it: W' = W·γ/√(σ²+ε) and b' = (b − μ)·γ/√(σ²+ε) + β. Only nodes for
+// which want returns true are folded (nil: all). The copy computes the same function up to
+// rounding. folded names the linear nodes that took a normalisation in.
 func FoldBatchNorm(m *onnxio.Model, want func(linear *onnxpb.NodeProto) bool) (out *onnxio.Model, folded []string, err error) {
 	defer guard.Recover(&err)
 	out = m.Clone()
@@ -59,9 +58,9 @@ type folding struct {
 	bn     *onnxpb.NodeProto
 }
 
-// foldings lists what can be folded, by weight. Nodes that share a weight are
-// folded as one, if they are all followed by the same normalisation (a siamese
-// network), else not: each would need a weight of its own.
+// foldings lists what can be folded, by weight. Nodes that share a weight are folded as one, if
+// they are all followed by the same normalisation (a siamese network), else not: each would need a
+// weight of its own.
 func foldings(g *onnxio.Graph, want func(linear *onnxpb.NodeProto) bool) [][]folding {
 	var weights []string
 	by := map[string][]folding{}
@@ -86,8 +85,8 @@ func foldings(g *onnxio.Graph, want func(linear *onnxpb.NodeProto) bool) [][]fol
 	return out
 }
 
-// sameFolding reports whether two nodes that share a weight compute the same of
-// it, their normalisations included.
+// sameFolding reports whether two nodes that share a weight compute the same of it, their
+// normalisations included.
 func sameFolding(g *onnxio.Graph, a, b folding) bool {
 	same := func(x, y *onnxpb.NodeProto) bool {
 		if len(x.GetInput()) != len(y.GetInput()) || x.GetOpType() != y.GetOpType() || len(x.GetAttribute()) != len(y.GetAttribute()) {
@@ -170,8 +169,8 @@ func values(g *onnxio.Graph, name string) (*onnxio.Tensor, []float64, error) {
 // A normalisation makes (x − mean)·scale + shift of every channel.
 type normalisation struct{ mean, scale, shift []float64 }
 
-// normalisationOf reads a BatchNormalization of n channels; nil where what it
-// needs is not constant.
+// normalisationOf reads a BatchNormalization of n channels; nil where what it needs is not
+// constant.
 func normalisationOf(g *onnxio.Graph, bn *onnxpb.NodeProto, n int) (*normalisation, error) {
 	var inputs [4][]float64 // γ, β, μ, σ²
 	for i := range inputs {
@@ -192,8 +191,8 @@ func normalisationOf(g *onnxio.Graph, bn *onnxpb.NodeProto, n int) (*normalisati
 	return &normalisation{mean: inputs[2], scale: scale, shift: inputs[1]}, nil
 }
 
-// biasOf reads what a linear operator of n outputs adds; ok is false where that
-// is not constant, or of another form.
+// biasOf reads what a linear operator of n outputs adds; ok is false where that is not constant, or
+// of another form.
 func biasOf(g *onnxio.Graph, l *onnxio.Linear, n int) (bias []float64, ok bool, err error) {
 	bias = make([]float64, n)
 	name := l.Bias.Tensor()
@@ -210,8 +209,8 @@ func biasOf(g *onnxio.Graph, l *onnxio.Linear, n int) (bias []float64, ok bool, 
 	return bias, true, nil
 }
 
-// fold writes the weight and bias that take the normalisation in. ok is false
-// where that cannot be done.
+// fold writes the weight and bias that take the normalisation in. ok is false where that cannot be
+// done.
 func fold(g *onnxio.Graph, l *onnxio.Linear, bn *onnxpb.NodeProto) (ok bool, err error) {
 	defer guard.At(&err, func() string { return onnxio.Label(bn) })
 	weight, w, err := values(g, l.Weight.Tensor())
@@ -241,8 +240,8 @@ func fold(g *onnxio.Graph, l *onnxio.Linear, bn *onnxpb.NodeProto) (ok bool, err
 	return true, store(g, l, weight, w, bias)
 }
 
-// store gives a linear operator a new weight and bias. The weight keeps its
-// name: all who read it are folded alike.
+// store gives a linear operator a new weight and bias. The weight keeps its name: all who read it
+// are folded alike.
 func store(g *onnxio.Graph, l *onnxio.Linear, old *onnxio.Tensor, w, bias []float64) (err error) {
 	name := l.Weight.Tensor()
 	if g.Constant(name) != nil && !g.IsOutput(name) {
@@ -260,8 +259,8 @@ func store(g *onnxio.Graph, l *onnxio.Linear, old *onnxio.Tensor, w, bias []floa
 	return g.AddInitializer(onnxio.NewTensor(added, old.Type, []int{len(bias)}, bias))
 }
 
-// dropUnused removes the constants that only the removed nodes read, and the
-// nodes that only pass these on.
+// dropUnused removes the constants that only the removed nodes read, and the nodes that only pass
+// these on.
 func dropUnused(g *onnxio.Graph, removed map[*onnxpb.NodeProto]bool) error {
 	names := map[string]bool{}
 	for n := range removed {

@@ -12,11 +12,10 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// Edit returns a copy of the subject's model in which the maps are carried out:
-// weights along every use of a mapped space, and the shapes, pads, slice
-// bounds, group counts and value_info that follow its width. Spaces without a
-// map, or whose map is the identity, are not touched: not a bit of their
-// weights changes.
+// Edit returns a copy of the subject's model in which the maps are carried out: weights along every
+// use of a mapped space, and the shapes, pads, slice bounds, group counts and value_info that
+// follow its width. Spaces without a map, or whose map is the identity, are not touched: not a bit
+// of their weights changes.
 func Edit(s *Subject, maps Maps) (_ *onnxio.Model, err error) {
 	defer guard.Recover(&err)
 	maps = maps.changed()
@@ -48,13 +47,12 @@ func Edit(s *Subject, maps Maps) (_ *onnxio.Model, err error) {
 	return out, nil
 }
 
-// Moved gives the weights of a subject as Edit would write them, one at a time,
-// so that no second model has to be held.
+// Moved gives the weights of a subject as Edit would write them, one at a time, so that no second
+// model has to be held.
 type Moved struct {
 	s *Subject
 	t *Transform
-	// Integers and their scales can only be written together: then there is a
-	// whole model.
+	// Integers and their scales can only be written together: then there is a whole model.
 	whole *onnxio.Graph
 }
 
@@ -123,8 +121,7 @@ func (t *Transform) movedFloats(s *Subject, w *coupling.Weight) ([]float64, []in
 	return applyAll(t, w, data)
 }
 
-// editOrder lists the weights by name, scales and zero points before the
-// integers that need them.
+// editOrder lists the weights by name, scales and zero points before the integers that need them.
 func editOrder(an *coupling.Analysis) []*coupling.Weight {
 	var plain, quantised []*coupling.Weight
 	for _, name := range slices.Sorted(maps.Keys(an.Weights)) {
@@ -158,12 +155,12 @@ func (t *Transform) edit(s *Subject, g *onnxio.Graph, w *coupling.Weight) (err e
 	return requantize(g, w, dims, data, reach)
 }
 
-// editShapes rewrites stored shapes. A node that needs a new value gets an
-// initializer of its own where others read the old one.
+// editShapes rewrites stored shapes. A node that needs a new value gets an initializer of its own
+// where others read the old one.
 func editShapes(s *Subject, g *onnxio.Graph, w coupling.Widths) error {
-	// All of a node's shapes change together: a start counted from the end of
-	// what a Slice reads means another place once the end is rewritten. The
-	// parts of a Concat have nothing to do with each other.
+	// All of a node's shapes change together: a start counted from the end of what a Slice reads
+	// means another place once the end is rewritten. The parts of a Concat have nothing to do with
+	// each other.
 	changed := map[*onnxpb.NodeProto]bool{}
 	for _, ref := range s.Analysis.Refs {
 		if w.Changes(ref) {
@@ -189,8 +186,8 @@ func editShapes(s *Subject, g *onnxio.Graph, w coupling.Widths) error {
 	return g.Refresh()
 }
 
-// writeShape stores the new value of a node's shape: in place of the old one
-// where nobody else reads that.
+// writeShape stores the new value of a node's shape: in place of the old one where nobody else
+// reads that.
 func writeShape(s *Subject, g *onnxio.Graph, n *onnxpb.NodeProto, ref coupling.ShapeRef, v []int64) error {
 	if ref.Input < 0 {
 		if onnxio.Attr(n, ref.Attr).GetType() == onnxpb.AttributeProto_INT {
@@ -219,8 +216,8 @@ func writeShape(s *Subject, g *onnxio.Graph, n *onnxpb.NodeProto, ref coupling.S
 	return g.AddInitializer(t)
 }
 
-// editValueInfo corrects the stored shapes of activations and drops what cannot
-// be known to hold any more.
+// editValueInfo corrects the stored shapes of activations and drops what cannot be known to hold
+// any more.
 func editValueInfo(an *coupling.Analysis, g *onnxpb.GraphProto, w coupling.Widths) {
 	g.ValueInfo = slices.DeleteFunc(g.ValueInfo, func(vi *onnxpb.ValueInfoProto) bool {
 		axes, known := an.Activations[vi.GetName()]
@@ -245,9 +242,8 @@ func editValueInfo(an *coupling.Analysis, g *onnxpb.GraphProto, w coupling.Width
 	})
 }
 
-// check analyses the edited model and compares every tensor's shape with what
-// the maps promised, so that an inconsistent edit is an error here and not in
-// the runtime of whoever uses the file.
+// check analyses the edited model and compares every tensor's shape with what the maps promised, so
+// that an inconsistent edit is an error here and not in the runtime of whoever uses the file.
 func check(m *onnxio.Model, s *Subject, w coupling.Widths) error {
 	an, err := coupling.Analyze(m, coupling.Options{})
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"github.com/monge-ml/monge/internal/dense"
 )
 
-// A Grouping says how the channels of a space are told apart: each of so many
-// groups, the positions of index, has channels of its own.
+// A Grouping says how the channels of a space are told apart: each of so many groups, the positions
+// of index, has channels of its own.
 type Grouping struct {
 	Space  *coupling.Space
 	Index  *coupling.Axis // nil where there is one group
@@ -22,11 +22,11 @@ func GroupsOf(sp *coupling.Space) Grouping { return Grouping{sp, sp.Index, sp.Gr
 type Layout struct {
 	// Axis is the one that the space runs along.
 	Axis int
-	// Channels are the positions along it, by group and channel. Where nothing
-	// along the axis tells groups apart, every group has all positions.
+	// Channels are the positions along it, by group and channel. Where nothing along the axis tells
+	// groups apart, every group has all positions.
 	Channels [][][]int
-	// selects is another axis, whose positions tell groups apart, -1 if there
-	// is none; groups are these positions.
+	// selects is another axis, whose positions tell groups apart, -1 if there is none; groups are
+	// these positions.
 	selects int
 	groups  [][]int
 }
@@ -108,8 +108,8 @@ func Group[T dense.Float](l *Layout, data []T, dims []int, group int) dense.Alon
 	return dense.AlongAxis(data, dims, l.Axis)
 }
 
-// OneByOne reports whether the channels of a group are the positions of the
-// axis, of which there are n, in order.
+// OneByOne reports whether the channels of a group are the positions of the axis, of which there
+// are n, in order.
 func (l *Layout) OneByOne(group, n int) bool {
 	for c, at := range l.Channels[group] {
 		if len(at) != 1 || at[0] != c {

@@ -35,8 +35,8 @@ func product[T dense.Float](a dense.Matrix[float64], b dense.Matrix[T]) dense.Ma
 	return c
 }
 
-// addProduct multiplies a tensor by matrices, one after the other, along an
-// axis, and adds the products to another tensor.
+// addProduct multiplies a tensor by matrices, one after the other, along an axis, and adds the
+// products to another tensor.
 func addProduct[T dense.Float](to, from dense.Along[T], factors ...dense.Matrix[float64]) {
 	const block = 512 // columns whose products are held in double precision
 	out := to.Matrices()

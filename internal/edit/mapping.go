@@ -12,8 +12,8 @@ import (
 type Scaling string
 
 const (
-	// Sum makes the rows of Out sum to one: what consumers read of merged
-	// channels adds up, so splitting a channel and merging it back is exact.
+	// Sum makes the rows of Out sum to one: what consumers read of merged channels adds up, so
+	// splitting a channel and merging it back is exact.
 	Sum Scaling = "sum"
 	// Mean uses Out = Inᵀ, the columns of T̂ in Singh & Jaggi (2020).
 	Mean Scaling = "mean"
@@ -24,16 +24,15 @@ type Map struct {
 	Groups []Transfer
 	// Pieces holds the new number of channels of each piece of the space.
 	Pieces []int
-	// Partial: other models give channels too, those for which In has no
-	// entries. What is made of all models' channels is then their sum, whatever
-	// the models' shares.
+	// Partial: other models give channels too, those for which In has no entries. What is made of
+	// all models' channels is then their sum, whatever the models' shares.
 	Partial bool
 }
 
 // A Transfer holds the two matrices of one plan T (n×k).
 type Transfer struct {
-	// In is k×n with rows that sum to one: target channels made from source
-	// channels, for producers' output axes.
+	// In is k×n with rows that sum to one: target channels made from source channels, for
+	// producers' output axes.
 	In Rows
 	// OutT is k×n, the transpose of Out: how consumers' input axes are gathered.
 	OutT Rows
@@ -54,8 +53,8 @@ func (m *Map) Identity(n int) bool {
 	return true
 }
 
-// Made returns the maps without the large part of OutT, which nothing needs
-// after Edit: activations take In, but on the second side of a contraction.
+// Made returns the maps without the large part of OutT, which nothing needs after Edit: activations
+// take In, but on the second side of a contraction.
 func (m Maps) Made() Maps {
 	out := make(Maps, len(m))
 	for s, x := range m {
@@ -73,9 +72,8 @@ func (m Maps) Made() Maps {
 	return out
 }
 
-// FromPlan turns a transport plan (n×k) into maps:
-// In = diag(1/Tᵀ1)·Tᵀ and Out = diag(1/T1)·T, or Out = Inᵀ for Mean. A target
-// that receives no mass would have no meaning and is an error.
+// FromPlan turns a transport plan (n×k) into maps: In = diag(1/Tᵀ1)·Tᵀ and Out = diag(1/T1)·T, or
+// Out = Inᵀ for Mean. A target that receives no mass would have no meaning and is an error.
 func FromPlan(p *ot.Plan, s Scaling) (Transfer, error) {
 	rows, cols := p.RowSums(), p.ColSums()
 	t := Transfer{In: make(Rows, p.K), OutT: make(Rows, p.K)}
@@ -99,8 +97,8 @@ func FromPlan(p *ot.Plan, s Scaling) (Transfer, error) {
 	return t, nil
 }
 
-// share is m/total, exactly one where rounding alone keeps it from one, so that
-// permutations stay permutations bit for bit.
+// share is m/total, exactly one where rounding alone keeps it from one, so that permutations stay
+// permutations bit for bit.
 func share(m, total float64) float64 {
 	q := m / total
 	if q > 1-1e-9 {
@@ -162,8 +160,8 @@ func SizesOf(s *coupling.Space) []int {
 	return out
 }
 
-// Moved is the share of the target's channels that are anything but the one
-// source channel in the same place.
+// Moved is the share of the target's channels that are anything but the one source channel in the
+// same place.
 func (m *Map) Moved() float64 {
 	moved, total := 0, 0
 	for _, g := range m.Groups {

@@ -10,8 +10,8 @@ import (
 	"github.com/monge-ml/monge/internal/modeltest"
 )
 
-// A weight comes out the same, read at once and a few rows at a time, with maps
-// that pick channels and maps that write them out of others.
+// A weight comes out the same, read at once and a few rows at a time, with maps that pick channels
+// and maps that write them out of others.
 func TestWeightsByParts(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 4))
 	byParts := 0

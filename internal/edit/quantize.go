@@ -11,8 +11,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// A quantizer holds the scales and zero points of a weight's slices along an
-// axis, or of the whole weight.
+// A quantizer holds the scales and zero points of a weight's slices along an axis, or of the whole
+// weight.
 type quantizer struct {
 	scale, zero []float64
 	// of maps a position (row-major) to its slice.
@@ -59,10 +59,9 @@ func dequantized(g *onnxio.Graph, q *coupling.Quantization, v []float64, dims []
 	return v, nil
 }
 
-// requantize stores an edited weight as integers again. A slice that is a whole
-// multiple of its scale keeps it, so that a mere choice of channels keeps every
-// integer; any other gets the scale that its largest number asks for, of which
-// integers reach as far as the original's.
+// requantize stores an edited weight as integers again. A slice that is a whole multiple of its
+// scale keeps it, so that a mere choice of channels keeps every integer; any other gets the scale
+// that its largest number asks for, of which integers reach as far as the original's.
 func requantize(g *onnxio.Graph, w *coupling.Weight, dims []int, v []float64, reach float64) error {
 	z, err := newQuantizer(g, w.Quant, dims)
 	if err != nil {
@@ -93,8 +92,8 @@ func requantize(g *onnxio.Graph, w *coupling.Weight, dims []int, v []float64, re
 	return g.SetConstant(onnxio.NewTensor(w.Name, w.Type, dims, v))
 }
 
-// fit returns the scales for numbers; room is how far integers reach from a
-// zero point, on either side.
+// fit returns the scales for numbers; room is how far integers reach from a zero point, on either
+// side.
 func (z *quantizer) fit(v []float64, room func(zero float64, negative bool) float64) []float64 {
 	least := make([]float64, len(z.scale)) // scale that the largest number asks for
 	whole := slices.Repeat([]bool{true}, len(z.scale))
@@ -113,9 +112,9 @@ func (z *quantizer) fit(v []float64, room func(zero float64, negative bool) floa
 	return scale
 }
 
-// reach is how far a weight's integers lie from their zero points at most, and
-// at least 1. A weight that leaves the last of eight bits alone does so on
-// purpose: sums of products overflow on some processors.
+// reach is how far a weight's integers lie from their zero points at most, and at least 1. A weight
+// that leaves the last of eight bits alone does so on purpose: sums of products overflow on some
+// processors.
 func (s *Subject) reach(w *coupling.Weight) (float64, error) {
 	t, err := s.tensor(w.Name)
 	if err != nil {
@@ -132,8 +131,8 @@ func (s *Subject) reach(w *coupling.Weight) (float64, error) {
 	return most, nil
 }
 
-// rescale gives the weight's readers scales of their own: in place where nobody
-// else reads the old ones.
+// rescale gives the weight's readers scales of their own: in place where nobody else reads the old
+// ones.
 func rescale(g *onnxio.Graph, q *coupling.Quantization, scale []float64) error {
 	old, err := g.Model.Tensor(g.Constant(q.Scale))
 	if err != nil {

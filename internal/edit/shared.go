@@ -12,13 +12,12 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// unshared returns a model in which no layers have a constant in common that do
-// not belong together: a bias or an initial state of zeros, a scale of ones,
-// stored once and read by many, would make one space of all their channels.
-// Layers belong together that share a true weight, or stand behind or before
-// the same one; what these have in common stays one (the branches of a siamese
-// network). Where nothing has to be done the result is the model itself. copies
-// names the new constants, and those whose values they have.
+// unshared returns a model in which no layers have a constant in common that do not belong
+// together: a bias or an initial state of zeros, a scale of ones, stored once and read by many,
+// would make one space of all their channels. Layers belong together that share a true weight, or
+// stand behind or before the same one; what these have in common stays one (the branches of a
+// siamese network). Where nothing has to be done the result is the model itself. copies names the
+// new constants, and those whose values they have.
 func unshared(m *onnxio.Model) (_ *onnxio.Model, copies map[string]string, err error) {
 	g, err := m.Graph()
 	if err != nil {
@@ -38,21 +37,20 @@ func unshared(m *onnxio.Model) (_ *onnxio.Model, copies map[string]string, err e
 	return m, u.stored, u.separate()
 }
 
-// maxUniform is the number of elements up to which a constant is looked at for
-// whether all are alike.
+// maxUniform is the number of elements up to which a constant is looked at for whether all are
+// alike.
 const maxUniform = 1 << 20
 
 // A sharing says which layers read which constants.
 type sharing struct {
 	g *onnxio.Graph
-	// constant marks the tensors that no input flows into, but its shape
-	// perhaps; ties those of them that tie the axes of whatever reads them.
+	// constant marks the tensors that no input flows into, but its shape perhaps; ties those of
+	// them that tie the axes of whatever reads them.
 	constant, ties map[string]bool
 	// weights are the true weights a constant is made of.
 	weights map[string][]string
 	classes relation
-	// readers are the classes that a constant reaches, first the one that keeps
-	// it.
+	// readers are the classes that a constant reaches, first the one that keeps it.
 	readers map[string][]string
 	copies  map[[2]string]string // by tensor and class
 	stored  map[string]string    // copies of stored constants, and of which
@@ -174,8 +172,8 @@ func (u *sharing) addReaders(tensors, classes []string) {
 	}
 }
 
-// pinned reports whether a tensor has to keep its name: it is an output, of the
-// graph or of a branch.
+// pinned reports whether a tensor has to keep its name: it is an output, of the graph or of a
+// branch.
 func pinned(g *onnxio.Graph, name string) bool {
 	return g.IsOutput(name) || slices.ContainsFunc(g.Consumers(name), func(c onnxio.Consumer) bool { return c.Input < 0 })
 }
@@ -216,8 +214,8 @@ func (u *sharing) separate() error {
 	return u.g.Refresh()
 }
 
-// nodes returns a node and, where several classes read what it makes of
-// constants, a copy for each further one.
+// nodes returns a node and, where several classes read what it makes of constants, a copy for each
+// further one.
 func (u *sharing) nodes(n *onnxpb.NodeProto) ([]*onnxpb.NodeProto, error) {
 	out := []*onnxpb.NodeProto{n}
 	if !u.makesConstant(n) {
@@ -392,9 +390,8 @@ func near(own, tensors []string, of map[string][]string) []string {
 // distinct returns the names, sorted, each once.
 func distinct(names []string) []string { return slices.Compact(slices.Sorted(slices.Values(names))) }
 
-// Reshare stores once what an edit of the subject's model has left equal: of
-// the constants that were stored once in the model as it was given. m is
-// changed.
+// Reshare stores once what an edit of the subject's model has left equal: of the constants that
+// were stored once in the model as it was given. m is changed.
 func (s *Subject) Reshare(m *onnxio.Model) error {
 	given, err := s.given.Graph()
 	if err != nil {

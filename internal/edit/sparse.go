@@ -6,8 +6,8 @@ import (
 	"github.com/monge-ml/monge/internal/dense"
 )
 
-// Rows is a sparse matrix by rows: row r of the product with a matrix X is
-// Σ Val·X[Col] over its entries.
+// Rows is a sparse matrix by rows: row r of the product with a matrix X is Σ Val·X[Col] over its
+// entries.
 type Rows [][]Entry
 
 // An Entry is one coefficient of a sparse row.
@@ -45,8 +45,8 @@ func (r Rows) picks() bool {
 	return !slices.ContainsFunc(r, func(row []Entry) bool { return len(row) != 1 || row[0].Val != 1 })
 }
 
-// crowded reports whether most of the matrix, of n columns, is not zero and it
-// is large enough for dense products to pay.
+// crowded reports whether most of the matrix, of n columns, is not zero and it is large enough for
+// dense products to pay.
 func (r Rows) crowded(n int) bool {
 	entries := 0
 	for _, row := range r {
@@ -66,8 +66,8 @@ func (r Rows) dense(n int) dense.Matrix[float64] {
 	return m
 }
 
-// multiply multiplies along one axis of a row-major tensor. Numbers that are no
-// more than put elsewhere stay what they are.
+// multiply multiplies along one axis of a row-major tensor. Numbers that are no more than put
+// elsewhere stay what they are.
 func multiply[T dense.Float](data []T, dims []int, axis int, rows Rows) ([]T, []int) {
 	from := dense.AlongAxis(data, dims, axis)
 	if !rows.crowded(from.N) {
@@ -78,8 +78,8 @@ func multiply[T dense.Float](data []T, dims []int, axis int, rows Rows) ([]T, []
 	return to.Data, resized(dims, axis, to.N)
 }
 
-// multiplyEach is multiply with matrices, all of one height, for the positions
-// of another axis; by is -1, with one matrix, where no axis selects.
+// multiplyEach is multiply with matrices, all of one height, for the positions of another axis; by
+// is -1, with one matrix, where no axis selects.
 func multiplyEach[T dense.Float](data []T, dims []int, axis, by int, matrices []Rows) ([]T, []int) {
 	from := dense.AlongAxis(data, dims, axis)
 	to := from.Resized(len(matrices[0]))
@@ -100,8 +100,8 @@ func multiplyEach[T dense.Float](data []T, dims []int, axis, by int, matrices []
 	return to.Data, resized(dims, axis, to.N)
 }
 
-// combine sets out to Σ Val·x over a row's entries, where x has the numbers at
-// position c from c·stride on. sums is scratch of the same length as out.
+// combine sets out to Σ Val·x over a row's entries, where x has the numbers at position c from
+// c·stride on. sums is scratch of the same length as out.
 func combine[T dense.Float](out, x []T, stride int, row []Entry, sums []float64) {
 	picks := len(row) == 1 && row[0].Val == 1
 	switch {

@@ -12,8 +12,8 @@ import (
 
 // A Subject is a model with its spaces analysed.
 type Subject struct {
-	// Model is the model in a form in which layers that do not belong together
-	// have no constants in common (see Reshare).
+	// Model is the model in a form in which layers that do not belong together have no constants in
+	// common (see Reshare).
 	Model    *onnxio.Model
 	Graph    *onnxio.Graph
 	Analysis *coupling.Analysis
@@ -39,8 +39,8 @@ func NewSubject(m *onnxio.Model, o coupling.Options) (*Subject, error) {
 // Given is the model that the subject was made of.
 func (s *Subject) Given() *onnxio.Model { return s.given }
 
-// GraphOf returns the graph of a copy of the subject's model in the form in
-// which the subject was analysed.
+// GraphOf returns the graph of a copy of the subject's model in the form in which the subject was
+// analysed.
 func (s *Subject) GraphOf(m *onnxio.Model) (*onnxio.Graph, error) {
 	if s.opaque {
 		return m.Graph()
@@ -59,9 +59,8 @@ func (s *Subject) Live(n *onnxpb.NodeProto) []string {
 	return out
 }
 
-// Floats returns a weight's values, row-major; of a quantised weight the real
-// numbers that its integers stand for. A NaN is an error: the weight is
-// about to be edited or compared.
+// Floats returns a weight's values, row-major; of a quantised weight the real numbers that its
+// integers stand for. A NaN is an error: the weight is about to be edited or compared.
 func (s *Subject) Floats(name string) ([]float64, error) {
 	t, err := s.tensor(name)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/monge-ml/monge/internal/dense"
 )
 
-// A Transform applies maps to weights. It knows where every piece of a space
-// stands and which widths come out.
+// A Transform applies maps to weights. It knows where every piece of a space stands and which
+// widths come out.
 type Transform struct {
 	an    *coupling.Analysis
 	maps  Maps
@@ -23,8 +23,8 @@ type Transform struct {
 type pieceOf struct {
 	space *coupling.Space
 	index int
-	// before and after are the first channel of the piece within its space,
-	// before and after the map.
+	// before and after are the first channel of the piece within its space, before and after the
+	// map.
 	before, after int
 }
 
@@ -58,9 +58,9 @@ func (t *Transform) without(spaces ...*coupling.Space) *Transform {
 	return &out
 }
 
-// Beside applies the maps to a weight so that the channels of a space along one
-// axis can be compared: the space itself stays as it is there, and what tells
-// its groups apart stays everywhere.
+// Beside applies the maps to a weight so that the channels of a space along one axis can be
+// compared: the space itself stays as it is there, and what tells its groups apart stays
+// everywhere.
 func (t *Transform) Beside(w *coupling.Weight, data []float32, axis int, by Grouping) (_ []float32, dims []int, _ Layout, err error) {
 	dims = w.Dims()
 	var outer *coupling.Space
@@ -93,24 +93,22 @@ func (t *Transform) touches(a *coupling.Axis) bool {
 	return false
 }
 
-// takesOut reports whether Out of the space's map acts on an axis of a weight
-// or an activation, rather than In.
+// takesOut reports whether Out of the space's map acts on an axis of a weight or an activation,
+// rather than In.
 func takesOut(s *coupling.Space, tensor string, axis int) bool {
 	return s.Second[tensor] || slices.ContainsFunc(s.Uses, func(u coupling.Use) bool {
 		return u.Tensor == tensor && u.Axis == axis && !u.TakesIn()
 	})
 }
 
-// applyAll applies the maps to every axis of a weight (values row-major, dims
-// as in the analysis).
+// applyAll applies the maps to every axis of a weight (values row-major, dims as in the analysis).
 func applyAll[T dense.Float](t *Transform, w *coupling.Weight, data []T) ([]T, []int, error) {
 	return applyTo(t, w, data, w.Dims(), t.order(w))
 }
 
-// order lists the axes of a weight that maps change, in the order in which they
-// are: plans are selected by the source's groups, so axes whose plan another
-// axis selects come before that axis is changed. Maps that write all channels
-// out of all others come last, where the weight is smallest.
+// order lists the axes of a weight that maps change, in the order in which they are: plans are
+// selected by the source's groups, so axes whose plan another axis selects come before that axis is
+// changed. Maps that write all channels out of all others come last, where the weight is smallest.
 func (t *Transform) order(w *coupling.Weight) []int {
 	var selected, rest, full []int
 	for k, a := range w.Axes {
@@ -157,13 +155,13 @@ func applyTo[T dense.Float](t *Transform, w *coupling.Weight, data []T, dims, ax
 	return data, dims, nil
 }
 
-// A weight of largeWeight elements (64 MB) or more is moved with as little
-// around as can be: largePart elements of it are read at once.
+// A weight of largeWeight elements (64 MB) or more is moved with as little around as can be:
+// largePart elements of it are read at once.
 const largeWeight, largePart = 16 << 20, 1 << 20
 
-// applyByParts is applyAll for a large weight, of which size elements are read
-// at once: it is never in memory whole before its first map is applied. ok is
-// false where the first map mixes positions of the first axis.
+// applyByParts is applyAll for a large weight, of which size elements are read at once: it is never
+// in memory whole before its first map is applied. ok is false where the first map mixes positions
+// of the first axis.
 func (t *Transform) applyByParts(s *Subject, w *coupling.Weight, size int) (data []float32, dims []int, ok bool, err error) {
 	axes := t.order(w)
 	if len(axes) == 0 {
@@ -190,8 +188,8 @@ func (t *Transform) applyByParts(s *Subject, w *coupling.Weight, size int) (data
 	return data, dims, true, err
 }
 
-// applyWhileReading applies the maps to axes other than the first of a weight
-// while it is read, size elements at once.
+// applyWhileReading applies the maps to axes other than the first of a weight while it is read,
+// size elements at once.
 func (t *Transform) applyWhileReading(s *Subject, w *coupling.Weight, axes []int, size int) (data []float32, dims []int, err error) {
 	all := w.Axes[0].Size()
 	step := max(1, size/(w.Len()/all))
@@ -213,8 +211,7 @@ func (t *Transform) applyWhileReading(s *Subject, w *coupling.Weight, axes []int
 	return data, resized(dims, 0, all), nil
 }
 
-// pick32 reads some positions of a weight's first axis, one for each of rows,
-// which pick them.
+// pick32 reads some positions of a weight's first axis, one for each of rows, which pick them.
 func (s *Subject) pick32(w *coupling.Weight, rows Rows) ([]float32, error) {
 	data := make([]float32, 0, w.Len()/w.Axes[0].Size()*len(rows))
 	for _, r := range rows {
@@ -227,9 +224,8 @@ func (s *Subject) pick32(w *coupling.Weight, rows Rows) ([]float32, error) {
 	return data, nil
 }
 
-// selector finds the other axis of the weight whose position selects the plan
-// for axis k, and the group of each of its positions. by is -1, with the one
-// group 0, when no other axis selects.
+// selector finds the other axis of the weight whose position selects the plan for axis k, and the
+// group of each of its positions. by is -1, with the one group 0, when no other axis selects.
 func (t *Transform) selector(w *coupling.Weight, k int) (by int, groups []int, err error) {
 	var index *coupling.Axis
 	for _, x := range w.Axes[k].Atoms() {
@@ -253,8 +249,8 @@ func (t *Transform) selector(w *coupling.Weight, k int) (by int, groups []int, e
 	return -1, nil, fmt.Errorf("weight %q: axis %d depends on groups that stand nowhere in it", w.Name, k)
 }
 
-// rows builds the matrix for axis k of a weight; group is the plan to use for
-// spaces whose index is not part of the axis itself.
+// rows builds the matrix for axis k of a weight; group is the plan to use for spaces whose index is
+// not part of the axis itself.
 func (t *Transform) rows(w *coupling.Weight, k, group int) (Rows, error) {
 	axis := w.Axes[k]
 	if axis.IsAtom() {
@@ -292,8 +288,8 @@ type expansion struct {
 	old         map[string]int // old positions, by positionKey
 }
 
-// A portion is a part of a new position: a multiple of what stands at another
-// one, in which some channels are old ones already.
+// A portion is a part of a new position: a multiple of what stands at another one, in which some
+// channels are old ones already.
 type portion struct {
 	val    float64
 	term   termKey
@@ -303,8 +299,7 @@ type portion struct {
 // row expands one new position: the product of its factors' own rows.
 func (e *expansion) row(p portion) ([]Entry, error) {
 	parts := []portion{p}
-	// First what selects no plan but may be an index, so that the others find
-	// the source's group.
+	// First what selects no plan but may be an index, so that the others find the source's group.
 	for _, indexed := range []bool{false, true} {
 		for i, x := range p.coords {
 			if piece, mapped := e.t.piece[x.Atom]; mapped && (piece.space.Index != nil) == indexed {
@@ -323,8 +318,7 @@ func (e *expansion) row(p portion) ([]Entry, error) {
 	return row, nil
 }
 
-// expand writes channel i of every portion, one of a piece of a mapped space,
-// out of old channels.
+// expand writes channel i of every portion, one of a piece of a mapped space, out of old channels.
 func (e *expansion) expand(parts []portion, i int, piece pieceOf) []portion {
 	var out []portion
 	for _, p := range parts {
@@ -373,8 +367,8 @@ func (t *Transform) matrix(s *coupling.Space, tensor string, axis, group int) Ro
 	return t.full[g.Rest]
 }
 
-// lowRank returns the transfer that acts on axis k of a weight, if one of them
-// does for all positions and has a rest.
+// lowRank returns the transfer that acts on axis k of a weight, if one of them does for all
+// positions and has a rest.
 func (t *Transform) lowRank(w *coupling.Weight, k int) *Transfer {
 	axis := w.Axes[k]
 	if !axis.IsAtom() {
@@ -396,9 +390,8 @@ func ApplyTransfer[T dense.Float](data []T, dims []int, axis int, g *Transfer) (
 	return out, after
 }
 
-// A termKey tells the summands of an axis apart: those that hold the same
-// spaces (in different pieces) in the same places share a shape, and ordinal
-// counts repetitions.
+// A termKey tells the summands of an axis apart: those that hold the same spaces (in different
+// pieces) in the same places share a shape, and ordinal counts repetitions.
 type termKey struct {
 	shape, ordinal, piece int
 }
@@ -431,8 +424,8 @@ func (t *Transform) termKeys(terms []*coupling.Axis) []termKey {
 	return keys
 }
 
-// positionKey makes a comparable name of a position. The atoms of mapped spaces
-// enter with their piece in the term key, so only indices are needed.
+// positionKey makes a comparable name of a position. The atoms of mapped spaces enter with their
+// piece in the term key, so only indices are needed.
 func positionKey(t termKey, c []coupling.Coord) string {
 	b := make([]byte, 0, 12+8*len(c))
 	b = binary.AppendUvarint(b, uint64(t.shape))
@@ -445,11 +438,10 @@ func positionKey(t termKey, c []coupling.Coord) string {
 	return string(b)
 }
 
-// TargetRows returns, for one axis of an activation, the matrix that makes the
-// mapped model's positions out of this model's, times the model's share in
-// them: In, or Outᵀ on the second side of a contraction. Channels that the
-// model alone gives (Map.Partial) are its own whatever its share. It is nil
-// where no mapped space runs along the axis.
+// TargetRows returns, for one axis of an activation, the matrix that makes the mapped model's
+// positions out of this model's, times the model's share in them: In, or Outᵀ on the second side of
+// a contraction. Channels that the model alone gives (Map.Partial) are its own whatever its share.
+// It is nil where no mapped space runs along the axis.
 func (s *Subject) TargetRows(tensor string, axis int, maps Maps, share float64) (Rows, error) {
 	axes, ok := s.Analysis.Activations[tensor]
 	if !ok || axis >= len(axes) {
@@ -476,9 +468,8 @@ func (s *Subject) TargetRows(tensor string, axis int, maps Maps, share float64) 
 	return out, nil
 }
 
-// given reports, for the new positions along an axis of a weight or an
-// activation, whether one of several models gives them alone (Map.Partial); nil
-// where none is given so.
+// given reports, for the new positions along an axis of a weight or an activation, whether one of
+// several models gives them alone (Map.Partial); nil where none is given so.
 func (t *Transform) given(tensor string, k int, axis *coupling.Axis) []bool {
 	var out []bool
 	some := false
@@ -496,10 +487,9 @@ func (t *Transform) given(tensor string, k int, axis *coupling.Axis) []bool {
 	return out
 }
 
-// Alone returns an axis of a weight along which some positions of the mapped
-// weight, those marked, are given by one of several models alone: there the
-// models' weights add up, elsewhere they are averaged. given is nil where there
-// is no such axis.
+// Alone returns an axis of a weight along which some positions of the mapped weight, those marked,
+// are given by one of several models alone: there the models' weights add up, elsewhere they are
+// averaged. given is nil where there is no such axis.
 func (s *Subject) Alone(weight string, maps Maps) (axis int, given []bool) {
 	t := NewTransform(s.Analysis, maps)
 	for k, a := range s.Analysis.Weights[weight].Axes {

@@ -1,11 +1,10 @@
-// Package guard turns panics into errors, so that a mistake in the program, met
-// on a model that nobody thought of, is one line that names what was worked on.
+// Package guard turns panics into errors, so that a mistake in the program, met on a model that
+// nobody thought of, is one line that names what was worked on.
 //
-// Functions that handle one node, weight or space defer [Recover]; whoever calls
-// them puts the name before the error, as before any other. The functions that
-// users call defer it too, for what happens between these. A panic in a goroutine
-// ends the program whatever its starter defers: goroutines are started by a
-// [Group], or recover by themselves.
+// Functions that handle one node, weight or space defer [Recover]; whoever calls them puts the name
+// before the error, as before any other. The functions that users call defer it too, for what
+// happens between these. A panic in a goroutine ends the program whatever its starter defers:
+// goroutines are started by a [Group], or recover by themselves.
 package guard
 
 import (
@@ -18,8 +17,8 @@ import (
 type Panic struct {
 	// Value is what was panicked with.
 	Value any
-	// Stack is where that happened, for whoever looks for the mistake. It is no
-	// part of the message.
+	// Stack is where that happened, for whoever looks for the mistake. It is no part of the
+	// message.
 	Stack []byte
 }
 
@@ -33,16 +32,15 @@ func (p *Panic) Unwrap() error {
 	return err
 }
 
-// Recover, deferred, sets an error to the panic that ends the function, if one
-// does.
+// Recover, deferred, sets an error to the panic that ends the function, if one does.
 func Recover(err *error) {
 	if v := recover(); v != nil {
 		*err = panicOf(v)
 	}
 }
 
-// At is Recover for a function whose caller does not say what it works on: what
-// puts that before the error.
+// At is Recover for a function whose caller does not say what it works on: what puts that before
+// the error.
 func At(err *error, what func() string) {
 	if v := recover(); v != nil {
 		*err = fmt.Errorf("%s: %w", what(), panicOf(v))

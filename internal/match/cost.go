@@ -8,10 +8,9 @@ import (
 	"github.com/monge-ml/monge/internal/dense"
 )
 
-// moments are the inner products that every metric is made of:
-// xx[p] = ‖x_p‖², yy[q] = ‖y_q‖², xy[p·k+q] = ⟨x_p, y_q⟩. As long as there are
-// fewer coordinates than vectors, of which there are many, the coordinates
-// themselves take the place of xy.
+// moments are the inner products that every metric is made of: xx[p] = ‖x_p‖², yy[q] = ‖y_q‖²,
+// xy[p·k+q] = ⟨x_p, y_q⟩. As long as there are fewer coordinates than vectors, of which there are
+// many, the coordinates themselves take the place of xy.
 type moments struct {
 	n, k    int
 	xx, yy  []float64
@@ -80,8 +79,8 @@ func copied[T dense.Float](x dense.Matrix[T]) dense.Matrix[float32] {
 	return out
 }
 
-// addCost adds the metric between all pairs to c. ‖x−y‖² = ‖x‖²+‖y‖²−2⟨x,y⟩
-// cancels where x and y nearly agree; exact, if given, then recomputes a pair.
+// addCost adds the metric between all pairs to c. ‖x−y‖² = ‖x‖²+‖y‖²−2⟨x,y⟩ cancels where x and y
+// nearly agree; exact, if given, then recomputes a pair.
 func addCost[T dense.Float](m *moments, c []T, metric Metric, exact func(p, q int) float64) {
 	for p := range m.n {
 		row := c[p*len(m.yy):][:m.k]
@@ -124,12 +123,12 @@ func cosine(xy, xx, yy float64) float64 {
 	return d
 }
 
-// costRows is how many sources are compared at a time: the inner products of
-// all of them would take as much memory as the costs.
+// costRows is how many sources are compared at a time: the inner products of all of them would take
+// as much memory as the costs.
 const costRows = 384
 
-// addFeatureCost adds the metric between the rows of two feature matrices. For
-// those of one matrix among themselves, half of it is calculated.
+// addFeatureCost adds the metric between the rows of two feature matrices. For those of one matrix
+// among themselves, half of it is calculated.
 func addFeatureCost[T dense.Float](c []T, x, y channels.Features, metric Metric) {
 	self := slices.EqualFunc(x.Parts, y.Parts, func(a, b channels.Part) bool {
 		return len(a.Data) == len(b.Data) && (len(a.Data) == 0 || &a.Data[0] == &b.Data[0])

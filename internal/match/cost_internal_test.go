@@ -13,8 +13,7 @@ import (
 	"github.com/monge-ml/monge/internal/modeltest"
 )
 
-// Few coordinates of many channels are kept, and give the costs that their
-// products give.
+// Few coordinates of many channels are kept, and give the costs that their products give.
 func TestCostsOfFewCoordinates(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 5))
 	n, k := channels.LeastSamples+30, channels.LeastSamples+7
@@ -53,8 +52,7 @@ func TestCostsOfFewCoordinates(t *testing.T) {
 	}
 }
 
-// Costs in single precision are those in double precision, by weights and by
-// activations.
+// Costs in single precision are those in double precision, by weights and by activations.
 func TestNarrowCosts(t *testing.T) {
 	var subjects [2]*edit.Subject
 	for i, name := range []string{"mlp_a", "mlp_b"} {

@@ -1,5 +1,5 @@
-// Package match finds out which channels belong together: one or two models go
-// in, a transport plan for every space, and the maps made of it, come out.
+// Package match finds out which channels belong together: one or two models go in, a transport plan
+// for every space, and the maps made of it, come out.
 //
 //   - [Onto]: one plan for each space between two models ([Pair] finds what
 //     corresponds), by weights or by activations. Singh & Jaggi, Model Fusion via

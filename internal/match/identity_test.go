@@ -22,8 +22,7 @@ func Subject(t *testing.T, m *onnxio.Model) *edit.Subject {
 	return s
 }
 
-// permute moves the channels of every space that may change at random, across
-// pieces too.
+// permute moves the channels of every space that may change at random, across pieces too.
 func permute(t *testing.T, s *edit.Subject) *onnxio.Model {
 	t.Helper()
 	maps := edit.Maps{}

@@ -9,8 +9,8 @@ import (
 	"github.com/monge-ml/monge/internal/edit"
 )
 
-// matchQuantiles replaces the numbers of every channel in each part by as many
-// quantiles of theirs, which do not depend on their order.
+// matchQuantiles replaces the numbers of every channel in each part by as many quantiles of theirs,
+// which do not depend on their order.
 func matchQuantiles(x, y []channels.Features) {
 	for g := range min(len(x), len(y)) {
 		a, b := &x[g], &y[g]
@@ -23,8 +23,8 @@ func matchQuantiles(x, y []channels.Features) {
 	}
 }
 
-// quantiles are k numbers for each of so many rows: all of them in order, or as
-// many from the least to the largest.
+// quantiles are k numbers for each of so many rows: all of them in order, or as many from the least
+// to the largest.
 func quantiles(p channels.Part, rows, k int) channels.Part {
 	out := channels.Part{Cols: k, Data: make([]float32, 0, rows*k)}
 	for r := range rows {
@@ -36,8 +36,8 @@ func quantiles(p channels.Part, rows, k int) channels.Part {
 	return out
 }
 
-// masses are the masses of a group's channels, by the weights that make them
-// with their inputs moved by maps; nil for uniform ones.
+// masses are the masses of a group's channels, by the weights that make them with their inputs
+// moved by maps; nil for uniform ones.
 func masses(s *edit.Subject, sp *coupling.Space, maps edit.Maps, group int, kind Mass) ([]float64, error) {
 	if kind == "" || kind == Uniform {
 		return nil, nil
@@ -74,8 +74,7 @@ func addNorms(norms []float64, p channels.Part, kind Mass) {
 	}
 }
 
-// normalise scales to total one. Channels keep a sliver of mass, so that every
-// one has an image.
+// normalise scales to total one. Channels keep a sliver of mass, so that every one has an image.
 func normalise(w []float64) []float64 {
 	total := 0.0
 	for _, x := range w {

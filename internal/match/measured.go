@@ -102,8 +102,8 @@ func (m *measured) own(*coupling.Space, []*coupling.Space, *ot.Cost) (told bool,
 	return false, nil
 }
 
-// costs returns, for every group of a space, the summed costs over its taps.
-// They are made anew at every call: together they would be large.
+// costs returns, for every group of a space, the summed costs over its taps. They are made anew at
+// every call: together they would be large.
 func (m *measured) costs(s *coupling.Space) (costs, error) {
 	out := newCosts(s, m.taps[s][0].y.Space, m.pair.pairedGroups(s))
 	for _, t := range m.taps[s] {
@@ -123,9 +123,8 @@ func (m *measured) narrow(s *coupling.Space) (*ot.Cost32, error) {
 	return c, nil
 }
 
-// observePairs runs both models over the data side by side and collects what
-// the costs of spaces are made of. Memory does not grow with the number of
-// samples beyond that of channels.
+// observePairs runs both models over the data side by side and collects what the costs of spaces
+// are made of. Memory does not grow with the number of samples beyond that of channels.
 func observePairs(ctx context.Context, pair *Pairing, spaces []*coupling.Space, o Options) (*measured, error) {
 	m := &measured{pair: pair, metric: o.Cost, taps: map[*coupling.Space][]*tapPair{}}
 	var taps []*tapPair

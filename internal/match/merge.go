@@ -17,17 +17,15 @@ import (
 	"github.com/monge-ml/monge/ot"
 )
 
-// Merge finds, for every space with an entry in widths, a map onto that many of
-// its own channels. The channels that stay (representatives) are chosen
-// greedily to lower Σ_p mass_p·min_q C_pq most at each step; every channel
-// moves to its nearest representative, which keep their order. Out is Sum
-// unless Scaling says otherwise, so merging exact copies is exact.
+// Merge finds, for every space with an entry in widths, a map onto that many of its own channels.
+// The channels that stay (representatives) are chosen greedily to lower Σ_p mass_p·min_q C_pq most
+// at each step; every channel moves to its nearest representative, which keep their order. Out is
+// Sum unless Scaling says otherwise, so merging exact copies is exact.
 //
-// Spaces are planned in topological order, each seeing its inputs merged.
-// Attention heads are compared after the best plan between their dimensions,
-// which are permuted for it. Heads that are alike become one; others are never
-// averaged, since a mean of two attentions is neither: those of which least is
-// read go whole.
+// Spaces are planned in topological order, each seeing its inputs merged. Attention heads are
+// compared after the best plan between their dimensions, which are permuted for it. Heads that are
+// alike become one; others are never averaged, since a mean of two attentions is neither: those of
+// which least is read go whole.
 func Merge(ctx context.Context, s *edit.Subject, widths map[*coupling.Space]int, o Options) (_ *Result, err error) {
 	defer guard.Recover(&err)
 	if err := o.Check(); err != nil {
@@ -132,9 +130,8 @@ func (m *merger) merge(sp *coupling.Space, k int) (err error) {
 	return err
 }
 
-// mergeWide plans one group at a time, in single precision, and with what the
-// step before has left behind collected: each step takes a large part of the
-// model's size.
+// mergeWide plans one group at a time, in single precision, and with what the step before has left
+// behind collected: each step takes a large part of the model's size.
 func (m *merger) mergeWide(to *narrowing) error {
 	defer runtime.GC()
 	made, err := channels.Made(m.s, to.space, m.res.Maps)
@@ -155,8 +152,8 @@ func (m *merger) mergeWide(to *narrowing) error {
 	return nil
 }
 
-// wideSpace is the number of channels from which on costs are kept in single
-// precision: those of 8,192 channels take 256 MB then.
+// wideSpace is the number of channels from which on costs are kept in single precision: those of
+// 8,192 channels take 256 MB then.
 const wideSpace = 4096
 
 // A narrowing is a map onto k of a space's own channels in the making.
@@ -167,8 +164,8 @@ type narrowing struct {
 	m     *edit.Map
 }
 
-// add plans the next group. The plan that is returned names the channels that
-// stay by their old places.
+// add plans the next group. The plan that is returned names the channels that stay by their old
+// places.
 func (t *narrowing) add(group int, c ot.Costs) (*ot.Plan, error) {
 	mass, err := masses(t.s, t.space, t.res.Maps, group, t.o.Mass)
 	if err != nil {
@@ -197,9 +194,8 @@ func (t *narrowing) add(group int, c ot.Costs) (*ot.Plan, error) {
 	return plan, nil
 }
 
-// own adds to costs what the producers say that make the channels of a space
-// alone, without those of the spaces inside it: of the channels in front of a
-// depthwise multiplier.
+// own adds to costs what the producers say that make the channels of a space alone, without those
+// of the spaces inside it: of the channels in front of a depthwise multiplier.
 func (m *merger) own(sp *coupling.Space, inside []*coupling.Space, c *ot.Cost) error {
 	if m.measured != nil {
 		return nil // activations inside say it too
@@ -217,12 +213,12 @@ func (m *merger) own(sp *coupling.Space, inside []*coupling.Space, c *ot.Cost) e
 	return nil
 }
 
-// mergeHeads merges attention heads, each after its dimensions have been moved
-// onto those of the head that it joins.
+// mergeHeads merges attention heads, each after its dimensions have been moved onto those of the
+// head that it joins.
 func (m *merger) mergeHeads(sp *coupling.Space, inside []*coupling.Space, k int) error {
 	if sp.Heads && m.measured != nil {
-		// That two heads are alike their weights say: what they attended to in
-		// some samples does not.
+		// That two heads are alike their weights say: what they attended to in some samples does
+		// not.
 		byWeights := *m
 		byWeights.measured = nil
 		m = &byWeights
@@ -273,8 +269,8 @@ func (m *merger) follow(in *coupling.Space, joined *ot.Plan, plans [][]*ot.Plan)
 	return dims, nil
 }
 
-// planInside plans the dimensions of every head onto those of every other one,
-// and adds what that costs to the costs between the heads.
+// planInside plans the dimensions of every head onto those of every other one, and adds what that
+// costs to the costs between the heads.
 func (m *merger) planInside(in *coupling.Space, heads *ot.Cost) ([][]*ot.Plan, error) {
 	table, err := m.costs(in)
 	if err != nil {
@@ -295,12 +291,12 @@ func (m *merger) planInside(in *coupling.Space, heads *ot.Cost) ([][]*ot.Plan, e
 	return plans, nil
 }
 
-// alikeWithin is the cost between two heads, relative to that between them and
-// nothing, up to which they are the same.
+// alikeWithin is the cost between two heads, relative to that between them and nothing, up to which
+// they are the same.
 const alikeWithin = 1e-4
 
-// apart turns the costs between heads into what it costs to do without one: how
-// much of it is read, or nothing where it is like the other.
+// apart turns the costs between heads into what it costs to do without one: how much of it is read,
+// or nothing where it is like the other.
 func (m *merger) apart(sp *coupling.Space, inside []*coupling.Space, heads *ot.Cost) error {
 	size, read := make([]float64, sp.Width), make([]float64, sp.Width)
 	for _, in := range append([]*coupling.Space{sp}, inside...) {
@@ -334,8 +330,8 @@ func (m *merger) apart(sp *coupling.Space, inside []*coupling.Space, heads *ot.C
 	return nil
 }
 
-// alike reports whether two heads, of a joint size, are the same as far as the
-// cost between them says.
+// alike reports whether two heads, of a joint size, are the same as far as the cost between them
+// says.
 func (m *merger) alike(cost, size float64) bool {
 	within := alikeWithin * size
 	return cost <= within || m.o.Cost == SquaredEuclidean && cost <= within*within || m.o.Cost == Cosine && cost <= alikeWithin
@@ -406,12 +402,11 @@ func selfPairing(s *edit.Subject) *Pairing {
 	return p
 }
 
-// representatives chooses k of n channels greedily: at each step the one that
-// lowers Σ_p mass_p·min_{q kept} C_pq most, ties by index. This is facility
-// location, whose gains only shrink as more are kept, so stale gains are upper
-// bounds and most need never be recomputed (Minoux 1978). pieces lists ranges
-// of channels ([0, …, n]) of which each must keep one where k allows. The
-// result is sorted.
+// representatives chooses k of n channels greedily: at each step the one that lowers Σ_p
+// mass_p·min_{q kept} C_pq most, ties by index. This is facility location, whose gains only shrink
+// as more are kept, so stale gains are upper bounds and most need never be recomputed (Minoux
+// 1978). pieces lists ranges of channels ([0, …, n]) of which each must keep one where k allows.
+// The result is sorted.
 func representatives[T dense.Float](costs []T, mass []float64, k int, pieces []int) []int {
 	f := newFacility(costs, mass)
 	if len(pieces) > 2 && k >= len(pieces)-1 {
@@ -443,8 +438,8 @@ type facility[T dense.Float] struct {
 	mass []float64
 	near []T // cost of each channel to its nearest kept one
 	kept []int
-	// bound is the gain that each channel had when asOf channels were kept;
-	// asOf is -1 for those that are kept.
+	// bound is the gain that each channel had when asOf channels were kept; asOf is -1 for those
+	// that are kept.
 	bound []float64
 	asOf  []int
 }
@@ -517,8 +512,8 @@ func columns[T dense.Float](costs []T, n int) []T {
 	return costs
 }
 
-// symmetric reports whether a square matrix is symmetric as far as it lies in
-// some rows and, below the diagonal, some columns.
+// symmetric reports whether a square matrix is symmetric as far as it lies in some rows and, below
+// the diagonal, some columns.
 func symmetric[T dense.Float](m []T, n int, rows, cols [2]int) bool {
 	for i := rows[0]; i < rows[1]; i++ {
 		for j := cols[0]; j < min(cols[1], i); j++ {
@@ -530,8 +525,8 @@ func symmetric[T dense.Float](m []T, n int, rows, cols [2]int) bool {
 	return true
 }
 
-// nearest is the optimal plan when the target marginal is free: every channel
-// sends all its mass to the nearest kept one, itself if it is kept.
+// nearest is the optimal plan when the target marginal is free: every channel sends all its mass to
+// the nearest kept one, itself if it is kept.
 func nearest(c ot.Costs, mass []float64, keep []int) *ot.Plan {
 	n, _ := c.Dims()
 	p := &ot.Plan{N: n, K: len(keep)}

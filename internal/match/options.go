@@ -11,14 +11,13 @@ import (
 type Basis string
 
 const (
-	// Weights compares incoming weights, after the source's inputs were moved
-	// into the target's channels. Needs no data.
+	// Weights compares incoming weights, after the source's inputs were moved into the target's
+	// channels. Needs no data.
 	Weights Basis = "weights"
-	// Activations compares the channels' values on calibration samples, before
-	// the nonlinearity.
+	// Activations compares the channels' values on calibration samples, before the nonlinearity.
 	Activations Basis = "activations"
-	// Unaligned leaves every channel where it is: the plain average, as a
-	// baseline. The widths must agree.
+	// Unaligned leaves every channel where it is: the plain average, as a baseline. The widths must
+	// agree.
 	Unaligned Basis = "none"
 )
 
@@ -56,9 +55,8 @@ const (
 	Sinkhorn Solver = "sinkhorn"
 )
 
-// Options are the settings of an alignment. The zero value aligns by weights
-// with Euclidean costs, uniform masses and the exact solver, as Singh & Jaggi
-// do without data.
+// Options are the settings of an alignment. The zero value aligns by weights with Euclidean costs,
+// uniform masses and the exact solver, as Singh & Jaggi do without data.
 type Options struct {
 	// By is the basis of comparison; "" means Weights.
 	By Basis
@@ -66,16 +64,15 @@ type Options struct {
 	Cost Metric
 	// Mass gives channels their masses; "" means Uniform.
 	Mass Mass
-	// Scaling is the form of Out; "" means Mean for alignment onto another
-	// model and Sum for merging within one (see each function).
+	// Scaling is the form of Out; "" means Mean for alignment onto another model and Sum for
+	// merging within one (see each function).
 	Scaling edit.Scaling
 	// Solver computes the plan; "" means EMD.
 	Solver Solver
 	// Epsilon is Sinkhorn's regularisation over the mean cost; zero means 0.05.
 	Epsilon float64
-	// Sweeps bounds how often plans by weights are revised after the first
-	// topological pass, for spaces that depend on each other; zero means 10,
-	// negative none.
+	// Sweeps bounds how often plans by weights are revised after the first topological pass, for
+	// spaces that depend on each other; zero means 10, negative none.
 	Sweeps int
 	// Data is what activations are computed on; needed for Activations.
 	Data *dataset.Data

@@ -14,12 +14,12 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// A Pairing says which parts of two models of one architecture correspond.
-// Names need not agree; the graphs must, up to widths, the order of nodes and
-// of commutative operands, and Identity and Dropout nodes.
+// A Pairing says which parts of two models of one architecture correspond. Names need not agree;
+// the graphs must, up to widths, the order of nodes and of commutative operands, and Identity and
+// Dropout nodes.
 type Pairing struct {
-	// Sources maps weight names of the second model to those of the first;
-	// Tensors maps activations of the first model to those of the second.
+	// Sources maps weight names of the second model to those of the first; Tensors maps activations
+	// of the first model to those of the second.
 	Sources, Tensors map[string]string
 	// Spaces maps spaces of the first model to those of the second.
 	Spaces map[*coupling.Space]*coupling.Space
@@ -29,8 +29,8 @@ type Pairing struct {
 	hash  map[*edit.Subject]map[string]uint64
 }
 
-// Pair matches two models from their outputs backwards. The error names the
-// models and the first two nodes that differ.
+// Pair matches two models from their outputs backwards. The error names the models and the first
+// two nodes that differ.
 func Pair(a, b *edit.Subject) (_ *Pairing, err error) {
 	defer guard.Recover(&err)
 	p, err := pair(a, b)
@@ -80,8 +80,8 @@ func through(s *edit.Subject, name string) string {
 	}
 }
 
-// tensors matches two activations and everything they are computed from. The
-// walk keeps a list of its own, since graphs can be thousands of nodes deep.
+// tensors matches two activations and everything they are computed from. The walk keeps a list of
+// its own, since graphs can be thousands of nodes deep.
 func (p *Pairing) tensors(ta, tb string) error {
 	todo := []tensorPair{{ta, tb}}
 	for len(todo) > 0 {
@@ -106,8 +106,7 @@ func (p *Pairing) tensors(ta, tb string) error {
 
 type tensorPair struct{ a, b string }
 
-// producers matches the nodes that compute two tensors; it returns their
-// inputs.
+// producers matches the nodes that compute two tensors; it returns their inputs.
 func (p *Pairing) producers(t tensorPair) ([]tensorPair, error) {
 	na, nb := p.a.Graph.Producer(t.a), p.b.Graph.Producer(t.b)
 	switch {
@@ -199,8 +198,8 @@ func constantsOf(s *edit.Subject, n *onnxpb.NodeProto) map[int]string {
 
 func commutative(n *onnxpb.NodeProto) bool { return onnxio.FactsOf(n).Has(onnxio.Commutes) }
 
-// reorder puts the operands of a commutative operator into the order of the
-// other model's, by the structure of what computes them.
+// reorder puts the operands of a commutative operator into the order of the other model's, by the
+// structure of what computes them.
 func (p *Pairing) reorder(la, lb []string) []string {
 	rest := slices.Clone(lb)
 	out := make([]string, 0, len(lb))
@@ -267,8 +266,8 @@ func kernelOf(w *coupling.Weight) string {
 	return kernel
 }
 
-// weightOf is the weight of real numbers that a constant is made of; nil where
-// it is none, or made of several.
+// weightOf is the weight of real numbers that a constant is made of; nil where it is none, or made
+// of several.
 func weightOf(s *edit.Subject, name string) *coupling.Weight {
 	roots := s.Analysis.Roots[name]
 	if len(roots) != 1 {
@@ -325,8 +324,8 @@ func (p *Pairing) weights(wa, wb *coupling.Weight) error {
 	return nil
 }
 
-// quantized returns the weight of the first model that a constant is made of,
-// where that holds integers that stand for real numbers.
+// quantized returns the weight of the first model that a constant is made of, where that holds
+// integers that stand for real numbers.
 func (p *Pairing) quantized(name string) string {
 	for _, root := range p.a.Analysis.Roots[name] {
 		if w := p.a.Analysis.Weights[root]; w != nil && w.Quant != nil {
@@ -415,8 +414,8 @@ func whyFixed(a, b *coupling.Space) string {
 	return reason
 }
 
-// sameIndex reports whether the groups of two spaces are channels themselves
-// (attention heads), which correspond and may be moved.
+// sameIndex reports whether the groups of two spaces are channels themselves (attention heads),
+// which correspond and may be moved.
 func (p *Pairing) sameIndex(sa, sb *coupling.Space) bool {
 	if sa.Index == nil || sb.Index == nil || p.atoms[sa.Index.Canonical()] != sb.Index.Canonical() {
 		return false
@@ -425,14 +424,14 @@ func (p *Pairing) sameIndex(sa, sb *coupling.Space) bool {
 	return ia != nil && ib != nil && !ia.Frozen && !ib.Frozen && len(ia.Pieces) == 1 && len(ib.Pieces) == 1
 }
 
-// pairedGroups reports whether the groups of a space of the first model are
-// channels that are moved themselves.
+// pairedGroups reports whether the groups of a space of the first model are channels that are moved
+// themselves.
 func (p *Pairing) pairedGroups(s *coupling.Space) bool {
 	return p.Spaces[s] != nil && p.sameIndex(s, p.Spaces[s])
 }
 
-// inside lists the spaces whose groups are the channels of a space of the first
-// model, and are moved with them: the dimensions of attention heads.
+// inside lists the spaces whose groups are the channels of a space of the first model, and are
+// moved with them: the dimensions of attention heads.
 func (p *Pairing) inside(s *coupling.Space) []*coupling.Space {
 	var out []*coupling.Space
 	for _, in := range p.a.Analysis.Spaces {

@@ -15,8 +15,8 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// layers are small networks with a layer of every kind that makes or moves
-// channels, in the notation of onnxtest.Parse.
+// layers are small networks with a layer of every kind that makes or moves channels, in the
+// notation of onnxtest.Parse.
 var layers = map[string]string{
 	"Conv": `
 		x: N 3 6 6
@@ -214,8 +214,7 @@ func moved(t *testing.T, src, dst *onnxio.Model, o match.Options) *onnxio.Model 
 	return out
 }
 
-// sameWeights fails where two models do not hold the same numbers under the
-// same names.
+// sameWeights fails where two models do not hold the same numbers under the same names.
 func sameWeights(t *testing.T, want, have *onnxio.Model) {
 	t.Helper()
 	got := modeltest.Floats(t, have)
@@ -226,9 +225,8 @@ func sameWeights(t *testing.T, want, have *onnxio.Model) {
 	}
 }
 
-// A copy with all channels in another order has, moved back by its weights
-// alone, those of the original, to the last but one digit: whatever share of it
-// is taken, the result is the original.
+// A copy with all channels in another order has, moved back by its weights alone, those of the
+// original, to the last but one digit: whatever share of it is taken, the result is the original.
 func TestPermutedWeightsAreFound(t *testing.T) {
 	for name, text := range layers {
 		t.Run(name, func(t *testing.T) {
@@ -240,8 +238,8 @@ func TestPermutedWeightsAreFound(t *testing.T) {
 	}
 }
 
-// A network that has every channel several times, and reads each copy by a
-// part, has the weights of the original once it is moved onto it.
+// A network that has every channel several times, and reads each copy by a part, has the weights of
+// the original once it is moved onto it.
 func TestCopiesOfChannelsAreFound(t *testing.T) {
 	for name, text := range layers {
 		t.Run(name, func(t *testing.T) {
@@ -256,8 +254,8 @@ func TestCopiesOfChannelsAreFound(t *testing.T) {
 	}
 }
 
-// spread gives every channel of the spaces that may get fewer two copies, in a
-// random order, which their consumers read by parts of any size.
+// spread gives every channel of the spaces that may get fewer two copies, in a random order, which
+// their consumers read by parts of any size.
 func spread(t *testing.T, s *edit.Subject) (wide *onnxio.Model, spaces int) {
 	t.Helper()
 	maps := edit.Maps{}

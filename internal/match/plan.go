@@ -25,9 +25,8 @@ type Result struct {
 	Sweeps int
 }
 
-// Onto finds one plan for each space of a pairing's first model that moves its
-// channels into those of the paired space of the second. Out is Inᵀ (Mean)
-// unless Scaling says otherwise.
+// Onto finds one plan for each space of a pairing's first model that moves its channels into those
+// of the paired space of the second. Out is Inᵀ (Mean) unless Scaling says otherwise.
 func Onto(ctx context.Context, pair *Pairing, o Options) (_ *Result, err error) {
 	defer guard.Recover(&err)
 	if err := o.Check(); err != nil {
@@ -82,12 +81,12 @@ func (p *planner) measure(ctx context.Context) error {
 	return nil
 }
 
-// costs holds the cost matrix between the channels of every group of a source
-// space and those of every group of its target that it may be matched with.
+// costs holds the cost matrix between the channels of every group of a source space and those of
+// every group of its target that it may be matched with.
 type costs [][]*ot.Cost
 
-// newCosts makes costs of zero: of groups in the same place, or, where groups
-// are themselves channels that have a plan, of all pairs of groups.
+// newCosts makes costs of zero: of groups in the same place, or, where groups are themselves
+// channels that have a plan, of all pairs of groups.
 func newCosts(s, d *coupling.Space, all bool) costs {
 	c := make(costs, s.Groups)
 	for g := range c {
@@ -146,10 +145,9 @@ func (p *planner) plan(s *coupling.Space, from costSource) (err error) {
 	return p.solve(s, own)
 }
 
-// headCosts compares channels that have channels of their own, in any order, as
-// attention heads do: what it costs to move one head onto another is the cost
-// of the best plan between their channels, which is a transport problem itself,
-// and then the channels follow their head.
+// headCosts compares channels that have channels of their own, in any order, as attention heads do:
+// what it costs to move one head onto another is the cost of the best plan between their channels,
+// which is a transport problem itself, and then the channels follow their head.
 func (p *planner) headCosts(s *coupling.Space, inner []*coupling.Space, from costSource) (*ot.Cost, error) {
 	heads := ot.NewCost(s.Width, p.pair.Spaces[s].Width, nil)
 	told, err := from.own(s, inner, heads)
@@ -183,9 +181,8 @@ func (p *planner) headCosts(s *coupling.Space, inner []*coupling.Space, from cos
 	return heads, nil
 }
 
-// partner is the group of the target whose channels those of a source group
-// move onto: where the groups are channels that have a map, the one that most
-// of the group goes to.
+// partner is the group of the target whose channels those of a source group move onto: where the
+// groups are channels that have a map, the one that most of the group goes to.
 func (p *planner) partner(s *coupling.Space, group int) int {
 	m := p.res.Maps[p.pair.a.Analysis.IndexOf(s)]
 	if m == nil || !p.pair.pairedGroups(s) {
@@ -209,13 +206,12 @@ type planner struct {
 	res    *Result
 	// partial says that some weight was left out, since a space had no plan yet.
 	partial bool
-	// unordered compares by what does not depend on the order of channels that
-	// have no plan yet.
+	// unordered compares by what does not depend on the order of channels that have no plan yet.
 	unordered bool
 }
 
-// sweep plans by weights: a topological pass, then passes in which every space
-// sees the plans of all others, until the total cost stops falling.
+// sweep plans by weights: a topological pass, then passes in which every space sees the plans of
+// all others, until the total cost stops falling.
 func (p *planner) sweep(ctx context.Context) error {
 	limit := p.o.Sweeps
 	if limit == 0 {
@@ -238,8 +234,8 @@ func (p *planner) sweep(ctx context.Context) error {
 			total += p.res.Objective[s]
 		}
 		p.res.Sweeps = pass + 1
-		// The first pass leaves out uses that depend on later spaces, so its
-		// total does not compare with the others'.
+		// The first pass leaves out uses that depend on later spaces, so its total does not compare
+		// with the others'.
 		if pass > 1 && total >= best*(1-1e-9) {
 			p.res.Maps = bestMaps
 			break
@@ -249,10 +245,9 @@ func (p *planner) sweep(ctx context.Context) error {
 	return nil
 }
 
-// first plans every space once, each as soon as something is known of it that
-// does not depend on spaces without a plan. Where they all wait for one
-// another, the first of them is compared by what does not depend on the others'
-// order.
+// first plans every space once, each as soon as something is known of it that does not depend on
+// spaces without a plan. Where they all wait for one another, the first of them is compared by what
+// does not depend on the others' order.
 func (p *planner) first(ctx context.Context) error {
 	for todo := p.spaces; len(todo) > 0; {
 		var waiting []*coupling.Space
@@ -281,8 +276,8 @@ func (p *planner) first(ctx context.Context) error {
 	return nil
 }
 
-// known reports whether some weight says what a space's channels are whatever
-// order is found for spaces that have no plan yet.
+// known reports whether some weight says what a space's channels are whatever order is found for
+// spaces that have no plan yet.
 func (p *planner) known(s *coupling.Space) bool {
 	if outer := p.pair.a.Analysis.IndexOf(s); outer != nil && p.pair.pairedGroups(s) && p.res.Maps[outer] == nil {
 		return false
@@ -300,14 +295,14 @@ func (p *planner) known(s *coupling.Space) bool {
 	})
 }
 
-// ready reports whether all spaces have plans that run along a weight beside
-// the one that is looked at.
+// ready reports whether all spaces have plans that run along a weight beside the one that is looked
+// at.
 func (p *planner) ready(by edit.Grouping, u coupling.Use, but ...*coupling.Space) bool {
 	return len(p.unplanned(by, u, but...)) == 0
 }
 
-// unplanned lists the spaces without plans that run along a weight, beside
-// those that the channels along the used axis are told apart by.
+// unplanned lists the spaces without plans that run along a weight, beside those that the channels
+// along the used axis are told apart by.
 func (p *planner) unplanned(by edit.Grouping, u coupling.Use, but ...*coupling.Space) []*coupling.Space {
 	if by.Index != nil {
 		but = append(but, p.pair.a.Analysis.SpaceOf(by.Index))
@@ -325,9 +320,9 @@ func (p *planner) unplanned(by edit.Grouping, u coupling.Use, but ...*coupling.S
 	return out
 }
 
-// beside is a space without a plan that shares the axis a producer makes with
-// another one that is all else that is known: channels of channels, in an order
-// of their own that all of them have. It is nil where there is none.
+// beside is a space without a plan that shares the axis a producer makes with another one that is
+// all else that is known: channels of channels, in an order of their own that all of them have. It
+// is nil where there is none.
 func (p *planner) beside(s *coupling.Space, u coupling.Use) *coupling.Space {
 	other := p.unplanned(edit.GroupsOf(s), u)
 	if len(other) != 1 || other[0] == s || s.Groups > 1 || len(s.Pieces) > 1 {
@@ -351,11 +346,11 @@ const maxBeside = 1 << 26
 type costSource interface {
 	// costs are those of all groups that may be matched.
 	costs(s *coupling.Space) (costs, error)
-	// narrow gives those of a space of one group in single precision: of 8,192
-	// channels they take 256 MB.
+	// narrow gives those of a space of one group in single precision: of 8,192 channels they take
+	// 256 MB.
 	narrow(s *coupling.Space) (*ot.Cost32, error)
-	// own adds what is known of a space alone, without those inside it, and
-	// reports whether that is anything.
+	// own adds what is known of a space alone, without those inside it, and reports whether that is
+	// anything.
 	own(s *coupling.Space, inner []*coupling.Space, c *ot.Cost) (told bool, err error)
 }
 
@@ -390,8 +385,8 @@ func (p byWeights) narrow(s *coupling.Space) (*ot.Cost32, error) {
 	return c, err
 }
 
-// own compares by the producers that make a space without what is inside it:
-// the channels in front of a depthwise multiplier.
+// own compares by the producers that make a space without what is inside it: the channels in front
+// of a depthwise multiplier.
 func (p byWeights) own(s *coupling.Space, inner []*coupling.Space, c *ot.Cost) (told bool, err error) {
 	d := p.pair.Spaces[s]
 	for _, y := range channels.Makers(p.pair.b, d) {
@@ -413,16 +408,15 @@ func (p byWeights) own(s *coupling.Space, inner []*coupling.Space, c *ot.Cost) (
 	return told, nil
 }
 
-// alone reports whether a weight makes a space without what is inside it, and
-// reads nothing that has no plan yet.
+// alone reports whether a weight makes a space without what is inside it, and reads nothing that
+// has no plan yet.
 func (p *planner) alone(s *coupling.Space, inner []*coupling.Space, u coupling.Use) bool {
 	axis := p.pair.a.Analysis.Weights[u.Tensor].Axes[u.Axis]
 	return p.ready(edit.GroupsOf(s), u) && !slices.ContainsFunc(inner, func(in *coupling.Space) bool { return slices.ContainsFunc(in.Pieces, axis.Holds) })
 }
 
-// producers calls f with what each pair of producers whose inputs have been
-// moved says about a space, and inner with what it costs to move channels, each
-// as best its own channels allow.
+// producers calls f with what each pair of producers whose inputs have been moved says about a
+// space, and inner with what it costs to move channels, each as best its own channels allow.
 func (p *planner) producers(s *coupling.Space, f func(x, y []channels.Features), inner func(*ot.Cost)) error {
 	d := p.pair.Spaces[s]
 	theirs := channels.Makers(p.pair.b, d)
@@ -464,8 +458,8 @@ func (p *planner) producers(s *coupling.Space, f func(x, y []channels.Features),
 	return nil
 }
 
-// counterparts pairs what a producer of the target and its biases say with what
-// the source's do, through their tensors, since the order may differ.
+// counterparts pairs what a producer of the target and its biases say with what the source's do,
+// through their tensors, since the order may differ.
 func (p *planner) counterparts(s *coupling.Space, theirs []coupling.Use) (x, y []coupling.Use, err error) {
 	for i, u := range theirs {
 		at := slices.IndexFunc(s.Uses, func(v coupling.Use) bool {
@@ -511,9 +505,8 @@ func (p *planner) compare(by, to edit.Grouping, x, y []coupling.Use) (a, b []cha
 	return a, b, nil
 }
 
-// channelsOfChannels is what it costs to move the channels of a space where
-// each has channels of its own, in an order not known yet: that of the best
-// plan between those.
+// channelsOfChannels is what it costs to move the channels of a space where each has channels of
+// its own, in an order not known yet: that of the best plan between those.
 func (p *planner) channelsOfChannels(s, in *coupling.Space, x, y []coupling.Use) (*ot.Cost, error) {
 	d, to := p.pair.Spaces[s], p.pair.Spaces[in]
 	by, of := edit.Grouping{Space: in, Index: s.Pieces[0], Groups: s.Width}, edit.Grouping{Space: to, Index: d.Pieces[0], Groups: d.Width}
@@ -564,8 +557,8 @@ func (p *planner) solve(s *coupling.Space, costs []ot.Costs) error {
 	return nil
 }
 
-// masses returns the marginals of a group of a space and of a group of its
-// target, nil for uniform ones.
+// masses returns the marginals of a group of a space and of a group of its target, nil for uniform
+// ones.
 func (p *planner) masses(s *coupling.Space, at groupPair) (a, b []float64, err error) {
 	if a, err = masses(p.pair.a, s, nil, at.g, p.o.Mass); err == nil {
 		b, err = masses(p.pair.b, p.pair.Spaces[s], nil, at.h, p.o.Mass)

@@ -9,8 +9,7 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// sharing are networks whose layers have constants in common that are not true
-// weights.
+// sharing are networks whose layers have constants in common that are not true weights.
 var sharing = map[string]string{
 	"a bias": `
 		x: N 3 6 6
@@ -66,8 +65,8 @@ var sharing = map[string]string{
 		y = MatMul(j, w3[8 3])`,
 }
 
-// Layers that read the same constant have channels of their own all the same:
-// each layer's are found in another order. What is left equal is stored once.
+// Layers that read the same constant have channels of their own all the same: each layer's are
+// found in another order. What is left equal is stored once.
 func TestConstantsOfUnrelatedLayers(t *testing.T) {
 	for name, text := range sharing {
 		t.Run(name, func(t *testing.T) {

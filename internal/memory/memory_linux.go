@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Peak is the most memory that this process, onnxruntime included, has held at
-// once so far, in bytes: the high-water mark of its resident set.
+// Peak is the most memory that this process, onnxruntime included, has held at once so far, in
+// bytes: the high-water mark of its resident set.
 func Peak() (int64, error) {
 	f, err := os.Open("/proc/self/status")
 	if err != nil {

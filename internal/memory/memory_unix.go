@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// Peak is the most memory that this process, onnxruntime included, has held at
-// once so far, in bytes: the high-water mark of its resident set.
+// Peak is the most memory that this process, onnxruntime included, has held at once so far, in
+// bytes: the high-water mark of its resident set.
 func Peak() (int64, error) {
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {

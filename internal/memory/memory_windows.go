@@ -21,8 +21,8 @@ type memoryCounters struct {
 	peakPagefileUsage          uintptr
 }
 
-// Peak is the most memory that this process, onnxruntime included, has held at
-// once so far, in bytes: the high-water mark of its working set.
+// Peak is the most memory that this process, onnxruntime included, has held at once so far, in
+// bytes: the high-water mark of its working set.
 func Peak() (int64, error) {
 	c := memoryCounters{size: uint32(unsafe.Sizeof(memoryCounters{}))}
 	proc := windows.NewLazySystemDLL("psapi.dll").NewProc("GetProcessMemoryInfo")

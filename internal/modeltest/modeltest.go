@@ -1,5 +1,5 @@
-// Package modeltest holds what the tests of several packages need: the trained
-// models and data in testdata, running a model, and comparing outputs.
+// Package modeltest holds what the tests of several packages need: the trained models and data in
+// testdata, running a model, and comparing outputs.
 package modeltest
 
 import (
@@ -23,8 +23,8 @@ import (
 // preprocess is how the testdata networks want MNIST.
 var preprocess = dataset.Preprocess{Scale: 1.0 / 255, Mean: []float64{0.1307}, Std: []float64{0.3081}}
 
-// Dir is the path of a file in testdata, which lies beside go.mod: tests run in
-// the folder of their package, and with -trimpath source files do not know theirs.
+// Dir is the path of a file in testdata, which lies beside go.mod: tests run in the folder of their
+// package, and with -trimpath source files do not know theirs.
 func Dir(name string) string { return filepath.Join(root(), "testdata", name) }
 
 var root = sync.OnceValue(func() string {
@@ -97,8 +97,8 @@ func Outputs(t testing.TB, m *onnxio.Model, d *dataset.Data) []float64 {
 	return out
 }
 
-// SameInBatches checks that what a model computes for a sample does not depend,
-// beyond 1e-4 of the largest output, on how many are given to it at once.
+// SameInBatches checks that what a model computes for a sample does not depend, beyond 1e-4 of the
+// largest output, on how many are given to it at once.
 func SameInBatches(t testing.TB, m *onnxio.Model, d *dataset.Data) {
 	t.Helper()
 	g, err := m.Graph()
@@ -212,8 +212,8 @@ func Permutation(seed uint64, n int) []int {
 	return rand.New(rand.NewPCG(seed, 1)).Perm(n)
 }
 
-// AsType returns a copy of a float32 model in another floating-point type: its
-// weights are rounded, its inputs, outputs and inner tensors declared anew.
+// AsType returns a copy of a float32 model in another floating-point type: its weights are rounded,
+// its inputs, outputs and inner tensors declared anew.
 func AsType(t testing.TB, m *onnxio.Model, typ onnxpb.TensorProto_DataType) *onnxio.Model {
 	t.Helper()
 	m = m.Clone()
@@ -261,8 +261,8 @@ func OnlyType(t testing.TB, m *onnxio.Model, typ onnxpb.TensorProto_DataType) {
 	}
 }
 
-// Redrawn is a copy of a float32 model with other weights: each tensor of more
-// than one element is drawn anew, with the mean and deviation that it had.
+// Redrawn is a copy of a float32 model with other weights: each tensor of more than one element is
+// drawn anew, with the mean and deviation that it had.
 func Redrawn(t testing.TB, m *onnxio.Model, seed uint64) *onnxio.Model {
 	t.Helper()
 	m = m.Clone()
@@ -288,8 +288,7 @@ func Redrawn(t testing.TB, m *onnxio.Model, seed uint64) *onnxio.Model {
 	return m
 }
 
-// Noise is a data set of n standard normal samples for a model; integers are
-// drawn from 0 to 3.
+// Noise is a data set of n standard normal samples for a model; integers are drawn from 0 to 3.
 func Noise(t testing.TB, m *onnxio.Model, n int, seed uint64) *dataset.Data {
 	t.Helper()
 	enginetest.Require(t)

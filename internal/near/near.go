@@ -9,9 +9,9 @@ import (
 	"github.com/agnivade/levenshtein"
 )
 
-// Names returns those of names that are nearest to a mistyped word, at most most of
-// them: names that begin with the word, or differ from it in at most a third of its
-// letters (one in a short word). Upper and lower case are the same.
+// Names returns those of names that are nearest to a mistyped word, at most most of them: names
+// that begin with the word, or differ from it in at most a third of its letters (one in a short
+// word). Upper and lower case are the same.
 func Names(word string, names []string, most int) []string {
 	type match struct {
 		name     string

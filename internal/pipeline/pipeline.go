@@ -19,8 +19,7 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// A Run is one compression or fusion: its settings, its data and what is to be
-// told about them.
+// A Run is one compression or fusion: its settings, its data and what is to be told about them.
 type Run struct {
 	job.Options
 	// Matching is how channels are matched.
@@ -44,8 +43,8 @@ type Policy struct {
 	HoldOut, Always bool
 }
 
-// Start checks the settings and gets the data ready. The first model says what
-// inputs they are for. Errors name the model or the data set.
+// Start checks the settings and gets the data ready. The first model says what inputs they are for.
+// Errors name the model or the data set.
 func Start(ctx context.Context, models []*onnxio.Model, o job.Options, policy Policy) (*Run, error) {
 	r := &Run{Options: o, Report: job.Report{Split: &job.Split{}, Shapes: o.InputShapes}}
 	for _, m := range models {
@@ -127,8 +126,7 @@ func (r *Run) part(policy Policy, fits bool) (err error) {
 			return err
 		}
 	}
-	// Of many samples only those that are used are read. They have been shuffled
-	// then.
+	// Of many samples only those that are used are read. They have been shuffled then.
 	seed := r.Seed
 	if most := max(samples, refits); most < data.Len() {
 		data, seed = data.Sample(most, seed), dataset.FileOrder
@@ -203,20 +201,18 @@ func (r *Run) examine(ctx context.Context, m *onnxio.Model) error {
 }
 
 const (
-	// mostMadeUp samples are enough: more noise says nothing new. Large models,
-	// in which every sample has many positions, get by with fewer, but no less
-	// than leastMadeUp.
+	// mostMadeUp samples are enough: more noise says nothing new. Large models, in which every
+	// sample has many positions, get by with fewer, but no less than leastMadeUp.
 	mostMadeUp, leastMadeUp = 500, 32
 	// madeUpMACs is what running the model once on all made-up samples may cost.
 	madeUpMACs = 5e11
-	// mostTaught is the size in bytes from which on a model is not distilled on
-	// noise unless that is asked for: what trains a perceptron of 400 MB takes five
-	// times its memory and minutes, and was undone for being no better.
+	// mostTaught is the size in bytes from which on a model is not distilled on noise unless that
+	// is asked for: what trains a perceptron of 400 MB takes five times its memory and minutes, and
+	// was undone for being no better.
 	mostTaught = 64 << 20
 )
 
-// invent makes inputs out of noise. Where that cannot be, channels are compared
-// by their weights.
+// invent makes inputs out of noise. Where that cannot be, channels are compared by their weights.
 func (r *Run) invent(m *onnxio.Model) error {
 	n := mostMadeUp
 	if an, err := coupling.Analyze(m, coupling.Options{InputShapes: r.InputShapes}); err == nil {
@@ -259,14 +255,14 @@ func (r *Run) Fits() bool { return r.Report.Split.Fit != nil }
 // HasData reports whether there are data of any use.
 func (r *Run) HasData() bool { return r.Fits() || r.Matching.Data != nil }
 
-// Coupling are the settings of the analysis. What is computed in the branches of
-// an If cannot be measured, so that with data they stay as they are.
+// Coupling are the settings of the analysis. What is computed in the branches of an If cannot be
+// measured, so that with data they stay as they are.
 func (r *Run) Coupling() coupling.Options {
 	return coupling.Options{InputShapes: r.Report.Shapes, Opaque: r.HasData()}
 }
 
-// Subject analyses a model. Its normalisations are folded into the layers before
-// them, unless they are to stay.
+// Subject analyses a model. Its normalisations are folded into the layers before them, unless they
+// are to stay.
 func (r *Run) Subject(m *onnxio.Model) (s *edit.Subject, folded int, err error) {
 	if !r.KeepBatchNorm {
 		var names []string
@@ -289,8 +285,7 @@ func Changes(widths map[*coupling.Space]int) bool {
 	return false
 }
 
-// FindTasks decides what the outputs are for, on the data with labels if there
-// are any.
+// FindTasks decides what the outputs are for, on the data with labels if there are any.
 func (r *Run) FindTasks(ctx context.Context, models []*onnxio.Model) (err error) {
 	data, judge := r.Report.Split.Fit, r.Report.Split.Judge
 	if judge != nil && (data == nil || r.EvalData != nil && judge.Labels() != nil) {
@@ -309,23 +304,22 @@ type Made struct {
 // A Maker makes a model, choosing its channels on some samples.
 type Maker func(ctx context.Context, fit *dataset.Data) (Made, error)
 
-// A Contest compares models that are made on some samples, Fit, by how far their
-// predictions are from their parents' on others.
+// A Contest compares models that are made on some samples, Fit, by how far their predictions are
+// from their parents' on others.
 type Contest struct {
 	Fit   *dataset.Data
 	run   *Run
 	judge *teach.Judge
 }
 
-// Contest returns one judged on held samples by the parents, which count by their
-// shares.
+// Contest returns one judged on held samples by the parents, which count by their shares.
 func (r *Run) Contest(ctx context.Context, parents teach.Parents, fit, held *dataset.Data) (*Contest, error) {
 	judge, err := teach.NewJudge(ctx, parents, held, teach.Options{Threads: r.Threads, Batch: r.Batch, Outputs: r.Report.Outputs})
 	return &Contest{fit, r, judge}, err
 }
 
-// Try makes a model, refits it if that is wanted, and returns how far its
-// predictions are from the parents': infinitely far if they are no numbers.
+// Try makes a model, refits it if that is wanted, and returns how far its predictions are from the
+// parents': infinitely far if they are no numbers.
 func (c *Contest) Try(ctx context.Context, refits bool, make Maker) (divergence float64, err error) {
 	made, err := make(ctx, c.Fit)
 	if err == nil && refits {
@@ -341,8 +335,8 @@ func (c *Contest) Try(ctx context.Context, refits bool, make Maker) (divergence 
 	return d, err
 }
 
-// Finish makes the result: edited, refitted if that is wanted, and distilled for
-// some epochs, with samples held out that tell whether it helped.
+// Finish makes the result: edited, refitted if that is wanted, and distilled for some epochs, with
+// samples held out that tell whether it helped.
 func (r *Run) Finish(ctx context.Context, refits bool, epochs int, make Maker, report *job.Report) (*onnxio.Model, error) {
 	split := r.Report.Split
 	fit, held := split.Fit, (*dataset.Data)(nil)
@@ -376,9 +370,8 @@ func (r *Run) refit(ctx context.Context, made Made, fit *dataset.Data, report *j
 	return out, err
 }
 
-// EpochsFor is the number of epochs that a result of so many multiply-accumulates
-// is distilled for, taught by models of so many together; open says that these
-// are not known.
+// EpochsFor is the number of epochs that a result of so many multiply-accumulates is distilled for,
+// taught by models of so many together; open says that these are not known.
 func (r *Run) EpochsFor(parents, child int64, open bool) int {
 	switch {
 	case r.Tune == job.Off || !r.Fits():
@@ -391,8 +384,8 @@ func (r *Run) EpochsFor(parents, child int64, open bool) int {
 	return tune.Affordable(r.Report.Split.Fit.Len(), parents, child)
 }
 
-// Inside runs what follows as part of one stage: tell says how far that is, and
-// nothing else is told until end.
+// Inside runs what follows as part of one stage: tell says how far that is, and nothing else is
+// told until end.
 func (r *Run) Inside(stage string) (tell func(done, total int), end func()) {
 	progress := r.Progress
 	r.Progress = nil

@@ -15,8 +15,7 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// Noise teaches a large model little: it is distilled on noise only if that is
-// asked for.
+// Noise teaches a large model little: it is distilled on noise only if that is asked for.
 func TestNoiseTeachesLargeModelsLittle(t *testing.T) {
 	enginetest.Require(t)
 	large := onnxtest.Model(
@@ -113,8 +112,8 @@ func TestMadeUpSamples(t *testing.T) {
 	}
 }
 
-// Where no inputs can be made up, channels are compared by their weights, and the
-// run says why; a refit that was asked for fails.
+// Where no inputs can be made up, channels are compared by their weights, and the run says why; a
+// refit that was asked for fails.
 func TestWithoutRuntime(t *testing.T) {
 	m := modeltest.Load(t, "mlp_a")
 	missing := func() (engine.Library, error) { return engine.Library{}, engine.ErrNoRuntime }

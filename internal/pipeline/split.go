@@ -8,16 +8,15 @@ import (
 const (
 	// trialEvery says that one sample in so many judges candidates.
 	trialEvery = 5
-	// mostHeld bounds the samples that a result is judged on: a thousand tell
-	// percents.
+	// mostHeld bounds the samples that a result is judged on: a thousand tell percents.
 	mostHeld = 1000
-	// leastTold is the number of samples from which on some tell whether a
-	// distillation helped, a tenth and no more than mostTold.
+	// leastTold is the number of samples from which on some tell whether a distillation helped, a
+	// tenth and no more than mostTold.
 	leastTold, toldEvery, mostTold = 200, 10, 200
 )
 
-// Trial parts the samples that are fitted on while candidates are compared: they
-// are fitted on one part and judged on the other.
+// Trial parts the samples that are fitted on while candidates are compared: they are fitted on one
+// part and judged on the other.
 func (r *Run) Trial() job.Halves {
 	s := r.Report.Split
 	if s.Trial == nil {
@@ -51,10 +50,9 @@ func (r *Run) Teach() job.Halves {
 
 func halves(fit, held *dataset.Data) *job.Halves { return &job.Halves{Fit: fit, Held: held} }
 
-// holdOut takes samples of data aside to judge the result on, and returns the
-// rest: a fifth where want are left, or where all of them are wanted for a fixed
-// share; a tenth, at most 200, where all the rest is needed, since accuracy is
-// worth more than its third digit; none of less than 100.
+// holdOut takes samples of data aside to judge the result on, and returns the rest: a fifth where
+// want are left, or where all of them are wanted for a fixed share; a tenth, at most 200, where all
+// the rest is needed, since accuracy is worth more than its third digit; none of less than 100.
 func holdOut(s *job.Split, data *dataset.Data, want int, always bool) (rest *dataset.Data) {
 	n, every := data.Len(), 5
 	if !always && n-n/every < want {

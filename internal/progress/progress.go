@@ -1,5 +1,5 @@
-// Package progress shows how far a command is: on a terminal one line that is
-// drawn over, elsewhere a plain line now and then.
+// Package progress shows how far a command is: on a terminal one line that is drawn over, elsewhere
+// a plain line now and then.
 package progress
 
 import (
@@ -12,8 +12,8 @@ import (
 	"github.com/monge-ml/monge/internal/screen"
 )
 
-// A Display shows stages of work one after the other. The nil Display shows
-// nothing. It may be used by several goroutines.
+// A Display shows stages of work one after the other. The nil Display shows nothing. It may be used
+// by several goroutines.
 type Display struct {
 	mu      sync.Mutex
 	w       io.Writer
@@ -27,14 +27,14 @@ type Display struct {
 	stop         chan struct{}   // ends the clock; nil where it does not run
 }
 
-// OnTerminal returns a display that draws one line on a terminal with so many
-// columns, which may change.
+// OnTerminal returns a display that draws one line on a terminal with so many columns, which may
+// change.
 func OnTerminal(w io.Writer, columns func() int) *Display {
 	return &Display{w: w, columns: columns}
 }
 
-// Plain returns a display that writes a line for each stage that lasts, and one
-// now and then while it does.
+// Plain returns a display that writes a line for each stage that lasts, and one now and then while
+// it does.
 func Plain(w io.Writer) *Display {
 	return &Display{w: w, told: map[string]bool{}}
 }
@@ -49,8 +49,8 @@ const (
 	mostBar    = 30
 )
 
-// Update says what is being done, and how much of how much is done. A total of 0
-// means that nobody knows.
+// Update says what is being done, and how much of how much is done. A total of 0 means that nobody
+// knows.
 func (d *Display) Update(stage string, done, total int) {
 	if d == nil {
 		return
@@ -115,8 +115,8 @@ func (d *Display) draw(now time.Time) {
 	_, _ = io.WriteString(d.w, text) // decoration: an error is none of the user's business
 }
 
-// home moves the cursor to where the line begins that is on the screen. In a
-// terminal that has become narrower it takes several rows.
+// home moves the cursor to where the line begins that is on the screen. In a terminal that has
+// become narrower it takes several rows.
 func (d *Display) home(columns int) string {
 	if rows := (d.width - 1) / max(columns, 1); d.width > 0 && rows > 0 {
 		return fmt.Sprintf("\r\x1b[%dA\x1b[J", rows)
@@ -138,8 +138,8 @@ func (d *Display) line(now time.Time, columns int) string {
 	return screen.Shorten(screen.Shorten(parts[0], max(columns-screen.Width(rest), 1))+rest, columns)
 }
 
-// parts are the stage, its share and the time: what is left of the stage, or how
-// long it has taken where nobody knows that.
+// parts are the stage, its share and the time: what is left of the stage, or how long it has taken
+// where nobody knows that.
 func (d *Display) parts(now time.Time) []string {
 	parts := []string{screen.Name(d.stage)}
 	spent := now.Sub(d.began)

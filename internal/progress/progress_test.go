@@ -31,8 +31,8 @@ func (r *recorder) writes() []string {
 	return slices.Clone(r.list)
 }
 
-// visible is what a terminal of so many columns shows after some writes, which
-// hold nothing but the sequences that this package uses.
+// visible is what a terminal of so many columns shows after some writes, which hold nothing but the
+// sequences that this package uses.
 func visible(writes []string, columns int) string {
 	rows, row, at := [][]rune{nil}, 0, 0
 	for _, m := range regexp.MustCompile("\x1b\\[(\\d*)([AJK])|\r|\n|[^\x1b\r\n]").FindAllStringSubmatch(strings.Join(writes, ""), -1) {

@@ -10,8 +10,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// A quantised operator takes integers, each with a scale and a zero point
-// behind it, and gives integers.
+// A quantised operator takes integers, each with a scale and a zero point behind it, and gives
+// integers.
 type operator struct {
 	domain string
 	real   string // the operator that it stands for
@@ -51,9 +51,8 @@ func (o operator) triples(n *onnxpb.NodeProto) []int {
 	return at
 }
 
-// A replaced operator: orig stood where an operator makes the tensor real, of
-// which a QuantizeLinear makes the original's result, unless that is real
-// itself.
+// A replaced operator: orig stood where an operator makes the tensor real, of which a
+// QuantizeLinear makes the original's result, unless that is real itself.
 type replaced struct {
 	op   operator
 	orig *onnxpb.NodeProto
@@ -102,8 +101,8 @@ func (r *rewriter) expandOperator(n *onnxpb.NodeProto) (site, error) {
 	return s, nil
 }
 
-// understands reports whether all scales are constants, one for each tensor or,
-// of a weight, for each of its outputs.
+// understands reports whether all scales are constants, one for each tensor or, of a weight, for
+// each of its outputs.
 func (r *rewriter) understands(op operator, n *onnxpb.NodeProto) bool {
 	for _, name := range op.own {
 		if onnxio.AttrInt(n, name, 0) != 0 {
@@ -125,8 +124,7 @@ func (r *rewriter) understands(op operator, n *onnxpb.NodeProto) bool {
 	return true
 }
 
-// axisOf is the axis along which the k-th operand has scales: that of the
-// outputs of a weight.
+// axisOf is the axis along which the k-th operand has scales: that of the outputs of a weight.
 func (r *rewriter) axisOf(op operator, n *onnxpb.NodeProto, k int) int {
 	switch x := input(n, op.triples(n)[k]); {
 	case op.real == "MatMul":
@@ -137,8 +135,7 @@ func (r *rewriter) axisOf(op operator, n *onnxpb.NodeProto, k int) int {
 	return 0
 }
 
-// A step is what one unit of a bias stands for: a product of scales, and of
-// Gemm's alpha.
+// A step is what one unit of a bias stands for: a product of scales, and of Gemm's alpha.
 type step struct {
 	scales []string
 	alpha  float64
@@ -173,8 +170,7 @@ func (r *rewriter) sizes(s step, n int) ([]float64, error) {
 	return out, nil
 }
 
-// stepped returns a constant and its numbers, and the steps of these: nil if
-// they are not known.
+// stepped returns a constant and its numbers, and the steps of these: nil if they are not known.
 func (r *rewriter) stepped(name string, s step) (t *onnxio.Tensor, v, by []float64, err error) {
 	if t, err = r.constant(name); t == nil || err != nil {
 		return nil, nil, nil, err
@@ -184,8 +180,7 @@ func (r *rewriter) stepped(name string, s step) (t *onnxio.Tensor, v, by []float
 	return t, v, by, err
 }
 
-// realBias adds the real numbers that a bias of integers stands for; "" if that
-// is not known.
+// realBias adds the real numbers that a bias of integers stands for; "" if that is not known.
 func (r *rewriter) realBias(n *onnxpb.NodeProto, bias string, s step) (string, error) {
 	t, v, by, err := r.stepped(bias, s)
 	if by == nil || err != nil {
@@ -199,8 +194,8 @@ func (r *rewriter) realBias(n *onnxpb.NodeProto, bias string, s step) (string, e
 	return name, err
 }
 
-// wholeBias is the inverse: the name of a bias of integers, the original's
-// where that is still right; "" if it cannot be had.
+// wholeBias is the inverse: the name of a bias of integers, the original's where that is still
+// right; "" if it cannot be had.
 func (r *rewriter) wholeBias(name, orig string, s step) (string, error) {
 	t, v, by, err := r.stepped(name, s)
 	if by == nil || err != nil {
@@ -221,14 +216,13 @@ func (r *rewriter) wholeBias(name, orig string, s step) (string, error) {
 	return r.rename(onnxio.NewTensor(orig, onnxio.Int32, t.Dims, v))
 }
 
-// near reports whether whole numbers agree up to what is lost in single
-// precision.
+// near reports whether whole numbers agree up to what is lost in single precision.
 func near(a, b []float64) bool {
 	return slices.EqualFunc(a, b, func(x, y float64) bool { return math.Abs(x-y) <= math.Abs(x)*0x1p-23 })
 }
 
-// takeScale gives n the scale and the zero point of a QuantizeLinear or
-// DequantizeLinear, from an input on.
+// takeScale gives n the scale and the zero point of a QuantizeLinear or DequantizeLinear, from an
+// input on.
 func takeScale(n *onnxpb.NodeProto, at int, q *onnxpb.NodeProto) {
 	n.Input[at] = input(q, 1)
 	if z := input(q, 2); z != "" {

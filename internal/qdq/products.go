@@ -73,9 +73,8 @@ func (r *rewriter) expandProduct(n *onnxpb.NodeProto) (site, error) {
 	return s, nil
 }
 
-// flat returns a scale as DequantizeLinear wants it: one number, or a vector of
-// n. The original may have it along an axis with so many behind it. "" if it is
-// anything else.
+// flat returns a scale as DequantizeLinear wants it: one number, or a vector of n. The original may
+// have it along an axis with so many behind it. "" if it is anything else.
 func (r *rewriter) flat(scale string, n int64, behind int) (string, error) {
 	dims := r.dims(scale)
 	if r.single(scale) && len(dims) < 2 {
@@ -103,8 +102,8 @@ func (r *rewriter) flat(scale string, n int64, behind int) (string, error) {
 	return name, err
 }
 
-// zeroLike returns a zero point as DequantizeLinear wants it, of the scale's
-// shape; "" if that cannot be had.
+// zeroLike returns a zero point as DequantizeLinear wants it, of the scale's shape; "" if that
+// cannot be had.
 func (r *rewriter) zeroLike(zero, scale string) (string, error) {
 	if zero == "" || slices.Equal(r.dims(zero), r.dims(scale)) {
 		return zero, nil
@@ -158,8 +157,8 @@ func (s *product) restore(r *rewriter) error {
 	return nil
 }
 
-// shaped returns a scale as the original has it, given the name that it has in
-// the expanded model now, had at first, and has in the original.
+// shaped returns a scale as the original has it, given the name that it has in the expanded model
+// now, had at first, and has in the original.
 func (r *rewriter) shaped(now, first, orig string) (string, error) {
 	t, err := r.constant(now)
 	if t == nil || err != nil || first == orig {
@@ -181,8 +180,7 @@ func (r *rewriter) shaped(now, first, orig string) (string, error) {
 	return r.rename(onnxio.NewTensor(orig, old.Type, dims, t.Float64()))
 }
 
-// zeroOf returns a zero point as the original has it: one number where it was
-// one and still is.
+// zeroOf returns a zero point as the original has it: one number where it was one and still is.
 func (r *rewriter) zeroOf(now, orig string) (string, error) {
 	t, err := r.constant(now)
 	if t == nil || err != nil {
@@ -198,8 +196,8 @@ func (r *rewriter) zeroOf(now, orig string) (string, error) {
 	return now, nil
 }
 
-// rename adds a constant under the name of a tensor of the original that is not
-// there any more, or under a new one.
+// rename adds a constant under the name of a tensor of the original that is not there any more, or
+// under a new one.
 func (r *rewriter) rename(t *onnxio.Tensor) (string, error) {
 	if r.form.saved[t.Name] == nil || r.g.Defines(t.Name) || r.added[t.Name] {
 		return r.add(t)

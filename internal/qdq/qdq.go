@@ -1,15 +1,13 @@
 // Package qdq writes quantised models with ordinary operators.
 //
-// A quantised model computes with integers that stand for real numbers, and
-// there are many ways to write that down: operators of their own (QLinearConv,
-// QGemm, QLinearAdd), products of integers that are scaled afterwards
-// (MatMulInteger, ConvInteger), weights that are multiplied by a scale (Cast,
-// Mul), or weights of floating-point numbers that are rounded when the model
-// runs (QuantizeLinear, DequantizeLinear). [Expand] gives the same function
-// with Conv, MatMul and the like between QuantizeLinear and DequantizeLinear,
-// of which all weights are stored as integers; whoever narrows a model has to
-// know that form alone. [Form.Restore] writes the narrowed model in the way in
-// which the original was.
+// A quantised model computes with integers that stand for real numbers, and there are many ways to
+// write that down: operators of their own (QLinearConv, QGemm, QLinearAdd), products of integers
+// that are scaled afterwards (MatMulInteger, ConvInteger), weights that are multiplied by a scale
+// (Cast, Mul), or weights of floating-point numbers that are rounded when the model runs
+// (QuantizeLinear, DequantizeLinear). [Expand] gives the same function with Conv, MatMul and the
+// like between QuantizeLinear and DequantizeLinear, of which all weights are stored as integers;
+// whoever narrows a model has to know that form alone. [Form.Restore] writes the narrowed model in
+// the way in which the original was.
 package qdq
 
 import (
@@ -27,31 +25,29 @@ const (
 	dequantize = "DequantizeLinear"
 )
 
-// A Form remembers how the parts of a model were written. The nil Form is that
-// of a model with nothing to expand.
+// A Form remembers how the parts of a model were written. The nil Form is that of a model with
+// nothing to expand.
 type Form struct {
 	sites []site
-	// saved are the original's constants that the expanded model has no use
-	// for.
+	// saved are the original's constants that the expanded model has no use for.
 	saved map[string]*onnxpb.TensorProto
 	// helpers are tensors made by nodes that only the expanded model needs.
 	helpers map[string]bool
-	// imported: the expanded model imports the operators of onnxruntime, and
-	// the original did not.
+	// imported: the expanded model imports the operators of onnxruntime, and the original did not.
 	imported bool
 	stored   map[string]onnxpb.TensorProto_DataType
 	ops      map[string]string
 }
 
-// A site is one place that was written in another way. restore changes the plan
-// of the rewriter if it finds the place as it left it, up to widths, weights
-// and biases; otherwise the place stays as it is, which computes the same.
+// A site is one place that was written in another way. restore changes the plan of the rewriter if
+// it finds the place as it left it, up to widths, weights and biases; otherwise the place stays as
+// it is, which computes the same.
 type site interface {
 	restore(r *rewriter) error
 }
 
-// StoredAs returns the type in which the original keeps a weight of the
-// expanded model, where the two differ.
+// StoredAs returns the type in which the original keeps a weight of the expanded model, where the
+// two differ.
 func (f *Form) StoredAs(weight string) (onnxpb.TensorProto_DataType, bool) {
 	if f == nil {
 		return 0, false
@@ -60,8 +56,7 @@ func (f *Form) StoredAs(weight string) (onnxpb.TensorProto_DataType, bool) {
 	return t, ok
 }
 
-// Operator returns the original's operator in the place of a node of the
-// expanded model.
+// Operator returns the original's operator in the place of a node of the expanded model.
 func (f *Form) Operator(n *onnxpb.NodeProto) string {
 	if f != nil && len(n.GetOutput()) > 0 {
 		if op, ok := f.ops[n.GetOutput()[0]]; ok {
@@ -71,9 +66,8 @@ func (f *Form) Operator(n *onnxpb.NodeProto) string {
 	return n.GetOpType()
 }
 
-// Expand returns a model that computes the same with ordinary operators, and
-// how to get back. Where there is nothing to expand it returns m itself and
-// nil. Subgraphs are left as they are.
+// Expand returns a model that computes the same with ordinary operators, and how to get back. Where
+// there is nothing to expand it returns m itself and nil. Subgraphs are left as they are.
 func Expand(m *onnxio.Model) (*onnxio.Model, *Form, error) {
 	g, err := m.Graph()
 	if err != nil {
@@ -124,8 +118,8 @@ func expandable(n *onnxpb.NodeProto) bool {
 	return quantised || slices.Contains([]string{"MatMulInteger", "ConvInteger", "Cast", quantize, dequantize}, n.GetOpType())
 }
 
-// Restore writes a model that was made from the expanded one as the original
-// was written. The model is not changed.
+// Restore writes a model that was made from the expanded one as the original was written. The model
+// is not changed.
 func (f *Form) Restore(m *onnxio.Model) (*onnxio.Model, error) {
 	if f == nil {
 		return m, nil

@@ -51,8 +51,8 @@ func run(t *testing.T, m *onnxio.Model) []float64 {
 	return out[s.Outputs()[0].Name].Float64()
 }
 
-// A quantised model and the same in ordinary operators compute the same, and
-// what comes back is the original.
+// A quantised model and the same in ordinary operators compute the same, and what comes back is the
+// original.
 func TestThereAndBack(t *testing.T) {
 	enginetest.Require(t)
 	for _, f := range onnxtest.Quantized() {

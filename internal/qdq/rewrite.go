@@ -16,14 +16,14 @@ type rewriter struct {
 	m    *onnxio.Model
 	g    *onnxio.Graph
 	form *Form
-	// instead lists what stands in the place of a node; gone are the nodes that
-	// have no place any more.
+	// instead lists what stands in the place of a node; gone are the nodes that have no place any
+	// more.
 	instead map[*onnxpb.NodeProto][]*onnxpb.NodeProto
 	gone    map[*onnxpb.NodeProto]bool
 	// added are new constants, by name.
 	added map[string]bool
-	// real finds the tensor that holds the real numbers of integers, by these,
-	// scale and zero point.
+	// real finds the tensor that holds the real numbers of integers, by these, scale and zero
+	// point.
 	real      map[[3]string]string
 	taken     map[string]bool
 	microsoft bool // operators of onnxruntime are used
@@ -118,8 +118,8 @@ func (r *rewriter) maker(tensor, op string) *onnxpb.NodeProto {
 	return nil
 }
 
-// dequantize makes a DequantizeLinear. The standard one knows axes from opset
-// 13 on, and sixteen bits from opset 21 on; onnxruntime's own does in any case.
+// dequantize makes a DequantizeLinear. The standard one knows axes from opset 13 on, and sixteen
+// bits from opset 21 on; onnxruntime's own does in any case.
 func (r *rewriter) dequantize(x, scale, zero, y string, axis int) *onnxpb.NodeProto {
 	n := &onnxpb.NodeProto{OpType: proto.String(dequantize), Input: []string{x, scale}, Output: []string{y}}
 	if zero != "" {
@@ -140,9 +140,8 @@ func (r *rewriter) dequantize(x, scale, zero, y string, axis int) *onnxpb.NodePr
 	return n
 }
 
-// realOf returns the name of the real numbers that an input of a quantised
-// operator stands for, and the node that makes them unless there is one
-// already.
+// realOf returns the name of the real numbers that an input of a quantised operator stands for, and
+// the node that makes them unless there is one already.
 func (r *rewriter) realOf(x, scale, zero string, axis int) (name string, nodes []*onnxpb.NodeProto) {
 	key := [3]string{x, scale, zero}
 	if name := r.real[key]; name != "" {
@@ -200,8 +199,7 @@ func (r *rewriter) dropSaved() {
 	r.g.Proto.Initializer = slices.DeleteFunc(r.g.Proto.Initializer, func(t *onnxpb.TensorProto) bool { return r.form.saved[t.GetName()] == t })
 }
 
-// dropHelpers removes what only the expanded model needed, once nobody reads
-// it.
+// dropHelpers removes what only the expanded model needed, once nobody reads it.
 func (r *rewriter) dropHelpers() {
 	for {
 		unread := func(name string) bool {
@@ -227,8 +225,8 @@ func (r *rewriter) dropHelpers() {
 // copyOf copies a node.
 func copyOf(n *onnxpb.NodeProto) *onnxpb.NodeProto { return proto.Clone(n).(*onnxpb.NodeProto) }
 
-// takeAttributes gives dst what src has of the attributes that dst has too, or
-// that both kinds of operator know.
+// takeAttributes gives dst what src has of the attributes that dst has too, or that both kinds of
+// operator know.
 func takeAttributes(dst, src *onnxpb.NodeProto) {
 	for _, a := range src.GetAttribute() {
 		onnxio.RemoveAttr(dst, a.GetName())

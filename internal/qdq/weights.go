@@ -71,8 +71,8 @@ func (s *scaled) restore(r *rewriter) error {
 	return nil
 }
 
-// Weights of real numbers that are rounded when the model runs, as training
-// with quantisation leaves them: w = DequantizeLinear(QuantizeLinear(v)).
+// Weights of real numbers that are rounded when the model runs, as training with quantisation
+// leaves them: w = DequantizeLinear(QuantizeLinear(v)).
 type rounded struct {
 	node *onnxpb.NodeProto // the QuantizeLinear
 	v    *onnxio.Tensor    // its integers
@@ -127,8 +127,8 @@ func (r *rewriter) round(n *onnxpb.NodeProto, t *onnxio.Tensor, typ onnxpb.Tenso
 	return onnxio.NewTensor("", typ, t.Dims, v), nil // which saturates
 }
 
-// slices reads scales and zero points of a QuantizeLinear or DequantizeLinear,
-// and says which position has which; of is nil where they fit no axis.
+// slices reads scales and zero points of a QuantizeLinear or DequantizeLinear, and says which
+// position has which; of is nil where they fit no axis.
 func (r *rewriter) slices(n *onnxpb.NodeProto, dims []int) (of func(i int) int, scale, zero []float64, err error) {
 	s, err := r.constant(input(n, 1))
 	if s == nil || err != nil {
@@ -203,10 +203,9 @@ func (r *rewriter) place(n *onnxpb.NodeProto) []*onnxpb.NodeProto {
 	return []*onnxpb.NodeProto{n}
 }
 
-// A biased operator takes a weight and a bias of integers: Conv and Gemm
-// between QuantizeLinear and DequantizeLinear. Engines that compute with the
-// integers take it for granted that a step of the bias is the product of the
-// steps of what is multiplied.
+// A biased operator takes a weight and a bias of integers: Conv and Gemm between QuantizeLinear and
+// DequantizeLinear. Engines that compute with the integers take it for granted that a step of the
+// bias is the product of the steps of what is multiplied.
 type biased struct {
 	node *onnxpb.NodeProto
 	bias *onnxpb.NodeProto // the DequantizeLinear of the bias; nil where there was none
@@ -285,8 +284,8 @@ func (s *biased) restore(r *rewriter) error {
 	return nil
 }
 
-// wholeBiasNode returns the node that makes a bias of integers real: the
-// original's where that is still right. nil where the steps are not known.
+// wholeBiasNode returns the node that makes a bias of integers real: the original's where that is
+// still right. nil where the steps are not known.
 func (r *rewriter) wholeBiasNode(s *biased, b string, by []float64) (*onnxpb.NodeProto, error) {
 	t, err := r.constant(b)
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"github.com/monge-ml/monge/internal/stats"
 )
 
-// heldEvery says that one batch in so many is held out when ridge strengths
-// are compared, or one of all where there are fewer.
+// heldEvery says that one batch in so many is held out when ridge strengths are compared, or one of
+// all where there are fewer.
 const heldEvery = 5
 
 // holds reports whether a batch is held out. Of a single one nothing is.
@@ -17,12 +17,12 @@ func (r *run) holds(batch int) bool {
 	return n > 1 && batch%every == every-1
 }
 
-// maxMACs bounds the multiplications spent on the second moments of one layer;
-// beyond it a seeded subset of positions is used.
+// maxMACs bounds the multiplications spent on the second moments of one layer; beyond it a seeded
+// subset of positions is used.
 const maxMACs = 60e9
 
-// few reports whether a layer's input has fewer rows, over all samples and
-// positions, than it has values in each.
+// few reports whether a layer's input has fewer rows, over all samples and positions, than it has
+// values in each.
 func (r *run) few(l *layer) (bool, error) {
 	if l.Groups != 1 {
 		return false, nil
@@ -31,8 +31,8 @@ func (r *run) few(l *layer) (bool, error) {
 	return n < d, err
 }
 
-// halves gathers something of a layer's input and target from the batches for
-// fitting, and from those held out; held is nothing where there are none.
+// halves gathers something of a layer's input and target from the batches for fitting, and from
+// those held out; held is nothing where there are none.
 func halves[T any](ctx context.Context, r *run, l *layer, t *target,
 	gather func(context.Context, *stats.Flow, stats.Reading, []stats.Target, stats.MomentOptions) (T, error)) (train, held T, err error) {
 	o := stats.MomentOptions{Threads: r.o.Threads, MaxMACs: maxMACs, Seed: 1}

@@ -15,8 +15,7 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// fewNets are networks in which some layer sees very few rows, or channels that
-// are off.
+// fewNets are networks in which some layer sees very few rows, or channels that are off.
 var fewNets = map[string]string{
 	"depthwise, some channels off": `
 		input: N 1 28 28
@@ -42,8 +41,8 @@ var fewNets = map[string]string{
 		y = Gemm(i, w3[24 5])`,
 }
 
-// However few the samples, a refit ends, with numbers for errors that did not
-// rise on what was held out.
+// However few the samples, a refit ends, with numbers for errors that did not rise on what was held
+// out.
 func TestRefitOfFewSamples(t *testing.T) {
 	for name, text := range fewNets {
 		for _, n := range []int{1, 2, 3, 9} {

@@ -10,21 +10,19 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// A layer is a linear operator that can be fitted, or one that scales and
-// shifts every channel by itself: that has the kind NotLinear, and its weight
-// is the scale. The fit aims at its output after the bias. Its weight, and its
-// bias where it has one, are constants that nobody else reads.
+// A layer is a linear operator that can be fitted, or one that scales and shifts every channel by
+// itself: that has the kind NotLinear, and its weight is the scale. The fit aims at its output
+// after the bias. Its weight, and its bias where it has one, are constants that nobody else reads.
 type layer struct {
 	*onnxio.Linear
 	axis int // the channel axis of the output
-	// add, if set, is the residual Add behind the operator, and other the
-	// activation on its other side.
+	// add, if set, is the residual Add behind the operator, and other the activation on its other
+	// side.
 	add, other string
 }
 
-// layersOf lists the operators of a model that can be fitted, in topological
-// order. Operators without a bias that can take one are given zeros, so that
-// means can be matched.
+// layersOf lists the operators of a model that can be fitted, in topological order. Operators
+// without a bias that can take one are given zeros, so that means can be matched.
 func layersOf(g *onnxio.Graph, an *coupling.Analysis) ([]*layer, error) {
 	var out []*layer
 	for _, n := range slices.Clone(g.Nodes) {
@@ -86,8 +84,8 @@ func isConstant(an *coupling.Analysis, name string) bool {
 	return ok
 }
 
-// ownBias gives the operator a bias that nobody else reads. It stays as it is
-// where it is computed at run time, or behind another node.
+// ownBias gives the operator a bias that nobody else reads. It stays as it is where it is computed
+// at run time, or behind another node.
 func (l *layer) ownBias(g *onnxio.Graph, w *coupling.Weight) error {
 	n := w.Axes[l.Out.Weight].Size()
 	if l.Bias.Tensor() == "" {
@@ -123,8 +121,7 @@ func (l *layer) setBias(g *onnxio.Graph, typ onnxpb.TensorProto_DataType, v []fl
 	return g.Refresh()
 }
 
-// residual finds the live Add that the operator's output goes into, and nothing
-// else.
+// residual finds the live Add that the operator's output goes into, and nothing else.
 func (l *layer) residual(g *onnxio.Graph, an *coupling.Analysis) {
 	add, ok := g.AddBehind(l.Out.Tensor)
 	other := add.Tensor()

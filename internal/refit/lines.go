@@ -8,8 +8,7 @@ import (
 	"github.com/monge-ml/monge/engine"
 )
 
-// fitScale fits y ≈ γ'·z + β' channel by channel, where γ·z + β is what the
-// layer computes now.
+// fitScale fits y ≈ γ'·z + β' channel by channel, where γ·z + β is what the layer computes now.
 func (r *run) fitScale(ctx context.Context, l *layer, t *target, w *weights, out *Layer) error {
 	train, held, err := r.lines(ctx, l, t, w.outputs)
 	if err != nil {
@@ -44,9 +43,8 @@ func (r *run) fitScale(ctx context.Context, l *layer, t *target, w *weights, out
 	return nil
 }
 
-// repair scales and shifts every output so that its mean and deviation over the
-// data are the target's (Jordan et al., REPAIR, 2022), folded into weights and
-// bias.
+// repair scales and shifts every output so that its mean and deviation over the data are the
+// target's (Jordan et al., REPAIR, 2022), folded into weights and bias.
 func (r *run) repair(ctx context.Context, l *layer, t *target, w *weights) error {
 	train, held, err := r.lines(ctx, l, t, w.outputs)
 	if err != nil {
@@ -70,15 +68,14 @@ func (r *run) repair(ctx context.Context, l *layer, t *target, w *weights) error
 	return nil
 }
 
-// deviation is that of n numbers of which the sum and that of squares are
-// known.
+// deviation is that of n numbers of which the sum and that of squares are known.
 func deviation(sum, squares, n float64) float64 {
 	mean := sum / n
 	return math.Sqrt(max(squares/n-mean*mean, 0))
 }
 
-// lines gathers, for every channel of a layer, what it computes now (x) and
-// what it should compute (y), of the batches for fitting and those held out.
+// lines gathers, for every channel of a layer, what it computes now (x) and what it should compute
+// (y), of the batches for fitting and those held out.
 func (r *run) lines(ctx context.Context, l *layer, t *target, channels int) (train, held []line, err error) {
 	name := l.Out.Tensor
 	if err := r.child.Compute(ctx, name); err != nil {
@@ -127,8 +124,8 @@ func (s *line) join(o line) {
 	s.yy += o.yy
 }
 
-// fit is the least-squares line y = a·x + b, through zero without an offset. A
-// channel that does not vary keeps its scale.
+// fit is the least-squares line y = a·x + b, through zero without an offset. A channel that does
+// not vary keeps its scale.
 func (s *line) fit(offset bool) (a, b float64) {
 	cov, spread := s.xy, s.xx
 	if offset {

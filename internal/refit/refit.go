@@ -16,16 +16,16 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// Options are the settings of a refit. Data is required; the zero value of
-// everything else is useful.
+// Options are the settings of a refit. Data is required; the zero value of everything else is
+// useful.
 type Options struct {
 	teach.Options
 	// Data are the calibration inputs.
 	Data *dataset.Data
-	// MaxInputs is the largest number of inputs (channels × kernel positions) of
-	// a layer that is fitted from sums; wider layers get their channels' means and
-	// deviations repaired instead. Zero means 6,000. Layers that see fewer rows
-	// (samples × positions) than they have inputs are fitted whatever their width.
+	// MaxInputs is the largest number of inputs (channels × kernel positions) of a layer that is
+	// fitted from sums; wider layers get their channels' means and deviations repaired instead.
+	// Zero means 6,000. Layers that see fewer rows (samples × positions) than they have inputs are
+	// fitted whatever their width.
 	MaxInputs int
 }
 
@@ -33,40 +33,37 @@ type Options struct {
 type Report struct {
 	Samples int     `json:"samples"`
 	Layers  []Layer `json:"layers"`
-	// Statistics are the seconds spent on evaluating the models piece by piece
-	// and summing moments, Solves those on least squares, the search of ridge
-	// strengths included.
+	// Statistics are the seconds spent on evaluating the models piece by piece and summing moments,
+	// Solves those on least squares, the search of ridge strengths included.
 	Statistics float64 `json:"statistics_seconds"`
 	Solves     float64 `json:"solve_seconds"`
 }
 
-// A Layer is the outcome for one operator. Errors are squared errors against
-// the target on held-out samples, relative to the target's variance; of a
-// classifier's last layer they are the divergence in nats from the target's
-// probabilities (Decided) plus 0.3 of that.
+// A Layer is the outcome for one operator. Errors are squared errors against the target on held-out
+// samples, relative to the target's variance; of a classifier's last layer they are the divergence
+// in nats from the target's probabilities (Decided) plus 0.3 of that.
 type Layer struct {
 	Name   string  `json:"name"`
 	Inputs int     `json:"inputs"`
 	Before float64 `json:"error_before"`
 	After  float64 `json:"error_after"`
-	// Strength is the ridge strength relative to the mean of the Gram diagonal;
-	// zero where the transported weights were kept.
+	// Strength is the ridge strength relative to the mean of the Gram diagonal; zero where the
+	// transported weights were kept.
 	Strength float64 `json:"ridge"`
 	// Note says why a layer was not fitted, "" if it was.
 	Note string `json:"note,omitempty"`
 }
 
-// noteFew says that a layer was not fitted since nothing could be held out:
-// what a fit makes of the rows that it was made from does not tell whether it
-// helps.
+// noteFew says that a layer was not fitted since nothing could be held out: what a fit makes of the
+// rows that it was made from does not tell whether it helps.
 const noteFew = "too few samples to fit; transported weights kept"
 
 // noteWide says that a layer has too many inputs to be fitted.
 const noteWide = "too many inputs to fit; mean and deviation repaired"
 
-// Refit returns a copy of the child in which every linear operator behind a
-// change is fitted to the parents. The child keeps its structure; biases are
-// added where operators lack them and can take one.
+// Refit returns a copy of the child in which every linear operator behind a change is fitted to the
+// parents. The child keeps its structure; biases are added where operators lack them and can take
+// one.
 func Refit(ctx context.Context, child *onnxio.Model, parents teach.Parents, o Options) (_ *onnxio.Model, _ *Report, err error) {
 	defer guard.Recover(&err)
 	if o.Data == nil {
@@ -172,8 +169,8 @@ func (r *run) close() {
 	}
 }
 
-// changed reports whether a node computes something else than in the parent:
-// one of its constants is new or differs. With several parents everything does.
+// changed reports whether a node computes something else than in the parent: one of its constants
+// is new or differs. With several parents everything does.
 func (r *run) changed(n *onnxpb.NodeProto) bool {
 	for _, in := range n.GetInput() {
 		w := r.an.Weights[in]
@@ -191,8 +188,8 @@ func (r *run) changed(n *onnxpb.NodeProto) bool {
 	return false
 }
 
-// sameTensor reports whether a tensor of the child is that of the parent it was
-// made from, whose places in data files it has if it is.
+// sameTensor reports whether a tensor of the child is that of the parent it was made from, whose
+// places in data files it has if it is.
 func sameTensor(a, b *onnxpb.TensorProto) bool {
 	if a == b {
 		return true
@@ -209,8 +206,8 @@ func sameTensor(a, b *onnxpb.TensorProto) bool {
 	return string(a.GetRawData()) == string(b.GetRawData()) && len(a.GetRawData()) > 0
 }
 
-// dirty reports whether what a layer reads differs from what its counterpart
-// in the parents reads. Where it does not, transported weights are exact.
+// dirty reports whether what a layer reads differs from what its counterpart in the parents reads.
+// Where it does not, transported weights are exact.
 func (r *run) dirty(l *layer) bool {
 	for n := range r.graph.Ancestors(l.In.Tensor) {
 		if r.touched[n] {
@@ -249,8 +246,8 @@ func (r *run) layer(ctx context.Context, i int, l *layer) (_ *Layer, err error) 
 	return out, r.forget(i)
 }
 
-// fitWeights fits an operator, or repairs the statistics of its outputs where
-// it has too many inputs.
+// fitWeights fits an operator, or repairs the statistics of its outputs where it has too many
+// inputs.
 func (r *run) fitWeights(ctx context.Context, l *layer, t *target, out *Layer) error {
 	w, err := r.read(l)
 	if err != nil {
@@ -288,15 +285,14 @@ func (r *run) fitSquares(ctx context.Context, l *layer, t *target, w *weights, o
 	return r.fit(ctx, l, t, w, out)
 }
 
-// last reports whether the other side of a layer's residual Add needs no layer
-// that has yet to be fitted.
+// last reports whether the other side of a layer's residual Add needs no layer that has yet to be
+// fitted.
 func (r *run) last(i int, l *layer) bool {
 	behind := r.graph.Ancestors(l.other)
 	return !slices.ContainsFunc(r.layers[i:], func(m *layer) bool { return behind[m.Node] })
 }
 
-// fitRows solves for the layer's weights where there are fewer rows than
-// inputs.
+// fitRows solves for the layer's weights where there are fewer rows than inputs.
 func (r *run) fitRows(ctx context.Context, l *layer, t *target, w *weights, out *Layer) error {
 	train, held, err := halves(ctx, r, l, t, stats.CollectRows)
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// narrow keeps a share of the channels of every space of a model, merged by
-// weights, and returns the child with the source that a refit needs.
+// narrow keeps a share of the channels of every space of a model, merged by weights, and returns
+// the child with the source that a refit needs.
 func narrow(t *testing.T, name string, keep float64) (*onnxio.Model, teach.Parent) {
 	t.Helper()
 	m, _, err := edit.FoldBatchNorm(modeltest.Load(t, name), nil)

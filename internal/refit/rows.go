@@ -10,9 +10,9 @@ import (
 	"github.com/monge-ml/monge/internal/stats"
 )
 
-// rows are samples of what a layer reads and of what it should compute. Where
-// there are fewer than inputs they hold all that the sums would say, in less
-// memory, and n×n systems take the place of d×d ones.
+// rows are samples of what a layer reads and of what it should compute. Where there are fewer than
+// inputs they hold all that the sums would say, in less memory, and n×n systems take the place of
+// d×d ones.
 type rows struct {
 	*stats.RowSet
 	mean []float64 // that was taken off x; nil as long as none was
@@ -74,14 +74,13 @@ func (r *rows) times(w []float64) dense.Matrix[float64] {
 	return out
 }
 
-// dual is a fit in terms of samples. With X centred where there is a bias,
-// K = X·Xᵀ and R = Y − X·W₀ᵀ, the solution of normal.ridge is
+// dual is a fit in terms of samples. With X centred where there is a bias, K = X·Xᵀ and R = Y −
+// X·W₀ᵀ, the solution of normal.ridge is
 //
 //	W = W₀ + Cᵀ·X,   (K + n·l·I)·C = R
 //
-// (kernel ridge regression; Saunders, Gammerman & Vovk, Ridge Regression
-// Learning Algorithm in Dual Variables, 1998), and what it predicts for the
-// samples is Y − n·l·C.
+// (kernel ridge regression; Saunders, Gammerman & Vovk, Ridge Regression Learning Algorithm in Dual
+// Variables, 1998), and what it predicts for the samples is Y − n·l·C.
 type dual struct {
 	r      *rows
 	prior  fit
@@ -111,8 +110,7 @@ func newDual(r *rows, prior fit) *dual {
 	return q
 }
 
-// solve returns C for a strength λ relative to tr G/d. ok is false where
-// nothing can be learnt.
+// solve returns C for a strength λ relative to tr G/d. ok is false where nothing can be learnt.
 func (q *dual) solve(lambda float64) (c dense.Matrix[float64], ok bool) {
 	n, o := q.r.N, q.r.O
 	if !(q.trace > 0) || math.IsInf(q.trace, 0) {
@@ -142,8 +140,8 @@ func (q *dual) fit(c dense.Matrix[float64]) fit {
 	return out
 }
 
-// chooseOnRows is choose for samples. It centres them, joins held to train, and
-// writes over the prior's weights.
+// chooseOnRows is choose for samples. It centres them, joins held to train, and writes over the
+// prior's weights.
 func chooseOnRows(train, held *rows, prior fit) (best fit, lambda, before, after float64) {
 	equations := newDual(train, prior)
 	offset := make([]float64, train.O) // of the prior's predictions
@@ -153,8 +151,8 @@ func chooseOnRows(train, held *rows, prior fit) (best fit, lambda, before, after
 			offset[k] = prior.b[k] + floats.Dot(prior.w[k*train.D:][:train.D], train.mean)
 		}
 	}
-	// What the prior predicts for held-out samples, and by how much their inputs
-	// are like those of the others.
+	// What the prior predicts for held-out samples, and by how much their inputs are like those of
+	// the others.
 	now := held.times(prior.w)
 	like := dense.New[float64](held.N, train.N, nil)
 	dense.AddMul(like, 1, dense.New(held.N, held.D, held.X), dense.New(train.N, train.D, train.X).T())
@@ -186,8 +184,8 @@ func chooseOnRows(train, held *rows, prior fit) (best fit, lambda, before, after
 	return equations.fit(c), lambda, before, after
 }
 
-// rounding is a squared error relative to the variance that single precision
-// leaves where there is none: a fit could only learn it by heart.
+// rounding is a squared error relative to the variance that single precision leaves where there is
+// none: a fit could only learn it by heart.
 const rounding = 1e-12
 
 // squaredError is Σ‖y − p − offset‖² of predictions p, n×o.

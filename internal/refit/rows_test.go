@@ -8,7 +8,8 @@ import (
 	"github.com/monge-ml/monge/internal/stats"
 )
 
-// half splits samples in two, and returns them as rows and as sums. Without a bias the truth has none.
+// half splits samples in two, and returns them as rows and as sums. Without a bias the truth has
+// none.
 func half(seed uint64, n, d, o int, bias bool, noise float64) (r [2]*rows, m [2]*moments, truth fit) {
 	x, y, truth, _ := sample(seed, n, d, o, noise)
 	if !bias {

@@ -6,11 +6,10 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// scaleOf makes a layer of a node that scales and shifts each channel of the
-// last axis by constants: a LayerNormalization, or the Mul and Add at the end
-// of one that is written out. Fewer channels have other means and deviations,
-// so what a normalisation divides by changes from sample to sample in a way
-// that no constant undoes; scale and shift are fitted to what it did to the
+// scaleOf makes a layer of a node that scales and shifts each channel of the last axis by
+// constants: a LayerNormalization, or the Mul and Add at the end of one that is written out. Fewer
+// channels have other means and deviations, so what a normalisation divides by changes from sample
+// to sample in a way that no constant undoes; scale and shift are fitted to what it did to the
 // channels that are left.
 func scaleOf(g *onnxio.Graph, an *coupling.Analysis, n *onnxpb.NodeProto) *layer {
 	in := n.GetInput()

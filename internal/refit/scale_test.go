@@ -14,8 +14,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// postNorm is a block whose residual stream comes out of a normalisation, with
-// the normalisation as an operator and written out.
+// postNorm is a block whose residual stream comes out of a normalisation, with the normalisation as
+// an operator and written out.
 var postNorm = map[string]string{
 	"operator": `
 		input: N 1 28 28
@@ -51,8 +51,8 @@ var postNorm = map[string]string{
 		y = MatMul(p, w3[16 10])`,
 }
 
-// A residual stream with fewer channels has other statistics; the scales and
-// shifts of normalisations are fitted to that.
+// A residual stream with fewer channels has other statistics; the scales and shifts of
+// normalisations are fitted to that.
 func TestNormalisationsAreRefitted(t *testing.T) {
 	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 200})
 	for name, text := range postNorm {

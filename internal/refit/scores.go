@@ -15,28 +15,26 @@ import (
 )
 
 const (
-	// maxScores bounds rows × inputs × classes of a layer whose scores are
-	// fitted by divergence, maxSteps the steps that are taken for one strength.
+	// maxScores bounds rows × inputs × classes of a layer whose scores are fitted by divergence,
+	// maxSteps the steps that are taken for one strength.
 	maxScores = 1e9
 	maxSteps  = 60
 )
 
-// scoreStrengths are the ridge strengths for scores, relative to the mean
-// diagonal of the Gram matrix, from the strongest on. The parents' last layers
-// were trained with labels on far more samples than there are now: much speaks
-// for staying near to them.
+// scoreStrengths are the ridge strengths for scores, relative to the mean diagonal of the Gram
+// matrix, from the strongest on. The parents' last layers were trained with labels on far more
+// samples than there are now: much speaks for staying near to them.
 var scoreStrengths = []float64{1, 0.3, 0.1, 0.03, 1e-2, 3e-3, 1e-3, 1e-4}
 
-// fitScores fits the last layer of a classifier by the divergence from the
-// parents' mean probabilities p, Decided, rather than by squared error:
+// fitScores fits the last layer of a classifier by the divergence from the parents' mean
+// probabilities p, Decided, rather than by squared error:
 //
 //	min Σ KL(p ‖ softmax(W·x + b))/n + c·Σ‖y − W·x − b‖²/Σ‖y − ȳ‖² + λ·(tr G/d)·‖W − W₀‖²
 //
-// which is convex. Least squares would weigh the scores of classes that are out
-// of the question as much as those that the decision is between. Of strengths λ
-// that held-out samples do not tell from the best, within one standard error of
-// the difference, the strongest is taken (Breiman et al., Classification and
-// Regression Trees, 1984). ok is false where the problem is too large for that.
+// which is convex. Least squares would weigh the scores of classes that are out of the question as
+// much as those that the decision is between. Of strengths λ that held-out samples do not tell from
+// the best, within one standard error of the difference, the strongest is taken (Breiman et al.,
+// Classification and Regression Trees, 1984). ok is false where the problem is too large for that.
 func (r *run) fitScores(l *layer, t *target, w *weights, out *Layer) (ok bool, err error) {
 	train, held := &scores{d: w.inputs, o: w.outputs}, &scores{d: w.inputs, o: w.outputs}
 	for i := range r.child.Batches() {
@@ -95,8 +93,8 @@ func (r *run) fitScores(l *layer, t *target, w *weights, out *Layer) (ok bool, e
 	return true, nil
 }
 
-// within reports whether the mean of x is no more than one standard error of
-// the difference above that of y.
+// within reports whether the mean of x is no more than one standard error of the difference above
+// that of y.
 func within(x, y []float64) bool {
 	d := slices.Clone(x)
 	floats.Sub(d, y)
@@ -104,8 +102,7 @@ func within(x, y []float64) bool {
 	return mean <= 0 || mean <= deviation/math.Sqrt(float64(len(d)))
 }
 
-// scores are n samples of a last layer: what it reads and what its scores
-// should be.
+// scores are n samples of a last layer: what it reads and what its scores should be.
 type scores struct {
 	n, d, o   int
 	x, y      []float64 // n×d, n×o
@@ -132,8 +129,7 @@ func (s *scores) prepare() {
 		softmax(s.p[i : i+s.o])
 	}
 	teach.Decided(s.p, s.o)
-	// Scores that do not vary (a dead layer's) are compared by their size, zeros
-	// by one.
+	// Scores that do not vary (a dead layer's) are compared by their size, zeros by one.
 	s.variation = max(variation(s.y, s.o), 1e-6*floats.Dot(s.y, s.y))
 	if s.variation == 0 {
 		s.variation = float64(len(s.y))
@@ -163,12 +159,12 @@ func softmax(row []float64) {
 	}
 }
 
-// losses are the divergence plus c times the relative squared error, sample by
-// sample; the loss is their mean.
+// losses are the divergence plus c times the relative squared error, sample by sample; the loss is
+// their mean.
 func (s *scores) losses(f fit) []float64 { return s.evaluate(f, nil) }
 
-// evaluate returns the losses. If residuals is given, it becomes the gradient
-// of their mean in the scores.
+// evaluate returns the losses. If residuals is given, it becomes the gradient of their mean in the
+// scores.
 func (s *scores) evaluate(f fit, residuals []float64) []float64 {
 	z := dense.New[float64](s.n, s.o, nil)
 	dense.AddMul(z, 1, dense.New(s.n, s.d, s.x), dense.New(s.o, s.d, f.w).T())
@@ -227,8 +223,7 @@ func (s *scores) minimise(strength float64, prior, start fit) fit {
 		},
 	}
 	from := append(slices.Clone(start.w), start.b...)
-	// A search that gets no further ends with an error, and with what it has
-	// found.
+	// A search that gets no further ends with an error, and with what it has found.
 	result, _ := optimize.Minimize(problem, from, &optimize.Settings{MajorIterations: maxSteps, GradientThreshold: 1e-7}, &optimize.LBFGS{})
 	if result == nil || floats.HasNaN(result.X) {
 		return start

@@ -63,8 +63,8 @@ func TestScoresGradient(t *testing.T) {
 	}
 }
 
-// The solution is stationary: no small step in any direction lowers the loss and
-// its ridge. A strong ridge leaves the prior where it is.
+// The solution is stationary: no small step in any direction lowers the loss and its ridge. A
+// strong ridge leaves the prior where it is.
 func TestScoresMinimise(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 2))
 	truth := random(rng, 6, 4)

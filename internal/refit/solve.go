@@ -24,8 +24,8 @@ type fit struct {
 	w, b []float64
 }
 
-// normal are the normal equations of a fit, of which only the ridge changes
-// from one strength to the next.
+// normal are the normal equations of a fit, of which only the ridge changes from one strength to
+// the next.
 type normal struct {
 	m      *moments
 	affine bool
@@ -55,9 +55,8 @@ func (m *moments) normal(affine bool) *normal {
 	return q
 }
 
-// ridge minimises Σ‖y − W·x − b‖²/n + λ·(tr G/d)·‖W − W₀‖² with G the second
-// moments of x, centred where there is a bias (which is not penalised). It is
-// in closed form, solved by Cholesky.
+// ridge minimises Σ‖y − W·x − b‖²/n + λ·(tr G/d)·‖W − W₀‖² with G the second moments of x, centred
+// where there is a bias (which is not penalised). It is in closed form, solved by Cholesky.
 func (m *moments) ridge(lambda float64, prior fit) (fit, error) {
 	return m.normal(prior.b != nil).ridge(lambda, prior)
 }
@@ -95,10 +94,9 @@ func (q *normal) ridge(lambda float64, prior fit) (fit, error) {
 	return out, nil
 }
 
-// factor puts the Cholesky factor of g + l·I into chol. The sums in g are of
-// single precision: where the inputs hardly vary beside their means it may
-// have lost its sign, and l grows tenfold, as often as it takes; ok is false
-// where that does not help.
+// factor puts the Cholesky factor of g + l·I into chol. The sums in g are of single precision:
+// where the inputs hardly vary beside their means it may have lost its sign, and l grows tenfold,
+// as often as it takes; ok is false where that does not help.
 func factor(chol, g dense.Matrix[float64], l float64) (used float64, ok bool) {
 	n := g.Rows
 	for range 13 {
@@ -157,18 +155,16 @@ func (m *moments) variation() float64 {
 	return total
 }
 
-// strengths are the ridge strengths that are tried, relative to the mean
-// diagonal of the Gram matrix. Few rows of many inputs want the strong ones:
-// the n directions that were seen then hold all of the trace, d/n times the
-// mean each.
+// strengths are the ridge strengths that are tried, relative to the mean diagonal of the Gram
+// matrix. Few rows of many inputs want the strong ones: the n directions that were seen then hold
+// all of the trace, d/n times the mean each.
 var strengths = []float64{1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10}
 
-// choose fits on train, picks the strength with the least error on held-out
-// rows, and fits again on all rows with it, which train takes in. The prior
-// itself is a candidate, and returned with λ = 0 where no Gram matrix allows a
-// fit. before and after are squared errors on the held-out rows, of the prior
-// and of the fit to train: sums, since the variation that they are relative to
-// may be zero for one group of a layer (a channel that is off in all of them).
+// choose fits on train, picks the strength with the least error on held-out rows, and fits again on
+// all rows with it, which train takes in. The prior itself is a candidate, and returned with λ = 0
+// where no Gram matrix allows a fit. before and after are squared errors on the held-out rows, of
+// the prior and of the fit to train: sums, since the variation that they are relative to may be
+// zero for one group of a layer (a channel that is off in all of them).
 func choose(train, held *moments, prior fit) (best fit, lambda, before, after float64) {
 	before = held.squaredError(prior)
 	after = before
@@ -202,8 +198,8 @@ func (s *scored) enter(out *Layer) {
 	out.Before, out.After = relative(s.before, s.variation, s.size), relative(s.after, s.variation, s.size)
 }
 
-// relative is a squared error as a share of the variation of what was aimed at,
-// or of its size where that varies no more than single precision does.
+// relative is a squared error as a share of the variation of what was aimed at, or of its size
+// where that varies no more than single precision does.
 func relative(e, variation, size float64) float64 {
 	switch {
 	case variation > 1e-6*size:

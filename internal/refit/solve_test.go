@@ -134,8 +134,8 @@ func TestChooseTakesThePriorWhereNothingIsBetter(t *testing.T) {
 	}
 }
 
-// Inputs that hardly vary beside their means, summed in single precision, have
-// second moments without a sign; the fit then stays near the prior.
+// Inputs that hardly vary beside their means, summed in single precision, have second moments
+// without a sign; the fit then stays near the prior.
 func TestRidgeOfAGramMatrixThatIsNotPositive(t *testing.T) {
 	m := &moments{Rows: 100, D: 2, O: 1, SumX: []float64{100, 100}, SumY: []float64{300}, XX: []float64{100 + 1e-6, 100 - 3e-6, 100 - 3e-6, 100 + 1e-6}, XY: []float64{300, 300}, YY: []float64{900}}
 	prior := fit{w: []float64{1, 2}, b: []float64{0}}
@@ -148,8 +148,8 @@ func TestRidgeOfAGramMatrixThatIsNotPositive(t *testing.T) {
 	}
 }
 
-// A group whose target is off in all held-out rows adds its error to the others',
-// and is no reason for errors that are no numbers.
+// A group whose target is off in all held-out rows adds its error to the others', and is no reason
+// for errors that are no numbers.
 func TestErrorsOfTargetsThatDoNotVary(t *testing.T) {
 	_, _, truth, train := sample(8, 60, 4, 1, 0.1)
 	held := &moments{Rows: 10, D: 4, O: 1, SumX: make([]float64, 4), SumY: make([]float64, 1), XX: make([]float64, 16), XY: make([]float64, 4), YY: make([]float64, 1)}

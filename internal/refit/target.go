@@ -8,16 +8,15 @@ import (
 	"github.com/monge-ml/monge/internal/teach"
 )
 
-// A target is what a layer should compute: what the parents say about its goal,
-// less what the other side of the child's residual Add holds already.
+// A target is what a layer should compute: what the parents say about its goal, less what the other
+// side of the child's residual Add holds already.
 type target struct {
 	*teach.Target
 	run   *run
 	other string // the child's activation to be taken off, or ""
 }
 
-// target returns what the i-th layer should compute, or says why there is no
-// such thing.
+// target returns what the i-th layer should compute, or says why there is no such thing.
 func (r *run) target(i int, l *layer) (_ *target, note string, err error) {
 	t := &target{run: r}
 	goal := l.Out.Tensor
@@ -43,9 +42,9 @@ func (r *run) target(i int, l *layer) (_ *target, note string, err error) {
 	return t, "", nil
 }
 
-// classes reports whether a tensor holds the scores of a classifier, side by
-// side along its last axis: an output that is for that, or what a Softmax
-// turns into one. With a single parent that makes no difference.
+// classes reports whether a tensor holds the scores of a classifier, side by side along its last
+// axis: an output that is for that, or what a Softmax turns into one. With a single parent that
+// makes no difference.
 func (r *run) classes(tensor string, axis int) bool {
 	last := len(r.an.Activations[tensor]) - 1
 	if len(r.parents) < 2 || last < 1 || axis != last {

@@ -9,8 +9,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// weights are a layer's parameters as a linear map: w is outputs×inputs,
-// row-major; outputs of group g are the g-th block of rows.
+// weights are a layer's parameters as a linear map: w is outputs×inputs, row-major; outputs of
+// group g are the g-th block of rows.
 type weights struct {
 	outputs, inputs, groups int
 	w, b                    []float64 // b is nil without a bias

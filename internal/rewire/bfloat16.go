@@ -5,16 +5,15 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// WithoutBFloat16 returns m itself, or, if m mentions bfloat16, a copy in which
-// every such tensor, value and conversion is float32. Each bfloat16 number is a
-// float32 number, so the weights keep their values; the arithmetic is more
-// exact.
+// WithoutBFloat16 returns m itself, or, if m mentions bfloat16, a copy in which every such tensor,
+// value and conversion is float32. Each bfloat16 number is a float32 number, so the weights keep
+// their values; the arithmetic is more exact.
 func WithoutBFloat16(m *onnxio.Model) (*onnxio.Model, error) {
 	return Widen(m, onnxpb.TensorProto_BFLOAT16)
 }
 
-// Widen returns m itself, or, if m mentions the given narrower floating-point
-// type, a copy in which all such tensors, values and conversions are float32.
+// Widen returns m itself, or, if m mentions the given narrower floating-point type, a copy in which
+// all such tensors, values and conversions are float32.
 func Widen(m *onnxio.Model, from onnxpb.TensorProto_DataType) (*onnxio.Model, error) {
 	if !mentions(m, from) {
 		return m, nil

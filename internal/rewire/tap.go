@@ -8,11 +8,10 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// Tap returns a copy of the model in which the named tensors of the main graph
-// are outputs too, after the model's own. It needs no value_info: a tensor
-// whose type the model does not say becomes an output without a type, which
-// onnxruntime infers. Tensors that are outputs already are left as they are.
-// The tensors' payloads are shared with m.
+// Tap returns a copy of the model in which the named tensors of the main graph are outputs too,
+// after the model's own. It needs no value_info: a tensor whose type the model does not say becomes
+// an output without a type, which onnxruntime infers. Tensors that are outputs already are left as
+// they are. The tensors' payloads are shared with m.
 func Tap(m *onnxio.Model, tensors []string) (*onnxio.Model, error) {
 	c := m.Clone()
 	g, err := c.Graph()
@@ -33,9 +32,8 @@ func Tap(m *onnxio.Model, tensors []string) (*onnxio.Model, error) {
 	return c, nil
 }
 
-// Cut returns a copy of the model whose outputs are the named tensors, in that
-// order, and which holds only the nodes and initializers these need. Inputs all
-// stay.
+// Cut returns a copy of the model whose outputs are the named tensors, in that order, and which
+// holds only the nodes and initializers these need. Inputs all stay.
 func Cut(m *onnxio.Model, tensors []string) (*onnxio.Model, error) {
 	c, err := Tap(m, tensors)
 	if err != nil {
@@ -65,9 +63,9 @@ func Cut(m *onnxio.Model, tensors []string) (*onnxio.Model, error) {
 	return c, nil
 }
 
-// NeededBy returns the names of all tensors from which the named ones are
-// computed, themselves included. A node with any needed output needs all its
-// inputs, and all names that its subgraphs read from outside.
+// NeededBy returns the names of all tensors from which the named ones are computed, themselves
+// included. A node with any needed output needs all its inputs, and all names that its subgraphs
+// read from outside.
 func NeededBy(g *onnxpb.GraphProto, tensors []string) map[string]bool {
 	producer := map[string]*onnxpb.NodeProto{}
 	for _, n := range g.GetNode() {
@@ -100,8 +98,7 @@ func NeededBy(g *onnxpb.GraphProto, tensors []string) map[string]bool {
 	return needed
 }
 
-// Reads returns the names a node reads: its inputs, and whatever the graphs
-// inside it mention.
+// Reads returns the names a node reads: its inputs, and whatever the graphs inside it mention.
 func Reads(n *onnxpb.NodeProto) []string {
 	names := slices.Clone(n.GetInput())
 	for _, a := range n.GetAttribute() {
@@ -117,10 +114,9 @@ func Reads(n *onnxpb.NodeProto) []string {
 	return names
 }
 
-// WithoutHalfOutputs makes outputs float32 that the binding cannot return:
-// those of type float16, and, if the model holds float16 anywhere, inner
-// tensors whose type is not known. It returns the names to fetch in place of
-// tensors.
+// WithoutHalfOutputs makes outputs float32 that the binding cannot return: those of type float16,
+// and, if the model holds float16 anywhere, inner tensors whose type is not known. It returns the
+// names to fetch in place of tensors.
 func WithoutHalfOutputs(m *onnxio.Model, tensors []string) (*onnxio.Model, []string, error) {
 	if !mentions(m, onnxpb.TensorProto_FLOAT16) {
 		return m, tensors, nil
@@ -154,8 +150,8 @@ func ElemType(g *onnxio.Graph, name string) onnxpb.TensorProto_DataType {
 	return onnxpb.TensorProto_DataType(g.Constant(name).GetDataType())
 }
 
-// OutputInfo describes an output by its element type alone, or not at all if
-// that is not known: a stored shape may hold for one batch size only.
+// OutputInfo describes an output by its element type alone, or not at all if that is not known: a
+// stored shape may hold for one batch size only.
 func OutputInfo(name string, t onnxpb.TensorProto_DataType) *onnxpb.ValueInfoProto {
 	v := &onnxpb.ValueInfoProto{Name: new(name)}
 	if t != onnxpb.TensorProto_UNDEFINED {

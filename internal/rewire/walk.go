@@ -35,8 +35,8 @@ func HasExternal(m *onnxio.Model) bool {
 	return found
 }
 
-// mentions says whether a model states an element type anywhere: of a value, of
-// a tensor, or as what an operator makes.
+// mentions says whether a model states an element type anywhere: of a value, of a tensor, or as
+// what an operator makes.
 func mentions(m *onnxio.Model, typ onnxpb.TensorProto_DataType) bool {
 	found := false
 	eachType(m, func(t onnxpb.TensorProto_DataType, _ *onnxpb.TensorProto) onnxpb.TensorProto_DataType {
@@ -46,8 +46,8 @@ func mentions(m *onnxio.Model, typ onnxpb.TensorProto_DataType) bool {
 	return found
 }
 
-// eachType replaces every element type that a model states by what f makes of
-// it. tensor is what has it, if one has.
+// eachType replaces every element type that a model states by what f makes of it. tensor is what
+// has it, if one has.
 func eachType(m *onnxio.Model, f func(t onnxpb.TensorProto_DataType, tensor *onnxpb.TensorProto) onnxpb.TensorProto_DataType) {
 	replace := func(t *int32, tensor *onnxpb.TensorProto) {
 		if t != nil {
@@ -70,8 +70,8 @@ func eachType(m *onnxio.Model, f func(t onnxpb.TensorProto_DataType, tensor *onn
 	})
 }
 
-// isTypeAttribute says whether an integer attribute is an element type: "to" of
-// Cast, "dtype" of the random operators and EyeLike, and their like.
+// isTypeAttribute says whether an integer attribute is an element type: "to" of Cast, "dtype" of
+// the random operators and EyeLike, and their like.
 func isTypeAttribute(a *onnxpb.AttributeProto) bool {
 	switch a.GetName() {
 	case "to", "dtype", "output_dtype", "output_datatype", "stash_type":

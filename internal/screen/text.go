@@ -1,5 +1,5 @@
-// Package screen prints on terminals: text that fits the columns there are, and
-// names that cannot move the cursor.
+// Package screen prints on terminals: text that fits the columns there are, and names that cannot
+// move the cursor.
 package screen
 
 import (
@@ -12,9 +12,9 @@ import (
 // Width is the number of columns that a line of printable text takes.
 func Width(s string) int { return uniseg.StringWidth(s) }
 
-// Name returns a name as it may be printed: itself, or quoted with escapes where
-// a character of it is not printable (control characters, escape sequences, line
-// breaks, marks that change the direction of writing) or it is not UTF-8.
+// Name returns a name as it may be printed: itself, or quoted with escapes where a character of it
+// is not printable (control characters, escape sequences, line breaks, marks that change the
+// direction of writing) or it is not UTF-8.
 func Name(s string) string {
 	if strings.Contains(s, "\n") || Escape(s) != s {
 		return strconv.Quote(s)
@@ -22,8 +22,8 @@ func Name(s string) string {
 	return s
 }
 
-// Escape replaces all characters that are not printable by escapes as in \x1b,
-// but leaves line breaks.
+// Escape replaces all characters that are not printable by escapes as in \x1b, but leaves line
+// breaks.
 func Escape(s string) string {
 	var b strings.Builder
 	for i, r := range s {
@@ -42,8 +42,8 @@ func Escape(s string) string {
 	return b.String()
 }
 
-// Shorten cuts the middle out of a text that takes more than width columns, and
-// puts an ellipsis in its place.
+// Shorten cuts the middle out of a text that takes more than width columns, and puts an ellipsis in
+// its place.
 func Shorten(s string, width int) string {
 	if Width(s) <= width {
 		return s
@@ -55,8 +55,7 @@ func Shorten(s string, width int) string {
 	for g := uniseg.NewGraphemes(s); g.Next(); {
 		clusters = append(clusters, g.Str())
 	}
-	// One character from either end in turn, the end first: what tells names
-	// apart is mostly there.
+	// One character from either end in turn, the end first: what tells names apart is mostly there.
 	var head, tail string
 	for left, from, to := width-1, 0, len(clusters); from < to; {
 		next, end := clusters[from], len(tail) <= len(head)
@@ -77,9 +76,9 @@ func Shorten(s string, width int) string {
 	return head + "…" + tail
 }
 
-// Wrap breaks a line at spaces so that it takes at most width columns; lines
-// after the first begin with so many spaces. Words that are longer stand alone,
-// and spaces at the beginning stay. A width of 0 means no limit.
+// Wrap breaks a line at spaces so that it takes at most width columns; lines after the first begin
+// with so many spaces. Words that are longer stand alone, and spaces at the beginning stay. A width
+// of 0 means no limit.
 func Wrap(line string, width, indent int) string {
 	if width <= 0 || Width(line) <= width {
 		return line
@@ -104,10 +103,9 @@ func Wrap(line string, width, indent int) string {
 	return out.String()
 }
 
-// Reflow wraps a text of several lines. Lines without indentation make
-// paragraphs. An indented line with a gap of two spaces or more explains a term;
-// lines beneath that begin where the explanation begins continue it. All other
-// indented lines, commands for instance, stay as they are.
+// Reflow wraps a text of several lines. Lines without indentation make paragraphs. An indented line
+// with a gap of two spaces or more explains a term; lines beneath that begin where the explanation
+// begins continue it. All other indented lines, commands for instance, stay as they are.
 func Reflow(text string, width int) string {
 	type item struct {
 		term, text string
@@ -141,8 +139,8 @@ func Reflow(text string, width int) string {
 	return strings.Join(out, "\n")
 }
 
-// WrapTerm sets a text beside a term, from column indent on, and beneath the term
-// where that is longer.
+// WrapTerm sets a text beside a term, from column indent on, and beneath the term where that is
+// longer.
 func WrapTerm(term, text string, width, indent int) string {
 	margin := strings.Repeat(" ", indent)
 	wrapped := Wrap(margin+text, width, indent)

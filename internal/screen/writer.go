@@ -5,9 +5,8 @@ import (
 	"io"
 )
 
-// A Writer prints on a terminal. It wraps lines that take more columns than there
-// are, and escapes characters that are not printable, so that no name can move the
-// cursor.
+// A Writer prints on a terminal. It wraps lines that take more columns than there are, and escapes
+// characters that are not printable, so that no name can move the cursor.
 type Writer struct {
 	w       io.Writer
 	columns int
@@ -17,12 +16,12 @@ type Writer struct {
 	Shortened bool
 }
 
-// NewWriter returns a writer for a terminal of so many columns; 0 where there is
-// no terminal, and lines may be as long as they are.
+// NewWriter returns a writer for a terminal of so many columns; 0 where there is no terminal, and
+// lines may be as long as they are.
 func NewWriter(w io.Writer, columns int) *Writer { return &Writer{w: w, columns: columns} }
 
-// Columns is the number of columns that lines written to w may take; 0 where they
-// may be as long as they are.
+// Columns is the number of columns that lines written to w may take; 0 where they may be as long as
+// they are.
 func Columns(w io.Writer) int {
 	if s, ok := w.(*Writer); ok {
 		return s.columns

@@ -19,8 +19,8 @@ import (
 // flowMemory is the cap on the activations that a Flow keeps in memory: 2 GiB.
 const flowMemory = 2 << 30
 
-// maxFlowWorkers bounds the batches that are run at a time, and with them the
-// memory that operators need.
+// maxFlowWorkers bounds the batches that are run at a time, and with them the memory that operators
+// need.
 const maxFlowWorkers = 4
 
 // threadsOf resolves an option of which 0 means one per core.
@@ -31,10 +31,9 @@ func threadsOf(option int) int {
 	return runtime.NumCPU()
 }
 
-// A Flow evaluates a model piece by piece over a fixed data set. It keeps the
-// activations that the next piece starts from, so that a walk along the whole
-// graph runs every node once, although nodes behind the walker may be edited in
-// between ([Flow.SetModel]).
+// A Flow evaluates a model piece by piece over a fixed data set. It keeps the activations that the
+// next piece starts from, so that a walk along the whole graph runs every node once, although nodes
+// behind the walker may be edited in between ([Flow.SetModel]).
 //
 //	f, err := stats.NewFlow(m, data, dataset.StreamOptions{})
 //	err = f.Compute(ctx, "h1")      // runs the graph from its inputs to h1
@@ -42,15 +41,15 @@ func threadsOf(option int) int {
 //	err = f.Compute(ctx, "h2")      // runs from h1 on
 //	f.Drop("h1")
 //
-// Models in float16 or bfloat16 are evaluated through a float32 copy. Where the
-// model fixes the batch size, samples that do not fill a last batch are left
-// out, unless there are fewer than one batch.
+// Models in float16 or bfloat16 are evaluated through a float32 copy. Where the model fixes the
+// batch size, samples that do not fill a last batch are left out, unless there are fewer than one
+// batch.
 //
-// One goroutine at a time may use the methods that change a Flow (Compute,
-// Drop, Prune, SetModel, Close); Batch may be called by several.
+// One goroutine at a time may use the methods that change a Flow (Compute, Drop, Prune, SetModel,
+// Close); Batch may be called by several.
 type Flow struct {
-	// MemoryCap is the size in bytes of the activations kept in memory; what is
-	// kept beyond it goes to temporary files.
+	// MemoryCap is the size in bytes of the activations kept in memory; what is kept beyond it goes
+	// to temporary files.
 	MemoryCap int64
 
 	model   *onnxio.Model // in float32
@@ -62,9 +61,9 @@ type Flow struct {
 	kept    map[string]*keptTensor
 }
 
-// NewFlow brings a model and a data set together. It runs the model once, on
-// two samples, to find out whether it takes more than one: exporters leave the
-// batch axis free although a Reshape inside has its size built in.
+// NewFlow brings a model and a data set together. It runs the model once, on two samples, to find
+// out whether it takes more than one: exporters leave the batch axis free although a Reshape inside
+// has its size built in.
 func NewFlow(m *onnxio.Model, data *dataset.Data, o dataset.StreamOptions) (_ *Flow, err error) {
 	defer guard.Recover(&err)
 	data = data.Sample(o.Samples, o.Seed)
@@ -120,10 +119,9 @@ func (f *Flow) setModel(m *onnxio.Model) ([]engine.IOInfo, error) {
 	return inputs, nil
 }
 
-// SetModel replaces the model by an edited one, whose inputs are the same. Kept
-// tensors stay as they are; what is computed from now on is computed from them,
-// by the new model. The model is not copied: edits made to it in place, before
-// the next Compute, count too.
+// SetModel replaces the model by an edited one, whose inputs are the same. Kept tensors stay as
+// they are; what is computed from now on is computed from them, by the new model. The model is not
+// copied: edits made to it in place, before the next Compute, count too.
 func (f *Flow) SetModel(m *onnxio.Model) error {
 	old := f.model
 	inputs, err := f.setModel(m)
@@ -163,8 +161,7 @@ func (f *Flow) Drop(tensors ...string) error {
 	return errors.Join(errs...)
 }
 
-// Prune forgets every kept tensor that is not needed to have or to compute the
-// given ones.
+// Prune forgets every kept tensor that is not needed to have or to compute the given ones.
 func (f *Flow) Prune(goals ...string) error {
 	needed, err := f.startingFrom(goals)
 	if err != nil {
@@ -180,8 +177,8 @@ func (f *Flow) Prune(goals ...string) error {
 	return nil
 }
 
-// startingFrom returns the nearest kept tensors, and graph inputs, behind the
-// given ones, in a fixed order.
+// startingFrom returns the nearest kept tensors, and graph inputs, behind the given ones, in a
+// fixed order.
 func (f *Flow) startingFrom(tensors []string) ([]string, error) {
 	g, err := f.model.Graph()
 	if err != nil {
@@ -207,11 +204,10 @@ func (f *Flow) startingFrom(tensors []string) ([]string, error) {
 	return starts, nil
 }
 
-// Compute evaluates tensors of the main graph for all batches and keeps them.
-// It starts from the nearest kept tensors (the graph's inputs are always there)
-// and runs every node in between once. Tensors that are kept already stay as
-// they are: drop them first to have them computed anew. After an error none of
-// the new tensors is kept.
+// Compute evaluates tensors of the main graph for all batches and keeps them. It starts from the
+// nearest kept tensors (the graph's inputs are always there) and runs every node in between once.
+// Tensors that are kept already stay as they are: drop them first to have them computed anew. After
+// an error none of the new tensors is kept.
 func (f *Flow) Compute(ctx context.Context, tensors ...string) (err error) {
 	defer guard.Recover(&err)
 	var want []string
@@ -227,8 +223,8 @@ func (f *Flow) Compute(ctx context.Context, tensors ...string) (err error) {
 	if err != nil {
 		return err
 	}
-	// Several batches at a time keep all cores busy where operators are small,
-	// and while values are copied.
+	// Several batches at a time keep all cores busy where operators are small, and while values are
+	// copied.
 	workers := min(f.threads, f.Batches(), maxFlowWorkers)
 	s, err := engine.Open(part, engine.Options{Threads: f.threads / workers, Outputs: want, Unpacked: true})
 	if err != nil {
@@ -264,8 +260,7 @@ func (f *Flow) part(want []string) (*onnxio.Model, error) {
 	return extract(f.model, from, want)
 }
 
-// declare describes a kept tensor as an input. Sizes that are known let
-// onnxruntime optimise more.
+// declare describes a kept tensor as an input. Sizes that are known let onnxruntime optimise more.
 func (t *keptTensor) declare(name string) *onnxpb.ValueInfoProto {
 	if t.info == nil || t.info.anyRank {
 		return rewire.OutputInfo(name, t.typ)
@@ -273,8 +268,7 @@ func (t *keptTensor) declare(name string) *onnxpb.ValueInfoProto {
 	return declare(name, t.typ, t.info.dims)
 }
 
-// declare describes an input whose sizes, but for those that are negative, are
-// known.
+// declare describes an input whose sizes, but for those that are negative, are known.
 func declare(name string, typ engine.DType, dims []int) *onnxpb.ValueInfoProto {
 	known := make([]any, len(dims))
 	for i, d := range dims {
@@ -342,9 +336,9 @@ func (f *Flow) values(batch int, tensors []string) (map[string]*engine.Value, er
 	return out, nil
 }
 
-// Batch returns one batch of kept tensors or graph inputs. Values may be
-// shared: they must not be changed. Where a fixed batch axis is longer than
-// there are samples, they are cut as by [dataset.Stream].
+// Batch returns one batch of kept tensors or graph inputs. Values may be shared: they must not be
+// changed. Where a fixed batch axis is longer than there are samples, they are cut as by
+// [dataset.Stream].
 func (f *Flow) Batch(batch int, tensors ...string) (map[string]*engine.Value, error) {
 	if batch < 0 || batch >= f.Batches() {
 		return nil, fmt.Errorf("no batch %d: there are %d", batch, f.Batches())

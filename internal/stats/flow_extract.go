@@ -9,12 +9,11 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// Extract returns the part of a model that computes the tensors to from the
-// tensors from: a model with the inputs from, and those of m that are still
-// needed, and the outputs to. Both name tensors of the main graph. Inputs and
-// outputs have their element type where m says it, and no shape. What m says
-// about tensors in between is left out, so that the part stays valid whatever
-// becomes of their shapes. Payloads are shared with m.
+// Extract returns the part of a model that computes the tensors to from the tensors from: a model
+// with the inputs from, and those of m that are still needed, and the outputs to. Both name tensors
+// of the main graph. Inputs and outputs have their element type where m says it, and no shape. What
+// m says about tensors in between is left out, so that the part stays valid whatever becomes of
+// their shapes. Payloads are shared with m.
 func Extract(m *onnxio.Model, from, to []string) (*onnxio.Model, error) {
 	inputs := make([]*onnxpb.ValueInfoProto, len(from))
 	g, err := m.Graph()
@@ -78,9 +77,9 @@ func release(g *onnxio.Graph, name string) error {
 	return nil
 }
 
-// dropInputs removes the inputs of the old model that nothing reads, and those
-// that named an initializer now gone. Where that leaves none, the first is
-// kept: onnxruntime takes no model without inputs.
+// dropInputs removes the inputs of the old model that nothing reads, and those that named an
+// initializer now gone. Where that leaves none, the first is kept: onnxruntime takes no model
+// without inputs.
 func dropInputs(m *onnxio.Model, given map[string]bool) {
 	g := m.Proto.GetGraph()
 	var outputs []string

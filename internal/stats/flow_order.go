@@ -2,9 +2,8 @@ package stats
 
 import "github.com/monge-ml/monge/internal/guard"
 
-// ordered runs jobs, some at a time, and hands their results on in the order in
-// which the jobs began, so that nothing depends on which one ends first. It is
-// to be used by one goroutine.
+// ordered runs jobs, some at a time, and hands their results on in the order in which the jobs
+// began, so that nothing depends on which one ends first. It is to be used by one goroutine.
 type ordered[T any] struct {
 	limit   int           // jobs at a time, at least 1
 	take    func(T) error // gets the results
@@ -18,8 +17,8 @@ type pending[T any] struct {
 	err    error
 }
 
-// start begins a job, after waiting for the oldest one where the limit is
-// reached. It returns the first error of a job or of take.
+// start begins a job, after waiting for the oldest one where the limit is reached. It returns the
+// first error of a job or of take.
 func (o *ordered[T]) start(job func() (T, error)) error {
 	if err := o.finish(o.limit - 1); err != nil {
 		return err

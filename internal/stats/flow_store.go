@@ -12,8 +12,8 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// A flowStore keeps values: in memory up to a cap, beyond it in files of a
-// temporary folder, one per tensor.
+// A flowStore keeps values: in memory up to a cap, beyond it in files of a temporary folder, one
+// per tensor.
 type flowStore struct {
 	used  int64  // in memory
 	dir   string // "" until a file is needed

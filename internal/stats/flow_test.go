@@ -89,8 +89,8 @@ func whole(t *testing.T, m *onnxio.Model, data *dataset.Data, tensor string, bat
 	return out
 }
 
-// near says whether a kept tensor holds what a whole run gave, but for
-// rounding: onnxruntime lays tensors out differently where a graph is cut.
+// near says whether a kept tensor holds what a whole run gave, but for rounding: onnxruntime lays
+// tensors out differently where a graph is cut.
 func near(t *testing.T, f *stats.Flow, tensor string, want []*engine.Value) {
 	t.Helper()
 	if f.Batches() != len(want) {
@@ -198,8 +198,8 @@ func TestFlowSetModel(t *testing.T) {
 	}
 	near(t, f, "stream", whole(t, m, data, "stream", 2)) // w0 of old
 
-	// What follows from the kept stream is not what the edited model gives as a
-	// whole, until the stream is new too.
+	// What follows from the kept stream is not what the edited model gives as a whole, until the
+	// stream is new too.
 	if err := f.Drop("stream", "inner", "sum"); err != nil {
 		t.Fatal(err)
 	}
@@ -263,8 +263,7 @@ func TestFlowErrors(t *testing.T) {
 	}
 }
 
-// A model with a fixed batch axis runs on whole batches; what is left over is
-// left out.
+// A model with a fixed batch axis runs on whole batches; what is left over is left out.
 func TestFlowFixedBatch(t *testing.T) {
 	enginetest.Require(t)
 	m := onnxtest.Model(
@@ -284,8 +283,7 @@ func TestFlowFixedBatch(t *testing.T) {
 	}
 }
 
-// Exporters leave the batch axis free although a Reshape inside has its size
-// built in.
+// Exporters leave the batch axis free although a Reshape inside has its size built in.
 func TestFlowBatchOfOne(t *testing.T) {
 	enginetest.Require(t)
 	m := onnxtest.Model(

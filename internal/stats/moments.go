@@ -11,23 +11,22 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// A Reading says how a linear operator reads an activation: which numbers make
-// up the vector x that it multiplies.
+// A Reading says how a linear operator reads an activation: which numbers make up the vector x that
+// it multiplies.
 type Reading struct {
 	// Tensor is the activation.
 	Tensor string
 
-	// Conv is the window of a Conv. x is then the patch under the window, zeros
-	// of the padding included, in the order of the weight's axes after the
-	// first: [i, kernel...]. nil: the operator contracts one axis (Gemm,
-	// MatMul).
+	// Conv is the window of a Conv. x is then the patch under the window, zeros of the padding
+	// included, in the order of the weight's axes after the first: [i, kernel...]. nil: the
+	// operator contracts one axis (Gemm, MatMul).
 	Conv *onnxio.Window
 
 	// Groups is the number of groups of a Conv. 0: one.
 	Groups int
 
-	// Axis is the contracted axis, counted from the end if negative: -1 for
-	// x·W, 0 for a Gemm with transA. Only without Conv.
+	// Axis is the contracted axis, counted from the end if negative: -1 for x·W, 0 for a Gemm with
+	// transA. Only without Conv.
 	Axis int
 }
 
@@ -36,29 +35,26 @@ func ReadingOf(l *onnxio.Linear) Reading {
 	return Reading{Tensor: l.In.Tensor, Conv: l.Window, Groups: l.Groups, Axis: l.In.Axis}
 }
 
-// A Target is what a linear operator should compute: the vectors y, one for
-// each x.
+// A Target is what a linear operator should compute: the vectors y, one for each x.
 type Target struct {
 	// Values returns a batch, of the same samples as that of the input's flow.
 	Values func(batch int) (*engine.Value, error)
 
-	// Axis is the axis of y's components: 1 for a Conv, -1 for x·W. The others
-	// run over samples and positions.
+	// Axis is the axis of y's components: 1 for a Conv, -1 for x·W. The others run over samples and
+	// positions.
 	Axis int
 }
 
 // MomentOptions say which rows enter the moments. The zero value takes all.
 type MomentOptions struct {
-	// Threads is the number of threads that work on one operator. 0: one per
-	// core.
+	// Threads is the number of threads that work on one operator. 0: one per core.
 	Threads int
 
 	// Batches says which batches of the flow enter. nil: all.
 	Batches func(batch int) bool
 
-	// MaxMACs bounds the multiplications spent on second moments, in
-	// multiply-adds; a seeded subset of positions is taken where all would cost
-	// more. 0: no bound.
+	// MaxMACs bounds the multiplications spent on second moments, in multiply-adds; a seeded subset
+	// of positions is taken where all would cost more. 0: no bound.
 	MaxMACs float64
 
 	// MaxRows bounds the number of rows (samples times positions). 0: no bound.
@@ -68,9 +64,9 @@ type MomentOptions struct {
 	Seed int64
 }
 
-// Moments are sums over rows, one row for each sample and output position of an
-// operator: of the vector x that it reads, of the vector y that it should
-// compute, and of their products. Moments of disjoint sets of rows add up.
+// Moments are sums over rows, one row for each sample and output position of an operator: of the
+// vector x that it reads, of the vector y that it should compute, and of their products. Moments of
+// disjoint sets of rows add up.
 type Moments struct {
 	Rows int64 // summed
 
@@ -95,13 +91,12 @@ func (m *Moments) Add(other *Moments) {
 	}
 }
 
-// CollectMoments lets onnxruntime sum up the moments of what an operator reads,
-// and of targets, over the batches of a flow. There is one result per group of
-// a Conv, otherwise one: its y holds the targets one after the other, each with
-// its part of the group. Without targets O is 0.
+// CollectMoments lets onnxruntime sum up the moments of what an operator reads, and of targets,
+// over the batches of a flow. There is one result per group of a Conv, otherwise one: its y holds
+// the targets one after the other, each with its part of the group. Without targets O is 0.
 //
-// Sums run in float32 over some thousand rows, beyond that in float64. Memory
-// does not grow with the number of samples.
+// Sums run in float32 over some thousand rows, beyond that in float64. Memory does not grow with
+// the number of samples.
 func CollectMoments(ctx context.Context, x *Flow, r Reading, targets []Target, o MomentOptions) (_ []*Moments, err error) {
 	defer guard.Recover(&err)
 	c := &collector{flow: x, reading: r, targets: targets, options: o, sums: map[string]*summation{}}
@@ -208,8 +203,8 @@ func (c *collector) release(ctx context.Context) error {
 	return c.add(ctx, c.heldBy, values)
 }
 
-// add runs a batch in chunks of samples, small enough for the processor's
-// caches and for float32 sums.
+// add runs a batch in chunks of samples, small enough for the processor's caches and for float32
+// sums.
 func (c *collector) add(ctx context.Context, s *summation, values []*engine.Value) error {
 	if !s.shape.samples {
 		return s.run(ctx, values)
@@ -357,8 +352,8 @@ func (s *momentShape) rowsOf(x *engine.Value) int {
 	return x.Dims[0] * s.positions()
 }
 
-// positions, places and taps are the numbers of places of a window's output, of
-// its input, and under it; 1 without one.
+// positions, places and taps are the numbers of places of a window's output, of its input, and
+// under it; 1 without one.
 func (s *momentShape) positions() int { return engine.Count(sizes(s.dims, outOf)) }
 func (s *momentShape) places() int    { return engine.Count(sizes(s.dims, inOf)) }
 func (s *momentShape) taps() int      { return engine.Count(sizes(s.dims, kernelOf)) }

@@ -9,13 +9,11 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// A momentGraph writes the ONNX graph that computes the sums of a plan for some
-// samples.
+// A momentGraph writes the ONNX graph that computes the sums of a plan for some samples.
 //
-// x and y become [N, P, C]: sample, place, channel (for an operator without a
-// window [1, rows, C]). An operand is gathered from the places; where some are
-// padding, x and y get a place P of zeros. Operands are [rows, shifts·C], or
-// [groups, rows, shifts·C].
+// x and y become [N, P, C]: sample, place, channel (for an operator without a window [1, rows, C]).
+// An operand is gathered from the places; where some are padding, x and y get a place P of zeros.
+// Operands are [rows, shifts·C], or [groups, rows, shifts·C].
 type momentGraph struct {
 	shape *momentShape
 	plan  *plan
@@ -38,8 +36,7 @@ const (
 func momentY(i int) string       { return fmt.Sprintf("y%d", i) }
 func momentProduct(i int) string { return fmt.Sprintf("p%d", i) }
 
-// buildMoments returns the graph. sampled makes the places of the plan's
-// operands inputs.
+// buildMoments returns the graph. sampled makes the places of the plan's operands inputs.
 func buildMoments(s *momentShape, p *plan, sampled bool) *onnxio.Model {
 	b := &momentGraph{
 		shape: s, plan: p, graph: &onnxpb.GraphProto{Name: new("moments")},
@@ -108,8 +105,7 @@ func (b *momentGraph) placesOf(name string, dims []int, axis int) string {
 	return b.node("Reshape", []string{name, b.ints(name+"_rows", first, -1, c)}, name+"_places")
 }
 
-// targets joins the targets and a column of ones, group by group: [N, P,
-// groups·(O+1)].
+// targets joins the targets and a column of ones, group by group: [N, P, groups·(O+1)].
 func (b *momentGraph) targets() {
 	s := b.shape
 	if len(s.o) == 0 {
@@ -215,8 +211,7 @@ func (s *momentShape) width(op *operand) int {
 	return o
 }
 
-// index returns the places of an operand, padding as the place of zeros after
-// the last.
+// index returns the places of an operand, padding as the place of zeros after the last.
 func (s *momentShape) index(op *operand) []int64 {
 	zeros := s.places()
 	if op.y {

@@ -6,16 +6,15 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// Gram matrices of convolution inputs are sums of outer products x(p)·x(q)ᵀ of
-// the input's channels at two places. A plan says which such sums onnxruntime
-// computes, as products of gathered matrices, and how they make up the result.
+// Gram matrices of convolution inputs are sums of outer products x(p)·x(q)ᵀ of the input's channels
+// at two places. A plan says which such sums onnxruntime computes, as products of gathered
+// matrices, and how they make up the result.
 //
-// Everything here concerns one sample; "place" is a flattened spatial position
-// of a tensor, and -1 stands for padding.
+// Everything here concerns one sample; "place" is a flattened spatial position of a tensor, and -1
+// stands for padding.
 
-// An operand is a matrix whose rows are positions and whose columns are (shift,
-// channel): each row holds the channels at several places of x or y, side by
-// side.
+// An operand is a matrix whose rows are positions and whose columns are (shift, channel): each row
+// holds the channels at several places of x or y, side by side.
 type operand struct {
 	y      bool  // of the targets; otherwise of the input
 	rows   int   // positions
@@ -23,24 +22,20 @@ type operand struct {
 	places []int // [rows][shifts]
 }
 
-// product is a matrix product leftᵀ·right: [left.shifts·channels,
-// right.shifts·channels] per group.
+// product is a matrix product leftᵀ·right: [left.shifts·channels, right.shifts·channels] per group.
 type product struct{ left, right *operand }
 
-// A plan computes the second moments of a window's patches, and of patches with
-// targets.
+// A plan computes the second moments of a window's patches, and of patches with targets.
 type plan struct {
 	taps     int
 	products []product
-	// xx[i] lists, for tap pair i = t·taps + t' with t ≤ t', what has to be
-	// added up.
+	// xx[i] lists, for tap pair i = t·taps + t' with t ≤ t', what has to be added up.
 	xx [][]term
 	// xy[t] is the same for tap t of x (right) with the target (left).
 	xy []term
 	// y is the operand of the target alone, one row per output position.
 	y *operand
-	// macs is the cost of xx per sample and pair of channels; of xy per sample,
-	// channel and target.
+	// macs is the cost of xx per sample and pair of channels; of xy per sample, channel and target.
 	macs, crossMACs int
 }
 
@@ -50,8 +45,8 @@ type term struct {
 	sign                 float64
 }
 
-// direct is the plan that unfolds x: a row per output position with all its
-// taps. positions restricts it to some output positions; nil means all.
+// direct is the plan that unfolds x: a row per output position with all its taps. positions
+// restricts it to some output positions; nil means all.
 func direct(dims []onnxio.WindowAxis, positions []int) *plan {
 	out := grid(sizes(dims, outOf))
 	taps := grid(sizes(dims, kernelOf))
@@ -88,13 +83,12 @@ func direct(dims []onnxio.WindowAxis, positions []int) *plan {
 	return pl
 }
 
-// sliding is the plan for windows that slide by single steps along one or two
-// axes, where the product of two taps depends, but for the borders, on their
-// difference only. With x shifted by 0..kh-1 rows on the left, and by
-// -(kw-1)..kw-1 columns on the right, one product of full size holds every
-// difference: kh·(2kw-1) blocks in place of (kh·kw)². What a tap pair does not
-// see, near the borders, is taken off by thin products over single rows,
-// columns and corners. It returns nil for other windows.
+// sliding is the plan for windows that slide by single steps along one or two axes, where the
+// product of two taps depends, but for the borders, on their difference only. With x shifted by
+// 0..kh-1 rows on the left, and by -(kw-1)..kw-1 columns on the right, one product of full size
+// holds every difference: kh·(2kw-1) blocks in place of (kh·kw)². What a tap pair does not see,
+// near the borders, is taken off by thin products over single rows, columns and corners. It returns
+// nil for other windows.
 func sliding(dims []onnxio.WindowAxis) *plan {
 	switch {
 	case len(dims) == 1:
@@ -113,8 +107,7 @@ func sliding(dims []onnxio.WindowAxis) *plan {
 	for b := range columnShifts {
 		columnShifts[b] = (b - w.Kernel + 1) * w.Dilation
 	}
-	// The position runs over the row of the second tap and the column of the
-	// first.
+	// The position runs over the row of the second tap and the column of the first.
 	rows := stripsOf(h, rowShifts, func(s, tap int) bool { return tap >= s })
 	columns := stripsOf(w, columnShifts, func(s, tap int) bool {
 		other := tap + s - w.Kernel + 1
@@ -157,9 +150,8 @@ func sliding(dims []onnxio.WindowAxis) *plan {
 	return pl
 }
 
-// cross adds the product with the target: y shifted by rows on the left, x by
-// columns on the right. The position runs over the rows of x and the columns of
-// y.
+// cross adds the product with the target: y shifted by rows on the left, x by columns on the right.
+// The position runs over the rows of x and the columns of y.
 func (pl *plan) cross(h, w onnxio.WindowAxis) {
 	all := strip{from: 0, to: h.In}
 	across := strip{from: 0, to: w.Out}
@@ -178,8 +170,7 @@ func (pl *plan) cross(h, w onnxio.WindowAxis) {
 	pl.y = &operand{y: true, rows: h.Out * w.Out, shifts: 1, places: upTo(h.Out * w.Out)}
 }
 
-// sign is that of a strip in the sums: the first is the whole axis, the others
-// are taken off.
+// sign is that of a strip in the sums: the first is the whole axis, the others are taken off.
 func sign(strip int) float64 {
 	if strip == 0 {
 		return 1
@@ -187,8 +178,7 @@ func sign(strip int) float64 {
 	return -1
 }
 
-// A strip is a range of positions along an axis, and the shifts for which it is
-// needed.
+// A strip is a range of positions along an axis, and the shifts for which it is needed.
 type strip struct {
 	from, to int
 	shifts   []int
@@ -197,14 +187,12 @@ type strip struct {
 // strips says which parts of an axis each pair of taps leaves out.
 type strips struct {
 	strips []strip
-	// terms[s][t] lists the strips for shift s and tap t: 0, the whole axis,
-	// and those to take off.
+	// terms[s][t] lists the strips for shift s and tap t: 0, the whole axis, and those to take off.
 	terms [][][]int
 }
 
-// stripsOf finds the positions at which x(p)·x(p+shift) is not zero, but is not
-// seen by tap t (for which p runs over t·dilation − pad and the following out
-// positions).
+// stripsOf finds the positions at which x(p)·x(p+shift) is not zero, but is not seen by tap t (for
+// which p runs over t·dilation − pad and the following out positions).
 func stripsOf(d onnxio.WindowAxis, shifts []int, valid func(s, tap int) bool) strips {
 	r := strips{strips: []strip{{from: 0, to: d.In, shifts: upTo(len(shifts))}}, terms: make([][][]int, len(shifts))}
 	for s, shift := range shifts {

@@ -11,11 +11,10 @@ import (
 )
 
 const (
-	// Chunks of samples are as large as fits about this many bytes of gathered
-	// operands, so that these stay in the processor's caches, ...
+	// Chunks of samples are as large as fits about this many bytes of gathered operands, so that
+	// these stay in the processor's caches, ...
 	chunkBytes = 4 << 20
-	// ... but not smaller than this many rows, for each run costs an addition
-	// to all sums, ...
+	// ... but not smaller than this many rows, for each run costs an addition to all sums, ...
 	chunkRows = 1024
 	// ... and not larger than this, for the sums of a run are float32.
 	chunkMaxRows = 1 << 14
@@ -65,8 +64,7 @@ func newSummation(s *momentShape, o MomentOptions, batches int, x *engine.Value)
 		runs = max(1, rows/float64(max(chunkRows, sum.chunk*s.perCut)))
 	}
 	threads := threadsOf(o.Threads)
-	// Several runs of one thread each are faster than one run of several: the
-	// products are small.
+	// Several runs of one thread each are faster than one run of several: the products are small.
 	workers := max(1, min(threads, int(runs), runBytes/s.sumBytes(sum.plan)))
 	sum.runs = ordered[map[string]*engine.Value]{limit: workers, take: sum.take}
 	var err error
@@ -205,8 +203,8 @@ func (sum *summation) take(out map[string]*engine.Value) error {
 	return nil
 }
 
-// choose picks positions, the same for all samples of a run, and how many of
-// the samples enter, so that over all runs the wanted share of rows is taken.
+// choose picks positions, the same for all samples of a run, and how many of the samples enter, so
+// that over all runs the wanted share of rows is taken.
 func (sum *summation) choose(n, positions int) (places []int, samples int) {
 	sum.seen += n * positions
 	want := int(math.Round(sum.share*float64(sum.seen))) - int(sum.rows)
@@ -272,8 +270,7 @@ func (sum *summation) moments() []*Moments {
 	return out
 }
 
-// block returns one block of a product: its first element and row length in the
-// sum.
+// block returns one block of a product: its first element and row length in the sum.
 func (sum *summation) block(t term, g int) (data []float64, stride int) {
 	q := sum.plan.products[t.product]
 	l, r := sum.shape.width(q.left), sum.shape.width(q.right)
@@ -300,8 +297,8 @@ func (sum *summation) fillXX(m *Moments, g int) {
 	}
 }
 
-// addBlock adds a block of a product to the block of two taps, of which it
-// leaves out what lies below the diagonal of XX.
+// addBlock adds a block of a product to the block of two taps, of which it leaves out what lies
+// below the diagonal of XX.
 func (sum *summation) addBlock(m *Moments, g, t, u int, part term) {
 	c, n := sum.shape.c, sum.plan.taps
 	data, stride := sum.block(part, g)

@@ -19,8 +19,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// passThrough is a flow over random samples of some shapes, which its model
-// hands through as they are: inputs "x" and "y".
+// passThrough is a flow over random samples of some shapes, which its model hands through as they
+// are: inputs "x" and "y".
 func passThrough(t *testing.T, n, batch int, x, y []int) *stats.Flow {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -79,8 +79,7 @@ func rowsOf(v *engine.Value, axis int) [][]float64 {
 	return rows
 }
 
-// A naive convolution window over [N, C, H, W] with explicit padding at the
-// beginning and end.
+// A naive convolution window over [N, C, H, W] with explicit padding at the beginning and end.
 type naive struct {
 	k, stride, dilation, begin, end [2]int
 }
@@ -92,8 +91,8 @@ func (w naive) out(in [2]int) (out [2]int) {
 	return out
 }
 
-// patches lists the patches of channels from..to, in the order (sample, row,
-// column), each as [channel, kh, kw].
+// patches lists the patches of channels from..to, in the order (sample, row, column), each as
+// [channel, kh, kw].
 func (w naive) patches(v *engine.Value, from, to int) [][]float64 {
 	all := v.Float64()
 	c, in := v.Dims[1], [2]int{v.Dims[2], v.Dims[3]}
@@ -374,8 +373,7 @@ func TestMomentsLinear(t *testing.T) {
 	}
 }
 
-// sameRows compares the moments of rows, as CollectRows gives them, with what
-// CollectMoments gives.
+// sameRows compares the moments of rows, as CollectRows gives them, with what CollectMoments gives.
 func sameRows(t *testing.T, f *stats.Flow, r stats.Reading, y stats.Target, want []*stats.Moments) {
 	t.Helper()
 	n, d, err := stats.CountRows(f, r)
@@ -488,9 +486,8 @@ func flat(t *testing.T, n, batch, channels, side int) *stats.Flow {
 	return flow(t, m, data, dataset.StreamOptions{Batch: batch})
 }
 
-// A subset of positions has the right size, treats all samples alike and
-// depends on the seed only. Where all positions are equal, so are the means
-// over subsets and over everything.
+// A subset of positions has the right size, treats all samples alike and depends on the seed only.
+// Where all positions are equal, so are the means over subsets and over everything.
 func TestMomentsSubset(t *testing.T) {
 	enginetest.Require(t)
 	const n, c, side = 24, 3, 10

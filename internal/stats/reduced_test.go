@@ -10,9 +10,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// onnxruntime's optimiser makes of a transposed weight of signed integers
-// without a zero point one that it takes for unsigned. Such models run all the
-// same, and it is said how.
+// onnxruntime's optimiser makes of a transposed weight of signed integers without a zero point one
+// that it takes for unsigned. Such models run all the same, and it is said how.
 func TestFailingOptimiser(t *testing.T) {
 	enginetest.Require(t)
 	for text, reduced := range map[string]bool{

@@ -9,9 +9,9 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// A RowSet holds what an operator reads, and what it should compute, row by
-// row: one row for each sample and output position. Where there are fewer rows
-// than inputs it takes less memory than [Moments] of it, and says the same.
+// A RowSet holds what an operator reads, and what it should compute, row by row: one row for each
+// sample and output position. Where there are fewer rows than inputs it takes less memory than
+// [Moments] of it, and says the same.
 type RowSet struct {
 	N    int       // rows
 	D, O int       // lengths of x and y
@@ -19,9 +19,9 @@ type RowSet struct {
 	Y    []float32 // [N, O]
 }
 
-// CountRows returns how many rows [CollectRows] would find in all batches, and
-// the length of each. d is 0 where rows cannot be told: the operator has
-// groups, or what it reads is not of a floating-point type.
+// CountRows returns how many rows [CollectRows] would find in all batches, and the length of each.
+// d is 0 where rows cannot be told: the operator has groups, or what it reads is not of a
+// floating-point type.
 func CountRows(x *Flow, r Reading) (n, d int, err error) {
 	c := &collector{flow: x, reading: r}
 	for i := range x.Batches() {
@@ -45,9 +45,8 @@ func CountRows(x *Flow, r Reading) (n, d int, err error) {
 	return n, d, nil
 }
 
-// CollectRows gathers the rows of what an operator without groups reads, and of
-// targets, over the batches of a flow. x is laid out as by [CollectMoments]. Of
-// the options Batches is used.
+// CollectRows gathers the rows of what an operator without groups reads, and of targets, over the
+// batches of a flow. x is laid out as by [CollectMoments]. Of the options Batches is used.
 func CollectRows(ctx context.Context, x *Flow, r Reading, targets []Target, o MomentOptions) (_ *RowSet, err error) {
 	defer guard.Recover(&err)
 	c := &collector{flow: x, reading: r, targets: targets}

@@ -13,15 +13,13 @@ type Goal struct {
 	*Target
 	// Tensor is the child's; "" stands for an output in the place of the goal.
 	Tensor string
-	// Vector is the number of numbers of an embedding; 0 where the tensor holds
-	// none.
+	// Vector is the number of numbers of an embedding; 0 where the tensor holds none.
 	Vector int
 	// Scale multiplies the mean squared error or divergence.
 	Scale float64
 }
 
-// Outputs returns a goal for each output: what the parents have in its place,
-// as numbers.
+// Outputs returns a goal for each output: what the parents have in its place, as numbers.
 func (p Parents) Outputs() ([]*Goal, error) {
 	goals := make([]*Goal, len(p[0].Subject.Graph.Outputs()))
 	for k := range goals {
@@ -58,10 +56,9 @@ func (g *Goal) unit(n int) float64 {
 	return g.Scale / float64(n)
 }
 
-// Scale is what the mean distance from values of some samples is multiplied
-// by, so that outputs of all kinds count alike: of squares one over the
-// variance of each number over the samples, of divergences one, or where a
-// sample has several rows, one over what these tell.
+// Scale is what the mean distance from values of some samples is multiplied by, so that outputs of
+// all kinds count alike: of squares one over the variance of each number over the samples, of
+// divergences one, or where a sample has several rows, one over what these tell.
 func Scale(x []float32, classes, samples int) float64 {
 	if classes > 0 {
 		if len(x) > classes*samples {

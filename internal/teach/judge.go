@@ -14,18 +14,15 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// Options are the settings of a Judge, and of whatever teaches. The zero value
-// is useful.
+// Options are the settings of a Judge, and of whatever teaches. The zero value is useful.
 type Options struct {
 	// Threads limits onnxruntime's threads; zero means all cores.
 	Threads int
 	// Batch is the number of samples run at once; zero means what fits.
 	Batch int
-	// Outputs say what the outputs are for. Nil means what eval.FindTasks says of
-	// the parents.
+	// Outputs say what the outputs are for. Nil means what eval.FindTasks says of the parents.
 	Outputs []eval.Output
-	// Progress, if set, is told how many steps of how many are done; judging is
-	// none.
+	// Progress, if set, is told how many steps of how many are done; judging is none.
 	Progress func(done, total int)
 }
 
@@ -33,8 +30,8 @@ func (o Options) stream() dataset.StreamOptions {
 	return dataset.StreamOptions{Batch: o.Batch, Threads: o.Threads}
 }
 
-// A Judge measures how far models are from the mean prediction of some parents
-// on fixed inputs, without labels.
+// A Judge measures how far models are from the mean prediction of some parents on fixed inputs,
+// without labels.
 type Judge struct {
 	data  *dataset.Data
 	o     Options
@@ -44,8 +41,8 @@ type Judge struct {
 	decided bool
 }
 
-// NewJudge runs the parents. The mean of several is Decided where outputs are
-// class scores: logits, or probabilities where every row is one already.
+// NewJudge runs the parents. The mean of several is Decided where outputs are class scores: logits,
+// or probabilities where every row is one already.
 func NewJudge(ctx context.Context, parents Parents, data *dataset.Data, o Options) (_ *Judge, err error) {
 	defer guard.Recover(&err)
 	if o.Outputs, err = parents.Tasks(ctx, data, o); err != nil {
@@ -132,8 +129,7 @@ func (j *Judge) stream(ctx context.Context, m *onnxio.Model, names []string, do 
 	})
 }
 
-// Said is what the parents say about the k-th goal in the mean, for all inputs,
-// and not Decided.
+// Said is what the parents say about the k-th goal in the mean, for all inputs, and not Decided.
 func (j *Judge) Said(k int) []float32 { return j.means[k] }
 
 // Values are what a model makes of the k-th goal, for all inputs.
@@ -146,11 +142,10 @@ func (j *Judge) Values(ctx context.Context, m *onnxio.Model, k int) ([]float32, 
 	return out, err
 }
 
-// Divergence is the mean over outputs of what their tasks say: of class scores
-// the mean over rows of KL(mean ‖ model) in nats (of scores divided by their
-// temperature, Target.Temper; where a sample has several rows, relative to
-// what these tell), of embeddings one minus the mean cosine, of others the
-// squared error relative to the variance over the samples.
+// Divergence is the mean over outputs of what their tasks say: of class scores the mean over rows
+// of KL(mean ‖ model) in nats (of scores divided by their temperature, Target.Temper; where a
+// sample has several rows, relative to what these tell), of embeddings one minus the mean cosine,
+// of others the squared error relative to the variance over the samples.
 func (j *Judge) Divergence(ctx context.Context, m *onnxio.Model) (_ float64, err error) {
 	defer guard.Recover(&err)
 	names, err := j.names(m)
@@ -204,8 +199,8 @@ func (j *Judge) names(m *onnxio.Model) (out []string, err error) {
 
 var errOutputs = errors.New("the outputs differ in number or size from the parents'")
 
-// distance compares values of the k-th goal with what the parents said, and
-// adds up divergences, one minus cosines, or squares.
+// distance compares values of the k-th goal with what the parents said, and adds up divergences,
+// one minus cosines, or squares.
 func (j *Judge) distance(k int, x, said []float32) float64 {
 	g := j.goals[k]
 	switch {
@@ -254,22 +249,20 @@ func turned(x, y []float32, k int) float64 {
 }
 
 const (
-	// variants is the number of variants of each sample held out that count, and
-	// seed chooses them.
+	// variants is the number of variants of each sample held out that count, and seed chooses them.
 	variants, seed = 2, 11
 	// mostVariants is the number of variants that judge where nothing is held out.
 	mostVariants = 200
 )
 
-// Judged returns inputs to judge a result on: what is held out, and variants
-// of it (dataset.Data.Varied). The variants count because calibration inputs
-// are often of those that the parents were trained on and know by heart, and
-// what a child has kept of that flatters it.
+// Judged returns inputs to judge a result on: what is held out, and variants of it
+// (dataset.Data.Varied). The variants count because calibration inputs are often of those that the
+// parents were trained on and know by heart, and what a child has kept of that flatters it.
 func Judged(held *dataset.Data) *dataset.Data { return held.Varied(variants, seed) }
 
-// Variants returns inputs to judge a result on where nothing is held out: some
-// 200 variants of the data, which no model has seen. On the data themselves a
-// refit makes no error at all where they are few.
+// Variants returns inputs to judge a result on where nothing is held out: some 200 variants of the
+// data, which no model has seen. On the data themselves a refit makes no error at all where they
+// are few.
 func Variants(data *dataset.Data) *dataset.Data {
 	n := data.Len()
 	return data.Varied((mostVariants-1)/n+1, seed).Range(n, n+mostVariants)

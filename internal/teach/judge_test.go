@@ -108,8 +108,7 @@ func TestJudgeByTask(t *testing.T) {
 	}
 }
 
-// halved is how far half of some outputs is from what was said about them, in rows
-// of k.
+// halved is how far half of some outputs is from what was said about them, in rows of k.
 func halved(task eval.Task, said []float32, k int) float64 {
 	total, whole := 0.0, 0.0
 	switch task {

@@ -14,21 +14,20 @@ import (
 // A Parent is a model that a child learns from.
 type Parent struct {
 	Subject *edit.Subject
-	// Maps make the child's channels of the parent's: what activations take of
-	// them is In, or Outᵀ on the second side of a contraction.
+	// Maps make the child's channels of the parent's: what activations take of them is In, or Outᵀ
+	// on the second side of a contraction.
 	Maps edit.Maps
 	// Share is the parent's part in what inner activations should be.
 	Share float64
-	// Vote is the parent's part in what the outputs should be; where no parent has
-	// one, it is Share.
+	// Vote is the parent's part in what the outputs should be; where no parent has one, it is
+	// Share.
 	Vote float64
-	// Tensor names the parent's activation for one of the child's, or returns "".
-	// Nil means that the names are the same.
+	// Tensor names the parent's activation for one of the child's, or returns "". Nil means that
+	// the names are the same.
 	Tensor func(child string) string
 }
 
-// Counterpart names the parent's activation for one of the child's, or returns
-// "".
+// Counterpart names the parent's activation for one of the child's, or returns "".
 func (p *Parent) Counterpart(child string) string {
 	switch {
 	case p.Tensor != nil:
@@ -71,8 +70,8 @@ func (p Parents) Models() []*onnxio.Model {
 	return out
 }
 
-// Tasks are the given outputs, or where none are given what eval.FindTasks says
-// that the parents' are for.
+// Tasks are the given outputs, or where none are given what eval.FindTasks says that the parents'
+// are for.
 func (p Parents) Tasks(ctx context.Context, data *dataset.Data, o Options) ([]eval.Output, error) {
 	if o.Outputs != nil {
 		return o.Outputs, nil

@@ -5,8 +5,7 @@ import (
 	"slices"
 )
 
-// Softmax returns the probabilities of scores divided by a temperature, k in a
-// row.
+// Softmax returns the probabilities of scores divided by a temperature, k in a row.
 func Softmax(x []float32, k int, temperature float64) []float32 {
 	out := make([]float32, len(x))
 	for at := 0; at+k <= len(x); at += k {
@@ -43,10 +42,9 @@ func Distributions(x []float32, k int) bool {
 // decided is the part of a target that is all for its likeliest class.
 const decided = 0.5
 
-// Decided turns rows of k probabilities into targets that say more clearly
-// which class it is: half of each is all for its likeliest class. Where
-// parents are at odds and both are certain, their mean is a tie that a hair
-// decides; a child that comes as near to it as it can would toss a coin.
+// Decided turns rows of k probabilities into targets that say more clearly which class it is: half
+// of each is all for its likeliest class. Where parents are at odds and both are certain, their
+// mean is a tie that a hair decides; a child that comes as near to it as it can would toss a coin.
 func Decided[T float32 | float64](p []T, k int) {
 	for at := 0; at+k <= len(p); at += k {
 		row := p[at : at+k]
@@ -66,11 +64,10 @@ func Decided[T float32 | float64](p []T, k int) {
 // leastInformation bounds scarcity, in nats.
 const leastInformation = 0.01
 
-// scarcity is one over what rows of k probabilities tell, in nats: the
-// divergence of a row from the mean of all, in the mean over all rows. Where
-// most of a sample's decisions are the same, as on a picture with few things
-// in it, the others hardly count in a mean over all; relative to that, nothing
-// said is one.
+// scarcity is one over what rows of k probabilities tell, in nats: the divergence of a row from the
+// mean of all, in the mean over all rows. Where most of a sample's decisions are the same, as on a
+// picture with few things in it, the others hardly count in a mean over all; relative to that,
+// nothing said is one.
 func scarcity(p []float32, k int) float64 {
 	mean, rows := make([]float64, k), float64(len(p)/k)
 	told := 0.0

@@ -18,18 +18,17 @@ const (
 	Inner Kind = iota
 	// Output is the sum of vote·Y.
 	Output
-	// Probabilities are the sum of vote·softmax(Y/temperature); a Y that holds
-	// probabilities already enters as it is.
+	// Probabilities are the sum of vote·softmax(Y/temperature); a Y that holds probabilities
+	// already enters as it is.
 	Probabilities
 	// Scores are such that their softmax is the sum of vote·softmax(Y).
 	Scores
 )
 
-// Closeness is what the squared error of scores that are a mixture of several
-// parents', relative to their variance, counts against a nat of divergence. It
-// settles what probabilities leave open (the sum over all classes, the scores of
-// classes that are out of the question), and keeps rows of numbers that are no
-// scores.
+// Closeness is what the squared error of scores that are a mixture of several parents', relative to
+// their variance, counts against a nat of divergence. It settles what probabilities leave open (the
+// sum over all classes, the scores of classes that are out of the question), and keeps rows of
+// numbers that are no scores.
 const Closeness = 0.3
 
 // A Target is what the parents say that a tensor of the child should hold.
@@ -37,8 +36,8 @@ type Target struct {
 	Kind Kind
 	// Tensors names what each parent computes like it.
 	Tensors []string
-	// Classes is the number of probabilities or scores in a row, to be set where
-	// the kind is one of these.
+	// Classes is the number of probabilities or scores in a row, to be set where the kind is one of
+	// these.
 	Classes int
 	// Temperature divides scores before they become probabilities; see Temper.
 	Temperature float64
@@ -48,9 +47,8 @@ type Target struct {
 	weights []float64   // by parent
 }
 
-// Target returns what a tensor of the child should hold, whose channels are on
-// an axis that is counted from the end if negative. It is nil where a parent
-// computes nothing like the tensor.
+// Target returns what a tensor of the child should hold, whose channels are on an axis that is
+// counted from the end if negative. It is nil where a parent computes nothing like the tensor.
 func (p Parents) Target(kind Kind, tensor string, axis int) (*Target, error) {
 	t := p.target(kind)
 	for i := range p {
@@ -125,8 +123,8 @@ func (t *Target) mix(said [][]float32) []float32 {
 	return out
 }
 
-// Probabilities are those of scores, or the values themselves where every row
-// is one of probabilities.
+// Probabilities are those of scores, or the values themselves where every row is one of
+// probabilities.
 func (t *Target) Probabilities(x []float32) []float32 {
 	if Distributions(x, t.Classes) {
 		return x
@@ -134,11 +132,10 @@ func (t *Target) Probabilities(x []float32) []float32 {
 	return Softmax(x, t.Classes, t.Temperature)
 }
 
-// Temper sets the temperature by scores of the parents. It is one, unless
-// scores are so far apart that their probabilities are zeros and ones, and say
-// only which class is first. A model without normalisation, fed with pixels
-// from 0 to 255, has scores in the thousands, and one mistake costs as many
-// nats.
+// Temper sets the temperature by scores of the parents. It is one, unless scores are so far apart
+// that their probabilities are zeros and ones, and say only which class is first. A model without
+// normalisation, fed with pixels from 0 to 255, has scores in the thousands, and one mistake costs
+// as many nats.
 func (t *Target) Temper(said ...[]float32) {
 	squares, n := 0.0, 0
 	for _, x := range said {
@@ -150,9 +147,8 @@ func (t *Target) Temper(said ...[]float32) {
 	t.Temperature = max(1, math.Sqrt(squares/float64(max(n, 1)))/typicalSpread)
 }
 
-// typicalSpread is the deviation among the scores of a row up to which their
-// probabilities say something about all classes. That of networks trained with
-// cross-entropy is 3 to 6.
+// typicalSpread is the deviation among the scores of a row up to which their probabilities say
+// something about all classes. That of networks trained with cross-entropy is 3 to 6.
 const typicalSpread = 6
 
 // sumSquares is the sum over rows of k numbers of Σ(x − x̄)².
@@ -170,11 +166,10 @@ func sumSquares(x []float32, k int) float64 {
 	return total
 }
 
-// mixture returns, row by row, scores whose softmax is the mean of the parents'
-// probabilities, weighted with shares: y = log Σ share·softmax(z), shifted so
-// that its mean over the k classes is that of Σ share·z. A mean of scores would
-// be a product of the parents' opinions, in which one that has never seen a
-// class forbids it to all. Where the parents agree, y = z.
+// mixture returns, row by row, scores whose softmax is the mean of the parents' probabilities,
+// weighted with shares: y = log Σ share·softmax(z), shifted so that its mean over the k classes is
+// that of Σ share·z. A mean of scores would be a product of the parents' opinions, in which one
+// that has never seen a class forbids it to all. Where the parents agree, y = z.
 func mixture(scores [][]float32, shares []float64, k int) []float32 {
 	out := make([]float32, len(scores[0]))
 	y := make([]float64, k)

@@ -6,8 +6,8 @@ import (
 )
 
 func TestMixture(t *testing.T) {
-	// One parent has never seen the third class, the other is torn between the
-	// last two; a mean of scores would rule the third out.
+	// One parent has never seen the third class, the other is torn between the last two; a mean of
+	// scores would rule the third out.
 	a, b := []float32{0, 2, -30}, []float32{-4, 3, 3}
 	y := mixture([][]float32{a, b}, []float64{0.5, 0.5}, 3)
 	p, q, got := softmaxOf(a), softmaxOf(b), softmaxOf(y)

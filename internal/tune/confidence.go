@@ -11,14 +11,13 @@ import (
 // mostConfidence bounds what logits are multiplied and divided by.
 const mostConfidence = 8
 
-// calibrate scales the logits of a classifier with several parents by what
-// brings their probabilities nearest to the parents' mean on judged inputs,
-// and returns the factor, that of the last classifier where there are several,
-// or 0. Targets that are Decided settle ties, but leave the child surer than
-// the parents are together; a factor puts that right and changes no decision
-// (Guo et al., On calibration of modern neural networks, ICML 2017). It goes
-// into the trained parameters that the logits are made with; where others make
-// them too, they stay. child is the model with the parameters as they are.
+// calibrate scales the logits of a classifier with several parents by what brings their
+// probabilities nearest to the parents' mean on judged inputs, and returns the factor, that of the
+// last classifier where there are several, or 0. Targets that are Decided settle ties, but leave
+// the child surer than the parents are together; a factor puts that right and changes no decision
+// (Guo et al., On calibration of modern neural networks, ICML 2017). It goes into the trained
+// parameters that the logits are made with; where others make them too, they stay. child is the
+// model with the parameters as they are.
 func (r *run) calibrate(ctx context.Context, child *onnxio.Model, judge *teach.Judge) (factor float64, err error) {
 	if len(r.parents) < 2 {
 		return 0, nil
@@ -42,8 +41,8 @@ func (r *run) calibrate(ctx context.Context, child *onnxio.Model, judge *teach.J
 	return factor, nil
 }
 
-// makers are the trained parameters whose scale is that of a classifier's
-// logits, nil where there are none or where they are not all.
+// makers are the trained parameters whose scale is that of a classifier's logits, nil where there
+// are none or where they are not all.
 func (t *trainer) makers(g *goal) (out []string) {
 	readers := len(t.graph.Consumers(g.Tensor))
 	if t.graph.IsOutput(g.Tensor) {
@@ -79,9 +78,9 @@ func (t *trainer) makers(g *goal) (out []string) {
 	}
 }
 
-// confidence is the factor t between 1/mostConfidence and mostConfidence that
-// minimises Σ KL(p ‖ softmax(t·z/temperature)) over rows z of k logits and p
-// of k probabilities. Its derivative Σ⟨softmax(t·z) − p, z⟩ grows with t.
+// confidence is the factor t between 1/mostConfidence and mostConfidence that minimises Σ KL(p ‖
+// softmax(t·z/temperature)) over rows z of k logits and p of k probabilities. Its derivative
+// Σ⟨softmax(t·z) − p, z⟩ grows with t.
 func confidence(logits, means []float32, k int, temperature float64) float64 {
 	slope := func(t float64) (sum float64) {
 		q := teach.Softmax(logits, k, temperature/t)

@@ -15,13 +15,11 @@ import (
 
 // A goal is an output or an inner activation of the child that has a target.
 type goal struct {
-	// Tensor is an inner activation, an output, or the logits that a Softmax
-	// makes an output of.
+	// Tensor is an inner activation, an output, or the logits that a Softmax makes an output of.
 	teach.Goal
 	dims []int
 	axis int // of the classes, where there are any
-	// tap says that the tensor's values count, not their probabilities, and less
-	// and less.
+	// tap says that the tensor's values count, not their probabilities, and less and less.
 	tap   bool
 	input string // the training graph's input that takes the target
 }
@@ -71,8 +69,8 @@ func (r *run) goals(ctx context.Context, g *onnxio.Graph, example map[string]*en
 	return goals, nil
 }
 
-// output finds what the i-th output aims at, and of a classifier's what its
-// logits do; nil of others.
+// output finds what the i-th output aims at, and of a classifier's what its logits do; nil of
+// others.
 func (r *run) output(g *onnxio.Graph, i int, l *goal, v *engine.Value) (logits *goal) {
 	if i < len(r.o.Outputs) {
 		l.SetTask(r.o.Outputs[i], v.Dims)
@@ -98,8 +96,7 @@ func (r *run) output(g *onnxio.Graph, i int, l *goal, v *engine.Value) (logits *
 	return logits
 }
 
-// logitsOf is what a Softmax makes probabilities of; a tensor itself where none
-// makes it.
+// logitsOf is what a Softmax makes probabilities of; a tensor itself where none makes it.
 func logitsOf(g *onnxio.Graph, tensor string) string {
 	if n := g.Producer(tensor); n.GetOpType() == "Softmax" {
 		return n.GetInput()[0]
@@ -107,8 +104,7 @@ func logitsOf(g *onnxio.Graph, tensor string) string {
 	return tensor
 }
 
-// taps are the activations that trained operators read, where every parent has
-// a counterpart.
+// taps are the activations that trained operators read, where every parent has a counterpart.
 func (r *run) taps(g *onnxio.Graph) []*goal {
 	var out []*goal
 	params := trainable(g)
@@ -129,8 +125,8 @@ func (r *run) taps(g *onnxio.Graph) []*goal {
 	return out
 }
 
-// tap is the goal of an activation, or nil where the parents compute nothing
-// like it, or something of unknown rank.
+// tap is the goal of an activation, or nil where the parents compute nothing like it, or something
+// of unknown rank.
 func (r *run) tap(kind teach.Kind, tensor string, axis int) *goal {
 	target, err := r.parents.Target(kind, tensor, axis)
 	if target == nil || err != nil {
@@ -155,8 +151,7 @@ func (r *run) openParents(goals []*goal) error {
 	return nil
 }
 
-// weigh finds temperatures and scales of the goals by what the parents say
-// about some examples.
+// weigh finds temperatures and scales of the goals by what the parents say about some examples.
 func (r *run) weigh(ctx context.Context, goals []*goal, examples []map[string]*engine.Value) error {
 	said := make([][][]*engine.Value, len(examples))
 	scores := make([][][]float32, len(goals))
@@ -238,8 +233,7 @@ func (r *run) targets(ctx context.Context, goals []*goal, in map[string]*engine.
 	return out, nil
 }
 
-// of is the target that the parents' values make, probabilities Decided where
-// there are several.
+// of is the target that the parents' values make, probabilities Decided where there are several.
 func (l *goal) of(values []*engine.Value) (*engine.Value, error) {
 	v, err := l.Of(values)
 	if err != nil {

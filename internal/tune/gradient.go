@@ -15,8 +15,8 @@ import (
 // errNoRule says that an operator's gradient is not known here.
 var errNoRule = errors.New("no gradient")
 
-// A tape writes the nodes that compute gradients behind the nodes of a model,
-// in reverse order (reverse-mode differentiation).
+// A tape writes the nodes that compute gradients behind the nodes of a model, in reverse order
+// (reverse-mode differentiation).
 type tape struct {
 	graph *onnxio.Graph
 	proto *onnxpb.GraphProto
@@ -29,8 +29,8 @@ type tape struct {
 	n      int
 }
 
-// A rule makes the gradient of a node's i-th input of that of its first output,
-// dy. It is "" for a parameter that stays as it is.
+// A rule makes the gradient of a node's i-th input of that of its first output, dy. It is "" for a
+// parameter that stays as it is.
 type rule func(t *tape, n *op, dy string, i int) (string, error)
 
 // An op is a node of the model with its sizes.
@@ -101,8 +101,8 @@ func (t *tape) node(op string, inputs []string, attrs ...*onnxpb.AttributeProto)
 // do appends a node without attributes.
 func (t *tape) do(op string, inputs ...string) string { return t.node(op, inputs) }
 
-// listed appends a node with lists of integers, which are attributes of these
-// names before an operator set, and inputs from it on.
+// listed appends a node with lists of integers, which are attributes of these names before an
+// operator set, and inputs from it on.
 func (t *tape) listed(op string, since int64, x, names string, lists [][]int, attrs ...*onnxpb.AttributeProto) string {
 	inputs := []string{x}
 	for i, v := range lists {
@@ -181,8 +181,8 @@ func (t *tape) mean(x string, axis int) string {
 	return t.listed("ReduceMean", 18, x, "axes", [][]int{{axis}}, onnxio.NewAttrInt("keepdims", 1))
 }
 
-// slice takes a range of every axis, or of the axes that are given, from
-// operator set 10 on perhaps with steps.
+// slice takes a range of every axis, or of the axes that are given, from operator set 10 on perhaps
+// with steps.
 func (t *tape) slice(x string, from, to []int, axesAndSteps ...[]int) string {
 	return t.listed("Slice", 10, x, "starts ends axes steps", append([][]int{from, to}, axesAndSteps...))
 }
@@ -194,14 +194,14 @@ func (t *tape) concat(parts []string, axis int) string {
 	return t.node("Concat", parts, onnxio.NewAttrInt("axis", axis))
 }
 
-// pad puts zeros before and after, or takes off where a number is negative: the
-// last step of a Slice may reach beyond the end.
+// pad puts zeros before and after, or takes off where a number is negative: the last step of a
+// Slice may reach beyond the end.
 func (t *tape) pad(x string, before, after []int) string {
 	return t.listed("Pad", 11, x, "pads", [][]int{slices.Concat(before, after)})
 }
 
-// unbroadcast sums a gradient of size from over the axes along which a tensor
-// of size to was repeated.
+// unbroadcast sums a gradient of size from over the axes along which a tensor of size to was
+// repeated.
 func (t *tape) unbroadcast(x string, from, to []int) string {
 	var axes []int
 	lead := len(from) - len(to)
@@ -219,8 +219,8 @@ func (t *tape) unbroadcast(x string, from, to []int) string {
 	return x
 }
 
-// backward writes the gradients of all nodes, last first. Nodes without a rule
-// are returned; the gradients before them are not complete then.
+// backward writes the gradients of all nodes, last first. Nodes without a rule are returned; the
+// gradients before them are not complete then.
 func (t *tape) backward(nodes []*onnxpb.NodeProto) (missing []*onnxpb.NodeProto, err error) {
 	for _, n := range slices.Backward(nodes) {
 		if !slices.ContainsFunc(n.GetInput(), func(in string) bool { return t.live[in] }) {

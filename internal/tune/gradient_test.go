@@ -13,8 +13,7 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// graphs hold every operator that gradients pass through, behind a weight that
-// is trained.
+// graphs hold every operator that gradients pass through, behind a weight that is trained.
 var graphs = map[string]string{
 	"conv":              "x: 2 3 7 6\nh = Conv(x, w[4 3 3 3], b[4]) pads=1,1,1,1\ny = Conv(h, v[5 4 3 3], c[5])",
 	"conv strides":      "x: 2 3 8 7\nh = Conv(x, w[4 3 3 3], b[4]) pads=1,1,1,1\ny = Conv(h, v[5 4 3 3], c[5]) strides=2,2 pads=1,1,1,1",
@@ -51,8 +50,7 @@ var graphs = map[string]string{
 	"sum of old opsets": "opset 9\nx: 2 4 5 5\nh = Conv(x, w[4 4 3 3], b[4]) pads=1,1,1,1\ny = Add(h, c[4 1 1])",
 }
 
-// Along a random direction of every parameter the loss changes as the gradient
-// says.
+// Along a random direction of every parameter the loss changes as the gradient says.
 func TestGradients(t *testing.T) {
 	for name, text := range graphs {
 		t.Run(name, func(t *testing.T) {
@@ -170,8 +168,7 @@ func gradients(t *testing.T, tr *trainer, in map[string]*engine.Value, targets [
 	}
 }
 
-// predict runs a model with the parameters of a trainer, and returns what its goals
-// look at.
+// predict runs a model with the parameters of a trainer, and returns what its goals look at.
 func predict(t *testing.T, tr *trainer, m *onnxio.Model, in map[string]*engine.Value) map[string]*engine.Value {
 	t.Helper()
 	m, err := tr.stored(m)
@@ -194,8 +191,8 @@ func predict(t *testing.T, tr *trainer, m *onnxio.Model, in map[string]*engine.V
 	return out
 }
 
-// loss is the mean squared error of every goal, or the divergence of
-// probabilities, in the mean over their rows.
+// loss is the mean squared error of every goal, or the divergence of probabilities, in the mean
+// over their rows.
 func loss(t *testing.T, tr *trainer, m *onnxio.Model, in map[string]*engine.Value, targets []*engine.Value) float64 {
 	t.Helper()
 	total := 0.0

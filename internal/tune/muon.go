@@ -11,14 +11,13 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// muon is the optimiser of Jordan et al. (Muon, 2024) for weights that are
-// matrices, kernels of a convolution [O, I·taps] among them: a step is the
-// orthogonal matrix nearest to the momentum, so that all directions are learnt
-// equally fast. Its size is relative to the weights' as that of adam is (Liu et
-// al., Muon is scalable for LLM training, 2025).
+// muon is the optimiser of Jordan et al. (Muon, 2024) for weights that are matrices, kernels of a
+// convolution [O, I·taps] among them: a step is the orthogonal matrix nearest to the momentum, so
+// that all directions are learnt equally fast. Its size is relative to the weights' as that of adam
+// is (Liu et al., Muon is scalable for LLM training, 2025).
 //
-// A VGG11 of half its widths on 1,000 images came as near to its source in 20
-// epochs as in 30 of adam.
+// A VGG11 of half its widths on 1,000 images came as near to its source in 20 epochs as in 30 of
+// adam.
 type muon struct {
 	session  *engine.Session
 	matrices []matrix
@@ -33,20 +32,19 @@ type matrix struct {
 
 const (
 	muonMean = 0.95
-	// muonSize is the root mean square of a step's elements, in units of those
-	// steps that adam takes.
+	// muonSize is the root mean square of a step's elements, in units of those steps that adam
+	// takes.
 	muonSize = 0.3
-	// newtonSchulz is the number of iterations, and the three numbers are those of
-	// Jordan et al.: singular values end up between 0.7 and 1.2.
+	// newtonSchulz is the number of iterations, and the three numbers are those of Jordan et al.:
+	// singular values end up between 0.7 and 1.2.
 	newtonSchulz = 5
 	newtonA      = 3.4445
 	newtonB      = -4.7750
 	newtonC      = 2.0315
-	// orthogonalPart says that orthogonalising may cost one part in so many of
-	// what the rest of a step costs.
+	// orthogonalPart says that orthogonalising may cost one part in so many of what the rest of a
+	// step costs.
 	orthogonalPart = 2
-	// leastMatrix is the number of rows and columns below which a matrix is as
-	// good as a vector.
+	// leastMatrix is the number of rows and columns below which a matrix is as good as a vector.
 	leastMatrix = 2
 )
 
@@ -56,9 +54,9 @@ func (m matrix) cost() int64 {
 	return newtonSchulz * n * n * (2*k + n)
 }
 
-// matricesOf lists the weights that muon moves: those of operators that mix all
-// their inputs, the cheapest first as long as orthogonalising them costs little
-// next to a step of so many multiply-accumulates.
+// matricesOf lists the weights that muon moves: those of operators that mix all their inputs, the
+// cheapest first as long as orthogonalising them costs little next to a step of so many
+// multiply-accumulates.
 func matricesOf(g *onnxio.Graph, names []string, params map[string]*engine.Value, step int64) []matrix {
 	var out []matrix
 	for _, name := range names {

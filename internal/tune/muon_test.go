@@ -10,8 +10,7 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// A step is nearly orthogonal, whichever side of the matrix is longer, and goes
-// down the gradient.
+// A step is nearly orthogonal, whichever side of the matrix is longer, and goes down the gradient.
 func TestMuonSteps(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 5))
 	matrices := []matrix{{"wide", 5, 12}, {"tall", 9, 4}}

@@ -6,8 +6,8 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// A reader reads what the child takes in one run: units of samples, single
-// ones or as many as a model that fixes its batch size takes.
+// A reader reads what the child takes in one run: units of samples, single ones or as many as a
+// model that fixes its batch size takes.
 type reader struct {
 	inputs []engine.IOInfo
 	unit   int // samples
@@ -15,8 +15,7 @@ type reader struct {
 	runs   int // in one step
 }
 
-// newReader makes a reader whose steps are of so many samples, as far as the
-// model allows.
+// newReader makes a reader whose steps are of so many samples, as far as the model allows.
 func newReader(m *onnxio.Model, data *dataset.Data, batch int) (*reader, error) {
 	inputs, err := engine.Inputs(m)
 	if err != nil {
@@ -36,8 +35,8 @@ func newReader(m *onnxio.Model, data *dataset.Data, batch int) (*reader, error) 
 // samples is the number of samples of one step.
 func (r *reader) samples() int { return r.unit * r.units * r.runs }
 
-// starts are the first samples of all whole units from one sample to another,
-// or the first of a unit that is to be filled up.
+// starts are the first samples of all whole units from one sample to another, or the first of a
+// unit that is to be filled up.
 func (r *reader) starts(from, to int) []int {
 	out := []int{from}
 	for from += r.unit; from+r.unit <= to; from += r.unit {
@@ -79,8 +78,8 @@ func (r *reader) examples(data *dataset.Data) ([]map[string]*engine.Value, error
 	return out, nil
 }
 
-// read reads the units that start at some of so many samples and lays them
-// behind each other. What has no axes is the same for all.
+// read reads the units that start at some of so many samples and lays them behind each other. What
+// has no axes is the same for all.
 func (r *reader) read(feed *dataset.Feed, samples int, starts []int) (map[string]*engine.Value, error) {
 	pieces := map[string][]*engine.Value{}
 	for _, from := range starts {

@@ -10,8 +10,8 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// rules are the operators that gradients pass through. An operator that is not
-// listed keeps what lies before it from being trained.
+// rules are the operators that gradients pass through. An operator that is not listed keeps what
+// lies before it from being trained.
 var rules = map[string]rule{
 	"Conv": conv, "Gemm": gemm, "MatMul": matMul, "Concat": concat,
 
@@ -67,8 +67,7 @@ func spread(f func(t *tape, n *op, dy string, i int) string) rule {
 	}
 }
 
-// first is the rule of an operator whose other inputs are settings, or
-// parameters that stay.
+// first is the rule of an operator whose other inputs are settings, or parameters that stay.
 func first(f func(t *tape, n *op, dy string) (string, error)) rule {
 	return func(t *tape, n *op, dy string, i int) (string, error) {
 		if i > 0 {
@@ -78,8 +77,8 @@ func first(f func(t *tape, n *op, dy string) (string, error)) rule {
 	}
 }
 
-// each is the rule of an operator that works on every number by itself: slope
-// is what its output y changes by with its first input x.
+// each is the rule of an operator that works on every number by itself: slope is what its output y
+// changes by with its first input x.
 func each(slope func(t *tape, n *op, x, y string) string) rule {
 	return first(func(t *tape, n *op, dy string) (string, error) {
 		return t.mul(dy, slope(t, n, n.in[0], n.out)), nil
@@ -89,8 +88,8 @@ func each(slope func(t *tape, n *op, x, y string) string) rule {
 // window is a window in its place on an input, with one entry per spatial axis.
 type window []onnxio.WindowAxis
 
-// placed finds the window of a node on an input of a spatial size; kernel is
-// that of a Conv's weight.
+// placed finds the window of a node on an input of a spatial size; kernel is that of a Conv's
+// weight.
 func placed(n *onnxpb.NodeProto, kernel, in []int) (window, error) {
 	w, err := onnxio.WindowOf(n, kernel).Place(in)
 	if err != nil {
@@ -128,15 +127,13 @@ func (w window) attrs(group int) []*onnxpb.AttributeProto {
 	}
 }
 
-// back is the transposed convolution: what each input position gets from all
-// windows that read it.
+// back is the transposed convolution: what each input position gets from all windows that read it.
 func (t *tape) back(dy, weight string, w window, group int) string {
 	unread := w.each(func(a onnxio.WindowAxis) int { return a.Unread })
 	return t.node("ConvTranspose", []string{dy, weight}, append(w.attrs(group), onnxio.NewAttrInts("output_padding", unread...))...)
 }
 
-// taps is the kernel [c·taps, 1, kernel...] that picks every position under a
-// window on its own.
+// taps is the kernel [c·taps, 1, kernel...] that picks every position under a window on its own.
 func (t *tape) taps(c int, kernel []int) string {
 	n := engine.Count(kernel)
 	v := make([]float64, c*n*n)
@@ -169,9 +166,9 @@ func conv(t *tape, n *op, dy string, i int) (string, error) {
 	return t.reduce(dy, false, slices.Delete(upTo(len(n.y)), 1, 2)...), nil
 }
 
-// toInput is the gradient of a convolution's input. Under a stride of one it
-// is a convolution itself, with the kernel turned around, which onnxruntime
-// does up to twice as fast as the transposed one.
+// toInput is the gradient of a convolution's input. Under a stride of one it is a convolution
+// itself, with the kernel turned around, which onnxruntime does up to twice as fast as the
+// transposed one.
 func (t *tape) toInput(dy, kernel string, size []int, w window, group int) string {
 	back := slices.Clone(w)
 	for i, a := range w {
@@ -192,14 +189,12 @@ func (t *tape) toInput(dy, kernel string, size []int, w window, group int) strin
 	return t.node("Conv", []string{dy, k}, back.attrs(group)...)
 }
 
-// mostTaps is the size of a kernel up to which toKernel writes nodes for every
-// position in it.
+// mostTaps is the size of a kernel up to which toKernel writes nodes for every position in it.
 const mostTaps = 25
 
-// toKernel is the gradient of a convolution's kernel: what each of its
-// positions reads times dy, over all places. One product for all samples is
-// best where there are few places, since its results are kernels, and one for
-// each sample where there are many, since nothing is transposed.
+// toKernel is the gradient of a convolution's kernel: what each of its positions reads times dy,
+// over all places. One product for all samples is best where there are few places, since its
+// results are kernels, and one for each sample where there are many, since nothing is transposed.
 func (t *tape) toKernel(in, dy string, x, y, size []int, w window, group int) string {
 	c, o, taps, places := x[1], y[1], engine.Count(w.kernel()), engine.Count(y[2:])
 	if group > 1 || taps > mostTaps || t.opset < 10 && engine.Count(w.strides()) > 1 {
@@ -233,8 +228,8 @@ func (t *tape) toKernel(in, dy string, x, y, size []int, w window, group int) st
 	return t.reshape(t.transpose(t.concat(parts, 2), 1, 0, 2), size...)
 }
 
-// seen lists what each position of a window reads at all places, of a padded
-// tensor whose first two axes the window does not move along.
+// seen lists what each position of a window reads at all places, of a padded tensor whose first two
+// axes the window does not move along.
 func (t *tape) seen(x string, places []int, w window) []string {
 	if engine.Count(w.kernel()) == 1 && engine.Count(w.strides()) == 1 {
 		return []string{x}
@@ -350,8 +345,8 @@ func power(t *tape, n *op, dy string) (string, error) {
 	return t.scale(t.mul(dy, slope), p[0]), nil
 }
 
-// layerNorm passes through the normalisation of the last axis, whose own
-// parameters stay. With g = dy·scale and z the normalised input
+// layerNorm passes through the normalisation of the last axis, whose own parameters stay. With g =
+// dy·scale and z the normalised input
 //
 //	dx = (g − mean g − z·mean(g·z))/σ
 func layerNorm(t *tape, n *op, dy string) (string, error) {
@@ -408,8 +403,8 @@ func ints(v []int64) []int {
 	return out
 }
 
-// maxPool gives the gradient to the largest value under each window; to all of
-// them where several are equal.
+// maxPool gives the gradient to the largest value under each window; to all of them where several
+// are equal.
 func maxPool(t *tape, n *op, dy string) (string, error) {
 	x, y := n.dims[0], n.y
 	w, err := placed(n.NodeProto, nil, x[2:])
@@ -456,8 +451,8 @@ func mean(t *tape, n *op, dy string) (string, error) {
 	return t.mul(t.reshape(dy, kept...), t.filled(over, 1/float64(engine.Count(over)))), nil
 }
 
-// axes is a list of integers that is an attribute in old operator sets and an
-// input in new ones, nil where it is left out.
+// axes is a list of integers that is an attribute in old operator sets and an input in new ones,
+// nil where it is left out.
 func (t *tape) axes(n *op, name string, input int) ([]int, error) {
 	if v := onnxio.AttrInts(n.NodeProto, name); v != nil {
 		return ints(v), nil
@@ -492,8 +487,7 @@ func transposed(t *tape, n *op, dy string) (string, error) {
 	return t.transpose(dy, back...), nil
 }
 
-// split lays the gradients of all its outputs behind each other; those that
-// nothing reads are zero.
+// split lays the gradients of all its outputs behind each other; those that nothing reads are zero.
 func split(t *tape, n *op, _ string) (string, error) {
 	axis := n.axis(0)
 	var parts []string
@@ -549,8 +543,7 @@ func (t *tape) cuts(n *op, x []int) ([]cut, error) {
 	return out, nil
 }
 
-// sliced puts a gradient back where it was cut out, zeros around it and, under
-// steps, between.
+// sliced puts a gradient back where it was cut out, zeros around it and, under steps, between.
 func sliced(t *tape, n *op, dy string) (string, error) {
 	x := n.dims[0]
 	cuts, err := t.cuts(n, x)
@@ -568,8 +561,7 @@ func sliced(t *tape, n *op, dy string) (string, error) {
 	return t.pad(dy, before, after), nil
 }
 
-// dilate puts step−1 zeros behind each index of an axis of a tensor, whose size
-// it changes.
+// dilate puts step−1 zeros behind each index of an axis of a tensor, whose size it changes.
 func (t *tape) dilate(x string, size []int, axis, step int) string {
 	apart := slices.Insert(slices.Clone(size), axis+1, 1)
 	after := make([]int, len(apart))

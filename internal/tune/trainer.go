@@ -24,8 +24,7 @@ type trainer struct {
 	grads  map[string]string // by parameter: the tensor that holds its gradient
 	// unit is, by parameter, what is a large step.
 	unit map[string]float64
-	// closeness is what inner activations count now, relative to
-	// Options.Closeness.
+	// closeness is what inner activations count now, relative to Options.Closeness.
 	closeness float32
 }
 
@@ -46,9 +45,9 @@ func parameters(g *onnxio.Graph, n *onnxpb.NodeProto) []onnxio.Param {
 	return nil
 }
 
-// trainable lists the constants that are weights or biases of linear
-// operators. A single number that is added is no bias, but for instance what
-// keeps the root of a normalisation from zero, and must stay positive.
+// trainable lists the constants that are weights or biases of linear operators. A single number
+// that is added is no bias, but for instance what keeps the root of a normalisation from zero, and
+// must stay positive.
 func trainable(g *onnxio.Graph) []string {
 	var out []string
 	for _, n := range g.Nodes {
@@ -64,9 +63,8 @@ func trainable(g *onnxio.Graph) []string {
 	return out
 }
 
-// newTrainer writes the training graph of a model: its own nodes with the
-// trained constants as inputs, the loss, and the nodes that compute gradients.
-// examples are some batches of inputs.
+// newTrainer writes the training graph of a model: its own nodes with the trained constants as
+// inputs, the loss, and the nodes that compute gradients. examples are some batches of inputs.
 func newTrainer(ctx context.Context, m *onnxio.Model, goals []*goal, examples []map[string]*engine.Value, threads int) (*trainer, error) {
 	g, err := m.Graph()
 	if err != nil {
@@ -110,10 +108,9 @@ func newTrainer(ctx context.Context, m *onnxio.Model, goals []*goal, examples []
 // biasUnit is the unit of a bias relative to the outputs it is added to.
 const biasUnit = 0.05
 
-// units returns the root mean square of every weight, and of the activations
-// that a bias is added to a share: steps that are relative to these do not
-// depend on the scale of inputs or activations (Shazeer & Stern, Adafactor,
-// ICML 2018).
+// units returns the root mean square of every weight, and of the activations that a bias is added
+// to a share: steps that are relative to these do not depend on the scale of inputs or activations
+// (Shazeer & Stern, Adafactor, ICML 2018).
 func units(g *onnxio.Graph, params map[string]*engine.Value, seen *sights) map[string]float64 {
 	out := map[string]float64{}
 	for name, p := range params {
@@ -235,9 +232,9 @@ func assemble(m *onnxio.Model, params []string, goals []*goal, seen *sights) (*a
 	return out, feedConstants(g, out.names)
 }
 
-// gradient writes what the loss says about the tensor it looks at: the
-// Kullback-Leibler divergence between the target's and the tensor's
-// distributions, or the squared error; the mean over the rows.
+// gradient writes what the loss says about the tensor it looks at: the Kullback-Leibler divergence
+// between the target's and the tensor's distributions, or the squared error; the mean over the
+// rows.
 func (l *goal) gradient(t *tape) string {
 	y := l.Tensor
 	if l.Kind == teach.Probabilities {

@@ -16,49 +16,46 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// Options are the settings of a distillation. Data is required; the zero value
-// of everything else is useful.
+// Options are the settings of a distillation. Data is required; the zero value of everything else
+// is useful.
 type Options struct {
-	// Options hold the number of samples per step as the batch; zero means one in
-	// 16 of the data, at least 16 and at most 64.
+	// Options hold the number of samples per step as the batch; zero means one in 16 of the data,
+	// at least 16 and at most 64.
 	teach.Options
 	// Data are the calibration inputs.
 	Data *dataset.Data
-	// HeldOut are inputs that tell whether the result is better than the child;
-	// neither the child's weights nor the result's must have been fitted on them
-	// (job.Split.Teach). Nil means that both are compared on variants of the data
-	// (teach.Variants).
+	// HeldOut are inputs that tell whether the result is better than the child; neither the child's
+	// weights nor the result's must have been fitted on them (job.Split.Teach). Nil means that both
+	// are compared on variants of the data (teach.Variants).
 	HeldOut *dataset.Data
 	// Epochs is how often every input is seen; zero means 10.
 	Epochs int
-	// Rate is the largest step, relative to the root mean square of a weight; zero
-	// means 0.025.
+	// Rate is the largest step, relative to the root mean square of a weight; zero means 0.025.
 	Rate float64
-	// Closeness is what the squared error of an inner activation, relative to its
-	// variance, counts at first against a nat of divergence at the outputs; zero
-	// means 3. It falls to zero over the run: at first inner activations say more
-	// about each input than the outputs do, in the end only the outputs matter.
+	// Closeness is what the squared error of an inner activation, relative to its variance, counts
+	// at first against a nat of divergence at the outputs; zero means 3. It falls to zero over the
+	// run: at first inner activations say more about each input than the outputs do, in the end
+	// only the outputs matter.
 	Closeness float64
 	// Seed chooses the order of the samples and what is done to them.
 	Seed int64
 }
 
 const (
-	// mostSteps bounds the steps that Affordable gives. Fewer than leastSteps, or
-	// than leastEpochs, are not worth their while.
+	// mostSteps bounds the steps that Affordable gives. Fewer than leastSteps, or than leastEpochs,
+	// are not worth their while.
 	mostSteps, leastSteps, leastEpochs = 2000, 40, 3
-	// affordable is what a distillation may cost, in multiply-accumulates: two or
-	// three minutes on two cores.
+	// affordable is what a distillation may cost, in multiply-accumulates: two or three minutes on
+	// two cores.
 	affordable = 4e12
 	// trainingRuns is what a run forwards and backwards costs, in runs forwards.
 	trainingRuns = 3
 )
 
-// Affordable is the number of epochs that take 2,000 steps, or fewer where
-// that would cost more than 4e12 multiply-accumulates, which are two or three
-// minutes on two cores; 0 where little could be learnt in what is left.
-// Parents and child are multiply-accumulates for one sample, of all parents
-// together and of the child.
+// Affordable is the number of epochs that take 2,000 steps, or fewer where that would cost more
+// than 4e12 multiply-accumulates, which are two or three minutes on two cores; 0 where little could
+// be learnt in what is left. Parents and child are multiply-accumulates for one sample, of all
+// parents together and of the child.
 func Affordable(samples int, parents, child int64) int {
 	epoch := float64(samples) * (float64(parents) + trainingRuns*float64(child))
 	steps := max(1, samples/batchOf(samples))
@@ -69,8 +66,8 @@ func Affordable(samples int, parents, child int64) int {
 	return n
 }
 
-// batchOf is the number of samples per step: many steps matter more than large
-// ones as long as there are few.
+// batchOf is the number of samples per step: many steps matter more than large ones as long as
+// there are few.
 func batchOf(samples int) int { return max(1, min(samples, max(16, min(64, samples/16)))) }
 
 // A Report says what a distillation did.
@@ -82,20 +79,19 @@ type Report struct {
 	Parameters int `json:"parameters"`
 	// Taps is the number of activations that were kept close to the parents'.
 	Taps int `json:"taps"`
-	// HeldOut is the number of samples that Before and After were measured on, and
-	// on variants of them. Zero means variants of those that were trained on.
-	// Before and After are what child and result lose at the outputs: what
-	// teach.Judge.Divergence says, and for logits the squared error beside it.
+	// HeldOut is the number of samples that Before and After were measured on, and on variants of
+	// them. Zero means variants of those that were trained on. Before and After are what child and
+	// result lose at the outputs: what teach.Judge.Divergence says, and for logits the squared
+	// error beside it.
 	HeldOut int     `json:"held_out"`
 	Before  float64 `json:"loss_before"`
 	After   float64 `json:"loss_after"`
-	// Confidence is what the logits of the result were multiplied by in the end,
-	// so that it is as sure as several parents are in the mean; 0 of one parent.
+	// Confidence is what the logits of the result were multiplied by in the end, so that it is as
+	// sure as several parents are in the mean; 0 of one parent.
 	Confidence float64 `json:"confidence,omitempty"`
 	// Note says why nothing was trained, "" if something was.
 	Note string `json:"note,omitempty"`
-	// Kept is set where the result was no better, and the child was returned as it
-	// was.
+	// Kept is set where the result was no better, and the child was returned as it was.
 	Kept bool `json:"reverted"`
 }
 
@@ -116,12 +112,11 @@ func (o *Options) defaults() {
 // errUntrainable says that a model has no parameters that can be trained here.
 var errUntrainable = errors.New("cannot be trained")
 
-// Distill returns a copy of the child whose linear operators have been trained
-// to predict what the parents predict, the mean of their probabilities or
-// outputs weighted with their votes, and to compute on the way what they
-// compute. Where that does not bring it nearer to the parents, or where
-// gradients reach no parameters of the child, the copy is as the child, and
-// the report says so. No labels are used.
+// Distill returns a copy of the child whose linear operators have been trained to predict what the
+// parents predict, the mean of their probabilities or outputs weighted with their votes, and to
+// compute on the way what they compute. Where that does not bring it nearer to the parents, or
+// where gradients reach no parameters of the child, the copy is as the child, and the report says
+// so. No labels are used.
 func Distill(ctx context.Context, child *onnxio.Model, parents teach.Parents, o Options) (_ *onnxio.Model, _ *Report, err error) {
 	defer guard.Recover(&err)
 	if o.Data == nil {
@@ -168,8 +163,8 @@ func Distill(ctx context.Context, child *onnxio.Model, parents teach.Parents, o 
 	return out, report, err
 }
 
-// judge compares models with the parents on inputs that none was fitted on, at
-// the outputs and at logits.
+// judge compares models with the parents on inputs that none was fitted on, at the outputs and at
+// logits.
 func (r *run) judge(ctx context.Context) (*teach.Judge, error) {
 	data := teach.Variants(r.o.Data)
 	if held := r.o.HeldOut; held != nil && held.Len() > 0 {
@@ -285,9 +280,9 @@ func (r *run) train(ctx context.Context) error {
 	steps := r.reader.steps(n)
 	for epoch := range r.o.Epochs {
 		r.rng.Shuffle(len(variants), func(i, j int) { variants[i], variants[j] = variants[j], variants[i] })
-		// The parents answer for variants too, so that a few calibration inputs go a
-		// longer way (Beyer et al., Knowledge distillation: a good teacher is
-		// patient and consistent, CVPR 2022).
+		// The parents answer for variants too, so that a few calibration inputs go a longer way
+		// (Beyer et al., Knowledge distillation: a good teacher is patient and consistent, CVPR
+		// 2022).
 		feed, err := r.o.Data.Varied(1, r.rng.Int64()).For(r.reader.inputs)
 		if err != nil {
 			return err
@@ -310,8 +305,7 @@ func (r *run) train(ctx context.Context) error {
 	return nil
 }
 
-// gradients are the means over the runs of a step, each of some of so many
-// samples.
+// gradients are the means over the runs of a step, each of some of so many samples.
 func (r *run) gradients(ctx context.Context, feed *dataset.Feed, samples int, runs [][]int) (map[string][]float32, error) {
 	sum := map[string][]float32{}
 	for _, starts := range runs {
@@ -330,10 +324,9 @@ func (r *run) gradients(ctx context.Context, feed *dataset.Feed, samples int, ru
 	return sum, nil
 }
 
-// rate is the size of one of so many steps. It rises over the first steps and
-// falls as a cosine. Where there are few steps it stays below Options.Rate:
-// large ones upset a model at first, and a short run does not make up for
-// that.
+// rate is the size of one of so many steps. It rises over the first steps and falls as a cosine.
+// Where there are few steps it stays below Options.Rate: large ones upset a model at first, and a
+// short run does not make up for that.
 func (o *Options) rate(step, total int) float64 {
 	rate := o.Rate * 0.5 * (1 + math.Cos(math.Pi*float64(step)/float64(total)))
 	rate *= min(1, float64(step+1)/float64(min(warmUp, 1+total/4)))

@@ -204,8 +204,8 @@ func TestAffordable(t *testing.T) {
 	}
 }
 
-// However few the inputs and however many the steps, what was fitted on them
-// predicts other inputs better afterwards.
+// However few the inputs and however many the steps, what was fitted on them predicts other inputs
+// better afterwards.
 func TestFewInputs(t *testing.T) {
 	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 16})
 	child, src := narrow(t, "mlp_a", 0.3, d)

@@ -9,8 +9,8 @@ import (
 	"gorgonia.org/tensor"
 )
 
-// Value is a tensor of the graph, in onnx-go's terms a node. It may carry data:
-// a weight, or an empty tensor that stands for a declared shape.
+// Value is a tensor of the graph, in onnx-go's terms a node. It may carry data: a weight, or an
+// empty tensor that stands for a declared shape.
 type Value struct {
 	id   int64
 	name string
@@ -47,17 +47,16 @@ type operation struct {
 	inputs, outputs []*Value
 }
 
-// values is the graph of the model's values, with an edge from each to those that
-// it is made from, the weight of which is the input's position.
+// values is the graph of the model's values, with an edge from each to those that it is made from,
+// the weight of which is the input's position.
 type values = simple.WeightedDirectedGraph
 
-// Backend receives a model from onnx-go. Make one with [NewBackend], or let
-// [Decode] do everything.
+// Backend receives a model from onnx-go. Make one with [NewBackend], or let [Decode] do everything.
 type Backend struct {
 	*values
-	// pending holds, for the operation being read, the inputs by output id and
-	// position. The graph above cannot: it has one edge between two values, but
-	// an operator may read a tensor twice (Add x x).
+	// pending holds, for the operation being read, the inputs by output id and position. The graph
+	// above cannot: it has one edge between two values, but an operator may read a tensor twice
+	// (Add x x).
 	pending    map[int64]map[int]*Value
 	fault      error // found where the interface has no error to return
 	operations []operation
@@ -66,8 +65,8 @@ type Backend struct {
 	outputs    []int64
 }
 
-// NewBackend returns an empty backend for onnx.NewModel. After decoding, tell
-// it the model's inputs and outputs: [Backend.SetInterface].
+// NewBackend returns an empty backend for onnx.NewModel. After decoding, tell it the model's inputs
+// and outputs: [Backend.SetInterface].
 func NewBackend() *Backend {
 	return &Backend{
 		values:   simple.NewWeightedDirectedGraph(0, 0),
@@ -77,8 +76,8 @@ func NewBackend() *Backend {
 	}
 }
 
-// Decode reads a model with onnx-go into a new backend. onnx-go panics on some
-// damaged or unsupported models; here that is an error.
+// Decode reads a model with onnx-go into a new backend. onnx-go panics on some damaged or
+// unsupported models; here that is an error.
 func Decode(data []byte) (b *Backend, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -94,9 +93,9 @@ func Decode(data []byte) (b *Backend, err error) {
 	return b, nil
 }
 
-// SetInterface tells the ids of the model's inputs and outputs, as onnx.Model
-// has them after decoding. Without it a declared input cannot be told from a
-// weight: onnx-go attaches a tensor to both.
+// SetInterface tells the ids of the model's inputs and outputs, as onnx.Model has them after
+// decoding. Without it a declared input cannot be told from a weight: onnx-go attaches a tensor to
+// both.
 func (b *Backend) SetInterface(inputs, outputs []int64) {
 	for _, id := range inputs {
 		b.inputs[id] = true
@@ -104,8 +103,8 @@ func (b *Backend) SetInterface(inputs, outputs []int64) {
 	b.outputs = outputs
 }
 
-// ApplyOperation says which operator makes some values, whose edges to its
-// inputs were set just before.
+// ApplyOperation says which operator makes some values, whose edges to its inputs were set just
+// before.
 func (b *Backend) ApplyOperation(op onnx.Operation, outputs ...graph.Node) error {
 	if b.fault != nil {
 		return b.fault
@@ -153,8 +152,8 @@ func (b *Backend) SetWeightedEdge(e graph.WeightedEdge) {
 	if from.id != to.id {
 		b.values.SetWeightedEdge(e)
 	} else if from.name != "" {
-		// onnx-go has a single value for all inputs and outputs left out,
-		// whose name is ""; any other one is a cycle.
+		// onnx-go has a single value for all inputs and outputs left out, whose name is ""; any
+		// other one is a cycle.
 		b.fault = fmt.Errorf("the operator that makes %q reads its own output", from.name)
 	}
 }

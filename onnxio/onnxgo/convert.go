@@ -13,10 +13,10 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// Model returns what was decoded as a model of Monge: weights as initializers,
-// operators as nodes without names, in the standard domain. The caller gives what
-// onnx-go does not pass on: the version of the operator set and, as far as they
-// are known, the inputs' shapes by name, -1 for a size that is not fixed.
+// Model returns what was decoded as a model of Monge: weights as initializers, operators as nodes
+// without names, in the standard domain. The caller gives what onnx-go does not pass on: the
+// version of the operator set and, as far as they are known, the inputs' shapes by name, -1 for a
+// size that is not fixed.
 func (b *Backend) Model(opset int64, shapes map[string][]int) (*onnxio.Model, error) {
 	p := new(onnxpb.GraphProto)
 	for _, v := range b.sorted() {
@@ -73,8 +73,7 @@ var types = map[tensor.Dtype]onnxpb.TensorProto_DataType{
 	tensor.Float32: onnxio.Float, tensor.Float64: onnxio.Double, tensor.Int64: onnxio.Int64, tensor.Int32: onnxio.Int32, tensor.Bool: onnxio.Bool,
 }
 
-// sorted returns the values in the order of their ids, which is that in which
-// onnx-go met them.
+// sorted returns the values in the order of their ids, which is that in which onnx-go met them.
 func (b *Backend) sorted() []*Value {
 	var all []*Value
 	for it := b.values.Nodes(); it.Next(); {
@@ -112,8 +111,8 @@ func (b *Backend) node(o operation) (*onnxpb.NodeProto, error) {
 	return n, nil
 }
 
-// invented reports whether onnx-go made up a value, which it does for
-// operators without inputs: the name is that of the node followed by "/input".
+// invented reports whether onnx-go made up a value, which it does for operators without inputs: the
+// name is that of the node followed by "/input".
 func (b *Backend) invented(v *Value) bool {
 	return v.data == nil && !b.produced[v.id] && !b.inputs[v.id] && strings.HasSuffix(v.name, "/input")
 }
@@ -135,8 +134,7 @@ func attribute(name string, value any) (*onnxpb.AttributeProto, error) {
 	return nil, fmt.Errorf("attribute %q has a value of type %T", name, value)
 }
 
-// convert copies a tensor of gorgonia's. For a single element its Data is the
-// bare number.
+// convert copies a tensor of gorgonia's. For a single element its Data is the bare number.
 func convert(name string, d tensor.Tensor) (*onnxio.Tensor, error) {
 	t := &onnxio.Tensor{Name: name, Dims: slices.Clone([]int(d.Shape())), Type: types[d.Dtype()]}
 	data := reflect.ValueOf(d.Data())

@@ -7,15 +7,14 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// Form is a small graph with operators in the form that one operator set gives
-// them.
+// Form is a small graph with operators in the form that one operator set gives them.
 type Form struct {
 	Name  string
 	Graph string // in the notation of [Parse]
 }
 
-// Model builds the graph, with the IR version that belongs to its operator set.
-// Up to IR version 3 all weights are listed as graph inputs too.
+// Model builds the graph, with the IR version that belongs to its operator set. Up to IR version 3
+// all weights are listed as graph inputs too.
 func (f Form) Model() (*onnxio.Model, error) {
 	m, err := Parse(f.Graph)
 	if err != nil {
@@ -37,8 +36,8 @@ func (f Form) Model() (*onnxio.Model, error) {
 	return m, nil
 }
 
-// irVersion is the version of the file format of the ONNX release that brought
-// an operator set (Versioning.md of ONNX).
+// irVersion is the version of the file format of the ONNX release that brought an operator set
+// (Versioning.md of ONNX).
 func irVersion(opset int64) int64 {
 	for _, v := range [][2]int64{{24, 11}, {22, 11}, {20, 10}, {18, 9}, {14, 8}, {11, 7}, {10, 6}, {9, 5}, {8, 4}} {
 		if opset > v[0] {
@@ -51,9 +50,8 @@ func irVersion(opset int64) int64 {
 	return 3
 }
 
-// Forms are graphs in the forms of operator sets 7 to 24, among them those that
-// exporters of some years ago did not write yet. All of them run in onnxruntime
-// and can be narrowed somewhere.
+// Forms are graphs in the forms of operator sets 7 to 24, among them those that exporters of some
+// years ago did not write yet. All of them run in onnxruntime and can be narrowed somewhere.
 func Forms() []Form {
 	return []Form{
 		{"attributes of opset 7", `

@@ -7,10 +7,9 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// Mutate changes a model as a program of bytes says, for fuzzing: bytes that are
-// mutated blindly seldom remain a model, a mutated program always gives one that
-// is broken, or merely unusual, in a few places. Any program is valid; the same
-// one gives the same changes.
+// Mutate changes a model as a program of bytes says, for fuzzing: bytes that are mutated blindly
+// seldom remain a model, a mutated program always gives one that is broken, or merely unusual, in a
+// few places. Any program is valid; the same one gives the same changes.
 func Mutate(m *onnxpb.ModelProto, program []byte) {
 	p := &mutator{m: m, program: program}
 	for len(p.program) > 0 {

@@ -22,9 +22,9 @@ import (
 // Part is something that a model under construction takes in.
 type Part func(*onnxpb.ModelProto)
 
-// Model makes a model with opset 17 and IR version 8 from its inputs, outputs
-// and parts: nodes, weights, settings. It is not validated, so that tests can
-// build broken ones. Inputs and outputs are made by [Values] or [Names].
+// Model makes a model with opset 17 and IR version 8 from its inputs, outputs and parts: nodes,
+// weights, settings. It is not validated, so that tests can build broken ones. Inputs and outputs
+// are made by [Values] or [Names].
 func Model(inputs, outputs []*onnxpb.ValueInfoProto, parts ...Part) *onnxio.Model {
 	p := &onnxpb.ModelProto{
 		IrVersion:   ptr(int64(8)),
@@ -45,8 +45,8 @@ func Graph(inputs, outputs []*onnxpb.ValueInfoProto, parts ...Part) *onnxpb.Grap
 // Values lists inputs or outputs.
 func Values(v ...*onnxpb.ValueInfoProto) []*onnxpb.ValueInfoProto { return v }
 
-// Value declares a float32 tensor with dims of int (a length), string (a
-// symbolic length) or nil (unknown). Without dims the rank is unknown.
+// Value declares a float32 tensor with dims of int (a length), string (a symbolic length) or nil
+// (unknown). Without dims the rank is unknown.
 func Value(name string, dims ...any) *onnxpb.ValueInfoProto {
 	v := onnxio.NewValueInfo(name, onnxio.Float, dims...)
 	if len(dims) == 0 {
@@ -60,9 +60,8 @@ func TypedValue(name string, typ onnxpb.TensorProto_DataType, dims ...any) *onnx
 	return onnxio.NewValueInfo(name, typ, dims...)
 }
 
-// Node adds a node. ins and outs are tensor names, separated by blanks; "_"
-// stands for an optional one left out. The node's name is the operator's and
-// the first output's: "Conv_c".
+// Node adds a node. ins and outs are tensor names, separated by blanks; "_" stands for an optional
+// one left out. The node's name is the operator's and the first output's: "Conv_c".
 func Node(op, ins, outs string, attrs ...*onnxpb.AttributeProto) Part {
 	return func(m *onnxpb.ModelProto) {
 		n := &onnxpb.NodeProto{OpType: &op, Input: names(ins), Output: names(outs), Attribute: attrs}
@@ -83,9 +82,8 @@ func names(list string) []string {
 	return f
 }
 
-// Attr makes an attribute: several ints, or one value that [onnxio.NewAttr]
-// takes. Other values panic, for a test that cannot be built is a broken test. A
-// list of one int is written []int64{1}.
+// Attr makes an attribute: several ints, or one value that [onnxio.NewAttr] takes. Other values
+// panic, for a test that cannot be built is a broken test. A list of one int is written []int64{1}.
 func Attr(name string, values ...any) *onnxpb.AttributeProto {
 	if len(values) != 1 {
 		list := make([]int64, len(values))

@@ -1,8 +1,7 @@
 package onnxtest
 
-// Quantized are graphs in the ways in which quantised models are written. Of all
-// of them the space of 16 channels behind the first layer can be narrowed, and
-// all run in onnxruntime.
+// Quantized are graphs in the ways in which quantised models are written. Of all of them the space
+// of 16 channels behind the first layer can be narrowed, and all run in onnxruntime.
 func Quantized() []Form {
 	return []Form{
 		{"weights behind DequantizeLinear", `

@@ -22,9 +22,9 @@ import (
 //	                                     or what the name says, as below
 //	-> a h                               outputs; the last node's if not given
 //
-// Numbers in [] are the shape of a random weight (of integers where the name
-// starts with int8, uint8 or int32), defined where it first stands
-// and read by name after that. _ leaves an optional input out.
+// Numbers in [] are the shape of a random weight (of integers where the name starts with int8,
+// uint8 or int32), defined where it first stands and read by name after that. _ leaves an optional
+// input out.
 func Parse(text string) (*onnxio.Model, error) {
 	b := builder{rng: rand.New(rand.NewPCG(7, 11)), seen: map[string]bool{}}
 	for _, line := range strings.Split(strings.TrimSpace(text), "\n") {
@@ -173,8 +173,8 @@ func (b *builder) operand(in string) (string, error) {
 	return name, nil
 }
 
-// weights are positive where the name says that they are a variance, and of
-// length about one otherwise, so that deep graphs neither vanish nor explode.
+// weights are positive where the name says that they are a variance, and of length about one
+// otherwise, so that deep graphs neither vanish nor explode.
 func (b *builder) weights(name string, dims []int) Part {
 	n, fan := 1, 1
 	for k, d := range dims {

@@ -7,9 +7,9 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// Unranked are small networks in whose middle stands a tensor whose number of
-// axes cannot be told before the model runs, though what reads it demands one.
-// All of them run in onnxruntime, and can be narrowed somewhere.
+// Unranked are small networks in whose middle stands a tensor whose number of axes cannot be told
+// before the model runs, though what reads it demands one. All of them run in onnxruntime, and can
+// be narrowed somewhere.
 func Unranked() map[string]*onnxio.Model {
 	conv := "e = Conv(q, w3[8 6 1 1]%s)\nf = Relu(e)\ng = Conv(f, w4[6 8 1 1])\nh = Add(q, g)\np2 = GlobalAveragePool(h)\nl = Flatten(p2)"
 	gemm := "l = Gemm(q, w3[6 6]%s)"

@@ -1,5 +1,5 @@
-// Command asm writes the AVX2 kernels of package ot. It is a module of its own, so
-// that the generator is no dependency of the package; run it with go generate ./ot.
+// Command asm writes the AVX2 kernels of package ot. It is a module of its own, so that the
+// generator is no dependency of the package; run it with go generate ./ot.
 package main
 
 import (
@@ -26,7 +26,8 @@ func broadcast(name string, bits uint64) VecVirtual {
 	return y
 }
 
-// reduce: round(cost·scale) − v of every column, and the least of each lane over a block of vectors.
+// reduce: round(cost·scale) − v of every column, and the least of each lane over a block of
+// vectors.
 func reduce() {
 	TEXT("reduceAVX2", NOSPLIT, "func(costs, v, w, mins *float64, blocks, quads int, scale float64)")
 	Doc("reduceAVX2 is reduceGo for whole blocks, of quads·16 columns each. It needs AVX2 and FMA.")
@@ -80,7 +81,8 @@ func reduce() {
 	RET()
 }
 
-// relax: shortens distances through one row, and the least of each lane over a block of those still open.
+// relax: shortens distances through one row, and the least of each lane over a block of those still
+// open.
 func relax() {
 	TEXT("relaxAVX2", NOSPLIT, "func(costs, v, dist, from, closed, mins *float64, blocks, quads int, base, row, scale float64)")
 	Doc("relaxAVX2 is relaxGo for whole blocks, of quads·16 columns each. It needs AVX2 and FMA.")
@@ -183,8 +185,8 @@ func foldRow() {
 
 const dotRows = 8 // rows that share one pass over x
 
-// dots: products of one vector with many rows. Every product is summed in the
-// same order, whether it belongs to a full group of rows or not.
+// dots: products of one vector with many rows. Every product is summed in the same order, whether
+// it belongs to a full group of rows or not.
 func dots() {
 	TEXT("dotsAVX2", NOSPLIT, "func(x, y, out *float64, d, vectors, rows int)")
 	Doc("dotsAVX2 writes to out the products of x with rows of y, d apart, over the first vectors·4 features. It needs AVX2 and FMA.")

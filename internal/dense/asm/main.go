@@ -1,5 +1,5 @@
-// Command asm writes the AVX2 kernel of package dense. It is a module of its own, so
-// that the generator is no dependency of the package; run it with go generate ./internal/dense.
+// Command asm writes the AVX2 kernel of package dense. It is a module of its own, so that the
+// generator is no dependency of the package; run it with go generate ./internal/dense.
 package main
 
 import (
