@@ -24,11 +24,14 @@ type call struct {
 	library func(t *testing.T) (*onnxio.Model, error)
 }
 
-const mnist = " --data testdata/mnist_calib.npz --scale 0.00392156862745098 --mean 0.1307 --std 0.3081"
+const (
+	mnist = " --data testdata/mnist_calib.npz --scale 0.00392156862745098 --mean 0.1307 --std 0.3081"
+	some  = mnist + " --limit 150"
+)
 
 func calls() []call {
 	calib := func(t *testing.T) job.Options {
-		return job.Options{Data: modeltest.Data(t, "mnist_calib", dataset.Options{})}
+		return job.Options{Data: modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 150})}
 	}
 	narrow := func(name string, o compress.Options, with func(t *testing.T) job.Options) func(t *testing.T) (*onnxio.Model, error) {
 		return func(t *testing.T) (*onnxio.Model, error) {
@@ -49,9 +52,7 @@ func calls() []call {
 		}
 	}
 	tuned := func(t *testing.T) job.Options {
-		o := calib(t)
-		o.Tune, o.Epochs = job.On, 1
-		return o
+		return job.Options{Data: modeltest.Data(t, "mnist_calib", dataset.Options{}), Tune: job.On, Epochs: 1}
 	}
 	refitted := func(t *testing.T) job.Options {
 		o := calib(t)
@@ -69,28 +70,28 @@ func calls() []call {
 		// The library's zero options are the command's defaults.
 		{"compress testdata/resnet_a.onnx --keep 0.5 --tune 0", narrow("resnet_a", compress.Options{Keep: 0.5, Options: job.Options{Tune: job.Off}}, nil)},
 		{"compress testdata/cnn_a.onnx --keep 0.5 --data none", narrow("cnn_a", compress.Options{Keep: 0.5, Options: job.Options{NoData: true}}, nil)},
-		{"compress testdata/cnn_a.onnx --macs 0.5 --tune 0" + mnist, narrow("cnn_a", compress.Options{MACs: 0.5}, refitted)},
-		{"compress testdata/cnn_a.onnx --params 0.5 --uniform --floor 0 --tune 0 --eval-data none" + mnist, func(t *testing.T) (*onnxio.Model, error) {
+		{"compress testdata/cnn_a.onnx --macs 0.5 --tune 0" + some, narrow("cnn_a", compress.Options{MACs: 0.5}, refitted)},
+		{"compress testdata/cnn_a.onnx --params 0.5 --uniform --floor 0 --tune 0 --eval-data none" + some, func(t *testing.T) (*onnxio.Model, error) {
 			o := compress.Options{Params: 0.5, Uniform: true, Floor: 1e-9, Options: refitted(t)}
 			o.NoEval = true
 			m, _, err := compress.Model(context.Background(), modeltest.Load(t, "cnn_a"), o)
 			return m, err
 		}},
-		{"compress testdata/mlp_a.onnx --max-drop 0.03" + mnist, narrow("mlp_a", compress.Options{MaxDrop: 0.03}, calib)},
-		{"compress testdata/mlp_a.onnx --keep 0.5 --align activations --cost cosine --mass l2" + mnist, func(t *testing.T) (*onnxio.Model, error) {
+		{"compress testdata/mlp_a.onnx --max-drop 0.03" + some, narrow("mlp_a", compress.Options{MaxDrop: 0.03}, calib)},
+		{"compress testdata/mlp_a.onnx --keep 0.5 --align activations --cost cosine --mass l2" + some, func(t *testing.T) (*onnxio.Model, error) {
 			o := compress.Options{Keep: 0.5, Options: calib(t)}
 			o.Align, o.Cost, o.Mass = "activations", "cosine", "l2"
 			m, _, err := compress.Model(context.Background(), modeltest.Load(t, "mlp_a"), o)
 			return m, err
 		}},
-		{"compress testdata/mlp_wide.onnx --into testdata/mlp_a.onnx --tune 0" + mnist, func(t *testing.T) (*onnxio.Model, error) {
+		{"compress testdata/mlp_wide.onnx --into testdata/mlp_a.onnx --tune 0" + some, func(t *testing.T) (*onnxio.Model, error) {
 			m, _, err := compress.Into(context.Background(), modeltest.Load(t, "mlp_wide"), modeltest.Load(t, "mlp_a"), compress.Options{Options: refitted(t)})
 			return m, err
 		}},
 		{"compress testdata/cnn_a.onnx --lossless", narrow("cnn_a", compress.Options{Keep: 1, Options: job.Options{NoData: true, Lossless: job.On}}, nil)},
 		{"fuse testdata/mlp_a.onnx testdata/mlp_b.onnx", merge("mlp_a", "mlp_b", fuse.Options{}, nil)},
 		{"fuse testdata/cnn_a.onnx testdata/cnn_b.onnx --align none --onto 1 --weights 0.3,0.7", merge("cnn_a", "cnn_b", fuse.Options{Onto: 1, Weights: []float64{0.3, 0.7}, Options: job.Options{Align: "none"}}, nil)},
-		{"fuse testdata/cnn_a.onnx testdata/cnn_b.onnx --weights 0.5,0.5 --method union --keep 1.5 --tune 0" + mnist, merge("cnn_a", "cnn_b", fuse.Options{Weights: []float64{0.5, 0.5}, Method: fuse.Union, Keep: 1.5}, refitted)},
+		{"fuse testdata/cnn_a.onnx testdata/cnn_b.onnx --weights 0.5,0.5 --method union --keep 1.5 --tune 0" + some, merge("cnn_a", "cnn_b", fuse.Options{Weights: []float64{0.5, 0.5}, Method: fuse.Union, Keep: 1.5}, refitted)},
 	}
 }
 
@@ -101,7 +102,7 @@ func TestCommandIsLibrary(t *testing.T) {
 	lines := map[string]bool{}
 	for _, c := range calls() {
 		lines[strings.TrimSuffix(c.line, " --tune 1")] = true
-		t.Run(strings.TrimSuffix(c.line, mnist), func(t *testing.T) {
+		t.Run(strings.ReplaceAll(c.line, mnist, ""), func(t *testing.T) {
 			file, other := out(t), out(t)
 			args := append(strings.Fields(strings.ReplaceAll(c.line, "testdata/", modeltest.Dir("")+"/")), "-o", file, "--no-latency")
 			if args[0] == "fuse" {
