@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -254,12 +255,12 @@ func (r *result) runtime(path string, m *onnxio.Model, copies []string, o option
 // narrow compresses a model without data; the result has to load.
 func (r *result) narrow(m *onnxio.Model, path string, o options) error {
 	out, report, err := compress.Model(context.Background(), m, compress.Options{Keep: o.keep, Options: job.Options{NoData: true, InputShapes: o.shapesOf(m)}})
-	if err != nil {
-		return fmt.Errorf("compress: %w", err)
-	}
-	if report.Before == report.After {
+	if errors.Is(err, compress.ErrNothing) || errors.Is(err, compress.ErrLarger) || err == nil && report.Before == report.After {
 		r.NothingToNarrow = true
 		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("compress: %w", err)
 	}
 	if err := onnxio.Save(context.Background(), path, out, onnxio.SaveOptions{}); err != nil {
 		return fmt.Errorf("compress: %w", err)
