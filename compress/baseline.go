@@ -60,7 +60,7 @@ func (c *compression) strip(ctx context.Context, m *onnxio.Model, keep func(*cou
 	if c.o.Lossless != job.Off {
 		o := lossless.Options{InputShapes: c.Report.Shapes, Keep: keep, Threads: c.Threads}
 		if c.DryRun || c.o.Lossless == job.Auto && !c.HasData() {
-			o.Runs = -1
+			o.NoCheck = true
 		}
 		c.Stage("lossless")(0, 0)
 		if m, c.lossless, err = lossless.Strip(ctx, m, o); err != nil {

@@ -162,7 +162,7 @@ func (f *fusion) strip(ctx context.Context, models []*onnxio.Model) error {
 	}
 	o := lossless.Options{InputShapes: f.Report.Shapes, Threads: f.Threads, Keep: func(*coupling.Space) bool { return true }}
 	if f.DryRun {
-		o.Runs = -1
+		o.NoCheck = true
 	}
 	for i, m := range models {
 		f.Stage("lossless")(i, len(models))

@@ -21,8 +21,9 @@ type Options struct {
 	// Keep, if set, says of a space that may change whether all its channels shall stay.
 	Keep func(s *coupling.Space) bool
 	// Runs is the number of random inputs on which the result is compared with the original; zero
-	// means 3, negative none.
-	Runs int
+	// means 3. NoCheck compares nothing.
+	Runs    int
+	NoCheck bool
 	// Seed makes the random inputs.
 	Seed uint64
 	// Threads limits onnxruntime's threads; zero means all cores.
