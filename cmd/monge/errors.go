@@ -141,6 +141,6 @@ func in(file string, err error) error {
 // takes wants from least to most arguments; what says so.
 func takes(least, most int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		return usageIf(len(args) < least || len(args) > most, "%s takes %s, not %d arguments (see %s --help)", cmd.Name(), what, len(args), cmd.CommandPath())
+		return usageIf(len(args) < least || len(args) > most, "%s takes %s, got %d (see %s --help)", cmd.Name(), what, len(args), cmd.CommandPath())
 	}
 }
