@@ -120,7 +120,7 @@ func (c *compression) checkExclude(a *coupling.Analysis) error {
 			if near := nearNames(strings.ToLower(strings.Trim(g.pattern, "*?")), a); near != nil {
 				hint = ": perhaps " + strings.Join(near, ", ")
 			}
-			return pipeline.Mistakef("exclude %q matches no node and no weight%s", g.pattern, hint)
+			return pipeline.Mistakef("exclude %q matches no node and no weight of %s%s", g.pattern, a.Graph.Model.Title(), hint)
 		}
 	}
 	return nil

@@ -62,7 +62,7 @@ func TestExcludeMatchesNothing(t *testing.T) {
 			}
 			continue
 		}
-		want := fmt.Sprintf("exclude %q matches no node and no weight", c.pattern)
+		want := fmt.Sprintf("exclude %q matches no node and no weight of model test", c.pattern)
 		if len(c.near) > 0 {
 			want += ": perhaps " + strings.Join(c.near, ", ")
 		}
