@@ -39,7 +39,11 @@ type Judge struct {
 	means [][]float32 // by goal
 	// decided says that probabilities are Decided before they are aimed at.
 	decided bool
+	room    int // for so many numbers of what all parents say, and of their mean
 }
+
+// room is 512 MB.
+const room = 128 << 20
 
 // NewJudge runs the parents. The mean of several is Decided where outputs are class scores: logits,
 // or probabilities where every row is one already.
@@ -52,7 +56,7 @@ func NewJudge(ctx context.Context, parents Parents, data *dataset.Data, o Option
 	if err != nil {
 		return nil, err
 	}
-	j := &Judge{data: data, o: o, goals: goals, decided: len(parents) > 1}
+	j := &Judge{data: data, o: o, goals: goals, decided: len(parents) > 1, room: room}
 	said, err := j.hear(ctx, parents)
 	if err != nil {
 		return nil, err
@@ -63,7 +67,7 @@ func NewJudge(ctx context.Context, parents Parents, data *dataset.Data, o Option
 		}
 		g.Temper(said[k].by...)
 		j.means = append(j.means, g.mix(said[k].by))
-		g.Scale = Scale(j.means[k], g.Classes, data.Len())
+		g.Scale = Scale(j.means[k], g.Classes, j.data.Len())
 	}
 	return j, nil
 }
@@ -71,7 +75,7 @@ func NewJudge(ctx context.Context, parents Parents, data *dataset.Data, o Option
 // NewJudgeOf is NewJudge for given goals: outputs, and scores behind them.
 func NewJudgeOf(ctx context.Context, parents Parents, goals []*Goal, data *dataset.Data, o Options) (_ *Judge, err error) {
 	defer guard.Recover(&err)
-	j := &Judge{data: data, o: o, goals: goals, decided: len(parents) > 1}
+	j := &Judge{data: data, o: o, goals: goals, decided: len(parents) > 1, room: room}
 	said, err := j.hear(ctx, parents)
 	if err != nil {
 		return nil, err
@@ -88,7 +92,8 @@ type said struct {
 	by   [][]float32 // parent
 }
 
-// hear runs the parents, and returns what they say about each goal.
+// hear runs the parents, and returns what they say about each goal. Where that is much for each
+// input, as of boxes and maps, the first inputs have to do.
 func (j *Judge) hear(ctx context.Context, parents Parents) ([]said, error) {
 	all := make([]said, len(j.goals))
 	for i, m := range parents.Models() {
@@ -97,14 +102,24 @@ func (j *Judge) hear(ctx context.Context, parents Parents) ([]said, error) {
 			names = append(names, g.Tensors[i])
 			all[k].by = append(all[k].by, nil)
 		}
-		err := j.stream(ctx, m, names, func(k int, v *engine.Value) error {
-			x, dims := j.goals[k].moved(i, v)
-			if all[k].dims == nil {
-				all[k].dims = dims
+		inputs, numbers := 0, 0
+		err := dataset.Stream(ctx, m, j.data, names, j.o.stream(), func(_, n int, values map[string]*engine.Value) error {
+			for k, name := range names {
+				x, dims := j.goals[k].moved(i, values[name])
+				if all[k].dims == nil {
+					all[k].dims = dims
+				}
+				all[k].by[i] = append(all[k].by[i], x...)
+				numbers += len(x)
 			}
-			all[k].by[i] = append(all[k].by[i], x...)
+			if inputs += n; numbers*(len(parents)+1) > j.room && inputs < j.data.Len() {
+				return errEnough
+			}
 			return nil
 		})
+		if errors.Is(err, errEnough) {
+			j.data, err = j.data.Range(0, inputs), nil
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -116,6 +131,8 @@ func (j *Judge) hear(ctx context.Context, parents Parents) ([]said, error) {
 	}
 	return all, nil
 }
+
+var errEnough = errors.New("there is room for no more")
 
 // stream hands over tensors of a model, the k-th ones batch by batch.
 func (j *Judge) stream(ctx context.Context, m *onnxio.Model, names []string, do func(k int, v *engine.Value) error) error {

@@ -139,3 +139,26 @@ func halved(task eval.Task, said []float32, k int) float64 {
 	}
 	return total / whole
 }
+
+// Where outputs are large the first inputs judge, as many as there is room for, whatever the number
+// of parents.
+func TestJudgeHasBounds(t *testing.T) {
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 100})
+	parents := Parents{parent(t, "mlp_a"), parent(t, "mlp_b")}
+	goals, err := parents.Outputs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ room, want int }{{room, 100}, {3 * 10 * 40, 64}, {1, 32}} { // ten classes, batches of 32
+		j := &Judge{data: d, goals: goals, room: c.room}
+		said, err := j.hear(context.Background(), parents)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, by := range said[0].by {
+			if len(by) != 10*c.want || j.data.Len() != c.want {
+				t.Errorf("room %d: parent %d says %d numbers about %d inputs, want %d", c.room, i, len(by), j.data.Len(), c.want)
+			}
+		}
+	}
+}
