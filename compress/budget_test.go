@@ -232,3 +232,16 @@ func TestFloor(t *testing.T) {
 		}
 	}
 }
+
+// A search holds samples out to measure on even where nothing else is to be judged.
+func TestMaxDropMeasuresInAnyCase(t *testing.T) {
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 60})
+	o := compress.Options{MaxDrop: 0.5, Options: job.Options{Data: d, NoEval: true, Tune: job.Off}}
+	_, r, err := compress.Model(context.Background(), modeltest.Load(t, "mlp_a"), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := r.Search; s == nil || s.Samples != 12 || !s.HeldOut || r.Split.Fit.Len() != 48 {
+		t.Errorf("%+v, fitted on %d", s, r.Split.Fit.Len())
+	}
+}

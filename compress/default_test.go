@@ -13,13 +13,7 @@ import (
 // worth it; distillation is judged on samples of its own, and brings the predictions nearer than
 // the refit alone.
 func TestDistilsByDefault(t *testing.T) {
-	m := parse(t, `
-		x: N 6
-		a = Gemm(x, w1[6 24], b1[24])
-		b = Relu(a)
-		c = Gemm(b, w2[24 16], b2[16])
-		d = Relu(c)
-		y = Gemm(d, w3[16 4], b3[4])`)
+	m := modeltest.Perceptron(t)
 	d, test := modeltest.Noise(t, m, 200, 3), modeltest.Noise(t, m, 400, 4)
 	want := modeltest.Outputs(t, m, test)
 	far := func(o compress.Options) (float64, *compress.Report) {

@@ -8,22 +8,12 @@ import (
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
-	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
 // With data and nothing else said, ways to fuse are compared, and the best is refitted, then
 // distilled for as long as that is worth it.
 func TestDistilsByDefault(t *testing.T) {
-	m, err := onnxtest.Parse(`
-		x: N 6
-		a = Gemm(x, w1[6 24], b1[24])
-		b = Relu(a)
-		c = Gemm(b, w2[24 16], b2[16])
-		d = Relu(c)
-		y = Gemm(d, w3[16 4], b3[4])`)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := modeltest.Perceptron(t)
 	models := []*onnxio.Model{m, modeltest.Redrawn(t, m, 2)}
 	d := modeltest.Noise(t, m, 200, 3)
 	_, r, err := fuse.Models(context.Background(), models, fuse.Options{Options: job.Options{Data: d}})

@@ -8,22 +8,12 @@ import (
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
-	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
 // The balance of two models moves as long as that helps; wherever it ends, the outputs aim at the
 // mean of both.
 func TestABalanceMovesButNotItsAim(t *testing.T) {
-	m, err := onnxtest.Parse(`
-		x: N 6
-		a = Gemm(x, w1[6 24], b1[24])
-		b = Relu(a)
-		c = Gemm(b, w2[24 16], b2[16])
-		d = Relu(c)
-		y = Gemm(d, w3[16 4], b3[4])`)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := modeltest.Perceptron(t)
 	for seed := range uint64(3) {
 		models := []*onnxio.Model{m, modeltest.Redrawn(t, m, seed)}
 		d, test := modeltest.Noise(t, m, 200, 3), modeltest.Noise(t, m, 200, 4)

@@ -32,7 +32,8 @@ type Options struct {
 	// EvalData are the inputs that a compression is judged on, and that MaxDrop is measured on.
 	// Nil: some of Data, which are then used for nothing else.
 	EvalData *dataset.Data
-	// NoEval judges nothing, so that all of Data can be worked with.
+	// NoEval judges nothing, so that all of Data can be worked with. MaxDrop, which cannot be met
+	// without a measurement, holds some out all the same.
 	NoEval bool
 	// Samples is how many of Data activations are compared on, RefitSamples how many channels are
 	// chosen, operators refitted and the result distilled on. Zero means 200 and 1,000. They are

@@ -15,7 +15,6 @@ import (
 
 	"github.com/monge-ml/monge/engine/enginetest"
 	"github.com/monge-ml/monge/internal/modeltest"
-	"github.com/monge-ml/monge/onnxio/onnxtest"
 	"github.com/monge-ml/monge/report"
 )
 
@@ -140,16 +139,7 @@ func TestMadeUpInputs(t *testing.T) {
 // worth it, on made-up inputs too.
 func TestDistilsByDefault(t *testing.T) {
 	enginetest.Require(t)
-	m, err := onnxtest.Parse(`
-		x: N 6
-		a = Gemm(x, w1[6 24], b1[24])
-		b = Relu(a)
-		c = Gemm(b, w2[24 16], b2[16])
-		d = Relu(c)
-		y = Gemm(d, w3[16 4], b3[4])`)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := modeltest.Perceptron(t)
 	raw, err := m.Encode()
 	if err != nil {
 		t.Fatal(err)

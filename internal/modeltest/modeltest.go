@@ -18,6 +18,7 @@ import (
 	"github.com/monge-ml/monge/engine/enginetest"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
+	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
 // preprocess is how the testdata networks want MNIST.
@@ -331,4 +332,20 @@ func RelativeError(a, b []float64) float64 {
 		e += (x - b[i]) * (x - b[i])
 	}
 	return e / (stat.PopVariance(a, nil) * float64(len(a)))
+}
+
+// Perceptron is a small network of three layers with random weights.
+func Perceptron(t testing.TB) *onnxio.Model {
+	t.Helper()
+	m, err := onnxtest.Parse(`
+		x: N 6
+		a = Gemm(x, w1[6 24], b1[24])
+		b = Relu(a)
+		c = Gemm(b, w2[24 16], b2[16])
+		d = Relu(c)
+		y = Gemm(d, w3[16 4], b3[4])`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
 }

@@ -24,7 +24,7 @@ type Run struct {
 	job.Options
 	// Matching is how channels are matched.
 	Matching match.Options
-	// Report is told about; its Split holds the data.
+	// Report says what was done so far; its Split holds the data.
 	Report job.Report
 
 	bytes int64 // of the largest model
@@ -39,7 +39,8 @@ func Mistakef(format string, args ...any) error {
 type Policy struct {
 	// Invent makes inputs up where there are none.
 	Invent bool
-	// HoldOut keeps samples to judge the result on, Always the usual share of them.
+	// HoldOut keeps samples to judge the result on; Always keeps the usual share of them, even where
+	// NoEval is set: a search cannot do without.
 	HoldOut, Always bool
 }
 
@@ -117,7 +118,7 @@ func (r *Run) open(ctx context.Context, m *onnxio.Model, policy Policy) error {
 func (r *Run) part(policy Policy, fits bool) (err error) {
 	data, split := r.Data, r.Report.Split
 	samples, refits := r.Wanted()
-	if policy.HoldOut && r.EvalData == nil && !r.NoEval && !r.DryRun {
+	if policy.HoldOut && r.EvalData == nil && (policy.Always || !r.NoEval) && !r.DryRun {
 		data = holdOut(split, data, max(samples, refits), policy.Always)
 		if policy.Always && (split.Judge == nil || split.Judge.Len() == 0) {
 			return fmt.Errorf("%s: there are too few samples to hold some out", r.Data.Name())
