@@ -216,9 +216,11 @@ func (c *compression) meet(ctx context.Context, s *edit.Subject, folded int, b b
 	report.Folded = folded
 	chosen := &allocation{widths: c.widths(s.Analysis, b, ratio)}
 	if c.Fits() {
+		c.Spend(&report.Spent.Preparation)
 		if chosen, err = c.choose(ctx, s, b, ratio, report); err != nil {
 			return nil, nil, err
 		}
+		c.Spend(&report.Spent.Candidates)
 	}
 	if c.o.DryRun {
 		report.describe(s.Analysis, c, coupling.WidthsOf(chosen.widths), nil)
@@ -266,18 +268,13 @@ func (c *compression) making(s *edit.Subject, plan planner, report *Report) pipe
 	}
 }
 
-// finish makes the result, refits it, if that is wanted, and distils it, unless there is a single
-// sample. Channels are chosen on all samples, whatever is held out from the refit for the
-// distillation.
+// finish makes the result and fits it. Channels are chosen on all samples, whatever is held out from
+// the refit for the distillation.
 func (c *compression) finish(ctx context.Context, s *edit.Subject, fits bool, plan planner, report *Report) (*onnxio.Model, *Report, error) {
-	all := c.Report.Split.Fit
-	made, err := c.making(s, plan, report)(ctx, all)
+	made, err := c.making(s, plan, report)(ctx, c.Report.Split.Fit)
 	if err == nil && c.Fits() && report.After != sizeOf(s.Analysis, nil) {
-		epochs := 0
-		if fits || all.Len() > 1 {
-			epochs = c.EpochsFor(report.Before.MACs, report.After.MACs, report.After.Open)
-		}
-		made.Child, err = c.Finish(ctx, fits, epochs, func(context.Context, *dataset.Data) (pipeline.Made, error) { return made, nil }, &report.Report)
+		c.Spend(&report.Spent.Statistics)
+		made.Child, err = c.fit(ctx, s, fits, made, report)
 	}
 	if err == nil {
 		err = s.Reshare(made.Child)
@@ -286,6 +283,32 @@ func (c *compression) finish(ctx context.Context, s *edit.Subject, fits bool, pl
 		return nil, nil, err
 	}
 	return c.written(made.Child, report)
+}
+
+// fit refits a result, if that is wanted, and distils it, unless there is a single sample, or its
+// file would be too large all the same.
+func (c *compression) fit(ctx context.Context, s *edit.Subject, refits bool, made pipeline.Made, report *Report) (_ *onnxio.Model, err error) {
+	distils := c.Distils() && (refits || c.Report.Split.Fit.Len() > 1)
+	if refits {
+		if made.Child, err = c.Refitted(ctx, made, distils, &report.Report); err != nil {
+			return nil, err
+		}
+	}
+	if distils && c.o.Size > 0 {
+		file := made.Child.Clone()
+		if err := s.Reshare(file); err != nil {
+			return nil, err
+		}
+		if file, err = c.form.Restore(file); err != nil {
+			return nil, err
+		}
+		_, bytes := file.Size()
+		distils = bytes <= c.o.Size
+	}
+	if !distils {
+		return made.Child, nil
+	}
+	return c.Distilled(ctx, made, &report.Report)
 }
 
 // Into moves a wide model into the widths of a narrow one of the same architecture. The narrow
@@ -324,6 +347,7 @@ func Into(ctx context.Context, wide, narrow *onnxio.Model, o Options) (_ *onnxio
 		report.describe(s.Analysis, c, coupling.WidthsOf(widths), nil)
 		return nil, report, nil
 	}
+	c.Spend(&report.Spent.Preparation)
 	return c.finish(ctx, s, true, c.into(s, pair, widths), report)
 }
 

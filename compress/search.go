@@ -77,6 +77,7 @@ func (c *compression) search(ctx context.Context, b budget) (*onnxio.Model, *Rep
 		if out.Measure, err = c.drop(ctx, original, next, out.Limit, &t); err != nil {
 			return nil, nil, err
 		}
+		c.Spend(&r.Spent.Candidates)
 		out.Trials = append(out.Trials, t)
 		if t.Within {
 			best, report, hi, out.Drop = next, r, b.share, t.Drop

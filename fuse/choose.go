@@ -65,6 +65,7 @@ func (f *fusion) choose(ctx context.Context, first Candidate) (*onnxio.Model, *R
 		return nil, nil, s.err
 	}
 	best := s.best()
+	f.Spend(&f.Run.Report.Spent.Candidates)
 	out, report, err := f.finish(ctx, *best)
 	if err != nil {
 		return nil, nil, err

@@ -143,6 +143,7 @@ func Models(ctx context.Context, models []*onnxio.Model, o Options) (_ *onnxio.M
 	if o.DryRun {
 		return nil, f.report(Candidate{Method: method, Weights: f.votes}), nil
 	}
+	f.Spend(&f.Run.Report.Spent.Preparation)
 	finish := f.finish
 	if method == Auto || f.o.Weights == nil && f.Fits() {
 		finish = f.choose
@@ -306,19 +307,8 @@ func (f *fusion) shared(s *coupling.Space) bool {
 // finish makes the result and distils the models into it.
 func (f *fusion) finish(ctx context.Context, how Candidate) (*onnxio.Model, *Report, error) {
 	report := f.report(how)
-	out, err := f.Finish(ctx, f.Fits(), f.epochs(), f.making(how, report), &report.Report)
+	out, err := f.Finish(ctx, f.Fits(), f.Distils(), f.making(how, report), &report.Report)
 	return out, report, err
-}
-
-// epochs is the number of epochs of distillation of the result.
-func (f *fusion) epochs() int {
-	own, open := f.target().Analysis.MACs(coupling.WidthsOf(f.widths))
-	parents := int64(0)
-	for _, s := range f.subjects {
-		n, free := s.Analysis.MACs(nil)
-		parents, open = parents+n, open || free
-	}
-	return f.EpochsFor(parents, own, open)
 }
 
 // making fuses as a candidate says.

@@ -2,6 +2,7 @@ package job
 
 import (
 	"cmp"
+	"time"
 
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
@@ -65,10 +66,19 @@ type Options struct {
 	// Refit chooses channels by what they explain on the data, and fits linear operators in closed
 	// form to what the models compute.
 	Refit Switch
-	// Tune distils the models into the refitted result, for Epochs epochs, or for as many as take
-	// two or three minutes on two cores where that is zero.
+	// Tune distils the models into the refitted result, for Epochs epochs. Where that is zero, it is
+	// as long as further steps help and there is Time.
 	Tune   Switch
 	Epochs int
+	// Time is what all of the work may take. What comes before the distillation takes what it takes,
+	// and the distillation gets the rest; what follows are seconds. Zero: DefaultTime, but at least
+	// half of that for the distillation, and no limit where Epochs are given. Where the time decides,
+	// two runs differ a little: how many steps there are is the clock's doing.
+	Time time.Duration
+	// Stop, once it is closed, ends a distillation after the step that is under way, or lets none
+	// begin: the result is judged and returned as it is then. It shortens nothing else; whoever wants
+	// no result cancels the context. It may be nil.
+	Stop <-chan struct{}
 	// KeepBatchNorm leaves BatchNormalization nodes in place; by default they are folded, exactly,
 	// into the linear operators before them.
 	KeepBatchNorm bool
@@ -86,8 +96,8 @@ type Options struct {
 	// Threads is the number of threads to work with; zero means one per core. Batch is the number
 	// of samples run at once; zero means 32.
 	Threads, Batch int
-	// Progress, if set, is told what is being done, and how far it is; a total of zero is not
-	// known.
+	// Progress, if set, is told what is being done, Distilling for instance, and how far it is; a
+	// total of zero is not known.
 	Progress func(stage string, done, total int)
 	// Runtime finds the onnxruntime without which no inputs are made up; nil means
 	// engine.Available.
@@ -95,6 +105,12 @@ type Options struct {
 	// Warn, if set, is told at once what may be wrong with the data.
 	Warn func(message string)
 }
+
+// Distilling is the stage in which Stop ends the work.
+const Distilling = "distil"
+
+// DefaultTime is what the work may take where nothing else is said.
+const DefaultTime = 5 * time.Minute
 
 // A Mistake is an error about an option. Its text begins with the option's name as the command line
 // has it, as in "max-drop is 2".

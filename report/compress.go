@@ -233,16 +233,22 @@ func printEnd(w io.Writer, output string, r *job.Report, c Cost) {
 	fmt.Fprintf(w, "%s\n%s written %s\n", text, screen.Name(output), c.text())
 }
 
+// endings say why a distillation ended before its last step.
+var endings = map[tune.Ending]string{
+	tune.Clock:       ", all that the time allowed",
+	tune.Interrupted: ", then interrupted",
+}
+
 // printTune says what a distillation brought.
 func printTune(w io.Writer, r *tune.Report) {
 	if r == nil {
 		return
 	}
 	if r.Note != "" {
-		fmt.Fprintf(w, "not distilled: the model %s\n\n", r.Note)
+		fmt.Fprintf(w, "not distilled: %s\n\n", r.Note)
 		return
 	}
-	text := fmt.Sprintf("distilled for %s on %s", plural(r.Epochs, "epoch"), plural(r.Samples, "sample"))
+	text := fmt.Sprintf("distilled for %s, %s, on %s in %s%s", plural(r.Steps, "step"), plural(r.Epochs, "epoch"), plural(r.Samples, "sample"), seconds(r.Seconds), endings[r.Ended])
 	on := "variants of them"
 	if r.HeldOut > 0 {
 		on = fmt.Sprintf("%d others and variants", r.HeldOut)

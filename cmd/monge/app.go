@@ -27,6 +27,8 @@ type app struct {
 	// runtime opens onnxruntime, or says why it cannot.
 	runtime func() (engine.Library, error)
 	version string
+	// interrupts decides what signals do; nil where there are none.
+	interrupts *interrupts
 
 	// Flags of all commands.
 	json, quiet bool

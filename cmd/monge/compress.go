@@ -98,6 +98,7 @@ func (f *compressFlags) check(cmd *cobra.Command) error {
 		usageIf(f.multiple < 1, "--multiple is %d: want 1 or more", f.multiple),
 		usageIf(given("max-drop") && f.run.output.dryRun, "--max-drop measures models, --dry-run makes none"),
 		usageIf(given("max-drop") && !judges, "--max-drop needs --data or --eval-data to measure the drop on"),
+		misplaced(cmd, given("max-drop"), "beside --max-drop, which makes as many models as it takes", "time"),
 		misplaced(cmd, given("into"), "beside --into: the narrow model gives the widths", "exclude", "keep-residual", "multiple"),
 		misplaced(cmd, !given("into"), "without --into: each channel moves to the nearest of those that stay", "solver", "epsilon"),
 		misplaced(cmd, given("keep"), "beside --keep, which gives every space its width", "floor"),
@@ -142,6 +143,7 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 			return err
 		}
 		r.Output = f.run.output.path
+		a.interrupts.enter(other)
 		if a.json || !a.quiet {
 			r.Evaluation = f.judge(ctx, a, models[0], out, done)
 		}

@@ -59,7 +59,7 @@ func flagError(cmd *cobra.Command, err error) error {
 // Set.
 var valueWords = map[string]string{
 	"bool": "true or false", "int": "a whole number", "int64": "a whole number",
-	"float64": "a number",
+	"float64": "a number", "duration": "a time, such as 90s, 10m or 1h",
 }
 
 // checkFinite finds numbers among flags that are none: NaN and infinities, which Go reads as

@@ -91,6 +91,7 @@ func (a *app) fuse(ctx context.Context, paths []string, f *fuseFlags) error {
 			return err
 		}
 		r.Output = f.run.output.path
+		a.interrupts.enter(other)
 	}
 	r.Warnings, r.Cost = a.said(), a.cost()
 	return a.done(r)

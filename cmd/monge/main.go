@@ -4,10 +4,8 @@ package main
 import (
 	"context"
 	"os"
-	"os/signal"
 	"runtime/debug"
 	"strconv"
-	"syscall"
 
 	"golang.org/x/term"
 
@@ -56,11 +54,12 @@ func columns(f *os.File) int {
 
 func main() {
 	collectGarbage(0)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	a := &app{
 		stdout: os.Stdout, stderr: os.Stderr, terminal: term.IsTerminal(int(os.Stderr.Fd())), columns: columns(os.Stdout), display: newDisplay(os.Stderr),
 		runtime: engine.Available, version: versionOf(),
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	a.interrupts = newInterrupts(cancel, a.say)
+	catch(a.interrupts.signal)
 	os.Exit(a.run(ctx, os.Args[1:]))
 }

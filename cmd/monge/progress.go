@@ -21,6 +21,21 @@ func (a *app) progress() func(stage string, done, total int) {
 	return func(name string, done, total int) { a.display.Update(stageName(name), done, total) }
 }
 
+// working is progress for work that makes a model: it also tells when that is distilled, since
+// signals do something else then.
+func (a *app) working() func(stage string, done, total int) {
+	show := a.progress()
+	a.interrupts.enter(working)
+	return func(name string, done, total int) {
+		if name == job.Distilling {
+			a.interrupts.enter(distilling)
+		}
+		if show != nil {
+			show(name, done, total)
+		}
+	}
+}
+
 // stream is how data are run through a model in a stage.
 func (a *app) stream(stage string, batch int) dataset.StreamOptions {
 	o := job.Options{Batch: batch, Threads: a.threads, Progress: a.progress()}

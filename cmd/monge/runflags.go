@@ -2,8 +2,11 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -27,6 +30,7 @@ type runFlags struct {
 	refit                           choice
 	refitSamples                    int
 	tune                            int
+	time                            time.Duration
 	keepBN                          bool
 	data                            dataFlags
 	// invent lets inputs be made up where no data set is given.
@@ -64,8 +68,10 @@ func (f *runFlags) add(cmd *cobra.Command, bases []string) {
 	fs := cmd.Flags()
 	addChoice(cmd, &f.refit, "refit", "refit the layers in closed form on --data, no labels needed (default: on with --data unless --align is given, which asks for transport alone)", "on", "off")
 	fs.IntVar(&f.refitSamples, "refit-samples", 1000, "samples that channels are chosen and layers refitted on (0: all)")
-	fs.IntVar(&f.tune, "tune", -1, "after the refit, distil what went in into the result for this many epochs on the samples of --data or the made-up ones, no labels needed (default: 2,000 steps, or as many as take two or three minutes on two cores; none under --max-drop, nor on made-up samples in models of 64 MiB or more)")
+	fs.IntVar(&f.tune, "tune", -1, "after the refit, distil what went in into the result for this many epochs on the samples of --data or the made-up ones, no labels needed (default: 2,000 steps, or as many as fit into --time; none under --max-drop, nor on made-up samples in models of 64 MiB or more)")
 	fs.Lookup("tune").DefValue = "" // its description says more
+	fs.DurationVar(&f.time, "time", 0, "`TIME` that all of the work may take, as in 90s, 10m or 1h: the distillation has what the rest leaves (default: 5m; with --tune no limit)")
+	fs.Lookup("time").DefValue = ""
 	refitGroup.in(cmd)
 	addChoice(cmd, &f.by, "align", "compare channels by this (default: activations with --data, weights without)", bases...)
 	fs.IntVar(&f.samples, "samples", 200, "samples that channels are compared on by activations (0: all)")
@@ -93,8 +99,44 @@ func (f *runFlags) check(cmd *cobra.Command) error {
 		usageIf(f.refit.value == "on" && !f.data.given() && !f.invents(), "--refit on needs --data"),
 		usageIf(f.tune < -1, "--tune is %d: want a number of epochs, or -1 to leave the choice to monge", f.tune),
 		usageIf(f.tune > 0 && !f.refits(), "--tune needs --data and a refit"),
+		usageIf(given("time") && f.time <= 0, "--time is %s: want a positive one", f.time),
+		usageIf(given("time") && (f.tune == 0 || !f.refits()), "--time bounds the distillation, and there is none without --data and a refit, or with --tune 0"),
 		f.data.check(cmd),
 	)
+}
+
+// announce says what the time will be spent on.
+func (f *runFlags) announce(a *app) {
+	if f.tune == 0 || !f.refits() || f.output.dryRun || a.quiet || a.json && !a.terminal {
+		return
+	}
+	until := "until the time is over or further steps would teach next to nothing"
+	switch {
+	case f.tune == 1:
+		until = "for 1 epoch"
+	case f.tune > 1:
+		until = fmt.Sprintf("for %d epochs", f.tune)
+	}
+	limit := f.time
+	if limit == 0 && f.tune < 0 {
+		limit = job.DefaultTime
+	}
+	most := ""
+	if limit > 0 {
+		most = fmt.Sprintf("up to %s: ", limitText(limit))
+	}
+	a.say(fmt.Sprintf("%sstatistics and choices, then distillation %s; --time changes that, Ctrl-C ends it and writes what there is", most, until))
+}
+
+// limitText prints ten minutes as 10m, not 10m0s.
+func limitText(t time.Duration) string {
+	text := t.String()
+	for _, end := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, end) {
+			text = text[:len(text)-2]
+		}
+	}
+	return text
 }
 
 // start reads the models, that of --into last, sees whether the result can be written, and turns
@@ -117,7 +159,9 @@ func (f *runFlags) start(a *app, paths []string) (models []*onnxio.Model, o job.
 	if err != nil {
 		return nil, o, err
 	}
-	o, err = f.options(a, tasks, shapes)
+	if o, err = f.options(a, tasks, shapes); err == nil {
+		f.announce(a)
+	}
 	return models, o, err
 }
 
@@ -127,7 +171,7 @@ func (f *runFlags) options(a *app, tasks eval.Tasks, shapes map[string][]int) (o
 		NoData: f.data.path == "none", Samples: all(f.samples), RefitSamples: all(f.refitSamples), Seed: f.data.seed,
 		Align: f.by.value, Cost: f.cost.value, Mass: f.mass.value, Scaling: f.scaling.value, Solver: f.solver.value, Epsilon: f.epsilon,
 		Refit: job.Switch(f.refit.value), KeepBatchNorm: f.keepBN, Tasks: tasks, InputShapes: shapes, Preprocess: f.data.preprocess(nil),
-		DryRun: f.output.dryRun, Threads: a.threads, Batch: f.data.batch, Runtime: a.runtime, Warn: func(message string) { a.warn("%s", message) }, Progress: a.progress(),
+		DryRun: f.output.dryRun, Threads: a.threads, Batch: f.data.batch, Runtime: a.runtime, Warn: func(message string) { a.warn("%s", message) }, Progress: a.working(), Time: f.time, Stop: a.interrupts.stopping(),
 	}
 	if !f.lossless || f.noLossless {
 		o.Lossless = job.Off

@@ -1,10 +1,13 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
@@ -28,6 +31,8 @@ type Run struct {
 	Report job.Report
 
 	bytes int64 // of the largest model
+	began time.Time
+	lap   time.Time // when the last part ended that Spent counts
 }
 
 // Mistakef returns a job.Mistake.
@@ -47,7 +52,8 @@ type Policy struct {
 // Start checks the settings and gets the data ready. The first model says what inputs they are for.
 // Errors name the model or the data set.
 func Start(ctx context.Context, models []*onnxio.Model, o job.Options, policy Policy) (*Run, error) {
-	r := &Run{Options: o, Report: job.Report{Split: &job.Split{}, Shapes: o.InputShapes}}
+	now := time.Now()
+	r := &Run{Options: o, Report: job.Report{Split: &job.Split{}, Shapes: o.InputShapes, Spent: &job.Spent{}}, began: now, lap: now}
 	for _, m := range models {
 		_, bytes := m.Size()
 		r.bytes = max(r.bytes, bytes)
@@ -71,7 +77,14 @@ func Start(ctx context.Context, models []*onnxio.Model, o job.Options, policy Po
 	for _, d := range []*dataset.Data{s.Fit, s.Judge} { // costs are counted at the sizes that samples have
 		r.Report.Shapes = dataset.Shapes(models[0], d, r.Report.Shapes)
 	}
-	return r, r.Matching.Check()
+	return r, cmp.Or(r.Matching.Check(), r.checkTime())
+}
+
+func (r *Run) checkTime() error {
+	if r.Time < 0 {
+		return Mistakef("time is %s: want a positive one", r.Time)
+	}
+	return nil
 }
 
 // open finds the samples that are worked with, and what channels are compared by.
@@ -336,32 +349,74 @@ func (c *Contest) Try(ctx context.Context, refits bool, make Maker) (divergence 
 	return d, err
 }
 
-// Finish makes the result: edited, refitted if that is wanted, and distilled for some epochs, with
-// samples held out that tell whether it helped.
-func (r *Run) Finish(ctx context.Context, refits bool, epochs int, make Maker, report *job.Report) (*onnxio.Model, error) {
-	split := r.Report.Split
-	fit, held := split.Fit, (*dataset.Data)(nil)
-	if epochs > 0 {
-		fit, held = r.Teach().Fit, r.Teach().Held
-	}
-	made, err := make(ctx, fit)
+// Finish makes the result: edited, refitted if that is wanted, and distilled if that is.
+func (r *Run) Finish(ctx context.Context, refits, distils bool, make Maker, report *job.Report) (*onnxio.Model, error) {
+	made, err := make(ctx, r.fit(distils))
 	if err != nil {
 		return nil, err
 	}
+	r.Spend(&r.Report.Spent.Statistics)
 	if refits {
-		if made.Child, err = r.refit(ctx, made, fit, report); err != nil {
+		if made.Child, err = r.Refitted(ctx, made, distils, report); err != nil {
 			return nil, err
 		}
 	}
-	if epochs == 0 {
+	if !distils {
 		return made.Child, nil
 	}
+	return r.Distilled(ctx, made, report)
+}
+
+// fit are the samples that a result is fitted on: where it is to be distilled, some are held out
+// that tell whether that helped.
+func (r *Run) fit(distils bool) *dataset.Data {
+	if distils {
+		return r.Teach().Fit
+	}
+	return r.Report.Split.Fit
+}
+
+// Refitted is a result with its operators refitted, on samples that leave some to judge a distillation
+// where one follows.
+func (r *Run) Refitted(ctx context.Context, made Made, distils bool, report *job.Report) (*onnxio.Model, error) {
+	out, err := r.refit(ctx, made, r.fit(distils), report)
+	r.Spend(&r.Report.Spent.Refits)
+	return out, err
+}
+
+// Distilled is a result that its parents have been distilled into, if that helped.
+func (r *Run) Distilled(ctx context.Context, made Made, report *job.Report) (*onnxio.Model, error) {
+	tell := r.Stage(job.Distilling)
+	tell(0, 0)
 	out, done, err := tune.Distill(ctx, made.Child, made.Parents, tune.Options{
-		Options: teach.Options{Threads: r.Threads, Outputs: r.Report.Outputs, Progress: r.Stage("distil")},
-		Data:    fit, HeldOut: held, Epochs: epochs,
+		Options: teach.Options{Threads: r.Threads, Outputs: r.Report.Outputs, Progress: tell},
+		Data:    r.fit(true), HeldOut: r.Teach().Held, Epochs: r.Epochs, Until: r.until(time.Now(), report), Stop: r.Stop,
 	})
+	r.Spend(&r.Report.Spent.Distillation)
 	report.Tune = done
 	return out, err
+}
+
+// until is when a distillation that begins now shall end; zero where epochs decide. What a report
+// says about it becomes a note.
+func (r *Run) until(now time.Time, report *job.Report) time.Time {
+	const least = job.DefaultTime / 2
+	end := r.began.Add(cmp.Or(r.Time, job.DefaultTime))
+	switch {
+	case r.Time == 0 && r.Epochs > 0:
+		return time.Time{}
+	case r.Time == 0 && end.Sub(now) < least:
+		report.Notes = append(slices.Clip(report.Notes), fmt.Sprintf("what came before the distillation took %s, so that all takes longer than %s", now.Sub(r.began).Round(time.Second), job.DefaultTime))
+		return now.Add(least)
+	}
+	return end
+}
+
+// Spend adds the time since it was last called to a part.
+func (r *Run) Spend(part *float64) {
+	now := time.Now()
+	*part += now.Sub(r.lap).Seconds()
+	r.lap = now
 }
 
 func (r *Run) refit(ctx context.Context, made Made, fit *dataset.Data, report *job.Report) (out *onnxio.Model, err error) {
@@ -371,19 +426,8 @@ func (r *Run) refit(ctx context.Context, made Made, fit *dataset.Data, report *j
 	return out, err
 }
 
-// EpochsFor is the number of epochs that a result of so many multiply-accumulates is distilled for,
-// taught by models of so many together; open says that these are not known.
-func (r *Run) EpochsFor(parents, child int64, open bool) int {
-	switch {
-	case r.Tune == job.Off || !r.Fits():
-		return 0
-	case r.Epochs > 0:
-		return r.Epochs
-	case open:
-		return 0
-	}
-	return tune.Affordable(r.Report.Split.Fit.Len(), parents, child)
-}
+// Distils reports whether results are distilled.
+func (r *Run) Distils() bool { return r.Tune != job.Off && r.Fits() }
 
 // Inside runs what follows as part of one stage: tell says how far that is, and nothing else is
 // told until end.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
@@ -29,7 +30,7 @@ func TestNoiseTeachesLargeModelsLittle(t *testing.T) {
 	for _, c := range []struct {
 		m    *onnxio.Model
 		o    job.Options
-		some bool // epochs
+		some bool // distillation
 	}{
 		{large, job.Options{}, false},
 		{large, job.Options{Tune: job.On, Epochs: 7}, true},
@@ -44,9 +45,35 @@ func TestNoiseTeachesLargeModelsLittle(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := r.EpochsFor(1e6, 1e6, false); (n > 0) != c.some {
-			t.Errorf("%+v: %d epochs", c.o, n)
+		if r.Distils() != c.some {
+			t.Errorf("%+v: distils: %t", c.o, r.Distils())
 		}
+	}
+}
+
+// The distillation has what the rest leaves of the time; where nobody set one, half of it at least.
+func TestUntil(t *testing.T) {
+	began := time.Unix(0, 0)
+	for _, c := range []struct {
+		o     job.Options
+		spent time.Duration
+		want  time.Duration // since the beginning
+		noted bool
+	}{
+		{job.Options{}, time.Minute, job.DefaultTime, false},
+		{job.Options{}, 10 * time.Minute, 10*time.Minute + job.DefaultTime/2, true},
+		{job.Options{Time: time.Minute}, 20 * time.Second, time.Minute, false},
+		{job.Options{Time: time.Minute}, time.Hour, time.Minute, false},
+		{job.Options{Time: time.Minute, Epochs: 3}, 20 * time.Second, time.Minute, false},
+	} {
+		r, report := &Run{Options: c.o, began: began}, &job.Report{}
+		if got := r.until(began.Add(c.spent), report).Sub(began); got != c.want || (len(report.Notes) > 0) != c.noted {
+			t.Errorf("%+v: until %s, want %s; %q", c, got, c.want, report.Notes)
+		}
+	}
+	r := &Run{Options: job.Options{Epochs: 3}, began: began}
+	if !r.until(began.Add(time.Hour), &job.Report{}).IsZero() {
+		t.Error("epochs end by the clock")
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"time"
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
@@ -28,8 +29,15 @@ type Options struct {
 	// weights nor the result's must have been fitted on them (job.Split.Teach). Nil means that both
 	// are compared on variants of the data (teach.Variants).
 	HeldOut *dataset.Data
-	// Epochs is how often every input is seen; zero means 10.
+	// Epochs is how often every input is seen; zero means as often as it takes mostSteps steps.
 	Epochs int
+	// Until is when the distillation shall end; zero: whenever all steps are taken. The schedule of
+	// rates is complete then, with as many steps as fit; where fewer than leastSteps do, nothing is
+	// trained.
+	Until time.Time
+	// Stop, once it is closed, ends the distillation after the step that is under way. The result
+	// is judged and returned as any other. It may be nil.
+	Stop <-chan struct{}
 	// Rate is the largest step, relative to the root mean square of a weight; zero means 0.025.
 	Rate float64
 	// Closeness is what the squared error of an inner activation, relative to its variance, counts
@@ -42,29 +50,12 @@ type Options struct {
 }
 
 const (
-	// mostSteps bounds the steps that Affordable gives. Fewer than leastSteps, or than leastEpochs,
-	// are not worth their while.
-	mostSteps, leastSteps, leastEpochs = 2000, 40, 3
-	// affordable is what a distillation may cost, in multiply-accumulates: two or three minutes on
-	// two cores.
-	affordable = 4e12
+	// mostSteps are taken where no number of epochs is given: more teach next to nothing. Fewer than
+	// leastSteps are not worth their while.
+	mostSteps, leastSteps = 2000, 40
 	// trainingRuns is what a run forwards and backwards costs, in runs forwards.
 	trainingRuns = 3
 )
-
-// Affordable is the number of epochs that take 2,000 steps, or fewer where that would cost more
-// than 4e12 multiply-accumulates, which are two or three minutes on two cores; 0 where little could
-// be learnt in what is left. Parents and child are multiply-accumulates for one sample, of all
-// parents together and of the child.
-func Affordable(samples int, parents, child int64) int {
-	epoch := float64(samples) * (float64(parents) + trainingRuns*float64(child))
-	steps := max(1, samples/batchOf(samples))
-	n := int(min(float64(mostSteps/steps), affordable/max(epoch, 1)))
-	if n < leastEpochs || n*steps < leastSteps {
-		return 0
-	}
-	return n
-}
 
 // batchOf is the number of samples per step: many steps matter more than large ones as long as
 // there are few.
@@ -73,8 +64,12 @@ func batchOf(samples int) int { return max(1, min(samples, max(16, min(64, sampl
 // A Report says what a distillation did.
 type Report struct {
 	Samples int `json:"samples"` // trained on
-	Epochs  int `json:"epochs"`
-	Steps   int `json:"steps"`
+	// Epochs is how often they were seen, the last time perhaps not all of them, in Steps steps.
+	Epochs int `json:"epochs"`
+	Steps  int `json:"steps"`
+	// Seconds is the time that all of this took, Ended why it did not take longer.
+	Seconds float64 `json:"seconds"`
+	Ended   Ending  `json:"ended,omitempty"`
 	// Parameters is the number of values that were trained.
 	Parameters int `json:"parameters"`
 	// Taps is the number of activations that were kept close to the parents'.
@@ -103,14 +98,13 @@ const (
 )
 
 func (o *Options) defaults() {
-	o.Epochs = cmp.Or(o.Epochs, 10)
 	o.Rate = cmp.Or(o.Rate, 0.025)
 	o.Batch = cmp.Or(o.Batch, batchOf(o.Data.Len()))
 	o.Closeness = cmp.Or(o.Closeness, 3)
 }
 
 // errUntrainable says that a model has no parameters that can be trained here.
-var errUntrainable = errors.New("cannot be trained")
+var errUntrainable = errors.New("the model cannot be trained")
 
 // Distill returns a copy of the child whose linear operators have been trained to predict what the
 // parents predict, the mean of their probabilities or outputs weighted with their votes, and to
@@ -125,28 +119,43 @@ func Distill(ctx context.Context, child *onnxio.Model, parents teach.Parents, o 
 	if len(parents) == 0 {
 		return nil, nil, fmt.Errorf("training needs a parent")
 	}
+	began := time.Now()
+	if !o.Until.IsZero() && !began.Before(o.Until) {
+		return child.Clone(), &Report{Note: errHasty.Error()}, nil
+	}
 	o.defaults()
 	r := &run{o: o, parents: parents, child: child, rng: rand.New(rand.NewPCG(uint64(o.Seed), 7))}
 	defer r.close()
-	err = r.open(ctx)
-	if errors.Is(err, errUntrainable) {
-		return child.Clone(), &Report{Note: err.Error()}, nil
+	out, report, err := r.distill(ctx)
+	if errors.Is(err, errUntrainable) || errors.Is(err, errHasty) {
+		out, report, err = child.Clone(), &Report{Note: err.Error()}, nil
 	}
-	if err != nil {
+	if report != nil {
+		report.Seconds = time.Since(began).Seconds()
+	}
+	return out, report, err
+}
+
+// distill is Distill without what goes wrong as foreseen.
+func (r *run) distill(ctx context.Context) (*onnxio.Model, *Report, error) {
+	if err := r.open(ctx); err != nil {
 		return nil, nil, err
 	}
 	judge, err := r.judge(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	report := r.report()
-	if report.Before, err = judge.Divergence(ctx, child); err != nil {
+	report, judging := r.report(), time.Now()
+	if report.Before, err = judge.Divergence(ctx, r.child); err != nil {
 		return nil, nil, err
 	}
-	if err := r.train(ctx); err != nil {
+	if !r.o.Until.IsZero() { // the result is judged too
+		r.o.Until = r.o.Until.Add(-time.Since(judging))
+	}
+	if err := r.train(ctx, report); err != nil {
 		return nil, nil, err
 	}
-	out, err := r.trainer.stored(child)
+	out, err := r.trainer.stored(r.child)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -154,12 +163,12 @@ func Distill(ctx context.Context, child *onnxio.Model, parents teach.Parents, o 
 		return nil, nil, err
 	}
 	if report.Kept = !(report.After < report.Before); report.Kept {
-		return child.Clone(), report, nil
+		return r.child.Clone(), report, nil
 	}
 	if report.Confidence, err = r.calibrate(ctx, out, judge); err != nil {
 		return nil, nil, err
 	}
-	out, err = r.trainer.stored(child)
+	out, err = r.trainer.stored(r.child)
 	return out, report, err
 }
 
@@ -181,7 +190,7 @@ func (r *run) judge(ctx context.Context) (*teach.Judge, error) {
 
 // report says what is going to be done.
 func (r *run) report() *Report {
-	out := &Report{Samples: r.o.Data.Len(), Epochs: r.o.Epochs, Steps: r.o.Epochs * r.reader.steps(r.o.Data.Len())}
+	out := &Report{Samples: r.o.Data.Len()}
 	if r.o.HeldOut != nil {
 		out.HeldOut = r.o.HeldOut.Len()
 	}
@@ -273,12 +282,21 @@ func (r *run) openMuon(g *onnxio.Graph) error {
 	return err
 }
 
-// train runs the epochs.
-func (r *run) train(ctx context.Context) error {
+// errHasty says that next to nothing could be learnt in the time.
+var errHasty = fmt.Errorf("fewer than %d steps fit into the time that was left for them", leastSteps)
+
+// train runs the epochs, and reports what it did.
+func (r *run) train(ctx context.Context, report *Report) error {
 	n := r.o.Data.Len()
-	variants := r.reader.starts(n, 2*n)
 	steps := r.reader.steps(n)
-	for epoch := range r.o.Epochs {
+	most := mostSteps
+	if r.o.Epochs > 0 {
+		most = r.o.Epochs * steps
+	}
+	s := newSchedule(most, r.o.Until, time.Now)
+	variants := r.reader.starts(n, 2*n)
+	for report.Ended == "" {
+		report.Epochs++
 		r.rng.Shuffle(len(variants), func(i, j int) { variants[i], variants[j] = variants[j], variants[i] })
 		// The parents answer for variants too, so that a few calibration inputs go a longer way
 		// (Beyer et al., Knowledge distillation: a good teacher is patient and consistent, CVPR
@@ -287,22 +305,42 @@ func (r *run) train(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for s := range steps {
-			done, total := epoch*steps+s, r.o.Epochs*steps
-			r.trainer.closeness = float32(1 - float64(done)/float64(total))
-			gradients, err := r.gradients(ctx, feed, 2*n, r.reader.step(variants, s))
-			if err != nil {
+		for k := 0; k < steps && report.Ended == ""; k++ {
+			if report.Ended, err = r.step(ctx, s, feed, r.reader.step(variants, k)); err != nil {
 				return err
-			}
-			if err := r.move(ctx, gradients, r.o.rate(done, total)); err != nil {
-				return err
-			}
-			if r.o.Progress != nil {
-				r.o.Progress(done+1, total)
 			}
 		}
 	}
+	report.Steps = s.done
 	return nil
+}
+
+// step takes one step, on some of the samples of a feed, and says why it was the last, or "".
+func (r *run) step(ctx context.Context, s *schedule, feed *dataset.Feed, runs [][]int) (Ending, error) {
+	select {
+	case <-r.o.Stop:
+		return Interrupted, nil
+	default:
+	}
+	r.trainer.closeness = float32(1 - s.progress())
+	gradients, err := r.gradients(ctx, feed, 2*r.o.Data.Len(), runs)
+	if err != nil {
+		return "", err
+	}
+	if err := r.move(ctx, gradients, s.rate(r.o.Rate)); err != nil {
+		return "", err
+	}
+	s.step()
+	if s.hopeless() {
+		return "", errHasty
+	}
+	if r.o.Progress != nil {
+		r.o.Progress(int(math.Round(s.progress()*float64(s.most))), s.most)
+	}
+	if s.over() {
+		return s.ending(), nil
+	}
+	return "", nil
 }
 
 // gradients are the means over the runs of a step, each of some of so many samples.
@@ -322,15 +360,6 @@ func (r *run) gradients(ctx context.Context, feed *dataset.Feed, samples int, ru
 		}
 	}
 	return sum, nil
-}
-
-// rate is the size of one of so many steps. It rises over the first steps and falls as a cosine.
-// Where there are few steps it stays below Options.Rate: large ones upset a model at first, and a
-// short run does not make up for that.
-func (o *Options) rate(step, total int) float64 {
-	rate := o.Rate * 0.5 * (1 + math.Cos(math.Pi*float64(step)/float64(total)))
-	rate *= min(1, float64(step+1)/float64(min(warmUp, 1+total/4)))
-	return rate * min(1, math.Sqrt(float64(total)/fullRate))
 }
 
 // move moves all parameters along their gradients.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
@@ -183,24 +184,54 @@ func encode(t *testing.T, m *onnxio.Model) []byte {
 	return b
 }
 
-func TestAffordable(t *testing.T) {
-	for _, c := range []struct {
-		samples        int
-		sources, child int64
-		want           int
-	}{
-		{1000, 40e6, 20e6, 40}, // 1e11 an epoch
-		{1000, 160e6, 80e6, 10},
-		{1000, 1e6, 1e6, 125}, // 16 steps an epoch
-		{16, 1e6, 1e6, 2000},
-		{4000, 160e6, 80e6, 0}, // two would cost 3.2e12
-		{16, 1e9, 3e9, 0},      // 25 steps
-		{1, 0, 0, 2000},
-		{1 << 62, 1 << 62, 1 << 62, 0},
-	} {
-		if got := Affordable(c.samples, c.sources, c.child); got != c.want {
-			t.Errorf("%d samples, %d and %d: %d epochs, want %d", c.samples, c.sources, c.child, got, c.want)
+// What is told to stop is judged as it is after that step, the same every time; before the first
+// step it stays as it was.
+func TestStop(t *testing.T) {
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 200})
+	fit, held := d.Split(10)
+	child, src := narrow(t, "mlp_a", 0.5, fit)
+	stopAfter := func(steps int) ([]byte, *Report) {
+		stop := make(chan struct{})
+		if steps == 0 {
+			close(stop)
 		}
+		o := Options{Data: fit, HeldOut: held, Stop: stop, Until: time.Now().Add(time.Hour)}
+		o.Progress = func(done, total int) {
+			if done == steps {
+				close(stop)
+			}
+		}
+		out, r, err := Distill(context.Background(), child, []teach.Parent{src}, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Steps != steps || r.Ended != Interrupted || r.Seconds <= 0 {
+			t.Errorf("stopped after %d: %+v", steps, *r)
+		}
+		return encode(t, out), r
+	}
+	first, r := stopAfter(40)
+	if r.Kept || r.After >= r.Before || r.Epochs != 4 {
+		t.Errorf("%+v", *r)
+	}
+	if again, _ := stopAfter(40); !bytes.Equal(first, again) {
+		t.Error("two runs differ")
+	}
+	if none, r := stopAfter(0); !r.Kept || !bytes.Equal(none, encode(t, child)) {
+		t.Errorf("%+v", *r)
+	}
+}
+
+// Where the time is over before it began, nothing is trained, and the report says so.
+func TestNoTimeLeft(t *testing.T) {
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 60})
+	child, src := narrow(t, "mlp_a", 0.5, d)
+	out, r, err := Distill(context.Background(), child, []teach.Parent{src}, Options{Data: d, Epochs: 5, Until: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Note == "" || r.Steps != 0 || !bytes.Equal(encode(t, out), encode(t, child)) {
+		t.Errorf("%+v", *r)
 	}
 }
 
