@@ -27,6 +27,10 @@ type tape struct {
 	live   map[string]bool // tensors that gradients are wanted for
 	sums   map[string][]string
 	n      int
+	// block is the number of channels in a block of onnxruntime's own layout, 0 where there is
+	// none; inBlocks are the tensors that are laid out so already.
+	block    int
+	inBlocks map[string]string
 }
 
 // A rule makes the gradient of a node's i-th input of that of its first output, dy. It is "" for a
@@ -93,8 +97,12 @@ func (t *tape) fresh() string {
 
 // node appends a node with one output and returns that.
 func (t *tape) node(op string, inputs []string, attrs ...*onnxpb.AttributeProto) string {
-	out := t.fresh()
-	t.proto.Node = append(t.proto.Node, &onnxpb.NodeProto{OpType: &op, Input: slices.Clone(inputs), Output: []string{out}, Attribute: attrs})
+	return t.emit("", op, inputs, t.fresh(), attrs...)
+}
+
+// emit appends a node of a domain with an output of that name, which it returns.
+func (t *tape) emit(domain, op string, inputs []string, out string, attrs ...*onnxpb.AttributeProto) string {
+	t.proto.Node = append(t.proto.Node, &onnxpb.NodeProto{Domain: &domain, OpType: &op, Input: slices.Clone(inputs), Output: []string{out}, Attribute: attrs})
 	return out
 }
 

@@ -159,8 +159,11 @@ func conv(t *tape, n *op, dy string, i int) (string, error) {
 	}
 	switch group := n.int("group", 1); i {
 	case 0:
-		return t.toInput(dy, n.in[1], weight, w, group), nil
+		return t.toInput(dy, n.in[1], x, n.y, weight, w, group), nil
 	case 1:
+		if group > 1 && t.inBlocksIsFaster(weight, group) {
+			return t.blockedKernel(n.in[0], dy, x, n.y, weight, w), nil
+		}
 		return t.toKernel(n.in[0], dy, x, n.y, weight, w, group), nil
 	}
 	return t.reduce(dy, false, slices.Delete(upTo(len(n.y)), 1, 2)...), nil
@@ -169,7 +172,12 @@ func conv(t *tape, n *op, dy string, i int) (string, error) {
 // toInput is the gradient of a convolution's input. Under a stride of one it is a convolution
 // itself, with the kernel turned around, which onnxruntime does up to twice as fast as the
 // transposed one.
-func (t *tape) toInput(dy, kernel string, size []int, w window, group int) string {
+func (t *tape) toInput(dy, kernel string, x, y, size []int, w window, group int) string {
+	if group > 1 && t.inBlocksIsFaster(size, group) {
+		if dx := t.blockedInput(dy, kernel, x, y, size, w); dx != "" {
+			return dx
+		}
+	}
 	back := slices.Clone(w)
 	for i, a := range w {
 		reach := a.Dilation * (a.Kernel - 1)
@@ -178,15 +186,13 @@ func (t *tape) toInput(dy, kernel string, size []int, w window, group int) strin
 		}
 		back[i].Before, back[i].After = reach-a.Before, reach-a.After
 	}
-	out, in, taps := size[0]/group, size[1], engine.Count(w.kernel())
-	k := t.transpose(t.reshape(kernel, group, out, in, taps), 0, 2, 1, 3)
-	if taps > 1 {
-		turned := upTo(taps)
-		slices.Reverse(turned)
-		k = t.node("Gather", []string{k, t.ints(turned...)}, onnxio.NewAttrInt("axis", 3))
+	if engine.Count(size[2:]) == 1 && group == 1 && !w.padded() {
+		k := t.transpose(t.reshape(kernel, size[:2]...), 1, 0)
+		dx := t.do("MatMul", k, t.reshape(dy, y[0], y[1], engine.Count(y[2:])))
+		return t.reshape(dx, x...)
 	}
-	k = t.reshape(k, append([]int{group * in, out}, w.kernel()...)...)
-	return t.node("Conv", []string{dy, k}, back.attrs(group)...)
+	turned := append([]int{group * size[1], size[0] / group}, size[2:]...)
+	return t.convolve(convolution{x: dy, dims: y, kernel: t.turned(kernel, size, group), size: turned, w: back, group: group})
 }
 
 // mostTaps is the size of a kernel up to which toKernel writes nodes for every position in it.
@@ -204,9 +210,7 @@ func (t *tape) toKernel(in, dy string, x, y, size []int, w window, group int) st
 		return t.reshape(t.transpose(t.reduce(each, false, 0), 0, 2, 1), size...)
 	}
 	together := places <= 2*o
-	rank := len(x)
-	swap := upTo(rank)
-	swap[0], swap[1] = 1, 0
+	swap := append([]int{1, 0}, upTo(len(x))[2:]...)
 	if together {
 		in = t.transpose(in, swap...)
 	}
@@ -215,17 +219,19 @@ func (t *tape) toKernel(in, dy string, x, y, size []int, w window, group int) st
 	}
 	parts := t.seen(in, y[2:], w)
 	if together {
-		all := t.reshape(t.concat(parts, 0), taps*c, x[0]*places)
-		d := t.reshape(t.transpose(dy, append(append([]int{0}, upTo(rank)[2:]...), 1)...), x[0]*places, o)
-		k := t.reshape(t.do("MatMul", all, d), taps, c, o)
-		return t.reshape(t.transpose(k, 2, 1, 0), size...)
+		all := t.transpose(t.reshape(t.concat(parts, 0), taps*c, x[0]*places), 1, 0)
+		k := t.do("MatMul", t.reshape(t.transpose(dy, swap...), o, x[0]*places), all)
+		if taps > 1 {
+			k = t.transpose(t.reshape(k, o, taps, c), 0, 2, 1)
+		}
+		return t.reshape(k, size...)
 	}
-	d := t.transpose(t.reshape(dy, x[0], o, places), 0, 2, 1)
+	d := t.reshape(dy, x[0], o, places)
 	for i, p := range parts {
-		each := t.do("MatMul", t.reshape(p, x[0], c, places), d)
-		parts[i] = t.reshape(t.reduce(each, false, 0), c, o, 1)
+		each := t.do("MatMul", d, t.transpose(t.reshape(p, x[0], c, places), 0, 2, 1))
+		parts[i] = t.reshape(t.reduce(each, false, 0), o, c, 1)
 	}
-	return t.reshape(t.transpose(t.concat(parts, 2), 1, 0, 2), size...)
+	return t.reshape(t.concat(parts, 2), size...)
 }
 
 // seen lists what each position of a window reads at all places, of a padded tensor whose first two
@@ -259,21 +265,30 @@ func (t *tape) seen(x string, places []int, w window) []string {
 }
 
 func gemm(t *tape, n *op, dy string, i int) (string, error) {
+	if i == 2 {
+		return t.unbroadcast(t.scale(dy, n.float("beta", 1)), n.y, n.dims[2]), nil
+	}
 	turnA, turnB := n.int("transA", 0) != 0, n.int("transB", 0) != 0
+	d := t.scale(dy, n.float("alpha", 1))
+	if i == 0 {
+		return t.product(d, n.in[1], false, !turnB, turnA), nil
+	}
+	return t.product(n.in[0], d, !turnA, false, turnB), nil
+}
+
+// product is that of two matrices, each transposed or not, or its transpose. Nothing but a factor
+// is transposed, which onnxruntime does on the way.
+func (t *tape) product(a, b string, turnA, turnB, turn bool) string {
+	if turn {
+		a, b, turnA, turnB = b, a, !turnB, !turnA
+	}
 	flip := func(x string, do bool) string {
 		if do {
 			return t.transpose(x, 1, 0)
 		}
 		return x
 	}
-	if i == 2 {
-		return t.unbroadcast(t.scale(dy, n.float("beta", 1)), n.y, n.dims[2]), nil
-	}
-	d := t.scale(dy, n.float("alpha", 1))
-	if i == 0 {
-		return flip(t.do("MatMul", d, flip(n.in[1], !turnB)), turnA), nil
-	}
-	return flip(t.do("MatMul", flip(n.in[0], !turnA), d), turnB), nil
+	return t.do("MatMul", flip(a, turnA), flip(b, turnB))
 }
 
 func matMul(t *tape, n *op, dy string, i int) (string, error) {
@@ -314,18 +329,33 @@ func (t *tape) within(x string, lo, hi float64) string {
 	return t.mul(t.above(x, t.scalar(lo)), t.above(t.scalar(hi), x))
 }
 
+// clip passes a gradient on where the output is between the bounds. That needs no input, so that
+// onnxruntime can clip what a convolution makes at once.
 func clip(t *tape, n *op, dy string) (string, error) {
-	bounds := append(slices.Clone(n.in), "", "")[1:3]
+	var within []string
+	low, high := t.bounds(n.NodeProto)
+	if low != "" {
+		within = append(within, t.do("Greater", n.out, low))
+	}
+	if high != "" {
+		within = append(within, t.do("Less", n.out, high))
+	}
+	switch len(within) {
+	case 0:
+		return dy, nil
+	case 2:
+		within[0] = t.do("And", within...)
+	}
+	return t.mul(dy, t.mask(within[0])), nil
+}
+
+// bounds are the tensors that hold those of a Clip, "" where there is none.
+func (t *tape) bounds(n *onnxpb.NodeProto) (low, high string) {
 	if t.opset < 11 {
-		bounds = []string{t.scalar(n.float("min", -math.MaxFloat32)), t.scalar(n.float("max", math.MaxFloat32))}
+		return t.scalar(float64(onnxio.AttrFloat(n, "min", -math.MaxFloat32))), t.scalar(float64(onnxio.AttrFloat(n, "max", math.MaxFloat32)))
 	}
-	if low := bounds[0]; low != "" {
-		dy = t.mul(dy, t.above(n.in[0], low))
-	}
-	if high := bounds[1]; high != "" {
-		dy = t.mul(dy, t.above(high, n.in[0]))
-	}
-	return dy, nil
+	in := append(slices.Clone(n.GetInput()), "", "")
+	return in[1], in[2]
 }
 
 // power passes through x^p for a constant p.

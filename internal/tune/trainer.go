@@ -78,8 +78,9 @@ func newTrainer(ctx context.Context, m *onnxio.Model, goals []*goal, examples []
 	if err != nil {
 		return nil, err
 	}
+	block := probeBlocks(ctx)
 	for {
-		t, err := assemble(m, params, goals, seen)
+		t, err := assemble(m, params, goals, seen, block)
 		if err != nil {
 			return nil, err
 		}
@@ -186,14 +187,14 @@ type assembled struct {
 	missing []*onnxpb.NodeProto
 }
 
-func assemble(m *onnxio.Model, params []string, goals []*goal, seen *sights) (*assembled, error) {
+func assemble(m *onnxio.Model, params []string, goals []*goal, seen *sights, block int) (*assembled, error) {
 	c := m.Clone()
 	g, err := c.Graph()
 	if err != nil {
 		return nil, err
 	}
 	out := &assembled{trainer: trainer{params: map[string]*engine.Value{}, names: params, goals: goals, grads: map[string]string{}}, model: c}
-	t := &tape{graph: g, proto: g.Proto, opset: c.Opset(""), dims: seen.dims, values: seen.values, live: map[string]bool{}, sums: map[string][]string{}}
+	t := &tape{graph: g, proto: g.Proto, opset: c.Opset(""), dims: seen.dims, values: seen.values, live: map[string]bool{}, sums: map[string][]string{}, block: block, inBlocks: map[string]string{}}
 	for _, name := range params {
 		if out.params[name], err = c.Tensor(g.Constant(name)); err != nil {
 			return nil, err
@@ -210,6 +211,10 @@ func assemble(m *onnxio.Model, params []string, goals []*goal, seen *sights) (*a
 	nodes := g.Nodes
 	p := g.Proto
 	p.Output, p.ValueInfo = nil, nil
+	if t.block > 0 {
+		c.Proto.OpsetImport = append(c.Proto.OpsetImport, opsets(0)[1])
+	}
+	t.forward(nodes, goals)
 	p.Input = append(p.Input, declare(closeness, nil))
 	for i, l := range goals {
 		l.input = fmt.Sprintf("target/%d", i)
@@ -242,11 +247,11 @@ func (l *goal) gradient(t *tape) string {
 		rows := engine.Count(l.dims) / l.Classes
 		return t.scale(t.do("Sub", y, l.input), l.Scale/(l.Temperature*float64(rows)))
 	}
-	d := t.scale(t.do("Sub", y, l.input), 2*l.Scale/float64(engine.Count(l.dims)))
+	by := t.scalar(2 * l.Scale / float64(engine.Count(l.dims)))
 	if l.tap {
-		d = t.mul(d, closeness)
+		by = t.mul(by, closeness)
 	}
-	return d
+	return t.mul(t.do("Sub", y, l.input), by)
 }
 
 func declare(name string, dims []int) *onnxpb.ValueInfoProto {
