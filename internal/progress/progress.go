@@ -21,6 +21,7 @@ type Display struct {
 
 	stage        string
 	done, total  int
+	first        int // done when it began
 	began, drawn time.Time
 	width        int             // columns that are drawn on the terminal; 0: none
 	told         map[string]bool // stages that plain lines have named
@@ -60,7 +61,7 @@ func (d *Display) Update(stage string, done, total int) {
 	now := time.Now()
 	anew := stage != d.stage || total != d.total || done < d.done
 	if anew {
-		d.began = now
+		d.began, d.first = now, done
 		if d.columns == nil && stage != d.stage {
 			d.drawn = now
 		}
@@ -145,8 +146,8 @@ func (d *Display) parts(now time.Time) []string {
 	spent := now.Sub(d.began)
 	if d.total > 0 {
 		parts = append(parts, fmt.Sprintf("%3d%%", min(100*d.done/d.total, 100)))
-		if d.done > 0 && d.done < d.total && spent >= knownAfter {
-			left := time.Duration(float64(spent) * float64(d.total-d.done) / float64(d.done))
+		if d.done > d.first && d.done < d.total && spent >= knownAfter {
+			left := time.Duration(float64(spent) * float64(d.total-d.done) / float64(d.done-d.first))
 			return append(parts, clockTime(left)+" left")
 		}
 	}

@@ -178,3 +178,19 @@ func TestNilDisplay(t *testing.T) {
 	d.Pause()
 	d.Close()
 }
+
+// What was done before a stage began, or before it was counted anew, tells nothing of its pace.
+func TestTimeLeftOfAStageThatBeginsInTheMiddle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r recorder
+		d := OnTerminal(&r, func() int { return 60 })
+		for i := range 11 {
+			d.Update("distilling", 500+10*i, 1000)
+			time.Sleep(time.Second)
+		}
+		if got := visible(r.writes(), 60); !strings.HasSuffix(got, "0:40 left") && !strings.HasSuffix(got, "0:44 left") {
+			t.Errorf("%q", got)
+		}
+		d.Close()
+	})
+}

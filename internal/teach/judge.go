@@ -22,7 +22,8 @@ type Options struct {
 	Batch int
 	// Outputs say what the outputs are for. Nil means what eval.FindTasks says of the parents.
 	Outputs []eval.Output
-	// Progress, if set, is told how many steps of how many are done; judging is none.
+	// Progress, if set, is told how much of how much is done, steps or milliseconds; judging is
+	// none.
 	Progress func(done, total int)
 }
 

@@ -98,6 +98,15 @@ func (s *schedule) ending() Ending {
 	return Complete
 }
 
+// told is how far the run is, in numbers for a person: of milliseconds where the clock decides, else
+// of steps.
+func (s *schedule) told() (done, total int) {
+	if s.total == s.most {
+		return s.done, s.most
+	}
+	return int(s.last.Sub(s.start).Milliseconds()), int(s.end.Sub(s.start).Milliseconds())
+}
+
 // rate is the size of the next step. It rises over the first steps and falls as a cosine. Where
 // there are few steps it stays below the largest: large ones upset a model at first, and a short run
 // does not make up for that.

@@ -40,6 +40,9 @@ func TestTheClockChangesNothingWhereThereIsTime(t *testing.T) {
 	}
 	_, want, _ := pace(500, 0, bumpy)
 	s, got, _ := pace(500, 30*time.Second, bumpy)
+	if done, total := s.told(); done != 500 || total != 500 {
+		t.Errorf("told %d of %d steps", done, total)
+	}
 	if s.ending() != Complete || len(got) != 500 {
 		t.Fatalf("%d steps, %s", len(got), s.ending())
 	}
@@ -72,6 +75,9 @@ func TestTheScheduleCompletesInTime(t *testing.T) {
 			if !(at[k] > at[k-1]) || at[k] > 1 {
 				t.Fatalf("%s: step %d at %g, the one before at %g", name, k, at[k], at[k-1])
 			}
+		}
+		if done, total := s.told(); total != int(limit.Milliseconds()) || done != int(all.Milliseconds()) {
+			t.Errorf("%s: %d of %d ms", name, done, total)
 		}
 		if last := at[len(at)-1]; last < 0.96 {
 			t.Errorf("%s: the last step at %g", name, last)

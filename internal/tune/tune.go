@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"time"
 
@@ -337,7 +336,7 @@ func (r *run) step(ctx context.Context, s *schedule, feed *dataset.Feed, runs []
 		return "", errHasty
 	}
 	if r.o.Progress != nil {
-		r.o.Progress(int(math.Round(s.progress()*float64(s.most))), s.most)
+		r.o.Progress(s.told())
 	}
 	if s.over() {
 		return s.ending(), nil
