@@ -246,7 +246,7 @@ func (c *compression) unchanged(s *edit.Subject, report *Report) (*onnxio.Model,
 
 // selection are the options of choose.Select on some samples.
 func (c *compression) selection(data *dataset.Data) choose.Options {
-	return choose.Options{Data: data, StreamOptions: c.Stream("select"), Merge: c.Matching}
+	return choose.Options{Data: data, StreamOptions: c.Stream("select"), Memory: c.Memory, Merge: c.Matching}
 }
 
 // A planner decides how the channels of a subject move, on some samples.

@@ -29,7 +29,7 @@ func (f *fusion) compete(ctx context.Context, how Candidate, data *dataset.Data,
 		}
 		parents = append(parents, p)
 	}
-	byParent, from, err := choose.Union(ctx, parents, f.widths, choose.Options{Data: data, StreamOptions: f.Stream("match")})
+	byParent, from, err := choose.Union(ctx, parents, f.widths, choose.Options{Data: data, StreamOptions: f.Stream("match"), Memory: f.Memory})
 	if err != nil {
 		return nil, err
 	}

@@ -94,6 +94,9 @@ type Options struct {
 	Preprocess dataset.Preprocess
 	// DryRun decides on the widths and stops: no model is made.
 	DryRun bool
+	// Memory is the number of bytes that statistics and distillation get by with, as far as it goes:
+	// by fewer samples at a time. Zero means half of what is free at the start, at most 4 GB.
+	Memory int64
 	// Threads is the number of threads to work with; zero means one per core. Batch is the number
 	// of samples run at once; zero means 32.
 	Threads, Batch int

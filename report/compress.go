@@ -274,5 +274,29 @@ func printRefit(w io.Writer, r *refit.Report) {
 	}
 	t.print(w)
 	fmt.Fprintln(w, "error: squared, against the target on held-out samples, relative to its variance")
+	fmt.Fprint(w, thinned(r))
 	fmt.Fprintln(w)
+}
+
+// thinned says which layers were fitted on fewer samples than there are.
+func thinned(r *refit.Report) string {
+	var few []refit.Layer
+	for _, l := range r.Layers {
+		if l.Samples > 0 && l.Samples < r.Samples {
+			few = append(few, l)
+		}
+	}
+	if len(few) == 0 {
+		return ""
+	}
+	least, most := few[0].Samples, few[0].Samples
+	for _, l := range few {
+		least, most = min(least, l.Samples), max(most, l.Samples)
+	}
+	on := fmt.Sprint(least)
+	if most > least {
+		on += " to " + fmt.Sprint(most)
+	}
+	return fmt.Sprintf("memory: %s of %d, from %s on, fitted on %s of %s (--memory)\n",
+		plural(len(few), "layer"), len(r.Layers), few[0].Name, on, plural(r.Samples, "sample"))
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/internal/match"
+	"github.com/monge-ml/monge/internal/stats"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -22,6 +23,8 @@ type Options struct {
 	// Data is what the models are run on, as StreamOptions say.
 	Data *dataset.Data
 	dataset.StreamOptions
+	// Memory is the number of bytes to get by with, as far as it goes; zero means 4 GB.
+	Memory int64
 	// Merge says how Select merges the spaces that no consumer shows, by weights.
 	Merge match.Options
 }
@@ -171,14 +174,19 @@ func newSight(parents []Parent, consumers []*consumer, group int) *sight {
 // observeTogether runs all parents over the same samples and sums up moments.
 func observeTogether(ctx context.Context, parents []Parent, all []*observation, o Options) error {
 	models, tensors := make([]*onnxio.Model, len(parents)), make([][]string, len(parents))
+	bytes := int64(1) // of what is looked at of one sample
 	for i := range parents {
 		models[i] = parents[i].Subject.Model
 		for _, ob := range all {
 			tensors[i] = append(tensors[i], ob.consumers[i].tap.Tensor)
 		}
+		for _, tensor := range slices.Compact(slices.Sorted(slices.Values(tensors[i]))) {
+			bytes += stats.SizeOf(parents[i].Subject.Analysis, tensor)
+		}
 	}
 	samples := max(o.Data.Len(), 1)
-	o.Batch = o.batch()
+	// Several batches are under way at a time, and numbers are widened.
+	o.Batch = max(1, min(o.batch(), int(stats.RoomIn(o.Memory).Bytes/4/bytes)))
 	batch, batches := 0, (samples+o.Batch-1)/o.Batch
 	rng := rand.New(rand.NewPCG(1, 2))
 	return dataset.StreamTogether(ctx, models, o.Data, tensors, o.StreamOptions, func(n int, values []map[string]*engine.Value) error {

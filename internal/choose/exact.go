@@ -41,11 +41,11 @@ func observeExactly(ctx context.Context, s *edit.Subject, all []*observation, o 
 		return nil, err
 	}
 	defer flow.Close()
-	return rest, walk(ctx, s, flow, todo, o)
+	return rest, visit(ctx, s, flow, todo, o)
 }
 
-// walk visits the consumers in the order of the graph: no node runs twice.
-func walk(ctx context.Context, s *edit.Subject, flow *stats.Flow, todo []*observation, o Options) error {
+// visit looks at the consumers in the order of the graph: no node runs twice.
+func visit(ctx context.Context, s *edit.Subject, flow *stats.Flow, todo []*observation, o Options) error {
 	made := map[string]int{}
 	for i, n := range s.Graph.Nodes {
 		for _, t := range n.GetOutput() {
@@ -53,16 +53,25 @@ func walk(ctx context.Context, s *edit.Subject, flow *stats.Flow, todo []*observ
 		}
 	}
 	slices.SortStableFunc(todo, func(a, b *observation) int { return made[a.tensor()] - made[b.tensor()] })
+	steps := make([]stats.Step, len(todo))
+	for i, ob := range todo {
+		steps[i] = stats.Step{{ob.tensor()}}
+	}
+	walk, err := stats.NewWalk([]*stats.Flow{flow}, steps, stats.RoomIn(o.Memory), func(_ int, tensor string) int64 {
+		return stats.SizeOf(s.Analysis, tensor)
+	})
+	if err != nil {
+		return err
+	}
 	var sums [2]*stats.Moments
 	var last *onnxpb.NodeProto // whose they are: a node that reads several spaces is summed once
 	for i, ob := range todo {
 		c := ob.consumers[0]
 		if last != c.use.Node {
 			last = c.use.Node
-			if err := advance(ctx, flow, todo[i:]); err != nil {
+			if err := walk.To(ctx, i); err != nil {
 				return err
 			}
-			var err error
 			if sums, err = momentsOf(ctx, s, flow, c, o.Threads); err != nil {
 				return err
 			}
@@ -79,18 +88,6 @@ func walk(ctx context.Context, s *edit.Subject, flow *stats.Flow, todo []*observ
 
 // tensor is the activation that the consumer reads in the first parent.
 func (ob *observation) tensor() string { return ob.consumers[0].tap.Tensor }
-
-// advance computes what the first of some consumers reads, and forgets what none of them needs.
-func advance(ctx context.Context, flow *stats.Flow, todo []*observation) error {
-	var needed []string
-	for _, ob := range todo {
-		needed = append(needed, ob.tensor())
-	}
-	if err := flow.Prune(needed...); err != nil {
-		return err
-	}
-	return flow.Compute(ctx, needed[0])
-}
 
 // plainOf describes a consumer whose problem is a plain one of bearable size: a Conv without
 // groups, a Gemm or a MatMul by a constant. each is the number of inputs (kernel positions) of a

@@ -3,6 +3,7 @@
 package memory
 
 import (
+	"errors"
 	"runtime"
 	"syscall"
 )
@@ -20,3 +21,6 @@ func Peak() (int64, error) {
 	}
 	return peak, nil
 }
+
+// Free is not known on these systems.
+func Free() (int64, error) { return 0, errors.ErrUnsupported }

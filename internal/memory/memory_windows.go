@@ -35,3 +35,26 @@ func Peak() (int64, error) {
 	}
 	return int64(c.peakWorkingSetSize), nil
 }
+
+// memoryStatus is MEMORYSTATUSEX.
+type memoryStatus struct {
+	size, load                  uint32
+	totalPhysical, freePhysical uint64
+	totalPaged, freePaged       uint64
+	totalVirtual, freeVirtual   uint64
+	freeExtended                uint64
+}
+
+// Free is how much more memory the process could take without making the machine swap, in bytes.
+func Free() (int64, error) {
+	s := memoryStatus{size: uint32(unsafe.Sizeof(memoryStatus{}))}
+	proc := windows.NewLazySystemDLL("kernel32.dll").NewProc("GlobalMemoryStatusEx")
+	if err := proc.Find(); err != nil {
+		return 0, err
+	}
+	ok, _, err := proc.Call(uintptr(unsafe.Pointer(&s)))
+	if ok == 0 {
+		return 0, fmt.Errorf("GlobalMemoryStatusEx: %w", err)
+	}
+	return int64(s.freePhysical), nil
+}

@@ -15,6 +15,7 @@ import (
 	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/match"
+	"github.com/monge-ml/monge/internal/memory"
 	"github.com/monge-ml/monge/internal/refit"
 	"github.com/monge-ml/monge/internal/teach"
 	"github.com/monge-ml/monge/internal/tune"
@@ -61,6 +62,9 @@ func Start(ctx context.Context, models []*onnxio.Model, o job.Options, policy Po
 	}
 	if o.NoData {
 		r.Data = nil
+	}
+	if r.Memory == 0 {
+		r.Memory = memory.Default()
 	}
 	r.Matching = match.Options{
 		By: match.Basis(o.Align), Cost: match.Metric(o.Cost), Mass: match.Mass(o.Mass), Scaling: edit.Scaling(o.Scaling),
@@ -329,7 +333,7 @@ type Contest struct {
 
 // Contest returns one judged on held samples by the parents, which count by their shares.
 func (r *Run) Contest(ctx context.Context, parents teach.Parents, fit, held *dataset.Data) (*Contest, error) {
-	judge, err := teach.NewJudge(ctx, parents, held, teach.Options{Threads: r.Threads, Batch: r.Batch, Outputs: r.Report.Outputs})
+	judge, err := teach.NewJudge(ctx, parents, held, teach.Options{Threads: r.Threads, Batch: r.Batch, Memory: r.Memory, Outputs: r.Report.Outputs})
 	return &Contest{fit, r, judge}, err
 }
 
@@ -390,7 +394,7 @@ func (r *Run) Distilled(ctx context.Context, made Made, report *job.Report) (*on
 	tell := r.Stage(job.Distilling)
 	tell(0, 0)
 	out, done, err := tune.Distill(ctx, made.Child, made.Parents, tune.Options{
-		Options: teach.Options{Threads: r.Threads, Outputs: r.Report.Outputs, Progress: tell},
+		Options: teach.Options{Threads: r.Threads, Memory: r.Memory, Outputs: r.Report.Outputs, Progress: tell},
 		Data:    r.fit(true), HeldOut: r.Teach().Held, Epochs: r.Epochs, Until: r.until(time.Now(), report), Stop: r.Stop,
 	})
 	r.Spend(&r.Report.Spent.Distillation)
@@ -422,7 +426,7 @@ func (r *Run) Spend(part *float64) {
 
 func (r *Run) refit(ctx context.Context, made Made, fit *dataset.Data, report *job.Report) (out *onnxio.Model, err error) {
 	out, report.Refit, err = refit.Refit(ctx, made.Child, made.Parents, refit.Options{
-		Options: teach.Options{Threads: r.Threads, Batch: r.Batch, Outputs: r.Report.Outputs, Progress: r.Stage("refit")}, Data: fit,
+		Options: teach.Options{Threads: r.Threads, Batch: r.Batch, Memory: r.Memory, Outputs: r.Report.Outputs, Progress: r.Stage("refit")}, Data: fit,
 	})
 	return out, err
 }

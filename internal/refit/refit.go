@@ -43,10 +43,13 @@ type Report struct {
 // samples, relative to the target's variance; of a classifier's last layer they are the divergence
 // in nats from the target's probabilities (Decided) plus 0.3 of that.
 type Layer struct {
-	Name   string  `json:"name"`
-	Inputs int     `json:"inputs"`
-	Before float64 `json:"error_before"`
-	After  float64 `json:"error_after"`
+	Name   string `json:"name"`
+	Inputs int    `json:"inputs"`
+	// Samples is the number of samples that the layer was fitted on, and checked on: those that there
+	// was memory for.
+	Samples int     `json:"samples"`
+	Before  float64 `json:"error_before"`
+	After   float64 `json:"error_after"`
 	// Strength is the ridge strength relative to the mean of the Gram diagonal; zero where the
 	// transported weights were kept.
 	Strength float64 `json:"ridge"`
@@ -118,6 +121,8 @@ type run struct {
 	touched map[*onnxpb.NodeProto]bool
 	child   *stats.Flow
 	flows   []*stats.Flow // of the parents
+	walk    *stats.Walk   // of all of them
+	steps   map[*layer]int
 	solving time.Duration // so far
 }
 
@@ -149,7 +154,7 @@ func (r *run) open() (err error) {
 		}
 		r.flows = append(r.flows, f)
 	}
-	return nil
+	return r.plan()
 }
 
 // batch is the batch size: enough batches to hold some out.
@@ -225,25 +230,14 @@ func (r *run) layer(ctx context.Context, i int, l *layer) (_ *Layer, err error) 
 	if out.Note = note; note != "" || err != nil {
 		return out, err
 	}
-	reads := []string{l.In.Tensor}
-	if t.other != "" {
-		reads = append(reads, t.other)
-	}
-	if err := r.child.Compute(ctx, reads...); err != nil {
+	if err := r.walk.To(ctx, r.steps[l]); err != nil {
 		return nil, err
 	}
-	for k, f := range r.flows {
-		if err := f.Compute(ctx, t.Tensors[k]); err != nil {
-			return nil, err
-		}
-	}
+	out.Samples = r.child.Samples()
 	if err := r.fitWeights(ctx, l, t, out); err != nil {
 		return nil, err
 	}
-	if err := r.child.SetModel(r.model); err != nil {
-		return nil, err
-	}
-	return out, r.forget(i)
+	return out, r.child.SetModel(r.model)
 }
 
 // fitWeights fits an operator, or repairs the statistics of its outputs where it has too many
@@ -340,34 +334,5 @@ func (r *run) fit(ctx context.Context, l *layer, t *target, w *weights, out *Lay
 		out.Strength = max(out.Strength, strength)
 	}
 	e.enter(out)
-	return nil
-}
-
-// forget drops the activations that no later layer needs.
-func (r *run) forget(done int) error {
-	var child []string
-	parents := make([][]string, len(r.flows))
-	for i, l := range r.layers[done+1:] {
-		if !r.dirty(l) {
-			continue
-		}
-		child = append(child, l.In.Tensor)
-		goal := l.Out.Tensor
-		if l.add != "" && r.last(done+1+i, l) {
-			goal = l.add
-			child = append(child, l.other)
-		}
-		for k := range r.parents {
-			parents[k] = append(parents[k], r.parents[k].Counterpart(goal))
-		}
-	}
-	if err := r.child.Prune(child...); err != nil {
-		return err
-	}
-	for k, f := range r.flows {
-		if err := f.Prune(parents[k]...); err != nil {
-			return err
-		}
-	}
 	return nil
 }

@@ -18,11 +18,8 @@ type target struct {
 
 // target returns what the i-th layer should compute, or says why there is no such thing.
 func (r *run) target(i int, l *layer) (_ *target, note string, err error) {
-	t := &target{run: r}
-	goal := l.Out.Tensor
-	if l.add != "" && r.last(i, l) {
-		goal, t.other = l.add, l.other
-	}
+	goal, other := r.goal(i, l)
+	t := &target{run: r, other: other}
 	kind := teach.Inner
 	switch {
 	case r.classes(goal, l.axis):
@@ -40,6 +37,15 @@ func (r *run) target(i int, l *layer) (_ *target, note string, err error) {
 		t.Classes = r.an.Activations[goal][l.axis].Size()
 	}
 	return t, "", nil
+}
+
+// goal is the tensor that the i-th layer shall make right, and the child's activation that is added
+// to what it computes, or "".
+func (r *run) goal(i int, l *layer) (goal, other string) {
+	if l.add != "" && r.last(i, l) {
+		return l.add, l.other
+	}
+	return l.Out.Tensor, ""
 }
 
 // classes reports whether a tensor holds the scores of a classifier, side by side along its last

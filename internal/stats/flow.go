@@ -16,9 +16,6 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// flowMemory is the cap on the activations that a Flow keeps in memory: 2 GiB.
-const flowMemory = 2 << 30
-
 // maxFlowWorkers bounds the batches that are run at a time, and with them the memory that operators
 // need.
 const maxFlowWorkers = 4
@@ -45,17 +42,18 @@ func threadsOf(option int) int {
 // batch size, samples that do not fill a last batch are left out, unless there are fewer than one
 // batch.
 //
-// One goroutine at a time may use the methods that change a Flow (Compute, Drop, Prune, SetModel,
-// Close); Batch may be called by several.
+// One goroutine at a time may use the methods that change a Flow (Compute, Use, Drop, Prune,
+// SetModel, Close); Batch may be called by several.
 type Flow struct {
-	// MemoryCap is the size in bytes of the activations kept in memory; what is kept beyond it goes
-	// to temporary files.
-	MemoryCap int64
+	// Room is for the activations that are kept; it is the flow's own unless it is replaced by one
+	// that several flows share, before anything is computed.
+	Room *Room
 
 	model   *onnxio.Model // in float32
 	feed    *dataset.Feed
 	size    int // samples per batch
-	samples int
+	samples int // in all batches
+	used    int // batches that are worked with, the first ones
 	threads int
 	store   flowStore
 	kept    map[string]*keptTensor
@@ -67,7 +65,7 @@ type Flow struct {
 func NewFlow(m *onnxio.Model, data *dataset.Data, o dataset.StreamOptions) (_ *Flow, err error) {
 	defer guard.Recover(&err)
 	data = data.Sample(o.Samples, o.Seed)
-	f := &Flow{MemoryCap: flowMemory, threads: threadsOf(o.Threads), kept: map[string]*keptTensor{}, samples: data.Len()}
+	f := &Flow{Room: &Room{Bytes: defaultRoom}, threads: threadsOf(o.Threads), kept: map[string]*keptTensor{}, samples: data.Len()}
 	inputs, err := f.setModel(m)
 	if err != nil {
 		return nil, err
@@ -82,6 +80,7 @@ func NewFlow(m *onnxio.Model, data *dataset.Data, o dataset.StreamOptions) (_ *F
 	if f.size > 1 && !f.feed.Fixed() && f.samples > 1 {
 		err = f.probe()
 	}
+	f.used = f.all()
 	return f, err
 }
 
@@ -137,11 +136,34 @@ func (f *Flow) SetModel(m *onnxio.Model) error {
 	return nil
 }
 
-// Samples is the number of samples in all batches.
-func (f *Flow) Samples() int { return f.samples }
+// Samples is the number of samples in the batches that are worked with.
+func (f *Flow) Samples() int { return min(f.samples, f.used*f.size) }
 
-// Batches is the number of batches.
-func (f *Flow) Batches() int { return (f.samples + f.size - 1) / f.size }
+// Batches is the number of batches that are worked with: all of them, unless Use says otherwise.
+func (f *Flow) Batches() int { return f.used }
+
+// all is the number of batches that there are.
+func (f *Flow) all() int { return (f.samples + f.size - 1) / f.size }
+
+// Use works with so many batches, the first ones, from now on. What is kept of others is forgotten;
+// for batches that come in, what is kept is computed from the graph's inputs, in one go, by the
+// model as it is now. After an error nothing has changed.
+func (f *Flow) Use(ctx context.Context, batches int) (err error) {
+	defer guard.Recover(&err)
+	batches = max(1, min(batches, f.all()))
+	old := f.used
+	f.used = batches
+	if batches > old && len(f.kept) > 0 {
+		err = f.fill(ctx, f.kept, nil, old)
+	}
+	if err != nil {
+		f.used = old
+	}
+	for _, t := range f.kept {
+		f.Room.cut(t, f.used)
+	}
+	return err
+}
 
 // BatchLen is the number of samples in a batch: the same for all but the last.
 func (f *Flow) BatchLen(batch int) int { return min(f.size, f.samples-batch*f.size) }
@@ -154,7 +176,7 @@ func (f *Flow) Drop(tensors ...string) error {
 	var errs []error
 	for _, name := range tensors {
 		if t := f.kept[name]; t != nil {
-			errs = append(errs, f.store.remove(t))
+			errs = append(errs, f.store.remove(t, f.Room))
 			delete(f.kept, name)
 		}
 	}
@@ -163,7 +185,7 @@ func (f *Flow) Drop(tensors ...string) error {
 
 // Prune forgets every kept tensor that is not needed to have or to compute the given ones.
 func (f *Flow) Prune(goals ...string) error {
-	needed, err := f.startingFrom(goals)
+	needed, err := f.startingFrom(goals, f.keeps)
 	if err != nil {
 		return err
 	}
@@ -177,9 +199,11 @@ func (f *Flow) Prune(goals ...string) error {
 	return nil
 }
 
+func (f *Flow) keeps(tensor string) bool { return f.kept[tensor] != nil }
+
 // startingFrom returns the nearest kept tensors, and graph inputs, behind the given ones, in a
 // fixed order.
-func (f *Flow) startingFrom(tensors []string) ([]string, error) {
+func (f *Flow) startingFrom(tensors []string, kept func(string) bool) ([]string, error) {
 	g, err := f.model.Graph()
 	if err != nil {
 		return nil, err
@@ -194,7 +218,7 @@ func (f *Flow) startingFrom(tensors []string) ([]string, error) {
 			continue
 		}
 		seen[name] = true
-		if f.kept[name] != nil || g.IsInput(name) {
+		if kept(name) || g.IsInput(name) {
 			starts = append(starts, name)
 		} else if n := g.Producer(name); n != nil {
 			work = append(work, rewire.Reads(n)...)
@@ -219,25 +243,13 @@ func (f *Flow) Compute(ctx context.Context, tensors ...string) (err error) {
 	if len(want) == 0 {
 		return ctx.Err()
 	}
-	part, err := f.part(want)
-	if err != nil {
-		return err
-	}
-	// Several batches at a time keep all cores busy where operators are small, and while values are
-	// copied.
-	workers := min(f.threads, f.Batches(), maxFlowWorkers)
-	s, err := engine.Open(part, engine.Options{Threads: f.threads / workers, Outputs: want, Unpacked: true})
-	if err != nil {
-		return err
-	}
-	defer s.Close()
 	made := make(map[string]*keptTensor, len(want))
 	for _, name := range want {
 		made[name] = &keptTensor{}
 	}
-	if err := f.run(ctx, s, workers, made); err != nil {
+	if err := f.fill(ctx, made, f.kept, 0); err != nil {
 		for _, t := range made {
-			err = errors.Join(err, f.store.remove(t))
+			err = errors.Join(err, f.store.remove(t, f.Room))
 		}
 		return err
 	}
@@ -245,15 +257,34 @@ func (f *Flow) Compute(ctx context.Context, tensors ...string) (err error) {
 	return nil
 }
 
-// part cuts out what computes some tensors.
-func (f *Flow) part(want []string) (*onnxio.Model, error) {
-	starts, err := f.startingFrom(want)
+// fill computes tensors from others that are kept, and from graph inputs, for the batches from one
+// on.
+func (f *Flow) fill(ctx context.Context, made, kept map[string]*keptTensor, from int) error {
+	want := slices.Sorted(maps.Keys(made))
+	part, err := f.part(want, kept)
+	if err != nil {
+		return err
+	}
+	// Several batches at a time keep all cores busy where operators are small, and while values are
+	// copied.
+	workers := min(f.threads, f.used-from, maxFlowWorkers)
+	s, err := engine.Open(part, engine.Options{Threads: f.threads / workers, Outputs: want, Unpacked: true})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return f.run(ctx, s, workers, made, kept, from)
+}
+
+// part cuts out what computes some tensors from kept ones.
+func (f *Flow) part(want []string, kept map[string]*keptTensor) (*onnxio.Model, error) {
+	starts, err := f.startingFrom(want, func(name string) bool { return kept[name] != nil })
 	if err != nil {
 		return nil, err
 	}
 	var from []*onnxpb.ValueInfoProto
 	for _, name := range starts {
-		if t := f.kept[name]; t != nil {
+		if t := kept[name]; t != nil {
 			from = append(from, t.declare(name))
 		}
 	}
@@ -280,26 +311,26 @@ func declare(name string, typ engine.DType, dims []int) *onnxpb.ValueInfoProto {
 }
 
 // run fills the tensors that a session computes, some batches at a time.
-func (f *Flow) run(ctx context.Context, s *engine.Session, workers int, made map[string]*keptTensor) error {
+func (f *Flow) run(ctx context.Context, s *engine.Session, workers int, made, kept map[string]*keptTensor, from int) error {
 	var reads []string
 	for _, in := range s.Inputs() {
 		reads = append(reads, in.Name)
 	}
 	batches := ordered[map[string]*engine.Value]{limit: workers, take: func(out map[string]*engine.Value) error {
 		for name, t := range made {
-			if err := f.store.add(t, out[name], f.MemoryCap); err != nil {
+			if err := f.store.add(t, out[name], f.Room); err != nil {
 				return err
 			}
 		}
 		return nil
 	}}
 	defer batches.abandon()
-	for i := range f.Batches() {
+	for i := from; i < f.used; i++ {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		err := batches.start(func() (map[string]*engine.Value, error) {
-			in, err := f.values(i, reads)
+			in, err := f.values(i, reads, kept)
 			if err != nil {
 				return nil, err
 			}
@@ -313,12 +344,12 @@ func (f *Flow) run(ctx context.Context, s *engine.Session, workers int, made map
 }
 
 // values returns one batch of kept tensors or graph inputs.
-func (f *Flow) values(batch int, tensors []string) (map[string]*engine.Value, error) {
+func (f *Flow) values(batch int, tensors []string, kept map[string]*keptTensor) (map[string]*engine.Value, error) {
 	out := make(map[string]*engine.Value, len(tensors))
 	var graph map[string]*engine.Value
 	var err error
 	for _, name := range tensors {
-		if t := f.kept[name]; t != nil {
+		if t := kept[name]; t != nil {
 			out[name], err = t.get(name, batch)
 		} else {
 			if graph == nil {
@@ -343,7 +374,7 @@ func (f *Flow) Batch(batch int, tensors ...string) (map[string]*engine.Value, er
 	if batch < 0 || batch >= f.Batches() {
 		return nil, fmt.Errorf("no batch %d: there are %d", batch, f.Batches())
 	}
-	out, err := f.values(batch, tensors)
+	out, err := f.values(batch, tensors, f.kept)
 	for name, v := range out {
 		out[name] = f.feed.Trim(v, f.BatchLen(batch))
 	}

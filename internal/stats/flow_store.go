@@ -7,15 +7,25 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// A flowStore keeps values: in memory up to a cap, beyond it in files of a temporary folder, one
-// per tensor.
+// defaultRoom is 2 GiB.
+const defaultRoom = 2 << 30
+
+// A Room is memory for activations that flows keep, one or several that one goroutine uses. What is
+// kept beyond it goes to temporary files.
+type Room struct {
+	Bytes int64
+	used  int64
+}
+
+// A flowStore keeps values: in memory as long as there is room, beyond it in files of a temporary
+// folder, one per tensor.
 type flowStore struct {
-	used  int64  // in memory
 	dir   string // "" until a file is needed
 	files int    // made so far, for their names
 }
@@ -58,13 +68,13 @@ func (s *tensorShape) add(dims []int) *tensorShape {
 	return s
 }
 
-// add appends the next batch of a tensor, in memory up to so many bytes.
-func (s *flowStore) add(t *keptTensor, v *engine.Value, memory int64) error {
+// add appends the next batch of a tensor.
+func (s *flowStore) add(t *keptTensor, v *engine.Value, room *Room) error {
 	t.typ = v.Type
 	t.info = t.info.add(v.Dims)
 	size := valueBytes(v)
-	if s.used+size <= memory {
-		s.used += size
+	if room.used+size <= room.Bytes {
+		room.used += size
 		t.at = append(t.at, keptValue{value: v, dims: v.Dims})
 		return nil
 	}
@@ -120,14 +130,25 @@ func (t *keptTensor) get(name string, i int) (*engine.Value, error) {
 	return v, nil
 }
 
-// remove forgets a tensor, and removes its file.
-func (s *flowStore) remove(t *keptTensor) error {
-	for _, k := range t.at {
-		if k.value != nil {
-			s.used -= valueBytes(k.value)
-		}
+// cut forgets the batches of a tensor but for so many.
+func (r *Room) cut(t *keptTensor, batches int) {
+	if batches >= len(t.at) {
+		return
 	}
-	t.at = nil
+	for i, k := range slices.Backward(t.at[batches:]) {
+		if k.value != nil {
+			r.used -= valueBytes(k.value)
+		} else {
+			t.end = k.offset
+		}
+		t.at[batches+i] = keptValue{}
+	}
+	t.at = t.at[:batches]
+}
+
+// remove forgets a tensor, and removes its file.
+func (s *flowStore) remove(t *keptTensor, room *Room) error {
+	room.cut(t, 0)
 	if t.file == nil {
 		return nil
 	}

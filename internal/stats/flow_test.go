@@ -124,7 +124,7 @@ func TestFlowIsWholeRun(t *testing.T) {
 		temp := t.TempDir()
 		t.Setenv("TMPDIR", temp)
 		f := flow(t, m, data, dataset.StreamOptions{Batch: 4})
-		f.MemoryCap = limit
+		f.Room = &stats.Room{Bytes: limit}
 		if f.Samples() != 11 || f.Batches() != 3 || f.BatchLen(2) != 3 {
 			t.Errorf("%d samples in %d batches, the last of %d", f.Samples(), f.Batches(), f.BatchLen(2))
 		}
@@ -143,7 +143,7 @@ func TestFlowIsWholeRun(t *testing.T) {
 			t.Error(diff)
 		}
 		if isEmpty(t, temp) != (limit > 5000) {
-			t.Errorf("MemoryCap %d: files are not where they should be", limit)
+			t.Errorf("room for %d bytes: files are not where they should be", limit)
 		}
 		if err := f.Close(); err != nil {
 			t.Error(err)

@@ -20,6 +20,8 @@ type Options struct {
 	Threads int
 	// Batch is the number of samples run at once; zero means what fits.
 	Batch int
+	// Memory is the number of bytes to get by with, as far as it goes; zero means 4 GB.
+	Memory int64
 	// Outputs say what the outputs are for. Nil means what eval.FindTasks says of the parents.
 	Outputs []eval.Output
 	// Progress, if set, is told how much of how much is done, steps or milliseconds; judging is

@@ -1,0 +1,42 @@
+package refit
+
+import (
+	"github.com/monge-ml/monge/internal/stats"
+)
+
+// plan lays out the way of the flows: one step for every layer that has a target.
+func (r *run) plan() (err error) {
+	r.steps = map[*layer]int{}
+	var steps []stats.Step
+	for i, l := range r.layers {
+		if !r.dirty(l) {
+			continue
+		}
+		goal, other := r.goal(i, l)
+		step := stats.Step{{l.In.Tensor}}
+		if other != "" {
+			step[0] = append(step[0], other)
+		}
+		known := true
+		for k := range r.parents {
+			tensor := r.parents[k].Counterpart(goal)
+			known = known && tensor != ""
+			step = append(step, []string{tensor})
+		}
+		if known {
+			r.steps[l] = len(steps)
+			steps = append(steps, step)
+		}
+	}
+	r.walk, err = stats.NewWalk(append([]*stats.Flow{r.child}, r.flows...), steps, stats.RoomIn(r.o.Memory), r.size)
+	return err
+}
+
+// size is that of a tensor of a flow, see [stats.NewWalk]; the child's are no larger than those of
+// its parents.
+func (r *run) size(flow int, tensor string) int64 {
+	if flow == 0 {
+		flow, tensor = 1, r.parents[0].Counterpart(tensor)
+	}
+	return stats.SizeOf(r.parents[flow-1].Subject.Analysis, tensor)
+}

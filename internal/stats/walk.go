@@ -1,0 +1,157 @@
+package stats
+
+import (
+	"context"
+	"slices"
+
+	"github.com/monge-ml/monge/coupling"
+)
+
+const (
+	// leastSamples is the number of samples that a walk works with although there is no room for
+	// them: what is kept of them goes to files.
+	leastSamples = 64
+	// leastBatches is the number of batches that these make, so that some can be held out.
+	leastBatches = 10
+	// ahead is the number of steps that a walk looks ahead when it takes samples in: what is computed
+	// for them shall serve more than one.
+	ahead = 16
+)
+
+// RoomIn is the room for activations of which so many bytes of memory leave enough for what is made
+// of them, and for onnxruntime. Zero means 4 GB.
+func RoomIn(memory int64) *Room {
+	if memory == 0 {
+		memory = 4e9
+	}
+	return &Room{Bytes: memory / 8}
+}
+
+// SizeOf is the size in bytes of an activation in float32, for one sample where the batch is free, as
+// far as it is known.
+func SizeOf(an *coupling.Analysis, tensor string) int64 {
+	axes := an.Activations[tensor]
+	if axes == nil {
+		return 0
+	}
+	bytes := int64(4)
+	for _, a := range axes {
+		bytes *= int64(max(1, a.Size()))
+	}
+	return bytes
+}
+
+// A Step is a stop of a walk: the tensors that are looked at, by flow.
+type Step [][]string
+
+// A Walk moves flows over the same samples along their models together, step by step. What the
+// flows keep between steps, the frontier, is bounded by a room: where the tensors of all samples do
+// not fit, as in the first layers of a network for images, it works with fewer samples, and takes
+// the others in where tensors are smaller. These run through what lies behind in one go.
+type Walk struct {
+	flows   []*Flow
+	steps   []Step
+	batches []int // by step
+}
+
+// NewWalk plans the way of flows that keep nothing yet. They share the room from now on, and work in
+// smaller batches where it is small. size tells the bytes of a tensor of a flow for one sample, or
+// for one batch of a model whose batch is fixed; 0 if they are not known.
+func NewWalk(flows []*Flow, steps []Step, room *Room, size func(flow int, tensor string) int64) (*Walk, error) {
+	w := &Walk{flows: flows, steps: steps}
+	bytes := make([]int64, len(steps))
+	for i, f := range flows {
+		f.Room = room
+		if err := w.frontier(i, bytes, func(tensor string) int64 { return size(i, tensor) }); err != nil {
+			return nil, err
+		}
+	}
+	all, least := flows[0].samples, min(flows[0].samples, leastSamples)
+	if flows[0].feed.Fixed() {
+		all, least = flows[0].all(), min(flows[0].all(), leastBatches)
+	}
+	w.batches = schedule(bytes, room.Bytes, all, least)
+	if flows[0].feed.Fixed() || len(steps) == 0 {
+		return w, nil
+	}
+	batch := max(1, slices.Min(w.batches)/leastBatches)
+	for _, f := range flows {
+		f.size = min(f.size, batch)
+		f.used = f.all()
+	}
+	for i, samples := range w.batches {
+		w.batches[i] = (samples + flows[0].size - 1) / flows[0].size
+	}
+	return w, nil
+}
+
+// frontier adds to each step what a flow keeps while it is taken.
+func (w *Walk) frontier(flow int, bytes []int64, size func(tensor string) int64) error {
+	kept := map[string]bool{}
+	for k := range w.steps {
+		needed, err := w.flows[flow].startingFrom(w.goals(flow, k), func(tensor string) bool { return kept[tensor] })
+		if err != nil {
+			return err
+		}
+		was := kept
+		kept = map[string]bool{}
+		for _, tensor := range needed {
+			kept[tensor] = was[tensor] // the others are inputs
+		}
+		for _, tensor := range w.steps[k][flow] {
+			kept[tensor] = true
+		}
+		for tensor, keeps := range kept {
+			if keeps {
+				bytes[k] += size(tensor)
+			}
+		}
+	}
+	return nil
+}
+
+// goals are what a flow has to compute from a step on.
+func (w *Walk) goals(flow, step int) (tensors []string) {
+	for _, s := range w.steps[step:] {
+		tensors = append(tensors, s[flow]...)
+	}
+	return tensors
+}
+
+// schedule says how many of all samples fit into a room at each step, and at some steps behind it:
+// at least so many in any case.
+func schedule(bytes []int64, room int64, all, least int) []int {
+	fit := make([]int, len(bytes))
+	for i, b := range bytes {
+		fit[i] = max(least, int(min(int64(all), room/max(b, 1))))
+	}
+	out := make([]int, len(bytes))
+	for i := range out {
+		out[i] = slices.Min(fit[i:min(len(fit), i+ahead)])
+		// Few more are not worth the start of a session.
+		if i > 0 && out[i] < all && out[i] > out[i-1] && 2*out[i] < 3*out[i-1] {
+			out[i] = out[i-1]
+		}
+	}
+	return out
+}
+
+// To forgets what no step from this one on needs, and computes the tensors of this one.
+func (w *Walk) To(ctx context.Context, step int) error {
+	for i, f := range w.flows {
+		if err := f.Prune(w.goals(i, step)...); err != nil {
+			return err
+		}
+	}
+	for _, f := range w.flows {
+		if err := f.Use(ctx, w.batches[step]); err != nil {
+			return err
+		}
+	}
+	for i, f := range w.flows {
+		if err := f.Compute(ctx, w.steps[step][i]...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
