@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -24,7 +25,7 @@ type Options struct {
 	Data *dataset.Data
 	// MaxInputs is the largest number of inputs (channels × kernel positions) of a layer that is
 	// fitted from sums; wider layers get their channels' means and deviations repaired instead.
-	// Zero means 6,000. Layers that see fewer rows (samples × positions) than they have inputs are
+	// Zero means 6,000, or what there is memory for. Layers that see fewer rows (samples × positions) than they have inputs are
 	// fitted whatever their width.
 	MaxInputs int
 }
@@ -57,6 +58,10 @@ type Layer struct {
 	Note string `json:"note,omitempty"`
 }
 
+// gramBytes is what a fit takes for the square of its inputs: the sums of what it is made and checked
+// on, their joint form and factors, all in float64.
+const gramBytes = 40
+
 // noteFew says that a layer was not fitted since nothing could be held out: what a fit makes of the
 // rows that it was made from does not tell whether it helps.
 const noteFew = "too few samples to fit; transported weights kept"
@@ -77,6 +82,9 @@ func Refit(ctx context.Context, child *onnxio.Model, parents teach.Parents, o Op
 	}
 	if o.MaxInputs == 0 {
 		o.MaxInputs = 6000
+		if o.Memory > 0 {
+			o.MaxInputs = min(o.MaxInputs, int(math.Sqrt(float64(o.Memory)/gramBytes)))
+		}
 	}
 	if len(parents) > 1 {
 		if o.Outputs, err = parents.Tasks(ctx, o.Data, o.Options); err != nil {

@@ -45,8 +45,16 @@ type Judge struct {
 	room    int // for so many numbers of what all parents say, and of their mean
 }
 
-// room is 512 MB.
-const room = 128 << 20
+// mostRoom is 512 MB.
+const mostRoom = 128 << 20
+
+// room is for so many numbers: an eighth of the memory.
+func (o Options) room() int {
+	if o.Memory == 0 {
+		return mostRoom
+	}
+	return min(mostRoom, int(o.Memory/32))
+}
 
 // NewJudge runs the parents. The mean of several is Decided where outputs are class scores: logits,
 // or probabilities where every row is one already.
@@ -59,7 +67,7 @@ func NewJudge(ctx context.Context, parents Parents, data *dataset.Data, o Option
 	if err != nil {
 		return nil, err
 	}
-	j := &Judge{data: data, o: o, goals: goals, decided: len(parents) > 1, room: room}
+	j := &Judge{data: data, o: o, goals: goals, decided: len(parents) > 1, room: o.room()}
 	said, err := j.hear(ctx, parents)
 	if err != nil {
 		return nil, err
@@ -78,7 +86,7 @@ func NewJudge(ctx context.Context, parents Parents, data *dataset.Data, o Option
 // NewJudgeOf is NewJudge for given goals: outputs, and scores behind them.
 func NewJudgeOf(ctx context.Context, parents Parents, goals []*Goal, data *dataset.Data, o Options) (_ *Judge, err error) {
 	defer guard.Recover(&err)
-	j := &Judge{data: data, o: o, goals: goals, decided: len(parents) > 1, room: room}
+	j := &Judge{data: data, o: o, goals: goals, decided: len(parents) > 1, room: o.room()}
 	said, err := j.hear(ctx, parents)
 	if err != nil {
 		return nil, err
