@@ -71,7 +71,7 @@ func sessionOptions(spec runnerSpec) (*ort.SessionOptions, error) {
 	if err != nil {
 		return nil, oneLine(err)
 	}
-	errs := []error{options.SetIntraOpNumThreads(spec.threads), options.SetInterOpNumThreads(1)}
+	errs := []error{options.SetIntraOpNumThreads(spec.threads), options.SetInterOpNumThreads(1), options.SetMemPattern(!spec.frugal)}
 	switch spec.level {
 	case levelBasic:
 		errs = append(errs, options.SetGraphOptimizationLevel(ort.GraphOptimizationLevelEnableBasic))

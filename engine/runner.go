@@ -26,6 +26,7 @@ type runnerSpec struct {
 	threads     int      // at least 1
 	level       level    // of graph optimisation
 	spin        bool     // idle threads wait actively
+	frugal      bool     // no memory is planned ahead
 	strict      bool     // shapes stored in the model must agree with inferred ones
 	unpacked    bool     // weights stay where they are
 }

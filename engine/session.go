@@ -42,6 +42,10 @@ type Options struct {
 	// samples faster, but takes the model's size again.
 	Unpacked bool
 
+	// Frugal takes memory for activations as they come. false: room for all of them is planned after
+	// the first run and taken on top of what that run took, up to twice as much together.
+	Frugal bool
+
 	// Strict refuses a model whose stored shapes contradict the inferred ones. false: onnxruntime
 	// overlooks it.
 	Strict bool
@@ -220,7 +224,7 @@ func outputNames(g *onnxio.Graph, wanted []string) ([]string, error) {
 
 // start loads the model into onnxruntime.
 func (s *Session) start(m *onnxio.Model, fetch []string, o Options) error {
-	spec := runnerSpec{outputs: fetch, threads: s.threads, spin: o.Spin, strict: o.Strict}
+	spec := runnerSpec{outputs: fetch, threads: s.threads, spin: o.Spin, frugal: o.Frugal, strict: o.Strict}
 	if _, bytes := m.Size(); bytes >= mappedSize {
 		spec.unpacked = o.Unpacked
 	}

@@ -24,14 +24,15 @@ import (
 
 func main() {
 	batch := flag.Int("batch", 16, "`SAMPLES` of one step")
+	memoryBytes := flag.Int64("memory", 0, "`BYTES` for activations; 0: the default")
 	steps := flag.Int("steps", 6, "`STEPS` that are measured, after one that is not")
 	flag.Parse()
 	if flag.NArg() == 0 || *batch < 1 || *steps < 1 {
-		fmt.Fprintln(os.Stderr, "usage: train [--batch N] [--steps N] MODEL.onnx...")
+		fmt.Fprintln(os.Stderr, "usage: train [--batch N] [--steps N] [--memory BYTES] MODEL.onnx...")
 		os.Exit(2)
 	}
 	for _, path := range flag.Args() {
-		if err := measure(context.Background(), path, *batch, *steps); err != nil {
+		if err := measure(context.Background(), path, *batch, *steps, *memoryBytes); err != nil {
 			fmt.Fprintf(os.Stderr, "train: %s: %v\n", path, err)
 			os.Exit(1)
 		}
@@ -39,7 +40,7 @@ func main() {
 }
 
 // measure prints the line of one model.
-func measure(ctx context.Context, path string, batch, steps int) error {
+func measure(ctx context.Context, path string, batch, steps int, bytes int64) error {
 	m, err := onnxio.Load(path)
 	if err != nil {
 		return err
@@ -55,7 +56,7 @@ func measure(ctx context.Context, path string, batch, steps int) error {
 	if err != nil {
 		return err
 	}
-	trained, err := trainingRate(ctx, m, data, batch)
+	trained, err := trainingRate(ctx, m, data, batch, bytes)
 	if err != nil {
 		return err
 	}
@@ -119,7 +120,7 @@ func forwardRate(ctx context.Context, m *onnxio.Model, data *dataset.Data, batch
 
 // trainingRate is the number of samples per second that a distillation goes through after its first
 // step.
-func trainingRate(ctx context.Context, m *onnxio.Model, data *dataset.Data, batch int) (float64, error) {
+func trainingRate(ctx context.Context, m *onnxio.Model, data *dataset.Data, batch int, bytes int64) (float64, error) {
 	parent, err := edit.NewSubject(m, coupling.Options{})
 	if err != nil {
 		return 0, err
@@ -130,7 +131,7 @@ func trainingRate(ctx context.Context, m *onnxio.Model, data *dataset.Data, batc
 	}
 	var start time.Time
 	rate := 0.0
-	o := tune.Options{Data: data, Epochs: 1, HeldOut: data.Range(0, 1)}
+	o := tune.Options{Data: data, Epochs: 1, Memory: bytes, HeldOut: data.Range(0, 1)}
 	o.Batch = batch
 	o.Progress = func(done, total int) {
 		if done == 1 {

@@ -110,6 +110,9 @@ func (t *Target) mix(said [][]float32) []float32 {
 	if t.Kind == Scores {
 		return mixture(said, t.weights, t.Classes)
 	}
+	if len(said) == 1 && t.rows != nil && t.rows[0] != nil && t.weights[0] == 1 {
+		return said[0] // made for the child as it is
+	}
 	out := make([]float32, len(said[0]))
 	for i, x := range said {
 		if t.Kind == Probabilities {

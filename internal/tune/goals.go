@@ -135,6 +135,39 @@ func (r *run) tap(kind teach.Kind, tensor string, axis int) *goal {
 	return &goal{Goal: teach.Goal{Target: target, Tensor: tensor}, tap: true}
 }
 
+const (
+	// trainedBytes and targetBytes are what training takes for each byte of the child's activations,
+	// and for each of targets: the parents' values, those handed on, and what waits to be freed. They
+	// were measured as the resident memory that each sample of EfficientNet-Lite0 added.
+	trainedBytes = 2.5
+	targetBytes  = 5
+)
+
+// unitsSeen is the number of units whose activations are looked at.
+const unitsSeen = 8
+
+// look runs the child on single units, and makes runs of as many units as there is memory for.
+func (r *run) look(ctx context.Context, g *onnxio.Graph) (*sights, error) {
+	units, err := r.reader.singly(r.o.Data, unitsSeen)
+	if err != nil {
+		return nil, err
+	}
+	seen, err := measure(ctx, r.child, g, units)
+	if err != nil {
+		return nil, err
+	}
+	all, targets := 0, 0
+	for _, dims := range seen.dims {
+		all += engine.Count(dims)
+	}
+	for _, l := range r.taps(g) {
+		targets += engine.Count(seen.dims[l.Tensor])
+	}
+	bytes := 4 * (trainedBytes*float64(all) + targetBytes*float64(targets))
+	r.reader.limit(int(min(float64(r.o.Memory)/max(bytes, 1), math.MaxInt32)))
+	return seen, nil
+}
+
 // openParents loads the parents, to return what the goals name.
 func (r *run) openParents(goals []*goal) error {
 	for i, m := range r.parents.Models() {
@@ -142,7 +175,7 @@ func (r *run) openParents(goals []*goal) error {
 		for _, l := range goals {
 			names = append(names, l.Tensors[i])
 		}
-		s, err := engine.Open(m, engine.Options{Threads: r.o.Threads, Outputs: names})
+		s, err := engine.Open(m, engine.Options{Threads: r.o.Threads, Outputs: names, Frugal: true})
 		if err != nil {
 			return err
 		}
@@ -151,26 +184,43 @@ func (r *run) openParents(goals []*goal) error {
 	return nil
 }
 
-// weigh finds temperatures and scales of the goals by what the parents say about some examples.
+// weigh finds temperatures and scales of the goals by what the parents say about some examples. Of
+// inner activations, which are many, nothing but moments is kept.
 func (r *run) weigh(ctx context.Context, goals []*goal, examples []map[string]*engine.Value) error {
-	said := make([][][]*engine.Value, len(examples))
-	scores := make([][][]float32, len(goals))
-	for e, example := range examples {
-		var err error
-		if said[e], err = r.ask(ctx, goals, example); err != nil {
+	kept := make([][][]*engine.Value, len(goals))
+	inner := make([]moments, len(goals))
+	for _, example := range examples {
+		said, err := r.ask(ctx, goals, example)
+		if err != nil {
 			return err
 		}
-		for i := range goals {
-			for _, v := range said[e][i] {
-				scores[i] = append(scores[i], v.F32)
+		for i, l := range goals {
+			if l.Kind != teach.Inner {
+				kept[i] = append(kept[i], said[i])
+				continue
 			}
+			target, err := l.of(said[i])
+			if err != nil {
+				return err
+			}
+			inner[i].add(target.F32)
 		}
 	}
 	for i, l := range goals {
-		l.Temper(scores[i]...)
+		if l.Kind == teach.Inner {
+			l.Scale = r.o.Closeness / max(inner[i].variance(), math.SmallestNonzeroFloat32)
+			continue
+		}
+		var scores [][]float32
+		for _, said := range kept[i] {
+			for _, v := range said {
+				scores = append(scores, v.F32)
+			}
+		}
+		l.Temper(scores...)
 		var seen []float32
-		for e := range examples {
-			target, err := l.of(said[e][i])
+		for _, said := range kept[i] {
+			target, err := l.of(said)
 			if err != nil {
 				return err
 			}
@@ -181,17 +231,38 @@ func (r *run) weigh(ctx context.Context, goals []*goal, examples []map[string]*e
 	return nil
 }
 
+// moments are the sums that a variance is made of.
+type moments struct{ n, mean, squares float64 }
+
+// add takes in numbers, whose own mean and squares about it are joined with those so far (Chan et
+// al. 1979).
+func (m *moments) add(x []float32) {
+	v := engine.Float32(x, len(x)).Float64()
+	if len(v) == 0 {
+		return
+	}
+	mean, variance := stat.PopMeanVariance(v, nil)
+	n := float64(len(v))
+	apart, all := mean-m.mean, m.n+n
+	m.squares += variance*n + apart*apart*m.n*n/all
+	m.mean += apart * n / all
+	m.n = all
+}
+
+func (m *moments) variance() float64 { return m.squares / max(m.n, 1) }
+
 // scale makes goals of all kinds comparable, by targets for so many samples.
 func (r *run) scale(l *goal, seen []float32, samples int) float64 {
 	if !l.tap {
 		return teach.Scale(seen, l.Classes, samples)
 	}
 	counts := r.o.Closeness
-	if l.Kind == teach.Scores && len(r.parents) > 1 {
+	if len(r.parents) > 1 {
 		counts = teach.Closeness // more would hold the decision back
 	}
-	variance := stat.PopVariance(engine.Float32(seen, len(seen)).Float64(), nil)
-	return counts / max(variance, math.SmallestNonzeroFloat32)
+	var m moments
+	m.add(seen)
+	return counts / max(m.variance(), math.SmallestNonzeroFloat32)
 }
 
 // ask runs the parents, and returns what they compute: by goal, by parent.

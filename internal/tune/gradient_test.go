@@ -145,12 +145,25 @@ func training(t *testing.T, m *onnxio.Model) (*trainer, map[string]*engine.Value
 		goals = append(goals, &goal{Goal: teach.Goal{Target: &teach.Target{}, Tensor: o.Name, Scale: 1}, dims: d})
 		targets = append(targets, noise(rng, d))
 	}
-	tr, err := newTrainer(context.Background(), m, goals, []map[string]*engine.Value{in}, 1)
+	tr, err := trainerOf(m, goals, in)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { tr.session.Close() })
 	return tr, in, targets
+}
+
+// trainerOf makes a trainer for runs of the size of an example.
+func trainerOf(m *onnxio.Model, goals []*goal, example map[string]*engine.Value) (*trainer, error) {
+	g, err := m.Graph()
+	if err != nil {
+		return nil, err
+	}
+	seen, err := measure(context.Background(), m, g, []map[string]*engine.Value{example})
+	if err != nil {
+		return nil, err
+	}
+	return newTrainer(context.Background(), m, goals, seen, 1)
 }
 
 func noise(rng *rand.Rand, dims []int) *engine.Value {
@@ -236,7 +249,7 @@ func TestUntrainable(t *testing.T) {
 		}
 		in := map[string]*engine.Value{"x": noise(rand.New(rand.NewPCG(1, 2)), []int{3, 5})}
 		g := &goal{Goal: teach.Goal{Target: &teach.Target{}, Tensor: "y", Scale: 1}, dims: []int{3, 6}}
-		if _, err := newTrainer(context.Background(), m, []*goal{g}, []map[string]*engine.Value{in}, 1); !errors.Is(err, errUntrainable) {
+		if _, err := trainerOf(m, []*goal{g}, in); !errors.Is(err, errUntrainable) {
 			t.Errorf("%q: error %v", text, err)
 		}
 	}
@@ -249,7 +262,7 @@ func TestGoalOfAClassifier(t *testing.T) {
 	}
 	_, in, _ := training(t, m)
 	g := &goal{Goal: teach.Goal{Target: &teach.Target{Kind: teach.Probabilities, Classes: 6, Temperature: 2}, Tensor: "y", Scale: 1}, dims: []int{4, 6}, axis: 1}
-	tr, err := newTrainer(context.Background(), m, []*goal{g}, []map[string]*engine.Value{in}, 1)
+	tr, err := trainerOf(m, []*goal{g}, in)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,6 +32,38 @@ func newReader(m *onnxio.Model, data *dataset.Data, batch int) (*reader, error) 
 	return &reader{inputs: inputs, unit: 1, units: batch, runs: 1}, nil
 }
 
+// limit makes runs of at most so many units, and of no more than now. A step keeps its samples where
+// that is possible with runs of one size, and else loses some.
+func (r *reader) limit(units int) {
+	all := r.units * r.runs
+	most := min(max(units, 1), r.units)
+	r.units, r.runs = most, all/most
+	for n := most; n > most/2; n-- {
+		if all%n == 0 {
+			r.units, r.runs = n, all/n
+			return
+		}
+	}
+}
+
+// singly reads the first units one by one, at most so many.
+func (r *reader) singly(data *dataset.Data, most int) ([]map[string]*engine.Value, error) {
+	feed, err := data.For(r.inputs)
+	if err != nil {
+		return nil, err
+	}
+	starts := r.starts(0, data.Len())
+	var out []map[string]*engine.Value
+	for _, from := range starts[:min(most, len(starts))] {
+		in, err := r.read(feed, data.Len(), []int{from})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, in)
+	}
+	return out, nil
+}
+
 // samples is the number of samples of one step.
 func (r *reader) samples() int { return r.unit * r.units * r.runs }
 

@@ -64,8 +64,8 @@ func trainable(g *onnxio.Graph) []string {
 }
 
 // newTrainer writes the training graph of a model: its own nodes with the trained constants as
-// inputs, the loss, and the nodes that compute gradients. examples are some batches of inputs.
-func newTrainer(ctx context.Context, m *onnxio.Model, goals []*goal, examples []map[string]*engine.Value, threads int) (*trainer, error) {
+// inputs, the loss, and the nodes that compute gradients. seen is what the model showed.
+func newTrainer(ctx context.Context, m *onnxio.Model, goals []*goal, seen *sights, threads int) (*trainer, error) {
 	g, err := m.Graph()
 	if err != nil {
 		return nil, err
@@ -74,10 +74,6 @@ func newTrainer(ctx context.Context, m *onnxio.Model, goals []*goal, examples []
 	if len(params) == 0 {
 		return nil, fmt.Errorf("%w: no weight in single precision that only one node reads", errUntrainable)
 	}
-	seen, err := measure(ctx, m, g, examples)
-	if err != nil {
-		return nil, err
-	}
 	block := probeBlocks(ctx)
 	for {
 		t, err := assemble(m, params, goals, seen, block)
@@ -85,7 +81,7 @@ func newTrainer(ctx context.Context, m *onnxio.Model, goals []*goal, examples []
 			return nil, err
 		}
 		if len(t.missing) == 0 {
-			if t.session, err = engine.Open(t.model, engine.Options{Threads: threads}); err != nil {
+			if t.session, err = engine.Open(t.model, engine.Options{Threads: threads, Frugal: true}); err != nil {
 				return nil, fmt.Errorf("%w: %w", errUntrainable, err)
 			}
 			t.graph, t.unit = g, units(g, t.params, seen)
@@ -140,17 +136,22 @@ type sights struct {
 	rms    map[string]float64 // of floating-point activations
 }
 
-// measure runs a model and looks at all tensors.
-func measure(ctx context.Context, m *onnxio.Model, g *onnxio.Graph, examples []map[string]*engine.Value) (*sights, error) {
-	var taps []string
+// activations lists the tensors that the nodes of a model compute.
+func activations(g *onnxio.Graph) []string {
+	var out []string
 	for _, n := range g.Nodes {
 		for _, o := range n.GetOutput() {
 			if o != "" && g.Constant(o) == nil {
-				taps = append(taps, o)
+				out = append(out, o)
 			}
 		}
 	}
-	s, err := engine.Open(m, engine.Options{Outputs: taps})
+	return out
+}
+
+// measure runs a model on some examples and looks at all tensors.
+func measure(ctx context.Context, m *onnxio.Model, g *onnxio.Graph, examples []map[string]*engine.Value) (*sights, error) {
+	s, err := engine.Open(m, engine.Options{Outputs: activations(g), Frugal: true})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errUntrainable, err)
 	}
@@ -179,6 +180,44 @@ func (s *sights) add(values map[string]*engine.Value, runs int) {
 		}
 		s.rms[name] = math.Hypot(s.rms[name], rms(v.F32)/math.Sqrt(float64(runs)))
 	}
+}
+
+// resize takes sizes and lists of integers from a run on a larger example. No activation leaves
+// onnxruntime, which can forget each as soon as it was read.
+func (s *sights) resize(ctx context.Context, m *onnxio.Model, example map[string]*engine.Value) error {
+	c := m.Clone()
+	g, err := c.Graph()
+	if err != nil {
+		return err
+	}
+	var outputs []string
+	for i, name := range activations(g) {
+		size := fmt.Sprintf("size/%d/%s", i, name)
+		g.Proto.Node = append(g.Proto.Node, &onnxpb.NodeProto{OpType: new("Shape"), Input: []string{name}, Output: []string{size}})
+		outputs = append(outputs, size)
+		if s.values[name] != nil {
+			outputs = append(outputs, name)
+		}
+	}
+	open, err := engine.Open(c, engine.Options{Outputs: outputs, Frugal: true})
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUntrainable, err)
+	}
+	defer open.Close()
+	out, err := open.Run(ctx, example)
+	if err != nil {
+		return err
+	}
+	for name, v := range example {
+		s.dims[name] = v.Dims
+	}
+	for i, name := range activations(g) {
+		s.dims[name] = ints(out[fmt.Sprintf("size/%d/%s", i, name)].I64)
+		if v := out[name]; v != nil {
+			s.values[name] = ints(v.I64)
+		}
+	}
+	return nil
 }
 
 type assembled struct {

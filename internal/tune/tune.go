@@ -44,6 +44,9 @@ type Options struct {
 	// run: at first inner activations say more about each input than the outputs do, in the end
 	// only the outputs matter.
 	Closeness float64
+	// Memory is what activations may take, in bytes: samples of a step run together only as far as
+	// they fit, and their gradients are added. Zero means 1 GB. One sample always runs.
+	Memory int64
 	// Seed chooses the order of the samples and what is done to them.
 	Seed int64
 }
@@ -102,6 +105,7 @@ func (o *Options) defaults() {
 	o.Rate = cmp.Or(o.Rate, 0.025)
 	o.Batch = cmp.Or(o.Batch, batchOf(o.Data.Len()))
 	o.Closeness = cmp.Or(o.Closeness, 3)
+	o.Memory = cmp.Or(o.Memory, 1e9)
 }
 
 // errUntrainable says that a model has no parameters that can be trained here.
@@ -236,14 +240,18 @@ func (r *run) open(ctx context.Context) (err error) {
 	if r.o.Outputs, err = r.parents.Tasks(ctx, r.o.Data, r.o.Options); err != nil {
 		return err
 	}
-	if r.reader, err = newReader(r.child, r.o.Data, r.o.Batch); err != nil {
-		return err
-	}
-	examples, err := r.reader.examples(r.o.Data)
+	g, err := r.child.Graph()
 	if err != nil {
 		return err
 	}
-	g, err := r.child.Graph()
+	if r.reader, err = newReader(r.child, r.o.Data, r.o.Batch); err != nil {
+		return err
+	}
+	seen, err := r.look(ctx, g)
+	if err != nil {
+		return err
+	}
+	examples, err := r.reader.examples(r.o.Data)
 	if err != nil {
 		return err
 	}
@@ -257,7 +265,12 @@ func (r *run) open(ctx context.Context) (err error) {
 	if err := r.weigh(ctx, goals, examples); err != nil {
 		return err
 	}
-	if r.trainer, err = newTrainer(ctx, r.child, goals, examples, r.o.Threads); err != nil {
+	if r.reader.units > 1 {
+		if err := seen.resize(ctx, r.child, examples[0]); err != nil {
+			return err
+		}
+	}
+	if r.trainer, err = newTrainer(ctx, r.child, goals, seen, r.o.Threads); err != nil {
 		return err
 	}
 	r.adam = &adam{m: map[string][]float64{}, v: map[string][]float64{}}
