@@ -117,6 +117,7 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	if err != nil {
 		return err
 	}
+	f.run.announce(a, models[:1])
 	var out *onnxio.Model
 	var done *compress.Report
 	if f.run.into != "" {

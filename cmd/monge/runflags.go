@@ -112,6 +112,9 @@ func (f *runFlags) announce(a *app, models []*onnxio.Model) {
 	if f.tune == 0 || !f.refits() || f.output.dryRun || a.quiet || a.json && !a.terminal {
 		return
 	}
+	if _, err := a.runtime(); err != nil {
+		return // nothing can be distilled
+	}
 	until := "until the time is over or further steps would teach next to nothing"
 	switch {
 	case f.tune == 1:
@@ -144,7 +147,6 @@ func limitText(t time.Duration) string {
 // start reads the models, that of --into last, sees whether the result can be written, and turns
 // the flags into options.
 func (f *runFlags) start(a *app, paths []string) (models []*onnxio.Model, o job.Options, err error) {
-	worked := len(paths)
 	if f.into != "" {
 		paths = append(slices.Clone(paths), f.into)
 	}
@@ -162,9 +164,7 @@ func (f *runFlags) start(a *app, paths []string) (models []*onnxio.Model, o job.
 	if err != nil {
 		return nil, o, err
 	}
-	if o, err = f.options(a, tasks, shapes); err == nil {
-		f.announce(a, models[:worked])
-	}
+	o, err = f.options(a, tasks, shapes)
 	return models, o, err
 }
 
