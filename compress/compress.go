@@ -14,6 +14,7 @@ import (
 	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/pipeline"
 	"github.com/monge-ml/monge/internal/qdq"
+	"github.com/monge-ml/monge/internal/refit"
 	"github.com/monge-ml/monge/internal/teach"
 	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/lossless"
@@ -264,7 +265,7 @@ func (c *compression) making(s *edit.Subject, plan planner, report *Report) pipe
 		}
 		report.describe(s.Analysis, c, p.Maps.Widths(), p.Objective)
 		made.Parents = teach.Parents{{Subject: s, Share: 1, Maps: p.Maps.Made()}}
-		return made, nil
+		return made, refit.Recentre(made.Child, made.Parents[0], p.Lost)
 	}
 }
 

@@ -35,6 +35,20 @@ func TapOf(s *edit.Subject, tensor string, sp *coupling.Space) (t Tap, ok bool) 
 	return t, true
 }
 
+// Size is the length of the axis that the channels stand on, negative if it is not known.
+func (t *Tap) Size(s *edit.Subject) int {
+	return s.Analysis.Activations[t.Tensor][t.layout.Axis].Size()
+}
+
+// Put adds a number for each channel of a group to their positions along the axis.
+func (t *Tap) Put(group int, x, along []float64) {
+	for c, positions := range t.layout.Channels[group] {
+		for _, p := range positions {
+			along[p] += x[c]
+		}
+	}
+}
+
 // Taps returns the activations in which the channels of a space are seen before the nonlinearity:
 // the outputs of its producers, moved on through a bias, a normalisation and the Add of a residual
 // stream.

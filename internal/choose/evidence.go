@@ -10,6 +10,7 @@ import (
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/channels"
 	"github.com/monge-ml/monge/internal/dense"
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/guard"
@@ -40,6 +41,7 @@ func (o Options) batch() int {
 // Evidence is what calibration data say about the channels of a space.
 type Evidence struct {
 	seen  [][]*sight     // by group and consumer
+	taps  []channels.Tap // of the first parent, by consumer
 	order []*elimination // by group, once it has been made
 }
 
@@ -82,6 +84,7 @@ func Observe(ctx context.Context, parents []Parent, spaces []*coupling.Space, o 
 		}
 		ev := &Evidence{seen: make([][]*sight, sp.Groups)}
 		for _, ob := range own {
+			ev.taps = append(ev.taps, ob.consumers[0].tap)
 			for g, s := range ob.into {
 				ev.seen[g] = append(ev.seen[g], s)
 			}

@@ -19,7 +19,7 @@ func Select(ctx context.Context, s *edit.Subject, widths map[*coupling.Space]int
 	if o.Data == nil {
 		return nil, fmt.Errorf("selecting channels by what they explain needs data")
 	}
-	res := &match.Result{Maps: edit.Maps{}, Objective: map[*coupling.Space]float64{}, Sweeps: 1}
+	res := &match.Result{Maps: edit.Maps{}, Lost: map[string][]float64{}, Objective: map[*coupling.Space]float64{}, Sweeps: 1}
 	var spaces []*coupling.Space
 	for _, sp := range s.Analysis.Spaces {
 		if k, ok := widths[sp]; ok && k != sp.Width {
@@ -37,6 +37,8 @@ func Select(ctx context.Context, s *edit.Subject, widths map[*coupling.Space]int
 			blind[sp] = widths[sp]
 		} else if res.Maps[sp], err = ev.narrow(s, sp, widths[sp]); err != nil {
 			return nil, fmt.Errorf("space %q: %w", sp.Name, err)
+		} else {
+			ev.lost(s, res.Maps[sp], res.Lost)
 		}
 	}
 	if len(blind) == 0 {

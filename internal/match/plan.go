@@ -19,6 +19,9 @@ import (
 // A Result is a set of maps with what is worth telling about them.
 type Result struct {
 	Maps edit.Maps
+	// Lost is what biases have to make up for: by activation, and along the axis of its channels,
+	// the mean of what consumers do not read any more. Nil where that is nothing.
+	Lost map[string][]float64
 	// Objective is the transport cost of each space's plan, summed over groups.
 	Objective map[*coupling.Space]float64
 	// Sweeps counts the passes over all spaces.

@@ -251,7 +251,7 @@ func (r *run) layer(ctx context.Context, i int, l *layer) (_ *Layer, err error) 
 // fitWeights fits an operator, or repairs the statistics of its outputs where it has too many
 // inputs.
 func (r *run) fitWeights(ctx context.Context, l *layer, t *target, out *Layer) error {
-	w, err := r.read(l)
+	w, err := read(r.graph, l.Linear)
 	if err != nil {
 		return err
 	}
@@ -266,7 +266,7 @@ func (r *run) fitWeights(ctx context.Context, l *layer, t *target, out *Layer) e
 	if err != nil {
 		return err
 	}
-	return r.write(l, w)
+	return w.write(r.graph, l.Linear)
 }
 
 // fitSquares fits an operator by squared error.

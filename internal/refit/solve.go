@@ -158,7 +158,7 @@ func (m *moments) variation() float64 {
 // strengths are the ridge strengths that are tried, relative to the mean diagonal of the Gram
 // matrix. Few rows of many inputs want the strong ones: the n directions that were seen then hold
 // all of the trace, d/n times the mean each.
-var strengths = []float64{1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10}
+var strengths = []float64{1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10, 100}
 
 // choose fits on train, picks the strength with the least error on held-out rows, and fits again on
 // all rows with it, which train takes in. The prior itself is a candidate, and returned with λ = 0

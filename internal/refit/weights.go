@@ -21,8 +21,8 @@ type weights struct {
 }
 
 // read decodes a layer's parameters.
-func (r *run) read(l *layer) (*weights, error) {
-	t, err := r.model.Tensor(r.graph.Constant(l.Weight.Name))
+func read(g *onnxio.Graph, l *onnxio.Linear) (*weights, error) {
+	t, err := g.Model.Tensor(g.Constant(l.Weight.Name))
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ func (r *run) read(l *layer) (*weights, error) {
 		fill(w, t.Float64())
 	}
 	if l.Bias.Name != "" {
-		b, err := r.model.Tensor(r.graph.Constant(l.Bias.Name))
+		b, err := g.Model.Tensor(g.Constant(l.Bias.Name))
 		if err != nil {
 			return nil, err
 		}
@@ -109,15 +109,19 @@ func (w *weights) setGroup(g int, f fit) {
 	}
 }
 
-// write stores a layer's parameters in the model.
-func (r *run) write(l *layer, w *weights) error {
-	if err := r.graph.SetConstant(w.tensor(l.Weight.Name)); err != nil {
+// write stores a layer's parameters in a model.
+func (w *weights) write(g *onnxio.Graph, l *onnxio.Linear) error {
+	if err := g.SetConstant(w.tensor(l.Weight.Name)); err != nil {
 		return err
 	}
+	return w.writeBias(g, l)
+}
+
+func (w *weights) writeBias(g *onnxio.Graph, l *onnxio.Linear) error {
 	if w.b == nil {
 		return nil
 	}
-	old, err := r.model.Tensor(r.graph.Constant(l.Bias.Name))
+	old, err := g.Model.Tensor(g.Constant(l.Bias.Name))
 	if err != nil {
 		return err
 	}
@@ -125,5 +129,5 @@ func (r *run) write(l *layer, w *weights) error {
 	for i := range b {
 		b[i] = w.b[i] / w.beta
 	}
-	return r.graph.SetConstant(onnxio.NewTensor(l.Bias.Name, old.Type, old.Dims, b))
+	return g.SetConstant(onnxio.NewTensor(l.Bias.Name, old.Type, old.Dims, b))
 }

@@ -1,0 +1,115 @@
+package refit_test
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/engine/enginetest"
+	"github.com/monge-ml/monge/internal/choose"
+	"github.com/monge-ml/monge/internal/edit"
+	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/internal/refit"
+	"github.com/monge-ml/monge/internal/teach"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxtest"
+)
+
+// Channels behind a Relu have means far from zero: what is not read of them any more shifts all
+// that follows, unless biases make up for it.
+func TestRecentreKeepsMeans(t *testing.T) {
+	enginetest.Require(t)
+	for name, text := range map[string]string{
+		"1×1": `
+			x: N 3 6 6
+			a = Conv(x, w1[12 3 3 3], b1[12])
+			r = Relu(a)
+			y = Conv(r, w2[5 12 1 1], b2[5])`,
+		"a bias is added": `
+			x: N 3 6 6
+			a = Conv(x, w1[12 3 3 3], b1[12])
+			r = Relu(a)
+			y = Conv(r, w2[5 12 1 1])`,
+		"depthwise between": `
+			x: N 3 6 6
+			a = Conv(x, w1[12 3 1 1], b1[12])
+			r = Relu(a)
+			d = Conv(r, w2[12 1 3 3], b2[12]) group=12
+			e = Relu(d)
+			y = Conv(e, w3[5 12 1 1], b3[5])`,
+		"positions side by side": `
+			x: N 3 6 6
+			a = Conv(x, w1[12 3 5 5], b1[12])
+			r = Relu(a)
+			f = Flatten(r)
+			y = Gemm(f, w2[5 48], b2[5]) transB=1`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, err := onnxtest.Parse(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rng := rand.New(rand.NewPCG(3, 5))
+			x := make([]float32, 64*3*6*6)
+			for i := range x {
+				x[i] = float32(rng.NormFloat64())
+			}
+			d, err := dataset.New("noise", map[string]*engine.Value{"x": engine.Float32(x, 64, 3, 6, 6)}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := edit.NewSubject(m, coupling.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			widths := map[*coupling.Space]int{}
+			for _, sp := range s.Analysis.Spaces {
+				if sp.Width == 12 {
+					widths[sp] = 6
+				}
+			}
+			r, err := choose.Select(context.Background(), s, widths, nil, choose.Options{Data: d})
+			if err != nil {
+				t.Fatal(err)
+			}
+			child, err := edit.Edit(s, r.Maps)
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := shift(t, m, child, d)
+			if err := refit.Recentre(child, teach.Parent{Subject: s, Share: 1, Maps: r.Maps.Made()}, r.Lost); err != nil {
+				t.Fatal(err)
+			}
+			after := shift(t, m, child, d)
+			// Means are those of four batches in five, and of channels, wherever these stand.
+			if after > before/3 {
+				t.Errorf("the mean output moves by %.4f of its deviation, and by %.4f where means are not made up for", after, before)
+			}
+		})
+	}
+}
+
+// shift is by how much the means of outputs differ between two models, relative to the deviation.
+func shift(t *testing.T, a, b *onnxio.Model, d *dataset.Data) float64 {
+	t.Helper()
+	x, y := modeltest.Outputs(t, a, d), modeltest.Outputs(t, b, d)
+	const outputs = 5
+	places := len(x) / d.Len() / outputs
+	mean, moved, square := make([]float64, outputs), make([]float64, outputs), 0.0
+	for i := range x {
+		k := i / places % outputs
+		mean[k] += x[i] / float64(len(x)/outputs)
+		moved[k] += (y[i] - x[i]) / float64(len(x)/outputs)
+	}
+	total := 0.0
+	for i := range x {
+		k := i / places % outputs
+		square += (x[i] - mean[k]) * (x[i] - mean[k]) / float64(len(x)/outputs)
+		total += moved[k] * moved[k] / float64(len(x)/outputs)
+	}
+	return math.Sqrt(total / square)
+}
