@@ -22,17 +22,25 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
+// settings are what the command line says.
+type settings struct {
+	batch, steps, threads int
+	memory                int64
+}
+
 func main() {
-	batch := flag.Int("batch", 16, "`SAMPLES` of one step")
-	memoryBytes := flag.Int64("memory", 0, "`BYTES` for activations; 0: the default")
-	steps := flag.Int("steps", 6, "`STEPS` that are measured, after one that is not")
+	var s settings
+	flag.IntVar(&s.batch, "batch", 16, "`SAMPLES` of one step")
+	flag.IntVar(&s.steps, "steps", 6, "`STEPS` that are measured, after one that is not")
+	flag.IntVar(&s.threads, "threads", 0, "`THREADS` of onnxruntime; 0: one for each core")
+	flag.Int64Var(&s.memory, "memory", 0, "`BYTES` for activations; 0: the default")
 	flag.Parse()
-	if flag.NArg() == 0 || *batch < 1 || *steps < 1 {
-		fmt.Fprintln(os.Stderr, "usage: train [--batch N] [--steps N] [--memory BYTES] MODEL.onnx...")
+	if flag.NArg() == 0 || s.batch < 1 || s.steps < 1 {
+		fmt.Fprintln(os.Stderr, "usage: train [--batch N] [--steps N] [--threads N] [--memory BYTES] MODEL.onnx...")
 		os.Exit(2)
 	}
 	for _, path := range flag.Args() {
-		if err := measure(context.Background(), path, *batch, *steps, *memoryBytes); err != nil {
+		if err := s.measure(context.Background(), path); err != nil {
 			fmt.Fprintf(os.Stderr, "train: %s: %v\n", path, err)
 			os.Exit(1)
 		}
@@ -40,7 +48,7 @@ func main() {
 }
 
 // measure prints the line of one model.
-func measure(ctx context.Context, path string, batch, steps int, bytes int64) error {
+func (s settings) measure(ctx context.Context, path string) error {
 	m, err := onnxio.Load(path)
 	if err != nil {
 		return err
@@ -48,15 +56,15 @@ func measure(ctx context.Context, path string, batch, steps int, bytes int64) er
 	if m, _, err = edit.FoldBatchNorm(m, nil); err != nil {
 		return err
 	}
-	data, err := noise(m, batch, steps)
+	data, err := s.noise(m)
 	if err != nil {
 		return err
 	}
-	forwards, err := forwardRate(ctx, m, data, batch)
+	forwards, err := s.forwardRate(ctx, m, data)
 	if err != nil {
 		return err
 	}
-	trained, err := trainingRate(ctx, m, data, batch, bytes)
+	trained, err := s.trainingRate(ctx, m, data)
 	if err != nil {
 		return err
 	}
@@ -69,7 +77,7 @@ func measure(ctx context.Context, path string, batch, steps int, bytes int64) er
 }
 
 // noise makes as many samples as the steps take, and one step more.
-func noise(m *onnxio.Model, batch, steps int) (*dataset.Data, error) {
+func (s settings) noise(m *onnxio.Model) (*dataset.Data, error) {
 	inputs, err := engine.Inputs(m)
 	if err != nil {
 		return nil, err
@@ -77,7 +85,7 @@ func noise(m *onnxio.Model, batch, steps int) (*dataset.Data, error) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	arrays := map[string]*engine.Value{}
 	for _, in := range inputs {
-		dims := []int{batch * (steps + 1)}
+		dims := []int{s.batch * (s.steps + 1)}
 		for _, d := range in.Dims[1:] {
 			dims = append(dims, int(max(d, 1)))
 		}
@@ -91,27 +99,27 @@ func noise(m *onnxio.Model, batch, steps int) (*dataset.Data, error) {
 }
 
 // forwardRate is the number of samples per second that the model predicts.
-func forwardRate(ctx context.Context, m *onnxio.Model, data *dataset.Data, batch int) (float64, error) {
-	s, err := engine.Open(m, engine.Options{})
+func (s settings) forwardRate(ctx context.Context, m *onnxio.Model, data *dataset.Data) (float64, error) {
+	session, err := engine.Open(m, engine.Options{Threads: s.threads})
 	if err != nil {
 		return 0, err
 	}
-	defer s.Close()
-	feed, err := data.For(s.Inputs())
+	defer session.Close()
+	feed, err := data.For(session.Inputs())
 	if err != nil {
 		return 0, err
 	}
-	size := feed.BatchSize(batch)
+	size := feed.BatchSize(s.batch)
 	in, err := feed.Batch(0, size)
 	if err != nil {
 		return 0, err
 	}
-	if _, err := s.Run(ctx, in); err != nil { // what is allocated once
+	if _, err := session.Run(ctx, in); err != nil { // what is allocated once
 		return 0, err
 	}
 	runs, start := 0, time.Now()
 	for ; runs < 3 || time.Since(start) < time.Second; runs++ {
-		if _, err := s.Run(ctx, in); err != nil {
+		if _, err := session.Run(ctx, in); err != nil {
 			return 0, err
 		}
 	}
@@ -120,7 +128,7 @@ func forwardRate(ctx context.Context, m *onnxio.Model, data *dataset.Data, batch
 
 // trainingRate is the number of samples per second that a distillation goes through after its first
 // step.
-func trainingRate(ctx context.Context, m *onnxio.Model, data *dataset.Data, batch int, bytes int64) (float64, error) {
+func (s settings) trainingRate(ctx context.Context, m *onnxio.Model, data *dataset.Data) (float64, error) {
 	parent, err := edit.NewSubject(m, coupling.Options{})
 	if err != nil {
 		return 0, err
@@ -131,13 +139,13 @@ func trainingRate(ctx context.Context, m *onnxio.Model, data *dataset.Data, batc
 	}
 	var start time.Time
 	rate := 0.0
-	o := tune.Options{Data: data, Epochs: 1, Memory: bytes, HeldOut: data.Range(0, 1)}
-	o.Batch = batch
+	o := tune.Options{Data: data, Epochs: 1, Memory: s.memory, HeldOut: data.Range(0, 1)}
+	o.Batch, o.Threads = s.batch, s.threads
 	o.Progress = func(done, total int) {
 		if done == 1 {
 			start = time.Now()
 		} else if done == total {
-			rate = float64((total-1)*batch) / time.Since(start).Seconds()
+			rate = float64((total-1)*s.batch) / time.Since(start).Seconds()
 		}
 	}
 	_, report, err := tune.Distill(ctx, child, teach.Parents{{Subject: parent, Share: 1}}, o)

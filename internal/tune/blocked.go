@@ -176,25 +176,50 @@ func (t *tape) kernelToBlocks(k string, size []int, group int) string {
 	return t.reshape(t.transpose(k, order...), out, in, h, w)
 }
 
-// blockedKernel is the gradient of a depthwise kernel: a convolution of the input by dy, with the
-// samples as further channels, which are what they read and what they weigh in the same order.
-// Strides become dilations, and dilations strides.
-func (t *tape) blockedKernel(in, dy string, x, y, size []int, w window) string {
-	n, c := x[0], t.whole(size[0])
-	turned, seen := make(window, len(w)), make([]int, len(w))
+// acrossPlaces is the window of a convolution that has dy for a kernel, and makes the gradient of a
+// kernel of what that read: strides become dilations, and dilations strides. Where the kernel did
+// not read all of its input, positions behind its last are made too.
+func (w window) acrossPlaces() window {
+	out := make(window, len(w))
 	for i, a := range w {
 		after := max(0, a.After-a.Unread)
-		seen[i] = (a.In+a.Before+after-a.Stride*(a.Out-1)-1)/a.Dilation + 1
-		turned[i] = onnxio.WindowAxis{In: a.In, Out: seen[i], Kernel: a.Out, Stride: a.Dilation, Dilation: a.Stride, Before: a.Before, After: after}
+		made := (a.In+a.Before+after-a.Stride*(a.Out-1)-1)/a.Dilation + 1
+		out[i] = onnxio.WindowAxis{In: a.In, Out: made, Kernel: a.Out, Stride: a.Dilation, Dilation: a.Stride, Before: a.Before, After: after}
 	}
+	return out
+}
+
+// blockedKernel is the gradient of a depthwise kernel: a convolution of the input by dy, with the
+// samples as further channels, which are what they read and what they weigh in the same order.
+func (t *tape) blockedKernel(in, dy string, x, y, size []int, w window) string {
+	n, c, over := x[0], t.whole(size[0]), w.acrossPlaces()
 	inputs := []string{t.reshape(t.toBlocks(in, x), 1, n*c, x[2], x[3]), t.reshape(t.toBlocks(dy, y), n*c, 1, y[2], y[3])}
-	k := t.emit(blockedDomain, "Conv", inputs, t.fresh(), turned.attrs(n*c)...)
-	k = t.reduce(t.reshape(k, n, c/t.block, seen[0], seen[1], t.block), false, 0)
-	k = t.reshape(t.transpose(k, 0, 3, 1, 2), c, 1, seen[0], seen[1])
-	if from := []int{c, 1, seen[0], seen[1]}; !slices.Equal(from, size) {
-		k = t.slice(k, make([]int, 4), size)
+	k := t.emit(blockedDomain, "Conv", inputs, t.fresh(), over.attrs(n*c)...)
+	k = t.reduce(t.reshape(k, n, c/t.block, over[0].Out, over[1].Out, t.block), false, 0)
+	k = t.reshape(t.transpose(k, 0, 3, 1, 2), c, 1, over[0].Out, over[1].Out)
+	return t.cut(k, []int{c, 1, over[0].Out, over[1].Out}, size)
+}
+
+// cut is the first part of a tensor that has a smaller size.
+func (t *tape) cut(x string, from, to []int) string {
+	if slices.Equal(from, to) {
+		return x
 	}
-	return k
+	return t.slice(x, make([]int, len(to)), to)
+}
+
+// blockedProduct is the gradient of a kernel that mixes all channels: a convolution in which samples
+// stand in the place of channels, channels in that of samples, and dy in that of the kernel.
+func (t *tape) blockedProduct(in, dy string, x, y, size []int, w window) string {
+	n, o, b, places := t.whole(x[0]), t.whole(size[0]), t.block, engine.Count(y[2:])
+	turned := t.transpose(t.filledUp(in, x, n), 1, 0, 2, 3)
+	d := t.filledUp(t.toBlocks(dy, y), append([]int{y[0], o}, y[2:]...), n)
+	d = t.transpose(t.reshape(d, n/b, b, o/b, places, b), 2, 0, 3, 1, 4)
+	over := w.acrossPlaces()
+	inputs := []string{t.emit(blockedDomain, "ReorderInput", []string{turned}, t.fresh()), t.reshape(d, o, n, y[2], y[3])}
+	k := t.emit(blockedDomain, "Conv", inputs, t.fresh(), over.attrs(1)...)
+	k = t.emit(blockedDomain, "ReorderOutput", []string{k}, t.fresh(), onnxio.NewAttrInt("channels", size[0]))
+	return t.cut(t.transpose(k, 1, 0, 2, 3), []int{size[0], size[1], over[0].Out, over[1].Out}, size)
 }
 
 // blockedInput is the gradient of a depthwise convolution's input: dy, with zeros between where

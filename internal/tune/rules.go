@@ -210,6 +210,9 @@ func (t *tape) toKernel(in, dy string, x, y, size []int, w window, group int) st
 		return t.reshape(t.transpose(t.reduce(each, false, 0), 0, 2, 1), size...)
 	}
 	together := places <= 2*o
+	if together && t.inBlocksIsFaster(size, group) && t.whole(x[0])*2 <= x[0]*3 {
+		return t.blockedProduct(in, dy, x, y, size, w)
+	}
 	swap := append([]int{1, 0}, upTo(len(x))[2:]...)
 	if together {
 		in = t.transpose(in, swap...)

@@ -234,6 +234,9 @@ func assemble(m *onnxio.Model, params []string, goals []*goal, seen *sights, blo
 	}
 	out := &assembled{trainer: trainer{params: map[string]*engine.Value{}, names: params, goals: goals, grads: map[string]string{}}, model: c}
 	t := &tape{graph: g, proto: g.Proto, opset: c.Opset(""), dims: seen.dims, values: seen.values, live: map[string]bool{}, sums: map[string][]string{}, block: block, inBlocks: map[string]string{}}
+	if err := t.foldPads(goals); err != nil {
+		return nil, err
+	}
 	for _, name := range params {
 		if out.params[name], err = c.Tensor(g.Constant(name)); err != nil {
 			return nil, err
