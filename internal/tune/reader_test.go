@@ -65,8 +65,8 @@ func TestMemoryDividesSteps(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer r.close()
-		if want := []int{1, 2}[i]; r.reader.runs != want || r.reader.samples() != 8 {
-			t.Errorf("%d bytes: %d runs of %d, want %d", bytes, r.reader.runs, r.reader.units, want)
+		if divided := r.reader.runs > 1; divided != (bytes > 0) || r.reader.samples() != 8 {
+			t.Errorf("%d bytes: %d runs of %d", bytes, r.reader.runs, r.reader.units)
 		}
 		out, _, err := Distill(context.Background(), child, r.parents, o)
 		if err != nil {
