@@ -55,7 +55,8 @@ func visit(ctx context.Context, s *edit.Subject, flow *stats.Flow, todo []*obser
 	slices.SortStableFunc(todo, func(a, b *observation) int { return made[a.tensor()] - made[b.tensor()] })
 	steps := make([]stats.Step, len(todo))
 	for i, ob := range todo {
-		steps[i] = stats.Step{{ob.tensor()}}
+		l, _, _ := plainOf(s, ob.consumers[0])
+		steps[i] = stats.Step{Tensors: [][]string{{ob.tensor()}}, Least: stats.Enough(s.Analysis, stats.ReadingOf(l))}
 	}
 	walk, err := stats.NewWalk([]*stats.Flow{flow}, steps, stats.RoomIn(o.Memory), func(_ int, tensor string) int64 {
 		return stats.SizeOf(s.Analysis, tensor)

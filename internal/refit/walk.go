@@ -2,6 +2,7 @@ package refit
 
 import (
 	"github.com/monge-ml/monge/internal/stats"
+	"github.com/monge-ml/monge/onnxio"
 )
 
 // plan lays out the way of the flows: one step for every layer that has a target.
@@ -13,15 +14,15 @@ func (r *run) plan() (err error) {
 			continue
 		}
 		goal, other := r.goal(i, l)
-		step := stats.Step{{l.In.Tensor}}
+		step := stats.Step{Tensors: [][]string{{l.In.Tensor}}, Least: r.enough(l)}
 		if other != "" {
-			step[0] = append(step[0], other)
+			step.Tensors[0] = append(step.Tensors[0], other)
 		}
 		known := true
 		for k := range r.parents {
 			tensor := r.parents[k].Counterpart(goal)
 			known = known && tensor != ""
-			step = append(step, []string{tensor})
+			step.Tensors = append(step.Tensors, []string{tensor})
 		}
 		if known {
 			r.steps[l] = len(steps)
@@ -39,4 +40,14 @@ func (r *run) size(flow int, tensor string) int64 {
 		flow, tensor = 1, r.parents[0].Counterpart(tensor)
 	}
 	return stats.SizeOf(r.parents[flow-1].Subject.Analysis, tensor)
+}
+
+// enough is the number of samples that show enough of what a layer reads.
+func (r *run) enough(l *layer) int {
+	if l.Kind == onnxio.NotLinear {
+		return 0
+	}
+	reading := stats.ReadingOf(l.Linear)
+	reading.Tensor = r.parents[0].Counterpart(reading.Tensor)
+	return stats.Enough(r.parents[0].Subject.Analysis, reading)
 }

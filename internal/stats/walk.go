@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/engine"
 )
 
 const (
@@ -41,8 +42,35 @@ func SizeOf(an *coupling.Analysis, tensor string) int64 {
 	return bytes
 }
 
-// A Step is a stop of a walk: the tensors that are looked at, by flow.
-type Step [][]string
+// enough is the number of rows for each input of an operator below which a fit, or a choice of
+// channels, gets worse when there are fewer of them.
+const enough = 50
+
+// Enough is the number of samples that show enough of what an operator reads, as far as that can be
+// told: images have many positions.
+func Enough(an *coupling.Analysis, r Reading) int {
+	axis, inputs := r.Axis, 1
+	if r.Conv != nil {
+		axis, inputs = 1, engine.Count(r.Conv.Kernel)
+	}
+	axes := an.Activations[r.Tensor]
+	axis, err := axisOf(axis, len(axes))
+	if err != nil {
+		return 0
+	}
+	channels := max(1, axes[axis].Size())
+	inputs *= channels / max(1, r.Groups)
+	positions := int(SizeOf(an, r.Tensor)/4) / channels
+	return (enough*inputs + positions - 1) / positions
+}
+
+// A Step is a stop of a walk.
+type Step struct {
+	// Tensors are those that are looked at, by flow.
+	Tensors [][]string
+	// Least is a number of samples that are worth files where there is no room for them.
+	Least int
+}
 
 // A Walk moves flows over the same samples along their models together, step by step. What the
 // flows keep between steps, the frontier, is bounded by a room: where the tensors of all samples do
@@ -66,9 +94,14 @@ func NewWalk(flows []*Flow, steps []Step, room *Room, size func(flow int, tensor
 			return nil, err
 		}
 	}
-	all, least := flows[0].samples, min(flows[0].samples, leastSamples)
+	all, least := flows[0].samples, make([]int, len(steps))
 	if flows[0].feed.Fixed() {
-		all, least = flows[0].all(), min(flows[0].all(), leastBatches)
+		all = flows[0].all()
+	}
+	for k, step := range steps {
+		if least[k] = max(step.Least, leastSamples); flows[0].feed.Fixed() {
+			least[k] = max((step.Least+flows[0].size-1)/flows[0].size, leastBatches)
+		}
 	}
 	w.batches = schedule(bytes, room.Bytes, all, least)
 	if flows[0].feed.Fixed() || len(steps) == 0 {
@@ -98,7 +131,7 @@ func (w *Walk) frontier(flow int, bytes []int64, size func(tensor string) int64)
 		for _, tensor := range needed {
 			kept[tensor] = was[tensor] // the others are inputs
 		}
-		for _, tensor := range w.steps[k][flow] {
+		for _, tensor := range w.steps[k].Tensors[flow] {
 			kept[tensor] = true
 		}
 		for tensor, keeps := range kept {
@@ -113,23 +146,23 @@ func (w *Walk) frontier(flow int, bytes []int64, size func(tensor string) int64)
 // goals are what a flow has to compute from a step on.
 func (w *Walk) goals(flow, step int) (tensors []string) {
 	for _, s := range w.steps[step:] {
-		tensors = append(tensors, s[flow]...)
+		tensors = append(tensors, s.Tensors[flow]...)
 	}
 	return tensors
 }
 
 // schedule says how many of all samples fit into a room at each step, and at some steps behind it:
 // at least so many in any case.
-func schedule(bytes []int64, room int64, all, least int) []int {
+func schedule(bytes []int64, room int64, all int, least []int) []int {
 	fit := make([]int, len(bytes))
 	for i, b := range bytes {
-		fit[i] = max(least, int(min(int64(all), room/max(b, 1))))
+		fit[i] = min(all, max(least[i], int(min(int64(all), room/max(b, 1)))))
 	}
 	out := make([]int, len(bytes))
 	for i := range out {
-		out[i] = slices.Min(fit[i:min(len(fit), i+ahead)])
+		out[i] = max(min(all, least[i]), slices.Min(fit[i:min(len(fit), i+ahead)]))
 		// Few more are not worth the start of a session.
-		if i > 0 && out[i] < all && out[i] > out[i-1] && 2*out[i] < 3*out[i-1] {
+		if i > 0 && out[i] < all && out[i] > max(out[i-1], least[i]) && 2*out[i] < 3*out[i-1] {
 			out[i] = out[i-1]
 		}
 	}
@@ -149,7 +182,7 @@ func (w *Walk) To(ctx context.Context, step int) error {
 		}
 	}
 	for i, f := range w.flows {
-		if err := f.Compute(ctx, w.steps[step][i]...); err != nil {
+		if err := f.Compute(ctx, w.steps[step].Tensors[i]...); err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine/enginetest"
 	"github.com/monge-ml/monge/internal/stats"
@@ -62,7 +63,10 @@ var sizes = map[string]int64{"a": 3072, "b": 3072, "c": 48, "d": 48, "y": 48}
 func TestWalk(t *testing.T) {
 	enginetest.Require(t)
 	m, data := wide(), images(t, 200, 3, 16, 16)
-	steps := []stats.Step{{{"a"}, nil}, {{"b"}, {"b"}}, {{"c"}, {"d"}}, {{"d"}, {"d"}}, {{"y"}, {"y"}}}
+	steps := []stats.Step{
+		{Tensors: [][]string{{"a"}, nil}}, {Tensors: [][]string{{"b"}, {"b"}}}, {Tensors: [][]string{{"c"}, {"d"}}},
+		{Tensors: [][]string{{"d"}, {"d"}}, Least: 90}, {Tensors: [][]string{{"y"}, {"y"}}},
+	}
 	for _, c := range []struct {
 		room    int64
 		batch   int // of the flows
@@ -70,7 +74,7 @@ func TestWalk(t *testing.T) {
 	}{
 		{1 << 30, 20, []int{200, 200, 200, 200, 200}},
 		{9216 * 100, 10, []int{100, 100, 100, 200, 200}}, // the third step starts from large ones
-		{0, 6, []int{66, 66, 66, 66, 66}},                // the least, in files
+		{0, 6, []int{66, 66, 66, 90, 66}},                // the least, in files
 	} {
 		temp := t.TempDir()
 		t.Setenv("TMPDIR", temp)
@@ -89,7 +93,7 @@ func TestWalk(t *testing.T) {
 				if f.Samples() != flows[0].Samples() || f.BatchLen(0) != c.batch {
 					t.Errorf("flow %d has %d samples in batches of %d", i, f.Samples(), f.BatchLen(0))
 				}
-				for _, tensor := range step[i] {
+				for _, tensor := range step.Tensors[i] {
 					near(t, f, tensor, whole(t, m, data.Sample(f.Samples(), dataset.FileOrder), tensor, c.batch))
 				}
 			}
@@ -102,6 +106,28 @@ func TestWalk(t *testing.T) {
 		}
 		if diff := cmp.Diff([]string{"d", "y"}, flows[0].Keep()); diff != "" {
 			t.Error(diff)
+		}
+	}
+}
+
+// What a layer needs are rows for each of its inputs, of which an image has many.
+func TestEnough(t *testing.T) {
+	an, err := coupling.Analyze(residual(), coupling.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	window := &onnxio.Window{Kernel: []int{3, 3}}
+	for _, c := range []struct {
+		reading stats.Reading
+		want    int
+	}{
+		{stats.Reading{Tensor: "stream", Conv: window}, 100},           // 50·72 rows of 36 an image
+		{stats.Reading{Tensor: "stream", Conv: window, Groups: 8}, 13}, // 50·9
+		{stats.Reading{Tensor: "flat", Axis: -1}, 200},                 // 50·4 of one
+		{stats.Reading{Tensor: "nothing", Axis: -1}, 0},
+	} {
+		if got := stats.Enough(an, c.reading); got != c.want {
+			t.Errorf("%+v: %d samples, want %d", c.reading, got, c.want)
 		}
 	}
 }
