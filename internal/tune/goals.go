@@ -111,7 +111,7 @@ func (r *run) taps(g *onnxio.Graph) []*goal {
 	depends := map[string]bool{} // on something that is trained
 	for _, n := range g.Nodes {
 		trained := slices.ContainsFunc(n.GetInput(), func(in string) bool { return slices.Contains(params, in) })
-		if read, ok := g.Linear(n); ok && trained && depends[read.In.Tensor] {
+		if read, ok := g.Linear(n); ok && trained && depends[read.In.Tensor] && !apart(g, read) {
 			if l := r.tap(teach.Inner, read.In.Tensor, read.In.Axis); l != nil && !slices.ContainsFunc(out, func(o *goal) bool { return o.Tensor == l.Tensor }) {
 				out = append(out, l)
 			}
@@ -123,6 +123,14 @@ func (r *run) taps(g *onnxio.Graph) []*goal {
 		}
 	}
 	return out
+}
+
+// apart says that an operator reads every channel on its own, as a depthwise convolution does: what
+// it makes says as much as what it reads. Without these taps a step of EfficientNet-Lite0 needs half
+// of the targets.
+func apart(g *onnxio.Graph, l *onnxio.Linear) bool {
+	c := g.Constant(l.Weight.Name)
+	return l.Groups > 1 && len(c.GetDims()) > 1 && c.GetDims()[1] == 1
 }
 
 // tap is the goal of an activation, or nil where the parents compute nothing like it, or something
@@ -209,25 +217,31 @@ func (r *run) weigh(ctx context.Context, goals []*goal, examples []map[string]*e
 	for i, l := range goals {
 		if l.Kind == teach.Inner {
 			l.Scale = r.o.Closeness / max(inner[i].variance(), math.SmallestNonzeroFloat32)
-			continue
+		} else if err := r.settle(l, kept[i]); err != nil {
+			return err
 		}
-		var scores [][]float32
-		for _, said := range kept[i] {
-			for _, v := range said {
-				scores = append(scores, v.F32)
-			}
-		}
-		l.Temper(scores...)
-		var seen []float32
-		for _, said := range kept[i] {
-			target, err := l.of(said)
-			if err != nil {
-				return err
-			}
-			seen = append(seen, target.F32...)
-		}
-		l.Scale = r.scale(l, seen, len(examples)*r.reader.unit*r.reader.units)
 	}
+	return nil
+}
+
+// settle finds the temperature and scale of an output or logits by what the parents say, by example.
+func (r *run) settle(l *goal, said [][]*engine.Value) error {
+	var scores [][]float32
+	for _, values := range said {
+		for _, v := range values {
+			scores = append(scores, v.F32)
+		}
+	}
+	l.Temper(scores...)
+	var seen []float32
+	for _, values := range said {
+		target, err := l.of(values)
+		if err != nil {
+			return err
+		}
+		seen = append(seen, target.F32...)
+	}
+	l.Scale = r.scale(l, seen, len(said)*r.reader.unit*r.reader.units)
 	return nil
 }
 
