@@ -33,7 +33,7 @@ func main() {
 	flag.IntVar(&s.batch, "batch", 16, "`SAMPLES` of one step")
 	flag.IntVar(&s.steps, "steps", 6, "`STEPS` that are measured, after one that is not")
 	flag.IntVar(&s.threads, "threads", 0, "`THREADS` of onnxruntime; 0: one for each core")
-	flag.Int64Var(&s.memory, "memory", 0, "`BYTES` for activations; 0: the default")
+	flag.Int64Var(&s.memory, "memory", 0, "`BYTES` to get by with; 0: what is fast")
 	flag.Parse()
 	if flag.NArg() == 0 || s.batch < 1 || s.steps < 1 {
 		fmt.Fprintln(os.Stderr, "usage: train [--batch N] [--steps N] [--threads N] [--memory BYTES] MODEL.onnx...")
@@ -139,8 +139,8 @@ func (s settings) trainingRate(ctx context.Context, m *onnxio.Model, data *datas
 	}
 	var start time.Time
 	rate := 0.0
-	o := tune.Options{Data: data, Epochs: 1, Memory: s.memory, HeldOut: data.Range(0, 1)}
-	o.Batch, o.Threads = s.batch, s.threads
+	o := tune.Options{Data: data, Epochs: 1, HeldOut: data.Range(0, 1)}
+	o.Batch, o.Threads, o.Memory = s.batch, s.threads, s.memory
 	o.Progress = func(done, total int) {
 		if done == 1 {
 			start = time.Now()

@@ -151,6 +151,19 @@ const (
 	targetBytes  = 5
 )
 
+// mostRoom is what activations take at most, in bytes. More gains little: two samples at once of
+// EfficientNet-Lite0, as it allows, took 7 % less time for each than one.
+const mostRoom = 800e6
+
+// room is for so many bytes of activations: half of the memory. Models, data and what was needed
+// before stay in the other half.
+func (o *Options) room() float64 {
+	if o.Memory == 0 {
+		return mostRoom
+	}
+	return min(mostRoom, float64(o.Memory)/2)
+}
+
 // unitsSeen is the number of units whose activations are looked at.
 const unitsSeen = 8
 
@@ -172,7 +185,7 @@ func (r *run) look(ctx context.Context, g *onnxio.Graph) (*sights, error) {
 		targets += engine.Count(seen.dims[l.Tensor])
 	}
 	bytes := 4 * (trainedBytes*float64(all) + targetBytes*float64(targets))
-	r.reader.limit(int(min(float64(r.o.Memory)/max(bytes, 1), math.MaxInt32)))
+	r.reader.limit(int(min(r.o.room()/max(bytes, 1), math.MaxInt32)))
 	return seen, nil
 }
 

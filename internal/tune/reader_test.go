@@ -58,7 +58,7 @@ func TestMemoryDividesSteps(t *testing.T) {
 	}
 	var results [2]map[string][]float64
 	for i, bytes := range []int64{0, 200_000} {
-		o := Options{Data: d, Epochs: 2, Memory: bytes, Options: teach.Options{Batch: 8}}
+		o := Options{Data: d, Epochs: 2, Options: teach.Options{Batch: 8, Memory: bytes}}
 		r := &run{o: o, parents: teach.Parents{{Subject: s, Share: 1}}, child: child, rng: rand.New(rand.NewPCG(1, 2))}
 		r.o.defaults()
 		if err := r.open(context.Background()); err != nil {

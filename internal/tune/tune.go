@@ -44,9 +44,6 @@ type Options struct {
 	// run: at first inner activations say more about each input than the outputs do, in the end
 	// only the outputs matter.
 	Closeness float64
-	// Memory is what activations may take, in bytes: samples of a step run together only as far as
-	// they fit, and their gradients are added. Zero means 1 GB. One sample always runs.
-	Memory int64
 	// Seed chooses the order of the samples and what is done to them.
 	Seed int64
 }
@@ -105,7 +102,6 @@ func (o *Options) defaults() {
 	o.Rate = cmp.Or(o.Rate, 0.025)
 	o.Batch = cmp.Or(o.Batch, batchOf(o.Data.Len()))
 	o.Closeness = cmp.Or(o.Closeness, 3)
-	o.Memory = cmp.Or(o.Memory, 1e9)
 }
 
 // errUntrainable says that a model has no parameters that can be trained here.
