@@ -108,7 +108,7 @@ type observed struct {
 const judgeSamples = 200
 
 // probes are the shares of its channels at which a space is tried.
-var probes = []float64{0.75, 0.5}
+var probes = []float64{0.75, 0.5, 0.25}
 
 // observe looks at the data, once for all attempts at one subject, and estimates, for every space
 // that can be observed and every number of channels it may keep, how far the model's predictions

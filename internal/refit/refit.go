@@ -309,7 +309,7 @@ func (r *run) fitRows(ctx context.Context, l *layer, t *target, w *weights, out 
 	h := &rows{RowSet: held}
 	e := scored{variation: h.variation(), size: h.size()}
 	var best fit
-	best, out.Strength, e.before, e.after = chooseOnRows(&rows{RowSet: train}, h, w.group(0))
+	best, out.Strength, e.before, e.after = chooseOnRows(&rows{RowSet: train}, h, w.group(0), t.decides)
 	w.setGroup(0, best)
 	e.enter(out)
 	return nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/monge-ml/monge/internal/dense"
 	"github.com/monge-ml/monge/internal/stats"
+	"github.com/monge-ml/monge/internal/teach"
 )
 
 // rows are samples of what a layer reads and of what it should compute. Where there are fewer than
@@ -141,8 +142,11 @@ func (q *dual) fit(c dense.Matrix[float64]) fit {
 }
 
 // chooseOnRows is choose for samples. It centres them, joins held to train, and writes over the
-// prior's weights.
-func chooseOnRows(train, held *rows, prior fit) (best fit, lambda, before, after float64) {
+// prior's weights. Where rows are scores of classes it is decisions that count (rows.divergences),
+// and the prior is kept where held-out samples do not tell a fit from it, within one standard error
+// of the difference: of 1,000 classes and 80 samples a fit was better by squared error, and decided
+// three in a hundred more wrongly.
+func chooseOnRows(train, held *rows, prior fit, classes bool) (best fit, lambda, before, after float64) {
 	equations := newDual(train, prior)
 	offset := make([]float64, train.O) // of the prior's predictions
 	if prior.b != nil {
@@ -157,10 +161,16 @@ func chooseOnRows(train, held *rows, prior fit) (best fit, lambda, before, after
 	like := dense.New[float64](held.N, train.N, nil)
 	dense.AddMul(like, 1, dense.New(held.N, held.D, held.X), dense.New(train.N, train.D, train.X).T())
 	before = held.squaredError(now.Data, offset)
-	after = before
 	if before <= rounding*held.variation() {
-		return prior, lambda, before, before
+		return prior, 0, before, before
 	}
+	measure := held.squaredErrors
+	if classes {
+		measure = held.divergences
+	}
+	first := measure(now.Data, offset)
+	least := first
+	after = before
 	for _, l := range strengths {
 		c, ok := equations.solve(l)
 		if !ok {
@@ -168,12 +178,12 @@ func chooseOnRows(train, held *rows, prior fit) (best fit, lambda, before, after
 		}
 		predicted := dense.New(held.N, held.O, slices.Clone(now.Data))
 		dense.AddMul(predicted, 1, like, c)
-		if e := held.squaredError(predicted.Data, equations.meanY); e < after {
-			after, lambda = e, l
+		if each := measure(predicted.Data, equations.meanY); floats.Sum(each) < floats.Sum(least) {
+			lambda, least, after = l, each, held.squaredError(predicted.Data, equations.meanY)
 		}
 	}
-	if lambda == 0 {
-		return prior, lambda, before, before
+	if lambda == 0 || classes && within(first, least) {
+		return prior, 0, before, before
 	}
 	train.join(held)
 	equations = newDual(train, prior)
@@ -184,16 +194,43 @@ func chooseOnRows(train, held *rows, prior fit) (best fit, lambda, before, after
 	return equations.fit(c), lambda, before, after
 }
 
+// divergences are KL(softmax(y) ‖ softmax(t·(p + offset))) in nats, row by row, of predictions p of
+// scores, with the t that is best for all of them: least squares tell less than there is, the more
+// the fewer the rows, and a factor changes no decision.
+func (r *rows) divergences(p, offset []float64) []float64 {
+	z := make([]float32, len(p))
+	for i, v := range p {
+		z[i] = float32(v + offset[i%r.O])
+	}
+	want := teach.Softmax(r.Y, r.O, 1)
+	have := teach.Softmax(z, r.O, 1/teach.Confidence(z, want, r.O, 1))
+	out := make([]float64, r.N)
+	for i, w := range want {
+		if w > 0 {
+			out[i/r.O] += float64(w) * math.Log(float64(w)/max(float64(have[i]), leastProbability))
+		}
+	}
+	return out
+}
+
+// leastProbability bounds what ruling a class out by mistake costs.
+const leastProbability = 1e-12
+
 // rounding is a squared error relative to the variance that single precision leaves where there is
 // none: a fit could only learn it by heart.
 const rounding = 1e-12
 
 // squaredError is Σ‖y − p − offset‖² of predictions p, n×o.
 func (r *rows) squaredError(p, offset []float64) float64 {
-	total := 0.0
+	return floats.Sum(r.squaredErrors(p, offset))
+}
+
+// squaredErrors are ‖y − p − offset‖² of predictions p, n×o, row by row.
+func (r *rows) squaredErrors(p, offset []float64) []float64 {
+	out := make([]float64, r.N)
 	for i, y := range r.Y {
 		d := float64(y) - p[i] - offset[i%r.O]
-		total += d * d
+		out[i/r.O] += d * d
 	}
-	return total
+	return out
 }

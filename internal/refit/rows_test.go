@@ -2,6 +2,7 @@ package refit
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -71,7 +72,7 @@ func TestRowsAgreeWithSums(t *testing.T) {
 				prior.w[i] += 2 * math.Sin(float64(i))
 			}
 			want, lambda, before, after := choose(m[0], m[1], prior)
-			got, l, b, a := chooseOnRows(r[0], r[1], fit{w: slices.Clone(prior.w), b: prior.b})
+			got, l, b, a := chooseOnRows(r[0], r[1], fit{w: slices.Clone(prior.w), b: prior.b}, false)
 			if l != lambda || l == 0 {
 				t.Errorf("strength %g, from sums %g", l, lambda)
 			}
@@ -99,7 +100,7 @@ func closeTo(t *testing.T, what string, got, want []float64) {
 func TestRowsThatDoNotVary(t *testing.T) {
 	r := &rows{RowSet: &stats.RowSet{N: 2, D: 3, O: 1, X: []float32{1, 2, 3, 1, 2, 3}, Y: []float32{1, 2}}}
 	prior := fit{w: []float64{1, 0, 0}, b: []float64{0}}
-	best, lambda, before, after := chooseOnRows(r, &rows{RowSet: &stats.RowSet{N: 2, D: 3, O: 1, X: slices.Clone(r.X), Y: slices.Clone(r.Y)}}, prior)
+	best, lambda, before, after := chooseOnRows(r, &rows{RowSet: &stats.RowSet{N: 2, D: 3, O: 1, X: slices.Clone(r.X), Y: slices.Clone(r.Y)}}, prior, false)
 	if lambda != 0 || before != after || best.w[0] != 1 {
 		t.Errorf("strength %g, error %g → %g, weights %v", lambda, before, after, best.w)
 	}
@@ -109,8 +110,37 @@ func TestRowsThatDoNotVary(t *testing.T) {
 func TestRowsOfAnExactPrior(t *testing.T) {
 	r, _, truth := half(13, 40, 60, 4, true, 0)
 	before := slices.Clone(truth.w)
-	best, lambda, _, _ := chooseOnRows(r[0], r[1], truth)
+	best, lambda, _, _ := chooseOnRows(r[0], r[1], truth, false)
 	if lambda != 0 || !slices.Equal(best.w, before) {
 		t.Errorf("strength %g", lambda)
+	}
+}
+
+// Scores that are too small decide alike: what is fitted of few samples would only blur them.
+func TestFewScoresAreJudgedByDecisions(t *testing.T) {
+	const d, o, n = 40, 6, 15
+	rng := rand.New(rand.NewPCG(7, 2))
+	prior := fit{w: make([]float64, o*d)}
+	for i := range prior.w {
+		prior.w[i] = rng.NormFloat64()
+	}
+	samples := func() *rows {
+		r := &rows{RowSet: &stats.RowSet{N: n, D: d, O: o}}
+		for range n * d {
+			r.X = append(r.X, float32(rng.NormFloat64()))
+		}
+		for _, v := range r.times(prior.w).Data {
+			r.Y = append(r.Y, float32(1.5*v+0.5*rng.NormFloat64()))
+		}
+		return r
+	}
+	for _, classes := range []bool{false, true} {
+		train, held := samples(), samples()
+		got, lambda, _, _ := chooseOnRows(train, held, fit{w: slices.Clone(prior.w)}, classes)
+		if kept := lambda == 0; kept != classes {
+			t.Errorf("classes: %v, a ridge of %g", classes, lambda)
+		} else if kept && !slices.Equal(got.w, prior.w) {
+			t.Error("the weights changed without a fit")
+		}
 	}
 }

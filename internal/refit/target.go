@@ -14,15 +14,18 @@ type target struct {
 	*teach.Target
 	run   *run
 	other string // the child's activation to be taken off, or ""
+	// decides: rows are scores of classes.
+	decides bool
 }
 
 // target returns what the i-th layer should compute, or says why there is no such thing.
 func (r *run) target(i int, l *layer) (_ *target, note string, err error) {
 	goal, other := r.goal(i, l)
 	t := &target{run: r, other: other}
+	t.decides = r.classes(goal, l.axis)
 	kind := teach.Inner
 	switch {
-	case r.classes(goal, l.axis):
+	case t.decides && len(r.parents) > 1:
 		kind = teach.Scores
 	case r.graph.IsOutput(goal):
 		kind = teach.Output
@@ -49,11 +52,10 @@ func (r *run) goal(i int, l *layer) (goal, other string) {
 }
 
 // classes reports whether a tensor holds the scores of a classifier, side by side along its last
-// axis: an output that is for that, or what a Softmax turns into one. With a single parent that
-// makes no difference.
+// axis: an output that is for that, or what a Softmax turns into one.
 func (r *run) classes(tensor string, axis int) bool {
 	last := len(r.an.Activations[tensor]) - 1
-	if len(r.parents) < 2 || last < 1 || axis != last {
+	if last < 1 || axis != last {
 		return false
 	}
 	for i, out := range r.graph.Outputs() {

@@ -163,7 +163,11 @@ func (j *Judge) Said(k int) []float32 { return j.means[k] }
 // Values are what a model makes of the k-th goal, for all inputs.
 func (j *Judge) Values(ctx context.Context, m *onnxio.Model, k int) ([]float32, error) {
 	var out []float32
-	err := j.stream(ctx, m, []string{j.goals[k].Tensor}, func(_ int, v *engine.Value) error {
+	names, err := j.names(m)
+	if err != nil {
+		return nil, err
+	}
+	err = j.stream(ctx, m, names[k:k+1], func(_ int, v *engine.Value) error {
 		out = append(out, v.Float32()...)
 		return nil
 	})

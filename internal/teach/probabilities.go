@@ -84,3 +84,28 @@ func scarcity(p []float32, k int) float64 {
 	}
 	return 1 / max(told, leastInformation)
 }
+
+// mostConfidence bounds what scores are multiplied and divided by.
+const mostConfidence = 8
+
+// Confidence is the factor t between 1/mostConfidence and mostConfidence that minimises Σ KL(p ‖
+// softmax(t·z/temperature)) over rows z of k logits and p of k probabilities. Its derivative
+// Σ⟨softmax(t·z) − p, z⟩ grows with t.
+func Confidence(logits, means []float32, k int, temperature float64) float64 {
+	slope := func(t float64) (sum float64) {
+		q := Softmax(logits, k, temperature/t)
+		for i, z := range logits {
+			sum += float64(q[i]-means[i]) * float64(z)
+		}
+		return sum
+	}
+	low, high := -math.Log(mostConfidence), math.Log(mostConfidence)
+	for range 40 {
+		if mid := (low + high) / 2; slope(math.Exp(mid)) > 0 {
+			high = mid
+		} else {
+			low = mid
+		}
+	}
+	return math.Exp((low + high) / 2)
+}

@@ -2,14 +2,10 @@ package tune
 
 import (
 	"context"
-	"math"
 
 	"github.com/monge-ml/monge/internal/teach"
 	"github.com/monge-ml/monge/onnxio"
 )
-
-// mostConfidence bounds what logits are multiplied and divided by.
-const mostConfidence = 8
 
 // calibrate scales the logits of a classifier with several parents by what brings their
 // probabilities nearest to the parents' mean on judged inputs, and returns the factor, that of the
@@ -31,7 +27,7 @@ func (r *run) calibrate(ctx context.Context, child *onnxio.Model, judge *teach.J
 		if err != nil {
 			return 0, err
 		}
-		factor = confidence(logits, judge.Said(i), g.Classes, g.Temperature)
+		factor = teach.Confidence(logits, judge.Said(i), g.Classes, g.Temperature)
 		for _, name := range params {
 			for j := range r.trainer.params[name].F32 {
 				r.trainer.params[name].F32[j] *= float32(factor)
@@ -76,26 +72,4 @@ func (t *trainer) makers(g *goal) (out []string) {
 		}
 		tensor = next
 	}
-}
-
-// confidence is the factor t between 1/mostConfidence and mostConfidence that minimises Σ KL(p ‖
-// softmax(t·z/temperature)) over rows z of k logits and p of k probabilities. Its derivative
-// Σ⟨softmax(t·z) − p, z⟩ grows with t.
-func confidence(logits, means []float32, k int, temperature float64) float64 {
-	slope := func(t float64) (sum float64) {
-		q := teach.Softmax(logits, k, temperature/t)
-		for i, z := range logits {
-			sum += float64(q[i]-means[i]) * float64(z)
-		}
-		return sum
-	}
-	low, high := -math.Log(mostConfidence), math.Log(mostConfidence)
-	for range 40 {
-		if mid := (low + high) / 2; slope(math.Exp(mid)) > 0 {
-			high = mid
-		} else {
-			low = mid
-		}
-	}
-	return math.Exp((low + high) / 2)
 }
