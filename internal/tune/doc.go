@@ -24,8 +24,9 @@
 // images are shifted and mirrored at random, and half of the inputs laid over others.
 //
 // Convolutions run in onnxruntime's own layout where that is faster (blocked.go). As many samples of
-// a step run together as teach.Options.Memory allows; gradients of the others are added. On one core, per
-// second of processor time beside other work, EfficientNet-Lite0 went from 3.2 images to 8.8.
+// a step run together as teach.Options.Memory allows; gradients of the others are added. On one
+// core, per second of processor time beside other work, EfficientNet-Lite0 went from 3.2 images to
+// 8.8.
 //
 // The result is judged on inputs held out and on variants of these. A fused classifier's logits are
 // multiplied by a factor in the end, so that it is as sure as its parents are in the mean: of two
