@@ -25,7 +25,10 @@ type Candidate struct {
 	Size Size `json:"size"`
 	// Divergence from the original's predictions; see teach.Judge.
 	Divergence float64 `json:"divergence"`
-	Taken      bool    `json:"taken"`
+	// Refitted is set where the model was refitted before it was judged: not one by weights, nor one
+	// that was many times further off than another before any refit.
+	Refitted bool `json:"refitted"`
+	Taken    bool `json:"taken"`
 }
 
 // Kind says how a candidate's widths and channels were chosen.
@@ -51,6 +54,10 @@ const (
 	// fewSamples is the number of samples below which it is asked whether they are better than
 	// none.
 	fewSamples = 100
+	// hopeless is how many times further from the original than the nearest candidate another may
+	// be before any refit, to be refitted at all: a refit takes longer than all other things that
+	// are done with a candidate.
+	hopeless = 5
 	// doubt is the share of the divergence of a model made by weights that another must be below on
 	// fewer than fewJudged samples: one or two may be easy ones.
 	doubt, fewJudged = 0.5, 5
@@ -114,14 +121,25 @@ func (c *compression) judge(ctx context.Context, s *edit.Subject, all []*allocat
 	}
 	tell, end := c.Inside("compare")
 	defer end()
+	edited := make([]float64, len(all))
+	for i, a := range all {
+		if edited[i], err = contest.Try(ctx, false, c.making(s, c.plan(s, a), c.report())); err != nil {
+			return nil, err
+		}
+	}
 	best, least := 0, math.Inf(1)
 	for i, a := range all {
-		made := c.report()
-		d, err := contest.Try(ctx, a.kind != Blind, c.making(s, c.plan(s, a), made))
+		made, d := c.report(), edited[i]
+		refits := a.kind != Blind && d <= hopeless*slices.Min(edited)
+		if refits {
+			d, err = contest.Try(ctx, true, c.making(s, c.plan(s, a), made))
+		} else {
+			made.describe(s.Analysis, c, coupling.WidthsOf(a.widths), nil)
+		}
 		if err != nil {
 			return nil, err
 		}
-		report.Candidates = append(report.Candidates, Candidate{Name: a.kind, Size: made.After, Divergence: d})
+		report.Candidates = append(report.Candidates, Candidate{Name: a.kind, Size: made.After, Divergence: d, Refitted: refits})
 		if a.kind == Blind && held.Len() < fewJudged {
 			d *= doubt
 		}

@@ -88,6 +88,9 @@ func TestNeverWorseThanEqualShares(t *testing.T) {
 				if c.Taken {
 					taken++
 				}
+				if c.Taken && !c.Refitted && c.Name != compress.Blind {
+					t.Errorf("width %d: %s is taken without a refit", width, c.Name)
+				}
 			}
 			if len(r.Candidates) > 0 != !uniform || !uniform && taken != 1 {
 				t.Errorf("width %d: candidates %+v", width, r.Candidates)

@@ -193,10 +193,21 @@ func printCandidates(w io.Writer, all []compress.Candidate) {
 	}
 	t := newTable("<widths", "MACs", "params", "divergence", "<")
 	for _, c := range all {
-		t.add(string(c.Name), count(c.Size.MACs), count(c.Size.Params), fmt.Sprintf("%.4f", c.Divergence), note(c.Taken, "taken"))
+		t.add(string(c.Name), count(c.Size.MACs), count(c.Size.Params), fmt.Sprintf("%.4f", c.Divergence), fate(c))
 	}
 	t.print(w)
 	fmt.Fprintf(w, "divergence: from the original's predictions on held-out samples and variants, after a quick fit\n\n")
+}
+
+// fate says what became of a candidate.
+func fate(c compress.Candidate) string {
+	switch {
+	case c.Taken:
+		return "taken"
+	case !c.Refitted && c.Name != compress.Blind:
+		return "not fitted: too far off"
+	}
+	return ""
 }
 
 // printSearch says what was tried to find the cheapest model.

@@ -115,14 +115,15 @@ func plainOf(s *edit.Subject, c *consumer) (l *onnxio.Linear, each int, ok bool)
 // momentsOf sums what a consumer reads, over the batches that count and over those held out, nil if
 // there are none.
 func momentsOf(ctx context.Context, s *edit.Subject, flow *stats.Flow, c *consumer, threads int) (out [2]*stats.Moments, err error) {
-	l, _, _ := plainOf(s, c)
+	l, each, _ := plainOf(s, c)
 	r := stats.ReadingOf(l)
+	inputs := s.Analysis.Weights[c.use.Tensor].Axes[c.use.Axis].Size() * each
 	for i, most := range []float64{60e9, 15e9} {
 		if i > 0 && flow.Batches() < 2 {
 			break
 		}
 		ms, err := stats.CollectMoments(ctx, flow, r, nil, stats.MomentOptions{
-			Threads: threads, MaxMACs: most, Seed: 1,
+			Threads: threads, MaxMACs: most, EnoughRows: stats.EnoughRows(inputs), Seed: 1,
 			Batches: func(b int) bool { return heldOut(b, flow.Batches()) == (i > 0) },
 		})
 		if err != nil {

@@ -33,9 +33,9 @@ func (r *run) few(l *layer) (bool, error) {
 
 // halves gathers something of a layer's input and target from the batches for fitting, and from
 // those held out; held is nothing where there are none.
-func halves[T any](ctx context.Context, r *run, l *layer, t *target,
+func halves[T any](ctx context.Context, r *run, l *layer, t *target, inputs int,
 	gather func(context.Context, *stats.Flow, stats.Reading, []stats.Target, stats.MomentOptions) (T, error)) (train, held T, err error) {
-	o := stats.MomentOptions{Threads: r.o.Threads, MaxMACs: maxMACs, Seed: 1}
+	o := stats.MomentOptions{Threads: r.o.Threads, MaxMACs: maxMACs, EnoughRows: stats.EnoughRows(inputs), Seed: 1}
 	reading, targets := stats.ReadingOf(l.Linear), []stats.Target{{Values: t.batch, Axis: l.axis}}
 	o.Batches = func(i int) bool { return !r.holds(i) }
 	if train, err = gather(ctx, r.child, reading, targets, o); err != nil || r.child.Batches() < 2 {

@@ -296,7 +296,7 @@ func (r *run) last(i int, l *layer) bool {
 
 // fitRows solves for the layer's weights where there are fewer rows than inputs.
 func (r *run) fitRows(ctx context.Context, l *layer, t *target, w *weights, out *Layer) error {
-	train, held, err := halves(ctx, r, l, t, stats.CollectRows)
+	train, held, err := halves(ctx, r, l, t, w.inputs, stats.CollectRows)
 	if err != nil {
 		return err
 	}
@@ -317,7 +317,7 @@ func (r *run) fitRows(ctx context.Context, l *layer, t *target, w *weights, out 
 
 // fit solves for the layer's weights, group by group.
 func (r *run) fit(ctx context.Context, l *layer, t *target, w *weights, out *Layer) error {
-	train, held, err := halves(ctx, r, l, t, stats.CollectMoments)
+	train, held, err := halves(ctx, r, l, t, w.inputs, stats.CollectMoments)
 	if err != nil {
 		return err
 	}

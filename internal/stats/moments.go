@@ -60,9 +60,20 @@ type MomentOptions struct {
 	// MaxRows bounds the number of rows (samples times positions). 0: no bound.
 	MaxRows int64
 
+	// EnoughRows is a number of rows that say what there is to say: a seeded subset of so many is
+	// taken where that costs less than all. 0: all.
+	EnoughRows int64
+
 	// Seed chooses the subset.
 	Seed int64
 }
+
+// rowsEach is the number of rows for each input of an operator, and leastRows that for all together,
+// that say what there is to say of a fit.
+const rowsEach, leastRows = 256, 10_000
+
+// EnoughRows are as many as say what there is to say of so many inputs, see [MomentOptions].
+func EnoughRows(inputs int) int64 { return max(leastRows, rowsEach*int64(inputs)) }
 
 // Moments are sums over rows, one row for each sample and output position of an operator: of the
 // vector x that it reads, of the vector y that it should compute, and of their products. Moments of

@@ -103,9 +103,12 @@ func (s *momentShape) allowed(p *plan, o MomentOptions, rows float64) float64 {
 	if s.conv != nil {
 		perPlan = float64(s.positions())
 	}
-	if o.MaxMACs > 0 && s.cost(p)*rows/perPlan > o.MaxMACs {
-		unfolded := s.cost(direct(s.dims, nil)) / perPlan
+	all, unfolded := s.cost(p)*rows/perPlan, s.cost(direct(s.dims, nil))/perPlan
+	if o.MaxMACs > 0 && all > o.MaxMACs {
 		allowed = min(allowed, o.MaxMACs/unfolded)
+	}
+	if enough := float64(o.EnoughRows); enough > 0 && all > enough*unfolded {
+		allowed = min(allowed, enough)
 	}
 	return max(1, allowed)
 }
