@@ -115,7 +115,7 @@ func (f *runFlags) announce(a *app, models []*onnxio.Model) {
 	if _, err := a.runtime(); err != nil {
 		return // nothing can be distilled
 	}
-	until := "until the time is over or further steps would teach next to nothing"
+	until := "until the time is over or 2,000 steps are taken"
 	switch {
 	case f.tune == 1:
 		until = "for 1 epoch"

@@ -85,7 +85,7 @@ func (s *schedule) step() {
 	}
 }
 
-// hopeless reports whether so few steps fit into the time that they are not worth their while.
+// hopeless reports whether too few steps fit into the time.
 func (s *schedule) hopeless() bool {
 	return s.done <= probes && s.total < min(leastSteps, s.most)
 }
