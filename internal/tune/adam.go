@@ -14,6 +14,8 @@ const (
 	adamFloor  = 1e-8
 )
 
+func newAdam() *adam { return &adam{m: map[string][]float64{}, v: map[string][]float64{}} }
+
 // begin starts a step in which every parameter is updated once.
 func (a *adam) begin() { a.steps++ }
 

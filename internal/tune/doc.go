@@ -28,6 +28,11 @@
 // core, per second of processor time beside other work, EfficientNet-Lite0 went from 3.2 images to
 // 8.8.
 //
+// How large steps may be depends on the model: those that serve a ResNet-20 best took a refitted
+// EfficientNet-Lite0 from a loss of 0.74 to 1.46 within 88 steps, and to 0.66 when a fifth as large.
+// After the first 24 it is looked, and where the model has become a good deal worse, they are taken
+// again from the start, a fifth as large.
+//
 // The result is judged on inputs held out and on variants of these. A fused classifier's logits are
 // multiplied by a factor in the end, so that it is as sure as its parents are in the mean: of two
 // perceptrons fused at equal shares the divergence from that mean fell from 0.0100 to 0.0026 nats

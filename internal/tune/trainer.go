@@ -349,6 +349,15 @@ func (t *trainer) run(ctx context.Context, in map[string]*engine.Value, targets 
 	return nil
 }
 
+// values are copies of the parameters' numbers.
+func (t *trainer) values() map[string][]float32 {
+	out := map[string][]float32{}
+	for name, p := range t.params {
+		out[name] = slices.Clone(p.F32)
+	}
+	return out
+}
+
 // stored returns a copy of a model with the parameters as they are now.
 func (t *trainer) stored(m *onnxio.Model) (*onnxio.Model, error) {
 	out := m.Clone()

@@ -83,6 +83,9 @@ type Report struct {
 	HeldOut int     `json:"held_out"`
 	Before  float64 `json:"loss_before"`
 	After   float64 `json:"loss_after"`
+	// Slowed is how often the rate was divided by five and the training begun again, since its steps
+	// made the model worse.
+	Slowed int `json:"slowed"`
 	// Confidence is what the logits of the result were multiplied by in the end, so that it is as
 	// sure as several parents are in the mean; 0 of one parent.
 	Confidence float64 `json:"confidence,omitempty"`
@@ -154,7 +157,7 @@ func (r *run) distill(ctx context.Context) (*onnxio.Model, *Report, error) {
 	if !r.o.Until.IsZero() { // the result is judged too
 		r.o.Until = r.o.Until.Add(-time.Since(judging))
 	}
-	if err := r.train(ctx, report); err != nil {
+	if err := r.train(ctx, judge, report); err != nil {
 		return nil, nil, err
 	}
 	out, err := r.trainer.stored(r.child)
@@ -270,7 +273,7 @@ func (r *run) open(ctx context.Context) (err error) {
 	if r.trainer, err = newTrainer(ctx, r.child, goals, seen, r.o.Threads); err != nil {
 		return err
 	}
-	r.adam = &adam{m: map[string][]float64{}, v: map[string][]float64{}}
+	r.adam = newAdam()
 	return r.openMuon(g)
 }
 
@@ -297,7 +300,7 @@ func (r *run) openMuon(g *onnxio.Graph) error {
 var errHasty = fmt.Errorf("fewer than %d steps fit into the time that was left for them", leastSteps)
 
 // train runs the epochs, and reports what it did.
-func (r *run) train(ctx context.Context, report *Report) error {
+func (r *run) train(ctx context.Context, judge *teach.Judge, report *Report) error {
 	n := r.o.Data.Len()
 	steps := r.reader.steps(n)
 	most := mostSteps
@@ -306,6 +309,8 @@ func (r *run) train(ctx context.Context, report *Report) error {
 	}
 	s := newSchedule(most, r.o.Until, time.Now)
 	variants := r.reader.starts(n, 2*n)
+	first := r.trainer.values()
+	look := lookAfter
 	for report.Ended == "" {
 		report.Epochs++
 		r.rng.Shuffle(len(variants), func(i, j int) { variants[i], variants[j] = variants[j], variants[i] })
@@ -320,10 +325,52 @@ func (r *run) train(ctx context.Context, report *Report) error {
 			if report.Ended, err = r.step(ctx, s, feed, r.reader.step(variants, k)); err != nil {
 				return err
 			}
+			if s.done != look || report.Ended != "" {
+				continue
+			}
+			upset, err := r.upset(ctx, judge, report.Before)
+			if err != nil {
+				return err
+			}
+			if upset {
+				look += lookAfter
+				r.o.Rate /= slower
+				report.Slowed++
+				r.restart(first)
+			}
 		}
 	}
 	report.Steps = s.done
 	return nil
+}
+
+const (
+	// lookAfter is the number of steps after which it is looked whether they are too large: rates
+	// have risen by then. Steps that are make the model upset times worse than it was, and are taken
+	// again from the start, slower times smaller. A ResNet-20 takes steps that throw a refitted
+	// EfficientNet-Lite0 off its way for good.
+	lookAfter, upset, slower = warmUp + 4, 1.25, 5
+)
+
+// upset reports whether the steps so far have made the model a good deal worse than before.
+func (r *run) upset(ctx context.Context, judge *teach.Judge, before float64) (bool, error) {
+	m, err := r.trainer.stored(r.child)
+	if err != nil {
+		return false, err
+	}
+	now, err := judge.Divergence(ctx, m)
+	return !(now <= upset*before), err
+}
+
+// restart takes the parameters back, and what was learnt about their gradients.
+func (r *run) restart(first map[string][]float32) {
+	for name, v := range first {
+		copy(r.trainer.params[name].F32, v)
+	}
+	r.adam = newAdam()
+	if r.muon != nil {
+		r.muon.momentum = map[string][]float32{}
+	}
 }
 
 // step takes one step, on some of the samples of a feed, and says why it was the last, or "".

@@ -306,3 +306,19 @@ func TestLogitsFarApart(t *testing.T) {
 		t.Errorf("agreement went from %g to %g", before, after)
 	}
 }
+
+// Steps that are far too large are found out, and taken again as smaller ones.
+func TestStepsThatAreTooLarge(t *testing.T) {
+	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 200})
+	fit, held := d.Split(10)
+	child, src := narrow(t, "cnn_a", 0.5, fit)
+	for _, rate := range []float64{0.025, 2} {
+		_, r, err := Distill(context.Background(), child, []teach.Parent{src}, Options{Data: fit, HeldOut: held, Epochs: 20, Rate: rate})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Kept || r.After > 0.7*r.Before || r.Slowed > 0 != (rate > 1) {
+			t.Errorf("rate %g: %+v", rate, r)
+		}
+	}
+}
