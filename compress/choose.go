@@ -54,9 +54,9 @@ const (
 	// fewSamples is the number of samples below which it is asked whether they are better than
 	// none.
 	fewSamples = 100
-	// hopeless is how many times further from the original than the nearest candidate another may
-	// be before any refit, to be refitted at all: a refit takes longer than all other things that
-	// are done with a candidate.
+	// hopeless is how many times further from the original than a candidate before it another may be
+	// before any refit, to be refitted at all: a refit takes longer than all other things that are
+	// done with a candidate.
 	hopeless = 5
 	// doubt is the share of the divergence of a model made by weights that another must be below on
 	// fewer than fewJudged samples: one or two may be easy ones.
@@ -110,8 +110,8 @@ func (c *compression) choose(ctx context.Context, s *edit.Subject, b budget, rat
 	return best, err
 }
 
-// judge refits every candidate on some samples and returns the one whose predictions are nearest to
-// the original's on others.
+// judge refits every candidate on some samples, but for those that are far off, and returns the one
+// whose predictions are nearest to the original's on others.
 func (c *compression) judge(ctx context.Context, s *edit.Subject, all []*allocation, report *Report) (*allocation, error) {
 	trial := c.Trial()
 	held := trial.Held.Sample(mostJudged, dataset.FileOrder)
@@ -121,25 +121,17 @@ func (c *compression) judge(ctx context.Context, s *edit.Subject, all []*allocat
 	}
 	tell, end := c.Inside("compare")
 	defer end()
-	edited := make([]float64, len(all))
+	best, least, nearest := 0, math.Inf(1), math.Inf(1)
 	for i, a := range all {
-		if edited[i], err = contest.Try(ctx, false, c.making(s, c.plan(s, a), c.report())); err != nil {
-			return nil, err
-		}
-	}
-	best, least := 0, math.Inf(1)
-	for i, a := range all {
-		made, d := c.report(), edited[i]
-		refits := a.kind != Blind && d <= hopeless*slices.Min(edited)
-		if refits {
-			d, err = contest.Try(ctx, true, c.making(s, c.plan(s, a), made))
-		} else {
-			made.describe(s.Analysis, c, coupling.WidthsOf(a.widths), nil)
-		}
+		made := c.report()
+		d, refitted, err := contest.TryIf(ctx, func(edited float64) bool {
+			nearest = min(nearest, edited)
+			return a.kind != Blind && edited <= hopeless*nearest
+		}, c.making(s, c.plan(s, a), made))
 		if err != nil {
 			return nil, err
 		}
-		report.Candidates = append(report.Candidates, Candidate{Name: a.kind, Size: made.After, Divergence: d, Refitted: refits})
+		report.Candidates = append(report.Candidates, Candidate{Name: a.kind, Size: made.After, Divergence: d, Refitted: refitted})
 		if a.kind == Blind && held.Len() < fewJudged {
 			d *= doubt
 		}

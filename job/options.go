@@ -68,7 +68,7 @@ type Options struct {
 	// form to what the models compute.
 	Refit Switch
 	// Tune distils the models into the refitted result, for Epochs epochs. Where that is zero, it is
-	// as long as further steps help and there is Time.
+	// for 2,000 steps, or as many as there is Time for.
 	Tune   Switch
 	Epochs int
 	// Time is what all of the work may take. What comes before the distillation takes what it takes,

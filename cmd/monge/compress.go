@@ -117,7 +117,9 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	if err != nil {
 		return err
 	}
-	f.run.announce(a, models[:1])
+	if f.maxDrop == 0 || f.run.tune > 0 { // a search distils nothing on its own
+		f.run.announce(a, models[:1])
+	}
 	var out *onnxio.Model
 	var done *compress.Report
 	if f.run.into != "" {

@@ -7,12 +7,9 @@ import (
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
-	"github.com/monge-ml/monge/internal/choose"
-	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/internal/refit"
 	"github.com/monge-ml/monge/internal/teach"
-	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
 // fewNets are networks in which some layer sees very few rows, or channels that are off.
@@ -47,29 +44,13 @@ func TestRefitOfFewSamples(t *testing.T) {
 	for name, text := range fewNets {
 		for _, n := range []int{1, 2, 3, 9} {
 			d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: n})
-			m, err := onnxtest.Parse(text)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s, err := edit.NewSubject(m, coupling.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			widths := map[*coupling.Space]int{}
-			for _, sp := range s.Analysis.Spaces {
+			child, parent, _ := selected(t, text, always(d), func(sp *coupling.Space) int {
 				if sp.Narrowable() {
-					widths[sp] = (sp.Width + 1) / 2
+					return (sp.Width + 1) / 2
 				}
-			}
-			plan, err := choose.Select(context.Background(), s, widths, nil, choose.Options{Data: d})
-			if err != nil {
-				t.Fatal(err)
-			}
-			child, err := edit.Edit(s, plan.Maps)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, report, err := refit.Refit(context.Background(), child, []teach.Parent{{Subject: s, Share: 1, Maps: plan.Maps}}, refit.Options{Data: d})
+				return sp.Width
+			})
+			_, report, err := refit.Refit(context.Background(), child, []teach.Parent{parent}, refit.Options{Data: d})
 			if err != nil {
 				t.Fatalf("%s, %d samples: %v", name, n, err)
 			}

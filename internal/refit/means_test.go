@@ -1,22 +1,15 @@
 package refit_test
 
 import (
-	"context"
 	"math"
-	"math/rand/v2"
 	"testing"
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
-	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/engine/enginetest"
-	"github.com/monge-ml/monge/internal/choose"
-	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/internal/refit"
-	"github.com/monge-ml/monge/internal/teach"
 	"github.com/monge-ml/monge/onnxio"
-	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
 // Channels behind a Relu have means far from zero: what is not read of them any more shifts all
@@ -49,42 +42,21 @@ func TestRecentreKeepsMeans(t *testing.T) {
 			y = Gemm(f, w2[5 48], b2[5]) transB=1`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			m, err := onnxtest.Parse(text)
-			if err != nil {
-				t.Fatal(err)
-			}
-			rng := rand.New(rand.NewPCG(3, 5))
-			x := make([]float32, 64*3*6*6)
-			for i := range x {
-				x[i] = float32(rng.NormFloat64())
-			}
-			d, err := dataset.New("noise", map[string]*engine.Value{"x": engine.Float32(x, 64, 3, 6, 6)}, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s, err := edit.NewSubject(m, coupling.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			widths := map[*coupling.Space]int{}
-			for _, sp := range s.Analysis.Spaces {
+			var d *dataset.Data
+			child, parent, lost := selected(t, text, func(m *onnxio.Model) *dataset.Data {
+				d = modeltest.Noise(t, m, 64, 3)
+				return d
+			}, func(sp *coupling.Space) int {
 				if sp.Width == 12 {
-					widths[sp] = 6
+					return 6
 				}
-			}
-			r, err := choose.Select(context.Background(), s, widths, nil, choose.Options{Data: d})
-			if err != nil {
+				return sp.Width
+			})
+			before := shift(t, parent.Subject.Model, child, d)
+			if err := refit.Recentre(child, parent, lost); err != nil {
 				t.Fatal(err)
 			}
-			child, err := edit.Edit(s, r.Maps)
-			if err != nil {
-				t.Fatal(err)
-			}
-			before := shift(t, m, child, d)
-			if err := refit.Recentre(child, teach.Parent{Subject: s, Share: 1, Maps: r.Maps.Made()}, r.Lost); err != nil {
-				t.Fatal(err)
-			}
-			after := shift(t, m, child, d)
+			after := shift(t, parent.Subject.Model, child, d)
 			// Means are those of four batches in five, and of channels, wherever these stand.
 			if after > before/3 {
 				t.Errorf("the mean output moves by %.4f of its deviation, and by %.4f where means are not made up for", after, before)

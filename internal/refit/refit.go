@@ -25,8 +25,8 @@ type Options struct {
 	Data *dataset.Data
 	// MaxInputs is the largest number of inputs (channels × kernel positions) of a layer that is
 	// fitted from sums; wider layers get their channels' means and deviations repaired instead.
-	// Zero means 6,000, or what there is memory for. Layers that see fewer rows (samples × positions) than they have inputs are
-	// fitted whatever their width.
+	// Zero means 6,000, or what there is memory for. Layers that see fewer rows (samples ×
+	// positions) than they have inputs are fitted whatever their width.
 	MaxInputs int
 }
 

@@ -6,12 +6,14 @@ import (
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/internal/choose"
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/internal/refit"
 	"github.com/monge-ml/monge/internal/teach"
 	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
 // narrow keeps a share of the channels of every space of a model, merged by weights, and returns
@@ -41,6 +43,37 @@ func narrow(t *testing.T, name string, keep float64) (*onnxio.Model, teach.Paren
 		t.Fatal(err)
 	}
 	return child, teach.Parent{Subject: s, Share: 1, Maps: r.Maps}
+}
+
+// selected chooses channels of a written-down model by what data say; width says how many a space
+// keeps. The parent has the maps; lost is what biases have not made up for.
+func selected(t *testing.T, text string, d func(*onnxio.Model) *dataset.Data, width func(*coupling.Space) int) (child *onnxio.Model, parent teach.Parent, lost map[string][]float64) {
+	t.Helper()
+	m, err := onnxtest.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := edit.NewSubject(m, coupling.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	widths := map[*coupling.Space]int{}
+	for _, sp := range s.Analysis.Spaces {
+		widths[sp] = width(sp)
+	}
+	r, err := choose.Select(context.Background(), s, widths, nil, choose.Options{Data: d(m)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if child, err = edit.Edit(s, r.Maps); err != nil {
+		t.Fatal(err)
+	}
+	return child, teach.Parent{Subject: s, Share: 1, Maps: r.Maps}, r.Lost
+}
+
+// always is a data set for any model.
+func always(d *dataset.Data) func(*onnxio.Model) *dataset.Data {
+	return func(*onnxio.Model) *dataset.Data { return d }
 }
 
 func TestRefitBringsAccuracyBack(t *testing.T) {

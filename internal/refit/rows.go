@@ -204,17 +204,8 @@ func (r *rows) divergences(p, offset []float64) []float64 {
 	}
 	want := teach.Softmax(r.Y, r.O, 1)
 	have := teach.Softmax(z, r.O, 1/teach.Confidence(z, want, r.O, 1))
-	out := make([]float64, r.N)
-	for i, w := range want {
-		if w > 0 {
-			out[i/r.O] += float64(w) * math.Log(float64(w)/max(float64(have[i]), leastProbability))
-		}
-	}
-	return out
+	return teach.Divergences(want, have, r.O)
 }
-
-// leastProbability bounds what ruling a class out by mistake costs.
-const leastProbability = 1e-12
 
 // rounding is a squared error relative to the variance that single precision leaves where there is
 // none: a fit could only learn it by heart.

@@ -6,12 +6,9 @@ import (
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
-	"github.com/monge-ml/monge/internal/choose"
-	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/internal/refit"
 	"github.com/monge-ml/monge/internal/teach"
-	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
 // postNorm is a block whose residual stream comes out of a normalisation, with the normalisation as
@@ -57,32 +54,18 @@ func TestNormalisationsAreRefitted(t *testing.T) {
 	d := modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 200})
 	for name, text := range postNorm {
 		t.Run(name, func(t *testing.T) {
-			m, err := onnxtest.Parse(text)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s, err := edit.NewSubject(m, coupling.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			widths := map[*coupling.Space]int{}
-			for _, sp := range s.Analysis.Spaces {
-				if sp.Normalised {
-					widths[sp] = 12
+			streams := 0
+			child, parent, _ := selected(t, text, always(d), func(sp *coupling.Space) int {
+				if !sp.Normalised {
+					return sp.Width
 				}
+				streams++
+				return 12
+			})
+			if streams != 1 {
+				t.Fatalf("%d streams are normalised", streams)
 			}
-			if len(widths) != 1 {
-				t.Fatalf("%d streams are normalised", len(widths))
-			}
-			plan, err := choose.Select(context.Background(), s, widths, nil, choose.Options{Data: d})
-			if err != nil {
-				t.Fatal(err)
-			}
-			child, err := edit.Edit(s, plan.Maps)
-			if err != nil {
-				t.Fatal(err)
-			}
-			out, report, err := refit.Refit(context.Background(), child, []teach.Parent{{Subject: s, Share: 1, Maps: plan.Maps}}, refit.Options{Data: d})
+			out, report, err := refit.Refit(context.Background(), child, []teach.Parent{parent}, refit.Options{Data: d})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -68,13 +68,6 @@ type MomentOptions struct {
 	Seed int64
 }
 
-// rowsEach is the number of rows for each input of an operator, and leastRows that for all together,
-// that say what there is to say of a fit.
-const rowsEach, leastRows = 256, 10_000
-
-// EnoughRows are as many as say what there is to say of so many inputs, see [MomentOptions].
-func EnoughRows(inputs int) int64 { return max(leastRows, rowsEach*int64(inputs)) }
-
 // Moments are sums over rows, one row for each sample and output position of an operator: of the
 // vector x that it reads, of the vector y that it should compute, and of their products. Moments of
 // disjoint sets of rows add up.

@@ -42,9 +42,18 @@ func SizeOf(an *coupling.Analysis, tensor string) int64 {
 	return bytes
 }
 
-// enough is the number of rows for each input of an operator below which a fit, or a choice of
-// channels, gets worse when there are fewer of them.
-const enough = 50
+const (
+	// enough is the number of rows for each input of an operator below which a fit, or a choice of
+	// channels, gets worse when there are fewer of them: as many are worth files.
+	enough = 50
+	// plenty is the number above which more say nothing new, and leastRows that for all inputs
+	// together: more are not worth the work.
+	plenty, leastRows = 256, 10_000
+)
+
+// EnoughRows is the number of rows of so many inputs that say what there is to say, see
+// [MomentOptions].
+func EnoughRows(inputs int) int64 { return max(leastRows, plenty*int64(inputs)) }
 
 // Enough is the number of samples that show enough of what an operator reads, as far as that can be
 // told: images have many positions.

@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 
+	"gonum.org/v1/gonum/floats"
+
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/eval"
@@ -241,7 +243,7 @@ func (j *Judge) distance(k int, x, said []float32) float64 {
 			said = slices.Clone(said)
 			Decided(said, g.Classes)
 		}
-		return divergence(said, g.Probabilities(x))
+		return floats.Sum(Divergences(said, g.Probabilities(x), g.Classes))
 	case g.Vector > 0:
 		return turned(x, said, g.Vector)
 	}
@@ -253,15 +255,15 @@ func (j *Judge) distance(k int, x, said []float32) float64 {
 	return total
 }
 
-// divergence is the sum over rows of KL(p ‖ q) in nats.
-func divergence(p, q []float32) float64 {
-	total := 0.0
+// Divergences are KL(p ‖ q) in nats, row by row of k probabilities.
+func Divergences(p, q []float32, k int) []float64 {
+	out := make([]float64, len(p)/k)
 	for i, v := range p {
 		if p := float64(v); p > 0 {
-			total += p * math.Log(p/max(float64(q[i]), leastProbability))
+			out[i/k] += p * math.Log(p/max(float64(q[i]), leastProbability))
 		}
 	}
-	return total
+	return out
 }
 
 // leastProbability bounds what ruling a class out by mistake costs.

@@ -96,8 +96,8 @@ type convolution struct {
 	activation []*onnxpb.AttributeProto
 }
 
-// depthwise reports whether every channel has a kernel of its own.
-func depthwise(size []int, group int) bool { return group > 1 && size[0] == group && size[1] == 1 }
+// depthwise reports whether every channel is read on its own, by kernels of that size in groups.
+func depthwise(size []int, group int) bool { return group > 1 && len(size) > 1 && size[1] == 1 }
 
 // inBlocksIsFaster reports whether a convolution by a kernel of that size is best done in blocks. A
 // kernel of one position is a matrix product, which needs none.
@@ -106,7 +106,7 @@ func (t *tape) inBlocksIsFaster(size []int, group int) bool {
 		return false
 	}
 	if group > 1 {
-		return depthwise(size, group)
+		return depthwise(size, group) && size[0] == group // one kernel for each
 	}
 	waste := float64(t.whole(size[0])*t.whole(size[1])) / float64(size[0]*size[1])
 	return size[1] >= evenChannels && waste <= mostWaste

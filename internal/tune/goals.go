@@ -6,9 +6,8 @@ import (
 	"math"
 	"slices"
 
-	"gonum.org/v1/gonum/stat"
-
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/teach"
 	"github.com/monge-ml/monge/onnxio"
 )
@@ -131,7 +130,7 @@ func (r *run) taps(g *onnxio.Graph) []*goal {
 // take is saved.
 func apart(g *onnxio.Graph, l *onnxio.Linear) bool {
 	c := g.Constant(l.Weight.Name)
-	return l.Groups > 1 && len(c.GetDims()) > 1 && c.GetDims()[1] == 1
+	return c != nil && depthwise(ints(c.GetDims()), l.Groups)
 }
 
 // tap is the goal of an activation, or nil where the parents compute nothing like it, or something
@@ -207,10 +206,10 @@ func (r *run) openParents(goals []*goal) error {
 }
 
 // weigh finds temperatures and scales of the goals by what the parents say about some examples. Of
-// inner activations, which are many, nothing but moments is kept.
+// inner activations, which are many, nothing but their variance is kept.
 func (r *run) weigh(ctx context.Context, goals []*goal, examples []map[string]*engine.Value) error {
 	kept := make([][][]*engine.Value, len(goals))
-	inner := make([]moments, len(goals))
+	inner := make([]variance, len(goals))
 	for _, example := range examples {
 		said, err := r.ask(ctx, goals, example)
 		if err != nil {
@@ -230,7 +229,7 @@ func (r *run) weigh(ctx context.Context, goals []*goal, examples []map[string]*e
 	}
 	for i, l := range goals {
 		if l.Kind == teach.Inner {
-			l.Scale = r.o.Closeness / max(inner[i].variance(), math.SmallestNonzeroFloat32)
+			l.Scale = r.o.Closeness / max(inner[i].value(), math.SmallestNonzeroFloat32)
 		} else if err := r.settle(l, kept[i]); err != nil {
 			return err
 		}
@@ -259,25 +258,18 @@ func (r *run) settle(l *goal, said [][]*engine.Value) error {
 	return nil
 }
 
-// moments are the sums that a variance is made of.
-type moments struct{ n, mean, squares float64 }
-
-// add takes in numbers, whose own mean and squares about it are joined with those so far (Chan et
-// al. 1979).
-func (m *moments) add(x []float32) {
-	v := engine.Float32(x, len(x)).Float64()
-	if len(v) == 0 {
-		return
-	}
-	mean, variance := stat.PopMeanVariance(v, nil)
-	n := float64(len(v))
-	apart, all := mean-m.mean, m.n+n
-	m.squares += variance*n + apart*apart*m.n*n/all
-	m.mean += apart * n / all
-	m.n = all
+// A variance is that of numbers that are seen part by part, around one mean.
+type variance struct {
+	spread eval.Spread
+	n      int
 }
 
-func (m *moments) variance() float64 { return m.squares / max(m.n, 1) }
+func (v *variance) add(x []float32) {
+	v.spread.Add(engine.Float32(x, len(x)).Float64(), len(x))
+	v.n += len(x)
+}
+
+func (v *variance) value() float64 { return v.spread.Squares() / float64(max(v.n, 1)) }
 
 // scale makes goals of all kinds comparable, by targets for so many samples.
 func (r *run) scale(l *goal, seen []float32, samples int) float64 {
@@ -288,9 +280,9 @@ func (r *run) scale(l *goal, seen []float32, samples int) float64 {
 	if len(r.parents) > 1 {
 		counts = teach.Closeness // more would hold the decision back
 	}
-	var m moments
-	m.add(seen)
-	return counts / max(m.variance(), math.SmallestNonzeroFloat32)
+	var v variance
+	v.add(seen)
+	return counts / max(v.value(), math.SmallestNonzeroFloat32)
 }
 
 // ask runs the parents, and returns what they compute: by goal, by parent.

@@ -309,8 +309,7 @@ func (r *run) train(ctx context.Context, judge *teach.Judge, report *Report) err
 	}
 	s := newSchedule(most, r.o.Until, time.Now)
 	variants := r.reader.starts(n, 2*n)
-	first := r.trainer.values()
-	look := lookAfter
+	watch := newWatch(r, judge, report.Before)
 	for report.Ended == "" {
 		report.Epochs++
 		r.rng.Shuffle(len(variants), func(i, j int) { variants[i], variants[j] = variants[j], variants[i] })
@@ -325,52 +324,13 @@ func (r *run) train(ctx context.Context, judge *teach.Judge, report *Report) err
 			if report.Ended, err = r.step(ctx, s, feed, r.reader.step(variants, k)); err != nil {
 				return err
 			}
-			if s.done != look || report.Ended != "" {
-				continue
-			}
-			upset, err := r.upset(ctx, judge, report.Before)
-			if err != nil {
+			if err = watch.step(ctx, s.done); err != nil {
 				return err
-			}
-			if upset {
-				look += lookAfter
-				r.o.Rate /= slower
-				report.Slowed++
-				r.restart(first)
 			}
 		}
 	}
-	report.Steps = s.done
+	report.Steps, report.Slowed = s.done, watch.slowed
 	return nil
-}
-
-const (
-	// lookAfter is the number of steps after which it is looked whether they are too large: rates
-	// have risen by then. Steps that are make the model upset times worse than it was, and are taken
-	// again from the start, slower times smaller. A ResNet-20 takes steps that throw a refitted
-	// EfficientNet-Lite0 off its way for good.
-	lookAfter, upset, slower = warmUp + 4, 1.25, 5
-)
-
-// upset reports whether the steps so far have made the model a good deal worse than before.
-func (r *run) upset(ctx context.Context, judge *teach.Judge, before float64) (bool, error) {
-	m, err := r.trainer.stored(r.child)
-	if err != nil {
-		return false, err
-	}
-	now, err := judge.Divergence(ctx, m)
-	return !(now <= upset*before), err
-}
-
-// restart takes the parameters back, and what was learnt about their gradients.
-func (r *run) restart(first map[string][]float32) {
-	for name, v := range first {
-		copy(r.trainer.params[name].F32, v)
-	}
-	r.adam = newAdam()
-	if r.muon != nil {
-		r.muon.momentum = map[string][]float32{}
-	}
 }
 
 // step takes one step, on some of the samples of a feed, and says why it was the last, or "".
