@@ -60,6 +60,8 @@ type binding struct {
 	// whole: each sample is a complete value of the input, to be run alone. Otherwise samples are
 	// stacked along a new first axis.
 	whole bool
+	// finite: no number that comes of the column is NaN or infinite.
+	finite bool
 	// note says what was done to make the column fit; "" if nothing was.
 	note string
 	// read returns the value for some samples: one if whole.

@@ -2,7 +2,6 @@ package dataset
 
 import (
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/monge-ml/monge/engine"
@@ -41,35 +40,25 @@ func (d *Data) For(inputs []engine.IOInfo) (*Feed, error) {
 			}
 			return nil, fmt.Errorf("%s: %w", d.name, err)
 		}
+		if a, ok := c.(*array); ok && onnxio.IsInteger(a.typ) {
+			b.finite = true
+		}
 		f.slots = append(f.slots, slot{in, b})
 	}
 	return f, f.fixBatch()
 }
 
-// finite refuses NaN and infinite numbers: they would be all that is left of every mean. A mask of
-// zeros and −∞, which is added to scores, is what it should be.
-func (d *Data) finite(v *engine.Value, samples []int) error {
-	bad, mask := -1, true
-	look := func(i int, x float64) {
-		if bad < 0 && (math.IsNaN(x) || math.IsInf(x, 0)) {
-			bad = i
-		}
-		mask = mask && (x == 0 || math.IsInf(x, -1))
-	}
-	for i, x := range v.F32 {
-		look(i, float64(x))
-	}
-	for i, x := range v.F64 {
-		look(i, x)
-	}
-	if bad < 0 || mask {
+// checked refuses NaN and infinite numbers, as Finite does, which names all samples that have some.
+func (d *Data) checked(v *engine.Value, samples []int) error {
+	bad := nonFiniteRows(v, len(samples))
+	if len(bad) == 0 {
 		return nil
 	}
-	sample := samples[bad*len(samples)/max(v.Len(), 1)]
+	sample := samples[bad[0]]
 	if d.rows != nil {
 		sample = d.rows[sample]
 	}
-	return fmt.Errorf("sample %d, counted from 0, has %g in it: --data has to be finite numbers", sample, v.Float64()[bad])
+	return fmt.Errorf("sample %d, counted from 0, has NaN or infinite numbers in it: --data has to be finite numbers", sample)
 }
 
 // column finds the column for input i of n.
@@ -188,7 +177,7 @@ func (f *Feed) Batch(from, n int) (map[string]*engine.Value, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: input %q: %w", f.data.name, s.in.Name, err)
 		}
-		if err := f.data.finite(v, samples); err != nil {
+		if err := f.data.checked(v, samples); err != nil {
 			return nil, fmt.Errorf("%s: input %q: %w", f.data.name, s.in.Name, err)
 		}
 		v.Name = s.in.Name

@@ -98,7 +98,7 @@ func (c *images) bind(in engine.IOInfo, p Preprocess) (binding, error) {
 	if f.last {
 		p.Layout = LayoutNHWC
 	}
-	return binding{read: func(samples []int) (*engine.Value, error) {
+	return binding{finite: true, read: func(samples []int) (*engine.Value, error) {
 		raw, dims, err := c.load(samples, f)
 		if err != nil {
 			return nil, err

@@ -284,10 +284,8 @@ func (h header) readFrom(z *zip.ReadCloser, key string, rows []int, limit int64)
 	if err != nil {
 		return nil, err
 	}
-	if rows == nil { // the checksum is compared at the end
-		if _, err := io.Copy(io.Discard, r); err != nil {
-			return nil, err
-		}
+	if _, err := io.Copy(io.Discard, r); err != nil { // the checksum is compared at the end
+		return nil, err
 	}
 	a.title = key
 	return a, nil

@@ -31,6 +31,9 @@ type Options struct {
 	Data *dataset.Data
 	// NoData works without any inputs: channels are compared by their weights.
 	NoData bool
+	// DropBad leaves out samples of Data and EvalData that have NaN or infinite numbers in them,
+	// with a warning that counts them. Otherwise they are an error.
+	DropBad bool
 	// EvalData are the inputs that a compression is judged on, and that MaxDrop is measured on.
 	// Nil: some of Data, which are then used for nothing else.
 	EvalData *dataset.Data

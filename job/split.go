@@ -3,9 +3,6 @@ package job
 import (
 	"cmp"
 	"encoding/json"
-	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/monge-ml/monge/dataset"
 )
@@ -47,7 +44,7 @@ func shareOf(d *dataset.Data) *share {
 	if d == nil || d.Len() == 0 {
 		return nil
 	}
-	return &share{Data: d.Name(), Samples: d.Len(), Which: ranges(d.Places())}
+	return &share{Data: d.Name(), Samples: d.Len(), Which: dataset.Ranges(d.Places())}
 }
 
 // MarshalJSON lists the samples of every use that there was.
@@ -68,23 +65,4 @@ func (s *Split) MarshalJSON() ([]byte, error) {
 		shareOf(s.Match), shareOf(s.Fit), shareOf(s.Judge), shareOf(trial.Fit), shareOf(trial.Held),
 		shareOf(price.Fit), shareOf(price.Held), shareOf(teach.Fit), shareOf(teach.Held),
 	})
-}
-
-// ranges writes numbers as in 0-3,7.
-func ranges(list []int) string {
-	list = slices.Compact(slices.Sorted(slices.Values(list)))
-	var out []string
-	for i := 0; i < len(list); {
-		j := i
-		for j+1 < len(list) && list[j+1] == list[j]+1 {
-			j++
-		}
-		text := fmt.Sprint(list[i])
-		if j > i {
-			text += fmt.Sprintf("-%d", list[j])
-		}
-		out = append(out, text)
-		i = j + 1
-	}
-	return strings.Join(out, ",")
 }

@@ -28,6 +28,7 @@ type dataFlags struct {
 	orient  bool
 	classes string
 	limit   int
+	dropBad bool
 	seed    int64
 	batch   int
 }
@@ -47,6 +48,7 @@ func (d *dataFlags) add(cmd *cobra.Command, shapes *shapeFlags, use string) {
 	f.BoolVar(&d.orient, "auto-orient", false, "turn images as their EXIF orientation says (default: as stored, as PIL and torchvision do)")
 	f.StringVar(&d.classes, "classes", "", "`LIST` of the folders of an image set in the order of their labels: a,b,c or a text file, one per line (default: sorted)")
 	f.IntVar(&d.limit, "limit", 0, "use at most this many samples of the data set (0: all)")
+	f.BoolVar(&d.dropBad, "drop-bad", false, "leave out samples with NaN or infinite numbers (default: they are an error)")
 	f.Int64Var(&d.seed, "seed", 0, "of the shuffle before --limit and --samples take the first ones (-1: file order)")
 	f.IntVar(&d.batch, "batch", 0, "samples that are run at once (0: 32)")
 	shapes.add(cmd)

@@ -92,6 +92,9 @@ func (a *app) evalData(ctx context.Context, models []*onnxio.Model, shapes map[s
 		return nil, nil, err
 	}
 	known := len(data.Remarks())
+	if data, err = data.Finite(models[0], f.data.dropBad); err != nil {
+		return nil, nil, err
+	}
 	if data, err = data.Readable(a.stream("reading the data", 0).Progress); err != nil {
 		return nil, nil, err
 	}

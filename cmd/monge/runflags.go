@@ -171,7 +171,7 @@ func (f *runFlags) start(a *app, paths []string) (models []*onnxio.Model, o job.
 // options opens the data, where they are asked for, and turns the flags into options.
 func (f *runFlags) options(a *app, tasks eval.Tasks, shapes map[string][]int) (o job.Options, err error) {
 	o = job.Options{
-		NoData: f.data.path == "none", Samples: all(f.samples), RefitSamples: all(f.refitSamples), Seed: f.data.seed,
+		NoData: f.data.path == "none", DropBad: f.data.dropBad, Samples: all(f.samples), RefitSamples: all(f.refitSamples), Seed: f.data.seed,
 		Align: f.by.value, Cost: f.cost.value, Mass: f.mass.value, Scaling: f.scaling.value, Solver: f.solver.value, Epsilon: f.epsilon,
 		Refit: job.Switch(f.refit.value), KeepBatchNorm: f.keepBN, Tasks: tasks, InputShapes: shapes, Preprocess: f.data.preprocess(nil),
 		DryRun: f.output.dryRun, Threads: a.threads, Batch: f.data.batch, Memory: f.memory.bytes, Runtime: a.runtime, Warn: func(message string) { a.warn("%s", message) }, Progress: a.working(), Time: f.time, Stop: a.interrupts.stopping(),

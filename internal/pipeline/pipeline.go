@@ -71,6 +71,12 @@ func Start(ctx context.Context, models []*onnxio.Model, o job.Options, policy Po
 		Solver: match.Solver(o.Solver), Epsilon: o.Epsilon, Threads: o.Threads, Batch: o.Batch, Progress: r.Stage("match"),
 	}
 	var err error
+	if r.Data, err = r.finite(models[0], r.Data); err != nil {
+		return nil, err
+	}
+	if o.EvalData, err = r.finite(models[0], o.EvalData); err != nil {
+		return nil, err
+	}
 	if r.Report.Split.Judge, err = r.readable(o.EvalData); err != nil {
 		return nil, err
 	}
@@ -181,10 +187,24 @@ func (r *Run) readable(data *dataset.Data) (*dataset.Data, error) {
 		return nil, nil
 	}
 	out, err := data.Readable(r.Stage("read"))
+	return r.remarked(out, data, err)
+}
+
+// finite looks for samples that are no numbers, which are an error unless they are to be left out.
+func (r *Run) finite(m *onnxio.Model, data *dataset.Data) (*dataset.Data, error) {
+	if data == nil {
+		return nil, nil
+	}
+	out, err := data.Finite(m, r.DropBad)
+	return r.remarked(out, data, err)
+}
+
+// remarked warns of what is new in the remarks of a part of some data.
+func (r *Run) remarked(out, of *dataset.Data, err error) (*dataset.Data, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, remark := range out.Remarks()[len(data.Remarks()):] {
+	for _, remark := range out.Remarks()[len(of.Remarks()):] {
 		r.warn("%s", remark)
 	}
 	return out, nil

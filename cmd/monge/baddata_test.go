@@ -1,0 +1,69 @@
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/monge-ml/monge/engine/enginetest"
+)
+
+// digits writes n samples of noise for the networks on digits into an .npy file; change may change
+// their numbers.
+func digits(t *testing.T, n int, change func(x []float32)) string {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(1, 2))
+	x := make([]float32, n*28*28)
+	for i := range x {
+		x[i] = float32(rng.NormFloat64())
+	}
+	change(x)
+	head := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%d, 1, 28, 28), }", n)
+	head += strings.Repeat(" ", 117-len(head)) + "\n"
+	var b bytes.Buffer
+	b.WriteString("\x93NUMPY\x01\x00")
+	for _, part := range []any{uint16(len(head)), []byte(head), x} {
+		if err := binary.Write(&b, binary.LittleEndian, part); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "digits.npy")
+	if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Samples that are no numbers end every command that reads them with their numbers, before any
+// work; with --drop-bad the others are worked with, and the JSON says how many were left out.
+func TestBadSamples(t *testing.T) {
+	enginetest.Require(t)
+	bad := digits(t, 60, func(x []float32) {
+		x[7*784+5], x[41*784], x[42*784+783] = float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))
+	})
+	good := digits(t, 60, func([]float32) {})
+	for name, args := range map[string][]string{
+		"compress":  {"compress", model("mlp_a"), "-o", out(t), "--keep", "0.5", "--tune", "0", "--no-latency", "--data", bad},
+		"eval data": {"compress", model("mlp_a"), "-o", out(t), "--keep", "0.5", "--tune", "0", "--no-latency", "--data", good, "--eval-data", bad},
+		"search":    {"compress", model("mlp_a"), "-o", out(t), "--max-drop", "0.5", "--no-latency", "--data", bad},
+		"fuse":      {"fuse", model("mlp_a"), model("mlp_b"), "-o", out(t), "--tune", "0", "--data", bad},
+		"eval":      {"eval", model("mlp_a"), model("mlp_b"), "--no-latency", "--data", bad},
+	} {
+		r := run(t, args...)
+		if r.code != exitFailed || strings.Count(r.stderr, "\n") != 1 || !strings.Contains(r.stderr, bad) ||
+			!strings.Contains(r.stderr, "3 of 60 samples have NaN or infinite numbers in them, number 7,41-42, counted from 0") {
+			t.Errorf("%s: exit code %d: %s", name, r.code, r.stderr)
+		}
+		var j struct{ Warnings []string }
+		mustJSON(t, &j, append(args, "--drop-bad")...)
+		if !strings.Contains(strings.Join(j.Warnings, "\n"), "3 of 60 samples") {
+			t.Errorf("%s: warnings %q", name, j.Warnings)
+		}
+	}
+}
