@@ -18,6 +18,10 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/monge-ml/monge/internal/child"
 )
 
 // pinnedVersion is the release that Install fetches.
@@ -78,8 +82,10 @@ var pins = map[string]pin{
 // (os.UserCacheDir()/monge/onnxruntime/1.27.0) and returns it. The library is taken out of the npm
 // package onnxruntime-node (fetched with `npm pack`; no script of the package is run) or, if npm is
 // missing or fails, out of the Python wheel onnxruntime (`pip download`), and its SHA-256 must be
-// the one written down here. Nothing is fetched if the library is there already. The file appears
-// atomically. progress, if not nil, is told in a few words what happens.
+// the one written down here. Nothing is fetched if the library is there already. Of two programs
+// that install at once one waits for the other. The file appears whole or not at all; what an
+// installation that was killed has left behind is removed by the next one. progress, if not nil, is
+// told in a few words what happens.
 func Install(ctx context.Context, progress func(message string)) (Library, error) {
 	if progress == nil {
 		progress = func(string) {}
@@ -94,31 +100,79 @@ func Install(ctx context.Context, progress func(message string)) (Library, error
 	if err != nil {
 		return Library{}, fmt.Errorf("no user cache folder: %w", err)
 	}
+	if err := os.MkdirAll(root, 0o755); err != nil {
+		return Library{}, err
+	}
+	unlock, err := lockFolder(ctx, root, progress)
+	if err != nil {
+		return Library{}, err
+	}
+	defer unlock()
+	file, err := p.install(ctx, root, progress)
+	if err == nil {
+		err = trustCached(root, file)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return Library{}, ctx.Err()
+	case err != nil:
+		return Library{}, fmt.Errorf("cannot install onnxruntime %s: %w", pinnedVersion, err)
+	}
+	return Library{Path: file, Version: pinnedVersion, Source: userCache}, nil
+}
+
+// lockFolder waits until no other installation is under way in a folder.
+func lockFolder(ctx context.Context, root string, progress func(string)) (unlock func(), err error) {
+	lock := flock.New(root, flock.SetFlag(os.O_RDONLY))
+	if runtime.GOOS == "windows" { // where folders cannot be locked
+		lock = flock.New(filepath.Join(root, ".lock"))
+	}
+	held, err := lock.TryLock()
+	if err == nil && !held {
+		progress("waiting for another installation to end")
+		_, err = lock.TryLockContext(ctx, 100*time.Millisecond)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return func() { lock.Unlock() }, nil
+}
+
+// stagePattern matches the folders under the cache in which installations work. None of them is in
+// use while the cache is locked.
+const stagePattern = ".install-*"
+
+// install puts the library under root, unless it is there, and returns its path.
+func (p pin) install(ctx context.Context, root string, progress func(string)) (string, error) {
+	left, _ := filepath.Glob(filepath.Join(escapeGlob(root), stagePattern))
+	for _, dir := range left {
+		os.RemoveAll(dir)
+	}
 	dir := filepath.Join(root, pinnedVersion)
 	for _, s := range p.sources() {
 		file := filepath.Join(dir, path.Base(s.file))
 		if sum, err := hashFile(file); err == nil && sum == s.hash {
-			return Library{Path: file, Version: pinnedVersion, Source: "user cache"}, nil
+			return file, nil
 		}
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return Library{}, err
+	stage, err := os.MkdirTemp(root, stagePattern)
+	if err != nil {
+		return "", err
 	}
+	defer os.RemoveAll(stage)
 	var failed []string
 	for _, s := range p.sources() {
 		if failed != nil {
 			progress(failed[0] + "; trying " + s.name)
 		}
-		file, err := s.install(ctx, dir, progress)
-		switch {
-		case err == nil:
-			return Library{Path: file, Version: pinnedVersion, Source: "user cache"}, nil
-		case ctx.Err() != nil:
-			return Library{}, ctx.Err()
+		fetched, err := s.fetch(ctx, stage, progress)
+		if err == nil {
+			file := filepath.Join(dir, path.Base(s.file))
+			return file, errors.Join(os.MkdirAll(dir, 0o755), os.Rename(fetched, file))
 		}
 		failed = append(failed, err.Error())
 	}
-	return Library{}, fmt.Errorf("cannot install onnxruntime %s: %s", pinnedVersion, strings.Join(failed, "; "))
+	return "", errors.New(strings.Join(failed, "; "))
 }
 
 // A source is a package that carries the library.
@@ -141,27 +195,22 @@ func (p pin) sources() []source {
 	}
 }
 
-// install fetches the package into a temporary folder and stores its library in dir.
-func (s source) install(ctx context.Context, dir string, progress func(string)) (string, error) {
+// fetch gets the package into a folder and unpacks its library there.
+func (s source) fetch(ctx context.Context, dir string, progress func(string)) (string, error) {
 	program, err := exec.LookPath(s.command[0])
 	if err != nil {
 		return "", fmt.Errorf("%s is not installed", s.command[0])
 	}
-	tmp, err := os.MkdirTemp("", "monge-install-*")
-	if err != nil {
-		return "", err
-	}
-	defer os.RemoveAll(tmp)
 	progress("running " + strings.Join(s.command, " "))
 	cmd := exec.CommandContext(ctx, program, s.command[1:]...)
-	cmd.Dir = tmp
+	cmd.Dir = dir
 	cmd.WaitDelay = 2 * time.Second
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = io.Discard, &output
-	if err := cmd.Run(); err != nil {
+	if err := child.Run(cmd); err != nil {
 		return "", fmt.Errorf("%s failed: %s", s.command[0], lastLine(output.String(), err))
 	}
-	found, err := filepath.Glob(filepath.Join(escapeGlob(tmp), s.pattern))
+	found, err := filepath.Glob(filepath.Join(escapeGlob(dir), s.pattern))
 	if err != nil || len(found) != 1 {
 		return "", fmt.Errorf("%s left %d files that match %s, want 1", s.command[0], len(found), s.pattern)
 	}
@@ -238,34 +287,29 @@ func lastLine(output string, err error) string {
 	return err.Error()
 }
 
-// store writes r to dir/name if it has the expected hash: to a temporary file first, then by
-// rename.
-func store(dir, name, hash string, r io.Reader) (string, error) {
-	tmp, err := os.CreateTemp(dir, ".install-*")
+// unpacked is what a library is called until it is moved to its place.
+const unpacked = "unpacked"
+
+// store writes r to a file in dir if it has the expected hash. name is for errors.
+func store(dir, name, hash string, r io.Reader) (file string, err error) {
+	file = filepath.Join(dir, unpacked)
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o755)
 	if err != nil {
 		return "", err
 	}
-	defer os.Remove(tmp.Name())
-	defer tmp.Close()
+	defer f.Close()
 	sum := sha256.New()
-	n, err := io.Copy(io.MultiWriter(tmp, sum), io.LimitReader(r, maxLibrary+1))
+	n, err := io.Copy(io.MultiWriter(f, sum), io.LimitReader(r, maxLibrary+1))
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", name, err)
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); n > maxLibrary || got != hash {
 		return "", fmt.Errorf("%s: SHA-256 is %s, want %s", name, got, hash)
 	}
-	if err := tmp.Chmod(0o755); err != nil && runtime.GOOS != "windows" {
-		return "", err
+	if err := f.Chmod(0o755); err != nil && runtime.GOOS != "windows" {
+		return "", err // a umask for groups would make others able to write it
 	}
-	if err := tmp.Sync(); err != nil {
-		return "", err
-	}
-	if err := tmp.Close(); err != nil {
-		return "", err
-	}
-	file := filepath.Join(dir, name)
-	return file, os.Rename(tmp.Name(), file)
+	return file, errors.Join(f.Sync(), f.Close())
 }
 
 func hashFile(file string) (string, error) {

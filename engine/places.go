@@ -20,6 +20,8 @@ type place struct {
 	path        string
 	listMissing bool // worth a line in the report even if nothing is there
 	only        bool // nothing else will do: the user named it
+	// trust, if set, says what speaks against opening a library of this place. Opening one runs it.
+	trust func(file string) error
 }
 
 // files returns the libraries in this place, the most promising first.
@@ -54,23 +56,25 @@ func libraryPatterns(goos string) []string {
 	return []string{"libonnxruntime.so", "libonnxruntime.so.[0-9]*"}
 }
 
-// places yields where the library is looked for, best first. Python is asked only if the caller
-// gets that far.
+// userCache is the source of libraries that Install has put into the user's cache.
+const userCache = "user cache"
+
+// places yields where the library is looked for, best first: never the working directory, since
+// a folder with a model in it may come from anyone. Python is asked only if the caller gets that
+// far.
 func places(yield func(place) bool) {
 	var list []place
 	if p := os.Getenv(EnvLibrary); p != "" {
-		list = append(list, place{EnvLibrary, p, true, true})
+		list = append(list, place{source: EnvLibrary, path: p, listMissing: true, only: true})
 	}
 	if exe, err := os.Executable(); err == nil {
-		list = append(list, place{"beside the program", filepath.Dir(realPath(exe)), true, false})
-	}
-	if wd, err := os.Getwd(); err == nil {
-		list = append(list, place{"working directory", filepath.Join(wd, ".onnxruntime"), true, false})
+		list = append(list, place{source: "beside the program", path: filepath.Dir(realPath(exe)), listMissing: true})
 	}
 	if root, err := cacheRoot(); err == nil {
-		list = append(list, place{"user cache", filepath.Join(root, pinnedVersion), true, false})
-		for _, version := range higherFirst(escapeGlob(root), "*") {
-			list = append(list, place{source: "user cache", path: version})
+		trust := func(file string) error { return trustCached(root, file) }
+		list = append(list, place{source: userCache, path: filepath.Join(root, pinnedVersion), listMissing: true, trust: trust})
+		for _, version := range higherFirst(escapeGlob(root), "[0-9]*") {
+			list = append(list, place{source: userCache, path: version, trust: trust})
 		}
 	}
 	for _, dir := range systemFolders(runtime.GOOS) {

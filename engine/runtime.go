@@ -63,11 +63,13 @@ func (e namedLibraryError) Error() string {
 func (e namedLibraryError) Is(target error) bool { return target == ErrNoRuntime }
 
 // Find searches for the onnxruntime library in these places, in this order: MONGE_ONNXRUNTIME (a
-// file or a folder; if it is set, nothing else is used), the folder of the executable, .onnxruntime
-// in the working directory, the user's cache (see [Install]), the system's library folders, and
-// onnxruntime/capi of Python environments (VIRTUAL_ENV, CONDA_PREFIX, python3 on PATH, the usual
-// folders). It returns the one that sessions use (zero if there is none) and everything it looked
-// at. Libraries are opened to ask for their version.
+// file or a folder; if it is set, nothing else is used), the folder of the executable, the user's
+// cache (see [Install]), the system's library folders, and onnxruntime/capi of Python environments
+// (VIRTUAL_ENV, CONDA_PREFIX, python3 on PATH, the usual folders); the working directory is none of
+// them. It returns the one that sessions use (zero if there is none) and everything it looked at.
+// Libraries are opened to ask for their version; those in the cache only if nobody but the user, or
+// the system's administrator, can have written them, and if their hash is that of a release that
+// Install fetches.
 func Find() (Library, []Candidate) {
 	return search(places, false)
 }
@@ -90,7 +92,7 @@ func search(places iter.Seq[place], first bool) (Library, []Candidate) {
 				continue
 			}
 			seen[real] = true
-			c := probe(p.source, file)
+			c := p.probe(file)
 			if c.Status == StatusUsable && found.Path == "" && !named {
 				c.Status = StatusUsed
 				found = Library{Path: c.Path, Version: c.Version, Source: c.Source}
@@ -107,14 +109,22 @@ func search(places iter.Seq[place], first bool) (Library, []Candidate) {
 	return found, list
 }
 
-// probe opens one library and judges its version.
-func probe(source, file string) Candidate {
+// probe opens a library of this place and judges its version.
+func (p place) probe(file string) Candidate {
+	unusable := func(err error) Candidate {
+		return Candidate{Source: p.source, Path: file, Status: StatusUnusable, Detail: err.Error()}
+	}
+	if p.trust != nil {
+		if err := p.trust(file); err != nil {
+			return unusable(err)
+		}
+	}
 	version, err := libraryVersion(file)
 	if err != nil {
-		return Candidate{Source: source, Path: file, Status: StatusUnusable, Detail: err.Error()}
+		return unusable(err)
 	}
 	status, detail := judge(version)
-	return Candidate{Source: source, Path: file, Status: status, Version: version, Detail: detail}
+	return Candidate{Source: p.source, Path: file, Status: status, Version: version, Detail: detail}
 }
 
 // judge says whether a library of this version offers the API that the binding asks for.

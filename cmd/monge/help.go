@@ -147,6 +147,8 @@ With --force OUT may be the input itself; its old data file then stays, for othe
 models may read it.`
 
 const runtimeHelp = `Show which onnxruntime library models run on, and every place where one was looked
-for: MONGE_ONNXRUNTIME, beside the program, .onnxruntime, the user's cache, the
-system's library folders, and Python environments. Fails if there is none, or if
+for: MONGE_ONNXRUNTIME, beside the program, the user's cache, the system's library
+folders, and Python environments; never in the working directory. A library in the
+cache is used only if nobody else can have written it, and if its hash is that of a
+release that "monge runtime install" fetches. Fails if there is none, or if
 MONGE_ONNXRUNTIME is set and names none that can be used.`
