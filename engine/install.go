@@ -25,10 +25,10 @@ import (
 )
 
 // pinnedVersion is the release that Install fetches.
-const pinnedVersion = "1.27.0"
+const pinnedVersion = "1.30.0"
 
 // maxLibrary bounds what is written while a library is unpacked, in bytes. The largest pinned one
-// has 39 MB.
+// has 46 MB.
 const maxLibrary = 128 << 20
 
 // A pin is the library of one platform in the two packages that carry it. The hashes are SHA-256,
@@ -43,43 +43,43 @@ type pin struct {
 var pins = map[string]pin{
 	"linux/amd64": {
 		npmFile: "package/bin/napi-v6/linux/x64/libonnxruntime.so.1",
-		npmHash: "d8aff4aa8abee8fb2abb2f2f2459ffc94461e781e41b9f7c072829dd0d470221",
+		npmHash: "ffb75a925ba05e47b235bb66e3e3911714a80b328a9c9425539feb204aa32a23",
 		pipTag:  "manylinux_2_28_x86_64",
-		pipFile: "onnxruntime/capi/libonnxruntime.so.1.27.0",
-		pipHash: "b5c9d4f124d24707f514dad926dc181820807178855df1c528e3addb2dd0e6f7",
+		pipFile: "onnxruntime/capi/libonnxruntime.so.1.30.0",
+		pipHash: "c902c70b3003c0e99fada202f37478c515ae9bba7944c2b2abd0017bae0c82ed",
 	},
 	"linux/arm64": {
 		npmFile: "package/bin/napi-v6/linux/arm64/libonnxruntime.so.1",
-		npmHash: "c36bc200e7e6c093b8abb0b34590fbdd8c52fd3fb5e33795b9523ffdde2fce0f",
+		npmHash: "1f549d46250b005580b597f4164984aaf75b3bcb9f3aeb07c7f8a8fe60b23c76",
 		pipTag:  "manylinux_2_28_aarch64",
-		pipFile: "onnxruntime/capi/libonnxruntime.so.1.27.0",
-		pipHash: "9275ef52956228686ae47b0219f67476a1148505084bdc5571e7bf1bf69b11f2",
+		pipFile: "onnxruntime/capi/libonnxruntime.so.1.30.0",
+		pipHash: "8a218e1e446880131115c368ec7005969a5022af9a15a26173de648fef0b7789",
 	},
 	"darwin/arm64": {
-		npmFile: "package/bin/napi-v6/darwin/arm64/libonnxruntime.1.27.0.dylib",
-		npmHash: "89f692a3a1a224e4ad0b796b0e7c0bd81113b0741bfe84211eceef14d05a9e59",
+		npmFile: "package/bin/napi-v6/darwin/arm64/libonnxruntime.1.30.0.dylib",
+		npmHash: "685d2be5dba1309c89d3a5324b7fd06a5c42f1a61bfea32d14c4cc28d072121d",
 		pipTag:  "macosx_14_0_arm64",
-		pipFile: "onnxruntime/capi/libonnxruntime.1.27.0.dylib",
-		pipHash: "49422a138fff12d7fcbd544373aefbffd510e473e08e18af28a8ecc3581029bf",
+		pipFile: "onnxruntime/capi/libonnxruntime.1.30.0.dylib",
+		pipHash: "b46713ea6a25a5227541c21001f6422c1ccdeaecc369aa026a61b752520325c3",
 	},
 	"windows/amd64": {
 		npmFile: "package/bin/napi-v6/win32/x64/onnxruntime.dll",
-		npmHash: "273f9ef9cf755c6a0f342226a80448156c10ceb74db2ae8c8370dc98e75af0eb",
+		npmHash: "508c362f5673483dd3a086379c392795b2e42d10d5e6f3f90ebd7ac21c97af67",
 		pipTag:  "win_amd64",
 		pipFile: "onnxruntime/capi/onnxruntime.dll",
-		pipHash: "bbb4ff18db820c24ad6d9196ecdc7a62d6099268eaadf264813a23591d4d15cc",
+		pipHash: "e42c5c917207ff706530315177e39dca2539695a6a8d968a22225e34291b1f12",
 	},
 	"windows/arm64": {
 		npmFile: "package/bin/napi-v6/win32/arm64/onnxruntime.dll",
-		npmHash: "908ce63e73f375e90daabe24c52486b42392c19df3d63973a26f871cfeab5453",
+		npmHash: "6c3a2abf5c6aca11c48a0d338a91af309f2266f25ce2e4084e6a87bbcb0fbfd0",
 		pipTag:  "win_arm64",
 		pipFile: "onnxruntime/capi/onnxruntime.dll",
-		pipHash: "85a25defdaafc74ee540c98d8eff5f9bbfe0f1260141f369b3e0f4f7ee4261f2",
+		pipHash: "73f0a1ed25a088da5dbc5f76af9c32f8b7dd88033715078b0c04632a9d11f745",
 	},
 }
 
-// Install puts onnxruntime 1.27.0 for this platform into the user's cache
-// (os.UserCacheDir()/monge/onnxruntime/1.27.0) and returns it. The library is taken out of the npm
+// Install puts onnxruntime 1.30.0 for this platform into the user's cache
+// (os.UserCacheDir()/monge/onnxruntime/1.30.0) and returns it. The library is taken out of the npm
 // package onnxruntime-node (fetched with `npm pack`; no script of the package is run) or, if npm is
 // missing or fails, out of the Python wheel onnxruntime (`pip download`), and its SHA-256 must be
 // the one written down here. Nothing is fetched if the library is there already. Of two programs

@@ -301,7 +301,7 @@ func TestInstallCancelled(t *testing.T) {
 func TestInstallWithoutTools(t *testing.T) {
 	tools(t, nil)
 	t.Setenv("PATH", "")
-	want := "cannot install onnxruntime 1.27.0: npm is not installed; python3 is not installed"
+	want := "cannot install onnxruntime 1.30.0: npm is not installed; python3 is not installed"
 	if _, err := Install(t.Context(), nil); err == nil || err.Error() != want {
 		t.Errorf("error %v", err)
 	}

@@ -2,6 +2,7 @@ package stats_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/monge-ml/monge/dataset"
@@ -10,12 +11,12 @@ import (
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
-// onnxruntime's optimiser makes of a transposed weight of signed integers without a zero point one
-// that it takes for unsigned. Such models run all the same, and it is said how.
+// onnxruntime's optimiser made, before 1.30, of a transposed weight of signed integers without a
+// zero point one that it took for unsigned. Such models run all the same, and it is said how.
 func TestFailingOptimiser(t *testing.T) {
-	enginetest.Require(t)
+	fails := strings.HasPrefix(enginetest.Require(t).Version, "1.2")
 	for text, reduced := range map[string]bool{
-		"x: N 8\nd = DequantizeLinear(int8_w[6 8], var_s[6]) axis=0\nw = Transpose(d) perm=1,0\ny = MatMul(x, w)": true,
+		"x: N 8\nd = DequantizeLinear(int8_w[6 8], var_s[6]) axis=0\nw = Transpose(d) perm=1,0\ny = MatMul(x, w)": fails,
 		"x: N 8\ny = MatMul(x, w[8 6])": false,
 	} {
 		m, err := onnxtest.Parse(text)
