@@ -111,6 +111,8 @@ type analyzer struct {
 	order   []*value // every value, in order of creation
 	params  map[string]*Axis
 	records []record
+	// spreads are records that hold for atoms which nothing else makes.
+	spreads []record
 	refs    []ShapeRef
 	linear  []LinearOp
 

@@ -13,6 +13,7 @@ import (
 // finish gathers the atoms into spaces: those that stand in all the same places are pieces of one.
 func (an *analyzer) finish() *Analysis {
 	an.bound()
+	an.settleSpreads()
 	uses, order := an.uses()
 	g := gathering{analyzer: an, a: an.tensors(), beside: an.beside(), index: an.indexes(order)}
 	contexts := an.contexts()
@@ -135,17 +136,34 @@ func (a *Analysis) wholly(u Use, atom *Axis) bool {
 	return axis.allFrozen() && axis.Holds(atom) && axis.Atoms()[0] == atom
 }
 
-// beside finds the atoms that are only ever consumed together with channels that some weight
-// produces: the positions of a Flatten, whose weight may keep them on axes of their own.
-func (an *analyzer) beside() map[*Axis]bool {
-	produced := map[*Axis]bool{}
+// produced are the atoms that weights make.
+func (an *analyzer) produced() map[*Axis]bool {
+	out := map[*Axis]bool{}
 	for _, r := range an.records {
 		if r.role == Produced {
 			for x := range r.term.atoms() {
-				produced[x] = true
+				out[x] = true
 			}
 		}
 	}
+	return out
+}
+
+// settleSpreads lets constants that an activation is spread over make the channels that no other
+// weight makes.
+func (an *analyzer) settleSpreads() {
+	made := an.produced()
+	for _, r := range an.spreads {
+		if !r.term.some(func(x *Axis) bool { return made[x] }) {
+			an.records = append(an.records, r)
+		}
+	}
+}
+
+// beside finds the atoms that are only ever consumed together with channels that some weight
+// produces: the positions of a Flatten, whose weight may keep them on axes of their own.
+func (an *analyzer) beside() map[*Axis]bool {
+	produced := an.produced()
 	out := map[*Axis]bool{}
 	for _, r := range an.records {
 		if r.role != Consumed {

@@ -65,7 +65,7 @@ func elementwise(c *call) ([]*value, error) {
 		switch {
 		case o.konst:
 		case len(pl.live) == 0:
-			c.freezeAxis(t, "spreads a constant over it")
+			c.spread(t, pl)
 		default:
 			c.letter(t, pl, c.elementwiseActs(pl))
 		}
@@ -74,6 +74,22 @@ func elementwise(c *call) ([]*value, error) {
 		o.ints = c.foldElementwise(o.sizes())
 	}
 	return []*value{o}, nil
+}
+
+// spread notes that an activation repeats along an axis of a constant. A product makes the
+// constant's channels, as a dense layer of one input does, unless other weights make them too: then
+// it is a factor like others.
+func (c *call) spread(t *Axis, pl *places) {
+	acts := c.elementwiseActs(pl)
+	c.flag(t, acts)
+	for i, p := range pl.weights {
+		r := record{c.node, c.in[p.in], p.axis, t, Carried}
+		c.an.records = append(c.an.records, r)
+		if i == 0 && acts == perChannel {
+			r.role = Produced
+			c.an.spreads = append(c.an.spreads, r)
+		}
+	}
 }
 
 // alongside lists the inputs that do not repeat along an axis of the output, which is counted from

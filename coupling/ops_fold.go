@@ -59,40 +59,6 @@ func sizeOf(c *call) ([]*value, error) {
 	return []*value{o}, nil
 }
 
-// gather takes rows of constants (embedding: the table produces the channels), elements of shapes,
-// or constant positions of activations.
-func gather(c *call) ([]*value, error) {
-	x, idx := c.in[0], c.in[1]
-	axis, err := c.position(c.attrInt("axis", 0), x.rank())
-	if err != nil {
-		return nil, err
-	}
-	o := c.output(slices.Concat(x.axes[:axis], idx.axes, x.axes[axis+1:]))
-	if o.konst {
-		o.roots = x.roots // indices say where, not what
-	}
-	c.freezeAxis(x.axes[axis], "picks positions of it")
-	c.freeze(idx, "indexes with it")
-	if x.konst && idx.live() {
-		for k, a := range x.axes {
-			if k != axis {
-				c.an.records = append(c.an.records, record{c.node, x, k, a, Produced})
-			}
-		}
-	}
-	if known, ok := idx.knownInts(); ok && x.ints != nil && x.rank() == 1 {
-		o.ints = []elem{}
-		for _, i := range known {
-			k := normAxis(i, len(x.ints))
-			if k < 0 {
-				return nil, c.errorf("index %d is out of range", i)
-			}
-			o.ints = append(o.ints, x.ints[k])
-		}
-	}
-	return []*value{o}, nil
-}
-
 // constantOfShape makes a constant whose axes are as large as its input says; they may be joined to
 // a space, and then follow it.
 func constantOfShape(c *call) ([]*value, error) {

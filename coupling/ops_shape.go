@@ -15,18 +15,32 @@ func identity(c *call) ([]*value, error) {
 	}
 	o := &value{axes: x.axes, ranked: x.ranked, ints: x.ints, reals: x.reals, konst: x.konst, roots: x.roots, origin: x.origin}
 	if c.node.GetOpType() == "Cast" && x.ints != nil {
-		switch onnxpb.TensorProto_DataType(c.attrInt("to", 0)) {
-		case onnxpb.TensorProto_BOOL:
+		switch to := onnxpb.TensorProto_DataType(c.attrInt("to", 0)); {
+		case onnxio.IsFloat(to):
+			o.reals = realsOf(x)
+		case to == onnxpb.TensorProto_BOOL:
 			o.ints = slices.Clone(x.ints)
 			for i, e := range o.ints {
 				o.ints[i] = elem{known: e.known, v: truth(e.v != 0)}
 			}
-		case onnxpb.TensorProto_STRING:
+		case to == onnxpb.TensorProto_STRING:
 			o.ints = nil
 		}
 	}
 	c.claim(0)
 	return []*value{o}, nil
+}
+
+// realsOf are the integers of a value as numbers; nil where not all are known, or follow sizes.
+func realsOf(x *value) (out []float64) {
+	known, ok := x.knownInts()
+	if !ok || len(known) > realLimit || len(x.follows) > 0 {
+		return nil
+	}
+	for _, n := range known {
+		out = append(out, float64(n))
+	}
+	return out
 }
 
 // dropout passes its data; the mask has the same axes. Ratio and mode are scalars.

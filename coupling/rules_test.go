@@ -727,7 +727,7 @@ var rules = []rule{
 		y = Conv(b, w2[5 8 1 1])`, `
 		Conv_a (in): 3, frozen: graph input "x"
 		Conv_a: 1, linear, rigid: it is a single channel
-		Conv_y (in): 8, frozen: Add "Add_b" spreads a constant over it
+		Add_b: 8, frozen: no weight produces it
 		Conv_y: 5, frozen: graph output "y"`},
 	{"rank one and two Concat of constants", `
 		x: N 5
@@ -1438,7 +1438,7 @@ var rules = []rule{
 		b = GatherElements(a, j) axis=1
 		y = Relu(b)`, `
 		MatMul_a (in): 5, frozen: graph input "x"
-		MatMul_a: 6, frozen: GatherElements "GatherElements_b" has no rule`},
+		MatMul_a: 6, frozen: GatherElements "GatherElements_b" picks positions of it`},
 	{"quantised weights", `
 		x: N 5
 		wa = DequantizeLinear(uint8_a[5 8], var_a[8], uint8_zero[8]) axis=1

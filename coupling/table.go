@@ -117,6 +117,8 @@ func table() map[string]op {
 		{names: "Shape", apply: shapeOf, moves: true},
 		{names: "Size", apply: sizeOf, moves: true},
 		{names: "Gather", needs: 2, apply: gather, moves: true},
+		{names: "GatherElements", needs: 2, apply: gatherElements, moves: true},
+		{names: "GatherND", needs: 2, apply: gatherND, moves: true},
 		{names: "Range", apply: rangeOf, moves: true},
 	}
 	for _, name := range onnxio.Operators(onnxio.Pointwise) {

@@ -110,7 +110,7 @@ func (an *analyzer) constant(name string, tp *onnxpb.TensorProto) (*value, error
 	}
 	typ, n := onnxpb.TensorProto_DataType(tp.GetDataType()), v.elements()
 	integers := isInteger(typ) && n <= foldLimit
-	if n < 0 || !integers && (typ != onnxio.Float || n > realLimit) {
+	if n < 0 || !integers && (!onnxio.IsFloat(typ) || n > realLimit) {
 		return v, nil
 	}
 	t, err := an.model.Tensor(tp)

@@ -1,0 +1,121 @@
+package coupling
+
+import "slices"
+
+// gather takes rows of constants (embedding: the table produces the channels), elements of shapes,
+// or constant positions of activations.
+func gather(c *call) ([]*value, error) {
+	x, idx := c.in[0], c.in[1]
+	axis, err := c.position(c.attrInt("axis", 0), x.rank())
+	if err != nil {
+		return nil, err
+	}
+	o := c.output(slices.Concat(x.axes[:axis], idx.axes, x.axes[axis+1:]))
+	if o.konst {
+		o.roots = x.roots // indices say where, not what
+	}
+	c.freezeAxis(x.axes[axis], "picks positions of it")
+	c.freeze(idx, "indexes with it")
+	if x.konst && idx.live() {
+		for k, a := range x.axes {
+			if k != axis {
+				c.an.records = append(c.an.records, record{c.node, x, k, a, Produced})
+			}
+		}
+	}
+	if known, ok := idx.knownInts(); ok && x.ints != nil && x.rank() == 1 {
+		o.ints = []elem{}
+		for _, i := range known {
+			k := normAxis(i, len(x.ints))
+			if k < 0 {
+				return nil, c.errorf("index %d is out of range", i)
+			}
+			o.ints = append(o.ints, x.ints[k])
+		}
+	}
+	return []*value{o}, nil
+}
+
+// gatherElements takes an element for each index, which says where along one axis. Along the others
+// elements stay where they are, if there are as many indices: those are then of the same channels,
+// or the same for all where they were expanded.
+func gatherElements(c *call) ([]*value, error) {
+	x, idx := c.in[0], c.in[1]
+	if idx.rank() != x.rank() {
+		return nil, c.errorf("%q has %d axes, %q %d", idx.name, idx.rank(), x.name, x.rank())
+	}
+	axis, err := c.position(c.attrInt("axis", 0), x.rank())
+	if err != nil {
+		return nil, err
+	}
+	o := c.output(idx.axes)
+	if o.konst {
+		o.roots = x.roots
+	}
+	for k, a := range x.axes {
+		b := idx.axes[k]
+		switch {
+		case k == axis:
+			c.freezeAxis(a, "picks positions of it")
+			c.freezeAxis(b, "makes positions of it")
+		case a.is(b):
+		case a.Size() < 0 || a.Size() != b.Size():
+			o.axes[k] = c.replace(b, b.Size(), "picks as many positions")
+			c.freezeAxis(a, "picks some of its positions")
+		default:
+			c.join(a, b)
+		}
+		if k != axis {
+			c.picked(k, a)
+		}
+	}
+	return []*value{o}, nil
+}
+
+// picked gives roles to an axis that data and indices have in common.
+func (c *call) picked(k int, a *Axis) {
+	if !c.anyLive() {
+		return
+	}
+	c.flag(a, nonlinear)
+	for i, v := range c.in {
+		role := Carried
+		if i == 0 && c.in[1].live() { // a table, as of an embedding
+			role = Produced
+		}
+		if v.konst {
+			c.an.records = append(c.an.records, record{c.node, v, k, a, role})
+		}
+	}
+}
+
+// gatherND takes what stands at places, each given by its positions along the first axes behind
+// those of the batch; the axes behind pass.
+func gatherND(c *call) ([]*value, error) {
+	x, idx := c.in[0], c.in[1]
+	batch, last := int(c.attrInt("batch_dims", 0)), idx.rank()-1
+	if last < 0 || batch < 0 || batch > min(last, x.rank()) {
+		return nil, c.errorf("batch_dims is %d for %d and %d axes", batch, x.rank(), idx.rank())
+	}
+	n := idx.axes[last].Size()
+	if n < 0 {
+		return nil, errUnranked
+	}
+	if n < 1 || batch+n > x.rank() {
+		return nil, c.errorf("has indices of %d numbers for %d axes", n, x.rank()-batch)
+	}
+	c.freeze(idx, "indexes with it")
+	for _, a := range x.axes[:batch+n] {
+		c.freezeAxis(a, "picks positions of it")
+	}
+	o := c.output(slices.Concat(idx.axes[:last], x.axes[batch+n:]))
+	if o.konst {
+		o.roots = x.roots
+	}
+	if x.konst && idx.live() {
+		for k := batch + n; k < x.rank(); k++ {
+			c.an.records = append(c.an.records, record{c.node, x, k, x.axes[k], Produced})
+		}
+	}
+	return []*value{o}, nil
+}

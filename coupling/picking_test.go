@@ -1,0 +1,110 @@
+package coupling_test
+
+func init() { rules = append(rules, picking...) }
+
+// picking holds graphs that take elements of tensors at places, or spread them.
+var picking = []rule{
+	{"GatherElements at positions expanded over channels", `
+		x: N 3 4
+		i: int N 1 5
+		a = Conv(x, w1[8 3 1])
+		e = Expand(i, to{1 8 1})
+		b = GatherElements(a, e) axis=2
+		y = Conv(b, w2[5 8 1])`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a: 8
+		Conv_y: 5, frozen: graph output "y"`},
+	{"GatherElements from an embedding", `
+		i: int N 1
+		e = Expand(i, to{1 6})
+		a = GatherElements(table[7 6], e) axis=0
+		r = Relu(a)
+		y = MatMul(r, w1[6 3])`, `
+		GatherElements_a: 6
+		MatMul_y: 3, frozen: graph output "y"`},
+	{"GatherND at positions", `
+		x: N 3 4 4
+		a = Conv(x, w1[8 3 1 1])
+		t = Transpose(a) perm=2,3,0,1
+		g = GatherND(t, i{0 1})
+		y = MatMul(g, w2[8 5])`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a: 8, linear
+		MatMul_y: 5, frozen: graph output "y"`},
+	{"GatherND from an embedding", `
+		i: int N 4 1
+		a = GatherND(table[7 6], i)
+		y = MatMul(a, w1[6 5])`, `
+		GatherND_a: 6, linear
+		MatMul_y: 5, frozen: graph output "y"`},
+	{"GatherND of a batch", `
+		x: N 4 3
+		i: int N 1
+		a = MatMul(x, w1[3 8])
+		b = GatherND(a, i) batch_dims=1
+		y = MatMul(b, w2[8 5])`, `
+		MatMul_a (in): 3, frozen: graph input "x"
+		MatMul_a: 8, linear
+		MatMul_y: 5, frozen: graph output "y"`},
+	{"a constant spread over a row", `
+		x: N 4 1
+		a = Mul(x, w1[8])
+		b = Add(a, b1[8])
+		r = Relu(b)
+		y = MatMul(r, w2[8 5])`, `
+		Mul_a: 8
+		MatMul_y: 5, frozen: graph output "y"`},
+	{"LayerNormalization as TensorFlow writes it", `
+		x: N 4 3
+		h = MatMul(x, w1[3 8])
+		m = ReduceMean(h) axes=[-1]
+		d = Sub(h, m)
+		q = Mul(d, d)
+		v = ReduceMean(q) axes=[-1]
+		e = Add(v, eps<0.1>)
+		s = Sqrt(e)
+		r = Reciprocal(s)
+		g = Mul(r, gamma[8])
+		hg = Mul(h, g)
+		mg = Mul(m, g)
+		bm = Sub(beta[8], mg)
+		n = Add(hg, bm)
+		y = MatMul(n, w2[8 5])`, `
+		MatMul_h (in): 3, frozen: graph input "x"
+		MatMul_h: 8, rigid: ReduceMean "ReduceMean_m" takes all channels together
+		MatMul_y: 5, frozen: graph output "y"`},
+	{"a bias for each head and a mask for each position", `
+		x: N 4 8
+		mask: N 1 1 4
+		q = MatMul(x, wq[8 8])
+		k = MatMul(x, wk[8 8])
+		v = MatMul(x, wv[8 8])
+		q1 = Reshape(q, rs{0 0 2 4})
+		k1 = Reshape(k, rs)
+		v1 = Reshape(v, rs)
+		q2 = Transpose(q1) perm=0,2,1,3
+		k2 = Transpose(k1) perm=0,2,3,1
+		v2 = Transpose(v1) perm=0,2,1,3
+		s = MatMul(q2, k2)
+		b = Add(mask, slope[1 2 1 1])
+		t = Add(s, b)
+		p = Softmax(t) axis=-1
+		a = MatMul(p, v2)
+		a1 = Transpose(a) perm=0,2,1,3
+		a2 = Reshape(a1, rb{0 0 8})
+		y = MatMul(a2, wo[8 3])`, `
+		MatMul_q (in): 8, frozen: graph input "x"
+		MatMul_q[0:8]: 2, residual
+		MatMul_q: 4 in 2 groups, rigid: the dimensions of an attention head stay together
+		MatMul_v: 4 in 2 groups, linear, rigid: the dimensions of an attention head stay together
+		MatMul_y: 3, frozen: graph output "y"`},
+	{"Resize by integers that are cast", `
+		x: N 3 4 4
+		a = Conv(x, w1[8 3 1 1])
+		t = Cast(f{1 1 2 2}) to=1
+		u = Resize(a, _, t) mode=nearest
+		y = Conv(u, w2[5 8 1 1])`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a: 8, linear
+		Conv_y: 5, frozen: graph output "y"`},
+}
