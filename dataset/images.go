@@ -40,6 +40,7 @@ const maxRatio = 1000
 type images struct {
 	files  []string
 	orient bool // turn them as their EXIF orientation says
+	kept   shots // as they are fed
 }
 
 func (c *images) name() string { return "" }
@@ -147,33 +148,51 @@ func layoutName(last bool) Layout {
 	return LayoutNCHW
 }
 
-// load decodes images into one block of bytes, in parallel. All have to come out the same size.
+// load reads images into one block of bytes. All have to come out the same size.
 func (c *images) load(samples []int, f frame) (raw []byte, dims []int, err error) {
-	pictures := make([]*image.NRGBA, len(samples))
-	for _, err := range c.each(samples, f.channels == 4, func(i int, p *image.NRGBA) (err error) {
-		pictures[i], err = f.fit(p)
-		return err
-	}, nil) {
-		if err != nil {
-			return nil, nil, err
-		}
+	all, err := c.shots(samples, f)
+	if err != nil {
+		return nil, nil, err
 	}
-	size := pictures[0].Rect.Size()
-	for i, p := range pictures {
-		if p.Rect.Size() != size {
+	size := all[0].size
+	raw = make([]byte, 0, len(samples)*len(all[0].raw))
+	for i, s := range all {
+		if s.size != size {
 			return nil, nil, fmt.Errorf("%s is %d×%d, %s is %d×%d: choose --resize and --crop", c.files[samples[0]],
-				size.X, size.Y, c.files[samples[i]], p.Rect.Dx(), p.Rect.Dy())
+				size.X, size.Y, c.files[samples[i]], s.size.X, s.size.Y)
 		}
-	}
-	plane := size.X * size.Y
-	raw = make([]byte, len(samples)*plane*f.channels)
-	for i, p := range pictures {
-		f.write(raw[i*plane*f.channels:(i+1)*plane*f.channels], p)
+		raw = append(raw, s.raw...)
 	}
 	if f.last {
 		return raw, []int{len(samples), size.Y, size.X, f.channels}, nil
 	}
 	return raw, []int{len(samples), f.channels, size.Y, size.X}, nil
+}
+
+// shots are images as they are fed: those that were kept, and others, which are decoded in parallel.
+func (c *images) shots(samples []int, f frame) ([]*shot, error) {
+	out := make([]*shot, len(samples))
+	var missing, files []int
+	for i, s := range samples {
+		if out[i] = c.kept.get(s, f); out[i] == nil {
+			missing, files = append(missing, i), append(files, s)
+		}
+	}
+	errs := c.each(files, f.channels == 4, func(i int, p *image.NRGBA) error {
+		p, err := f.fit(p)
+		if err != nil {
+			return err
+		}
+		out[missing[i]] = f.shot(p)
+		return nil
+	}, nil)
+	for i, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+		c.kept.put(files[i], f, out[missing[i]])
+	}
+	return out, nil
 }
 
 // each decodes images, in parallel, and hands image i to use. It returns what goes wrong with each.
@@ -354,9 +373,10 @@ func (f frame) resized(size image.Point) image.Point {
 	return image.Pt(max(f.width, (f.height*size.X+size.Y/2)/size.Y), f.height)
 }
 
-// write lays out the channels of an image.
-func (f frame) write(dst []byte, p *image.NRGBA) {
+// shot lays out the channels of an image.
+func (f frame) shot(p *image.NRGBA) *shot {
 	w, h := p.Rect.Dx(), p.Rect.Dy()
+	dst := make([]byte, w*h*f.channels)
 	order := []int{0, 1, 2, 3}[:f.channels]
 	if f.pre.BGR && f.channels > 1 {
 		order[0], order[2] = 2, 0
@@ -378,6 +398,7 @@ func (f frame) write(dst []byte, p *image.NRGBA) {
 			}
 		}
 	}
+	return &shot{p.Rect.Size(), dst}
 }
 
 // Readable returns the data set without the images that cannot be decoded, and says in its remarks

@@ -270,3 +270,22 @@ func TestForbiddenImages(t *testing.T) {
 		}
 	}
 }
+
+// A file is decoded once for each way to look at it.
+func TestImagesAreKept(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "plain.bmp")
+	copyImage(t, "plain.bmp", file)
+	d := openData(t, dir, dataset.Preprocess{}, dataset.Options{})
+	color, grey := input("x", onnxio.Float, -1, 3, 24, 32), input("x", onnxio.Float, -1, 1, 24, 32)
+	first := all(t, d, color)
+	if got := all(t, d, grey); got.Len() != first.Len()/3 {
+		t.Errorf("%v in grey", got.Dims)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if again := all(t, d, color); !slices.Equal(again.F32, first.F32) || !slices.Equal(again.Dims, first.Dims) {
+		t.Error("an image that was kept is another one")
+	}
+}
