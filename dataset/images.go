@@ -39,7 +39,7 @@ const maxRatio = 1000
 // images is a column of image files, decoded when they are asked for.
 type images struct {
 	files  []string
-	orient bool // turn them as their EXIF orientation says
+	orient bool  // turn them as their EXIF orientation says
 	kept   shots // as they are fed
 }
 
