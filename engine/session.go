@@ -140,7 +140,7 @@ func open(m *onnxio.Model, o Options) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := refuseEmptyKernels(g); err != nil {
+	if err := g.CheckAttributes(); err != nil {
 		return nil, err
 	}
 	if s.inputs = inputsOf(g); len(s.inputs) == 0 {
@@ -174,26 +174,6 @@ func open(m *onnxio.Model, o Options) (*Session, error) {
 		return nil, err
 	}
 	return s, nil
-}
-
-// refuseEmptyKernels refuses a convolution without channels: onnxruntime divides by their number
-// and takes the whole program down.
-func refuseEmptyKernels(g *onnxio.Graph) error {
-	for _, n := range g.Nodes {
-		if strings.Contains(n.GetOpType(), "Conv") {
-			for _, in := range n.Input {
-				if slices.Contains(g.Constant(in).GetDims(), 0) {
-					return fmt.Errorf("%s: weight %q is empty", onnxio.Label(n), in)
-				}
-			}
-		}
-		for _, sub := range g.Subgraphs(n) {
-			if err := refuseEmptyKernels(sub); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // outputNames returns the tensors to compute: the wanted ones, each once, or all outputs of the
