@@ -29,8 +29,9 @@ type OutputResult struct {
 	Cosine  float64 `json:"cosine"`   // ⟨y, y₀⟩/(‖y‖·‖y₀‖); 1 if both are 0, 0 if one is
 	MaxDiff float64 `json:"max_diff"` // largest |y − y₀|
 
-	// NonFinite counts pairs of numbers that differ and of which one is NaN or infinite. They are
-	// left out of the other figures, but for the arg-max, which they cannot be.
+	// NonFinite counts pairs of numbers that differ and of which one is NaN or infinite. Where there
+	// are any, Cosine, MaxDiff and the Agreement of plain numbers and vectors are NaN, and so they
+	// are where nothing but pairs of NaN is compared, of which nothing can be said.
 	NonFinite int `json:"non_finite,omitempty"`
 
 	// Same of Rows rows agree under Classify, so that shares can be compared without rounding; 0 of
@@ -46,6 +47,7 @@ type comparison struct {
 	yy, yy0, y0y0, dd float64 // ‖y‖², ⟨y, y₀⟩, ‖y₀‖², ‖y − y₀‖²
 	maxDiff           float64
 	nonFinite         int
+	pairs, nans       int // of numbers, and those of them that are both NaN
 
 	rows, same, samples int
 	both, reference     map[int]int // by class: rows that both and that y₀ give to it
@@ -59,12 +61,16 @@ func (c *comparison) add(out, reference *engine.Value, n int) error {
 		return errShapes
 	}
 	y, y0 := out.Float64(), reference.Float64()
+	c.pairs += len(y)
 	for i, a := range y {
 		b := y0[i]
 		d := a - b
 		switch {
-		case a == b && math.IsInf(a, 0), math.IsNaN(a) && math.IsNaN(b):
+		case a == b && math.IsInf(a, 0):
 			continue // equal, and nothing to add up
+		case math.IsNaN(a) && math.IsNaN(b):
+			c.nans++
+			continue
 		case math.IsNaN(d) || math.IsInf(d, 0):
 			c.nonFinite++
 			continue
@@ -94,7 +100,7 @@ func (c *comparison) addClasses(rows [][]float64) {
 	top := argMax(rows[1])
 	c.reference[top]++
 	c.rows++
-	if argMax(rows[0]) == top {
+	if top >= 0 && argMax(rows[0]) == top {
 		c.both[top]++
 		c.same++
 	}
@@ -105,7 +111,8 @@ func (c *comparison) addVectors(rows [][]float64) {
 	c.rows++
 }
 
-// Cosine is that of the angle between two vectors: 1 if both are 0, 0 if one is.
+// Cosine is that of the angle between two vectors: 1 if both are 0, 0 if one is, NaN if there is a
+// NaN in one.
 func Cosine(a, b []float64) float64 {
 	aa, ab, bb := 0.0, 0.0, 0.0
 	for i, x := range a {
@@ -118,14 +125,18 @@ func cosine(aa, ab, bb float64) float64 {
 	switch {
 	case aa == 0 && bb == 0:
 		return 1
-	case aa > 0 && bb > 0:
-		return ab / math.Sqrt(aa) / math.Sqrt(bb)
+	case aa == 0 || bb == 0:
+		return 0
 	}
-	return 0
+	return ab / math.Sqrt(aa) / math.Sqrt(bb)
 }
 
 func (c *comparison) result() OutputResult {
 	o := OutputResult{Name: c.name, Task: c.output.Task, MaxDiff: c.maxDiff, NonFinite: c.nonFinite, Cosine: cosine(c.yy, c.yy0, c.y0y0)}
+	unknown := c.nonFinite > 0 || c.nans > 0 && c.nans == c.pairs
+	if unknown {
+		o.Cosine, o.MaxDiff = math.NaN(), math.NaN()
+	}
 	switch {
 	case c.both != nil:
 		o.Same, o.Rows = c.contested()
@@ -133,6 +144,8 @@ func (c *comparison) result() OutputResult {
 		if o.Rows > 0 {
 			o.Agreement = float64(o.Same) / float64(o.Rows)
 		}
+	case unknown:
+		o.Agreement = math.NaN()
 	case c.rows > 0:
 		o.Agreement = c.cosines / float64(c.rows)
 	case c.dd == 0:

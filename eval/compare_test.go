@@ -22,7 +22,11 @@ func TestComparison(t *testing.T) {
 		"opposite":        {value([]int{2}, 3, 4), value([]int{2}, -3, -4), OutputResult{Agreement: 1 - math.Sqrt(200), Cosine: -1, MaxDiff: 8}},
 		"zeros":           {value([]int{2}, 0, 0), value([]int{2}, 0, 0), OutputResult{Agreement: 1, Cosine: 1}},
 		"equal infinites": {value([]int{3}, inf, nan, 1), value([]int{3}, inf, nan, 1), OutputResult{Agreement: 1, Cosine: 1}},
-		"one infinite":    {value([]int{3}, inf, nan, 1), value([]int{3}, 5, 5, 1), OutputResult{Agreement: 1, Cosine: 1, NonFinite: 2}},
+		"one infinite":    {value([]int{3}, inf, nan, 1), value([]int{3}, 5, 5, 1), OutputResult{Agreement: nan, Cosine: nan, MaxDiff: nan, NonFinite: 2}},
+		"all NaN":         {value([]int{2}, nan, nan), value([]int{2}, 3, 4), OutputResult{Agreement: nan, Cosine: nan, MaxDiff: nan, NonFinite: 2}},
+		"both NaN":        {value([]int{2}, nan, nan), value([]int{2}, nan, nan), OutputResult{Agreement: nan, Cosine: nan, MaxDiff: nan}},
+		"NaN scores":      {value([]int{2, 2}, nan, nan, 1, 2), value([]int{2, 2}, 1, 2, 1, 2), OutputResult{Agreement: .5, Cosine: nan, MaxDiff: nan, NonFinite: 2}},
+		"both NaN scores": {value([]int{1, 2}, nan, nan), value([]int{1, 2}, nan, nan), OutputResult{Cosine: nan, MaxDiff: nan}},
 		"scores":          {value([]int{2, 2}, 3, 0, 4, 5), value([]int{2, 2}, 3, 0, 4, 0), OutputResult{Agreement: .5, Cosine: 25 / math.Sqrt(50) / 5, MaxDiff: 5}},
 		"pooled scores":   {value([]int{1, 2, 1, 1}, 2, 1), value([]int{1, 2, 1, 1}, 9, 1), OutputResult{Agreement: 1, Cosine: 19 / math.Sqrt(5) / math.Sqrt(82), MaxDiff: 7}},
 	} {
@@ -35,7 +39,7 @@ func TestComparison(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.want.Task = k.output.Task
-		if diff := cmp.Diff(c.want, k.result(), cmpopts.EquateApprox(0, 1e-12)); diff != "" {
+		if diff := cmp.Diff(c.want, k.result(), cmpopts.EquateApprox(0, 1e-12), cmpopts.EquateNaNs()); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
@@ -42,6 +43,9 @@ type Result struct {
 	Cosine    *float64       `json:"cosine,omitempty"`
 	MaxDiff   *float64       `json:"max_diff,omitempty"`
 	Outputs   []OutputResult `json:"outputs,omitempty"`
+
+	// NonFinite counts the numbers of the outputs that are NaN or infinite.
+	NonFinite int `json:"non_finite,omitempty"`
 
 	// Recorded compares with the outputs that a test_data_set folder holds; nil where there are
 	// none.
@@ -113,6 +117,9 @@ func addSamples(ctx context.Context, runs []*evalRun, data *dataset.Data, labels
 		if err != nil {
 			return err
 		}
+		for _, v := range out {
+			r.nonFinite += nonFinite(v)
+		}
 		if labels != nil {
 			if err := r.score(out, labels[from:from+n]); err != nil {
 				return err
@@ -132,6 +139,20 @@ func addSamples(ctx context.Context, runs []*evalRun, data *dataset.Data, labels
 	return nil
 }
 
+// nonFinite counts the numbers of a value that are NaN or infinite.
+func nonFinite(v *engine.Value) int {
+	n := 0
+	if !onnxio.IsFloat(v.Type) {
+		return n
+	}
+	for _, x := range v.Float64() {
+		if math.IsNaN(x) || math.IsInf(x, 0) {
+			n++
+		}
+	}
+	return n
+}
+
 // An evalRun gathers the figures of one model.
 type evalRun struct {
 	name          string
@@ -142,6 +163,7 @@ type evalRun struct {
 	tasks         []Output
 	timing        *Timing
 
+	nonFinite          int
 	top1, top5, scored int
 	classes            int // of the scored output; 0 if nothing was scored
 	outputs, recorded  []comparison
@@ -306,7 +328,10 @@ var errShapes = errors.New("shapes differ")
 
 // eval sums up.
 func (r *evalRun) eval(samples int) Result {
-	e := Result{Model: r.name, Samples: samples, Params: r.params, Bytes: r.bytes, Latency: r.timing, Reduced: r.session.Reduced()}
+	e := Result{
+		Model: r.name, Samples: samples, Params: r.params, Bytes: r.bytes, Latency: r.timing, Reduced: r.session.Reduced(),
+		NonFinite: r.nonFinite,
+	}
 	if r.scored > 0 {
 		e.Top1 = new(float64(r.top1) / float64(r.scored))
 		if r.classes >= 5 {

@@ -103,6 +103,9 @@ func (r *Compression) printVerdict(w io.Writer) {
 	if a := e.After.Agreement; a != nil {
 		t.add("agreement", "", percent(*a), "")
 	}
+	if a, b := e.Before.NonFinite, e.After.NonFinite; a+b > 0 {
+		t.add("NaN, ±Inf", grouped(int64(a)), grouped(int64(b)), "")
+	}
 	t.print(w)
 	switch {
 	case e.HeldOut:

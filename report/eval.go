@@ -52,6 +52,8 @@ type Quality struct {
 	Cosine    *float64 `json:"cosine,omitempty"`
 	MaxDiff   *float64 `json:"max_diff,omitempty"`
 
+	NonFinite int `json:"non_finite,omitempty"` // numbers of the outputs that are NaN or infinite
+
 	LatencyMS *float64 `json:"latency_ms,omitempty"` // median
 }
 
@@ -59,7 +61,7 @@ type Quality struct {
 func Judge(e eval.Result) Judged {
 	j := Judged{
 		Model: e.Model, Params: e.Params, Bytes: e.Bytes, Outputs: e.Outputs, Recorded: e.Recorded,
-		Quality: Quality{Top1: e.Top1, Top5: e.Top5, Agreement: e.Agreement, Cosine: e.Cosine, MaxDiff: e.MaxDiff},
+		Quality: Quality{Top1: e.Top1, Top5: e.Top5, Agreement: e.Agreement, Cosine: e.Cosine, MaxDiff: e.MaxDiff, NonFinite: e.NonFinite},
 	}
 	if t := e.Latency; t != nil {
 		j.LatencyMS, j.LatencyRuns, j.LatencyBatch = &t.MedianMS, t.Runs, t.Batch
@@ -69,8 +71,8 @@ func Judge(e eval.Result) Judged {
 
 // Print writes the comparison for a person.
 func (r *Evaluation) Print(w io.Writer) {
-	t := newTable("<model", "top-1", "top-5", "agreement", "cosine", "max diff", "recorded diff", "params", "MACs", "size", "latency")
-	open, compared, recorded := false, false, false
+	t := newTable("<model", "top-1", "top-5", "agreement", "cosine", "max diff", "NaN, ±Inf", "recorded diff", "params", "MACs", "size", "latency")
+	open, compared, recorded, odd := false, false, false, false
 	runs, batch := math.MaxInt, 0
 	for _, m := range r.Models {
 		macs := ""
@@ -78,12 +80,13 @@ func (r *Evaluation) Print(w io.Writer) {
 			macs = Size{MACs: *m.MACs, OpenDims: m.OpenDims}.macs()
 		}
 		open, compared, recorded = open || m.OpenDims, compared || m.Agreement != nil, recorded || len(m.Recorded) > 0
+		odd = odd || m.NonFinite > 0
 		latency := optional(m.LatencyMS, ms)
 		if m.LatencyMS != nil {
 			runs, batch = min(runs, m.LatencyRuns), max(batch, m.LatencyBatch)
 		}
 		t.add(m.Model, optional(m.Top1, percent), optional(m.Top5, percent), optional(m.Agreement, percent), optional(m.Cosine, six), optional(m.MaxDiff, three),
-			worst(m.Recorded), count(m.Params), macs, size(m.Bytes), latency)
+			someOf(m.NonFinite), worst(m.Recorded), count(m.Params), macs, size(m.Bytes), latency)
 	}
 	t.print(w)
 	fmt.Fprintln(w)
@@ -93,6 +96,9 @@ func (r *Evaluation) Print(w io.Writer) {
 	fmt.Fprint(w, tasks(r.Tasks))
 	if compared {
 		fmt.Fprintln(w, "agreement, cosine, max diff: with the first model, the worst of the outputs")
+	}
+	if odd {
+		fmt.Fprintln(w, "NaN, ±Inf: how many numbers of the outputs are none")
 	}
 	if recorded {
 		fmt.Fprintln(w, "recorded diff: largest difference from the outputs in the test data")
@@ -104,6 +110,14 @@ func (r *Evaluation) Print(w io.Writer) {
 		fmt.Fprintln(w, openNote)
 	}
 	fmt.Fprintf(w, "done %s\n", r.Cost.text())
+}
+
+// someOf prints a number of things of which there should be none, in full; "" where there is none.
+func someOf(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return grouped(int64(n))
 }
 
 func six(x float64) string   { return strconv.FormatFloat(x, 'f', 6, 64) }

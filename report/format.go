@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -53,7 +54,12 @@ func grouped(n int64) string {
 	return s
 }
 
-func percent(share float64) string { return fmt.Sprintf("%.2f%%", 100*share) }
+func percent(share float64) string {
+	if math.IsNaN(share) {
+		return "NaN"
+	}
+	return fmt.Sprintf("%.2f%%", 100*share)
+}
 
 // ofWhole prints a part as a share of the whole; "" where there is no whole.
 func ofWhole(part, whole int64) string {

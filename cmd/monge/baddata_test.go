@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/monge-ml/monge/engine/enginetest"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
 // digits writes n samples of noise for the networks on digits into an .npy file; change may change
@@ -64,6 +66,44 @@ func TestBadSamples(t *testing.T) {
 		mustJSON(t, &j, append(args, "--drop-bad")...)
 		if !strings.Contains(strings.Join(j.Warnings, "\n"), "3 of 60 samples") {
 			t.Errorf("%s: warnings %q", name, j.Warnings)
+		}
+	}
+}
+
+// nanModel writes a network whose scores are all NaN, as those of the networks on digits would be.
+func nanModel(t *testing.T) string {
+	t.Helper()
+	m, err := onnxtest.Parse("x: N 1 28 28\nf = Flatten(x)\nh = Gemm(f, w[784 10])\nl = Log(k<-1>)\ny = Add(h, l)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "nan.onnx")
+	if err := onnxio.Save(t.Context(), path, m, onnxio.SaveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// A model whose outputs are no numbers does not look like a good one, alone or beside another.
+func TestEvalNaN(t *testing.T) {
+	enginetest.Require(t)
+	on, nan := digits(t, 20, func([]float32) {}), nanModel(t)
+	for name, models := range map[string][]string{"beside a good one": {model("mlp_a"), nan}, "first": {nan, model("mlp_a")}, "twice": {nan, nan}, "alone": {nan}} {
+		args := append([]string{"eval", "--no-latency", "--data", on}, models...)
+		if text := must(t, args...); !strings.Contains(text, "NaN, ±Inf") || !strings.Contains(text, "200") || strings.Contains(text, "1.000000") || strings.Contains(text, "100.00%") {
+			t.Errorf("%s:\n%s", name, text)
+		}
+		var j struct {
+			Models []struct {
+				Agreement, Cosine, MaxDiff *float64
+				NonFinite                  int `json:"non_finite"`
+			}
+		}
+		mustJSON(t, &j, args...)
+		for i, m := range j.Models {
+			if want := 200 * strings.Count(models[i], "nan.onnx"); m.NonFinite != want || m.Cosine != nil || m.MaxDiff != nil || m.Agreement != nil && *m.Agreement != 0 {
+				t.Errorf("%s: %+v", name, j.Models)
+			}
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 
@@ -291,6 +292,12 @@ func Redrawn(t testing.TB, m *onnxio.Model, seed uint64) *onnxio.Model {
 
 // Noise is a data set of n standard normal samples for a model; integers are drawn from 0 to 3.
 func Noise(t testing.TB, m *onnxio.Model, n int, seed uint64) *dataset.Data {
+	return Drawn(t, m, n, seed, func(rng *rand.Rand, _, _ int) float64 { return rng.NormFloat64() })
+}
+
+// Drawn is a data set of n samples for a model, whose numbers draw makes, told which sample and
+// which number in it they are; integers are drawn from 0 to 3.
+func Drawn(t testing.TB, m *onnxio.Model, n int, seed uint64, draw func(rng *rand.Rand, sample, i int) float64) *dataset.Data {
 	t.Helper()
 	enginetest.Require(t)
 	inputs, err := engine.Inputs(m)
@@ -309,11 +316,11 @@ func Noise(t testing.TB, m *onnxio.Model, n int, seed uint64) *dataset.Data {
 			size *= int(d)
 			v.Dims = append(v.Dims, int(d))
 		}
-		for range size {
+		for i := range size {
 			if in.Type == onnxio.Int64 {
 				v.I64 = append(v.I64, int64(rng.IntN(4)))
 			} else {
-				v.F32 = append(v.F32, float32(rng.NormFloat64()))
+				v.F32 = append(v.F32, float32(draw(rng, i/(size/n), i%(size/n))))
 			}
 		}
 		arrays[in.Name] = v
@@ -323,6 +330,36 @@ func Noise(t testing.TB, m *onnxio.Model, n int, seed uint64) *dataset.Data {
 		t.Fatal(err)
 	}
 	return d
+}
+
+// Degenerate are data sets from which little or nothing can be told, or that are of a size that
+// single precision hardly holds.
+func Degenerate(t testing.TB, m *onnxio.Model, n int) map[string]*dataset.Data {
+	t.Helper()
+	type draw = func(rng *rand.Rand, sample, i int) float64
+	// of is a number that depends on nothing but another one.
+	of := func(i int) float64 { return rand.New(rand.NewPCG(uint64(i), 9)).NormFloat64() }
+	out := map[string]*dataset.Data{}
+	for name, f := range map[string]draw{
+		"zeros":          func(*rand.Rand, int, int) float64 { return 0 },
+		"constant":       func(*rand.Rand, int, int) float64 { return 3 },
+		"one sample":     func(_ *rand.Rand, _, i int) float64 { return of(i) },
+		"two samples":    func(_ *rand.Rand, s, i int) float64 { return of(1000*(s%2) + i) },
+		"one number":     func(rng *rand.Rand, _, i int) float64 { return rng.NormFloat64() * float64(max(0, 1-i)) },
+		"multiples":      func(_ *rand.Rand, s, i int) float64 { return of(i) * float64(1+s) },
+		"one-hot":        func(_ *rand.Rand, s, i int) float64 { return float64(max(0, 1-max(i-s%7, s%7-i))) },
+		"huge":           func(rng *rand.Rand, _, _ int) float64 { return 1e20 * rng.NormFloat64() },
+		"too huge":       func(rng *rand.Rand, _, _ int) float64 { return 1e38 * rng.Float64() },
+		"tiny":           func(rng *rand.Rand, _, _ int) float64 { return 1e-30 * rng.NormFloat64() },
+		"subnormal":      func(rng *rand.Rand, _, _ int) float64 { return 1e-42 * rng.NormFloat64() },
+		"one huge":       func(rng *rand.Rand, s, _ int) float64 { return rng.NormFloat64() * max(1, 1e18*float64(1-s)) },
+		"far from zero":  func(rng *rand.Rand, _, _ int) float64 { return 1e6 + 1e-2*rng.NormFloat64() },
+		"of all sizes":   func(rng *rand.Rand, s, _ int) float64 { return rng.NormFloat64() * math.Pow(10, float64(s%37-18)) },
+		"mostly nothing": func(rng *rand.Rand, s, _ int) float64 { return rng.NormFloat64() * float64(max(0, 1-s)) },
+	} {
+		out[name] = Drawn(t, m, n, 1, f)
+	}
+	return out
 }
 
 // RelativeError is Σ(a−b)² / Σ(a−ā)².
@@ -348,4 +385,81 @@ func Perceptron(t testing.TB) *onnxio.Model {
 		t.Fatal(err)
 	}
 	return m
+}
+
+// FiniteWhere fails if a number of a model's outputs is NaN or infinite, and none of the original's.
+func FiniteWhere(t testing.TB, original, out *onnxio.Model, d *dataset.Data) {
+	t.Helper()
+	want, have := Outputs(t, original, d), Outputs(t, out, d)
+	finite := func(v []float64) bool {
+		return !slices.ContainsFunc(v, func(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) })
+	}
+	if finite(want) && !finite(have) {
+		t.Error("outputs are not finite")
+	}
+}
+
+// Structures are small networks in which channels are chosen and operators fitted in different
+// ways: layers with activations between, a residual stream, an inverted residual, attention, and
+// several outputs.
+func Structures(t testing.TB) map[string]*onnxio.Model {
+	t.Helper()
+	out := map[string]*onnxio.Model{}
+	for name, text := range map[string]string{
+		"perceptron": `
+			x: N 12
+			a = Gemm(x, w1[12 16], b1[16])
+			b = Relu(a)
+			h = Gemm(b, w2[16 10], b2[10])
+			r = Relu(h)
+			y = Gemm(r, w3[10 4], b3[4])`,
+		"residual": `
+			x: N 3 5 5
+			a = Conv(x, w1[8 3 3 3], b1[8]) pads=1,1,1,1
+			r = Relu(a)
+			c = Conv(r, w2[8 8 3 3], b2[8]) pads=1,1,1,1
+			d = Add(a, c)
+			e = Relu(d)
+			g = GlobalAveragePool(e)
+			f = Flatten(g)
+			y = Gemm(f, w3[8 5], b3[5])`,
+		"inverted": `
+			x: N 3 6 6
+			a = Conv(x, w1[6 3 1 1], b1[6])
+			b = Conv(a, w2[18 6 1 1], b2[18])
+			c = Clip(b, lo<0>, hi<6>)
+			d = Conv(c, w3[18 1 3 3], b3[18]) group=18 pads=1,1,1,1
+			e = Clip(d, lo, hi)
+			f = Conv(e, w4[6 18 1 1], b4[6])
+			g = Conv(f, w5[10 6 1 1], b5[10])
+			y = Softmax(g) axis=1`,
+		"attention": `
+			opset 23
+			x: N 5 8
+			e = MatMul(x, we[8 12])
+			n = LayerNormalization(e, s[12], o[12])
+			q = MatMul(n, wq[12 12])
+			k = MatMul(n, wk[12 12])
+			v = MatMul(n, wv[12 12])
+			t = Attention(q, k, v) q_num_heads=3 kv_num_heads=3
+			p = MatMul(t, wo[12 12])
+			h = Add(e, p)
+			y = MatMul(h, wy[12 3])`,
+		"two outputs": `
+			x: N 9
+			a = Gemm(x, w1[9 14], b1[14])
+			t = Tanh(a)
+			u = Gemm(t, w2[14 8], b2[8])
+			v = LpNormalization(u) axis=1
+			l = Gemm(t, w3[14 3], b3[3])
+			s = Sigmoid(l)
+			-> v s`,
+	} {
+		m, err := onnxtest.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[name] = m
+	}
+	return out
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -367,7 +366,7 @@ func (c *Contest) Try(ctx context.Context, refits bool, make Maker) (divergence 
 	if err != nil {
 		return 0, err
 	}
-	return c.divergence(ctx, made.Child)
+	return c.judge.Divergence(ctx, made.Child)
 }
 
 // TryIf is Try of a model that is refitted only if it is promising as it was made.
@@ -376,22 +375,14 @@ func (c *Contest) TryIf(ctx context.Context, promising func(divergence float64) 
 	if err != nil {
 		return 0, false, err
 	}
-	if divergence, err = c.divergence(ctx, made.Child); err != nil || !promising(divergence) {
+	if divergence, err = c.judge.Divergence(ctx, made.Child); err != nil || !promising(divergence) {
 		return divergence, false, err
 	}
 	if made.Child, err = c.run.refit(ctx, made, c.Fit, &job.Report{}); err != nil {
 		return 0, false, err
 	}
-	divergence, err = c.divergence(ctx, made.Child)
+	divergence, err = c.judge.Divergence(ctx, made.Child)
 	return divergence, true, err
-}
-
-func (c *Contest) divergence(ctx context.Context, m *onnxio.Model) (float64, error) {
-	d, err := c.judge.Divergence(ctx, m)
-	if math.IsNaN(d) {
-		d = math.Inf(1)
-	}
-	return d, err
 }
 
 // Finish makes the result: edited, refitted if that is wanted, and distilled if that is.

@@ -179,7 +179,8 @@ func (j *Judge) Values(ctx context.Context, m *onnxio.Model, k int) ([]float32, 
 // Divergence is the mean over outputs of what their tasks say: of class scores the mean over rows
 // of KL(mean ‖ model) in nats (of scores divided by their temperature, Target.Temper; where a
 // sample has several rows, relative to what these tell), of embeddings one minus the mean cosine,
-// of others the squared error relative to the variance over the samples.
+// of others the squared error relative to the variance over the samples. It is infinite where that
+// is no number.
 func (j *Judge) Divergence(ctx context.Context, m *onnxio.Model) (_ float64, err error) {
 	defer guard.Recover(&err)
 	names, err := j.names(m)
@@ -208,7 +209,10 @@ func (j *Judge) Divergence(ctx context.Context, m *onnxio.Model) (_ float64, err
 			outputs++
 		}
 	}
-	return total / float64(outputs), nil
+	if total /= float64(outputs); math.IsNaN(total) {
+		total = math.Inf(1)
+	}
+	return total, nil
 }
 
 // names are the tensors of a model that the goals are about.

@@ -108,6 +108,31 @@ func TestJudgeByTask(t *testing.T) {
 	}
 }
 
+// A child whose outputs are no numbers is as far off as can be, whatever the task.
+func TestJudgeNaN(t *testing.T) {
+	parse := func(text string) *onnxio.Model {
+		m, err := onnxtest.Parse("x: N 6\nh = Gemm(x, w[6 4], b[4])\n" + text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	m, child := parse("y = Identity(h)"), parse("l = Log(k<-1>)\ny = Add(h, l)")
+	s, err := edit.NewSubject(m, coupling.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, task := range []eval.Task{eval.Regress, eval.Embed, eval.Classify} {
+		judge, err := NewJudge(t.Context(), Parents{{Subject: s, Share: 1}}, modeltest.Noise(t, m, 10, 1), Options{Outputs: []eval.Output{{Name: "y", Task: task, Axis: 1}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if far, err := judge.Divergence(t.Context(), child); err != nil || !math.IsInf(far, 1) {
+			t.Errorf("%v: %g, %v", task, far, err)
+		}
+	}
+}
+
 // halved is how far half of some outputs is from what was said about them, in rows of k.
 func halved(task eval.Task, said []float32, k int) float64 {
 	total, whole := 0.0, 0.0
