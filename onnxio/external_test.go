@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -102,7 +105,7 @@ func TestExternalRoundTrip(t *testing.T) {
 		other := filepath.Join(t.TempDir(), "moved.onnx")
 		moved := reload(t, other, ext, onnxio.SaveOptions{})
 		samePayloads(t, m, moved)
-		onlyFiles(t, filepath.Dir(other), "moved.onnx", "moved.onnx.data")
+		onlyFiles(t, filepath.Dir(other), append(dataFiles(t, moved), "moved.onnx")...)
 		whole := reload(t, filepath.Join(t.TempDir(), "whole.onnx"), moved, onnxio.SaveOptions{External: onnxio.Never})
 		if !proto.Equal(m.Proto, whole.Proto) {
 			t.Errorf("%s: the model differs after going out and in", name)
@@ -113,8 +116,8 @@ func TestExternalRoundTrip(t *testing.T) {
 func TestThreshold(t *testing.T) {
 	m := small() // w has 432 bytes, all others at most 32
 	path := filepath.Join(t.TempDir(), "m.onnx")
-	ext := reload(t, path, m, onnxio.SaveOptions{External: onnxio.Always, Threshold: 100, Align: 64, DataFile: "weights"})
-	onlyFiles(t, filepath.Dir(path), "m.onnx", "weights")
+	ext := reload(t, path, m, onnxio.SaveOptions{External: onnxio.Always, Threshold: 100, Align: 64})
+	onlyFiles(t, filepath.Dir(path), append(dataFiles(t, ext), "m.onnx")...)
 	for _, p := range ext.Proto.Graph.Initializer {
 		if isExt := p.GetDataLocation() == onnxpb.TensorProto_EXTERNAL; isExt != (p.GetName() == "w") {
 			t.Errorf("%q external: %v", p.GetName(), isExt)
@@ -124,59 +127,227 @@ func TestThreshold(t *testing.T) {
 	path = filepath.Join(t.TempDir(), "m.onnx")
 	reload(t, path, m, onnxio.SaveOptions{External: onnxio.Always})
 	onlyFiles(t, filepath.Dir(path), "m.onnx")
-	for _, bad := range []string{"../weights", "m.onnx", "sub/weights", ".."} {
-		if err := onnxio.Save(t.Context(), path, m, onnxio.SaveOptions{External: onnxio.Always, DataFile: bad}); err == nil {
-			t.Errorf("data file %q was accepted", bad)
-		}
-	}
 }
 
-// Saving over its own files never destroys what the model still reads.
-func TestSaveOverItself(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "m.onnx")
-	m := small()
-	ext := reload(t, path, m, onnxio.SaveOptions{External: onnxio.Always, Threshold: -1})
-	source := filepath.Join(dir, "m.onnx.data")
-	before, err := os.ReadFile(source)
+// dataFiles are the names of the data files of a model, of which it has one: after the model and
+// the content.
+func dataFiles(t *testing.T, m *onnxio.Model) []string {
+	t.Helper()
+	s, err := m.Storage()
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := ext.Graph()
+	if len(s.DataFiles) != 1 {
+		t.Fatalf("data files are %q, want one", s.DataFiles)
+	}
+	name := filepath.Base(s.DataFiles[0])
+	if ok, _ := regexp.MatchString("^"+regexp.QuoteMeta(filepath.Base(m.Path))+`\.[0-9a-f]{16}\.data$`, name); !ok {
+		t.Errorf("the data file of %s is %s", m.Path, name)
+	}
+	return []string{name}
+}
+
+// change multiplies a weight.
+func change(t *testing.T, m *onnxio.Model, by float64) {
+	t.Helper()
+	g, err := m.Graph()
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := ext.Tensor(g.Constant("w"))
+	w, err := m.Tensor(g.Constant("w"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	v := w.Float64()
-	v[0] = 42
+	for i := range v {
+		v[i] *= by
+	}
 	w.SetFloat64(w.Dims, v)
 	if err := g.SetConstant(w); err != nil {
 		t.Fatal(err)
 	}
-	again := reload(t, path, ext, onnxio.SaveOptions{Threshold: -1})
+}
+
+var outside = onnxio.SaveOptions{External: onnxio.Always, Threshold: -1}
+
+// Saving over its own files never destroys what the model still reads, unless that is asked for.
+func TestSaveOverItself(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "m.onnx")
+	ext := reload(t, path, small(), outside)
+	first := dataFiles(t, ext)[0]
+	before, err := os.ReadFile(filepath.Join(dir, first))
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(t, ext, 2)
+	again := reload(t, path, ext, outside)
 	samePayloads(t, ext, again)
-	after, err := os.ReadFile(source)
+	second := dataFiles(t, again)[0]
+	after, err := os.ReadFile(filepath.Join(dir, first))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(before, after) {
 		t.Error("the source was overwritten")
 	}
-	onlyFiles(t, dir, "m.onnx", "m.onnx.1.data", "m.onnx.data")
+	both := slices.Sorted(slices.Values([]string{first, second}))
+	onlyFiles(t, dir, append([]string{"m.onnx"}, both...)...)
 
-	// The next turn uses the first name again, which is free by then.
-	third := reload(t, path, again, onnxio.SaveOptions{Threshold: -1})
-	samePayloads(t, ext, third)
-	onlyFiles(t, dir, "m.onnx", "m.onnx.1.data", "m.onnx.data")
+	// With the same content nothing changes.
+	same := reload(t, path, again, outside)
+	samePayloads(t, again, same)
+	onlyFiles(t, dir, append([]string{"m.onnx"}, both...)...)
 
-	if err := onnxio.Save(t.Context(), source, third, onnxio.SaveOptions{}); err == nil {
+	source := filepath.Join(dir, second)
+	if err := onnxio.Save(t.Context(), source, same, onnxio.SaveOptions{}); err == nil {
 		t.Error("the data file was overwritten by a model file")
 	}
-	if err := onnxio.Save(t.Context(), filepath.Join(dir, "n.onnx"), third, onnxio.SaveOptions{External: onnxio.Always, DataFile: "m.onnx.data"}); err == nil {
-		t.Error("the data file was overwritten by another")
+	if err := os.Remove(filepath.Join(dir, first)); err != nil {
+		t.Fatal(err)
+	}
+	change(t, same, 3)
+	force := outside
+	force.Force = true
+	third := reload(t, path, same, force)
+	onlyFiles(t, dir, "m.onnx", dataFiles(t, third)[0])
+	want := payloads(t, third)["w"]
+	if dataFiles(t, third)[0] == second {
+		t.Error("another content has the same name")
+	}
+	inline := reload(t, path, third, onnxio.SaveOptions{External: onnxio.Never, Force: true})
+	if payloads(t, inline)["w"] != want {
+		t.Error("the weights differ")
+	}
+	onlyFiles(t, dir, "m.onnx")
+}
+
+// The data file of a model that is replaced goes, but only where Save has made it, and nobody else
+// reads it.
+func TestReplacedData(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "m.onnx")
+	copyOf := func(from, to string) {
+		raw, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(to, raw, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := dataFiles(t, reload(t, path, small(), outside))[0]
+	other := small()
+	change(t, other, 2)
+	second := dataFiles(t, reload(t, path, other, outside))[0]
+	onlyFiles(t, dir, "m.onnx", second)
+	if first == second {
+		t.Fatal("two contents have one name")
+	}
+
+	// A copy reads it, whatever it is called.
+	backup := filepath.Join(dir, "a copy of it")
+	copyOf(path, backup)
+	third := small()
+	change(t, third, 3)
+	last := dataFiles(t, reload(t, path, third, outside))[0]
+	if _, err := onnxio.Load(backup); err != nil {
+		t.Error(err)
+	}
+
+	// Named as an input.
+	if err := os.Remove(backup); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, second)); err != nil {
+		t.Fatal(err)
+	}
+	reload(t, path, small(), onnxio.SaveOptions{Inputs: []string{filepath.Join(dir, last)}})
+	onlyFiles(t, dir, "m.onnx", last)
+
+	// Made by others.
+	foreign := small()
+	raw := make([]byte, 4*108)
+	if err := os.WriteFile(filepath.Join(dir, "m.onnx.data"), raw, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	foreign.Proto.Graph.Initializer[0] = externalTensor("w", "m.onnx.data", "0", "432", 4, 3, 3, 3)
+	text, err := foreign.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	reload(t, path, small(), onnxio.SaveOptions{})
+	onlyFiles(t, dir, "m.onnx", "m.onnx.data", last)
+}
+
+// Inputs are not replaced, by whatever name, unless that is asked for.
+func TestInputsStay(t *testing.T) {
+	dir := t.TempDir()
+	input, link := filepath.Join(dir, "data.npy"), filepath.Join(dir, "link.onnx")
+	if err := os.WriteFile(input, []byte("keep"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(input, link); err != nil {
+		t.Skip(err)
+	}
+	for _, path := range []string{input, link, filepath.Join(dir, ".", "data.npy")} {
+		err := onnxio.Save(t.Context(), path, small(), onnxio.SaveOptions{Inputs: []string{input}})
+		if err == nil || !strings.Contains(err.Error(), "input") {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if text, _ := os.ReadFile(input); string(text) != "keep" {
+		t.Error("the input was replaced")
+	}
+	reload(t, link, small(), onnxio.SaveOptions{Inputs: []string{input}, Force: true})
+	onlyFiles(t, dir, "data.npy", "link.onnx")
+}
+
+// A link is written through: it stays, and what it leads to is the model.
+func TestSaveThroughLinks(t *testing.T) {
+	dir := t.TempDir()
+	far := filepath.Join(dir, "far")
+	if err := os.Mkdir(far, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	link, second := filepath.Join(dir, "link.onnx"), filepath.Join(dir, "second.onnx")
+	if err := os.Symlink(filepath.Join("far", "m.onnx"), link); err != nil {
+		t.Skip(err)
+	}
+	if err := os.Symlink("link.onnx", second); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the first time there is no file yet
+		samePayloads(t, small(), reload(t, second, small(), onnxio.SaveOptions{}))
+		onlyFiles(t, far, "m.onnx")
+		onlyFiles(t, dir, "far", "link.onnx", "second.onnx")
+		for _, l := range []string{link, second} {
+			if info, err := os.Lstat(l); err != nil || info.Mode()&os.ModeSymlink == 0 {
+				t.Errorf("%s is no link any more", l)
+			}
+		}
+	}
+	// Who loads the model by the link looks for its weights beside the link.
+	if err := onnxio.Save(t.Context(), link, small(), outside); err == nil || !strings.Contains(err.Error(), "link to") {
+		t.Error(err)
+	}
+	onlyFiles(t, far, "m.onnx")
+	if err := os.Remove(link); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("near.onnx", link); err != nil {
+		t.Fatal(err)
+	}
+	samePayloads(t, small(), reload(t, link, small(), outside))
+
+	if err := os.Symlink("loop.onnx", filepath.Join(dir, "loop.onnx")); err != nil {
+		t.Fatal(err)
+	}
+	if err := onnxio.Save(t.Context(), filepath.Join(dir, "loop.onnx"), small(), onnxio.SaveOptions{}); err == nil {
+		t.Error("saved to a link to itself")
 	}
 }
 

@@ -34,8 +34,24 @@ type Model struct {
 
 // Load reads and validates a model file. It does not read external data, but checks that the files
 // are there and long enough. Errors name the file and the node or tensor.
-func Load(path string) (_ *Model, err error) {
+//
+// A file that another process replaces meanwhile is read once more: the data file of the model that
+// stood there before may be gone.
+func Load(path string) (m *Model, err error) {
 	defer guard.Recover(&err)
+	for range 3 {
+		before, unknown := os.Stat(path)
+		if m, err = load(path); err == nil || unknown != nil {
+			break
+		}
+		if after, gone := os.Stat(path); gone != nil || os.SameFile(before, after) {
+			break
+		}
+	}
+	return m, err
+}
+
+func load(path string) (*Model, error) {
 	data, err := readModelFile(path)
 	if err != nil {
 		return nil, err

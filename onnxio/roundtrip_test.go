@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -179,6 +180,7 @@ func onlyFiles(t *testing.T, dir string, want ...string) {
 	for _, e := range entries {
 		got = append(got, e.Name())
 	}
+	slices.Sort(want)
 	if len(got) != len(want) {
 		t.Fatalf("folder holds %q, want %q", got, want)
 	}

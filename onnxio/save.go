@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"slices"
 	"strconv"
 
+	"github.com/monge-ml/monge/internal/files"
 	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -39,126 +37,95 @@ type SaveOptions struct {
 	// Align is the multiple in bytes at which each payload begins in the data file, for
 	// memory-mapping. 0 means 4096, the usual page size.
 	Align int64
-	// DataFile is the name of the data file, which lies in the model file's folder. "" means that
-	// of the model file with ".data" appended.
-	DataFile string
+	// Inputs are files that were read on the way to the model, beside the data files that it reads
+	// from itself. None of them is replaced or removed.
+	Inputs []string
+	// Force lets the save replace and remove inputs. The model in memory cannot be read any more
+	// where its data file is among them.
+	Force bool
+	// Temporary is for files that end with the process: they need not outlast a power failure, and
+	// the data file is called after the model alone. An existing one is replaced.
+	Temporary bool
 }
 
-// Save writes a model file and, where weights are external, one data file beside it. Each is
-// written under a temporary name, synced and renamed, the data file first: a failed write, or one
-// that ctx ends, leaves nothing behind and the old files as they were. External weights are copied
-// one at a time.
+// Save writes a model file and, where weights are external, one data file beside it, so that
+// whatever ends the program leaves the old model or the new one, whole, and nobody who reads the
+// path ever sees anything else. Both are written under temporary names and synced. The data file is
+// called after the model and its content (m.onnx.0123456789abcdef.data), so that it takes no other
+// one's place; it is renamed first, the model last. A failed save, or one that ctx ends, leaves
+// nothing behind. External weights are copied one at a time.
 //
-// A file that m itself reads external data from is never overwritten; saving over such a model
-// picks another name for the data file, and the old one stays. The model in memory is not changed:
-// it keeps its Path and Dir, and the places of its external data.
+// Then the data file of the model that stood there before is removed, if Save has made it and no
+// other model in the folder refers to it. What saves that were killed have left in the folder is
+// removed too. Of several processes that save to one path the last one wins.
+//
+// A symbolic link is written through. The model in memory is not changed: it keeps its Path and
+// Dir, and the places of its external data.
 func Save(ctx context.Context, path string, m *Model, o SaveOptions) (err error) {
 	defer guard.Recover(&err)
 	if err := m.Validate(); err != nil {
 		return err
 	}
-	if err := save(ctx, path, m, o); err != nil {
+	if err := save(ctx, files.OS{}, path, m, o); err != nil {
 		return fmt.Errorf("saving %s: %w", path, err)
 	}
 	return nil
 }
 
-func save(ctx context.Context, path string, m *Model, o SaveOptions) error {
+func save(ctx context.Context, sys files.System, path string, m *Model, o SaveOptions) error {
 	now, err := m.Storage()
 	if err != nil {
 		return err
 	}
-	if isOneOf(path, now.DataFiles) {
-		return errors.New("the model reads external data from this file")
-	}
-	data, err := createData(path, now, o)
+	external, err := o.splits(now)
 	if err != nil {
 		return err
 	}
+	s, err := newSaving(sys, path, o, now.DataFiles)
+	if err != nil {
+		return err
+	}
+	defer s.abort()
 	out := m.Clone() // takes the new locations; shares the payloads
-	if data == nil {
-		err = out.internalize(ctx)
+	if external {
+		err = s.writeData(ctx, out)
 	} else {
-		defer data.abort()
-		err = out.externalize(ctx, data, o)
+		err = out.internalize(ctx)
 	}
 	if err != nil {
 		return err
 	}
-	file, err := createAtomic(path)
-	if err != nil {
+	if s.file, err = files.Create(sys, s.dir, s.perm); err != nil {
 		return err
 	}
-	defer file.abort()
-	if err := out.writeTo(ctx, file); err != nil {
+	if err := out.writeTo(ctx, s.file); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if data == nil || data.n == 0 {
-		return file.commit()
-	}
-	if err := file.sync(); err != nil {
-		return err
-	}
-	if err := data.commit(); err != nil {
-		return err
-	}
-	return file.commit()
+	return s.commit(ctx)
 }
 
-// createData opens the data file, nil where there is to be none, of a model whose weights lie as
-// now says.
-func createData(path string, now Storage, o SaveOptions) (*atomicFile, error) {
+// splits reports whether there is to be a data file for a model whose weights lie as now says.
+func (o SaveOptions) splits(now Storage) (bool, error) {
 	if o.External == Always || o.External == Auto && (now.ExternalBytes > 0 || now.FileBytes > maxProtoSize) {
-		name, err := dataName(path, o.DataFile, now.DataFiles)
-		if err != nil {
-			return nil, err
-		}
-		return createAtomic(filepath.Join(filepath.Dir(path), name))
+		return true, nil
 	}
 	if now.FileBytes+now.ExternalBytes > maxProtoSize {
-		return nil, errors.New("the model is too large for one protobuf file (2 GiB)")
+		return false, errors.New("the model is too large for one protobuf file (2 GiB)")
 	}
-	return nil, nil
-}
-
-// isOneOf reports whether a path leads to one of some existing files.
-func isOneOf(path string, files []string) bool {
-	info, err := os.Stat(path)
-	return err == nil && slices.ContainsFunc(files, func(f string) bool {
-		other, err := os.Stat(f)
-		return err == nil && os.SameFile(info, other)
-	})
-}
-
-// dataName chooses the name of the data file: none of those that the model reads from, nor the
-// model file itself.
-func dataName(path, wanted string, sources []string) (string, error) {
-	dir, base := filepath.Split(path)
-	if wanted != "" {
-		if wanted != filepath.Base(wanted) || checkLocation(wanted) != nil || wanted == base {
-			return "", fmt.Errorf("data file %q: want a plain file name, not the model's own", wanted)
-		}
-		if isOneOf(filepath.Join(dir, wanted), sources) {
-			return "", fmt.Errorf("data file %q: the model reads external data from it", wanted)
-		}
-		return wanted, nil
-	}
-	name := base + ".data"
-	for i := 1; isOneOf(filepath.Join(dir, name), sources); i++ {
-		name = fmt.Sprintf("%s.%d.data", base, i)
-	}
-	return name, nil
+	return false, nil
 }
 
 // shapeLimit is the size in bytes below which vectors never become external.
 const shapeLimit = 1024
 
 // externalize writes the payloads of weights to w and makes the tensors refer to them. What was
-// external before stays external, wherever it is used.
-func (m *Model) externalize(ctx context.Context, w *atomicFile, o SaveOptions) error {
+// external before stays external, wherever it is used. What the tensors call the file is told by the
+// function that it returns.
+func (m *Model) externalize(ctx context.Context, w *dataFile, o SaveOptions) (called func(name string), err error) {
+	var moved []func(name string)
 	threshold, align := o.Threshold, o.Align
 	if threshold == 0 {
 		threshold = shapeLimit
@@ -168,11 +135,11 @@ func (m *Model) externalize(ctx context.Context, w *atomicFile, o SaveOptions) e
 	}
 	for _, t := range contentsOf(m.Proto).tensors {
 		if err := ctx.Err(); err != nil {
-			return err
+			return nil, err
 		}
 		s, err := storageOf(t.TensorProto)
 		if err != nil {
-			return t.wrap(err)
+			return nil, t.wrap(err)
 		}
 		size := s.dtype.bytes(s.n)
 		movable := s.dtype.family != stringFamily && t.place != otherPlace && size > 0 && size >= threshold &&
@@ -181,15 +148,19 @@ func (m *Model) externalize(ctx context.Context, w *atomicFile, o SaveOptions) e
 			continue
 		}
 		if err := w.pad(align); err != nil {
-			return err
+			return nil, err
 		}
 		offset := w.n
 		if err := m.copyRaw(w, t.TensorProto, s); err != nil {
-			return t.wrap(err)
+			return nil, t.wrap(err)
 		}
-		refer(t.TensorProto, filepath.Base(w.path), offset, size)
+		moved = append(moved, func(name string) { refer(t.TensorProto, name, offset, size) })
 	}
-	return nil
+	return func(name string) {
+		for _, f := range moved {
+			f(name)
+		}
+	}, nil
 }
 
 // copyRaw writes a tensor's elements in their raw form; of a data file without holding them.

@@ -32,7 +32,7 @@ func (a *app) convertCommand() *cobra.Command {
 	}
 	f.output.addFile(cmd)
 	fs := cmd.Flags()
-	fs.BoolVar(&f.external, "external-data", false, "move weights of 1 KiB and more into OUT.data")
+	fs.BoolVar(&f.external, "external-data", false, "move weights of 1 KiB and more into a data file beside OUT")
 	fs.BoolVar(&f.inline, "inline", false, "move all weights into the model file (up to 2 GiB)")
 	outputGroup.in(cmd)
 	return cmd

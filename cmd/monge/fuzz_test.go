@@ -71,8 +71,13 @@ func FuzzCommands(f *testing.F) {
 				if _, err := onnxio.Load(out); err != nil {
 					t.Fatalf("%v: what was written cannot be read: %v", args, err)
 				}
-				os.Remove(out)
-				os.Remove(out + ".data")
+				written, err := filepath.Glob(out + "*")
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, f := range written {
+					os.Remove(f)
+				}
 			case exitFailed:
 				if lines := strings.Count(r.stderr, "\n"); lines != 1 || r.stdout != "" {
 					t.Fatalf("%v: stderr %q, stdout %q", args, r.stderr, r.stdout)

@@ -138,13 +138,15 @@ const convertHelp = `Rewrite a model file without changing what it means: nodes,
 metadata and what Monge does not know stay as they are, and nothing is added. Large
 models keep their weights in a data file beside the model file.
 
-  --external-data  weights of 1 KiB and more go to OUT.data; small ones, among them
-                   shapes that onnxruntime needs when it loads the graph, stay
+  --external-data  weights of 1 KiB and more go to a data file, which is called after
+                   OUT and its content (out.onnx.0123456789abcdef.data); small ones,
+                   among them shapes that onnxruntime needs when it loads the graph,
+                   stay
   --inline         all weights go into the model file, which can hold 2 GiB
   neither          weights stay where they are, inside or outside
 
-With --force OUT may be the input itself; its old data file then stays, for other
-models may read it.`
+With --force OUT may be the input itself. A data file that Monge has made goes with
+the model that is replaced, unless another model in the folder reads it.`
 
 const runtimeHelp = `Show which onnxruntime library models run on, and every place where one was looked
 for: MONGE_ONNXRUNTIME, beside the program, the user's cache, the system's library

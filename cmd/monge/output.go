@@ -116,6 +116,7 @@ func cannotWrite(path string, err error) error {
 // and pipes get a copy of a finished file, so that none sees a part of a model that failed.
 func (o *outputFlags) write(ctx context.Context, a *app, m *onnxio.Model, s onnxio.SaveOptions, check func(path string) error) error {
 	path := o.path
+	s.Force = o.force
 	info, err := os.Stat(path)
 	stream := path == stdoutPath || err == nil && isStream(info)
 	if stream {
