@@ -2,8 +2,8 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/monge-ml/monge/internal/files"
 	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/internal/rewire"
 	"github.com/monge-ml/monge/onnxio"
@@ -101,8 +102,8 @@ type Session struct {
 	fetch   []string // names the runner returns, in its order
 	threads int
 	runner  runner
-	reduced bool // the optimiser failed
-	cleanup func()
+	reduced bool          // the optimiser failed
+	temp    *files.Folder // the model, for onnxruntime; nil for none
 }
 
 // Open checks a model and loads it into onnxruntime (CPU). The model is not changed and not kept.
@@ -132,7 +133,7 @@ func open(m *onnxio.Model, o Options) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{name: m.Title(), threads: o.Threads, cleanup: func() {}}
+	s := &Session{name: m.Title(), threads: o.Threads}
 	if s.threads <= 0 {
 		s.threads = runtime.NumCPU()
 	}
@@ -170,7 +171,7 @@ func open(m *onnxio.Model, o Options) (*Session, error) {
 		return nil, err
 	}
 	if err := s.start(widened, fetch, o); err != nil {
-		s.cleanup()
+		s.temp.Remove()
 		return nil, err
 	}
 	return s, nil
@@ -237,6 +238,9 @@ func (s *Session) start(m *onnxio.Model, fetch []string, o Options) error {
 		spec.level++
 	}
 	s.reduced = err == nil && spec.level != first
+	if err == nil {
+		_ = s.temp.RemoveOpened() // where that can be done now, nothing stays whatever ends the program
+	}
 	return err
 }
 
@@ -249,19 +253,18 @@ func (s *Session) Reduced() bool { return s.reduced }
 // is open.
 const mappedSize = 64 << 20
 
-// saveTemp writes a model to a temporary folder, its weights to a file of their own. Close removes
-// it.
+// saveTemp writes a model to a temporary folder, its weights to a file of their own, for no
+// longer than until the session is closed.
 func (s *Session) saveTemp(m *onnxio.Model) (string, error) {
-	dir, err := os.MkdirTemp("", "monge-model-*")
+	dir, err := files.NewFolder()
 	if err != nil {
 		return "", err
 	}
-	s.cleanup = func() { os.RemoveAll(dir) }
-	file := filepath.Join(dir, "model.onnx")
-	if err = onnxio.Save(context.Background(), file, m, onnxio.SaveOptions{External: onnxio.Always}); err != nil {
-		s.cleanup()
-		return "", err
+	file := filepath.Join(dir.Path, "model.onnx")
+	if err = onnxio.Save(context.Background(), file, m, onnxio.SaveOptions{External: onnxio.Always, Temporary: true}); err != nil {
+		return "", errors.Join(err, dir.Remove())
 	}
+	s.temp = dir
 	return file, nil
 }
 
@@ -279,7 +282,7 @@ func (s *Session) Threads() int { return s.threads }
 
 // Close frees the model.
 func (s *Session) Close() error {
-	defer s.cleanup()
+	defer s.temp.Remove()
 	if s.runner == nil {
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -328,9 +329,10 @@ func TestLargeModel(t *testing.T) {
 			t.Fatalf("y[%d] = %g, want %g", j, got, want)
 		}
 	}
+	// Whoever is killed now leaves nothing, where open files can be removed.
 	files, err := os.ReadDir(dir)
-	if err != nil || len(files) != 1 {
-		t.Errorf("%d files while the session is open (%v), want one folder", len(files), err)
+	if err != nil || len(files) > 0 && runtime.GOOS != "windows" {
+		t.Errorf("%d files while the session is open (%v)", len(files), err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)

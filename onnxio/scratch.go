@@ -2,12 +2,12 @@ package onnxio
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"sync"
 
+	"github.com/monge-ml/monge/internal/files"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
@@ -20,26 +20,19 @@ const scratchLimit = 64 << 10
 // grows, and it goes when no model needs it any more, or with the process.
 type scratch struct {
 	name string // location that tensors refer to
-	file *os.File
+	file *files.Scratch
 
 	mu sync.Mutex
 	n  int64 // bytes written
 }
 
 func newScratch() (*scratch, error) {
-	f, err := os.CreateTemp("", "monge-weights-*")
+	f, err := files.NewScratch()
 	if err != nil {
 		return nil, err
 	}
 	s := &scratch{name: filepath.Base(f.Name()), file: f}
-	// Where an open file can be removed, nothing stays behind whatever happens.
-	removed := os.Remove(f.Name()) == nil
-	runtime.AddCleanup(s, func(f *os.File) {
-		f.Close()
-		if !removed {
-			os.Remove(f.Name())
-		}
-	}, f)
+	runtime.AddCleanup(s, func(f *files.Scratch) { f.Close() }, f)
 	return s, nil
 }
 

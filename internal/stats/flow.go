@@ -55,7 +55,6 @@ type Flow struct {
 	samples int // in all batches
 	used    int // batches that are worked with, the first ones
 	threads int
-	store   flowStore
 	kept    map[string]*keptTensor
 }
 
@@ -176,7 +175,7 @@ func (f *Flow) Drop(tensors ...string) error {
 	var errs []error
 	for _, name := range tensors {
 		if t := f.kept[name]; t != nil {
-			errs = append(errs, f.store.remove(t, f.Room))
+			errs = append(errs, f.Room.remove(t))
 			delete(f.kept, name)
 		}
 	}
@@ -249,7 +248,7 @@ func (f *Flow) Compute(ctx context.Context, tensors ...string) (err error) {
 	}
 	if err := f.fill(ctx, made, f.kept, 0); err != nil {
 		for _, t := range made {
-			err = errors.Join(err, f.store.remove(t, f.Room))
+			err = errors.Join(err, f.Room.remove(t))
 		}
 		return err
 	}
@@ -318,7 +317,7 @@ func (f *Flow) run(ctx context.Context, s *engine.Session, workers int, made, ke
 	}
 	batches := ordered[map[string]*engine.Value]{limit: workers, take: func(out map[string]*engine.Value) error {
 		for name, t := range made {
-			if err := f.store.add(t, out[name], f.Room); err != nil {
+			if err := f.Room.add(t, out[name]); err != nil {
 				return err
 			}
 		}
@@ -382,6 +381,4 @@ func (f *Flow) Batch(batch int, tensors ...string) (map[string]*engine.Value, er
 }
 
 // Close forgets everything and removes the temporary files.
-func (f *Flow) Close() error {
-	return errors.Join(f.Drop(f.Keep()...), f.store.close())
-}
+func (f *Flow) Close() error { return f.Drop(f.Keep()...) }

@@ -2,14 +2,12 @@ package stats
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/files"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -23,19 +21,12 @@ type Room struct {
 	used  int64
 }
 
-// A flowStore keeps values: in memory as long as there is room, beyond it in files of a temporary
-// folder, one per tensor.
-type flowStore struct {
-	dir   string // "" until a file is needed
-	files int    // made so far, for their names
-}
-
 // A keptTensor is a tensor for all batches.
 type keptTensor struct {
 	typ  engine.DType
 	info *tensorShape
-	file *os.File // nil until needed
-	end  int64    // of the file
+	file *files.Scratch // of what is kept beyond the room; nil until needed
+	end  int64          // of the file
 	at   []keptValue
 }
 
@@ -68,8 +59,8 @@ func (s *tensorShape) add(dims []int) *tensorShape {
 	return s
 }
 
-// add appends the next batch of a tensor.
-func (s *flowStore) add(t *keptTensor, v *engine.Value, room *Room) error {
+// add appends the next batch of a tensor, in memory as long as there is room.
+func (room *Room) add(t *keptTensor, v *engine.Value) error {
 	t.typ = v.Type
 	t.info = t.info.add(v.Dims)
 	size := valueBytes(v)
@@ -78,23 +69,16 @@ func (s *flowStore) add(t *keptTensor, v *engine.Value, room *Room) error {
 		t.at = append(t.at, keptValue{value: v, dims: v.Dims})
 		return nil
 	}
-	if err := s.spill(t, v); err != nil {
+	if err := t.spill(v); err != nil {
 		return fmt.Errorf("keeping tensor %q: %w", v.Name, err)
 	}
 	return nil
 }
 
-func (s *flowStore) spill(t *keptTensor, v *engine.Value) error {
-	if s.dir == "" {
-		dir, err := os.MkdirTemp("", "monge-flow-*")
-		if err != nil {
-			return err
-		}
-		s.dir = dir
-	}
+// spill appends the next batch of a tensor to its file.
+func (t *keptTensor) spill(v *engine.Value) error {
 	if t.file == nil {
-		s.files++
-		f, err := os.OpenFile(filepath.Join(s.dir, fmt.Sprint(s.files)), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+		f, err := files.NewScratch()
 		if err != nil {
 			return err
 		}
@@ -131,13 +115,13 @@ func (t *keptTensor) get(name string, i int) (*engine.Value, error) {
 }
 
 // cut forgets the batches of a tensor but for so many.
-func (r *Room) cut(t *keptTensor, batches int) {
+func (room *Room) cut(t *keptTensor, batches int) {
 	if batches >= len(t.at) {
 		return
 	}
 	for i, k := range slices.Backward(t.at[batches:]) {
 		if k.value != nil {
-			r.used -= valueBytes(k.value)
+			room.used -= valueBytes(k.value)
 		} else {
 			t.end = k.offset
 		}
@@ -147,24 +131,14 @@ func (r *Room) cut(t *keptTensor, batches int) {
 }
 
 // remove forgets a tensor, and removes its file.
-func (s *flowStore) remove(t *keptTensor, room *Room) error {
+func (room *Room) remove(t *keptTensor) error {
 	room.cut(t, 0)
 	if t.file == nil {
 		return nil
 	}
-	name := t.file.Name()
-	err := t.file.Close()
+	f := t.file
 	t.file = nil
-	return errors.Join(err, os.Remove(name))
-}
-
-func (s *flowStore) close() error {
-	if s.dir == "" {
-		return nil
-	}
-	dir := s.dir
-	s.dir = ""
-	return os.RemoveAll(dir)
+	return f.Close()
 }
 
 // elements is the slice that holds a value's elements.

@@ -1,0 +1,78 @@
+package files_test
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"github.com/monge-ml/monge/internal/files"
+)
+
+// entries counts what is in a folder.
+func entries(t *testing.T, dir string) int {
+	t.Helper()
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(list)
+}
+
+// Folders of processes that are gone are removed, those of others stay.
+func TestSweepFolders(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no locks")
+	}
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	live, err := files.NewFolder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"monge-0123456789abcdef.tmp", "monge-mine", "monge-0123456789abcdef.tmp.old"} {
+		if err := os.MkdirAll(filepath.Join(temp, name, "inner"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files.SweepFolders()
+	if n := entries(t, temp); n != 3 {
+		t.Errorf("%d folders are left, want the living one and those that are none of ours", n)
+	}
+	if _, err := os.Stat(live.Path); err != nil {
+		t.Error(err)
+	}
+	files.RemoveFolders()
+	if n := entries(t, temp); n != 2 {
+		t.Errorf("%d folders are left, want those that are none of ours", n)
+	}
+	if err := live.Remove(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A scratch file can be read and written, and has no name.
+func TestScratch(t *testing.T) {
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	s, err := files.NewScratch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := entries(t, temp); n != 0 && runtime.GOOS != "windows" {
+		t.Errorf("%d files have names", n)
+	}
+	if _, err := s.WriteAt([]byte("monge"), 3); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 5)
+	if _, err := s.ReadAt(got, 3); err != nil || string(got) != "monge" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if n := entries(t, temp); n != 0 {
+		t.Errorf("%d files are left", n)
+	}
+}
