@@ -49,7 +49,7 @@ lint: ## gofmt, go vet, staticcheck
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
 
-fuzz: ## every fuzz target, FUZZTIME each (30s)
+fuzz: ## every fuzz target, FUZZTIME each (30s), and mutants of models handed to all commands
 	@for pkg in $$($(GO) list ./...); do \
 		targets=$$($(GO) test -list '^Fuzz' $$pkg) || exit 1; \
 		for target in $$(echo "$$targets" | grep '^Fuzz'); do \
@@ -57,6 +57,7 @@ fuzz: ## every fuzz target, FUZZTIME each (30s)
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
 		done; \
 	done
+	MONGE_REQUIRE_RUNTIME=1 MONGE_MUTANTS=$(FUZZTIME) $(GO) test -count=1 -timeout 0 -run '^TestMutants$$' -v ./cmd/monge
 
 clean: ## bin, demo, bench/out
 	rm -rf bin demo bench/out

@@ -1,9 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"encoding/binary"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -26,17 +23,8 @@ func digits(t *testing.T, n int, change func(x []float32)) string {
 		x[i] = float32(rng.NormFloat64())
 	}
 	change(x)
-	head := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%d, 1, 28, 28), }", n)
-	head += strings.Repeat(" ", 117-len(head)) + "\n"
-	var b bytes.Buffer
-	b.WriteString("\x93NUMPY\x01\x00")
-	for _, part := range []any{uint16(len(head)), []byte(head), x} {
-		if err := binary.Write(&b, binary.LittleEndian, part); err != nil {
-			t.Fatal(err)
-		}
-	}
 	path := filepath.Join(t.TempDir(), "digits.npy")
-	if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+	if err := os.WriteFile(path, npyFile([]int{n, 1, 28, 28}, x), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return path

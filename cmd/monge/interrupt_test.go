@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,6 +26,13 @@ import (
 const asProgram = "MONGE_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
+	if from := os.Getenv(asMutants); from != "" {
+		if err := mutants(from); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if os.Getenv(asProgram) != "" {
 		main()
 	}

@@ -405,7 +405,19 @@ func FiniteWhere(t testing.TB, original, out *onnxio.Model, d *dataset.Data) {
 func Structures(t testing.TB) map[string]*onnxio.Model {
 	t.Helper()
 	out := map[string]*onnxio.Model{}
-	for name, text := range map[string]string{
+	for name, text := range StructureTexts() {
+		m, err := onnxtest.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[name] = m
+	}
+	return out
+}
+
+// StructureTexts are the Structures in the notation of onnxtest.Parse.
+func StructureTexts() map[string]string {
+	return map[string]string{
 		"perceptron": `
 			x: N 12
 			a = Gemm(x, w1[12 16], b1[16])
@@ -454,12 +466,5 @@ func Structures(t testing.TB) map[string]*onnxio.Model {
 			l = Gemm(t, w3[14 3], b3[3])
 			s = Sigmoid(l)
 			-> v s`,
-	} {
-		m, err := onnxtest.Parse(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out[name] = m
 	}
-	return out
 }
