@@ -138,9 +138,10 @@ func (c *compression) observe(ctx context.Context, s *edit.Subject, free []*coup
 		lost := ev.Unexplained(sp.Starts())
 		known := [][2]float64{{0, 0}} // what is lost, how far predictions move
 		for _, share := range probes {
-			k := max(1, int(math.Round(share*float64(sp.Width))))
+			m := c.multiple(sp)
+			k := max(1, int(math.Round(share*float64(sp.Width)/float64(m)))) * m
 			last := known[len(known)-1]
-			if k == sp.Width || lost[k] <= last[0] {
+			if k >= sp.Width || lost[k] <= last[0] {
 				continue
 			}
 			alone := &allocation{widths: map[*coupling.Space]int{sp: k}, evidence: evidence}

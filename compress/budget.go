@@ -8,6 +8,7 @@ import (
 	"math"
 
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/channels"
 	"github.com/monge-ml/monge/internal/pipeline"
 	"github.com/monge-ml/monge/onnxio"
 )
@@ -66,7 +67,7 @@ func (o *Options) budget() (budget, error) {
 	case !(o.Floor >= 0 && o.Floor <= 1):
 		return b, pipeline.Mistakef("floor is %g: want a share from 0 to 1", o.Floor)
 	case o.Multiple < 0:
-		return b, pipeline.Mistakef("multiple is %d: want 1 or more", o.Multiple)
+		return b, pipeline.Mistakef("multiple is %d: want 1 or more, or 0 for what suits each space", o.Multiple)
 	case o.MaxDrop > 0 && o.EvalData == nil && (o.Data == nil || o.NoData):
 		return b, pipeline.Mistakef("max-drop needs data to measure the drop on")
 	case o.MaxDrop > 0 && o.DryRun:
@@ -108,7 +109,7 @@ func (c *compression) least(s *coupling.Space, b budget) int {
 }
 
 // multiple is what the widths of a space are multiples of.
-func (c *compression) multiple(s *coupling.Space) int { return s.Step(max(c.o.Multiple, 1)) }
+func (c *compression) multiple(s *coupling.Space) int { return channels.Multiple(s, c.o.Multiple) }
 
 // ratio finds the share of channels to keep: given, or the largest whose cost is within the budget.
 func (c *compression) ratio(a *coupling.Analysis, b budget) (float64, error) {

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/channels"
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
@@ -51,6 +52,7 @@ func (v *verdict) keep(id int, why string) {
 const (
 	leftOnAxis   = "one channel must stay on the axis"
 	leftGroups   = "all groups keep one width"
+	leftBlocks   = "the width stays a multiple of what is fast"
 	leftPadding  = "constant across zero padding"
 	leftNoBias   = "constant, and its reader takes no bias"
 	leftComputed = "constant, and its reader's weight or bias is computed"
@@ -256,7 +258,7 @@ func (p *pass) classify() error {
 				return err
 			}
 		}
-		v.equalise()
+		v.equalise(channels.Multiple(v.space, p.o.Multiple))
 	}
 	p.keepAxes()
 	return nil
@@ -356,8 +358,8 @@ func combines(n *onnxpb.NodeProto) bool {
 	return onnxio.FactsOf(n).Has(onnxio.Broadcasts)
 }
 
-// equalise gives all groups the width of the widest.
-func (v *verdict) equalise() {
+// equalise gives all groups the width of the widest, rounded up to a multiple.
+func (v *verdict) equalise(multiple int) {
 	removed := make([]int, v.space.Groups)
 	for id, f := range v.fate {
 		if f.kind != kept {
@@ -365,12 +367,18 @@ func (v *verdict) equalise() {
 		}
 	}
 	fewest := slices.Min(removed)
+	most := v.space.Width - min((v.space.Width-fewest+multiple-1)/multiple*multiple, v.space.Width)
 	for g, r := range removed {
-		for id := (g+1)*v.space.Width - 1; r > fewest; id-- {
-			if v.fate[id].kind != kept {
-				v.keep(id, leftGroups)
-				r--
+		for id := (g+1)*v.space.Width - 1; r > most; id-- {
+			if v.fate[id].kind == kept {
+				continue
 			}
+			why := leftGroups
+			if r <= fewest {
+				why = leftBlocks
+			}
+			v.keep(id, why)
+			r--
 		}
 	}
 }

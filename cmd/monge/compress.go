@@ -62,7 +62,7 @@ func (a *app) compressCommand() *cobra.Command {
 	budgetGroup.in(cmd)
 	fs.StringArrayVar(&f.exclude, "exclude", nil, "keep the width of spaces made by nodes or weights whose name matches the `GLOB`, as in 'layer4*' (may be repeated)")
 	fs.BoolVar(&f.keepResidual, "keep-residual", false, "leave every residual stream whole")
-	fs.IntVar(&f.multiple, "multiple", 1, "round widths to multiples of this; onnxruntime is often faster with 4 or 8")
+	fs.IntVar(&f.multiple, "multiple", 0, "round widths to multiples of this; onnxruntime is often faster with 8 or 16 (default: 16 or 8 where a depthwise convolution carries a space, else 1)")
 	fs.BoolVar(&f.uniform, "uniform", false, "under --macs, --params, --size and --max-drop, keep an equal share of every space (default: with a refit, widths by measured error for cost saved)")
 	widthGroup.in(cmd)
 	f.run.invent = true
@@ -95,7 +95,7 @@ func (f *compressFlags) check(cmd *cobra.Command) error {
 		share("params", f.params),
 		share("max-drop", f.maxDrop),
 		usageIf(!(f.floor >= 0 && f.floor <= 1), "--floor is %g: want a share from 0 to 1", f.floor),
-		usageIf(f.multiple < 1, "--multiple is %d: want 1 or more", f.multiple),
+		usageIf(f.multiple < 0 || f.multiple == 0 && given("multiple"), "--multiple is %d: want 1 or more", f.multiple),
 		usageIf(given("max-drop") && f.run.output.dryRun, "--max-drop measures models, --dry-run makes none"),
 		usageIf(given("max-drop") && !judges, "--max-drop needs --data or --eval-data to measure the drop on"),
 		misplaced(cmd, given("max-drop"), "beside --max-drop, which makes as many models as it takes", "time"),
