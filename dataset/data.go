@@ -34,6 +34,7 @@ type Options struct {
 // batch asks for them.
 type Data struct {
 	name     string
+	files    []string // that it is read from
 	columns  []column
 	left     map[string]string // arrays that are not columns: name to reason
 	labels   []int             // one per sample, or nil
@@ -114,6 +115,9 @@ func Open(path string, p Preprocess, o Options) (_ *Data, err error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	d.name, d.pre = path, p
+	if !info.IsDir() {
+		d.files = []string{path}
+	}
 	if len(d.order) == 0 {
 		return nil, fmt.Errorf("%s: no samples", path)
 	}
@@ -161,6 +165,10 @@ func New(name string, arrays map[string]*engine.Value, labels []int) (*Data, err
 
 // Name is the path of the data set.
 func (d *Data) Name() string { return d.name }
+
+// Files are the paths of all files that it is read from, those of samples that are left out
+// included; none if it is in memory.
+func (d *Data) Files() []string { return slices.Clone(d.files) }
 
 // Len is the number of samples.
 func (d *Data) Len() int { return len(d.order) }

@@ -64,7 +64,7 @@ func openImages(root string, p Preprocess, o Options) (*Data, error) {
 	if s.rows != nil {
 		files, labels = pick(files, s.rows), pick(labels, s.rows)
 	}
-	d := &Data{columns: []column{&images{files: files, orient: p.AutoOrient}}, labels: labels, classes: classes}
+	d := &Data{files: f.files, columns: []column{&images{files: files, orient: p.AutoOrient}}, labels: labels, classes: classes}
 	d.remarks = append(f.remarks(), remarks...)
 	d.order = s.samples(len(files))
 	return d, nil

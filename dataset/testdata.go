@@ -75,6 +75,15 @@ func openTestData(sets []string, o Options) (*Data, error) {
 		kept = pick(sets, s.rows)
 	}
 	d := &Data{complete: true, order: s.samples(len(sets))}
+	for _, dir := range sets {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries { // tensors may have external data
+			d.files = append(d.files, filepath.Join(dir, e.Name()))
+		}
+	}
 	for i, dir := range kept {
 		inputs, err := readTensors(dir, "input")
 		if err != nil {

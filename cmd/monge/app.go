@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/files"
 	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/internal/memory"
 	"github.com/monge-ml/monge/internal/progress"
@@ -21,6 +23,7 @@ import (
 // An app is the program with what it needs from outside. Every command is built by a method of it.
 type app struct {
 	stdout, stderr io.Writer
+	out            *output           // is stdout, once run has begun
 	terminal       bool              // stderr is one
 	columns        int               // of the terminal that stdout is; 0 where it is none
 	display        *progress.Display // of progress, on stderr; nil for none
@@ -48,20 +51,40 @@ const (
 	exitInterrupted = 130 // as shells report it
 )
 
+// An output is where results go. It remembers that it has failed, since most of what is printed is
+// printed without a look at that.
+type output struct {
+	w   io.Writer
+	err error // the first
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.w.Write(p)
+	if o.err == nil {
+		o.err = err
+	}
+	return n, err
+}
+
 // run executes a command line and returns the exit code.
 func (a *app) run(ctx context.Context, args []string) int {
 	a.args, a.start = args, time.Now()
+	a.out = &output{w: a.stdout}
+	a.stdout = a.out
 	root := a.root()
 	root.SetArgs(args)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	err := execute(ctx, root)
 	a.display.Close()
+	if lost := a.out.err; lost != nil && (err == nil || errors.Is(err, lost)) {
+		err = failure{cannotWrite("standard output", lost)}
+	}
 	switch {
 	case err == nil:
 		return exitOK
 	case ctx.Err() != nil:
-		fmt.Fprintln(a.stderr, "monge: interrupted; nothing was written")
+		fmt.Fprintln(a.stderr, "monge: "+a.interrupts.outcome())
 		return exitInterrupted
 	}
 	fmt.Fprintln(a.stderr, "monge: "+oneLine(err))
@@ -94,6 +117,7 @@ func (a *app) root() *cobra.Command {
 			if a.threads > 0 {
 				runtime.GOMAXPROCS(a.threads)
 			}
+			files.SweepFolders()
 			return nil
 		},
 	}

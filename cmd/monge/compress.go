@@ -109,7 +109,7 @@ func (f *compressFlags) check(cmd *cobra.Command) error {
 }
 
 func (a *app) compress(ctx context.Context, path string, f *compressFlags) error {
-	models, common, err := f.run.start(a, []string{path})
+	models, common, err := f.run.start(ctx, a, []string{path})
 	if err != nil {
 		return err
 	}
@@ -142,13 +142,21 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	if f.run.output.dryRun {
 		r.After = report.Size{Params: done.After.Params, MACs: done.After.MACs, OpenDims: done.After.Open}
 	} else {
+		judge := func() {
+			if a.json || !a.quiet {
+				r.Evaluation = f.judge(ctx, a, models[0], out, done)
+			}
+		}
+		first := f.run.output.replaces(a) // the original cannot be read once it is replaced
+		if first {
+			judge()
+		}
 		if r.After, err = f.run.output.save(ctx, a, out, done.Shapes, before.Bytes); err != nil {
 			return err
 		}
 		r.Output = f.run.output.path
-		a.interrupts.enter(other)
-		if a.json || !a.quiet {
-			r.Evaluation = f.judge(ctx, a, models[0], out, done)
+		if !first {
+			judge()
 		}
 	}
 	r.Warnings, r.Cost = a.said(), a.cost()
@@ -175,6 +183,9 @@ func (f *compressFlags) options(a *app, common job.Options) (o compress.Options,
 		if o.EvalData, err = d.open(a); err != nil {
 			return o, err
 		}
+		if err := f.run.output.reads(a, o.EvalData.Files()...); err != nil {
+			return o, err
+		}
 	}
 	o.NoEval = f.evalData == "none"
 	if f.alone { // nothing is merged or fitted: all data may judge
@@ -187,8 +198,8 @@ func (f *compressFlags) options(a *app, common job.Options) (o compress.Options,
 	return o, nil
 }
 
-// judge compares the result with the original. The file is written by then: what goes wrong here is
-// a remark.
+// judge compares the result with the original. The file is written by then, unless it replaces the
+// original: what goes wrong here is a remark.
 func (f *compressFlags) judge(ctx context.Context, a *app, before, after *onnxio.Model, done *compress.Report) *report.Comparison {
 	on := done.Split.Judge
 	if _, err := a.runtime(); err != nil || on == nil && f.noLatency {
@@ -199,7 +210,11 @@ func (f *compressFlags) judge(ctx context.Context, a *app, before, after *onnxio
 	if on != nil {
 		evals, err := eval.Models(ctx, models, on, eval.Options{NoLatency: true, Outputs: done.Outputs, StreamOptions: a.stream("judging the result", f.run.data.batch)})
 		if err != nil {
-			a.warn("the result was not judged: %s", oneLine(err))
+			why := oneLine(err)
+			if ctx.Err() != nil {
+				why = "interrupted"
+			}
+			a.warn("the result was not judged: %s", why)
 			return nil
 		}
 		c.Data, c.Samples, c.HeldOut = on.Name(), on.Len(), done.Split.HeldOut

@@ -39,12 +39,15 @@ func (a *app) convertCommand() *cobra.Command {
 }
 
 func (a *app) convert(ctx context.Context, path string, f *convertFlags) error {
-	if err := f.output.check(path); err != nil {
+	if err := f.output.check(a, path); err != nil {
 		return err
 	}
 	m, err := onnxio.Load(path)
 	if err != nil {
 		return in(path, err)
+	}
+	if err := f.output.readsAll(ctx, a, []*onnxio.Model{m}); err != nil {
+		return err
 	}
 	r := &report.Conversion{Model: path, Output: f.output.path}
 	if r.Before, err = report.StorageOf(m); err != nil {

@@ -62,7 +62,7 @@ func (f *fuseFlags) check(cmd *cobra.Command, models int) error {
 }
 
 func (a *app) fuse(ctx context.Context, paths []string, f *fuseFlags) error {
-	models, common, err := f.run.start(a, paths)
+	models, common, err := f.run.start(ctx, a, paths)
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,6 @@ func (a *app) fuse(ctx context.Context, paths []string, f *fuseFlags) error {
 			return err
 		}
 		r.Output = f.run.output.path
-		a.interrupts.enter(other)
 	}
 	r.Warnings, r.Cost = a.said(), a.cost()
 	return a.done(r)

@@ -6,6 +6,7 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // A phase is how far a command is that makes a model.
@@ -15,7 +16,14 @@ const (
 	other      phase = iota // no model is made
 	working                 // there is nothing to write yet
 	distilling              // and what was distilled is written
+	writing                 // a file is about to appear
+	sending                 // a stream has taken a part of the model, perhaps
+	done                    // nothing is left to do
 )
+
+// patience is how long a command has to end by itself once it was told to: reading a pipe, or code
+// of onnxruntime's, hears nothing.
+const patience = 600 * time.Millisecond
 
 // interrupts decides what signals do to a command. The first ends a distillation, whose result is
 // written; the next, or the first where nothing is distilled, ends the command.
@@ -23,9 +31,11 @@ type interrupts struct {
 	cancel context.CancelFunc
 	stop   chan struct{} // closed: the distillation shall end
 	say    func(line string)
+	exit   func() // ends the program at once; nil where that is not to be
 
-	mu    sync.Mutex
-	phase phase
+	mu      sync.Mutex
+	phase   phase
+	written string // the file that has been written; "" for none
 }
 
 func newInterrupts(cancel context.CancelFunc, say func(line string)) *interrupts {
@@ -38,6 +48,53 @@ func (i *interrupts) enter(p phase) {
 		i.mu.Lock()
 		defer i.mu.Unlock()
 		i.phase = p
+	}
+}
+
+// wrote is told that the result is written. It may be called of nil.
+func (i *interrupts) wrote(path string) {
+	if i != nil {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		i.written = path
+	}
+}
+
+// outcome says what there is of the result when a command is interrupted.
+func (i *interrupts) outcome() string {
+	if i == nil {
+		return "interrupted; nothing was written"
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	switch {
+	case i.written != "":
+		return "interrupted; " + i.written + " is written"
+	case i.phase == sending:
+		return "interrupted"
+	}
+	return "interrupted; nothing was written"
+}
+
+// end ends the command, at once where it does not hear that it shall. A file that is about to appear
+// does so first.
+func (i *interrupts) end() {
+	i.cancel()
+	if i.exit != nil {
+		time.AfterFunc(patience, i.force)
+	}
+}
+
+func (i *interrupts) force() {
+	i.mu.Lock()
+	now := i.phase
+	i.mu.Unlock()
+	switch now {
+	case writing:
+		time.AfterFunc(patience, i.force)
+	case done:
+	default:
+		i.exit()
 	}
 }
 
@@ -55,7 +112,7 @@ func (i *interrupts) signal() (more bool) {
 	defer i.mu.Unlock()
 	select {
 	case <-i.stop: // it is not the first
-		i.cancel()
+		i.end()
 		return false
 	default:
 	}
@@ -67,15 +124,19 @@ func (i *interrupts) signal() (more bool) {
 	case working:
 		i.say("nothing to write yet; stopping")
 	}
-	i.cancel()
+	i.end()
 	return false
 }
 
 // catch passes the signals that end programs on to a function, until it has seen enough of them. The
-// next one ends the program at once.
+// next one ends the program at once. That the terminal is gone counts as well, except under nohup.
 func catch(f func() (more bool)) {
 	c := make(chan os.Signal, 2)
-	signal.Notify(c, os.Interrupt, syscall.SIGTERM)
+	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		ends = append(ends, syscall.SIGHUP)
+	}
+	signal.Notify(c, ends...)
 	go func() {
 		for more := true; more; {
 			<-c

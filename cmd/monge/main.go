@@ -10,6 +10,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/files"
 )
 
 // version is set by the linker: -ldflags '-X main.version=v1.2.3'.
@@ -60,6 +61,13 @@ func main() {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	a.interrupts = newInterrupts(cancel, a.say)
+	a.interrupts.exit = func() {
+		a.say(a.interrupts.outcome())
+		files.RemoveFolders()
+		os.Exit(exitInterrupted)
+	}
 	catch(a.interrupts.signal)
-	os.Exit(a.run(ctx, os.Args[1:]))
+	code := a.run(ctx, os.Args[1:])
+	a.interrupts.enter(done)
+	os.Exit(code)
 }

@@ -45,6 +45,19 @@ func (s *shapeFlags) parse() (map[string][]int, error) {
 	return shapes, nil
 }
 
+// filesOf are the files that models are read from.
+func filesOf(models ...*onnxio.Model) ([]string, error) {
+	var list []string
+	for _, m := range models {
+		s, err := m.Storage()
+		if err != nil {
+			return nil, err
+		}
+		list = append(append(list, m.Path), s.DataFiles...)
+	}
+	return list, nil
+}
+
 // load reads the models and sees whether the shapes fit them.
 func (s *shapeFlags) load(paths []string) ([]*onnxio.Model, map[string][]int, error) {
 	shapes, err := s.parse()

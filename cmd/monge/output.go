@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/internal/files"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/report"
 )
@@ -19,7 +21,8 @@ import (
 type outputFlags struct {
 	path          string
 	force, dryRun bool
-	widths        bool // there is a --dry-run, which prints widths
+	widths        bool     // there is a --dry-run, which prints widths
+	inputs        []string // files that are read
 }
 
 // addFile adds the flags about the file.
@@ -37,9 +40,69 @@ func (o *outputFlags) add(cmd *cobra.Command) {
 	outputGroup.in(cmd)
 }
 
-// check finds out, before the work begins, whether the result can be written. inputs are the files
-// that are read.
-func (o *outputFlags) check(inputs ...string) error {
+// reads is told of files that are read. It fails if the result would replace one of them, by
+// whatever name.
+func (o *outputFlags) reads(a *app, list ...string) error {
+	o.inputs = append(o.inputs, list...)
+	if o.dryRun || o.force {
+		return nil
+	}
+	in := o.replaced(a, list)
+	if in == "" {
+		return nil
+	}
+	if in != o.path {
+		in = " (" + in + ")"
+	} else {
+		in = ""
+	}
+	return usagef("%s: is an input%s; --force lets it be replaced", o.path, in)
+}
+
+// replaced returns the one of some files that the result would replace; "" if there is none.
+func (o *outputFlags) replaced(a *app, list []string) string {
+	var info os.FileInfo
+	var err error
+	switch f, isFile := a.out.w.(*os.File); {
+	case !o.toStdout():
+		info, err = os.Stat(o.path)
+	case isFile:
+		info, err = f.Stat()
+	}
+	if err != nil || info == nil || !info.Mode().IsRegular() {
+		return ""
+	}
+	return files.Among(info, list)
+}
+
+// replaces reports whether the result replaces an input, as --force lets it: nothing can be read
+// from that afterwards.
+func (o *outputFlags) replaces(a *app) bool { return o.force && o.replaced(a, o.inputs) != "" }
+
+// readsAll tells of models and data sets that are read, and removes what earlier runs that were
+// killed have left where the result goes.
+func (o *outputFlags) readsAll(ctx context.Context, a *app, models []*onnxio.Model, data ...*dataset.Data) error {
+	list, err := filesOf(models...)
+	if err != nil {
+		return err
+	}
+	for _, d := range data {
+		if d != nil {
+			list = append(list, d.Files()...)
+		}
+	}
+	if err := o.reads(a, list...); err != nil || o.dryRun || o.streams() {
+		return err
+	}
+	if left := onnxio.Clean(ctx, o.path, o.inputs); len(left) > 0 {
+		a.note("%s: removed, since a run that was killed has left it behind", strings.Join(left, ", "))
+	}
+	return nil
+}
+
+// check finds out, before the work begins, whether the result can be written. inputs are files that
+// are read.
+func (o *outputFlags) check(a *app, inputs ...string) error {
 	if o.dryRun {
 		return nil
 	}
@@ -50,7 +113,10 @@ func (o *outputFlags) check(inputs ...string) error {
 		}
 		return usagef("-o is missing: where shall the result go?%s", hint)
 	}
-	if o.path == stdoutPath {
+	if err := o.reads(a, inputs...); err != nil {
+		return err
+	}
+	if _, isOpen := files.Descriptor(o.path); isOpen || o.path == stdoutPath {
 		return nil
 	}
 	info, err := os.Stat(o.path)
@@ -65,18 +131,17 @@ func (o *outputFlags) check(inputs ...string) error {
 		return f.Close()
 	case err == nil && info.IsDir():
 		return fmt.Errorf("%s: cannot be written: it is a folder", o.path)
-	case err == nil && !o.force:
-		for _, in := range inputs {
-			if other, err := os.Stat(in); err == nil && os.SameFile(info, other) {
-				return usagef("%s: is an input; --force lets it be replaced", o.path)
-			}
-		}
 	}
-	probe, err := os.CreateTemp(filepath.Dir(o.path), ".monge-*")
+	path, err := files.Follow(o.path)
 	if err != nil {
 		return cannotWrite(o.path, err)
 	}
-	return errors.Join(probe.Close(), os.Remove(probe.Name()))
+	probe, err := files.Create(files.OS{}, filepath.Dir(path), 0o600)
+	if err != nil {
+		return cannotWrite(o.path, err)
+	}
+	probe.Abort()
+	return nil
 }
 
 // save writes the result with its history, and measures it. The history is left out where it would
@@ -99,6 +164,21 @@ func (o *outputFlags) save(ctx context.Context, a *app, m *onnxio.Model, shapes 
 // stdoutPath stands for standard output.
 const stdoutPath = "-"
 
+// toStdout reports whether the result goes to standard output, by whatever name.
+func (o *outputFlags) toStdout() bool {
+	fd, ok := files.Descriptor(o.path)
+	return o.path == stdoutPath || ok && fd == 1
+}
+
+// streams reports whether the result is a stream of bytes, and not a file that appears.
+func (o *outputFlags) streams() bool {
+	if _, ok := files.Descriptor(o.path); ok || o.path == stdoutPath {
+		return true
+	}
+	info, err := os.Stat(o.path)
+	return err == nil && isStream(info)
+}
+
 // isStream reports whether a file takes what is written and cannot be replaced: a device or a pipe.
 func isStream(info os.FileInfo) bool {
 	return info.Mode()&(os.ModeDevice|os.ModeNamedPipe) != 0
@@ -115,47 +195,71 @@ func cannotWrite(path string, err error) error {
 // write writes a model. check, which may be nil, then looks at the file. Standard output, devices
 // and pipes get a copy of a finished file, so that none sees a part of a model that failed.
 func (o *outputFlags) write(ctx context.Context, a *app, m *onnxio.Model, s onnxio.SaveOptions, check func(path string) error) error {
-	path := o.path
-	s.Force = o.force
-	info, err := os.Stat(path)
-	stream := path == stdoutPath || err == nil && isStream(info)
-	if stream {
-		dir, err := os.MkdirTemp("", "monge-")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(dir)
-		path, s.External = filepath.Join(dir, "model.onnx"), onnxio.Never
+	if o.streams() {
+		return o.stream(ctx, a, m, s, check)
 	}
-	err = in(o.path, onnxio.Save(ctx, path, m, s))
+	s.Inputs, s.Force = o.inputs, o.force
+	a.interrupts.enter(writing)
+	err := in(o.path, onnxio.Save(ctx, o.path, m, s))
+	if err == nil {
+		a.interrupts.wrote(o.path)
+	}
+	a.interrupts.enter(other)
 	if err == nil && check != nil {
-		err = check(path)
-	}
-	if err == nil && stream {
-		err = in(o.path, o.send(ctx, a, path))
+		err = check(o.path)
 	}
 	return err
 }
 
-// send copies a file to where the output goes. What else the command prints leaves standard output
-// to the model.
-func (o *outputFlags) send(ctx context.Context, a *app, path string) error {
+// stream is write for what is no file.
+func (o *outputFlags) stream(ctx context.Context, a *app, m *onnxio.Model, s onnxio.SaveOptions, check func(path string) error) error {
+	dir, err := files.NewFolder()
+	if err != nil {
+		return err
+	}
+	defer dir.Remove()
+	path := filepath.Join(dir.Path, "model.onnx")
+	s.External, s.Temporary = onnxio.Never, true
+	err = in(o.path, onnxio.Save(ctx, path, m, s))
+	if err == nil && check != nil {
+		err = check(path)
+	}
+	if err != nil {
+		return err
+	}
 	from, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer from.Close()
+	_ = dir.RemoveOpened() // who reads may end the program by going away
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if o.path == stdoutPath {
-		to := a.stdout
-		a.stdout, a.columns = a.stderr, 0
+	a.interrupts.enter(sending)
+	if err := o.send(a, from); err != nil {
+		return cannotWrite(o.path, err)
+	}
+	a.interrupts.wrote(o.path)
+	a.interrupts.enter(other)
+	return nil
+}
+
+// send copies a file to where the output goes. What else the command prints leaves standard output
+// to the model.
+func (o *outputFlags) send(a *app, from io.Reader) error {
+	if o.toStdout() {
+		to := a.out
+		a.out, a.columns = &output{w: a.stderr}, 0
+		a.stdout = a.out
 		_, err := io.Copy(to, from)
 		return err
 	}
-	to, err := os.OpenFile(o.path, os.O_WRONLY, 0)
-	if err != nil {
+	var to *os.File
+	var err error
+	if fd, ok := files.Descriptor(o.path); ok {
+		to = os.NewFile(uintptr(fd), o.path) // where it stands, and not from its beginning
+	} else if to, err = os.OpenFile(o.path, os.O_WRONLY, 0); err != nil {
 		return err
 	}
 	_, err = io.Copy(to, from)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -146,11 +147,11 @@ func limitText(t time.Duration) string {
 
 // start reads the models, that of --into last, sees whether the result can be written, and turns
 // the flags into options.
-func (f *runFlags) start(a *app, paths []string) (models []*onnxio.Model, o job.Options, err error) {
+func (f *runFlags) start(ctx context.Context, a *app, paths []string) (models []*onnxio.Model, o job.Options, err error) {
 	if f.into != "" {
 		paths = append(slices.Clone(paths), f.into)
 	}
-	if err := f.output.check(append([]string{f.data.path}, paths...)...); err != nil {
+	if err := f.output.check(a, append([]string{f.data.path, f.data.classes}, paths...)...); err != nil {
 		return nil, o, err
 	}
 	if err := a.named(); err != nil {
@@ -164,8 +165,10 @@ func (f *runFlags) start(a *app, paths []string) (models []*onnxio.Model, o job.
 	if err != nil {
 		return nil, o, err
 	}
-	o, err = f.options(a, tasks, shapes)
-	return models, o, err
+	if o, err = f.options(a, tasks, shapes); err != nil {
+		return nil, o, err
+	}
+	return models, o, f.output.readsAll(ctx, a, models, o.Data)
 }
 
 // options opens the data, where they are asked for, and turns the flags into options.
