@@ -7,6 +7,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/monge-ml/monge/internal/guard"
 )
 
 // A phase is how far a command is that makes a model.
@@ -138,6 +140,7 @@ func catch(f func() (more bool)) {
 	}
 	signal.Notify(c, ends...)
 	go func() {
+		defer guard.Recover(new(error)) // what is said about a signal is no reason to die of
 		for more := true; more; {
 			<-c
 			more = f()

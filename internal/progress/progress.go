@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/internal/screen"
 )
 
@@ -70,7 +71,11 @@ func (d *Display) Update(stage string, done, total int) {
 	d.show(now)
 	if d.stop == nil {
 		d.stop = make(chan struct{})
-		go d.clock(d.stop)
+		stop := d.stop
+		go func() {
+			defer guard.Recover(new(error)) // decoration is no reason to die of
+			d.clock(stop)
+		}()
 	}
 }
 
@@ -83,12 +88,17 @@ func (d *Display) clock(stop chan struct{}) {
 		case <-stop:
 			return
 		case <-ticker.C:
-			d.mu.Lock()
-			if d.stop == stop {
-				d.show(time.Now())
-			}
-			d.mu.Unlock()
+			d.tick(stop)
 		}
+	}
+}
+
+// tick draws anew, unless the display has ended since the clock was started.
+func (d *Display) tick(stop chan struct{}) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stop == stop {
+		d.show(time.Now())
 	}
 }
 
