@@ -2,6 +2,7 @@
 
 GO        ?= go
 FUZZTIME  ?= 30s
+TRIALS    ?= 50
 TESTFLAGS ?=
 
 # A checkout without git (an archive) builds as "devel".
@@ -49,7 +50,7 @@ lint: ## gofmt, go vet, staticcheck
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
 
-fuzz: ## every fuzz target, FUZZTIME each (30s), and mutants of models handed to all commands
+fuzz: ## every fuzz target, FUZZTIME each (30s), mutants of models handed to all commands, and TRIALS kills of each kind (50)
 	@for pkg in $$($(GO) list ./...); do \
 		targets=$$($(GO) test -list '^Fuzz' $$pkg) || exit 1; \
 		for target in $$(echo "$$targets" | grep '^Fuzz'); do \
@@ -58,6 +59,7 @@ fuzz: ## every fuzz target, FUZZTIME each (30s), and mutants of models handed to
 		done; \
 	done
 	MONGE_REQUIRE_RUNTIME=1 MONGE_MUTANTS=$(FUZZTIME) $(GO) test -count=1 -timeout 0 -run '^TestMutants$$' -v ./cmd/monge
+	MONGE_REQUIRE_RUNTIME=1 MONGE_TRIALS=$(TRIALS) $(GO) test -count=1 -timeout 0 -run '^Test(Killed|TwoWriters)$$' -v ./cmd/monge
 
 clean: ## bin, demo, bench/out
 	rm -rf bin demo bench/out
