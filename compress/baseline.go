@@ -58,7 +58,7 @@ func (c *compression) strip(ctx context.Context, m *onnxio.Model, keep func(*cou
 	c.size.Params, _ = m.Size()
 	c.was = map[*coupling.Space]*coupling.Space{}
 	if c.o.Lossless != job.Off {
-		o := lossless.Options{InputShapes: c.Report.Shapes, Keep: keep, Multiple: c.o.Multiple, Threads: c.Threads}
+		o := lossless.Options{InputShapes: c.Report.Shapes, Keep: keep, Multiple: c.o.Multiple, Threads: c.Threads, Trial: c.Trials}
 		if c.DryRun || c.o.Lossless == job.Auto && !c.HasData() {
 			o.NoCheck = true
 		}

@@ -93,6 +93,29 @@ func (i IOInfo) Takes(dims []int, axis int) bool {
 	return ok
 }
 
+// Sizes are the sizes of one sample of the input: its own, those of shape (nil for none) where it
+// leaves them open, 1 for the first axis, or 64.
+func (i IOInfo) Sizes(shape []int) ([]int, error) {
+	const open = 64
+	if i.Dims == nil && shape == nil {
+		return nil, fmt.Errorf("input %s has no known rank", i)
+	}
+	dims := make([]int, max(len(i.Dims), len(shape)))
+	for k := range dims {
+		switch {
+		case k < len(i.Dims) && i.Dims[k] >= 0:
+			dims[k] = int(i.Dims[k])
+		case k < len(shape) && shape[k] > 0:
+			dims[k] = shape[k]
+		case k == 0:
+			dims[k] = 1
+		default:
+			dims[k] = open
+		}
+	}
+	return dims, nil
+}
+
 // A Session is a model loaded into onnxruntime. It may be used by several goroutines at once. Close
 // it when done.
 type Session struct {
@@ -214,12 +237,12 @@ func (s *Session) start(m *onnxio.Model, fetch []string, o Options) error {
 	}
 	if proto.Size(m.Proto) >= mappedSize {
 		// Without room for a file memory may yet do.
-		spec.file, _ = s.saveTemp(m)
+		spec.file, s.temp, _ = saveTemp(m)
 	}
 	if spec.file == "" {
 		var err error
 		if spec.model, err = m.Encode(); err != nil {
-			if spec.file, err = s.saveTemp(m); err != nil {
+			if spec.file, s.temp, err = saveTemp(m); err != nil {
 				return err
 			}
 		} else if rewire.HasExternal(m) {
@@ -253,19 +276,17 @@ func (s *Session) Reduced() bool { return s.reduced }
 // is open.
 const mappedSize = 64 << 20
 
-// saveTemp writes a model to a temporary folder, its weights to a file of their own, for no
-// longer than until the session is closed.
-func (s *Session) saveTemp(m *onnxio.Model) (string, error) {
-	dir, err := files.NewFolder()
+// saveTemp writes a model to a temporary folder, its weights to a file of their own.
+func saveTemp(m *onnxio.Model) (file string, dir *files.Folder, err error) {
+	dir, err = files.NewFolder()
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	file := filepath.Join(dir.Path, "model.onnx")
+	file = filepath.Join(dir.Path, "model.onnx")
 	if err = onnxio.Save(context.Background(), file, m, onnxio.SaveOptions{External: onnxio.Always, Temporary: true}); err != nil {
-		return "", errors.Join(err, dir.Remove())
+		return "", nil, errors.Join(err, dir.Remove())
 	}
-	s.temp = dir
-	return file, nil
+	return file, dir, nil
 }
 
 // Inputs lists what has to be fed, in the model's order.

@@ -71,6 +71,7 @@ func Models(ctx context.Context, models []*onnxio.Model, data *dataset.Data, o O
 		return nil, nil
 	}
 	data = data.Sample(o.Samples, o.Seed)
+	o.Batch = batchOf(models, data, o.Batch)
 	if o.Outputs == nil {
 		var err error
 		if o.Outputs, err = FindTasks(ctx, models[:1], data, nil, o.StreamOptions); err != nil {

@@ -49,6 +49,11 @@ type Timing struct {
 // are copied in that time, as any program would.
 func Latency(ctx context.Context, m *onnxio.Model, o LatencyOptions) (_ Timing, err error) {
 	defer guard.Recover(&err)
+	if o.Data == nil { // inputs are made up, of whatever size the model asks for
+		if err := Admit(ctx, []*onnxio.Model{m}, AdmitOptions{Shapes: o.Shapes}); err != nil {
+			return Timing{}, err
+		}
+	}
 	s, err := engine.Open(m, engine.Options{Threads: o.Threads, Spin: true})
 	if err != nil {
 		return Timing{}, err

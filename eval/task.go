@@ -67,6 +67,9 @@ func FindTasks(ctx context.Context, models []*onnxio.Model, data *dataset.Data, 
 	if len(models) == 0 {
 		return nil, nil
 	}
+	if data != nil {
+		o.Batch = batchOf(models, data, o.Batch)
+	}
 	var all [][]*evidence // by output, by model
 	for k, m := range models {
 		list, err := gather(ctx, m, data, o)

@@ -161,7 +161,7 @@ func (f *fusion) strip(ctx context.Context, models []*onnxio.Model) error {
 	if f.o.Lossless == job.Off {
 		return nil
 	}
-	o := lossless.Options{InputShapes: f.Report.Shapes, Threads: f.Threads, Keep: func(*coupling.Space) bool { return true }}
+	o := lossless.Options{InputShapes: f.Report.Shapes, Threads: f.Threads, Trial: f.Trials, Keep: func(*coupling.Space) bool { return true }}
 	if f.DryRun {
 		o.NoCheck = true
 	}

@@ -109,6 +109,9 @@ type Options struct {
 	// Runtime finds the onnxruntime without which no inputs are made up; nil means
 	// engine.Available.
 	Runtime func() (engine.Library, error)
+	// Trials runs models in a program of its own before they are run in this one, which a model
+	// that onnxruntime dies of would take with it; nil for none.
+	Trials *engine.Trial
 	// Warn, if set, is told at once what may be wrong with the data.
 	Warn func(message string)
 }

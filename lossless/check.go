@@ -5,13 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
 
-	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/admit"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -68,7 +67,7 @@ func (o Options) check(ctx context.Context, before, after *onnxio.Model) (c *Che
 	if _, err := engine.Available(); err != nil {
 		return nil, nil, err
 	}
-	if err := o.affordable(before); err != nil {
+	if err := admit.Model(ctx, before, admit.Options{Shapes: o.InputShapes, Trial: o.Trial}); err != nil {
 		return nil, nil, err
 	}
 	t := &trial{}
@@ -192,28 +191,6 @@ func (t *trial) judge(c *Check) (notes []string, err error) {
 	return notes, nil
 }
 
-// mostElements bounds the tensors of models that are run: a file of a few bytes can ask for more
-// memory than there is.
-const mostElements = 1 << 28
-
-// affordable is an error that names an activation of more than mostElements elements per sample.
-func (o Options) affordable(m *onnxio.Model) error {
-	an, err := coupling.Analyze(m, coupling.Options{InputShapes: o.InputShapes, Opaque: true})
-	if err != nil {
-		return err
-	}
-	for _, name := range slices.Sorted(maps.Keys(an.Activations)) {
-		n := 1.0 // the product may overflow an int
-		for _, a := range an.Activations[name] {
-			n *= float64(max(a.Size(), 1)) // −1 where it is open
-		}
-		if n > mostElements {
-			return fmt.Errorf("%q has %.2g elements", name, n)
-		}
-	}
-	return nil
-}
-
 // difference is max|a−b| / max|a|, of integers the share that differs; ok is false where the
 // shapes, or the places of what is not finite, differ.
 func difference(a, b *engine.Value) (diff float64, ok bool) {
@@ -248,16 +225,13 @@ func difference(a, b *engine.Value) (diff float64, ok bool) {
 	return diff / max(scale, math.SmallestNonzeroFloat32), true
 }
 
-// freeSize stands for a free dimension behind the first one where no shape is given.
-const freeSize = 64
-
 // inputs makes random numbers for each input, pixels between 0 and 1 and Gaussian numbers in turns,
 // and the same changed in the last digit.
 func (o Options) inputs(infos []engine.IOInfo, round int) (in, nudged map[string]*engine.Value, err error) {
 	rng := rand.New(rand.NewPCG(o.Seed, uint64(round)))
 	in, nudged = map[string]*engine.Value{}, map[string]*engine.Value{}
 	for _, info := range infos {
-		dims, err := sizesOf(info, o.InputShapes[info.Name])
+		dims, err := info.Sizes(o.InputShapes[info.Name])
 		if err != nil {
 			return nil, nil, err
 		}
@@ -281,25 +255,4 @@ func random(rng *rand.Rand, typ onnxpb.TensorProto_DataType, gaussian bool) floa
 		x = float32(rng.NormFloat64())
 	}
 	return x
-}
-
-// sizesOf are the sizes of an input: its own, those given, one sample, or freeSize.
-func sizesOf(info engine.IOInfo, shape []int) ([]int, error) {
-	if info.Dims == nil && shape == nil {
-		return nil, fmt.Errorf("input %s has no known rank", info)
-	}
-	dims := make([]int, max(len(info.Dims), len(shape)))
-	for k := range dims {
-		switch {
-		case k < len(info.Dims) && info.Dims[k] >= 0:
-			dims[k] = int(info.Dims[k])
-		case k < len(shape) && shape[k] > 0:
-			dims[k] = shape[k]
-		case k == 0:
-			dims[k] = 1
-		default:
-			dims[k] = freeSize
-		}
-	}
-	return dims, nil
 }

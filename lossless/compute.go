@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/admit"
 	"github.com/monge-ml/monge/internal/stats"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
@@ -35,17 +36,20 @@ func compute(ctx context.Context, m *onnxio.Model, o Options) error {
 	if err != nil {
 		return err
 	}
-	s, err := engine.Open(cut, engine.Options{Threads: o.Threads})
-	if err != nil { // there is no onnxruntime, or it does not take the model
-		return nil
-	}
-	defer s.Close()
 	in := map[string]*engine.Value{}
 	for _, name := range roots {
 		if in[name], err = m.Tensor(g.Constant(name)); err != nil {
 			return err
 		}
 	}
+	if err := admit.Model(ctx, cut, admit.Options{Inputs: in, Trial: o.Trial}); err != nil {
+		return ctx.Err()
+	}
+	s, err := engine.Open(cut, engine.Options{Threads: o.Threads})
+	if err != nil { // there is no onnxruntime, or it does not take the model
+		return nil
+	}
+	defer s.Close()
 	values, err := s.Run(ctx, in)
 	if err != nil {
 		return ctx.Err()

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/internal/qdq"
@@ -31,6 +32,8 @@ type Options struct {
 	Seed uint64
 	// Threads limits onnxruntime's threads; zero means all cores.
 	Threads int
+	// Trial runs the model in a program of its own before it is run in this one; nil for none.
+	Trial *engine.Trial
 }
 
 // A Report says what a lossless pass did. Counts are sums over spaces, groups and rounds.

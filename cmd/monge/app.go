@@ -29,6 +29,7 @@ type app struct {
 	display        *progress.Display // of progress, on stderr; nil for none
 	// runtime opens onnxruntime, or says why it cannot.
 	runtime func() (engine.Library, error)
+	trial   *engine.Trial // runs models for the first time; nil for none
 	version string
 	// interrupts decides what signals do; nil where there are none.
 	interrupts *interrupts

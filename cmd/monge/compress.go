@@ -207,6 +207,10 @@ func (f *compressFlags) judge(ctx context.Context, a *app, before, after *onnxio
 	}
 	models := []*onnxio.Model{before, after}
 	c := &report.Comparison{}
+	if err := eval.Admit(ctx, models, eval.AdmitOptions{Data: on, Shapes: done.Shapes, Trial: a.trial}); err != nil {
+		a.warn("the result was not judged: %s", oneLine(err))
+		return nil
+	}
 	if on != nil {
 		evals, err := eval.Models(ctx, models, on, eval.Options{NoLatency: true, Outputs: done.Outputs, StreamOptions: a.stream("judging the result", f.run.data.batch)})
 		if err != nil {

@@ -98,6 +98,9 @@ func (a *app) evalData(ctx context.Context, models []*onnxio.Model, shapes map[s
 	if data, err = data.Readable(a.stream("reading the data", 0).Progress); err != nil {
 		return nil, nil, err
 	}
+	if err := eval.Admit(ctx, models, eval.AdmitOptions{Data: data, Trial: a.trial}); err != nil {
+		return nil, nil, err
+	}
 	suspect, err := dataset.Examine(ctx, models[0], data, a.threads)
 	if err != nil {
 		return nil, nil, err
@@ -130,6 +133,9 @@ func (a *app) evalLatency(ctx context.Context, models []*onnxio.Model, shapes ma
 		e.Params, e.Bytes = m.Size()
 		if !f.noLatency {
 			if err := needShapes(m, shapes); err != nil {
+				return nil, err
+			}
+			if err := eval.Admit(ctx, []*onnxio.Model{m}, eval.AdmitOptions{Shapes: shapes, Trial: a.trial}); err != nil {
 				return nil, err
 			}
 			t, err := eval.Latency(ctx, m, eval.LatencyOptions{Threads: a.threads, Runs: f.runs, Shapes: shapes})

@@ -53,11 +53,29 @@ func columns(f *os.File) int {
 	return max(n, 0)
 }
 
+// trialArgument, alone, makes the program the one in which models are run for the first time.
+const trialArgument = "__trial"
+
+// newTrial has this program run models for the first time in another one like it.
+func newTrial() *engine.Trial {
+	self, err := os.Executable()
+	if err != nil {
+		return nil
+	}
+	return &engine.Trial{Command: []string{self, trialArgument}}
+}
+
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == trialArgument {
+		if err := engine.ServeTrial(os.Stdin, os.Stdout); err != nil {
+			os.Exit(exitFailed)
+		}
+		return
+	}
 	collectGarbage(0)
 	a := &app{
 		stdout: os.Stdout, stderr: os.Stderr, terminal: term.IsTerminal(int(os.Stderr.Fd())), columns: columns(os.Stdout), display: newDisplay(os.Stderr),
-		runtime: engine.Available, version: versionOf(),
+		runtime: engine.Available, trial: newTrial(), version: versionOf(),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	a.interrupts = newInterrupts(cancel, a.say)

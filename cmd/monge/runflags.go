@@ -177,7 +177,7 @@ func (f *runFlags) options(a *app, tasks eval.Tasks, shapes map[string][]int) (o
 		NoData: f.data.path == "none", DropBad: f.data.dropBad, Samples: all(f.samples), RefitSamples: all(f.refitSamples), Seed: f.data.seed,
 		Align: f.by.value, Cost: f.cost.value, Mass: f.mass.value, Scaling: f.scaling.value, Solver: f.solver.value, Epsilon: f.epsilon,
 		Refit: job.Switch(f.refit.value), KeepBatchNorm: f.keepBN, Tasks: tasks, InputShapes: shapes, Preprocess: f.data.preprocess(nil),
-		DryRun: f.output.dryRun, Threads: a.threads, Batch: f.data.batch, Memory: f.memory.bytes, Runtime: a.runtime, Warn: func(message string) { a.warn("%s", message) }, Progress: a.working(), Time: f.time, Stop: a.interrupts.stopping(),
+		DryRun: f.output.dryRun, Threads: a.threads, Batch: f.data.batch, Memory: f.memory.bytes, Runtime: a.runtime, Trials: a.trial, Warn: func(message string) { a.warn("%s", message) }, Progress: a.working(), Time: f.time, Stop: a.interrupts.stopping(),
 	}
 	if !f.lossless || f.noLossless {
 		o.Lossless = job.Off

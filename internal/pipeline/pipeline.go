@@ -3,6 +3,7 @@ package pipeline
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/eval"
+	"github.com/monge-ml/monge/internal/admit"
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/memory"
@@ -31,6 +33,7 @@ type Run struct {
 	Report job.Report
 
 	bytes int64         // of the largest model
+	unfit error         // why no model can be run on inputs that are made up
 	usual time.Duration // job.DefaultTime of the models
 	began time.Time
 	lap   time.Time // when the last part ended that Spent counts
@@ -79,6 +82,9 @@ func Start(ctx context.Context, models []*onnxio.Model, o job.Options, policy Po
 	if r.Report.Split.Judge, err = r.readable(o.EvalData); err != nil {
 		return nil, err
 	}
+	if err := r.admit(ctx, models, policy); err != nil {
+		return nil, err
+	}
 	if err := r.open(ctx, models[0], policy); err != nil {
 		return nil, err
 	}
@@ -97,9 +103,43 @@ func (r *Run) checkTime() error {
 	return nil
 }
 
+// admit looks whether the models can be run, where they are to be, and on how many samples at once.
+// Without data those that are too large need not be.
+func (r *Run) admit(ctx context.Context, models []*onnxio.Model, policy Policy) error {
+	data := cmp.Or(r.Data, r.EvalData)
+	if _, err := r.available(); err != nil || data == nil && !r.invents(policy) {
+		return nil
+	}
+	for _, m := range models {
+		switch err := admit.On(ctx, m, data, admit.Options{Shapes: r.InputShapes, Trial: r.Trials}); {
+		case errors.Is(err, engine.ErrMemory) && data == nil:
+			r.unfit = err
+		case err != nil:
+			return err
+		}
+		if n := admit.Batch(m, dataset.Shapes(m, data, r.InputShapes), cmp.Or(r.Batch, dataset.DefaultBatch)); n < cmp.Or(r.Batch, dataset.DefaultBatch) {
+			r.Batch, r.Matching.Batch = n, n
+		}
+	}
+	return nil
+}
+
+// available finds onnxruntime.
+func (r *Run) available() (engine.Library, error) {
+	if r.Runtime != nil {
+		return r.Runtime()
+	}
+	return engine.Available()
+}
+
+// invents reports whether inputs are to be made up.
+func (r *Run) invents(policy Policy) bool {
+	return policy.Invent && r.Data == nil && !r.NoData && r.Align == "" && r.Refit != job.Off
+}
+
 // open finds the samples that are worked with, and what channels are compared by.
 func (r *Run) open(ctx context.Context, m *onnxio.Model, policy Policy) error {
-	invents := policy.Invent && r.Data == nil && !r.NoData && r.Align == "" && r.Refit != job.Off
+	invents := r.invents(policy)
 	fits := r.Refit == job.On || r.Refit == job.Auto && r.Align == "" && (r.Data != nil || invents)
 	by := match.Basis(r.Align)
 	if by == "" {
@@ -258,11 +298,8 @@ func (r *Run) invent(m *onnxio.Model) error {
 		n = int(min(mostMadeUp, max(leastMadeUp, madeUpMACs/max(float64(macs), 1))))
 	}
 	samples, refits := r.Wanted()
-	available := r.Runtime
-	if available == nil {
-		available = engine.Available
-	}
-	_, err := available()
+	_, err := r.available()
+	err = cmp.Or(err, r.unfit)
 	var fit *dataset.Data
 	if err == nil {
 		fit, err = dataset.Synthetic(m, dataset.SyntheticOptions{

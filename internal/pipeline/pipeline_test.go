@@ -121,7 +121,7 @@ func TestMadeUpSamples(t *testing.T) {
 	for text, want := range map[string]int{
 		"x: 1 3 8 8\ny = Conv(x, w[4 3 1 1])":           500,
 		"x: 1 16 1000 1000\ny = Conv(x, w[250 16 1 1])": 125, // 4e9 multiply-accumulates
-		"x: 1 64 2000 2000\ny = Conv(x, w[200 64 1 1])": 32,
+		"x: 1 16 1000 1000\ny = Conv(x, w[200 16 7 7])": 32,
 	} {
 		m, err := onnxtest.Parse(text)
 		if err != nil {
