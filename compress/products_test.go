@@ -3,6 +3,7 @@ package compress_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -162,6 +163,31 @@ func TestMultipleIsOfWhatAKernelSees(t *testing.T) {
 			t.Fatal(err)
 		}
 		after(t, m, compress.Options{Keep: 0.5, Multiple: c.multiple, Options: job.Options{NoData: true}}, "v", 1, c.groups*c.want)
+	}
+}
+
+// Where a depthwise convolution carries a space, whole blocks of channels stay together, if there
+// were whole ones; others are not bound, and what is asked for is done.
+func TestDepthwiseKeepsBlocks(t *testing.T) {
+	for _, c := range []struct {
+		channels, multiple int
+		keep               float64
+		want               int
+	}{{96, 0, 0.4, 32}, {96, 1, 0.4, 38}, {32, 0, 0.6, 16}, {24, 0, 0.7, 16}, {40, 0, 0.7, 32}, {30, 0, 0.7, 21}, {8, 0, 0.5, 4}, {96, 4, 0.4, 40}} {
+		m, err := onnxtest.Parse(strings.ReplaceAll(`
+			x: N 3 6 6
+			a = Conv(x, u[WIDTH 3 1 1])
+			b = Conv(a, d[WIDTH 1 3 3]) group=WIDTH
+			c = Conv(b, v[40 WIDTH 1 1])
+			y = Conv(c, w[5 40 1 1])`, "WIDTH", fmt.Sprint(c.channels)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := compress.Options{Keep: c.keep, Multiple: c.multiple}
+		after(t, m, o, "v", 1, c.want)
+		if c.multiple == 0 {
+			after(t, m, o, "w", 1, int(math.Round(40*c.keep)))
+		}
 	}
 }
 

@@ -100,6 +100,19 @@ var cases = []struct {
 		want: lossless.Report{Constant: 2},
 	},
 	{
+		name: "dead filters before a depthwise Conv, in whole blocks of eight",
+		graph: `x: N 3 8 8
+			a = Conv(x, w1[24 3 3 3], b1[24])
+			r = Relu(a)
+			d = Conv(r, w2[24 1 3 3], b2[24]) group=24
+			y = Conv(d, w3[4 24 1 1], b3[4])`,
+		edit: func(w weights) {
+			w.set("w3", 1, []int{0, 1, 2, 3, 5, 8, 13, 20, 21, 22}, 0)
+		},
+		want: lossless.Report{Unread: 8},
+		left: "multiple of what is fast",
+	},
+	{
 		name: "filters that weight decay left at 1e-30",
 		graph: `x: N 3 8 8
 			a = Conv(x, w1[6 3 3 3], b1[6])
