@@ -24,6 +24,13 @@ type fit struct {
 	w, b []float64
 }
 
+// times multiplies what a fit predicts.
+func (f fit) times(factor float64) fit {
+	floats.Scale(factor, f.w)
+	floats.Scale(factor, f.b)
+	return f
+}
+
 // normal are the normal equations of a fit, of which only the ridge changes from one strength to
 // the next.
 type normal struct {
