@@ -275,7 +275,7 @@ func printTune(w io.Writer, r *tune.Report) {
 		text += "; no better, so the refitted weights stay"
 	}
 	if r.Confidence != 0 {
-		text += fmt.Sprintf("\nlogits times %.3f, to be as sure as the models are in the mean", r.Confidence)
+		text += fmt.Sprintf("\nlogits times %.3f, to be as sure as what it was made of", r.Confidence)
 	}
 	fmt.Fprintf(w, "%s\n\n", text)
 }

@@ -7,17 +7,14 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// calibrate scales the logits of a classifier with several parents by what brings their
-// probabilities nearest to the parents' mean on judged inputs, and returns the factor, that of the
-// last classifier where there are several, or 0. Targets that are Decided settle ties, but leave
-// the child surer than the parents are together; a factor puts that right and changes no decision
-// (Guo et al., On calibration of modern neural networks, ICML 2017). It goes into the trained
-// parameters that the logits are made with; where others make them too, they stay. child is the
-// model with the parameters as they are.
+// calibrate scales the logits of a classifier by what brings their probabilities nearest to the
+// parents' mean on judged inputs, and returns the factor, that of the last classifier where there are
+// several, or 0. Targets that are Decided settle ties, but leave the child surer than the parents
+// are together; a child that could learn but a part of what its parent says is less sure than that.
+// A factor puts that right and changes no decision (Guo et al., On calibration of modern neural
+// networks, ICML 2017). It goes into the trained parameters that the logits are made with; where
+// others make them too, they stay. child is the model with the parameters as they are.
 func (r *run) calibrate(ctx context.Context, child *onnxio.Model, judge *teach.Judge) (factor float64, err error) {
-	if len(r.parents) < 2 {
-		return 0, nil
-	}
 	for i, g := range r.trainer.goals {
 		params := r.trainer.makers(g)
 		if params == nil {

@@ -87,7 +87,7 @@ type Report struct {
 	// made the model worse.
 	Slowed int `json:"slowed"`
 	// Confidence is what the logits of the result were multiplied by in the end, so that it is as
-	// sure as several parents are in the mean; 0 of one parent.
+	// sure as the parents are in the mean; 0 where there are none that can be.
 	Confidence float64 `json:"confidence,omitempty"`
 	// Note says why nothing was trained, "" if something was.
 	Note string `json:"note,omitempty"`
