@@ -185,6 +185,22 @@ func TestSignalsAreHeard(t *testing.T) {
 	}
 }
 
+// What a run that was killed has left is removed by the next, which says so.
+func TestLeftoversAreTold(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "out.onnx")
+	for _, name := range []string{".monge-0123456789abcdef.tmp", ".monge.tmp", ".other-0.tmp"} {
+		write(t, filepath.Join(dir, name), []byte("half a model"))
+	}
+	for i, want := range []bool{true, false} {
+		r := run(t, "convert", model("mlp_a"), "-o", path)
+		if r.code != exitOK || strings.Contains(r.stderr, ".monge-0123456789abcdef.tmp: removed") != want {
+			t.Errorf("run %d: exit code %d: %s", i+1, r.code, r.stderr)
+		}
+		empty(t, dir, "out.onnx", ".monge.tmp", ".other-0.tmp")
+	}
+}
+
 // Under nohup a terminal that goes away is not heard of.
 func TestNohup(t *testing.T) {
 	nohup, err := exec.LookPath("nohup")
