@@ -332,12 +332,7 @@ func straight(c color.Color) color.NRGBA {
 
 // fit resizes an image and cuts out its middle.
 func (f frame) fit(p *image.NRGBA) (*image.NRGBA, error) {
-	size := p.Rect.Size()
-	if to := f.resized(size); to != size {
-		scaled := image.NewNRGBA(image.Rectangle{Max: to})
-		draw.BiLinear.Scale(scaled, scaled.Rect, p, p.Rect, draw.Src, nil)
-		p, size = scaled, to
-	}
+	size := f.resized(p.Rect.Size())
 	h, w := f.height, f.width
 	if h == 0 {
 		h = size.Y
@@ -351,7 +346,17 @@ func (f frame) fit(p *image.NRGBA) (*image.NRGBA, error) {
 	// As torchvision's CenterCrop: halves are rounded to even.
 	half := func(n int) int { return int(math.RoundToEven(float64(n) / 2)) }
 	x, y := half(size.X-w), half(size.Y-h)
-	return p.SubImage(image.Rect(x, y, x+w, y+h)).(*image.NRGBA), nil
+	middle := image.Rect(x, y, x+w, y+h)
+	if size == p.Rect.Size() {
+		return p.SubImage(middle).(*image.NRGBA), nil
+	}
+	if int64(w)*int64(h) > maxPixels {
+		return nil, fmt.Errorf("%d×%d pixels after resizing are more than %d million", w, h, maxPixels/1_000_000)
+	}
+	// No more is made than the middle: of a long strip the rest is far larger.
+	scaled := image.NewNRGBA(middle)
+	draw.BiLinear.Scale(scaled, image.Rectangle{Max: size}, p, p.Rect, draw.Src, nil)
+	return scaled, nil
 }
 
 // resized is the size an image is scaled to: its shorter side has Resize pixels, the longer one is

@@ -89,8 +89,7 @@ func openNPY(path string, o Options) (*Data, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := bufio.NewReader(f)
-	h, err := readHeader(r)
+	h, err := readHeader(f)
 	if err != nil {
 		return nil, err
 	}
@@ -98,6 +97,10 @@ func openNPY(path string, o Options) (*Data, error) {
 		return nil, errors.New("the array has no axes, hence no samples")
 	}
 	s := choose(h.dims[0], o)
+	var r io.Reader = f // of which rows are skipped without being read
+	if s.rows == nil {
+		r = bufio.NewReader(f)
+	}
 	a, err := h.read(r, s.rows, info.Size())
 	if err != nil {
 		return nil, err
@@ -118,8 +121,7 @@ func openNPZ(path string, o Options) (*Data, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Deflate shrinks to 1/1032 at best, so no array can be larger than this.
-	limit := 1032 * info.Size()
+	left := unpackedLimit(info.Size())
 	headers := map[string]header{}
 	for _, f := range z.File {
 		key, isArray := strings.CutSuffix(f.Name, ".npy")
@@ -146,10 +148,11 @@ func openNPZ(path string, o Options) (*Data, error) {
 			d.left[key] = fmt.Sprintf("it has %d rows, the data set has %d samples", h.dims[0], n)
 			continue
 		}
-		a, err := h.readFrom(z, key, s.rows, limit)
+		a, err := h.readFrom(z, key, s.rows, left)
 		if err != nil {
 			return nil, fmt.Errorf("array %q: %w", key, err)
 		}
+		left -= int64(len(a.raw))
 		if key != labels {
 			d.columns = append(d.columns, a)
 			continue
@@ -168,6 +171,12 @@ func openNPZ(path string, o Options) (*Data, error) {
 	d.rows, d.order = s.rows, s.samples(n)
 	return d, nil
 }
+
+// unpackedLimit is how many bytes the arrays of an .npz file of some size may have together: what
+// Deflate can make of it, which shrinks to 1/1032 at best, but if that is more than a gigabyte no
+// more than a hundred times the file. Whatever shrinks further are not data but the same byte again
+// and again.
+func unpackedLimit(size int64) int64 { return min(1032*size, max(1<<30, 100*size)) }
 
 // rowsOf is the number of samples of an .npz file: as many as labels, or as the longest array of
 // numbers has rows.
@@ -271,6 +280,9 @@ var npyTypes = map[string]engine.DType{
 
 // readFrom reads an array of an .npz file.
 func (h header) readFrom(z *zip.ReadCloser, key string, rows []int, limit int64) (*array, error) {
+	if n := h.bytes(); n > float64(limit) {
+		return nil, fmt.Errorf("shape %s needs %.0f bytes, far more than data of a file of this size unpack to", engine.DimString(h.dims), n)
+	}
 	f, err := z.Open(key + ".npy")
 	if err != nil {
 		return nil, err
@@ -291,6 +303,15 @@ func (h header) readFrom(z *zip.ReadCloser, key string, rows []int, limit int64)
 	return a, nil
 }
 
+// bytes is what all elements take; the product may overflow an int.
+func (h header) bytes() float64 {
+	total := float64(onnxio.StoredBytes(h.typ, 1))
+	for _, d := range h.dims {
+		total *= float64(d)
+	}
+	return total
+}
+
 // read reads the elements that follow the header: some rows (ascending), or all if rows is nil. No
 // more is allocated than limit bytes, what the file can hold at most.
 func (h header) read(r io.Reader, rows []int, limit int64) (*array, error) {
@@ -298,10 +319,7 @@ func (h header) read(r io.Reader, rows []int, limit int64) (*array, error) {
 		return nil, fmt.Errorf("its elements (%s) are not numbers", h.descr)
 	}
 	a := &array{typ: h.typ, dims: slices.Clone(h.dims)}
-	total := float64(a.width())
-	for _, d := range h.dims {
-		total *= float64(d)
-	}
+	total := h.bytes()
 	switch {
 	case total == 0:
 		return nil, fmt.Errorf("shape %s has no elements", engine.DimString(h.dims))
@@ -344,7 +362,7 @@ func readRows(r io.Reader, rows []int, size int) ([]byte, error) {
 	out := make([]byte, len(rows)*size)
 	at := 0
 	for i, want := range rows {
-		if _, err := io.CopyN(io.Discard, r, int64(want-at)*int64(size)); err != nil {
+		if err := skip(r, int64(want-at)*int64(size)); err != nil {
 			return nil, err
 		}
 		if _, err := io.ReadFull(r, out[i*size:(i+1)*size]); err != nil {
@@ -353,6 +371,17 @@ func readRows(r io.Reader, rows []int, size int) ([]byte, error) {
 		at = want + 1
 	}
 	return out, nil
+}
+
+// skip passes over some bytes, without reading them where that can be.
+func skip(r io.Reader, n int64) error {
+	if s, ok := r.(io.Seeker); ok {
+		if _, err := s.Seek(n, io.SeekCurrent); err == nil {
+			return nil
+		}
+	}
+	_, err := io.CopyN(io.Discard, r, n)
+	return err
 }
 
 // rowMajor copies elements of some width out of an array whose first axis is the fastest.

@@ -113,10 +113,17 @@ func readTensors(dir, kind string) ([]*engine.Value, error) {
 	var list []*engine.Value
 	for i := 0; ; i++ {
 		file := filepath.Join(dir, fmt.Sprintf("%s_%d.pb", kind, i))
-		raw, err := os.ReadFile(file)
+		info, err := os.Stat(file)
 		if errors.Is(err, os.ErrNotExist) {
 			return list, nil
 		}
+		if err == nil && !info.Mode().IsRegular() { // a device has no end
+			err = fmt.Errorf("%s is no ordinary file", file)
+		}
+		if err != nil {
+			return nil, err
+		}
+		raw, err := os.ReadFile(file)
 		if err != nil {
 			return nil, err
 		}

@@ -1,0 +1,125 @@
+package dataset
+
+import (
+	"archive/zip"
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"image"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// npyHeader is the head of an array of bytes.
+func npyHeader(shape string) []byte {
+	text := fmt.Sprintf("{'descr': '|u1', 'fortran_order': False, 'shape': (%s), }", shape)
+	text += strings.Repeat(" ", 117-len(text)) + "\n"
+	return append(binary.LittleEndian.AppendUint16([]byte("\x93NUMPY\x01\x00"), uint16(len(text))), text...)
+}
+
+// TestLimitSeeks: of a file far larger than memory some rows are read, and nothing else.
+func TestLimitSeeks(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "large.npy")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	head := npyHeader("1000000, 1000, 1000")
+	if _, err := f.Write(head); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Truncate(int64(len(head)) + 1e12); err != nil {
+		t.Skip(err) // no sparse files
+	}
+	for _, seed := range []int64{0, FileOrder} {
+		d, err := Open(path, Preprocess{}, Options{Limit: 5, Seed: seed})
+		if err != nil || d.Len() != 5 {
+			t.Errorf("seed %d: %v", seed, err)
+		}
+	}
+}
+
+// TestBomb: arrays of an .npz file that unpack to far more than data do are refused before anything
+// is allocated for them, one alone or several together.
+func TestBomb(t *testing.T) {
+	for name, c := range map[string]struct {
+		arrays int
+		bytes  int64
+	}{"one": {1, 4 << 30}, "several": {4, 400 << 20}} {
+		var file bytes.Buffer
+		z := zip.NewWriter(&file)
+		for i := range c.arrays {
+			w, err := z.Create(fmt.Sprintf("a%d.npy", i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.Write(npyHeader(fmt.Sprintf("1, %d", c.bytes))); err != nil {
+				t.Fatal(err)
+			}
+			if c.arrays == 1 {
+				// The bytes are not needed: a file of its size is.
+				if _, err := w.Write(make([]byte, 1000)); err != nil {
+					t.Fatal(err)
+				}
+			} else if _, err := io.CopyN(w, zeros{}, c.bytes); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if c.arrays == 1 {
+			w, err := z.CreateHeader(&zip.FileHeader{Name: "padding", Method: zip.Store})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.Write(make([]byte, 5<<20)); err != nil { // 1032 times as much are possible
+				t.Fatal(err)
+			}
+		}
+		if err := z.Close(); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), "bomb.npz")
+		if err := os.WriteFile(path, file.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Open(path, Preprocess{}, Options{})
+		if err == nil || !strings.Contains(err.Error(), "far more than data of a file of this size unpack to") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// TestDeviceAsTensor: an input_0.pb that leads to a device, which has no end, is not read.
+func TestDeviceAsTensor(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no such devices")
+	}
+	dir := t.TempDir()
+	if err := os.Symlink("/dev/zero", filepath.Join(dir, "input_0.pb")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, Preprocess{}, Options{}); err == nil || !strings.Contains(err.Error(), "no ordinary file") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestStripIsCut: of an image that is a long strip no more is scaled than what the model sees.
+func TestStripIsCut(t *testing.T) {
+	p := image.NewNRGBA(image.Rect(0, 0, 900, 1))
+	f := frame{height: 512, width: 512}
+	out, err := f.fit(p)
+	if err != nil || out.Rect.Dx() != 512 || out.Rect.Dy() != 512 || len(out.Pix) > 4*512*512 {
+		t.Errorf("%v with %d bytes, %v", out.Rect, len(out.Pix), err)
+	}
+	if _, err := (frame{pre: Preprocess{Resize: 20000}}).fit(p); err == nil || !strings.Contains(err.Error(), "are more than 178 million") {
+		t.Errorf("error %v", err)
+	}
+}
