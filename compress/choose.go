@@ -8,13 +8,11 @@ import (
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
-	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/internal/choose"
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/pipeline"
 	"github.com/monge-ml/monge/internal/teach"
-	"github.com/monge-ml/monge/onnxio"
 )
 
 // A Candidate is a way to narrow the model that was made and judged whole, on samples that it was
@@ -51,18 +49,12 @@ const (
 	mostJudged = 100
 	// quickSamples is the number of samples that candidates are refitted on.
 	quickSamples = 100
-	// fewSamples is the number of samples below which it is asked whether they are better than
-	// none.
-	fewSamples = 100
 	// hopeless is how many times further from the original than a candidate before it another may be
 	// before any refit, to be refitted at all: a refit takes longer than all other things that are
 	// done with a candidate. Of twelve contests (two ResNets, a VGG, a perceptron, two small networks
 	// for digits, at a quarter to three quarters of their multiply-accumulates) the best after a
 	// refit was 1.22 times further off than the best before it in one, and 1.04 in the next.
 	hopeless = 2
-	// doubt is the share of the divergence of a model made by weights that another must be below on
-	// fewer than fewJudged samples: one or two may be easy ones.
-	doubt, fewJudged = 0.5, 5
 )
 
 // choose makes the candidates of a budget, judges them as whole models, and returns the widths of
@@ -75,11 +67,11 @@ func (c *compression) choose(ctx context.Context, s *edit.Subject, b budget, rat
 		return even, nil
 	}
 	data := c.Report.Split.Fit
-	if same, err := allAlike(s.Model, data); err != nil || same {
+	if same, err := pipeline.AllAlike(s.Model, data); err != nil || same {
 		even.kind = Blind
 		return even, err
 	}
-	few, allocates := data.Len() < fewSamples, b.unit != inChannels && !c.o.Uniform
+	few, allocates := data.Len() < pipeline.FewSamples, b.unit != inChannels && !c.o.Uniform
 	if !few && !allocates {
 		return even, nil
 	}
@@ -113,37 +105,56 @@ func (c *compression) choose(ctx context.Context, s *edit.Subject, b budget, rat
 }
 
 // judge refits every candidate on some samples, but for those that are far off, and returns the one
-// whose predictions are nearest to the original's on others.
+// whose predictions are nearest to the original's on others. Few samples are parted several ways,
+// and the mean counts.
 func (c *compression) judge(ctx context.Context, s *edit.Subject, all []*allocation, report *Report) (*allocation, error) {
-	trial := c.Trial()
-	held := trial.Held.Sample(mostJudged, dataset.FileOrder)
-	contest, err := c.Contest(ctx, teach.Parents{{Subject: s, Share: 1}}, trial.Fit.Sample(quickSamples, 1), teach.Judged(held))
-	if err != nil {
-		return nil, err
-	}
 	tell, end := c.Inside("compare")
 	defer end()
-	best, least, nearest := 0, math.Inf(1), math.Inf(1)
-	for i, a := range all {
-		made := c.report()
-		d, refitted, err := contest.TryIf(ctx, func(edited float64) bool {
-			nearest = min(nearest, edited)
-			return a.kind != Blind && edited <= hopeless*nearest
-		}, c.making(s, c.plan(s, a), made))
+	out := make([]Candidate, len(all))
+	folds, judged := c.Folds(), 0
+	for k, fold := range folds {
+		held := fold.Held.Sample(mostJudged, dataset.FileOrder)
+		judged += held.Len()
+		contest, err := c.Contest(ctx, teach.Parents{{Subject: s, Share: 1}}, fold.Fit.Sample(quickSamples, 1), teach.Judged(held))
 		if err != nil {
 			return nil, err
 		}
-		report.Candidates = append(report.Candidates, Candidate{Name: a.kind, Size: made.After, Divergence: d, Refitted: refitted})
-		if a.kind == Blind && held.Len() < fewJudged {
-			d *= doubt
+		nearest := math.Inf(1)
+		for i, a := range all {
+			made := c.report()
+			d, refitted, err := contest.TryIf(ctx, func(edited float64) bool {
+				nearest = min(nearest, edited)
+				return a.kind != Blind && (len(folds) > 1 || edited <= hopeless*nearest)
+			}, c.making(s, c.plan(s, a.within(len(folds) > 1)), made))
+			if err != nil {
+				return nil, err
+			}
+			out[i] = Candidate{Name: a.kind, Size: made.After, Divergence: out[i].Divergence + d/float64(len(folds)), Refitted: refitted}
+			tell(k*len(all)+i+1, len(folds)*len(all))
+		}
+	}
+	best, least := 0, math.Inf(1)
+	for i, a := range all {
+		d := out[i].Divergence
+		if a.kind == Blind && judged < pipeline.FewJudged {
+			d *= pipeline.Doubt
 		}
 		if d < least {
 			best, least = i, d
 		}
-		tell(i+1, len(all))
 	}
-	report.Candidates[best].Taken = true
+	out[best].Taken = true
+	report.Candidates = append(report.Candidates, out...)
 	return all[best], nil
+}
+
+// within is an allocation as it is judged. Where every sample judges once, the channels are chosen
+// anew: what is known of them is of samples that judge.
+func (a *allocation) within(folds bool) *allocation {
+	if !folds {
+		return a
+	}
+	return &allocation{kind: a.kind, widths: a.widths}
 }
 
 // plan narrows a model to the widths of an allocation.
@@ -176,35 +187,4 @@ func (c *compression) mixture(s *edit.Subject, b budget, a, even *allocation) *a
 		return c.cost(s.Analysis, b, coupling.WidthsOf(between(ratio))) <= c.limit(b)
 	})
 	return &allocation{kind: Mixed, widths: between(ratio), evidence: a.evidence}
-}
-
-// allAlike reports whether no two samples of the data differ, so that nothing can be told from
-// them.
-func allAlike(m *onnxio.Model, data *dataset.Data) (bool, error) {
-	if data.Len() < 2 {
-		return true, nil
-	}
-	inputs, err := engine.Inputs(m)
-	if err != nil {
-		return false, err
-	}
-	feed, err := data.For(inputs)
-	if err != nil {
-		return false, err
-	}
-	var first, next map[string]*engine.Value
-	for i := range data.Len() {
-		if next, err = feed.Batch(i, 1); err != nil {
-			return false, err
-		}
-		if i == 0 {
-			first = next
-		}
-		for name, v := range next {
-			if !slices.Equal(v.Float64(), first[name].Float64()) {
-				return false, nil
-			}
-		}
-	}
-	return true, nil
 }

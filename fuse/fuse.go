@@ -63,7 +63,10 @@ type Report struct {
 	Weights []float64 `json:"weights"` // share of each model
 	// Whole is the model, counted from 1, whose channels are all in the result, beside the best of
 	// the others' (union); zero if there is none.
-	Whole  int     `json:"whole,omitempty"`
+	Whole int `json:"whole,omitempty"`
+	// Blind is set where channels were matched by their weights and nothing was refitted in spite of
+	// data, since these were too few to serve better.
+	Blind  bool    `json:"blind,omitempty"`
 	Spaces []Space `json:"spaces"`
 	// Kept lists the weights that are not averaged but those of Onto, since an axis of theirs could
 	// not be aligned.
@@ -83,11 +86,13 @@ type Report struct {
 // A Candidate is one method and balance that was measured. Only divergences after as many samples
 // compare.
 type Candidate struct {
-	Method     Method    `json:"method"`
-	Weights    []float64 `json:"weights"`
-	Whole      int       `json:"whole,omitempty"`
-	Samples    int       `json:"samples"` // that it was fitted on
-	Divergence float64   `json:"divergence"`
+	Method  Method    `json:"method"`
+	Weights []float64 `json:"weights"`
+	Whole   int       `json:"whole,omitempty"`
+	// Blind: channels were matched by weights and nothing was refitted, as without data.
+	Blind      bool    `json:"blind,omitempty"`
+	Samples    int     `json:"samples"` // that it was fitted on
+	Divergence float64 `json:"divergence"`
 }
 
 // A Space says how one space was aligned.
@@ -224,6 +229,7 @@ type fusion struct {
 	// apart are, by model, the atoms of onto whose channels could not be aligned.
 	apart  map[*edit.Subject]map[*coupling.Axis]bool
 	plans  []*match.Result         // of transport, by model, once they are made
+	blind  []*match.Result         // of transport by weights
 	votes  []float64               // the models' shares in what the result shall predict
 	widths map[*coupling.Space]int // of the result, by onto's spaces
 }
@@ -234,7 +240,7 @@ func (f *fusion) prepare(models []*onnxio.Model) error {
 	f.models = models
 	f.subjects = make([]*edit.Subject, len(models))
 	f.pairs = make([]*match.Pairing, len(models))
-	f.plans = make([]*match.Result, len(models))
+	f.plans, f.blind = make([]*match.Result, len(models)), make([]*match.Result, len(models))
 	f.spacesOf = make([]map[*coupling.Space]*coupling.Space, len(models))
 	var err error
 	for i, m := range models {
@@ -307,7 +313,8 @@ func (f *fusion) shared(s *coupling.Space) bool {
 // finish makes the result and distils the models into it.
 func (f *fusion) finish(ctx context.Context, how Candidate) (*onnxio.Model, *Report, error) {
 	report := f.report(how)
-	out, err := f.Finish(ctx, f.Fits(), f.Distils(), f.making(how, report), &report.Report)
+	distils := f.Distils() && (!how.Blind || f.Report.Split.Fit.Len() > 1)
+	out, err := f.Finish(ctx, f.Fits() && !how.Blind, distils, f.making(how, report), &report.Report)
 	return out, report, err
 }
 
@@ -318,7 +325,7 @@ func (f *fusion) making(how Candidate, report *Report) pipeline.Maker {
 		if how.Method == Union {
 			maps, err = f.compete(ctx, how, fit, report)
 		} else {
-			maps, err = f.transport(ctx, report)
+			maps, err = f.transport(ctx, how.Blind, report)
 		}
 		if err == nil {
 			made.Child, err = f.average(how, maps, report)
@@ -364,7 +371,10 @@ func (f *fusion) strays(s *edit.Subject, tensor string) bool {
 }
 
 func (f *fusion) report(how Candidate) *Report {
-	r := &Report{Report: f.Run.Report, Method: how.Method, Onto: f.onto + 1, Weights: how.Weights, Whole: how.Whole, Contribution: how.Weights, Lossless: f.cleaned}
+	r := &Report{Report: f.Run.Report, Blind: how.Blind, Method: how.Method, Onto: f.onto + 1, Weights: how.Weights, Whole: how.Whole, Contribution: how.Weights, Lossless: f.cleaned}
+	if how.Blind {
+		r.By, r.Samples, r.RefitSamples = string(match.Weights), 0, 0
+	}
 	n := len(f.models)
 	for _, s := range f.spaces() {
 		row := Space{Name: s.Name, Width: f.widths[s] * s.Groups, Widths: make([]int, n), Costs: make([]float64, n), Moved: make([]float64, n)}
@@ -386,22 +396,26 @@ func (f *fusion) spaceOf(i int, s *coupling.Space) *coupling.Space {
 	return f.spacesOf[i][s]
 }
 
-// plan is the transport of a model onto onto.
-func (f *fusion) plan(ctx context.Context, i int) (_ *match.Result, err error) {
-	if f.plans[i] == nil {
-		f.plans[i], err = match.Onto(ctx, f.pairs[i], f.Matching)
+// plan is the transport of a model onto onto, by weights if it is blind.
+func (f *fusion) plan(ctx context.Context, i int, blind bool) (_ *match.Result, err error) {
+	plans, how := f.plans, f.Matching
+	if blind {
+		plans, how.By = f.blind, match.Weights
 	}
-	return f.plans[i], f.models[i].InFile(err)
+	if plans[i] == nil {
+		plans[i], err = match.Onto(ctx, f.pairs[i], how)
+	}
+	return plans[i], f.models[i].InFile(err)
 }
 
 // transport moves every model onto one of them.
-func (f *fusion) transport(ctx context.Context, report *Report) ([]edit.Maps, error) {
+func (f *fusion) transport(ctx context.Context, blind bool, report *Report) ([]edit.Maps, error) {
 	maps := make([]edit.Maps, len(f.models))
 	for i := range f.models {
 		if i == f.onto {
 			continue
 		}
-		plan, err := f.plan(ctx, i)
+		plan, err := f.plan(ctx, i, blind)
 		if err != nil {
 			return nil, err
 		}

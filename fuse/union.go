@@ -65,7 +65,7 @@ func (f *fusion) fixed(ctx context.Context, i int) (edit.Maps, error) {
 		if _, ok := f.widths[s]; !ok || !own.Paired && !s.Paired {
 			continue
 		}
-		plan, err := f.plan(ctx, i)
+		plan, err := f.plan(ctx, i, false)
 		if err != nil {
 			return nil, err
 		}

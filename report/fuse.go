@@ -100,12 +100,16 @@ func (r *Fusion) printMethod(w io.Writer) {
 	if len(r.Candidates) > 0 {
 		t := newTable("<method", "<weights", "samples", "divergence", "<")
 		for _, c := range r.Candidates {
-			taken := c.Method == r.Method && c.Whole == r.Whole && slices.Equal(c.Weights, r.Weights) && c.Divergence == r.Divergence
+			taken := c.Method == r.Method && c.Blind == r.Blind && c.Whole == r.Whole && slices.Equal(c.Weights, r.Weights) && c.Divergence == r.Divergence
 			weights := shares(c.Weights)
 			if c.Whole > 0 {
 				weights = fmt.Sprintf("all of model %d", c.Whole)
 			}
-			t.add(string(c.Method), weights, fmt.Sprint(c.Samples), fmt.Sprintf("%.4f", c.Divergence), note(taken, "taken"))
+			method := string(c.Method)
+			if c.Blind {
+				method += ", by weights"
+			}
+			t.add(method, weights, fmt.Sprint(c.Samples), fmt.Sprintf("%.4f", c.Divergence), note(taken, "taken"))
 		}
 		t.print(w)
 		fmt.Fprintf(w, "divergence: from the models' mean prediction on held-out samples and variants, %s, after a fit to that many others\n", divergence(r.Outputs))

@@ -76,6 +76,9 @@ func (a *app) fuse(ctx context.Context, paths []string, f *fuseFlags) error {
 		return err
 	}
 	a.remark(&done.Report)
+	if done.Blind {
+		a.warn("%s: %d of its samples are too few to fit layers to: channels are moved by their weights; a few hundred make a better model", f.run.data.path, done.Split.Fit.Len())
+	}
 	r := &report.Fusion{DryRun: f.run.output.dryRun, Report: done}
 	for i, m := range models {
 		size, err := measure(m, done.Shapes)

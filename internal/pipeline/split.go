@@ -1,8 +1,12 @@
 package pipeline
 
 import (
+	"slices"
+
 	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/job"
+	"github.com/monge-ml/monge/onnxio"
 )
 
 const (
@@ -23,6 +27,32 @@ func (r *Run) Trial() job.Halves {
 		s.Trial = halves(s.Fit.Split(min(trialEvery, s.Fit.Len())))
 	}
 	return *s.Trial
+}
+
+const (
+	// FewSamples is the number of samples below which it is asked whether they are better than none.
+	FewSamples = 100
+	// Doubt is the share of the divergence of a model made without data that another must be below
+	// where fewer than FewJudged samples judge: some may be easy ones.
+	Doubt, FewJudged = 0.5, 10
+)
+
+// mostFolded is the number of samples up to which each of them judges once: one in trialEvery of
+// them would be too few to tell anything.
+const mostFolded = 30
+
+// Folds are the ways to part the samples that are fitted on while candidates are compared: that of
+// Trial, and of few samples further ones, so that each of them judges in one.
+func (r *Run) Folds() []job.Halves {
+	out := []job.Halves{r.Trial()}
+	fit := r.Report.Split.Fit
+	if n := fit.Len(); n <= mostFolded {
+		every := min(trialEvery, n)
+		for at := range every - 1 {
+			out = append(out, *halves(fit.Fold(at, every)))
+		}
+	}
+	return out
 }
 
 // Price parts what candidates are fitted on once more, see job.Split.
@@ -64,4 +94,35 @@ func holdOut(s *job.Split, data *dataset.Data, want int, always bool) (rest *dat
 	rest, held := data.Split(every)
 	s.Judge, s.HeldOut = held.Sample(mostHeld, dataset.FileOrder), true
 	return rest
+}
+
+// AllAlike reports whether no two samples of the data differ, so that nothing can be told from
+// them.
+func AllAlike(m *onnxio.Model, data *dataset.Data) (bool, error) {
+	if data.Len() < 2 {
+		return true, nil
+	}
+	inputs, err := engine.Inputs(m)
+	if err != nil {
+		return false, err
+	}
+	feed, err := data.For(inputs)
+	if err != nil {
+		return false, err
+	}
+	var first, next map[string]*engine.Value
+	for i := range data.Len() {
+		if next, err = feed.Batch(i, 1); err != nil {
+			return false, err
+		}
+		if i == 0 {
+			first = next
+		}
+		for name, v := range next {
+			if !slices.Equal(v.Float64(), first[name].Float64()) {
+				return false, nil
+			}
+		}
+	}
+	return true, nil
 }
