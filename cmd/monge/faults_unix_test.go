@@ -187,7 +187,9 @@ func TestSignalsAreHeard(t *testing.T) {
 
 // What a run that was killed has left is removed by the next, which says so.
 func TestLeftoversAreTold(t *testing.T) {
-	dir := t.TempDir()
+	dir, temp := t.TempDir(), t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	write(t, filepath.Join(temp, "monge-0123456789abcdef.tmp", "model.onnx"), []byte("what onnxruntime was to read"))
 	path := filepath.Join(dir, "out.onnx")
 	for _, name := range []string{".monge-0123456789abcdef.tmp", ".monge.tmp", ".other-0.tmp"} {
 		write(t, filepath.Join(dir, name), []byte("half a model"))
@@ -198,6 +200,7 @@ func TestLeftoversAreTold(t *testing.T) {
 			t.Errorf("run %d: exit code %d: %s", i+1, r.code, r.stderr)
 		}
 		empty(t, dir, "out.onnx", ".monge.tmp", ".other-0.tmp")
+		empty(t, temp)
 	}
 }
 
