@@ -2,6 +2,8 @@ package lossless
 
 import (
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -15,14 +17,31 @@ import (
 // computing lists the operators after which weights are no longer those that the file keeps: a
 // scale by their norm, for one (weight normalisation, Salimans & Kingma 2016). Channels of what is
 // computed so cannot be edited where it is stored.
-var computing = strings.Fields("Abs Add Div Exp Mul Neg Pow Reciprocal ReduceL2 ReduceMean ReduceSum ReduceSumSquare Sqrt Sub")
+var computing = strings.Fields("Abs Add Div Exp Mul Neg Pow Reciprocal ReduceL2 ReduceMean ReduceSum ReduceSumSquare ScatterND Sqrt Sub")
 
-// unstored lists the operators whose result is not stored: it is random, or larger than what it is
-// made of.
-var unstored = strings.Fields("RandomNormal RandomUniform Multinomial ConstantOfShape Expand Tile")
+// drawing lists the operators whose result is another one every time, and repeating those whose
+// result is larger than what it is made of: neither is stored.
+var (
+	drawing   = strings.Fields("RandomNormal RandomUniform Multinomial")
+	repeating = strings.Fields("ConstantOfShape Expand Tile")
+)
 
-// compute has onnxruntime compute what depends on weights alone, once, where the weights cannot be
-// edited otherwise and the result takes no more of the file. Nothing is done without onnxruntime.
+// Compute returns a model in which what depends on weights alone is stored, where the weights could
+// not be edited otherwise and the result takes no more of the file: m itself if there is no such
+// thing. onnxruntime computes it; without it nothing is done.
+func Compute(ctx context.Context, m *onnxio.Model, o Options) (*onnxio.Model, error) {
+	g, err := m.Graph()
+	if err != nil {
+		return nil, err
+	}
+	if names, _ := computable(g); len(names) == 0 {
+		return m, nil
+	}
+	out := m.Clone()
+	return out, compute(ctx, out, o)
+}
+
+// compute does so in place.
 func compute(ctx context.Context, m *onnxio.Model, o Options) error {
 	g, err := m.Graph()
 	if err != nil {
@@ -54,21 +73,48 @@ func compute(ctx context.Context, m *onnxio.Model, o Options) error {
 	if err != nil {
 		return ctx.Err()
 	}
-	for _, name := range names {
-		made, v := g.Producer(name), values[name]
-		if onnxio.StoredBytes(v.Type, int64(v.Len())) > freed(g, name) {
+	for _, same := range alike(g, names, values) {
+		v := values[same[0]]
+		if !onnxio.IsFloat(v.Type) || onnxio.StoredBytes(v.Type, int64(v.Len())) > freed(g, same...) {
 			continue // integers that are scaled take a quarter of what they stand for
 		}
-		g.Proto.Node = slices.DeleteFunc(g.Proto.Node, func(n *onnxpb.NodeProto) bool { return n == made })
-		g.Proto.ValueInfo = slices.DeleteFunc(g.Proto.ValueInfo, func(v *onnxpb.ValueInfoProto) bool { return v.GetName() == name })
-		g.Proto.Initializer = append(g.Proto.Initializer, onnxio.NewTensor(name, v.Type, v.Dims, v.Float64()).Proto())
+		g.Proto.Initializer = append(g.Proto.Initializer, onnxio.NewTensor(same[0], v.Type, v.Dims, v.Float64()).Proto())
+		for _, name := range same {
+			made := g.Producer(name)
+			for _, c := range g.Consumers(name) {
+				if c.Input >= 0 { // else it is the first
+					c.Node.Input[c.Input] = same[0]
+				}
+			}
+			g.Proto.Node = slices.DeleteFunc(g.Proto.Node, func(n *onnxpb.NodeProto) bool { return n == made })
+			g.Proto.ValueInfo = slices.DeleteFunc(g.Proto.ValueInfo, func(v *onnxpb.ValueInfoProto) bool { return v.GetName() == name })
+		}
 	}
 	return g.Refresh()
 }
 
-// freed is what the constants occupy that only a tensor is computed from.
-func freed(g *onnxio.Graph, tensor string) int64 {
-	makers := g.Ancestors(tensor)
+// alike sorts tensors by what they come to. One that a subgraph reads keeps its name.
+func alike(g *onnxio.Graph, names []string, values map[string]*engine.Value) (lists [][]string) {
+	at := map[string]int{}
+	for _, name := range names {
+		v := values[name]
+		key := fmt.Sprint(v.Type, v.Dims, sha256.Sum256(onnxio.NewTensor("", v.Type, v.Dims, v.Float64()).Proto().GetRawData()))
+		if slices.ContainsFunc(g.Consumers(name), func(c onnxio.Consumer) bool { return c.Input < 0 }) {
+			key = name
+		}
+		i, ok := at[key]
+		if !ok {
+			i = len(lists)
+			at[key], lists = i, append(lists, nil)
+		}
+		lists[i] = append(lists[i], name)
+	}
+	return lists
+}
+
+// freed is what the constants occupy that only some tensors are computed from.
+func freed(g *onnxio.Graph, tensors ...string) int64 {
+	makers := g.Ancestors(tensors...)
 	seen := map[string]bool{}
 	total := int64(0)
 	for n := range makers {
@@ -88,8 +134,8 @@ func freed(g *onnxio.Graph, tensor string) int64 {
 }
 
 // computable lists the tensors that are made of constants by arithmetic, or put together for a
-// recurrent operator, and are read as weights; roots are stored constants that they are made of,
-// one for each at least.
+// recurrent operator, and are read beside activations; roots are stored constants that they are
+// made of, one for each at least.
 func computable(g *onnxio.Graph) (names, roots []string) {
 	made := origins{g, map[string]*origin{}}
 	for _, n := range g.Nodes {
@@ -101,8 +147,8 @@ func computable(g *onnxio.Graph) (names, roots []string) {
 		if len(n.GetOutput()) == 0 || made.of[n.GetOutput()[0]] != nil {
 			continue
 		}
-		for i, in := range n.GetInput() {
-			if i == 0 || !made.weight(n, in) || slices.Contains(names, in) || g.IsOutput(in) {
+		for _, in := range n.GetInput() {
+			if !made.weight(n, in) || slices.Contains(names, in) || g.IsOutput(in) {
 				continue
 			}
 			names = append(names, in)
@@ -118,16 +164,7 @@ func computable(g *onnxio.Graph) (names, roots []string) {
 // read some that exporters put together gate by gate.
 func (m origins) weight(n *onnxpb.NodeProto, tensor string) bool {
 	o := m.of[tensor]
-	if o == nil || o.size < 2 {
-		return false
-	}
-	switch onnxio.LinearKindOf(n) {
-	case onnxio.NotLinear:
-		return false
-	case onnxio.Recurrent:
-		return o.computed || o.joined
-	}
-	return o.computed
+	return o != nil && o.size > 1 && !o.repeated && (o.computed || o.joined && onnxio.LinearKindOf(n) == onnxio.Recurrent)
 }
 
 // An origin says what a tensor that depends on constants alone is made of.
@@ -136,6 +173,7 @@ type origin struct {
 	size     int64  // its elements
 	computed bool   // by arithmetic
 	joined   bool
+	repeated bool // by the last operator
 }
 
 // origins holds the origin of what nodes make of constants, by tensor.
@@ -155,10 +193,10 @@ func (m origins) tensor(name string) *origin {
 // by is the origin of what a node makes, nil where it is not to be stored.
 func (m origins) by(n *onnxpb.NodeProto) *origin {
 	op := onnxio.StandardOp(n)
-	if op == "" || slices.Contains(unstored, op) || op == "Constant" || len(n.GetOutput()) != 1 || len(n.GetInput()) == 0 || len(m.g.Subgraphs(n)) > 0 {
+	if op == "" || slices.Contains(drawing, op) || op == "Constant" || len(n.GetOutput()) != 1 || len(n.GetInput()) == 0 || len(m.g.Subgraphs(n)) > 0 {
 		return nil
 	}
-	all := &origin{computed: slices.Contains(computing, op), joined: op == "Concat"}
+	all := &origin{computed: slices.Contains(computing, op), joined: op == "Concat", repeated: slices.Contains(repeating, op)}
 	for _, in := range n.GetInput() {
 		if in == "" {
 			continue

@@ -23,6 +23,42 @@ func TestComputedWeights(t *testing.T) {
 			a = Conv(x, w)
 			b = Relu(a)
 			y = Conv(b, w2[5 8 1 1])`,
+		"a scale that is one more than what is stored": `
+			x: N 4 5
+			h = MatMul(x, w1[5 8])
+			s = Add(g[8], one<1>)
+			a = Mul(h, s)
+			b = Relu(a)
+			y = MatMul(b, w2[8 3])`,
+		"one constant, computed with by two": `
+			x: N 8
+			e = Exp(l[8])
+			h = MatMul(x, w1[8 8])
+			a = Mul(h, e)
+			f = Exp(l)
+			i = MatMul(a, w3[8 8])
+			b = Mul(i, f)
+			y = MatMul(b, w2[8 3])`,
+		"a part of a bias set to zero": `
+			x: N 8
+			h = MatMul(x, w1[8 6])
+			i = Unsqueeze(p{2 3}, ax{1})
+			z = Expand(zero<0>, two{2})
+			c = ScatterND(b[6], i, z)
+			a = Add(h, c)
+			d = Relu(a)
+			y = MatMul(d, w2[6 3])`,
+		"decays that are stored as logarithms": `
+			x: N 4 5
+			h = MatMul(x, w1[5 8])
+			e = Exp(l[8 1])
+			n = Neg(e)
+			t = Unsqueeze(h, ax{-1})
+			m = Mul(t, n)
+			d = Exp(m)
+			c = Mul(d, k[1 6])
+			f = Flatten(c) axis=2
+			y = MatMul(f, w2[48 3])`,
 		"gates in another order": `
 			x: 4 N 5
 			i = Slice(w[18 5], s0{0}, e6{6})

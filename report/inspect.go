@@ -25,7 +25,7 @@ type Inspection struct {
 	Outputs   []Value           `json:"outputs"`
 	Size
 	// NarrowableShare is the share of the parameters of linear operators that lie in weights with
-	// at least one axis in a space that is not frozen.
+	// at least one axis in a space that can be narrowed.
 	NarrowableShare float64 `json:"narrowable_share"`
 	Layers          []Layer `json:"layers"`
 	Spaces          []Space `json:"spaces"`

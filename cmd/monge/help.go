@@ -45,7 +45,7 @@ const definitions = `Definitions
   MACs              multiply-accumulates of Conv, ConvTranspose, Gemm, MatMul and
                     recurrent layers, batch 1, at --input-shape or static dims
   narrowable share  parameters in weights with at least one axis in a space that
-                    is not frozen, over all weights of those operators
+                    can be narrowed, over all weights of those operators
   top-1, top-5      share of samples whose label has the highest score, or is
                     among the five highest
   agreement         with the first model, by what the output is for. Class

@@ -6,6 +6,7 @@ import (
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/qdq"
+	"github.com/monge-ml/monge/lossless"
 	"github.com/monge-ml/monge/report"
 )
 
@@ -18,13 +19,16 @@ func (a *app) inspectCommand() *cobra.Command {
 		Example:           "  monge inspect model.onnx\n  monge inspect model.onnx --json | jq '.spaces[] | select(.frozen) | .name'",
 		Args:              takes(1, 1, "one model"),
 		ValidArgsFunction: completeModels,
-		RunE: running(func(_ *cobra.Command, args []string) error {
+		RunE: running(func(cmd *cobra.Command, args []string) error {
 			models, given, err := shapes.load(args)
 			if err != nil {
 				return err
 			}
 			m, form, err := qdq.Expand(models[0])
 			if err != nil {
+				return in(args[0], err)
+			}
+			if m, err = lossless.Compute(cmd.Context(), m, lossless.Options{InputShapes: given}); err != nil {
 				return in(args[0], err)
 			}
 			s, err := edit.NewSubject(m, coupling.Options{InputShapes: given})
