@@ -209,6 +209,7 @@ func (an *analyzer) node(n *onnxpb.NodeProto) (err error) {
 		c.in = append(c.in, v)
 	}
 	an.captured(c)
+	an.enliven(c)
 	op, ok := an.ops[strings.TrimPrefix(domain+"/"+n.GetOpType(), "/")]
 	if !ok {
 		an.unknown(c, noRule(n.GetOpType()))
@@ -249,6 +250,34 @@ func (an *analyzer) node(n *onnxpb.NodeProto) (err error) {
 		an.define(name, o)
 	}
 	return nil
+}
+
+// enliven lets a constant that is no plain weight for a linear operator, since its other operands
+// are constants too, be what other operators read from activations: a table whose rows are all
+// looked up, such as embeddings of relative positions before they are projected to keys.
+func (an *analyzer) enliven(c *call) {
+	if c.anyLive() || len(c.in) < 2 {
+		return
+	}
+	switch kind := onnxio.LinearKindOf(c.node); {
+	case kind == onnxio.Recurrent:
+		return
+	case kind == onnxio.NotLinear && c.node.GetOpType() != "LayerNormalization":
+		return
+	}
+	x, w := c.in[0], c.in[1]
+	if x == nil || w == nil || !x.ranked || x.rank() < 2 || x.elements() < 2 || w.elements() < 2 || x.quant != nil {
+		return
+	}
+	live := *x
+	live.konst, live.ints, live.reals = false, nil, nil
+	for k, a := range x.axes {
+		r := record{c.node, x, k, a, Carried}
+		an.records = append(an.records, r)
+		r.role = Produced
+		an.spreads = append(an.spreads, r)
+	}
+	c.in[0] = &live
 }
 
 // follow passes on which axes' sizes a folded value depends on. Where such a value meets an

@@ -159,6 +159,9 @@ func (c *call) foldElementwise(dims []int) []elem {
 	if n < 0 || n > foldLimit {
 		return nil
 	}
+	if q := c.divided(); q != nil {
+		return q
+	}
 	args := make([][]elem, n)
 	for _, v := range c.in {
 		if v.ints == nil {
@@ -181,6 +184,35 @@ func (c *call) foldElementwise(dims []int) []elem {
 		}
 	}
 	return out
+}
+
+// divided is a size that is not known, such as that of batch and heads together, divided by some of
+// its factors; nil for other arithmetic. A stored divisor follows these.
+func (c *call) divided() []elem {
+	if c.node.GetOpType() != "Div" || len(c.in) != 2 || len(c.in[0].ints) != 1 {
+		return nil
+	}
+	whole := c.in[0].ints[0]
+	by, ok := c.in[1].knownInts()
+	if !ok || len(by) != 1 || by[0] < 2 || whole.known || whole.size == nil {
+		return nil
+	}
+	factors, n := whole.size.Factors(), int64(1)
+	k := len(factors)
+	for k > 0 && n < by[0] && factors[k-1].Size() > 0 {
+		k--
+		n *= int64(factors[k].Size())
+	}
+	if n != by[0] || k == 0 {
+		return nil
+	}
+	divisor := c.an.sys.prod(factors[k:]...)
+	if c.an.graph.Constant(c.node.GetInput()[1]) != nil {
+		c.note(ShapeRef{Node: c.node, Input: 1, Elems: []ShapeElem{sizeElem(divisor)}})
+	} else {
+		divisor.stiffen(c.label() + " computes with its size")
+	}
+	return []elem{{size: c.an.sys.prod(factors[:k]...), tied: whole.tied}}
 }
 
 // broadcast is the element of a tensor of some shape that stands at position p of a tensor of the

@@ -119,3 +119,41 @@ func gatherND(c *call) ([]*value, error) {
 	}
 	return []*value{o}, nil
 }
+
+// scatterND puts rows in the place of others, each given by its positions along the first axes; the
+// axes behind are those of both.
+func scatterND(c *call) ([]*value, error) {
+	x, idx, rows := c.in[0], c.in[1], c.in[2]
+	last := idx.rank() - 1
+	if last < 0 || idx.axes[last].Size() < 0 {
+		return nil, errUnranked
+	}
+	n := idx.axes[last].Size()
+	if n < 1 || n > x.rank() || rows.rank() != last+x.rank()-n {
+		return nil, c.errorf("has indices of %d numbers and rows of %d axes for %d axes", n, rows.rank(), x.rank())
+	}
+	c.freeze(idx, "indexes with it")
+	for _, a := range slices.Concat(x.axes[:n], rows.axes[:last]) {
+		c.freezeAxis(a, "replaces positions of it")
+	}
+	o := c.output(x.axes)
+	for k := n; k < x.rank(); k++ {
+		t, pl, err := c.meet([]place{{0, k}, {2, last + k - n}})
+		if err != nil {
+			return nil, err
+		}
+		o.axes[k] = t
+		if len(pl.live) > 0 {
+			c.letter(t, pl, nonlinear|perChannel)
+		}
+	}
+	return []*value{o}, nil
+}
+
+// scatterElements puts elements in the place of others; where they go is told by an index for each.
+func scatterElements(c *call) ([]*value, error) {
+	for _, v := range c.in {
+		c.freeze(v, "replaces elements")
+	}
+	return []*value{c.output(c.in[0].axes)}, nil
+}

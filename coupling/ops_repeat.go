@@ -72,8 +72,8 @@ func tile(c *call) ([]*value, error) {
 	o := c.output(x.axes)
 	for k, e := range v.ints {
 		switch r := e.v; {
-		case !e.known && x.axes[k].Size() == 1 && e.size != nil:
-			o.axes[k] = e.size
+		case !e.known && e.size != nil:
+			o.axes[k] = c.an.sys.prod(e.size, x.axes[k])
 		case !e.known:
 			o.axes[k] = c.replace(x.axes[k], -1, "repeats it as often as is known only at run time")
 		case r == 1:

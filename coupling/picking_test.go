@@ -46,6 +46,27 @@ var picking = []rule{
 		MatMul_a (in): 3, frozen: graph input "x"
 		MatMul_a: 8, linear
 		MatMul_y: 5, frozen: graph output "y"`},
+	{"ScatterND of positions", `
+		x: N 4 3
+		u: 2 N 3
+		a = MatMul(x, w1[3 8])
+		b = MatMul(u, w1)
+		t = Transpose(a) perm=1,0,2
+		i = Unsqueeze(j{2 0}, ax{1})
+		s = ScatterND(t, i, b)
+		y = MatMul(s, w2[8 5])`, `
+		MatMul_a (in): 3, frozen: graph input "x"
+		MatMul_a: 8
+		MatMul_y: 5, frozen: graph output "y"`},
+	{"ScatterElements freezes", `
+		x: 2 3
+		a = MatMul(x, w1[3 8])
+		i = Unsqueeze(j{2 0}, ax{1})
+		s = ScatterElements(a, i, i2[2 1]) axis=1
+		y = MatMul(s, w2[8 5])`, `
+		MatMul_a (in): 3, frozen: graph input "x"
+		MatMul_a: 8, frozen: ScatterElements "ScatterElements_s" replaces elements
+		MatMul_y: 5, frozen: graph output "y"`},
 	{"a constant spread over a row", `
 		x: N 4 1
 		a = Mul(x, w1[8])
@@ -107,4 +128,67 @@ var picking = []rule{
 		Conv_a (in): 3, frozen: graph input "x"
 		Conv_a: 8, linear
 		Conv_y: 5, frozen: graph output "y"`},
+	{"keys of positions, made of a table", `
+		x: N 4 8
+		q = MatMul(x, wq[8 6])
+		n = LayerNormalization(table[7 5], scale[5], shift[5])
+		k = MatMul(n, wk[5 6])
+		t = Transpose(k) perm=1,0
+		s = MatMul(q, t)
+		y = MatMul(s, w2[7 3])`, `
+		MatMul_q (in): 8, frozen: graph input "x"
+		MatMul_q: 6
+		LayerNormalization_n: 7
+		LayerNormalization_n#2: 5, rigid: LayerNormalization "LayerNormalization_n" takes all channels together
+		MatMul_y: 3, frozen: graph output "y"`},
+	{"a table with weights of low rank", `
+		x: N 8
+		w = MatMul(u[8 3], v[3 6])
+		h = MatMul(x, w)
+		r = Relu(h)
+		y = MatMul(r, w2[6 3])`, `
+		MatMul_w: 8, frozen: graph input "x"
+		MatMul_w#2: 3, linear
+		MatMul_w#3: 6
+		MatMul_y: 3, frozen: graph output "y"`},
+	{"Tile as often as there are samples", `
+		x: N 4 5
+		q = MatMul(x, wq[5 8])
+		k = MatMul(table[6 5], wk[5 8])
+		s = Shape(x) start=0 end=1
+		q1 = Reshape(q, rs{0 4 2 4})
+		q2 = Transpose(q1) perm=0,2,1,3
+		q3 = Reshape(q2, rt{-1 4 4})
+		k1 = Reshape(k, ru{6 2 4})
+		k2 = Transpose(k1) perm=1,2,0
+		r = Concat(s, o{1 1}) axis=0
+		k3 = Tile(k2, r)
+		d = MatMul(q3, k3)
+		y = MatMul(d, w2[6 3])`, `
+		MatMul_q (in): 5, frozen: graph input "x"
+		MatMul_q[0:8]: 2, frozen: graph output "y"
+		MatMul_q: 4 in 2 groups
+		MatMul_k: 6, linear
+		MatMul_k#2: 5, linear
+		MatMul_y: 3, frozen: graph output "y"`},
+	{"Reshape by batch and heads divided by heads", `
+		x: N 4 5
+		q = MatMul(x, wq[5 12])
+		q1 = Reshape(q, rs{0 4 6 2})
+		q2 = Transpose(q1) perm=0,2,1,3
+		q3 = Reshape(q2, rt{-1 4 2})
+		r = Relu(q3)
+		s = Shape(r)
+		b = Gather(s, zero{=0})
+		n = Div(b, six{=6})
+		u = Unsqueeze(n, ax{0})
+		t = Concat(u, rest{6 4 2}) axis=0
+		q4 = Reshape(r, t)
+		q5 = Transpose(q4) perm=0,2,1,3
+		q6 = Reshape(q5, ru{0 0 -1})
+		y = MatMul(q6, w2[12 3])`, `
+		MatMul_q (in): 5, frozen: graph input "x"
+		MatMul_q[0:12]: 6
+		MatMul_q[0:12]#2: 2, rigid: a factor beside it is narrowed instead (space of 6)
+		MatMul_y: 3, frozen: graph output "y"`},
 }

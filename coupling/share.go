@@ -32,13 +32,13 @@ func (a *Analysis) settle() {
 	}
 }
 
-// headed reports whether attention heads that may change have channels of the space each.
+// headed reports whether attention heads that may be removed have channels of the space each.
 func (a *Analysis) headed(s *Space) bool {
 	for _, x := range s.Pieces {
 		for _, index := range x.find().atom.indexed {
 			if slices.ContainsFunc(index.Atoms(), func(h *Axis) bool {
 				of := a.spaceOf[h]
-				return of != nil && of != s && !of.Frozen && h.atom.flags&heads != 0
+				return of != nil && of != s && of.Narrowable() && h.atom.flags&heads != 0
 			}) {
 				return true
 			}

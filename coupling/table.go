@@ -119,6 +119,8 @@ func table() map[string]op {
 		{names: "Gather", needs: 2, apply: gather, moves: true},
 		{names: "GatherElements", needs: 2, apply: gatherElements, moves: true},
 		{names: "GatherND", needs: 2, apply: gatherND, moves: true},
+		{names: "ScatterND", needs: 3, apply: scatterND},
+		{names: "ScatterElements", needs: 3, apply: scatterElements},
 		{names: "Range", apply: rangeOf, moves: true},
 	}
 	for _, name := range onnxio.Operators(onnxio.Pointwise) {

@@ -204,6 +204,9 @@ func writeShape(s *Subject, g *onnxio.Graph, n *onnxpb.NodeProto, ref coupling.S
 	t := onnxio.NewInts(old, []int{len(v)}, v)
 	if tp := s.Graph.Constant(old); tp != nil {
 		t.Type = onnxpb.TensorProto_DataType(tp.GetDataType())
+		if len(tp.GetDims()) == 0 && len(v) == 1 {
+			t.Dims = nil // a divisor
+		}
 	}
 	if g.Constant(old) != nil && len(g.Consumers(old)) == 1 && !g.IsOutput(old) {
 		return g.SetConstant(t)

@@ -354,8 +354,9 @@ func relate(u *sharing) relation {
 		for _, in := range n.GetInput() {
 			before[in] = distinct(slices.Concat(before[in], down))
 		}
-		if len(own) == 0 {
-			r.meet(n, "before ", down)
+		if len(own) == 0 && len(down) > 0 { // queries and keys, both before what their product reaches, are not one
+			up := near(nil, n.GetInput(), behind)
+			r.meet(n, "between ", slices.Concat(down, []string{""}, up))
 		}
 	}
 	return r
@@ -391,7 +392,8 @@ func near(own, tensors []string, of map[string][]string) []string {
 func distinct(names []string) []string { return slices.Compact(slices.Sorted(slices.Values(names))) }
 
 // Reshare stores once what an edit of the subject's model has left equal: of the constants that
-// were stored once in the model as it was given. m is changed.
+// were stored once in the model as it was given. Sums and means of all channels still are written
+// as they were. m is changed.
 func (s *Subject) Reshare(m *onnxio.Model) error {
 	given, err := s.given.Graph()
 	if err != nil {
@@ -401,7 +403,13 @@ func (s *Subject) Reshare(m *onnxio.Model) error {
 	if err != nil {
 		return err
 	}
+	if err := unweigh(g, s.reductions); err != nil {
+		return err
+	}
 	r := reshared{g, given.Names(), map[string]string{}}
+	for _, red := range s.reductions {
+		r.old[red.row] = true // each is a weight of its own
+	}
 	if err := r.initializers(); err != nil {
 		return err
 	}

@@ -13,13 +13,15 @@ import (
 // A Subject is a model with its spaces analysed.
 type Subject struct {
 	// Model is the model in a form in which layers that do not belong together have no constants in
-	// common (see Reshare).
+	// common, and means over channels that may then be narrowed are products (see Reshare).
 	Model    *onnxio.Model
 	Graph    *onnxio.Graph
 	Analysis *coupling.Analysis
 
 	opaque bool
 	given  *onnxio.Model // before constants were separated
+	// reductions are products in the model, in which sums and means were given.
+	reductions []reduction
 }
 
 // NewSubject analyses a model. The model is not changed.
@@ -33,7 +35,12 @@ func NewSubject(m *onnxio.Model, o coupling.Options) (*Subject, error) {
 	if err != nil {
 		return nil, m.InFile(err)
 	}
-	return &Subject{Model: own, Graph: an.Graph, Analysis: an, opaque: o.Opaque, given: m}, nil
+	s := &Subject{opaque: o.Opaque, given: m}
+	if s.Model, s.Analysis, s.reductions, err = reduced(own, an, o); err != nil {
+		return nil, m.InFile(err)
+	}
+	s.Graph = s.Analysis.Graph
+	return s, nil
 }
 
 // Given is the model that the subject was made of.
