@@ -144,13 +144,33 @@ func (g *Graph) AddInitializer(t *Tensor) error {
 	p := t.Proto()
 	g.Proto.Initializer = append(g.Proto.Initializer, p)
 	g.initializers[t.Name] = p
-	if g.Outer == nil && g.Model.Proto.GetIrVersion() < 4 {
-		v := NewValueInfo(t.Name, t.Type)
-		SetDims(v, t.Dims)
-		g.Proto.Input = append(g.Proto.Input, v)
-		g.inputs[t.Name] = v
-	}
+	g.declare(p)
 	return nil
+}
+
+// DeclareInitializers makes graph inputs of the initializers that are none, where the format asks for
+// it: up to IR version 3. onnxruntime runs a model without; the checker refuses it.
+func (g *Graph) DeclareInitializers() {
+	for _, p := range g.Proto.Initializer {
+		if g.inputs[p.GetName()] == nil {
+			g.declare(p)
+		}
+	}
+}
+
+// declare makes a graph input of an initializer, up to IR version 3.
+func (g *Graph) declare(p *onnxpb.TensorProto) {
+	if g.Outer != nil || g.Model.Proto.GetIrVersion() >= 4 {
+		return
+	}
+	v := NewValueInfo(p.GetName(), onnxpb.TensorProto_DataType(p.GetDataType()))
+	dims := make([]int, len(p.GetDims()))
+	for i, d := range p.GetDims() {
+		dims[i] = int(d)
+	}
+	SetDims(v, dims)
+	g.Proto.Input = append(g.Proto.Input, v)
+	g.inputs[p.GetName()] = v
 }
 
 // NewValueInfo declares a tensor of a type, and of a shape made of lengths (int, int64) and names
