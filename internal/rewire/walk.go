@@ -46,12 +46,15 @@ func mentions(m *onnxio.Model, typ onnxpb.TensorProto_DataType) bool {
 	return found
 }
 
-// eachType replaces every element type that a model states by what f makes of it. tensor is what
-// has it, if one has.
+// eachType replaces every element type that a model states by what f makes of it, and writes nothing
+// where that is the same: others may read the model meanwhile. tensor is what has it, if one has.
 func eachType(m *onnxio.Model, f func(t onnxpb.TensorProto_DataType, tensor *onnxpb.TensorProto) onnxpb.TensorProto_DataType) {
 	replace := func(t *int32, tensor *onnxpb.TensorProto) {
-		if t != nil {
-			*t = int32(f(onnxpb.TensorProto_DataType(*t), tensor))
+		if t == nil {
+			return
+		}
+		if to := int32(f(onnxpb.TensorProto_DataType(*t), tensor)); to != *t {
+			*t = to
 		}
 	}
 	walk(m.Proto.ProtoReflect(), func(p protoreflect.ProtoMessage) {
@@ -64,7 +67,9 @@ func eachType(m *onnxio.Model, f func(t onnxpb.TensorProto_DataType, tensor *onn
 			replace(p.ElemType, nil)
 		case *onnxpb.AttributeProto:
 			if isTypeAttribute(p) {
-				*p.I = int64(f(onnxpb.TensorProto_DataType(*p.I), nil))
+				if to := int64(f(onnxpb.TensorProto_DataType(*p.I), nil)); to != *p.I {
+					*p.I = to
+				}
 			}
 		}
 	})
