@@ -268,9 +268,6 @@ func printTune(w io.Writer, r *tune.Report) {
 		on = fmt.Sprintf("%d others and variants", r.HeldOut)
 	}
 	text += fmt.Sprintf(": loss on %s %.4f, before %.4f", on, r.After, r.Before)
-	if r.Slowed > 0 {
-		text += fmt.Sprintf("; begun again with smaller steps, %s", plural(r.Slowed, "time"))
-	}
 	if r.Kept {
 		text += "; no better, so the refitted weights stay"
 	}

@@ -109,9 +109,9 @@ func (s *schedule) told() (done, total int) {
 
 // rate is the size of the next step. It rises over the first steps and falls as a cosine. Where
 // there are few steps it stays below the largest: large ones upset a model at first, and a short run
-// does not make up for that.
-func (s *schedule) rate(largest float64) float64 {
-	rate := largest * 0.5 * (1 + math.Cos(math.Pi*s.progress()))
-	rate *= min(1, float64(s.done+1)/float64(min(warmUp, 1+s.total/4)))
-	return rate * min(1, math.Sqrt(float64(s.total)/fullRate))
+// does not make up for that. It stays below a limit in any case.
+func (s *schedule) rate(largest, limit float64) float64 {
+	rate := min(limit, largest*min(1, math.Sqrt(float64(s.total)/fullRate)))
+	rate *= 0.5 * (1 + math.Cos(math.Pi*s.progress()))
+	return rate * min(1, float64(s.done+1)/float64(min(warmUp, 1+s.total/4)))
 }

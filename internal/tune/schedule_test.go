@@ -112,7 +112,7 @@ func TestRate(t *testing.T) {
 	rates := func(most int) (out []float64) {
 		s := newSchedule(most, time.Time{}, time.Now)
 		for ; !s.over(); s.step() {
-			out = append(out, s.rate(2))
+			out = append(out, s.rate(2, math.Inf(1)))
 		}
 		return out
 	}

@@ -83,9 +83,9 @@ type Report struct {
 	HeldOut int     `json:"held_out"`
 	Before  float64 `json:"loss_before"`
 	After   float64 `json:"loss_after"`
-	// Slowed is how often the rate was divided by five and the training begun again, since its steps
-	// made the model worse.
-	Slowed int `json:"slowed"`
+	// Rate is that of the largest steps: what was asked for, or what moves the outputs as far as a
+	// step may, if that is less.
+	Rate float64 `json:"rate"`
 	// Confidence is what the logits of the result were multiplied by in the end, so that it is as
 	// sure as the parents are in the mean; 0 where there are none that can be.
 	Confidence float64 `json:"confidence,omitempty"`
@@ -307,9 +307,13 @@ func (r *run) train(ctx context.Context, judge *teach.Judge, report *Report) err
 	if r.o.Epochs > 0 {
 		most = r.o.Epochs * steps
 	}
+	limit, err := r.restrain(ctx)
+	if err != nil {
+		return err
+	}
+	report.Rate = min(r.o.Rate, limit)
 	s := newSchedule(most, r.o.Until, time.Now)
 	variants := r.reader.starts(n, 2*n)
-	watch := newWatch(r, judge, report.Before)
 	for report.Ended == "" {
 		report.Epochs++
 		r.rng.Shuffle(len(variants), func(i, j int) { variants[i], variants[j] = variants[j], variants[i] })
@@ -321,20 +325,18 @@ func (r *run) train(ctx context.Context, judge *teach.Judge, report *Report) err
 			return err
 		}
 		for k := 0; k < steps && report.Ended == ""; k++ {
-			if report.Ended, err = r.step(ctx, s, feed, r.reader.step(variants, k)); err != nil {
-				return err
-			}
-			if err = watch.step(ctx, s.done); err != nil {
+			if report.Ended, err = r.step(ctx, s, limit, feed, r.reader.step(variants, k)); err != nil {
 				return err
 			}
 		}
 	}
-	report.Steps, report.Slowed = s.done, watch.slowed
+	report.Steps = s.done
 	return nil
 }
 
-// step takes one step, on some of the samples of a feed, and says why it was the last, or "".
-func (r *run) step(ctx context.Context, s *schedule, feed *dataset.Feed, runs [][]int) (Ending, error) {
+// step takes one step, at no more than a rate, on some of the samples of a feed, and says why it was
+// the last, or "".
+func (r *run) step(ctx context.Context, s *schedule, limit float64, feed *dataset.Feed, runs [][]int) (Ending, error) {
 	select {
 	case <-r.o.Stop:
 		return Interrupted, nil
@@ -345,7 +347,7 @@ func (r *run) step(ctx context.Context, s *schedule, feed *dataset.Feed, runs []
 	if err != nil {
 		return "", err
 	}
-	if err := r.move(ctx, gradients, s.rate(r.o.Rate)); err != nil {
+	if err := r.move(ctx, gradients, s.rate(r.o.Rate, limit)); err != nil {
 		return "", err
 	}
 	s.step()
