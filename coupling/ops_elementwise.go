@@ -186,15 +186,15 @@ func (c *call) foldElementwise(dims []int) []elem {
 	return out
 }
 
-// divided is a size that is not known, such as that of batch and heads together, divided by some of
-// its factors; nil for other arithmetic. A stored divisor follows these.
+// divided is a size that is known at run time alone, such as that of batch and heads together,
+// divided by some of its factors; nil for other arithmetic. A stored divisor follows these.
 func (c *call) divided() []elem {
 	if c.node.GetOpType() != "Div" || len(c.in) != 2 || len(c.in[0].ints) != 1 {
 		return nil
 	}
 	whole := c.in[0].ints[0]
 	by, ok := c.in[1].knownInts()
-	if !ok || len(by) != 1 || by[0] < 2 || whole.known || whole.size == nil {
+	if !ok || len(by) != 1 || by[0] < 2 || whole.size == nil || whole.known && !whole.size.open() {
 		return nil
 	}
 	factors, n := whole.size.Factors(), int64(1)
@@ -212,7 +212,7 @@ func (c *call) divided() []elem {
 	} else {
 		divisor.stiffen(c.label() + " computes with its size")
 	}
-	return []elem{{size: c.an.sys.prod(factors[:k]...), tied: whole.tied}}
+	return []elem{{known: whole.known, v: whole.v / by[0], size: c.an.sys.prod(factors[:k]...), tied: whole.tied}}
 }
 
 // broadcast is the element of a tensor of some shape that stands at position p of a tensor of the
@@ -312,7 +312,8 @@ func (s *system) evalTwo(name string, a, b elem) (elem, bool) {
 		return elem{known: true}, true // no size is negative
 	}
 	var out elem
-	if name == "Mul" && (a.tied && b.tied || !a.known || !b.known) {
+	given := func(e elem) bool { return e.size != nil && e.size.open() }
+	if name == "Mul" && (a.tied && b.tied || !a.known || !b.known || given(a) || given(b)) {
 		out = s.product(a, b)
 	}
 	if !a.known || !b.known {

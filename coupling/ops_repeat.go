@@ -26,11 +26,11 @@ func expand(c *call) ([]*value, error) {
 			ref.Elems = append(ref.Elems, ShapeElem{value: 1})
 			continue
 		}
-		if *at = c.expanded(a, e); e.known && e.size == nil && (a == nil || a.Size() >= 0) {
+		if *at = c.expanded(a, e); !e.tied && (e.known || e.size != nil) && (a == nil || a.Size() >= 0) {
 			literal = append(literal, *at)
 		}
 		ref.Elems = append(ref.Elems, sizeElem(*at))
-		writable = writable && (*at).Size() >= 0
+		writable = writable && (*at).Size() >= 0 && (e.size == nil || !e.size.open())
 	}
 	if writable {
 		c.note(ref)
@@ -72,7 +72,7 @@ func tile(c *call) ([]*value, error) {
 	o := c.output(x.axes)
 	for k, e := range v.ints {
 		switch r := e.v; {
-		case !e.known && e.size != nil:
+		case e.size != nil && (!e.known || e.size.open()):
 			o.axes[k] = c.an.sys.prod(e.size, x.axes[k])
 		case !e.known:
 			o.axes[k] = c.replace(x.axes[k], -1, "repeats it as often as is known only at run time")

@@ -197,6 +197,9 @@ func (u *sharing) any() bool {
 // separate makes the copies, and lets every layer read its own.
 func (u *sharing) separate() error {
 	u.used = u.g.Names()
+	for _, n := range u.g.Nodes { // copies of nodes have names too
+		u.used[n.GetName()] = true
+	}
 	for _, tp := range slices.Clone(u.g.Proto.GetInitializer()) {
 		if err := u.store(tp.GetName(), tp); err != nil {
 			return err

@@ -142,3 +142,30 @@ func TestSiameseNetworksStayShared(t *testing.T) {
 		t.Errorf("folded %v, error %v", names, err)
 	}
 }
+
+// A copy of a node takes no name that another node has.
+func TestCopiedNodesHaveNamesOfTheirOwn(t *testing.T) {
+	m := parsed(t, `
+		x: N 4 8
+		s = Unsqueeze(k[6], ax{0})
+		s_1 = Unsqueeze(j[6], ax)
+		a = MatMul(x, w1[8 6])
+		b = Mul(a, s)
+		c = Relu(b)
+		d = MatMul(c, w2[6 6])
+		e = Mul(d, s)
+		f = Relu(e)
+		g = MatMul(f, w3[6 6])
+		h = Mul(g, s_1)
+		y = MatMul(h, w4[6 3])`)
+	seen := map[string]bool{}
+	for _, n := range Subject(t, m).Model.Proto.GetGraph().GetNode() {
+		if seen[n.GetName()] {
+			t.Errorf("two nodes are called %q", n.GetName())
+		}
+		seen[n.GetName()] = true
+	}
+	if len(seen) != len(m.Proto.GetGraph().GetNode())+1 {
+		t.Errorf("%d nodes, want one more than %d", len(seen), len(m.Proto.GetGraph().GetNode()))
+	}
+}
