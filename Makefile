@@ -5,17 +5,24 @@ FUZZTIME  ?= 30s
 TRIALS    ?= 50
 TESTFLAGS ?=
 
-# A checkout without git (an archive) builds as "devel".
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+# The version is that of the file VERSION in a commit tagged with it, and in an archive without
+# git; any other checkout is on the way to it, and says where: 0.1.0-dev+1a2b3c4.dirty.
+RELEASE  := $(shell cat VERSION)
+REVISION := $(shell git describe --always --dirty --exclude '*' 2>/dev/null | tr - .)
+TAG      := $(shell git describe --tags --exact-match --dirty --match 'v$(RELEASE)' 2>/dev/null)
+VERSION  := $(RELEASE)$(if $(filter-out v$(RELEASE),$(TAG))$(if $(TAG),,$(REVISION)),-dev+$(REVISION))
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help build runtime test demo bench bench-models bench-ot bench-transformer bench-conformance lint fuzz clean
+.PHONY: help version build runtime test demo bench bench-models bench-ot bench-transformer bench-conformance lint fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## bin/monge
 	$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/monge ./cmd/monge
+
+version: ## print the version that is built
+	@echo $(VERSION)
 
 runtime: build ## fetch onnxruntime into the user cache, once
 	bin/monge runtime install

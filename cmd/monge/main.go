@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strconv"
+	"strings"
 
 	"golang.org/x/term"
 
@@ -13,18 +14,20 @@ import (
 	"github.com/monge-ml/monge/internal/files"
 )
 
-// version is set by the linker: -ldflags '-X main.version=v1.2.3'.
+// version is set by the linker, as the Makefile and .goreleaser.yaml do:
+// -ldflags '-X main.version=1.2.3'.
 var version string
 
-// versionOf is the version that the linker or, after `go install`, the module system knows.
-func versionOf() string {
-	if version != "" {
-		return version
+// versionOf is the semantic version, without a leading v, that the linker or else, after
+// `go install`, the module system knows.
+func versionOf(linked string, info *debug.BuildInfo) string {
+	switch {
+	case linked != "":
+		return linked
+	case info == nil || info.Main.Version == "" || info.Main.Version == "(devel)":
+		return "devel"
 	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "devel"
+	return strings.TrimPrefix(info.Main.Version, "v")
 }
 
 // collectGarbage sets the garbage collector to models of so many bytes: how much garbage there may
@@ -73,9 +76,10 @@ func main() {
 		return
 	}
 	collectGarbage(0)
+	info, _ := debug.ReadBuildInfo()
 	a := &app{
 		stdout: os.Stdout, stderr: os.Stderr, terminal: term.IsTerminal(int(os.Stderr.Fd())), columns: columns(os.Stdout), display: newDisplay(os.Stderr),
-		runtime: engine.Available, trial: newTrial(), version: versionOf(),
+		runtime: engine.Available, trial: newTrial(), version: versionOf(version, info),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	a.interrupts = newInterrupts(cancel, a.say)
