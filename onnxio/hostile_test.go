@@ -247,3 +247,38 @@ func TestHostileExternalData(t *testing.T) {
 		t.Error("external data was read although the model has no folder")
 	}
 }
+
+// nested is a model of graphs in graphs, each an If in the branch of another.
+func nested(depth int) *onnxio.Model {
+	branch := onnxtest.Graph(nil, onnxtest.Values(onnxtest.Value("o")), onnxtest.Node("Neg", "x", "o"))
+	for range depth - 1 {
+		branch = onnxtest.Graph(nil, onnxtest.Values(onnxtest.Value("o")),
+			onnxtest.Node("If", "x", "o", onnxtest.Attr("then_branch", branch)))
+	}
+	return chain(onnxtest.Node("If", "x", "p", onnxtest.Attr("then_branch", branch)))
+}
+
+// Graphs may lie in each other as deep as onnxruntime reads them; beyond that a model is an error,
+// before anything goes down into it.
+func TestNesting(t *testing.T) {
+	for depth, readable := range map[int]bool{1: true, 31: true, 35: false, 3_000: false, 5_000: false, 50_000: false} {
+		data, err := nested(depth).Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), "nested.onnx")
+		if err := os.WriteFile(path, data, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		_, loading := onnxio.Load(path)
+		_, decoding := onnxio.Decode(data, "")
+		for _, err := range []error{loading, decoding} {
+			if (err == nil) != readable {
+				t.Errorf("%d levels: error %v", depth, err)
+			}
+			if err != nil && (strings.Contains(err.Error(), "\n") || depth < 3_300 && !strings.Contains(err.Error(), "100 messages deep")) {
+				t.Errorf("%d levels: error %q does not say why", depth, err)
+			}
+		}
+	}
+}

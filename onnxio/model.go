@@ -111,7 +111,10 @@ func Decode(data []byte, dir string) (_ *Model, err error) {
 
 func unmarshal(data []byte) (*Model, error) {
 	m := &Model{Proto: new(onnxpb.ModelProto)}
-	if err := proto.Unmarshal(data, m.Proto); err != nil {
+	if err := (proto.UnmarshalOptions{RecursionLimit: nesting}).Unmarshal(data, m.Proto); err != nil {
+		if proto.Unmarshal(data, m.Proto) == nil { // by protobuf's own limit, which is far beyond
+			return nil, fmt.Errorf("graphs or types lie in each other more than %d messages deep, which onnxruntime does not read", maxNesting)
+		}
 		return nil, fmt.Errorf("not an ONNX file, or a damaged one: %w", err)
 	}
 	return m, nil

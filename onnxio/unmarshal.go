@@ -14,13 +14,17 @@ const (
 	tensorRawData    protowire.Number = 9
 )
 
+// nesting is how many messages may lie in each other, the model included: onnxruntime and the onnx
+// package read no more, as protobuf limits them, and what walks through graphs goes down as far.
+const nesting = maxNesting + 1
+
 // unmarshalShared decodes a model whose initializers share their raw data with the buffer, which
 // must not change any more: proto.Unmarshal would copy it, and a model would take twice its size
 // while it is read. It reports false where the buffer is no well-formed message, which
 // proto.Unmarshal can explain.
 func unmarshalShared(data []byte) (*onnxpb.ModelProto, bool) {
 	m := new(onnxpb.ModelProto)
-	graphs, ok := cut(data, modelGraph, m)
+	graphs, ok := cut(data, modelGraph, m, 0)
 	if !ok {
 		return nil, false
 	}
@@ -29,13 +33,13 @@ func unmarshalShared(data []byte) (*onnxpb.ModelProto, bool) {
 		if m.Graph == nil {
 			m.Graph = new(onnxpb.GraphProto)
 		}
-		initializers, ok := cut(graph, graphInitializer, m.Graph)
+		initializers, ok := cut(graph, graphInitializer, m.Graph, 1)
 		if !ok {
 			return nil, false
 		}
 		for _, initializer := range initializers {
 			t := new(onnxpb.TensorProto)
-			raw, ok := cut(initializer, tensorRawData, t)
+			raw, ok := cut(initializer, tensorRawData, t, 2)
 			if !ok {
 				return nil, false
 			}
@@ -49,8 +53,8 @@ func unmarshalShared(data []byte) (*onnxpb.ModelProto, bool) {
 }
 
 // cut merges a message but for one length-delimited field into m, and returns the values of that
-// field.
-func cut(data []byte, field protowire.Number, m proto.Message) (values [][]byte, ok bool) {
+// field. depth is that of the message in the model.
+func cut(data []byte, field protowire.Number, m proto.Message, depth int) (values [][]byte, ok bool) {
 	rest := []byte{}
 	for len(data) > 0 {
 		num, typ, tag := protowire.ConsumeTag(data)
@@ -69,5 +73,5 @@ func cut(data []byte, field protowire.Number, m proto.Message) (values [][]byte,
 		}
 		data = data[tag+n:]
 	}
-	return values, proto.UnmarshalOptions{Merge: true}.Unmarshal(rest, m) == nil
+	return values, proto.UnmarshalOptions{Merge: true, RecursionLimit: nesting - depth}.Unmarshal(rest, m) == nil
 }
