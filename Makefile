@@ -1,6 +1,7 @@
 # make help prints the targets.
 
 GO        ?= go
+PYTHON    ?= python3
 FUZZTIME  ?= 30s
 TRIALS    ?= 50
 TESTFLAGS ?=
@@ -13,7 +14,7 @@ TAG      := $(shell git describe --tags --exact-match --dirty --match 'v$(RELEAS
 VERSION  := $(RELEASE)$(if $(filter-out v$(RELEASE),$(TAG))$(if $(TAG),,$(REVISION)),-dev+$(REVISION))
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help version build runtime test demo bench bench-models bench-ot bench-transformer bench-conformance lint fuzz clean
+.PHONY: help version build runtime test demo bench bench-models bench-ot bench-transformer bench-conformance wheel wheel-test lint fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +52,16 @@ bench-lossless: runtime ## what the lossless pass does to MODELS
 
 bench-conformance: runtime ## the codec on about a thousand models of Debian's libonnx-testdata
 	bench/conformance/run.sh
+
+wheel: build ## the Python package monge-onnx, in bin/wheel; pip fetches hatchling
+	rm -rf bin/wheel python/LICENSE
+	cp LICENSE python/LICENSE
+	MONGE_VERSION='$(subst -dev,.dev0,$(VERSION))' MONGE_PROGRAM='$(CURDIR)/bin/monge' MONGE_TARGET="$$($(GO) env GOOS)/$$($(GO) env GOARCH)" \
+		$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir bin/wheel ./python
+	@ls bin/wheel/*.whl
+
+wheel-test: wheel runtime ## the wheel, in a fresh environment without Go; pip fetches numpy and mypy
+	PYTHON=$(PYTHON) python/test.sh bin/wheel/*.whl
 
 lint: ## gofmt, go vet, staticcheck
 	@unformatted=$$(gofmt -l .) && if [ -n "$$unformatted" ]; then echo "gofmt -w is needed for:" $$unformatted; exit 1; fi

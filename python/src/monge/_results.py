@@ -1,0 +1,296 @@
+"""The JSON of the commands as dataclasses.
+
+Names and units are those of the JSON, which the README of the repository describes. What a run had
+no reason to measure is None, or empty; so is a number that is not finite. Names that this version
+does not know, those of a newer program, are kept in ``extra``. A name that is a word of Python's
+ends in an underscore.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import keyword
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+T = TypeVar("T", bound="_Object")
+
+
+@functools.cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def decode(kind: type[T], value: dict[str, Any]) -> T:
+    """A dataclass of a JSON object."""
+    hints = {name: hint for name, hint in _hints(typing.cast("Any", kind)).items() if name != "extra"}
+    known, extra = {}, {}
+    for key, v in value.items():
+        name = key + "_" if keyword.iskeyword(key) else key
+        if name in hints:
+            known[name] = _convert(hints[name], v)
+        else:
+            extra[key] = v
+    return kind(**known, extra=extra)
+
+
+def _convert(hint: Any, value: Any) -> Any:
+    if value is None:
+        return [] if typing.get_origin(hint) is list else None
+    if typing.get_origin(hint) is types.UnionType:
+        hint = next(h for h in typing.get_args(hint) if h is not types.NoneType)
+    arguments = typing.get_args(hint)
+    if typing.get_origin(hint) is list:
+        return [_convert(arguments[0], v) for v in value]
+    if typing.get_origin(hint) is dict:
+        return {k: _convert(arguments[1], v) for k, v in value.items()}
+    if dataclasses.is_dataclass(hint):
+        return decode(typing.cast("type[_Object]", hint), value)
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Object:
+    extra: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size(_Object):
+    """The size of a model."""
+
+    params: int
+    macs: int | None = None  # multiply-accumulates per sample
+    bytes: int | None = None
+    open_dims: bool = False  # free dimensions were counted as one in macs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(_Object):
+    """What an output was taken for: classify, regress or embed."""
+
+    name: str
+    task: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part(_Object):
+    """Samples that one thing was done with."""
+
+    data: str
+    samples: int
+    which: str  # numbers in the data set, counted from 0, as in 0-3,7
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lossless(_Object):
+    """What was removed without a loss."""
+
+    unread_channels: int = 0
+    constant_channels: int = 0
+    duplicate_channels: int = 0
+    spaces: list[dict[str, Any]] = field(default_factory=list)
+    unused_nodes: list[str] = field(default_factory=list)
+    unused_initializers: list[str] = field(default_factory=list)
+    flushed: list[dict[str, Any]] = field(default_factory=list)
+    left: list[dict[str, Any]] = field(default_factory=list)
+    rounds: int = 0
+    params_before: int = 0
+    params_after: int = 0
+    bytes_before: int = 0
+    bytes_after: int = 0
+    check: dict[str, Any] | None = None
+    reverted: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refit(_Object):
+    """The fit of layers in closed form."""
+
+    samples: int
+    statistics_seconds: float
+    solve_seconds: float
+    layers: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tune(_Object):
+    """The distillation after the refit."""
+
+    samples: int = 0
+    epochs: int = 0
+    steps: int = 0
+    seconds: float = 0
+    ended: str | None = None  # complete, clock or interrupted
+    parameters: int = 0
+    taps: int = 0
+    held_out: int = 0
+    loss_before: float | None = None
+    loss_after: float | None = None
+    reverted: bool = False
+    rate: float | None = None
+    confidence: float | None = None
+    note: str | None = None  # why nothing was trained
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality(_Object):
+    """What a model does on data. Shares are between 0 and 1."""
+
+    top1: float | None = None
+    top5: float | None = None
+    agreement: float | None = None  # with the original
+    cosine: float | None = None
+    max_diff: float | None = None
+    latency_ms: float | None = None
+    non_finite: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(_Object):
+    """The original and the result side by side."""
+
+    samples: int
+    held_out: bool
+    threads: int
+    before: Quality
+    after: Quality
+    data: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompressedSpace(_Object):
+    """Channels that are changed together."""
+
+    name: str
+    before: int
+    after: int
+    kept: str | None = None  # why the width stayed
+    cost: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compression(_Object):
+    """What ``compress`` did."""
+
+    model: str
+    before: Size
+    after: Size
+    dry_run: bool
+    into: str | None = None
+    output: str | None = None  # None for a dry run
+    align: str | None = None
+    samples: int = 0
+    synthetic: bool = False  # the samples were made up
+    folded_batchnorms: int = 0
+    spaces: list[CompressedSpace] = field(default_factory=list)
+    split: dict[str, Part] = field(default_factory=dict)
+    lossless: Lossless | None = None
+    candidates: list[dict[str, Any]] = field(default_factory=list)
+    blind: bool = False
+    tasks: list[Task] = field(default_factory=list)
+    search: dict[str, Any] | None = None
+    evaluation: Evaluation | None = None
+    refit_samples: int = 0
+    refit: Refit | None = None
+    tune: Tune | None = None
+    spent: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    seconds: float = 0
+    peak_memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parent(Size):
+    """A model that went into a fused one."""
+
+    model: str
+    weight: float
+    lossless: Lossless | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusedSpace(_Object):
+    """Channels that are changed together, of all models."""
+
+    name: str
+    width: int
+    widths: list[int]
+    costs: list[float | None] = field(default_factory=list)
+    moved: list[float | None] = field(default_factory=list)
+    from_: list[int] = field(default_factory=list)  # how many channels came from each model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fusion(_Object):
+    """What ``fuse`` did."""
+
+    models: list[Parent]
+    result: Size
+    dry_run: bool
+    output: str | None = None  # None for a dry run
+    method: str | None = None  # ot or union
+    align: str | None = None
+    samples: int = 0
+    synthetic: bool = False
+    folded_batchnorms: int = 0
+    split: dict[str, Part] = field(default_factory=dict)
+    tasks: list[Task] = field(default_factory=list)
+    divergence: float | None = None
+    candidates: list[dict[str, Any]] = field(default_factory=list)
+    blind: bool = False
+    onto: int | None = None  # counted from 1
+    weights: list[float] = field(default_factory=list)
+    whole: int | None = None
+    contribution: list[float] = field(default_factory=list)
+    spaces: list[FusedSpace] = field(default_factory=list)
+    kept: list[dict[str, Any]] = field(default_factory=list)
+    sweeps: int = 0
+    refit_samples: int = 0
+    refit: Refit | None = None
+    tune: Tune | None = None
+    spent: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    seconds: float = 0
+    peak_memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputResult(_Object):
+    """How far one output of a model is from the first model's, or from what was recorded."""
+
+    name: str
+    task: str | None = None
+    agreement: float | None = None
+    cosine: float | None = None
+    max_diff: float | None = None
+    non_finite: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged(Size, Quality):
+    """A model that was judged. ``agreement`` and the like are None for the first."""
+
+    model: str
+    outputs: list[OutputResult] = field(default_factory=list)
+    recorded: list[OutputResult] = field(default_factory=list)
+    latency_runs: int = 0
+    latency_batch: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison(_Object):
+    """What ``eval`` found."""
+
+    models: list[Judged]
+    samples: int
+    threads: int
+    data: str | None = None
+    tasks: list[Task] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    seconds: float = 0
+    peak_memory_bytes: int | None = None
