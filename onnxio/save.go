@@ -59,8 +59,9 @@ type SaveOptions struct {
 // other model in the folder refers to it. What saves that were killed have left in the folder is
 // removed too. Of several processes that save to one path the last one wins.
 //
-// A symbolic link is written through. The model in memory is not changed: it keeps its Path and
-// Dir, and the places of its external data.
+// Up to IR version 3, which asks for it, all initializers of the main graph are written as graph
+// inputs too. A symbolic link is written through. The model in memory is not changed: it keeps its
+// Path and Dir, its inputs, and the places of its external data.
 func Save(ctx context.Context, path string, m *Model, o SaveOptions) (err error) {
 	defer guard.Recover(&err)
 	if err := m.Validate(); err != nil {
@@ -87,6 +88,11 @@ func save(ctx context.Context, sys files.System, path string, m *Model, o SaveOp
 	}
 	defer s.abort()
 	out := m.Clone() // takes the new locations; shares the payloads
+	g, err := out.Graph()
+	if err != nil {
+		return err
+	}
+	g.DeclareInitializers()
 	if external {
 		err = s.writeData(ctx, out)
 	} else {

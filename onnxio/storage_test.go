@@ -2,6 +2,7 @@ package onnxio_test
 
 import (
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/monge-ml/monge/onnxio"
@@ -62,6 +63,40 @@ func TestSize(t *testing.T) {
 		want := int64(len(encoded)) + stored.ExternalBytes
 		if params, bytes := loaded.Size(); params != 6+7+7+7 || bytes != want {
 			t.Errorf("%+v: %d parameters, %d bytes; want 27, %d", o, params, bytes, want)
+		}
+	}
+}
+
+// Up to IR version 3 initializers are graph inputs too. Models are about that do not keep to it, and
+// onnxruntime runs them; the checker takes what is saved.
+func TestSaveDeclaresInitializers(t *testing.T) {
+	for version, want := range map[int64][]string{3: {"x", "w", "v"}, 4: {"x", "w"}} {
+		m := onnxtest.Model(onnxtest.Values(onnxtest.Value("x", 4), onnxtest.Value("w", 4)), onnxtest.Values(onnxtest.Value("y", 4)),
+			onnxtest.Node("Mul", "x w", "h"), onnxtest.Node("Add", "h v", "y"),
+			onnxtest.Floats("w", []int{4}, 1, 2, 3, 4), onnxtest.Floats("v", []int{4}, 1, 2, 3, 4))
+		m.Proto.IrVersion = &version
+		for _, external := range []onnxio.External{onnxio.Never, onnxio.Always} {
+			path := filepath.Join(t.TempDir(), "m.onnx")
+			if err := onnxio.Save(t.Context(), path, m, onnxio.SaveOptions{External: external}); err != nil {
+				t.Fatal(err)
+			}
+			saved, err := onnxio.Load(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, v := range saved.Proto.Graph.Input {
+				got = append(got, v.GetName())
+				if len(v.GetType().GetTensorType().GetShape().GetDim()) != 1 {
+					t.Errorf("input %q has the type %v", v.GetName(), v.GetType())
+				}
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("IR version %d: saved with the inputs %v, want %v", version, got, want)
+			}
+			if n := len(m.Proto.Graph.Input); n != 2 {
+				t.Errorf("the model in memory has %d inputs now", n)
+			}
 		}
 	}
 }
