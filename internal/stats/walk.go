@@ -129,25 +129,24 @@ func NewWalk(flows []*Flow, steps []Step, room *Room, size func(flow int, tensor
 
 // frontier adds to each step what a flow keeps while it is taken.
 func (w *Walk) frontier(flow int, bytes []int64, size func(tensor string) int64) error {
-	kept := map[string]bool{}
-	for k := range w.steps {
-		needed, err := w.flows[flow].startingFrom(w.goals(flow, k), func(tensor string) bool { return kept[tensor] })
-		if err != nil {
-			return err
-		}
-		was := kept
-		kept = map[string]bool{}
-		for _, tensor := range needed {
-			kept[tensor] = was[tensor] // the others are inputs
-		}
-		for _, tensor := range w.steps[k].Tensors[flow] {
-			kept[tensor] = true
-		}
-		for tensor, keeps := range kept {
-			if keeps {
+	g, err := w.flows[flow].model.Graph()
+	if err != nil {
+		return err
+	}
+	d := newDemand(g, w.goals(flow, 0), size)
+	for k, step := range w.steps {
+		bytes[k] += d.bytes
+		added := map[string]bool{}
+		for _, tensor := range step.Tensors[flow] {
+			if !d.kept[tensor] && !added[tensor] {
+				added[tensor] = true
 				bytes[k] += size(tensor)
 			}
 		}
+		for _, tensor := range step.Tensors[flow] {
+			d.keep(tensor)
+		}
+		d.release(slices.Clone(step.Tensors[flow]))
 	}
 	return nil
 }
