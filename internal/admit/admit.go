@@ -41,9 +41,13 @@ func Batch(m *onnxio.Model, shapes map[string][]int, n int) int {
 }
 
 // Model is an error if a model must not be run: one that wraps [engine.ErrMemory] if a tensor of it
-// has more than MostElements elements per sample, or the error of the trial. Whatever else is wrong
+// has more than MostElements elements per sample or its functions make too many nodes, or the error
+// of the trial. Whatever else is wrong
 // with it is left to who runs it.
 func Model(ctx context.Context, m *onnxio.Model, o Options) error {
+	if n := writtenOut(m.Proto); n > mostNodes {
+		return fmt.Errorf("%s: %w: its functions, written out, have %.2g nodes, more than %.2g", m.Title(), engine.ErrMemory, n, float64(mostNodes))
+	}
 	shapes := o.Shapes
 	if o.Inputs != nil {
 		shapes = map[string][]int{}
