@@ -290,8 +290,9 @@ func (s *system) evalInts(op string, a []elem) (elem, bool) {
 		}
 		return a[2], true
 	}
-	acc, ok := a[0], true
+	acc := a[0]
 	for _, b := range a[1:] {
+		var ok bool
 		if acc, ok = s.evalTwo(op, acc, b); !ok {
 			return elem{}, false
 		}

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# test.sh WHEEL: installs the wheel in a fresh environment, where Go is not on the PATH, and tests it.
+# test.sh WHEEL: installs the wheel in a fresh environment, where Go is not on the PATH, and tests it
+# and the example in Python.
 set -euo pipefail
 wheel=$(realpath "$1")
-tests=$(realpath "$(dirname "$0")")/tests
+python=$(realpath "$(dirname "$0")")
 
 env=$(mktemp -d)
 trap 'rm -rf "$env"' EXIT
@@ -10,5 +11,6 @@ trap 'rm -rf "$env"' EXIT
 "$env/bin/pip" install --quiet "$wheel" numpy mypy
 
 cd "$env"
-PATH=$env/bin "$env/bin/python" "$tests/test_monge.py" "${@:2}"
+PATH=$env/bin "$env/bin/python" "$python/tests/test_monge.py" "${@:2}"
+PATH=$env/bin "$env/bin/python" "$python/../examples/notebook.py"
 "$env/bin/mypy" --strict -p monge

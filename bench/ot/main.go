@@ -64,7 +64,7 @@ func serve(in io.Reader, out io.Writer) error {
 			return err
 		}
 		if q.Costs != held {
-			cost = nil
+			cost = nil //nolint:ineffassign // lets go of the last matrix before the next one is read
 			data, err := read(q.Costs, q.N*q.K)
 			if err != nil {
 				return err

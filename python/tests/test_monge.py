@@ -203,6 +203,10 @@ class TestErrors(Case):
 @unittest.skipIf(os.name == "nt", "signals")
 class TestInterrupt(Case):
     def test_distillation_ends_with_its_result(self) -> None:
+        # A shell has programs in the background ignore it.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        self.addCleanup(signal.signal, signal.SIGINT, before)
+
         def interrupt() -> None:
             time.sleep(8)
             os.kill(os.getpid(), signal.SIGINT)
@@ -211,7 +215,8 @@ class TestInterrupt(Case):
         images = arrays("mnist_calib.npz")["input"]
         try:
             done = monge.compress(
-                MLP_A, self.out, data=images, keep=0.5, tune=100_000, latency=False, **MNIST
+                MLP_A, self.out, data=images, keep=0.5, tune=100_000, time=90, latency=False,
+                **MNIST,
             )
         except KeyboardInterrupt:  # before the distillation had begun
             self.assertFalse(self.out.exists())
