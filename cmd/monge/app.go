@@ -37,6 +37,8 @@ type app struct {
 	// Flags of all commands.
 	json, quiet bool
 	threads     int
+	// The exit code shall say whether models differ, as that of diff(1) does; differ says so.
+	exitCode, differ bool
 
 	args     []string // as given
 	warnings []string // said already
@@ -50,6 +52,10 @@ const (
 	exitFailed      = 1
 	exitUsage       = 2
 	exitInterrupted = 130 // as shells report it
+
+	// Those of a comparison whose exit code is asked for.
+	exitDiffers = 1
+	exitTrouble = 2
 )
 
 // An output is where results go. It remembers that it has failed, since most of what is printed is
@@ -82,6 +88,8 @@ func (a *app) run(ctx context.Context, args []string) int {
 		err = failure{cannotWrite("standard output", lost)}
 	}
 	switch {
+	case err == nil && a.exitCode && a.differ:
+		return exitDiffers
 	case err == nil:
 		return exitOK
 	case ctx.Err() != nil:
@@ -89,8 +97,11 @@ func (a *app) run(ctx context.Context, args []string) int {
 		return exitInterrupted
 	}
 	fmt.Fprintln(a.stderr, "monge: "+oneLine(err))
-	if isUsage(err) {
+	switch {
+	case isUsage(err):
 		return exitUsage
+	case a.exitCode:
+		return exitTrouble
 	}
 	return exitFailed
 }
@@ -124,9 +135,9 @@ func (a *app) root() *cobra.Command {
 	}
 	f := root.PersistentFlags()
 	f.BoolVar(&a.json, "json", false, "print the result as JSON")
-	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no notes; fuse, compress and convert print nothing")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no notes; fuse, compress, convert and diff print nothing")
 	f.IntVar(&a.threads, "threads", 0, "threads to work with (0: one per core)")
-	root.AddCommand(a.inspectCommand(), a.fuseCommand(), a.compressCommand(), a.evalCommand(), a.convertCommand(), a.runtimeCommand(), a.versionCommand())
+	root.AddCommand(a.inspectCommand(), a.fuseCommand(), a.compressCommand(), a.evalCommand(), a.diffCommand(), a.convertCommand(), a.runtimeCommand(), a.versionCommand())
 	for _, cmd := range append(root.Commands(), root) {
 		cmd.Flags().SortFlags, cmd.PersistentFlags().SortFlags = false, false
 	}

@@ -58,6 +58,7 @@ func FuzzCommands(f *testing.F) {
 		for _, args := range [][]string{
 			{"inspect", in},
 			{"inspect", in, "--json"},
+			{"diff", in, in, "--all"},
 			{"convert", in, "-o", out, "--external-data"},
 			{"compress", in, "-o", out, "--keep", "0.5", "--data", "none", "--no-lossless"},
 			{"fuse", in, in, "-o", out, "--data", "none", "--no-lossless"},
@@ -65,7 +66,7 @@ func FuzzCommands(f *testing.F) {
 			r := runWith(t, context.Background(), without, args...)
 			switch r.code {
 			case exitOK:
-				if args[0] == "inspect" {
+				if args[0] == "inspect" || args[0] == "diff" {
 					continue
 				}
 				if _, err := onnxio.Load(out); err != nil {

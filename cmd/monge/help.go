@@ -33,7 +33,8 @@ Without data compress works on made-up inputs (noise), fuse on weights alone; wi
 onnxruntime both do the latter, and --data is an error.
 
 ` + definitions + `
-Exit codes: 0 done, 1 failed, 2 mistake in the command line, 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 mistake in the command line, 130 interrupted
+(diff --exit-code: 0 identical, 1 different, 2 failed).
 A command that fails or is interrupted leaves no file behind.`
 
 const definitions = `Definitions
@@ -133,6 +134,21 @@ agreement with the first model, parameters, MACs, size and latency.
 
 const evalExamples = `  monge eval model.onnx half.onnx --data images.npz --scale 1/255
   monge eval model.onnx half.onnx --data folder/ --preset imagenet`
+
+const diffHelp = `Show what a tool did to a model: one line that says it, then sizes, nodes that were
+removed, added or changed, widths, and how much the weights of each layer differ.
+Nothing is run.
+
+Nodes are paired by the weights that they read, by their names and outputs, by what
+they read and by their places, so that tensors may have other names and nodes another
+order. Quantised weights are compared by the numbers that they stand for, and
+normalisations that one model alone has are folded first. Widths that differ are in
+the table of spaces; where shapes differ weights cannot be compared.
+
+Tables show what differs most, --all everything. The exit code is 0 if the models
+could be compared. With --exit-code it is that of diff(1): 0 if they are identical
+(weights may be stored inside or outside of the file), 1 if not, 2 if there was an
+error; with --quiet nothing is printed.`
 
 const convertHelp = `Rewrite a model file without changing what it means: nodes, names, weights, types,
 metadata and what Monge does not know stay as they are, and nothing is added. Large

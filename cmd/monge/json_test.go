@@ -85,6 +85,7 @@ func jsonCommands(t *testing.T) map[string][]string {
 		"lossless": {"compress", model("mlp_wide"), "-o", out(t), "--lossless"},
 		"into":     with(calib, "compress", model("mlp_wide"), "-o", out(t), "--into", model("mlp_a"), "--tune", "2"),
 		"eval":     with(test, "eval", model("mlp_a"), model("mlp_b"), "--limit", "10"),
+		"diff":     {"diff", model("resnet_a"), model("cnn_a"), "--input-shape", "input=1x1x28x28"},
 		"convert":  {"convert", model("mlp_a"), "-o", out(t), "--external-data"},
 		"runtime":  {"runtime"},
 		"version":  {"version"},

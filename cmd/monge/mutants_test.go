@@ -338,6 +338,8 @@ func newMutant(seeds []mutantSeed, number int) (*mutant, error) {
 	commands := [][]string{
 		{"inspect", in},
 		{"inspect", in, "--json"},
+		{"diff", in, other},
+		{"diff", other, in, "--json"},
 		{"convert", in, "-o", out, "--external-data"},
 		{"convert", in, "-o", out, "--inline"},
 		{"compress", in, "-o", out, "--keep", "0.5", "--data", "none", "--no-latency"},

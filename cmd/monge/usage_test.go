@@ -78,6 +78,7 @@ func TestBadValuesOfFlags(t *testing.T) {
 		"compress": {model("mlp_a"), "--dry-run", "--data", "none"},
 		"eval":     {model("mlp_a"), "--data", "none", "--no-latency"},
 		"convert":  {model("mlp_a"), "-o", out(t)},
+		"diff":     {model("mlp_a"), model("mlp_b")},
 	}
 	values := map[string][]string{
 		"bool":         {"x"},

@@ -46,8 +46,8 @@ func newQuantizer(g *onnxio.Graph, q *coupling.Quantization, dims []int) (*quant
 	return z, nil
 }
 
-// dequantized returns the real numbers that integers stand for.
-func dequantized(g *onnxio.Graph, q *coupling.Quantization, v []float64, dims []int) ([]float64, error) {
+// Dequantized returns the real numbers that integers stand for.
+func Dequantized(g *onnxio.Graph, q *coupling.Quantization, v []float64, dims []int) ([]float64, error) {
 	z, err := newQuantizer(g, q, dims)
 	if err != nil {
 		return nil, err

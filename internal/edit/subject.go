@@ -75,7 +75,7 @@ func (s *Subject) Floats(name string) ([]float64, error) {
 	}
 	v := t.Float64()
 	if w := s.Analysis.Weights[name]; w != nil && w.Quant != nil {
-		if v, err = dequantized(s.Graph, w.Quant, v, t.Dims); err != nil {
+		if v, err = Dequantized(s.Graph, w.Quant, v, t.Dims); err != nil {
 			return nil, s.Model.InFile(fmt.Errorf("weight %q: %w", name, err))
 		}
 	}
