@@ -27,8 +27,11 @@ func TestGoroutines(t *testing.T) {
 			return err
 		}
 		name, err := filepath.Rel(root, path)
-		if err != nil || strings.HasPrefix(name, "bench"+string(filepath.Separator)) {
+		if err != nil {
 			return err
+		}
+		if top, _, _ := strings.Cut(filepath.ToSlash(name), "/"); top == "bench" || top == "examples" {
+			return nil
 		}
 		files := token.NewFileSet()
 		file, err := parser.ParseFile(files, path, nil, 0)
