@@ -40,7 +40,7 @@ const maxRatio = 1000
 type images struct {
 	files  []string
 	orient bool  // turn them as their EXIF orientation says
-	kept   shots // as they are fed
+	kept   album // as they are fed
 }
 
 func (c *images) name() string { return "" }

@@ -3,5 +3,5 @@
 //
 // [Features] are what weights say about channels, one vector for each: [Made] reads the weights
 // that make the channels. A [Tap] is an activation in which channels are seen; [Taps] finds those
-// before the nonlinearity.
+// before the nonlinearity. [Multiple] is what the number of channels should be a multiple of.
 package channels

@@ -41,11 +41,6 @@ func Edit(s *Subject, maps Maps) (_ *onnxio.Model, err error) {
 	}
 	editValueInfo(s.Analysis, g.Proto, t.after)
 	g.Commit()
-	whole, err := out.Graph()
-	if err != nil {
-		return nil, err
-	}
-	whole.DeclareInitializers()
 	if err := check(out, s, t.after); err != nil {
 		return nil, err
 	}

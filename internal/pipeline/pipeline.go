@@ -117,7 +117,8 @@ func (r *Run) admit(ctx context.Context, models []*onnxio.Model, policy Policy) 
 		case err != nil:
 			return err
 		}
-		if n := admit.Batch(m, dataset.Shapes(m, data, r.InputShapes), cmp.Or(r.Batch, dataset.DefaultBatch)); n < cmp.Or(r.Batch, dataset.DefaultBatch) {
+		asked := cmp.Or(r.Batch, dataset.DefaultBatch)
+		if n := admit.Batch(m, dataset.Shapes(m, data, r.InputShapes), asked); n < asked {
 			r.Batch, r.Matching.Batch = n, n
 		}
 	}

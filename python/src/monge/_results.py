@@ -174,27 +174,19 @@ class CompressedSpace(_Object):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compression(_Object):
-    """What ``compress`` did."""
+class Job(_Object):
+    """What compressing and fusing say of themselves alike."""
 
-    model: str
-    before: Size
-    after: Size
     dry_run: bool
-    into: str | None = None
     output: str | None = None  # None for a dry run
     align: str | None = None
     samples: int = 0
     synthetic: bool = False  # the samples were made up
     folded_batchnorms: int = 0
-    spaces: list[CompressedSpace] = field(default_factory=list)
     split: dict[str, Part] = field(default_factory=dict)
-    lossless: Lossless | None = None
+    tasks: list[Task] = field(default_factory=list)
     candidates: list[dict[str, Any]] = field(default_factory=list)
     blind: bool = False
-    tasks: list[Task] = field(default_factory=list)
-    search: dict[str, Any] | None = None
-    evaluation: Evaluation | None = None
     refit_samples: int = 0
     refit: Refit | None = None
     tune: Tune | None = None
@@ -202,6 +194,20 @@ class Compression(_Object):
     warnings: list[str] = field(default_factory=list)
     seconds: float = 0
     peak_memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compression(Job):
+    """What ``compress`` did."""
+
+    model: str
+    before: Size
+    after: Size
+    into: str | None = None
+    spaces: list[CompressedSpace] = field(default_factory=list)
+    lossless: Lossless | None = None
+    search: dict[str, Any] | None = None
+    evaluation: Evaluation | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,23 +232,13 @@ class FusedSpace(_Object):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fusion(_Object):
+class Fusion(Job):
     """What ``fuse`` did."""
 
     models: list[Parent]
     result: Size
-    dry_run: bool
-    output: str | None = None  # None for a dry run
     method: str | None = None  # ot or union
-    align: str | None = None
-    samples: int = 0
-    synthetic: bool = False
-    folded_batchnorms: int = 0
-    split: dict[str, Part] = field(default_factory=dict)
-    tasks: list[Task] = field(default_factory=list)
     divergence: float | None = None
-    candidates: list[dict[str, Any]] = field(default_factory=list)
-    blind: bool = False
     onto: int | None = None  # counted from 1
     weights: list[float] = field(default_factory=list)
     whole: int | None = None
@@ -250,13 +246,6 @@ class Fusion(_Object):
     spaces: list[FusedSpace] = field(default_factory=list)
     kept: list[dict[str, Any]] = field(default_factory=list)
     sweeps: int = 0
-    refit_samples: int = 0
-    refit: Refit | None = None
-    tune: Tune | None = None
-    spent: dict[str, float] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    seconds: float = 0
-    peak_memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
