@@ -94,10 +94,7 @@ func jsonCommands(t *testing.T) map[string][]string {
 
 // The JSON is an interface: a change of it has to be meant, and documented.
 func TestJSON(t *testing.T) {
-	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := document(t, "docs/json.md")
 	for name, args := range jsonCommands(t) {
 		t.Run(name, func(t *testing.T) {
 			var v any
@@ -105,8 +102,8 @@ func TestJSON(t *testing.T) {
 			all := map[string]bool{}
 			keys(v, all)
 			for _, k := range slices.Sorted(maps.Keys(all)) {
-				if !strings.Contains(string(readme), "`"+k+"`") && k != "" {
-					t.Errorf("README.md does not document %q", k)
+				if !strings.Contains(text, "`"+k+"`") && k != "" {
+					t.Errorf("docs/json.md does not document %q", k)
 				}
 			}
 			// Metadata and opsets have keys of the file's own; what a machine has of places to look

@@ -17,7 +17,7 @@ import (
 	"github.com/monge-ml/monge/onnxio"
 )
 
-// A call is a command line and the same call of the library. Command lines of the README are
+// A call is a command line and the same call of the library. Command lines of the documents are
 // distilled for one epoch here, to be done soon.
 type call struct {
 	line    string
@@ -66,6 +66,7 @@ func calls() []call {
 			m, _, err := compress.Model(context.Background(), modeltest.Load(t, "cnn_a"), o)
 			return m, err
 		}},
+		{"compress testdata/cnn_a.onnx --macs 0.5 --data testdata/mnist_calib.npz --preset mnist --tune 1", narrow("cnn_a", compress.Options{MACs: 0.5}, tuned)},
 		{"fuse testdata/mlp_a.onnx testdata/mlp_b.onnx" + mnist + " --tune 1", merge("mlp_a", "mlp_b", fuse.Options{}, tuned)},
 		// The library's zero options are the command's defaults.
 		{"compress testdata/resnet_a.onnx --keep 0.5 --tune 0", narrow("resnet_a", compress.Options{Keep: 0.5, Options: job.Options{Tune: job.Off}}, nil)},
@@ -140,8 +141,8 @@ func TestCommandIsLibrary(t *testing.T) {
 			}
 		})
 	}
-	// Every command of the README that makes a model of testdata is among them.
-	text := strings.ReplaceAll(readme(t), "\\\n", " ")
+	// Every command of the documents that makes a model of testdata is among them.
+	text := strings.ReplaceAll(documents(t), "\\\n", " ")
 	for _, l := range regexp.MustCompile(`(?m)^\$ monge ((?:compress|fuse) testdata/.*)$`).FindAllStringSubmatch(text, -1) {
 		line := regexp.MustCompile(`-o \S+ *| +`).ReplaceAllStringFunc(l[1], func(s string) string {
 			if strings.HasPrefix(s, "-o") {
@@ -150,7 +151,7 @@ func TestCommandIsLibrary(t *testing.T) {
 			return " "
 		})
 		if !lines[line] {
-			t.Errorf("README: %q is not compared with the library", line)
+			t.Errorf("documents: %q is not compared with the library", line)
 		}
 	}
 }

@@ -10,13 +10,64 @@ import (
 	"github.com/spf13/pflag"
 )
 
-func readme(t *testing.T) string {
+// document is a text of the repository.
+func document(t *testing.T, path string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	text, err := os.ReadFile(filepath.Join("..", "..", filepath.FromSlash(path)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// documents is what a user reads: the README and what lies in docs.
+func documents(t *testing.T) string {
+	t.Helper()
+	text := document(t, "README.md")
+	files, err := os.ReadDir(filepath.Join("..", "..", "docs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if filepath.Ext(f.Name()) == ".md" {
+			text += "\n" + document(t, "docs/"+f.Name())
+		}
+	}
+	return text
+}
+
+// The README is what a newcomer reads in ten minutes.
+func TestReadmeIsShort(t *testing.T) {
+	if n := strings.Count(document(t, "README.md"), "\n"); n > 200 {
+		t.Errorf("%d lines, want 200 at most", n)
+	}
+}
+
+// Links between documents lead somewhere.
+func TestLinks(t *testing.T) {
+	files := []string{"README.md", "CONTRIBUTING.md", "python/README.md", "bench/README.md"}
+	all, err := filepath.Glob(filepath.Join("..", "..", "docs", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range all {
+		files = append(files, "docs/"+filepath.Base(f))
+	}
+	links := 0
+	for _, f := range files {
+		for _, l := range regexp.MustCompile(`\]\(([^)#]+)`).FindAllStringSubmatch(document(t, f), -1) {
+			if strings.Contains(l[1], "://") {
+				continue
+			}
+			links++
+			if _, err := os.Stat(filepath.Join("..", "..", filepath.Dir(filepath.FromSlash(f)), filepath.FromSlash(l[1]))); err != nil {
+				t.Errorf("%s: %v", f, err)
+			}
+		}
+	}
+	if links < 10 {
+		t.Errorf("only %d links", links)
+	}
 }
 
 // flat removes indentation.
@@ -28,14 +79,14 @@ func flat(s string) string {
 	return strings.Join(lines, "\n")
 }
 
-func TestReadmeSnippetIsAnExample(t *testing.T) {
+func TestSnippetsAreExamples(t *testing.T) {
 	example, err := os.ReadFile(filepath.Join("..", "..", "compress", "example_test.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(readme(t), -1)
+	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(documents(t), -1)
 	if len(blocks) == 0 {
-		t.Fatal("no Go in the README")
+		t.Fatal("no Go in the documents")
 	}
 	for _, b := range blocks {
 		for _, part := range strings.Split(strings.TrimSpace(flat(b[1])), "\n\n") {
@@ -46,9 +97,9 @@ func TestReadmeSnippetIsAnExample(t *testing.T) {
 	}
 }
 
-func TestReadmeHasTheDefinitions(t *testing.T) {
+func TestDocumentsHaveTheDefinitions(t *testing.T) {
 	_, list, _ := strings.Cut(flat(definitions), "\n")
-	if !strings.Contains(flat(readme(t)), strings.TrimSpace(list)) {
+	if !strings.Contains(flat(documents(t)), strings.TrimSpace(list)) {
 		t.Error("definitions differ from those of --help")
 	}
 	if !strings.Contains(flat(rootHelp), strings.TrimSpace(list)) {
@@ -56,10 +107,10 @@ func TestReadmeHasTheDefinitions(t *testing.T) {
 	}
 }
 
-// Command lines in README and help have to exist.
+// Command lines in documents and help have to exist.
 func TestCommandLinesInText(t *testing.T) {
 	a := &app{}
-	text := readme(t) + rootHelp
+	text := documents(t) + rootHelp
 	for _, c := range a.root().Commands() {
 		text += "\n" + c.Example + "\n"
 	}

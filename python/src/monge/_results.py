@@ -1,6 +1,6 @@
 """The JSON of the commands as dataclasses.
 
-Names and units are those of the JSON, which the README of the repository describes. What a run had
+Names and units are those of the JSON, which docs/json.md of the repository describes. What a run had
 no reason to measure is None, or empty; so is a number that is not finite. Names that this version
 does not know, those of a newer program, are kept in ``extra``. A name that is a word of Python's
 ends in an underscore.
