@@ -84,11 +84,20 @@ func Models(ctx context.Context, models []*onnxio.Model, data *dataset.Data, o O
 			r.session.Close()
 		}
 	}()
+	var timings []Timing
+	if !o.NoLatency {
+		if timings, err = Latencies(ctx, models, LatencyOptions{Threads: o.Threads, Runs: o.Runs, Data: data}); err != nil {
+			return nil, err
+		}
+	}
 	chunk := 0
-	for _, m := range models {
+	for i, m := range models {
 		r, err := newEvalRun(ctx, m, data, o)
 		if err != nil {
 			return nil, err
+		}
+		if timings != nil {
+			r.timing = &timings[i]
 		}
 		runs, chunk = append(runs, r), max(chunk, r.size)
 	}
@@ -173,13 +182,6 @@ type evalRun struct {
 func newEvalRun(ctx context.Context, m *onnxio.Model, data *dataset.Data, o Options) (*evalRun, error) {
 	r := &evalRun{name: m.Title(), tasks: o.Outputs}
 	r.params, r.bytes = m.Size()
-	if !o.NoLatency {
-		t, err := Latency(ctx, m, LatencyOptions{Threads: o.Threads, Runs: o.Runs, Data: data})
-		if err != nil {
-			return nil, err
-		}
-		r.timing = &t
-	}
 	s, err := engine.Open(m, engine.Options{Threads: o.Threads})
 	if err != nil {
 		return nil, err

@@ -31,6 +31,10 @@ type LatencyOptions struct {
 	// Shapes are the shapes of inputs whose sizes, but for the first, are free, by input name. Not
 	// needed with Data.
 	Shapes map[string][]int
+
+	// Within ends the timing after so long for each model, though there are fewer runs than asked
+	// for: five at least. 0: it does not.
+	Within time.Duration
 }
 
 // A Timing is a measured latency.
@@ -47,37 +51,130 @@ type Timing struct {
 // Latency measures how long one run of a model takes: the median of at least 30 runs of a single
 // sample, after warm-up. Threads spin, as is onnxruntime's default ([Options]). Inputs and outputs
 // are copied in that time, as any program would.
-func Latency(ctx context.Context, m *onnxio.Model, o LatencyOptions) (_ Timing, err error) {
+func Latency(ctx context.Context, m *onnxio.Model, o LatencyOptions) (Timing, error) {
+	t, err := Latencies(ctx, []*onnxio.Model{m}, o)
+	if err != nil {
+		return Timing{}, err
+	}
+	return t[0], nil
+}
+
+// Latencies measures several models as [Latency] does, side by side: they take turns of some
+// milliseconds, A B B A and so on, so that whatever else the machine does falls on all of them. All
+// are loaded at once.
+func Latencies(ctx context.Context, models []*onnxio.Model, o LatencyOptions) (_ []Timing, err error) {
 	defer guard.Recover(&err)
 	if o.Data == nil { // inputs are made up, of whatever size the model asks for
-		if err := Admit(ctx, []*onnxio.Model{m}, AdmitOptions{Shapes: o.Shapes}); err != nil {
-			return Timing{}, err
+		if err := Admit(ctx, models, AdmitOptions{Shapes: o.Shapes}); err != nil {
+			return nil, err
 		}
 	}
-	s, err := engine.Open(m, engine.Options{Threads: o.Threads, Spin: true})
+	sessions, inputs := make([]*engine.Session, len(models)), make([]map[string]*engine.Value, len(models))
+	out := make([]Timing, len(models))
+	for i, m := range models {
+		s, err := engine.Open(m, engine.Options{Threads: o.Threads, Spin: true})
+		if err != nil {
+			return nil, err
+		}
+		defer s.Close()
+		sessions[i] = s
+		out[i].Threads, out[i].Reduced = s.Threads(), s.Reduced()
+		if inputs[i], out[i].Batch, err = firstSample(s, o); err != nil {
+			return nil, err
+		}
+	}
+	w := &watch{now: time.Now, least: max(o.Runs, MinRuns), within: o.Within, run: func(i int) error {
+		_, err := sessions[i].Run(ctx, inputs[i])
+		return err
+	}}
+	if len(models) > 1 && out[0].Threads > 1 {
+		w.settle = spinning
+	}
+	times, err := w.time(len(models))
 	if err != nil {
-		return Timing{}, err
+		return nil, err
 	}
-	defer s.Close()
-	in, batch, err := firstSample(s, o)
-	if err != nil {
-		return Timing{}, err
+	for i, t := range times {
+		out[i].MedianMS, out[i].Runs = median(t), len(t)
 	}
-	const warmUp, enough = 5, time.Second / 3
-	for range warmUp {
-		if _, err := s.Run(ctx, in); err != nil {
-			return Timing{}, err
+	return out, nil
+}
+
+const (
+	// warmUp runs come first, and are not timed.
+	warmUp = 5
+	// enough is how long a model is timed if there are runs enough, and mostRuns are all that count.
+	enough, mostRuns = time.Second / 3, 1000
+	// turn is how long a model runs before it is the next one's turn. Disturbances of a machine last
+	// as long or longer.
+	turn = 10 * time.Millisecond
+	// spinning is how long the threads of a session may wait actively after its last run, and take
+	// the time of those of the next.
+	spinning = 5 * time.Millisecond
+	// fewestRuns are timed however short the time is.
+	fewestRuns = 5
+)
+
+// A watch times runs of models that take turns.
+type watch struct {
+	run    func(model int) error
+	now    func() time.Time
+	least  int           // runs of each model
+	within time.Duration // for each model; 0: no limit
+	settle time.Duration // at the start of a turn, in which short runs do not count
+}
+
+// time returns the times of the runs of n models.
+func (w *watch) time(n int) ([][]time.Duration, error) {
+	times := make([][]time.Duration, n)
+	for i := range n {
+		for range warmUp {
+			if err := w.run(i); err != nil {
+				return nil, err
+			}
 		}
 	}
-	var times []time.Duration
-	for start := time.Now(); len(times) < max(o.Runs, MinRuns) || time.Since(start) < enough && len(times) < 1000; {
-		before := time.Now()
-		if _, err := s.Run(ctx, in); err != nil {
-			return Timing{}, err
+	start := w.now()
+	for round := 0; !w.done(times, w.now().Sub(start)/time.Duration(n)); round++ {
+		for k := range n {
+			i := k
+			if round%2 == 1 {
+				i = n - 1 - k
+			}
+			if err := w.turn(i, &times[i]); err != nil {
+				return nil, err
+			}
 		}
-		times = append(times, time.Since(before))
 	}
-	return Timing{MedianMS: median(times), Batch: batch, Runs: len(times), Threads: s.Threads(), Reduced: s.Reduced()}, nil
+	return times, nil
+}
+
+// done reports whether the runs suffice after so long for each model.
+func (w *watch) done(times [][]time.Duration, each time.Duration) bool {
+	few := len(times[0])
+	for _, t := range times {
+		few = min(few, len(t))
+	}
+	if w.within > 0 && each >= w.within && few >= fewestRuns {
+		return true
+	}
+	return few >= w.least && (each >= enough || few >= mostRuns)
+}
+
+// turn runs a model for a while, and once at least.
+func (w *watch) turn(i int, times *[]time.Duration) error {
+	start, counted := w.now(), false
+	for last := start; !counted || last.Sub(start) < w.settle+turn; {
+		if err := w.run(i); err != nil {
+			return err
+		}
+		now := w.now()
+		if took := now.Sub(last); last.Sub(start) >= w.settle || took >= w.settle {
+			*times, counted = append(*times, took), true
+		}
+		last = now
+	}
+	return nil
 }
 
 // median returns the median in milliseconds.
@@ -87,7 +184,7 @@ func median(times []time.Duration) float64 {
 	return (times[(n-1)/2] + times[n/2]).Seconds() * 1000 / 2
 }
 
-// firstSample makes the inputs of one run.
+// firstSample makes the inputs of one run, and says how many samples they are.
 func firstSample(s *engine.Session, o LatencyOptions) (in map[string]*engine.Value, batch int, err error) {
 	if o.Data != nil {
 		feed, err := o.Data.For(s.Inputs())

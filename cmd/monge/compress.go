@@ -227,17 +227,16 @@ func (f *compressFlags) judge(ctx context.Context, a *app, before, after *onnxio
 	if f.noLatency {
 		return c
 	}
+	timings, err := eval.Latencies(ctx, models, eval.LatencyOptions{Threads: a.threads, Data: on, Shapes: done.Shapes})
+	if err != nil {
+		a.note("latency was not measured: %s", oneLine(err))
+		return c
+	}
 	for i, q := range []*report.Quality{&c.Before, &c.After} {
-		t, err := eval.Latency(ctx, models[i], eval.LatencyOptions{Threads: a.threads, Data: on, Shapes: done.Shapes})
-		if err != nil {
-			c.Before.LatencyMS = nil
-			a.note("latency was not measured: %s", oneLine(err))
-			break
-		}
-		if t.Reduced {
+		if timings[i].Reduced {
 			a.note("%s: onnxruntime's optimiser fails on it: it ran with fewer optimisations", cmp.Or(models[i].Path, f.run.output.path))
 		}
-		q.LatencyMS, c.Threads = &t.MedianMS, t.Threads
+		q.LatencyMS, c.Threads = &timings[i].MedianMS, timings[i].Threads
 	}
 	return c
 }

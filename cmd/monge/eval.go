@@ -127,24 +127,26 @@ func (a *app) evalData(ctx context.Context, models []*onnxio.Model, shapes map[s
 
 // evalLatency measures what can be had without data.
 func (a *app) evalLatency(ctx context.Context, models []*onnxio.Model, shapes map[string][]int, f *evalFlags) ([]eval.Result, error) {
-	var evals []eval.Result
-	for _, m := range models {
-		e := eval.Result{Model: m.Path}
-		e.Params, e.Bytes = m.Size()
-		if !f.noLatency {
-			if err := needShapes(m, shapes); err != nil {
-				return nil, err
-			}
-			if err := eval.Admit(ctx, []*onnxio.Model{m}, eval.AdmitOptions{Shapes: shapes, Trial: a.trial}); err != nil {
-				return nil, err
-			}
-			t, err := eval.Latency(ctx, m, eval.LatencyOptions{Threads: a.threads, Runs: f.runs, Shapes: shapes})
-			if err != nil {
-				return nil, in(m.Path, err)
-			}
-			e.Latency = &t
+	evals := make([]eval.Result, len(models))
+	for i, m := range models {
+		evals[i].Model = m.Path
+		evals[i].Params, evals[i].Bytes = m.Size()
+		if f.noLatency {
+			continue
 		}
-		evals = append(evals, e)
+		if err := needShapes(m, shapes); err != nil {
+			return nil, err
+		}
 	}
-	return evals, nil
+	if f.noLatency {
+		return evals, nil
+	}
+	if err := eval.Admit(ctx, models, eval.AdmitOptions{Shapes: shapes, Trial: a.trial}); err != nil {
+		return nil, err
+	}
+	timings, err := eval.Latencies(ctx, models, eval.LatencyOptions{Threads: a.threads, Runs: f.runs, Shapes: shapes})
+	for i := range timings {
+		evals[i].Latency = &timings[i]
+	}
+	return evals, err
 }

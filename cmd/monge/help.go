@@ -58,7 +58,7 @@ const definitions = `Definitions
                     over the samples
   cosine, max diff  ⟨y, y₀⟩/(‖y‖·‖y₀‖) and largest |y − y₀|, over all samples
   latency           median of at least 30 runs, batch 1, after warm-up, with the
-                    number of threads printed
+                    number of threads printed; models take turns
   peak memory       the process's high-water mark, onnxruntime included
 `
 
