@@ -9,6 +9,7 @@ import (
 	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/lossless"
 	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
 // A baseline is the model as it came: what shares and budgets refer to.
@@ -22,6 +23,8 @@ type baseline struct {
 	// form is how the stripped model was written: what is narrowed is the model in ordinary
 	// operators.
 	form *qdq.Form
+	// stored is the type that real numbers are stored as in the end, about; 0: as they are.
+	stored onnxpb.TensorProto_DataType
 	// was finds what spaces of later analyses were at first.
 	was map[*coupling.Space]*coupling.Space
 }
@@ -78,6 +81,7 @@ func (c *compression) strip(ctx context.Context, m *onnxio.Model, keep func(*cou
 		}
 	}
 	c.frame = c.bytes - c.weightBytes(a, nil)
+	c.stored = c.o.DType.Stored()
 	return nil
 }
 
@@ -98,6 +102,8 @@ func (b *baseline) weightBytes(a *coupling.Analysis, w coupling.Widths) int64 {
 		typ := wt.Type
 		if t, ok := b.form.StoredAs(wt.Name); ok {
 			typ = t
+		} else if typ == onnxio.Float && b.stored != 0 {
+			typ = b.stored
 		}
 		if a.Stored(wt, w) {
 			total += onnxio.StoredBytes(typ, w.Elements(wt))
@@ -106,9 +112,13 @@ func (b *baseline) weightBytes(a *coupling.Analysis, w coupling.Widths) int64 {
 	return total
 }
 
-// written returns a result as the original was written, and enters its size.
-func (b *baseline) written(m *onnxio.Model, r *Report) (*onnxio.Model, *Report, error) {
-	out, err := b.form.Restore(m)
+// written returns a result as the original was written, or with numbers of the type that was asked
+// for, and enters its size.
+func (c *compression) written(ctx context.Context, m *onnxio.Model, r *Report) (*onnxio.Model, *Report, error) {
+	out, err := c.form.Restore(m)
+	if err == nil && c.o.DType != "" {
+		out, r.Precision, err = c.lower(ctx, out)
+	}
 	if err != nil {
 		return nil, nil, err
 	}

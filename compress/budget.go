@@ -39,6 +39,9 @@ const defaultFloor = 1.0 / 8
 // with.
 func (o *Options) budget() (budget, error) {
 	b := budget{floor: cmp.Or(o.Floor, defaultFloor)}
+	if err := o.storable(); err != nil {
+		return b, err
+	}
 	set := 0
 	for _, v := range []struct {
 		name  string
@@ -58,6 +61,9 @@ func (o *Options) budget() (budget, error) {
 	if o.Size != 0 {
 		set++
 		b.unit, b.bytes = inBytes, o.Size
+	}
+	if set == 0 && o.DType != "" {
+		b.unit, b.share, set = inChannels, 1, 1
 	}
 	switch {
 	case set != 1:

@@ -20,6 +20,7 @@ import (
 	"github.com/monge-ml/monge/lossless"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
+	"github.com/monge-ml/monge/precision"
 )
 
 // Options are the settings of a compression. Of Keep, MACs, Params, Size and MaxDrop exactly one is
@@ -44,6 +45,9 @@ type Options struct {
 	// Floor is the share of the channels it came with that every space keeps at least, whatever
 	// MACs, Params, Size or MaxDrop ask for, and a single channel at any rate. Zero means 1/8.
 	Floor float64
+	// DType is what numbers of the result are stored as; "" leaves them as they are. With it no budget
+	// need be given: widths stay then. Integers need data.
+	DType precision.Type
 	// Uniform gives every space an equal share under a budget too.
 	Uniform bool
 	// Exclude lists patterns of node or weight names, in which * stands for any text and ? for any
@@ -71,6 +75,8 @@ type Report struct {
 	// Blind is set where channels were merged by their weights in spite of data, since these were
 	// too few to serve better.
 	Blind bool `json:"blind,omitempty"`
+	// Precision tells what is stored with fewer bits; nil where nothing was asked for.
+	Precision *precision.Report `json:"precision,omitempty"`
 	// Search tells how MaxDrop was met; nil under other budgets.
 	Search *Search `json:"search,omitempty"`
 }
@@ -111,7 +117,7 @@ func Model(ctx context.Context, m *onnxio.Model, o Options) (_ *onnxio.Model, _ 
 	}
 	_, before := m.Size()
 	if _, after := out.Size(); after > before {
-		if !slices.ContainsFunc(report.Spaces, func(s Space) bool { return s.After != s.Before }) {
+		if o.DType == "" && !slices.ContainsFunc(report.Spaces, func(s Space) bool { return s.After != s.Before }) {
 			return m.Clone(), report, nil
 		}
 		return nil, nil, fmt.Errorf("%w: %d bytes for %d", ErrLarger, after, before)
@@ -168,7 +174,7 @@ func (c *compression) narrowed(ctx context.Context, b budget) (*onnxio.Model, *R
 			return nil, nil, err
 		}
 		c.see(s.Analysis)
-		return c.unchanged(s, c.report())
+		return c.unchanged(ctx, s, c.report())
 	case c.o.MaxDrop > 0:
 		return c.search(ctx, b)
 	case b.unit == inBytes:
@@ -230,7 +236,7 @@ func (c *compression) meet(ctx context.Context, s *edit.Subject, folded int, b b
 		return nil, report, nil
 	}
 	if !pipeline.Changes(chosen.widths) {
-		return c.unchanged(s, report)
+		return c.unchanged(ctx, s, report)
 	}
 	if report.Blind = chosen.kind == Blind; report.Blind {
 		report.By, report.Samples, report.RefitSamples = string(match.Weights), 0, 0
@@ -239,12 +245,13 @@ func (c *compression) meet(ctx context.Context, s *edit.Subject, folded int, b b
 }
 
 // unchanged is the result where every space keeps its width.
-func (c *compression) unchanged(s *edit.Subject, report *Report) (*onnxio.Model, *Report, error) {
+func (c *compression) unchanged(ctx context.Context, s *edit.Subject, report *Report) (*onnxio.Model, *Report, error) {
 	report.describe(s.Analysis, c, nil, nil)
 	if c.o.DryRun {
 		return nil, report, nil
 	}
-	return c.written(s.Given(), report)
+	report.RefitSamples = 0
+	return c.written(ctx, s.Given(), report)
 }
 
 // selection are the options of choose.Select on some samples.
@@ -285,7 +292,7 @@ func (c *compression) finish(ctx context.Context, s *edit.Subject, fits bool, pl
 	if err != nil {
 		return nil, nil, err
 	}
-	return c.written(made.Child, report)
+	return c.written(ctx, made.Child, report)
 }
 
 // fit refits a result, if that is wanted, and distils it, unless there is a single sample, or its
@@ -318,6 +325,9 @@ func (c *compression) fit(ctx context.Context, s *edit.Subject, refits bool, mad
 // model serves as the target of the alignment; none of its weights enter the result.
 func Into(ctx context.Context, wide, narrow *onnxio.Model, o Options) (_ *onnxio.Model, _ *Report, err error) {
 	defer guard.Recover(&err)
+	if err := o.storable(); err != nil {
+		return nil, nil, err
+	}
 	if o.Keep != 0 || o.MACs != 0 || o.Params != 0 || o.Size != 0 || o.MaxDrop != 0 {
 		return nil, nil, fmt.Errorf("the narrow model gives the widths: keep, macs, params, size and max-drop have no place beside it")
 	}

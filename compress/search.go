@@ -52,11 +52,27 @@ func (c *compression) search(ctx context.Context, b budget) (*onnxio.Model, *Rep
 	// With everything kept nothing is lost.
 	report := c.report()
 	report.describe(s.Analysis, c, nil, nil)
-	original, report, err := c.written(c.model, report)
+	original, err := c.form.Restore(c.model)
 	if err != nil {
 		return nil, nil, err
 	}
+	report.After.Params, _ = original.Size()
 	best, progress := original, c.Progress
+	if c.o.DType != "" {
+		next, r, err := c.written(ctx, c.model, report)
+		if err != nil {
+			return nil, nil, err
+		}
+		t := Trial{MACs: 1, Size: r.After}
+		if out.Measure, err = c.drop(ctx, original, next, out.Limit, &t); err != nil {
+			return nil, nil, err
+		}
+		if out.Trials = append(out.Trials, t); t.Within {
+			best, out.Drop = next, t.Drop
+		} else {
+			report.Precision = nil
+		}
+	}
 	defer func() { c.Progress = progress }()
 	for hi-lo > resolution*hi {
 		b.share = (lo + hi) / 2

@@ -11,6 +11,7 @@ import (
 	"github.com/monge-ml/monge/internal/tune"
 	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/lossless"
+	"github.com/monge-ml/monge/precision"
 )
 
 // aligned says how channels were compared.
@@ -73,6 +74,7 @@ func (r *Compression) Print(w io.Writer) {
 	printSearch(w, r.Search)
 	printRefit(w, r.Refit)
 	printTune(w, r.Tune)
+	printPrecision(w, r.Precision)
 	r.printVerdict(w)
 	fmt.Fprintln(w)
 	if r.Alone && r.Output != "" {
@@ -211,6 +213,37 @@ func fate(c compress.Candidate) string {
 		return "not fitted: too far off"
 	}
 	return ""
+}
+
+// printPrecision says what is stored with fewer bits, and what is not.
+func printPrecision(w io.Writer, p *precision.Report) {
+	if p == nil {
+		return
+	}
+	if len(p.Candidates) > 0 {
+		t := newTable("<scales by", "divergence", "<")
+		for _, c := range p.Candidates {
+			t.add(c.Name, fmt.Sprintf("%.4f", c.Divergence), note(c.Taken, "taken"))
+		}
+		t.print(w)
+		fmt.Fprintf(w, "divergence: from the original's predictions on held-out samples, with numbers rounded\n\n")
+	}
+	if len(p.Stay) > 0 {
+		t := newTable("<weight", "<not stored as "+string(p.Type))
+		for _, s := range p.Stay {
+			t.add(s.Weight, s.Reason)
+		}
+		t.print(w)
+		fmt.Fprintln(w)
+	}
+	fmt.Fprintf(w, "%s: %s", p.Type, plural(p.Weights, "weight"))
+	if p.Operators > 0 {
+		fmt.Fprintf(w, " and %s rounded, %s on integers, scales chosen on %s", plural(p.Activations, "activation"), plural(p.Operators, "operator"), plural(p.Samples, "sample"))
+	}
+	if p.Opset > 0 {
+		fmt.Fprintf(w, "; operator set raised to %d", p.Opset)
+	}
+	fmt.Fprint(w, "\n\n")
 }
 
 // printSearch says what was tried to find the cheapest model.

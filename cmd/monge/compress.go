@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/precision"
 	"github.com/monge-ml/monge/report"
 )
 
@@ -27,6 +29,9 @@ type compressFlags struct {
 	keepResidual       bool
 	multiple           int
 	uniform            bool
+	dtype              string
+	int8               bool
+	whole              bool // widths stay, numbers get fewer bits
 	alone              bool // the lossless pass and nothing else
 	evalData           string
 	noLatency          bool
@@ -36,7 +41,7 @@ type compressFlags struct {
 func (a *app) compressCommand() *cobra.Command {
 	var f compressFlags
 	cmd := &cobra.Command{
-		Use:               "compress MODEL -o OUT (--keep F | --macs F | --params F | --size BYTES | --max-drop F | --into MODEL | --lossless)",
+		Use:               "compress MODEL -o OUT (--keep F | --macs F | --params F | --size BYTES | --max-drop F | --into MODEL | --lossless | --dtype TYPE)",
 		Short:             "Make a model narrower: by a share of its channels, to a budget, or into a narrow model's shape",
 		Long:              compressHelp,
 		Example:           compressExamples,
@@ -59,6 +64,8 @@ func (a *app) compressCommand() *cobra.Command {
 	fs.Float64Var(&f.floor, "floor", 0.125, "share `F` of its channels that every space keeps under --macs, --params, --size and --max-drop; 0: a single channel")
 	fs.StringVar(&f.run.into, "into", "", "narrow `MODEL` that gives the widths and is what channels are moved onto; none of its weights are used")
 	f.run.addLossless(cmd, "first remove channels that are constant, repeated or unread, unused nodes, and subnormal weights; without a budget do nothing else")
+	fs.StringVar(&f.dtype, "dtype", "", "store the result's numbers as `TYPE`: fp16 or bf16 (weights; arithmetic stays what it was), or int8 (weights and activations; operators work on integers, with scales from --data); without a budget do nothing else")
+	fs.BoolVar(&f.int8, "int8", false, "the same as --dtype int8")
 	budgetGroup.in(cmd)
 	fs.StringArrayVar(&f.exclude, "exclude", nil, "keep the width of spaces made by nodes or weights whose name matches the `GLOB`, as in 'layer4*' (may be repeated)")
 	fs.BoolVar(&f.keepResidual, "keep-residual", false, "leave every residual stream whole")
@@ -83,13 +90,22 @@ func (f *compressFlags) check(cmd *cobra.Command) error {
 			ways++
 		}
 	}
-	f.alone = ways == 0 && f.run.asksLossless(cmd)
+	if f.int8 {
+		f.dtype = cmp.Or(f.dtype, string(precision.INT8))
+	}
+	f.alone = ways == 0 && f.dtype == "" && f.run.asksLossless(cmd)
+	if ways == 0 && f.dtype != "" {
+		ways, f.whole = 1, true
+	}
 	share := func(name string, x float64) error {
 		return usageIf(given(name) && !(x > 0 && x <= 1), "--%s is %g: want a share above 0, up to 1", name, x)
 	}
 	judges := f.run.data.given() || f.evalData != "" && f.evalData != "none"
 	return cmp.Or(
-		usageIf(ways != 1 && !f.alone, "give exactly one of --keep, --macs, --params, --size, --max-drop and --into, or --lossless alone"),
+		usageIf(ways != 1 && !f.alone, "give exactly one of --keep, --macs, --params, --size, --max-drop and --into, or --lossless or --dtype alone"),
+		usageIf(f.dtype != "" && !slices.Contains(precision.Types(), precision.Type(f.dtype)), "--dtype is %q: want one of %v", f.dtype, precision.Types()),
+		usageIf(f.int8 && f.dtype != string(precision.INT8), "--int8 and --dtype %s do not go together", f.dtype),
+		usageIf(f.dtype == string(precision.INT8) && !f.run.data.given(), "--dtype int8 needs --data: the scales of activations are those that are met"),
 		share("keep", f.keep),
 		share("macs", f.macs),
 		share("params", f.params),
@@ -117,7 +133,7 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	if err != nil {
 		return err
 	}
-	if f.maxDrop == 0 || f.run.tune > 0 { // a search distils nothing on its own
+	if !f.whole && (f.maxDrop == 0 || f.run.tune > 0) { // a search distils nothing on its own
 		f.run.announce(a, models[:1])
 	}
 	var out *onnxio.Model
@@ -167,7 +183,7 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 func (f *compressFlags) options(a *app, common job.Options) (o compress.Options, err error) {
 	o = compress.Options{
 		Options: common, Keep: f.keep, MACs: f.macs, Params: f.params, MaxDrop: f.maxDrop, Floor: f.floor, Uniform: f.uniform,
-		Exclude: f.exclude, KeepResidual: f.keepResidual, Multiple: f.multiple,
+		Exclude: f.exclude, KeepResidual: f.keepResidual, Multiple: f.multiple, DType: precision.Type(f.dtype),
 	}
 	if f.floor == 0 {
 		o.Floor = math.SmallestNonzeroFloat64 // a single channel

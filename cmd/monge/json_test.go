@@ -82,6 +82,7 @@ func jsonCommands(t *testing.T) map[string][]string {
 		"fuse":     with(calib, "fuse", model("mlp_a"), model("mlp_b"), "--method", "union", "-o", out(t), "--tune", "1", "--limit", "60"),
 		"compress": with(calib, "compress", model("resnet_a"), "-o", out(t), "--keep", "0.5", "--tune", "1", "--limit", "150"),
 		"search":   with(calib, "compress", model("mlp_a"), "-o", out(t), "--max-drop", "0.05", "--limit", "100", "--eval-data", modeltest.Dir("mnist_test.npz")),
+		"int8":     with(calib, "compress", model("resnet_a"), "-o", out(t), "--int8", "--limit", "60"),
 		"lossless": {"compress", model("mlp_wide"), "-o", out(t), "--lossless"},
 		"into":     with(calib, "compress", model("mlp_wide"), "-o", out(t), "--into", model("mlp_a"), "--tune", "2"),
 		"eval":     with(test, "eval", model("mlp_a"), model("mlp_b"), "--limit", "10"),

@@ -15,6 +15,7 @@ import (
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/precision"
 )
 
 // A call is a command line and the same call of the library. Command lines of the documents are
@@ -89,6 +90,7 @@ func calls() []call {
 			m, _, err := compress.Into(context.Background(), modeltest.Load(t, "mlp_wide"), modeltest.Load(t, "mlp_a"), compress.Options{Options: refitted(t)})
 			return m, err
 		}},
+		{"compress testdata/cnn_a.onnx --int8" + some, narrow("cnn_a", compress.Options{DType: precision.INT8}, calib)},
 		{"compress testdata/cnn_a.onnx --lossless", narrow("cnn_a", compress.Options{Keep: 1, Options: job.Options{NoData: true, Lossless: job.On}}, nil)},
 		{"fuse testdata/mlp_a.onnx testdata/mlp_b.onnx", merge("mlp_a", "mlp_b", fuse.Options{}, nil)},
 		{"fuse testdata/cnn_a.onnx testdata/cnn_b.onnx --align none --onto 1 --weights 0.3,0.7", merge("cnn_a", "cnn_b", fuse.Options{Onto: 1, Weights: []float64{0.3, 0.7}, Options: job.Options{Align: "none"}}, nil)},

@@ -404,7 +404,12 @@ func (c *Contest) Try(ctx context.Context, refits bool, make Maker) (divergence 
 	if err != nil {
 		return 0, err
 	}
-	return c.judge.Divergence(ctx, made.Child)
+	return c.Divergence(ctx, made.Child)
+}
+
+// Divergence is how far the predictions of a model are from the parents'.
+func (c *Contest) Divergence(ctx context.Context, m *onnxio.Model) (float64, error) {
+	return c.judge.Divergence(ctx, m)
 }
 
 // TryIf is Try of a model that is refitted only if it is promising as it was made.
@@ -413,13 +418,13 @@ func (c *Contest) TryIf(ctx context.Context, promising func(divergence float64) 
 	if err != nil {
 		return 0, false, err
 	}
-	if divergence, err = c.judge.Divergence(ctx, made.Child); err != nil || !promising(divergence) {
+	if divergence, err = c.Divergence(ctx, made.Child); err != nil || !promising(divergence) {
 		return divergence, false, err
 	}
 	if made.Child, err = c.run.refit(ctx, made, c.Fit, &job.Report{}); err != nil {
 		return 0, false, err
 	}
-	divergence, err = c.judge.Divergence(ctx, made.Child)
+	divergence, err = c.Divergence(ctx, made.Child)
 	return divergence, true, err
 }
 

@@ -80,6 +80,8 @@ class CompressOptions(WorkOptions, total=False):
     keep_residual: bool
     multiple: int
     uniform: bool
+    dtype: Literal["fp16", "bf16", "int8"]
+    int8: bool
     eval_data: Data
     latency: bool
 

@@ -207,6 +207,7 @@ class Compression(Job):
     spaces: list[CompressedSpace] = field(default_factory=list)
     lossless: Lossless | None = None
     search: dict[str, Any] | None = None
+    precision: dict[str, Any] | None = None
     evaluation: Evaluation | None = None
 
 
