@@ -330,11 +330,32 @@ func (g *Graph) Names() map[string]bool {
 
 // Fresh returns a tensor name that is used nowhere in the model: prefix itself or prefix with a
 // number.
-func (g *Graph) Fresh(prefix string) string {
+func (g *Graph) Fresh(prefix string) string { return g.Namer()(prefix) }
+
+// Namer is Fresh for many names, each of which it gives once, as long as nobody else adds any.
+func (g *Graph) Namer() func(prefix string) string {
 	used := g.Names()
-	name := prefix
-	for i := 1; name == "" || used[name] || g.scope(name) != nil; i++ {
-		name = fmt.Sprintf("%s_%d", prefix, i)
+	return func(prefix string) string {
+		name := prefix
+		for i := 1; name == "" || used[name] || g.scope(name) != nil; i++ {
+			name = fmt.Sprintf("%s_%d", prefix, i)
+		}
+		used[name] = true
+		return name
 	}
-	return name
+}
+
+// AddInput adds a constant under a name that nothing has or reads yet, as [Graph.AddInitializer]
+// does, and makes a node of this graph read it in the place of what it read there.
+func (g *Graph) AddInput(n *onnxpb.NodeProto, input int, t *Tensor) error {
+	if err := g.AddInitializer(t); err != nil {
+		return err
+	}
+	if input < len(n.Input) {
+		old, reading := n.Input[input], Consumer{n, input}
+		g.consumers[old] = slices.DeleteFunc(slices.Clone(g.consumers[old]), func(c Consumer) bool { return c == reading })
+	}
+	SetInput(n, input, t.Name)
+	g.consumers[t.Name] = append(g.consumers[t.Name], Consumer{n, input})
+	return nil
 }

@@ -13,28 +13,23 @@ import (
 
 // sort fills g.Nodes, or names a node on a cycle.
 func (g *Graph) sort() error {
+	if sorted, err := g.inOrder(); err != nil {
+		return err
+	} else if sorted {
+		g.Nodes = slices.Clone(g.Proto.Node)
+		return nil
+	}
 	at := make(map[*onnxpb.NodeProto]int, len(g.Proto.Node))
 	for i, n := range g.Proto.Node {
 		at[n] = i
 	}
 	var edges [][2]int
-	sorted := true // in the file
 	for name, readers := range g.consumers {
-		p := g.producers[name]
-		if p == nil {
-			continue
-		}
-		for _, c := range readers {
-			if c.Node == p {
-				return fmt.Errorf("%s: reads its own output %q", Label(p), name)
+		if p := g.producers[name]; p != nil {
+			for _, c := range readers {
+				edges = append(edges, [2]int{at[p], at[c.Node]})
 			}
-			edges = append(edges, [2]int{at[p], at[c.Node]})
-			sorted = sorted && at[p] < at[c.Node]
 		}
-	}
-	if sorted {
-		g.Nodes = slices.Clone(g.Proto.Node)
-		return nil
 	}
 	d := simple.NewDirectedGraph()
 	for i := range g.Proto.Node {
@@ -53,4 +48,35 @@ func (g *Graph) sort() error {
 		g.Nodes = append(g.Nodes, g.Proto.Node[n.ID()])
 	}
 	return nil
+}
+
+// inOrder reports whether no node of the file reads what a later one makes; that one reads what it
+// makes itself is an error.
+func (g *Graph) inOrder() (bool, error) {
+	sorted := true
+	made := make(map[*onnxpb.NodeProto]bool, len(g.Proto.Node))
+	reads := func(n *onnxpb.NodeProto, name string) error {
+		p := g.producers[name]
+		if p == n && p != nil {
+			return fmt.Errorf("%s: reads its own output %q", Label(p), name)
+		}
+		sorted = sorted && (p == nil || made[p])
+		return nil
+	}
+	for _, n := range g.Proto.Node {
+		for _, name := range n.Input {
+			if err := reads(n, name); err != nil {
+				return false, err
+			}
+		}
+		for _, s := range g.subgraphs[n] {
+			for name := range s.captures {
+				if err := reads(n, name); err != nil {
+					return false, err
+				}
+			}
+		}
+		made[n] = true
+	}
+	return sorted, nil
 }

@@ -25,9 +25,9 @@ func FoldBatchNorm(m *onnxio.Model, want func(linear *onnxpb.NodeProto) bool) (o
 	if err != nil {
 		return nil, nil, err
 	}
-	dead := map[*onnxpb.NodeProto]bool{}
+	dead, fresh := map[*onnxpb.NodeProto]bool{}, g.Namer()
 	for _, alike := range foldings(g, want) {
-		ok, err := fold(g, alike[0].linear, alike[0].bn)
+		ok, err := fold(g, alike[0].linear, alike[0].bn, fresh)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -210,8 +210,8 @@ func biasOf(g *onnxio.Graph, l *onnxio.Linear, n int) (bias []float64, ok bool, 
 }
 
 // fold writes the weight and bias that take the normalisation in. ok is false where that cannot be
-// done.
-func fold(g *onnxio.Graph, l *onnxio.Linear, bn *onnxpb.NodeProto) (ok bool, err error) {
+// done. fresh names what is new.
+func fold(g *onnxio.Graph, l *onnxio.Linear, bn *onnxpb.NodeProto, fresh func(prefix string) string) (ok bool, err error) {
 	defer guard.At(&err, func() string { return onnxio.Label(bn) })
 	weight, w, err := values(g, l.Weight.Tensor())
 	if err != nil || w == nil || l.Beta == 0 {
@@ -237,23 +237,23 @@ func fold(g *onnxio.Graph, l *onnxio.Linear, bn *onnxpb.NodeProto) (ok bool, err
 	for i := range w {
 		w[i] *= norm.scale[outputs.Position(i)] // whatever a Gemm's alpha is
 	}
-	return true, store(g, l, weight, w, bias)
+	return true, store(g, l, weight, w, bias, fresh)
 }
 
 // store gives a linear operator a new weight and bias. The weight keeps its name: all who read it
 // are folded alike.
-func store(g *onnxio.Graph, l *onnxio.Linear, old *onnxio.Tensor, w, bias []float64) (err error) {
+func store(g *onnxio.Graph, l *onnxio.Linear, old *onnxio.Tensor, w, bias []float64, fresh func(prefix string) string) (err error) {
 	name := l.Weight.Tensor()
 	if g.Constant(name) != nil && !g.IsOutput(name) {
 		err = g.SetConstant(onnxio.NewTensor(name, old.Type, old.Dims, w))
 	} else {
-		name = g.Fresh(name + "_folded")
+		name = fresh(name + "_folded")
 		err = g.AddInitializer(onnxio.NewTensor(name, old.Type, old.Dims, w))
 	}
 	if err != nil {
 		return err
 	}
-	added := g.Fresh(name + "_bias")
+	added := fresh(name + "_bias")
 	onnxio.SetInput(l.Node, l.Weight.Input, name)
 	onnxio.SetInput(l.Node, l.Bias.Input, added)
 	return g.AddInitializer(onnxio.NewTensor(added, old.Type, []int{len(bias)}, bias))

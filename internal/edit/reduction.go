@@ -36,12 +36,13 @@ func reduced(own *onnxio.Model, an *coupling.Analysis, o coupling.Options) (*onn
 		return nil, nil, nil, err
 	}
 	var list []reduction
+	fresh := g.Namer()
 	for i, n := range g.Proto.GetNode() {
 		w := weighable(g, an, n)
 		if w == nil {
 			continue
 		}
-		r := reduction{given: n, out: n.GetOutput()[0], row: g.Fresh("monge_shares"), mean: n.GetOpType() == "ReduceMean"}
+		r := reduction{given: n, out: n.GetOutput()[0], row: fresh("monge_shares"), mean: n.GetOpType() == "ReduceMean"}
 		t := onnxio.NewTensor(r.row, w.typ, w.dims, r.shares(w.width))
 		if err := g.AddInitializer(t); err != nil {
 			return nil, nil, nil, err

@@ -3,6 +3,7 @@ package refit
 import (
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/internal/guard"
@@ -25,8 +26,9 @@ type layer struct {
 // without a bias that can take one are given zeros, so that means can be matched.
 func layersOf(g *onnxio.Graph, an *coupling.Analysis) ([]*layer, error) {
 	var out []*layer
-	for _, n := range slices.Clone(g.Nodes) {
-		l, err := layerOf(g, an, n)
+	fresh := sync.OnceValue(g.Namer)
+	for _, n := range g.Nodes {
+		l, err := layerOf(g, an, n, func(prefix string) string { return fresh()(prefix) })
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", onnxio.Label(n), err)
 		}
@@ -37,8 +39,8 @@ func layersOf(g *onnxio.Graph, an *coupling.Analysis) ([]*layer, error) {
 	return out, nil
 }
 
-// layerOf is a node as a layer, or nil where it cannot be fitted.
-func layerOf(g *onnxio.Graph, an *coupling.Analysis, n *onnxpb.NodeProto) (_ *layer, err error) {
+// layerOf is a node as a layer, or nil where it cannot be fitted. fresh names biases.
+func layerOf(g *onnxio.Graph, an *coupling.Analysis, n *onnxpb.NodeProto, fresh func(prefix string) string) (_ *layer, err error) {
 	defer guard.Recover(&err)
 	if l := scaleOf(g, an, n); l != nil {
 		return l, nil
@@ -63,7 +65,7 @@ func layerOf(g *onnxio.Graph, an *coupling.Analysis, n *onnxpb.NodeProto) (_ *la
 		return nil, nil
 	}
 	if l.Bias.Node == n {
-		if err := l.ownBias(g, w); err != nil {
+		if err := l.ownBias(g, w, fresh); err != nil {
 			return nil, err
 		}
 	} else if b := an.Weights[l.Bias.Tensor()]; b == nil || !own(g, b.Name) || b.Len() != w.Axes[l.Out.Weight].Size() {
@@ -86,10 +88,10 @@ func isConstant(an *coupling.Analysis, name string) bool {
 
 // ownBias gives the operator a bias that nobody else reads. It stays as it is where it is computed
 // at run time, or behind another node.
-func (l *layer) ownBias(g *onnxio.Graph, w *coupling.Weight) error {
+func (l *layer) ownBias(g *onnxio.Graph, w *coupling.Weight, fresh func(prefix string) string) error {
 	n := w.Axes[l.Out.Weight].Size()
 	if l.Bias.Tensor() == "" {
-		return l.setBias(g, w.Type, make([]float64, n))
+		return l.setBias(g, w.Type, make([]float64, n), fresh)
 	}
 	if !l.Bias.Direct() {
 		l.Bias.Name = ""
@@ -108,17 +110,12 @@ func (l *layer) ownBias(g *onnxio.Graph, w *coupling.Weight) error {
 		l.Bias.Name = ""
 		return nil
 	}
-	return l.setBias(g, t.Type, slices.Repeat(v, n/len(v)))
+	return l.setBias(g, t.Type, slices.Repeat(v, n/len(v)), fresh)
 }
 
-func (l *layer) setBias(g *onnxio.Graph, typ onnxpb.TensorProto_DataType, v []float64) error {
-	name := g.Fresh(l.Weight.Name + "_bias")
-	if err := g.AddInitializer(onnxio.NewTensor(name, typ, []int{len(v)}, v)); err != nil {
-		return err
-	}
-	onnxio.SetInput(l.Bias.Node, l.Bias.Input, name)
-	l.Bias.Name = name
-	return g.Refresh()
+func (l *layer) setBias(g *onnxio.Graph, typ onnxpb.TensorProto_DataType, v []float64, fresh func(prefix string) string) error {
+	l.Bias.Name = fresh(l.Weight.Name + "_bias")
+	return g.AddInput(l.Bias.Node, l.Bias.Input, onnxio.NewTensor(l.Bias.Name, typ, []int{len(v)}, v))
 }
 
 // residual finds the live Add that the operator's output goes into, and nothing else.

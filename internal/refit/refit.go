@@ -126,7 +126,8 @@ type run struct {
 	an      *coupling.Analysis
 	layers  []*layer
 	parents teach.Parents
-	touched map[*onnxpb.NodeProto]bool
+	differs map[string]bool // tensors that the child and the parents compute differently
+	latest  map[string]int  // by tensor: the last layer, by its place among them, that it is computed by
 	child   *stats.Flow
 	flows   []*stats.Flow // of the parents
 	walk    *stats.Walk   // of all of them
@@ -144,12 +145,7 @@ func (r *run) open() (err error) {
 	if r.layers, err = layersOf(r.graph, r.an); err != nil {
 		return err
 	}
-	r.touched = map[*onnxpb.NodeProto]bool{}
-	for _, n := range r.graph.Nodes {
-		if r.changed(n) {
-			r.touched[n] = true
-		}
-	}
+	r.follow()
 	fo := dataset.StreamOptions{Batch: r.batch(), Threads: r.o.Threads}
 	if r.child, err = stats.NewFlow(r.model, r.o.Data, fo); err != nil {
 		return err
@@ -219,16 +215,34 @@ func sameTensor(a, b *onnxpb.TensorProto) bool {
 	return string(a.GetRawData()) == string(b.GetRawData()) && len(a.GetRawData()) > 0
 }
 
-// dirty reports whether what a layer reads differs from what its counterpart in the parents reads.
-// Where it does not, transported weights are exact.
-func (r *run) dirty(l *layer) bool {
-	for n := range r.graph.Ancestors(l.In.Tensor) {
-		if r.touched[n] {
-			return true
+// follow finds what lies behind every tensor.
+func (r *run) follow() {
+	at := map[*onnxpb.NodeProto]int{}
+	for i, l := range r.layers {
+		at[l.Node] = i
+	}
+	r.differs, r.latest = map[string]bool{}, map[string]int{}
+	for _, n := range r.graph.Nodes {
+		latest, ok := at[n]
+		if !ok {
+			latest = -1
+		}
+		differs := r.changed(n)
+		for _, in := range n.GetInput() {
+			if r.graph.Producer(in) != nil {
+				latest = max(latest, r.latest[in])
+				differs = differs || r.differs[in]
+			}
+		}
+		for _, out := range n.GetOutput() {
+			r.latest[out], r.differs[out] = latest, differs
 		}
 	}
-	return false
 }
+
+// dirty reports whether what a layer reads differs from what its counterpart in the parents reads.
+// Where it does not, transported weights are exact.
+func (r *run) dirty(l *layer) bool { return r.differs[l.In.Tensor] }
 
 // layer fits one operator and writes its weights into the model.
 func (r *run) layer(ctx context.Context, i int, l *layer) (_ *Layer, err error) {
@@ -290,8 +304,7 @@ func (r *run) fitSquares(ctx context.Context, l *layer, t *target, w *weights, o
 // last reports whether the other side of a layer's residual Add needs no layer that has yet to be
 // fitted.
 func (r *run) last(i int, l *layer) bool {
-	behind := r.graph.Ancestors(l.other)
-	return !slices.ContainsFunc(r.layers[i:], func(m *layer) bool { return behind[m.Node] })
+	return r.graph.Producer(l.other) == nil || r.latest[l.other] < i
 }
 
 // fitRows solves for the layer's weights where there are fewer rows than inputs.

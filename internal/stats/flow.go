@@ -42,20 +42,23 @@ func threadsOf(option int) int {
 // batch size, samples that do not fill a last batch are left out, unless there are fewer than one
 // batch.
 //
-// One goroutine at a time may use the methods that change a Flow (Compute, Use, Drop, Prune,
+// One goroutine at a time may use the methods that change a Flow (Compute, Use, Drop,
 // SetModel, Close); Batch may be called by several.
 type Flow struct {
 	// Room is for the activations that are kept; it is the flow's own unless it is replaced by one
 	// that several flows share, before anything is computed.
 	Room *Room
 
-	model   *onnxio.Model // in float32
+	given   *onnxio.Model // as it was handed over
+	model   *onnxio.Model // in float32: given itself if it is
+	layout  *layout       // of model; nil until it is needed
 	feed    *dataset.Feed
 	size    int // samples per batch
 	samples int // in all batches
 	used    int // batches that are worked with, the first ones
 	threads int
 	kept    map[string]*keptTensor
+	lender  lender // of sessions that sum moments of what is kept
 }
 
 // NewFlow brings a model and a data set together. It runs the model once, on two samples, to find
@@ -69,6 +72,7 @@ func NewFlow(m *onnxio.Model, data *dataset.Data, o dataset.StreamOptions) (_ *F
 	if err != nil {
 		return nil, err
 	}
+	f.given = m
 	if f.feed, err = data.For(inputs); err != nil {
 		return nil, err
 	}
@@ -113,22 +117,27 @@ func (f *Flow) setModel(m *onnxio.Model) ([]engine.IOInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.model = m
+	f.model, f.layout = m, nil
 	return inputs, nil
 }
 
 // SetModel replaces the model by an edited one, whose inputs are the same. Kept tensors stay as
 // they are; what is computed from now on is computed from them, by the new model. The model is not
-// copied: edits made to it in place, before the next Compute, count too.
+// copied: constants that are set in it before the next Compute count too. To set the model that
+// there is, with other constants, costs little, unless it is not in float32.
 func (f *Flow) SetModel(m *onnxio.Model) error {
-	old := f.model
+	if m == f.given && m == f.model {
+		return nil
+	}
+	old, given, layout := f.model, f.given, f.layout
 	inputs, err := f.setModel(m)
 	if err != nil {
 		return err
 	}
+	f.given = m
 	for i, in := range f.feed.Inputs() {
 		if len(inputs) != len(f.feed.Inputs()) || inputs[i].Name != in.Name || inputs[i].Type != in.Type {
-			f.model = old
+			f.model, f.given, f.layout = old, given, layout
 			return fmt.Errorf("%s: the inputs are others than those of %s", m.Title(), old.Title())
 		}
 	}
@@ -182,31 +191,22 @@ func (f *Flow) Drop(tensors ...string) error {
 	return errors.Join(errs...)
 }
 
-// Prune forgets every kept tensor that is not needed to have or to compute the given ones.
-func (f *Flow) Prune(goals ...string) error {
-	needed, err := f.startingFrom(goals, f.keeps)
-	if err != nil {
-		return err
+// places is the layout of the model.
+func (f *Flow) places() (_ *layout, err error) {
+	if f.layout == nil {
+		f.layout, err = layoutOf(f.model)
 	}
-	for _, name := range f.Keep() {
-		if !slices.Contains(needed, name) {
-			if err := f.Drop(name); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return f.layout, err
 }
-
-func (f *Flow) keeps(tensor string) bool { return f.kept[tensor] != nil }
 
 // startingFrom returns the nearest kept tensors, and graph inputs, behind the given ones, in a
 // fixed order.
 func (f *Flow) startingFrom(tensors []string, kept func(string) bool) ([]string, error) {
-	g, err := f.model.Graph()
+	l, err := f.places()
 	if err != nil {
 		return nil, err
 	}
+	g := l.graph
 	var starts []string
 	seen := map[string]bool{}
 	work := slices.Clone(tensors)
@@ -287,7 +287,11 @@ func (f *Flow) part(want []string, kept map[string]*keptTensor) (*onnxio.Model, 
 			from = append(from, t.declare(name))
 		}
 	}
-	return extract(f.model, from, want)
+	l, err := f.places()
+	if err != nil {
+		return nil, err
+	}
+	return l.part(from, want)
 }
 
 // declare describes a kept tensor as an input. Sizes that are known let onnxruntime optimise more.
@@ -381,4 +385,7 @@ func (f *Flow) Batch(batch int, tensors ...string) (map[string]*engine.Value, er
 }
 
 // Close forgets everything and removes the temporary files.
-func (f *Flow) Close() error { return f.Drop(f.Keep()...) }
+func (f *Flow) Close() error {
+	f.lender.close()
+	return f.Drop(f.Keep()...)
+}

@@ -226,30 +226,6 @@ func TestFlowSetModel(t *testing.T) {
 	}
 }
 
-func TestFlowPrune(t *testing.T) {
-	enginetest.Require(t)
-	f := flow(t, residual(), images(t, 3, 3, 6, 6), dataset.StreamOptions{})
-	compute(t, f, "c0", "stream", "c1", "inner")
-	if err := f.Prune("sum"); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff([]string{"inner", "stream"}, f.Keep()); diff != "" {
-		t.Error(diff)
-	}
-	if err := f.Prune("scores", "c1"); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff([]string{"inner", "stream"}, f.Keep()); diff != "" {
-		t.Error(diff)
-	}
-	if err := f.Prune(); err != nil {
-		t.Fatal(err)
-	}
-	if len(f.Keep()) != 0 {
-		t.Errorf("kept: %v", f.Keep())
-	}
-}
-
 func TestFlowErrors(t *testing.T) {
 	enginetest.Require(t)
 	f := flow(t, residual(), images(t, 3, 3, 6, 6), dataset.StreamOptions{})

@@ -168,7 +168,7 @@ func (c *collector) batch(ctx context.Context, i int) error {
 	key := fmt.Sprint(*shape)
 	s := c.sums[key]
 	if s == nil {
-		if s, err = newSummation(shape, c.options, len(c.batches), values[0]); err != nil {
+		if s, err = newSummation(shape, c.options, len(c.batches), values[0], &c.flow.lender); err != nil {
 			return err
 		}
 		c.sums[key] = s

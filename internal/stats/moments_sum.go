@@ -30,6 +30,8 @@ type summation struct {
 	options MomentOptions
 	plan    *plan
 	session *engine.Session
+	lender  *lender
+	key     string // of the session
 	chunk   int     // samples per run
 	share   float64 // of the rows that are taken
 	seen    int     // rows that there were so far
@@ -42,8 +44,8 @@ type summation struct {
 }
 
 // newSummation chooses a plan. x is a batch of the input.
-func newSummation(s *momentShape, o MomentOptions, batches int, x *engine.Value) (*summation, error) {
-	sum := &summation{shape: s, options: o, share: 1}
+func newSummation(s *momentShape, o MomentOptions, batches int, x *engine.Value, from *lender) (*summation, error) {
+	sum := &summation{shape: s, options: o, share: 1, lender: from}
 	dims := s.dims
 	if s.conv == nil {
 		dims = nil // one place per row
@@ -68,7 +70,7 @@ func newSummation(s *momentShape, o MomentOptions, batches int, x *engine.Value)
 	workers := max(1, min(threads, int(runs), runBytes/s.sumBytes(sum.plan)))
 	sum.runs = ordered[map[string]*engine.Value]{limit: workers, take: sum.take}
 	var err error
-	sum.session, err = engine.Open(buildMoments(s, sum.plan, sum.share < 1), engine.Options{Threads: threads / workers})
+	sum.session, sum.key, err = from.take(buildMoments(s, sum.plan, sum.share < 1), threads/workers)
 	return sum, err
 }
 
@@ -81,9 +83,13 @@ func (s *momentShape) sumBytes(p *plan) int {
 	return n
 }
 
-// close ends the runs under way, and frees the session.
+// close ends the runs under way, and gives the session back.
 func (sum *summation) close() {
 	sum.runs.abandon()
+	if sum.session != nil && sum.shape.sumBytes(sum.plan) <= lentBytes {
+		sum.lender.give(sum.key, sum.session)
+		return
+	}
 	sum.session.Close()
 }
 

@@ -88,7 +88,9 @@ type Step struct {
 type Walk struct {
 	flows   []*Flow
 	steps   []Step
-	batches []int // by step
+	batches []int     // by step
+	demands []*demand // by flow: what is wanted of it from the next step on
+	next    int
 }
 
 // NewWalk plans the way of flows that keep nothing yet. They share the room from now on, and work in
@@ -102,6 +104,11 @@ func NewWalk(flows []*Flow, steps []Step, room *Room, size func(flow int, tensor
 		if err := w.frontier(i, bytes, func(tensor string) int64 { return size(i, tensor) }); err != nil {
 			return nil, err
 		}
+		l, err := f.places()
+		if err != nil {
+			return nil, err
+		}
+		w.demands = append(w.demands, newDemand(l.graph, w.goals(i), func(string) int64 { return 0 }))
 	}
 	all, least := flows[0].samples, make([]int, len(steps))
 	if flows[0].feed.Fixed() {
@@ -129,11 +136,11 @@ func NewWalk(flows []*Flow, steps []Step, room *Room, size func(flow int, tensor
 
 // frontier adds to each step what a flow keeps while it is taken.
 func (w *Walk) frontier(flow int, bytes []int64, size func(tensor string) int64) error {
-	g, err := w.flows[flow].model.Graph()
+	l, err := w.flows[flow].places()
 	if err != nil {
 		return err
 	}
-	d := newDemand(g, w.goals(flow, 0), size)
+	d := newDemand(l.graph, w.goals(flow), size)
 	for k, step := range w.steps {
 		bytes[k] += d.bytes
 		added := map[string]bool{}
@@ -151,9 +158,9 @@ func (w *Walk) frontier(flow int, bytes []int64, size func(tensor string) int64)
 	return nil
 }
 
-// goals are what a flow has to compute from a step on.
-func (w *Walk) goals(flow, step int) (tensors []string) {
-	for _, s := range w.steps[step:] {
+// goals are what a flow has to compute.
+func (w *Walk) goals(flow int) (tensors []string) {
+	for _, s := range w.steps {
 		tensors = append(tensors, s.Tensors[flow]...)
 	}
 	return tensors
@@ -177,11 +184,17 @@ func schedule(bytes []int64, room int64, all int, least []int) []int {
 	return out
 }
 
-// To forgets what no step from this one on needs, and computes the tensors of this one.
+// To forgets what no step from this one on needs, and computes the tensors of this one. Steps may be
+// left out.
 func (w *Walk) To(ctx context.Context, step int) error {
+	w.pass(step)
 	for i, f := range w.flows {
-		if err := f.Prune(w.goals(i, step)...); err != nil {
-			return err
+		for _, tensor := range f.Keep() {
+			if !w.demands[i].kept[tensor] {
+				if err := f.Drop(tensor); err != nil {
+					return err
+				}
+			}
 		}
 	}
 	for _, f := range w.flows {
@@ -190,9 +203,22 @@ func (w *Walk) To(ctx context.Context, step int) error {
 		}
 	}
 	for i, f := range w.flows {
-		if err := f.Compute(ctx, w.steps[step].Tensors[i]...); err != nil {
+		tensors := w.steps[step].Tensors[i]
+		if err := f.Compute(ctx, tensors...); err != nil {
 			return err
+		}
+		for _, tensor := range tensors {
+			w.demands[i].keep(tensor)
 		}
 	}
 	return nil
+}
+
+// pass has the steps before one behind it.
+func (w *Walk) pass(step int) {
+	for ; w.next < step; w.next++ {
+		for i, d := range w.demands {
+			d.release(slices.Clone(w.steps[w.next].Tensors[i]))
+		}
+	}
 }

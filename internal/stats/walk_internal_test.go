@@ -2,6 +2,7 @@ package stats
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -15,7 +16,8 @@ func keptAt(t *testing.T, w *Walk, size func(tensor string) int64) []int64 {
 	t.Helper()
 	bytes, kept := make([]int64, len(w.steps)), map[string]bool{}
 	for k := range w.steps {
-		needed, err := w.flows[0].startingFrom(w.goals(0, k), func(tensor string) bool { return kept[tensor] })
+		later := &Walk{steps: w.steps[k:]}
+		needed, err := w.flows[0].startingFrom(later.goals(0), func(tensor string) bool { return kept[tensor] })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,19 +57,60 @@ func tangle(nodes int, rng *rand.Rand) (*onnxio.Model, []string) {
 	return onnxtest.Model(onnxtest.Values(onnxtest.Value("x0", 4), onnxtest.Value("x1", 4)), onnxtest.Values(onnxtest.Value(names[len(names)-1], 4)), parts...), names
 }
 
+// stepsAlong are steps at some of a graph's tensors, and at others before them.
+func stepsAlong(names []string, rng *rand.Rand) (steps []Step) {
+	for at := 0; at < len(names); at += 1 + rng.IntN(4) {
+		step := []string{names[at]}
+		for range rng.IntN(3) {
+			step = append(step, names[max(0, at-rng.IntN(6))])
+		}
+		steps = append(steps, Step{Tensors: [][]string{step}})
+	}
+	return steps
+}
+
+// What a walk forgets, steps left out, is what a search of the whole graph finds to be of no use any
+// more.
+func TestForgotten(t *testing.T) {
+	for seed := range uint64(300) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		m, names := tangle(1+rng.IntN(30), rng)
+		flow := &Flow{model: m}
+		l, err := flow.places()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := &Walk{flows: []*Flow{flow}, steps: stepsAlong(names, rng)}
+		d := newDemand(l.graph, w.goals(0), func(string) int64 { return 0 })
+		w.demands = []*demand{d}
+		kept := map[string]bool{}
+		for k, step := range w.steps {
+			if rng.IntN(3) == 0 {
+				continue
+			}
+			later := &Walk{steps: w.steps[k:]}
+			needed, err := flow.startingFrom(later.goals(0), func(tensor string) bool { return kept[tensor] })
+			if err != nil {
+				t.Fatal(err)
+			}
+			maps.DeleteFunc(kept, func(tensor string, _ bool) bool { return !slices.Contains(needed, tensor) })
+			if w.pass(k); !maps.Equal(d.kept, kept) {
+				t.Fatalf("seed %d, step %d: %v, want %v", seed, k, d.kept, kept)
+			}
+			for _, tensor := range step.Tensors[0] {
+				kept[tensor] = true
+				d.keep(tensor)
+			}
+		}
+	}
+}
+
 // What a walk keeps is found in one pass, and is what a search from every step on finds.
 func TestFrontier(t *testing.T) {
 	for seed := range uint64(300) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		m, names := tangle(1+rng.IntN(30), rng)
-		var steps []Step
-		for at := 0; at < len(names); at += 1 + rng.IntN(4) {
-			step := []string{names[at]}
-			for range rng.IntN(3) {
-				step = append(step, names[max(0, at-rng.IntN(6))])
-			}
-			steps = append(steps, Step{Tensors: [][]string{step}})
-		}
+		steps := stepsAlong(names, rng)
 		w := &Walk{flows: []*Flow{{model: m}}, steps: steps}
 		size := func(tensor string) int64 { return 1 << (slices.Index(names, tensor)) }
 		got := make([]int64, len(steps))
