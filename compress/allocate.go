@@ -4,10 +4,12 @@ import (
 	"context"
 	"maps"
 	"math"
+	"slices"
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/internal/choose"
 	"github.com/monge-ml/monge/internal/edit"
+	"github.com/monge-ml/monge/internal/pipeline"
 	"github.com/monge-ml/monge/internal/teach"
 )
 
@@ -34,12 +36,8 @@ func (c *compression) allocate(ctx context.Context, s *edit.Subject, b budget, e
 	if err != nil {
 		return nil, err
 	}
-	g := &greedy{compression: c, b: b, seen: seen, widths: maps.Clone(even.widths)}
-	for sp := range seen.curves {
-		g.widths[sp] = sp.Width
-	}
-	g.w = coupling.WidthsOf(g.widths)
-	for g.cost() > c.limit(b) {
+	g := c.greedy(s.Analysis, b, seen, even.widths)
+	for g.cost > g.limit {
 		if !g.move(free, false) {
 			return &allocation{kind: Allocated, widths: even.widths, evidence: seen.evidence}, nil
 		}
@@ -52,49 +50,85 @@ func (c *compression) allocate(ctx context.Context, s *edit.Subject, b budget, e
 // greedy changes the widths of observed spaces one by one.
 type greedy struct {
 	*compression
-	b      budget
-	seen   *observed
-	widths map[*coupling.Space]int
-	w      coupling.Widths // the same
+	b           budget
+	seen        *observed
+	widths      map[*coupling.Space]int
+	w           coupling.Widths // the same
+	cost, limit float64
+	ledger      *ledger
+	known       map[step]float64 // by how much steps change the cost
 }
 
-func (g *greedy) cost() float64 {
-	return g.compression.cost(g.seen.subject.Analysis, g.b, g.w)
+// A step is a space and the width that it gets.
+type step struct {
+	space *coupling.Space
+	to    int
+}
+
+// greedy starts with observed spaces as they are, and others as given.
+func (c *compression) greedy(a *coupling.Analysis, b budget, seen *observed, others map[*coupling.Space]int) *greedy {
+	g := &greedy{compression: c, b: b, seen: seen, widths: maps.Clone(others), limit: c.limit(b), known: map[step]float64{}}
+	for sp := range seen.curves {
+		g.widths[sp] = sp.Width
+	}
+	g.w = coupling.WidthsOf(g.widths)
+	g.cost = c.cost(a, b, g.w)
+	g.ledger = c.ledger(a, b, slices.Collect(maps.Keys(seen.curves)))
+	return g
+}
+
+// change is by how much a step changes the cost.
+func (g *greedy) change(s step) float64 {
+	d, ok := g.known[s]
+	if !ok {
+		d = float64(g.ledger.change(g.w, s.space, g.widths[s.space], s.to))
+		g.known[s] = d
+	}
+	return d
 }
 
 // move makes the step that serves predictions best for its cost: one space narrower, or wider
 // within the budget. It reports whether there is one.
 func (g *greedy) move(spaces []*coupling.Space, wider bool) bool {
-	now, limit := g.cost(), g.limit(g.b)
-	var best *coupling.Space
-	bestTo, bestWorth := 0, math.Inf(-1)
+	var best step
+	bestWorth := math.Inf(-1)
 	if wider {
 		bestWorth = 0
 	}
 	for _, sp := range spaces {
 		curve, k := g.seen.curves[sp], g.widths[sp]
-		to := g.step(sp, k, g.b)
+		next := step{sp, g.step(sp, k, g.b)}
 		if wider {
-			to = k + g.multiple(sp)
+			next.to = k + g.multiple(sp)
 		}
-		if curve == nil || to > sp.Width || !wider && to >= k {
+		if curve == nil || next.to > sp.Width || !wider && next.to >= k {
 			continue
 		}
-		g.w.Set(sp, to)
-		cost := g.cost()
-		g.w.Set(sp, k)
-		if wider && (cost <= now || cost > limit) || !wider && cost >= now {
+		change := g.change(next)
+		if wider && (change <= 0 || g.cost+change > g.limit) || !wider && change >= 0 {
 			continue
 		}
-		if worth := (curve[k] - curve[to]) / math.Abs(cost-now); worth > bestWorth {
-			best, bestTo, bestWorth = sp, to, worth
+		if worth := (curve[k] - curve[next.to]) / math.Abs(change); worth > bestWorth {
+			best, bestWorth = next, worth
 		}
 	}
-	if best != nil {
-		g.widths[best] = bestTo
-		g.w.Set(best, bestTo)
+	if best.space == nil {
+		return false
 	}
-	return best != nil
+	g.cost += g.change(best)
+	g.forget(best.space)
+	g.widths[best.space] = best.to
+	g.w.Set(best.space, best.to)
+	return true
+}
+
+// forget what depends on the width of a space, which is about to change.
+func (g *greedy) forget(s *coupling.Space) {
+	g.ledger.beside(s, func(other *coupling.Space) {
+		k := g.widths[other]
+		delete(g.known, step{other, g.step(other, k, g.b)})
+		delete(g.known, step{other, k + g.multiple(other)})
+	})
 }
 
 // An observed is what the data say about the spaces of a subject, whatever the budget.
@@ -110,11 +144,17 @@ const judgeSamples = 200
 // probes are the shares of its channels at which a space is tried.
 var probes = []float64{0.75, 0.5, 0.25}
 
+// mostProbed is how many spaces are tried, times the nodes of the model, of which each trial runs
+// all: it bounds work that would grow with the square of the depth. A transformer of 24 layers has
+// 72 spaces and a thousand nodes or two.
+const mostProbed = 100_000
+
 // observe looks at the data, once for all attempts at one subject, and estimates, for every space
 // that can be observed and every number of channels it may keep, how far the model's predictions
 // move (teach.Judge). How much of what consumers compute is lost is known for every number
 // (choose.Evidence.Unexplained); what that does to the predictions is measured for some, by
-// narrowing the space alone, and interpolated.
+// narrowing the space alone, and interpolated. Where there are too many spaces to try all, the
+// others are taken to be like those before and behind them.
 func (c *compression) observe(ctx context.Context, s *edit.Subject, free []*coupling.Space) (*observed, error) {
 	if c.seen != nil && c.seen.subject == s {
 		return c.seen, nil
@@ -129,42 +169,65 @@ func (c *compression) observe(ctx context.Context, s *edit.Subject, free []*coup
 	if err != nil {
 		return nil, err
 	}
-	out := map[*coupling.Space][]float64{}
-	for i, sp := range free {
-		ev := evidence[sp]
-		if !ev.Observed() {
-			continue
+	var shown []*coupling.Space
+	for _, sp := range free {
+		if evidence[sp].Observed() {
+			shown = append(shown, sp)
 		}
-		lost := ev.Unexplained(sp.Starts())
-		known := [][2]float64{{0, 0}} // what is lost, how far predictions move
-		for _, share := range probes {
-			m := c.multiple(sp)
-			k := max(1, int(math.Round(share*float64(sp.Width)/float64(m)))) * m
-			last := known[len(known)-1]
-			if k >= sp.Width || lost[k] <= last[0] {
-				continue
-			}
-			alone := &allocation{widths: map[*coupling.Space]int{sp: k}, evidence: evidence}
-			moved, err := contest.Try(ctx, false, c.making(s, c.plan(s, alone), c.report()))
+	}
+	seen := &observed{s, evidence, map[*coupling.Space][]float64{}}
+	tell, tried := c.Stage("allocate"), 0
+	for _, alike := range sampled(shown, max(1, mostProbed/max(1, len(s.Graph.Nodes)))) {
+		var known []response
+		for _, sp := range alike.tried {
+			r, err := c.probe(ctx, contest, seen, sp)
 			if err != nil {
 				return nil, err
 			}
-			known = append(known, [2]float64{lost[k], max(moved, last[1])})
+			known = append(known, r)
+			tried++
+			tell(tried, len(shown))
 		}
-		curve := make([]float64, len(lost))
-		for k, x := range lost {
-			curve[k] = interpolate(known, x)
+		for i, sp := range alike.all {
+			lost := evidence[sp].Unexplained(sp.Starts())
+			curve := make([]float64, len(lost))
+			for k, x := range lost {
+				curve[k] = alike.at(known, i, x)
+			}
+			seen.curves[sp] = curve
 		}
-		out[sp] = curve
-		c.Stage("allocate")(i+1, len(free))
 	}
-	c.seen = &observed{s, evidence, out}
-	return c.seen, nil
+	c.seen = seen
+	return seen, nil
 }
 
-// interpolate is the piecewise linear function through points with growing abscissae, continued
-// beyond the last.
-func interpolate(points [][2]float64, x float64) float64 {
+// probe narrows a space alone, and measures how far predictions move.
+func (c *compression) probe(ctx context.Context, contest *pipeline.Contest, seen *observed, sp *coupling.Space) (response, error) {
+	lost := seen.evidence[sp].Unexplained(sp.Starts())
+	known := response{{0, 0}}
+	for _, share := range probes {
+		m := c.multiple(sp)
+		k := max(1, int(math.Round(share*float64(sp.Width)/float64(m)))) * m
+		last := known[len(known)-1]
+		if k >= sp.Width || lost[k] <= last[0] {
+			continue
+		}
+		alone := &allocation{widths: map[*coupling.Space]int{sp: k}, evidence: seen.evidence}
+		moved, err := contest.Try(ctx, false, c.making(seen.subject, c.plan(seen.subject, alone), c.report()))
+		if err != nil {
+			return nil, err
+		}
+		known = append(known, [2]float64{lost[k], max(moved, last[1])})
+	}
+	return known, nil
+}
+
+// A response tells how far predictions move when of what the consumers of a space compute a share is
+// lost: the piecewise linear function through points with growing abscissae, continued beyond the
+// last.
+type response [][2]float64
+
+func (points response) at(x float64) float64 {
 	if len(points) == 1 {
 		return 0
 	}
@@ -174,6 +237,50 @@ func interpolate(points [][2]float64, x float64) float64 {
 	}
 	a, b := points[i-1], points[i]
 	return a[1] + (x-a[0])*(b[1]-a[1])/(b[0]-a[0])
+}
+
+// A sample is some of the spaces of a kind, evenly spread, in the order of the model.
+type sample struct {
+	all, tried []*coupling.Space
+	places     []int // of those tried among all
+}
+
+// sampled parts spaces by kind, residual streams from others, and takes so many of them, no less than
+// one of each kind: all if they are no more.
+func sampled(spaces []*coupling.Space, most int) []*sample {
+	type kind struct{ residual, linear, groups bool }
+	var out []*sample
+	by := map[kind]*sample{}
+	for _, sp := range spaces {
+		k := kind{sp.Residual, sp.Linear, sp.Groups > 1}
+		if by[k] == nil {
+			by[k] = &sample{}
+			out = append(out, by[k])
+		}
+		by[k].all = append(by[k].all, sp)
+	}
+	every := (len(spaces) + most - 1) / most
+	for _, s := range out {
+		for i := min(every, len(s.all)) / 2; i < len(s.all); i += every {
+			s.tried, s.places = append(s.tried, s.all[i]), append(s.places, i)
+		}
+	}
+	return out
+}
+
+// at is what the i-th space would answer: something between the responses of those tried before and
+// behind it.
+func (s *sample) at(known []response, i int, x float64) float64 {
+	next, found := slices.BinarySearch(s.places, i)
+	switch {
+	case found || next == 0:
+		return known[next].at(x)
+	case next == len(known):
+		return known[next-1].at(x)
+	}
+	before, behind := s.places[next-1], s.places[next]
+	t := float64(i-before) / float64(behind-before)
+	return (1-t)*known[next-1].at(x) + t*known[next].at(x)
 }
 
 // step is the next smaller width that is tried: a sixteenth of the space less, in multiples, down

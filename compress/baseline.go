@@ -99,17 +99,23 @@ func (c *compression) analyze(m *onnxio.Model) (*coupling.Analysis, error) {
 func (b *baseline) weightBytes(a *coupling.Analysis, w coupling.Widths) int64 {
 	total := int64(0)
 	for _, wt := range a.Weights {
-		typ := wt.Type
-		if t, ok := b.form.StoredAs(wt.Name); ok {
-			typ = t
-		} else if typ == onnxio.Float && b.stored != 0 {
-			typ = b.stored
-		}
-		if a.Stored(wt, w) {
-			total += onnxio.StoredBytes(typ, w.Elements(wt))
-		}
+		total += b.storedBytes(a, wt, w)
 	}
 	return total
+}
+
+// storedBytes is what one weight adds to weightBytes.
+func (b *baseline) storedBytes(a *coupling.Analysis, wt *coupling.Weight, w coupling.Widths) int64 {
+	if !a.Stored(wt, w) {
+		return 0
+	}
+	typ := wt.Type
+	if t, ok := b.form.StoredAs(wt.Name); ok {
+		typ = t
+	} else if typ == onnxio.Float && b.stored != 0 {
+		typ = b.stored
+	}
+	return onnxio.StoredBytes(typ, w.Elements(wt))
 }
 
 // written returns a result as the original was written, or with numbers of the type that was asked

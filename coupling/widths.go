@@ -114,17 +114,26 @@ func (op *LinearOp) MACs(w Widths) int64 {
 func (a *Analysis) Params(w Widths) int64 {
 	total := a.otherParams
 	for _, wt := range a.Weights {
-		if onnxio.IsParameter(wt.Type) && a.Stored(wt, w) {
-			total += w.Elements(wt)
-		}
+		total += a.ParamsOf(wt, w)
 	}
 	return total
 }
 
+// ParamsOf is what a weight adds to Params.
+func (a *Analysis) ParamsOf(wt *Weight, w Widths) int64 {
+	if onnxio.IsParameter(wt.Type) && a.Stored(wt, w) {
+		return w.Elements(wt)
+	}
+	return 0
+}
+
+// CopyOf returns the weight that another is a copy of ([Options].Copies), nil if it is none.
+func (a *Analysis) CopyOf(wt *Weight) *Weight { return a.Weights[a.copies[wt.Name]] }
+
 // Stored reports whether a weight has a place of its own in a file under the widths: it is no copy
 // of another one, or no longer.
 func (a *Analysis) Stored(wt *Weight, w Widths) bool {
-	of := a.Weights[a.copies[wt.Name]]
+	of := a.CopyOf(wt)
 	return of == nil || !slices.EqualFunc(of.Axes, wt.Axes, func(x, y *Axis) bool { return w.Size(x) == w.Size(y) })
 }
 

@@ -4,11 +4,13 @@ package modeltest
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -383,6 +385,35 @@ func Perceptron(t testing.TB) *onnxio.Model {
 		y = Gemm(d, w3[16 4], b3[4])`)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return m
+}
+
+// Chain is so many dense layers of 16 channels one behind the other, with weights of such a size that
+// activations keep theirs.
+func Chain(t testing.TB, layers int) *onnxio.Model {
+	t.Helper()
+	var text strings.Builder
+	fmt.Fprintln(&text, "h0: N 16")
+	for i := range layers {
+		fmt.Fprintf(&text, "g%d = Gemm(h%d, w%d[16 16], b%d[16])\nh%d = Relu(g%d)\n", i, i, i, i, i+1, i)
+	}
+	fmt.Fprintf(&text, "y = Gemm(h%d, v[16 10], c[10])", layers)
+	m, err := onnxtest.Parse(text.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range m.Proto.Graph.Initializer {
+		w, err := m.Tensor(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(w.Dims) == 2 {
+			for k := range w.F32 {
+				w.F32[k] *= math.Sqrt2 // half of what comes out is cut off
+			}
+			m.Proto.Graph.Initializer[i] = w.Proto()
+		}
 	}
 	return m
 }

@@ -1,0 +1,89 @@
+package compress
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/onnxio"
+)
+
+// A ledger knows which items of a cost depend on the width of which space, so that what a step
+// saves is found without a look at the whole model.
+type ledger struct {
+	items map[*coupling.Space][]*item
+}
+
+// An item is a part of a cost, and the spaces whose widths decide how large it is.
+type item struct {
+	cost   func(coupling.Widths) int64
+	spaces []*coupling.Space
+}
+
+// ledger lists what a budget counts, as far as it depends on some spaces.
+func (c *compression) ledger(a *coupling.Analysis, b budget, spaces []*coupling.Space) *ledger {
+	owner := map[*coupling.Axis]*coupling.Space{}
+	for _, s := range spaces {
+		for _, p := range s.Pieces {
+			for _, atom := range p.Atoms() {
+				owner[atom] = s
+			}
+		}
+	}
+	l := &ledger{map[*coupling.Space][]*item{}}
+	enter := func(axes []*coupling.Axis, cost func(coupling.Widths) int64) {
+		it := &item{cost: cost}
+		for _, axis := range axes {
+			for _, atom := range axis.Atoms() {
+				if s := owner[atom]; s != nil && !slices.Contains(it.spaces, s) {
+					it.spaces = append(it.spaces, s)
+					l.items[s] = append(l.items[s], it)
+				}
+			}
+		}
+	}
+	if b.unit == inMACs {
+		for i := range a.Ops {
+			enter(a.Ops[i].Axes, a.Ops[i].MACs)
+		}
+		return l
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.Weights)) {
+		wt := a.Weights[name]
+		axes := wt.Axes
+		if of := a.CopyOf(wt); of != nil {
+			axes = slices.Concat(axes, of.Axes)
+		}
+		switch {
+		case b.unit == inBytes:
+			enter(axes, func(w coupling.Widths) int64 { return c.storedBytes(a, wt, w) })
+		case onnxio.IsParameter(wt.Type):
+			enter(axes, func(w coupling.Widths) int64 { return a.ParamsOf(wt, w) })
+		}
+	}
+	return l
+}
+
+// change is by how much the cost grows where a space of k channels gets others.
+func (l *ledger) change(w coupling.Widths, s *coupling.Space, k, to int) (grows int64) {
+	for _, it := range l.items[s] {
+		grows -= it.cost(w)
+	}
+	w.Set(s, to)
+	for _, it := range l.items[s] {
+		grows += it.cost(w)
+	}
+	w.Set(s, k)
+	return grows
+}
+
+// beside calls do for the spaces whose changes cost something else once the width of one is another,
+// itself among them, some more than once.
+func (l *ledger) beside(s *coupling.Space, do func(*coupling.Space)) {
+	do(s)
+	for _, it := range l.items[s] {
+		for _, other := range it.spaces {
+			do(other)
+		}
+	}
+}
