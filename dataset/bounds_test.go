@@ -2,44 +2,88 @@ package dataset
 
 import (
 	"archive/zip"
+	"bufio"
 	"bytes"
 	"encoding/binary"
 	"fmt"
 	"image"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
 
 // npyHeader is the head of an array of bytes.
-func npyHeader(shape string) []byte {
-	text := fmt.Sprintf("{'descr': '|u1', 'fortran_order': False, 'shape': (%s), }", shape)
+func npyHeader(shape string) []byte { return npyOrdered(shape, "False") }
+
+func npyOrdered(shape, fortran string) []byte {
+	text := fmt.Sprintf("{'descr': '|u1', 'fortran_order': %s, 'shape': (%s), }", fortran, shape)
 	text += strings.Repeat(" ", 117-len(text)) + "\n"
 	return append(binary.LittleEndian.AppendUint16([]byte("\x93NUMPY\x01\x00"), uint16(len(text))), text...)
 }
 
-// TestLimitSeeks: of a file far larger than memory some rows are read, and nothing else.
+// TestLimitSeeks: of a file far larger than memory some rows are read, and nothing else, in whatever
+// order its elements are. All of it is refused in one line, and so are rows beyond the memory that
+// there is.
 func TestLimitSeeks(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "large.npy")
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
+	for _, fortran := range []string{"False", "True"} {
+		path := filepath.Join(t.TempDir(), "large.npy")
+		f, err := os.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		head := npyOrdered("20000000000, 10, 5", fortran)
+		if _, err := f.Write(head); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Truncate(int64(len(head)) + 1e12); err != nil {
+			t.Skip(err) // no sparse files
+		}
+		for _, seed := range []int64{0, FileOrder} {
+			d, err := Open(path, Preprocess{}, Options{Limit: 5, Seed: seed})
+			if err != nil || d.Len() != 5 {
+				t.Errorf("seed %d: %v", seed, err)
+			}
+		}
+		for _, o := range []Options{{}, {Limit: 5, Memory: 100}} {
+			if _, err := Open(path, Preprocess{}, o); err == nil || !strings.Contains(err.Error(), "GB of memory, and there are") {
+				t.Errorf("Fortran order %s, %+v: %v", fortran, o, err)
+			}
+		}
 	}
-	defer f.Close()
-	head := npyHeader("1000000, 1000, 1000")
-	if _, err := f.Write(head); err != nil {
-		t.Fatal(err)
+}
+
+// TestColumns: rows of an array in Fortran order are those of the array, whichever they are.
+func TestColumns(t *testing.T) {
+	const n, columns = 40_000, 6 // with gaps that are worth a seek
+	raw := make([]byte, n*columns*2)
+	at := func(row, column, byte int) byte { return uint8(row*7 + row>>8*3 + column*31 + byte*101) }
+	for row := range n {
+		for column := range columns {
+			for b := range 2 {
+				raw[(column*n+row)*2+b] = at(row, column, b)
+			}
+		}
 	}
-	if err := f.Truncate(int64(len(head)) + 1e12); err != nil {
-		t.Skip(err) // no sparse files
-	}
-	for _, seed := range []int64{0, FileOrder} {
-		d, err := Open(path, Preprocess{}, Options{Limit: 5, Seed: seed})
-		if err != nil || d.Len() != 5 {
-			t.Errorf("seed %d: %v", seed, err)
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, k := range []int{1, 2, 3, 50, 20_000, n} {
+		rows := rng.Perm(n)[:k]
+		slices.Sort(rows)
+		for _, r := range []io.Reader{bytes.NewReader(raw), bufio.NewReader(bytes.NewReader(raw))} {
+			got, err := readColumns(r, rows, n, columns, 2)
+			if err != nil || len(got) != k*columns*2 {
+				t.Fatalf("%d rows: %d bytes, %v", k, len(got), err)
+			}
+			for i, x := range got {
+				if row, column := rows[i/2%k], i/2/k; x != at(row, column, i%2) {
+					t.Fatalf("%d rows: row %d, column %d is another", k, row, column)
+				}
+			}
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/internal/guard"
+	"github.com/monge-ml/monge/internal/memory"
 )
 
 // FileOrder is the seed that means: do not shuffle.
@@ -25,6 +27,22 @@ type Options struct {
 	// Seed chooses which ones, if there are more: the first Limit after a shuffle with this seed.
 	// FileOrder (-1): the first ones of the file.
 	Seed int64
+
+	// Memory is what the samples of a file may take, in bytes: more is an error before any is read.
+	// 0: what is free. Images are read when they are needed, and may be any number.
+	Memory int64
+}
+
+// room is what samples may take, as far as that is known.
+func (o Options) room() int64 {
+	if o.Memory > 0 {
+		return o.Memory
+	}
+	free, err := memory.Free()
+	if err != nil {
+		return math.MaxInt64
+	}
+	return free
 }
 
 // A Data is a data set: samples for the inputs of a model, perhaps with labels. It is read-only and

@@ -101,7 +101,7 @@ func openNPY(path string, o Options) (*Data, error) {
 	if s.rows == nil {
 		r = bufio.NewReader(f)
 	}
-	a, err := h.read(r, s.rows, info.Size())
+	a, err := h.read(r, s.rows, info.Size(), o.room())
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +121,7 @@ func openNPZ(path string, o Options) (*Data, error) {
 	if err != nil {
 		return nil, err
 	}
-	left := unpackedLimit(info.Size())
+	left, room := unpackedLimit(info.Size()), o.room()
 	headers := map[string]header{}
 	for _, f := range z.File {
 		key, isArray := strings.CutSuffix(f.Name, ".npy")
@@ -148,11 +148,11 @@ func openNPZ(path string, o Options) (*Data, error) {
 			d.left[key] = fmt.Sprintf("it has %d rows, the data set has %d samples", h.dims[0], n)
 			continue
 		}
-		a, err := h.readFrom(z, key, s.rows, left)
+		a, err := h.readFrom(z, key, s.rows, left, room)
 		if err != nil {
 			return nil, fmt.Errorf("array %q: %w", key, err)
 		}
-		left -= int64(len(a.raw))
+		left, room = left-int64(len(a.raw)), room-int64(len(a.raw))
 		if key != labels {
 			d.columns = append(d.columns, a)
 			continue
@@ -279,7 +279,7 @@ var npyTypes = map[string]engine.DType{
 }
 
 // readFrom reads an array of an .npz file.
-func (h header) readFrom(z *zip.ReadCloser, key string, rows []int, limit int64) (*array, error) {
+func (h header) readFrom(z *zip.ReadCloser, key string, rows []int, limit, room int64) (*array, error) {
 	if n := h.bytes(); n > float64(limit) {
 		return nil, fmt.Errorf("shape %s needs %.0f bytes, far more than data of a file of this size unpack to", engine.DimString(h.dims), n)
 	}
@@ -292,7 +292,7 @@ func (h header) readFrom(z *zip.ReadCloser, key string, rows []int, limit int64)
 	if _, err := readHeader(r); err != nil {
 		return nil, err
 	}
-	a, err := h.read(r, rows, limit)
+	a, err := h.read(r, rows, limit, room)
 	if err != nil {
 		return nil, err
 	}
@@ -312,9 +312,10 @@ func (h header) bytes() float64 {
 	return total
 }
 
-// read reads the elements that follow the header: some rows (ascending), or all if rows is nil. No
-// more is allocated than limit bytes, what the file can hold at most.
-func (h header) read(r io.Reader, rows []int, limit int64) (*array, error) {
+// read reads the elements that follow the header: some rows (ascending), or all if rows is nil. The
+// file can hold limit bytes at most; no more than room are allocated, or in Fortran order twice as
+// much for a while.
+func (h header) read(r io.Reader, rows []int, limit, room int64) (*array, error) {
 	if h.typ == onnxpb.TensorProto_UNDEFINED {
 		return nil, fmt.Errorf("its elements (%s) are not numbers", h.descr)
 	}
@@ -327,10 +328,21 @@ func (h header) read(r io.Reader, rows []int, limit int64) (*array, error) {
 		return nil, fmt.Errorf("truncated: shape %s needs %.0f bytes", engine.DimString(h.dims), total)
 	}
 	pick := rows != nil && len(h.dims) > 0
+	kept := total
+	if pick {
+		kept *= float64(len(rows)) / float64(h.dims[0])
+		a.dims[0] = len(rows)
+	}
+	if kept > float64(room) {
+		return nil, fmt.Errorf("shape %s takes %.3g GB of memory, and there are %.3g GB for it (--limit reads fewer samples)", engine.DimString(a.dims), kept/1e9, float64(room)/1e9)
+	}
 	var err error
-	if pick && !h.fortran {
+	switch {
+	case pick && h.fortran:
+		a.raw, err = readColumns(r, rows, h.dims[0], int(total)/h.dims[0]/a.width(), a.width())
+	case pick:
 		a.raw, err = readRows(r, rows, int(total)/h.dims[0])
-	} else {
+	default:
 		a.raw = make([]byte, int(total))
 		_, err = io.ReadFull(r, a.raw)
 	}
@@ -342,12 +354,6 @@ func (h header) read(r io.Reader, rows []int, limit int64) (*array, error) {
 	}
 	if h.fortran {
 		a.raw = rowMajor(a.raw, a.dims, a.width())
-		if pick {
-			a.raw = a.gather(rows)
-		}
-	}
-	if pick {
-		a.dims[0] = len(rows)
 	}
 	if h.swap {
 		for w, i := a.width(), 0; i < len(a.raw); i += w {
@@ -373,8 +379,45 @@ func readRows(r io.Reader, rows []int, size int) ([]byte, error) {
 	return out, nil
 }
 
+// mostGap is how many bytes that are not wanted are read, rather than passed over.
+const mostGap = 1 << 14
+
+// readColumns reads some of the n rows of an array whose first axis is the fastest: of each column of
+// n elements, one after the other, those that lie near each other at once.
+func readColumns(r io.Reader, rows []int, n, columns, width int) ([]byte, error) {
+	out := make([]byte, 0, columns*len(rows)*width)
+	var run []byte
+	for range columns {
+		at := 0
+		for i := 0; i < len(rows); {
+			from, end := rows[i], i
+			for end < len(rows) && (end == i || (rows[end]-rows[end-1])*width <= mostGap) && (rows[end]-from+1)*width <= 64*mostGap {
+				end++
+			}
+			if err := skip(r, int64(from-at)*int64(width)); err != nil {
+				return nil, err
+			}
+			at = rows[end-1] + 1
+			run = slices.Grow(run[:0], (at-from)*width)[:(at-from)*width]
+			if _, err := io.ReadFull(r, run); err != nil {
+				return nil, err
+			}
+			for ; i < end; i++ {
+				out = append(out, run[(rows[i]-from)*width:][:width]...)
+			}
+		}
+		if err := skip(r, int64(n-at)*int64(width)); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
 // skip passes over some bytes, without reading them where that can be.
 func skip(r io.Reader, n int64) error {
+	if n == 0 {
+		return nil
+	}
 	if s, ok := r.(io.Seeker); ok {
 		if _, err := s.Seek(n, io.SeekCurrent); err == nil {
 			return nil

@@ -34,7 +34,8 @@ type Trial struct {
 	// with an argument that tells it so.
 	Command []string
 	// Memory is what a model may take in the trial beside three times its own size, in bytes, where
-	// the system can bound it (Linux). 0: 4 GiB.
+	// the system can bound it (Linux); what takes a quarter of it for a single tensor of a sample is
+	// not even tried. 0: 4 GiB.
 	Memory int64
 
 	mu    sync.Mutex
@@ -50,6 +51,14 @@ var (
 
 // trialMemory is what Trial.Memory is by default.
 const trialMemory = 4 << 30
+
+// Most is Memory, or what it is by default.
+func (t *Trial) Most() int64 {
+	if t == nil {
+		return trialMemory
+	}
+	return cmp.Or(t.Memory, trialMemory)
+}
 
 // Run tries a model with some inputs, once. Errors wrap ErrDies, with the node where that can be
 // found out, or ErrMemory, or are ctx's. A model that cannot be run for any other reason passes:
@@ -76,7 +85,7 @@ func (t *Trial) Run(ctx context.Context, m *onnxio.Model, in map[string]*Value) 
 	err, ok := t.known[key]
 	if r.File != "" || !ok {
 		_, size := m.Size()
-		r.Library, r.Memory = lib, cmp.Or(t.Memory, trialMemory)+3*size
+		r.Library, r.Memory = lib, t.Most()+3*size
 		err = t.judge(ctx, m, r)
 	}
 	if ctx.Err() != nil {
@@ -99,7 +108,7 @@ func (t *Trial) judge(ctx context.Context, m *onnxio.Model, r trialRequest) erro
 	case death != "":
 		return fmt.Errorf("%s: onnxruntime %s %w (%s), %s", m.Title(), r.Library.Version, ErrDies, death, t.culprit(ctx, m, r))
 	case outOfMemory(answer.Err):
-		return fmt.Errorf("%s: %w: one sample takes more than %.1f GB: %s", m.Title(), ErrMemory, float64(r.Memory)/1e9, answer.Err)
+		return fmt.Errorf("%s: %w: one sample takes more than %.1f GB (more --memory allows more): %s", m.Title(), ErrMemory, float64(r.Memory)/1e9, answer.Err)
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ type AdmitOptions struct {
 }
 
 // Admit looks whether models can be run without harm: an error wraps [engine.ErrMemory] if a tensor
-// has more than 2^28 elements per sample, or [engine.ErrDies] if the trial ends with the death of
+// of one sample takes a quarter of the memory of the trial or more, or [engine.ErrDies] if the trial ends with the death of
 // onnxruntime. A model that cannot be run for other reasons passes.
 func Admit(ctx context.Context, models []*onnxio.Model, o AdmitOptions) (err error) {
 	defer guard.Recover(&err)

@@ -31,6 +31,7 @@ type dataFlags struct {
 	dropBad bool
 	seed    int64
 	batch   int
+	memory  sizeFlag
 }
 
 // add adds the flags about data, and those about the inputs that they feed.
@@ -87,6 +88,17 @@ func (d *dataFlags) check(cmd *cobra.Command) error {
 	)
 }
 
+// leastTrial is what a model may take in its trial, however little memory there is to get by with:
+// onnxruntime itself takes some.
+const leastTrial = 1 << 30
+
+// bound applies --memory to what is run for the first time.
+func (d *dataFlags) bound(a *app) {
+	if d.memory.bytes > 0 && a.trial != nil {
+		a.trial.Memory = max(d.memory.bytes, leastTrial)
+	}
+}
+
 // open opens the data set, and onnxruntime, without which it is of no use.
 func (d *dataFlags) open(a *app) (*dataset.Data, error) {
 	if _, err := a.runtime(); err != nil {
@@ -96,7 +108,7 @@ func (d *dataFlags) open(a *app) (*dataset.Data, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := dataset.Open(d.path, d.preprocess(classes), dataset.Options{Limit: d.limit, Seed: d.seed})
+	data, err := dataset.Open(d.path, d.preprocess(classes), dataset.Options{Limit: d.limit, Seed: d.seed, Memory: d.memory.bytes})
 	if err != nil {
 		return nil, err
 	}

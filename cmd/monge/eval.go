@@ -43,6 +43,7 @@ func (a *app) evalCommand() *cobra.Command {
 	}
 	f.data.add(cmd, &f.shapes, "`PATH` of a data set to run (none: size and latency alone); see monge --help")
 	cmd.Flags().IntVar(&f.runs, "runs", 0, "least number of timed runs (0: 30)")
+	cmd.Flags().Var(&f.data.memory, "memory", "refuse models that take more than `BYTES` of memory, as in 8GB, for one sample, and data that do (default: 4GB, and what is free)")
 	cmd.Flags().BoolVar(&f.noLatency, "no-latency", false, "do not measure latency")
 	f.task.add(cmd)
 	measureGroup.in(cmd)
@@ -53,6 +54,7 @@ func (a *app) eval(ctx context.Context, paths []string, f *evalFlags) error {
 	if err := a.named(); err != nil {
 		return err
 	}
+	f.data.bound(a)
 	models, shapes, err := f.shapes.load(paths)
 	if err != nil {
 		return err

@@ -32,7 +32,6 @@ type runFlags struct {
 	refitSamples                    int
 	tune                            int
 	time                            time.Duration
-	memory                          sizeFlag
 	keepBN                          bool
 	data                            dataFlags
 	// invent lets inputs be made up where no data set is given.
@@ -74,7 +73,7 @@ func (f *runFlags) add(cmd *cobra.Command, bases []string) {
 	fs.Lookup("tune").DefValue = "" // its description says more
 	fs.DurationVar(&f.time, "time", 0, "`TIME` that all of the work may take, as in 90s, 10m or 1h: the distillation has what the rest leaves (default: 100s, 5m for models of a million parameters or more; with --tune no limit)")
 	fs.Lookup("time").DefValue = ""
-	fs.Var(&f.memory, "memory", "get by with `BYTES` of memory, as in 2GB, as far as it goes: by fewer samples at a time (default: half of what is free, at most 4GB)")
+	fs.Var(&f.data.memory, "memory", "get by with `BYTES` of memory, as in 2GB, as far as it goes: by fewer samples at a time; a model that takes more for one, and data that do, are refused (default: half of what is free, at most 4GB)")
 	refitGroup.in(cmd)
 	addChoice(cmd, &f.by, "align", "compare channels by this (default: activations with --data, weights without)", bases...)
 	fs.IntVar(&f.samples, "samples", 200, "samples that channels are compared on by activations (0: all)")
@@ -173,11 +172,12 @@ func (f *runFlags) start(ctx context.Context, a *app, paths []string) (models []
 
 // options opens the data, where they are asked for, and turns the flags into options.
 func (f *runFlags) options(a *app, tasks eval.Tasks, shapes map[string][]int) (o job.Options, err error) {
+	f.data.bound(a)
 	o = job.Options{
 		NoData: f.data.path == "none", DropBad: f.data.dropBad, Samples: all(f.samples), RefitSamples: all(f.refitSamples), Seed: f.data.seed,
 		Align: f.by.value, Cost: f.cost.value, Mass: f.mass.value, Scaling: f.scaling.value, Solver: f.solver.value, Epsilon: f.epsilon,
 		Refit: job.Switch(f.refit.value), KeepBatchNorm: f.keepBN, Tasks: tasks, InputShapes: shapes, Preprocess: f.data.preprocess(nil),
-		DryRun: f.output.dryRun, Threads: a.threads, Batch: f.data.batch, Memory: f.memory.bytes, Runtime: a.runtime, Trials: a.trial, Warn: func(message string) { a.warn("%s", message) }, Progress: a.working(), Time: f.time, Stop: a.interrupts.stopping(),
+		DryRun: f.output.dryRun, Threads: a.threads, Batch: f.data.batch, Memory: f.data.memory.bytes, Runtime: a.runtime, Trials: a.trial, Warn: func(message string) { a.warn("%s", message) }, Progress: a.working(), Time: f.time, Stop: a.interrupts.stopping(),
 	}
 	if !f.lossless || f.noLossless {
 		o.Lossless = job.Off

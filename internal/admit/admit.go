@@ -25,9 +25,20 @@ type Options struct {
 	Trial *engine.Trial
 }
 
-// MostElements is how many elements a tensor may have per sample. A gigabyte of numbers is more than
-// any layer makes of a sample.
-const MostElements = 1 << 28
+// batchElements is how many elements of a tensor are made at once: half a gigabyte of single numbers.
+const batchElements = 1 << 27
+
+// most is how many elements a tensor may have per sample: as many as take a quarter of the memory that
+// a model may take, a gigabyte where nothing else is said. What is made of stored weights, such as an
+// embedding turned around, may be as large as they are.
+func most(m *onnxio.Model, t *engine.Trial) float64 {
+	const share, single = 4, 4 // bytes
+	n := float64(t.Most()) / share / single
+	for _, p := range m.Proto.GetGraph().GetInitializer() {
+		n = max(n, float64(onnxio.Elements(p)))
+	}
+	return n
+}
 
 // Batch is how many samples to run at once, of at most n: so many that no tensor takes more than half
 // a gigabyte of single numbers for it, or one.
@@ -37,13 +48,12 @@ func Batch(m *onnxio.Model, shapes map[string][]int, n int) int {
 		return n
 	}
 	_, elements := largest(an)
-	return max(1, min(n, int(MostElements/2/max(elements, 1))))
+	return max(1, min(n, int(batchElements/max(elements, 1))))
 }
 
-// Model is an error if a model must not be run: one that wraps [engine.ErrMemory] if a tensor of it
-// has more than MostElements elements per sample or its functions make too many nodes, or the error
-// of the trial. Whatever else is wrong
-// with it is left to who runs it.
+// Model is an error if a model must not be run: one that wraps [engine.ErrMemory] if a tensor of one
+// sample takes a quarter of the memory of the trial or more, or its functions make too many nodes, or
+// the error of the trial. Whatever else is wrong with it is left to who runs it.
 func Model(ctx context.Context, m *onnxio.Model, o Options) error {
 	if n := writtenOut(m.Proto); n > mostNodes {
 		return fmt.Errorf("%s: %w: its functions, written out, have %.2g nodes, more than %.2g", m.Title(), engine.ErrMemory, n, float64(mostNodes))
@@ -56,8 +66,8 @@ func Model(ctx context.Context, m *onnxio.Model, o Options) error {
 		}
 	}
 	if an, err := coupling.Analyze(m, coupling.Options{InputShapes: shapes, Opaque: true}); err == nil {
-		if name, n := largest(an); n > MostElements {
-			return fmt.Errorf("%s: %w: %q has %.2g elements per sample, more than %.2g", m.Title(), engine.ErrMemory, name, n, float64(MostElements))
+		if name, n := largest(an); n > most(m, o.Trial) {
+			return fmt.Errorf("%s: %w: %q has %.2g elements per sample, more than %.2g (more --memory allows more)", m.Title(), engine.ErrMemory, name, n, most(m, o.Trial))
 		}
 	}
 	if o.Trial == nil {
@@ -66,7 +76,7 @@ func Model(ctx context.Context, m *onnxio.Model, o Options) error {
 	in := o.Inputs
 	if in == nil {
 		var err error
-		if in, err = plain(m, shapes); err != nil {
+		if in, err = plain(m, shapes, most(m, o.Trial)); err != nil {
 			return nil // it cannot be run
 		}
 	}
@@ -101,7 +111,7 @@ func largest(an *coupling.Analysis) (name string, elements float64) {
 }
 
 // plain is one sample of ones, and zeros where a model takes integers.
-func plain(m *onnxio.Model, shapes map[string][]int) (map[string]*engine.Value, error) {
+func plain(m *onnxio.Model, shapes map[string][]int, most float64) (map[string]*engine.Value, error) {
 	infos, err := engine.Inputs(m)
 	if err != nil {
 		return nil, err
@@ -116,7 +126,7 @@ func plain(m *onnxio.Model, shapes map[string][]int) (map[string]*engine.Value, 
 		for _, d := range dims {
 			n *= float64(d)
 		}
-		if n > MostElements {
+		if n > most {
 			return nil, fmt.Errorf("%q has %.2g elements", info.Name, n)
 		}
 		v := engine.Float32(make([]float32, int(n)), dims...)

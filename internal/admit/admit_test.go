@@ -65,3 +65,30 @@ func TestBatch(t *testing.T) {
 		}
 	}
 }
+
+// TestMemory: what a tensor of a sample may take follows the memory that there is; what is made of
+// weights is never too large for being as large as they are.
+func TestMemory(t *testing.T) {
+	for name, c := range map[string]struct {
+		text   string
+		memory int64
+		large  bool
+	}{
+		"image":                {"x: N 3 200 200\ny = Relu(x)", 1 << 20, true},
+		"image, more memory":   {"x: N 3 200 200\ny = Relu(x)", 1 << 21, false},
+		"tied embedding":       {"x: int N 4\nh = Gather(w[500 256], x)\nt = Transpose(w) perm=1,0\ny = MatMul(h, t)", 1 << 20, false},
+		"beside an embedding":  {"x: int N 4\nh = Gather(w[500 256], x)\ny = Expand(h, s{4 4 2000})", 1 << 20, false},
+		"larger than one":      {"x: int N 4\nh = Gather(w[500 256], x)\nu = Unsqueeze(h, a{3})\ny = Expand(u, s{4 4 256 2000})", 1 << 20, true},
+		"20,000×20,000 pixels": {"x: N 1 20000 20000\ny = Relu(x)", 0, true},
+		"of which there are 8": {"x: N 1 20000 20000\ny = Relu(x)", 8 << 30, false},
+	} {
+		m, err := onnxtest.Parse(c.text)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		in := map[string]*engine.Value{} // sizes are looked at, and nothing is run
+		if err := admit.Model(t.Context(), m, admit.Options{Inputs: in, Trial: &engine.Trial{Memory: c.memory}}); errors.Is(err, engine.ErrMemory) != c.large {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
