@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -17,6 +18,7 @@ import (
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
 // program is this program with arguments, to be run by itself with temporary files in a folder.
@@ -145,7 +147,8 @@ func TestStdoutIsInput(t *testing.T) {
 	}
 }
 
-// Whatever a command waits for, it ends within a second of a signal.
+// Whatever a command waits for or works at, it ends within a second of a signal: pipes, inputs, huge
+// graphs, statistics, the planning of widths, fits. A distillation ends with its result (TestSignals).
 func TestSignalsAreHeard(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"pipe.onnx", "pipe.npz"} {
@@ -153,32 +156,65 @@ func TestSignalsAreHeard(t *testing.T) {
 			t.Skip(err)
 		}
 	}
+	chain, relus := modeltest.Chain(t, 150), strings.Builder{}
+	relus.WriteString("t0: N 8\n")
+	const nodes = 300_000
+	for i := range nodes {
+		fmt.Fprintf(&relus, "t%d = Relu(t%d)\n", i+1, i)
+	}
+	huge, err := onnxtest.Parse(relus.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	noise, err := noiseNPZ(chain, 256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	models := t.TempDir()
+	at := func(name string) string { return filepath.Join(models, name) }
+	for name, m := range map[string]*onnxio.Model{at("chain.onnx"): chain, at("huge.onnx"): huge} {
+		if err := onnxio.Save(t.Context(), name, m, onnxio.SaveOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, at("noise.npz"), noise)
 	pipe, pipedData, result := filepath.Join(dir, "pipe.onnx"), filepath.Join(dir, "pipe.npz"), filepath.Join(dir, "out.onnx")
 	calib := data(t, "mnist_calib")
-	for i, args := range [][]string{
-		{"inspect", pipe},
-		{"convert", pipe, "-o", result},
-		{"convert", model("mlp_a"), "-o", pipe},
-		{"eval", model("mlp_a"), "--data", pipedData},
-		{"compress", model("mlp_a"), "-o", result, "--keep", "0.5", "--data", pipedData},
-		with(calib, "eval", model("mlp_a"), "--runs", "1000000000"),
+	chained := []string{"compress", at("chain.onnx"), "-o", result, "--macs", "0.5", "--data", at("noise.npz"), "--tune", "0", "--no-latency"}
+	for i, c := range []struct {
+		after time.Duration
+		args  []string
+	}{
+		{700, []string{"inspect", pipe}},
+		{700, []string{"convert", pipe, "-o", result}},
+		{700, []string{"convert", model("mlp_a"), "-o", pipe}},
+		{700, []string{"eval", model("mlp_a"), "--data", pipedData}},
+		{700, []string{"compress", model("mlp_a"), "-o", result, "--keep", "0.5", "--data", pipedData}},
+		{700, with(calib, "eval", model("mlp_a"), "--runs", "1000000000")},
+		{700, []string{"inspect", at("huge.onnx")}},
+		{1500, []string{"diff", at("huge.onnx"), at("huge.onnx")}},
+		{700, []string{"compress", at("huge.onnx"), "-o", result, "--keep", "0.5"}},
+		{1000, chained},
+		{2000, chained},
+		{4000, chained},
+		{2000, append(chained[:4:4], "--keep", "0.5", "--data", at("noise.npz"), "--tune", "0", "--no-latency")},
 	} {
 		s := []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}[i%3]
 		temp := t.TempDir()
-		cmd := program(temp, args...)
+		cmd := program(temp, c.args...)
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(700 * time.Millisecond)
+		time.Sleep(c.after * time.Millisecond)
 		if err := cmd.Process.Signal(s); err != nil {
 			t.Fatal(err)
 		}
 		sent := time.Now()
 		code := exitCode(t, cmd.Wait())
 		if took := time.Since(sent); code != exitInterrupted || took > 2*time.Second || !strings.Contains(stderr.String(), "monge: interrupted") {
-			t.Errorf("%v, %v: exit code %d after %v: %s", args, s, code, took, &stderr)
+			t.Errorf("%v, %v: exit code %d after %v: %s", c.args, s, code, took, &stderr)
 		}
 		empty(t, dir, "pipe.onnx", "pipe.npz")
 		empty(t, temp)

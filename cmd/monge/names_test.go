@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
@@ -153,13 +155,22 @@ func TestHostileNames(t *testing.T) {
 func TestHostileStages(t *testing.T) {
 	for _, terminal := range []bool{false, true} {
 		var stderr bytes.Buffer
-		d := progress.Plain(&stderr)
-		if terminal {
-			d = progress.OnTerminal(&stderr, func() int { return 200 })
+		synctest.Test(t, func(*testing.T) {
+			d := progress.Plain(&stderr)
+			if terminal {
+				d = progress.OnTerminal(&stderr, func() int { return 200 })
+			}
+			a := &app{stderr: &stderr, stdout: &stderr, display: d, terminal: terminal, runtime: engine.Available}
+			tell := a.progress()
+			for done := range 3 { // plain lines tell only of what takes long
+				tell("model"+hostile+": select", done, 3)
+				time.Sleep(time.Minute)
+			}
+			d.Close()
+		})
+		if !strings.Contains(stderr.String(), "model") || !strings.Contains(stderr.String(), stageNames["select"]) {
+			t.Errorf("on a terminal %t: the stage is not told: %q", terminal, &stderr)
 		}
-		a := &app{stderr: &stderr, stdout: &stderr, display: d, terminal: terminal, runtime: engine.Available}
-		a.progress()("model"+hostile+": select", 1, 2)
-		d.Close()
 		for _, c := range []string{"\x1b[31m", "\a", "\b", "\u009b", "\u202e", "\u2028", "\n\r"} {
 			if strings.Contains(stderr.String(), c) {
 				t.Errorf("on a terminal %t: %q is written as it is", terminal, c)

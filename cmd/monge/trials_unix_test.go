@@ -121,15 +121,17 @@ func TestKilled(t *testing.T) {
 	calib := data(t, "mnist_calib")
 	inputs := t.TempDir()
 	a, b := filepath.Join(inputs, "a.onnx"), filepath.Join(inputs, "b.onnx")
-	must(t, "convert", model("cnn_a"), "-o", a, "--external-data", "-q")
-	must(t, "convert", model("cnn_b"), "-o", b, "--external-data", "-q")
-	few := with(calib, "--limit", "60", "--tune", "0", "-q")
+	must(t, "convert", model("mlp_a"), "-o", a, "--external-data", "-q")
+	must(t, "convert", model("mlp_b"), "-o", b, "--external-data", "-q")
+	few := with(calib, "--limit", "40", "--tune", "0", "-q")
 	before := hashes(t, inputs)
 	for _, k := range []killing{
 		{"convert", 8, []string{"convert", b, "-q"}},
 		{"inline", 8, []string{"convert", b, "--inline", "-q"}},
-		{"compress", 3, with(few, "compress", b, "--keep", "0.5")},
+		{"compress", 2, with(few, "compress", b, "--keep", "0.5", "--no-latency")},
+		{"compress inline", 2, with(few, "compress", model("mlp_b"), "--keep", "0.5", "--no-latency")},
 		{"fuse", 2, with(few, "fuse", a, b, "--weights", "0.5,0.5")},
+		{"fuse inline", 2, with(few, "fuse", model("mlp_a"), model("mlp_b"), "--weights", "0.5,0.5")},
 	} {
 		t.Run(k.name, func(t *testing.T) { k.run(t, a) })
 	}
@@ -152,8 +154,9 @@ func (k killing) run(t *testing.T, a string) {
 	took, want := time.Since(start), content(t, path)
 	rng := rand.New(rand.NewPCG(7, 7))
 	outcomes := map[string]int{}
-	for i := range trials(t, k.few) * 2 {
-		s := []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM}[i%2]
+	signals := []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM, syscall.SIGHUP}
+	for i := range trials(t, k.few) * len(signals) {
+		s := signals[i%len(signals)]
 		place(t, old, path)
 		code, stderr := kill(t, program(temp, args...), s, func(ended <-chan error) {
 			if rng.IntN(2) == 0 {
