@@ -31,7 +31,7 @@ type summation struct {
 	plan    *plan
 	session *engine.Session
 	lender  *lender
-	key     string // of the session
+	key     string  // of the session
 	chunk   int     // samples per run
 	share   float64 // of the rows that are taken
 	seen    int     // rows that there were so far
