@@ -185,3 +185,22 @@ func (r *Report) describe(a *coupling.Analysis, c *compression, after coupling.W
 		r.Spaces = append(r.Spaces, row)
 	}
 }
+
+// streams enters what was done to normalised streams.
+func (r *Report) streams(ms edit.Maps) {
+	how := map[string]string{}
+	for s, m := range ms {
+		switch {
+		case m.Scale != nil:
+			how[s.Name] = rotated
+		case s.Stream != nil:
+			how[s.Name] = selected
+		}
+	}
+	for i := range r.Spaces {
+		r.Spaces[i].Stream = how[r.Spaces[i].Name]
+	}
+}
+
+// What is done to streams.
+const rotated, selected = "rotated", "selected"

@@ -107,6 +107,9 @@ func (c *compression) share(ratio float64, s *coupling.Space, b budget) int {
 // that it had at first, in multiples.
 func (c *compression) least(s *coupling.Space, b budget) int {
 	n := 1
+	if s.Stream != nil {
+		n = 2 // of one there is no variance
+	}
 	if b.unit != inChannels { // the share of every space is not given
 		n = max(n, int(math.Ceil(b.floor*float64(c.width(s)))))
 	}

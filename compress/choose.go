@@ -167,8 +167,27 @@ func (c *compression) plan(s *edit.Subject, a *allocation) planner {
 		if a.kind == Blind {
 			by.By = match.Weights
 		}
-		return match.Merge(ctx, s, a.widths, by)
+		return merged(ctx, s, a.widths, by)
 	}
+}
+
+// merged narrows a model by its weights, or by what channels are compared by: streams that can be
+// are rotated, since no channels of theirs are alike.
+func merged(ctx context.Context, s *edit.Subject, widths map[*coupling.Space]int, by match.Options) (*match.Result, error) {
+	turned, err := choose.Rotations(s, widths)
+	if err != nil {
+		return nil, err
+	}
+	rest := maps.Clone(widths)
+	for sp := range turned {
+		delete(rest, sp)
+	}
+	res, err := match.Merge(ctx, s, rest, by)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(res.Maps, turned)
+	return res, nil
 }
 
 // mixture lies halfway between two allocations that meet a budget: products of widths do not, so

@@ -98,6 +98,9 @@ type Space struct {
 	Kept string `json:"kept,omitempty"`
 	// Cost is the transport cost of the plan.
 	Cost float64 `json:"cost"`
+	// Stream says what was done to a stream over whose channels normalisations take statistics:
+	// "rotated" or "selected".
+	Stream string `json:"stream,omitempty"`
 }
 
 // Model compresses a model by merging channels of its own.
@@ -198,18 +201,44 @@ func (c *compression) prepare(b budget, ratio func(*coupling.Analysis, budget) (
 	if err := c.nothing(s.Analysis, b); err != nil {
 		return nil, 0, err
 	}
-	if c.o.KeepBatchNorm || c.o.DryRun {
+	if c.o.DryRun {
 		return s, 0, nil
 	}
 	r, err := ratio(s.Analysis, b)
 	if err != nil {
 		return nil, 0, err
 	}
-	s, folded, err := foldChanged(s, c.widths(s.Analysis, b, r), c.Coupling())
-	if err == nil {
+	folded := 0
+	if !c.o.KeepBatchNorm {
+		if s, folded, err = foldChanged(s, c.widths(s.Analysis, b, r), c.Coupling()); err != nil {
+			return nil, 0, err
+		}
 		c.see(s.Analysis)
 	}
-	return s, folded, err
+	if s, err = foldScales(s, c.widths(s.Analysis, b, r), c.Coupling()); err != nil {
+		return nil, 0, err
+	}
+	c.see(s.Analysis)
+	return s, folded, nil
+}
+
+// foldScales folds what normalisations scale and shift their channels by into the readers of
+// streams that change, so that these can be rotated.
+func foldScales(s *edit.Subject, widths map[*coupling.Space]int, o coupling.Options) (*edit.Subject, error) {
+	var streams []*coupling.Space
+	for _, sp := range s.Analysis.Spaces {
+		if k, ok := widths[sp]; ok && k != sp.Width && sp.Stream != nil {
+			streams = append(streams, sp)
+		}
+	}
+	if len(streams) == 0 {
+		return s, nil
+	}
+	m, n, err := edit.FoldScales(s, streams)
+	if err != nil || n == 0 {
+		return s, err
+	}
+	return edit.NewSubject(m, o)
 }
 
 // none is the ratio at which all spaces change that can.
@@ -273,6 +302,7 @@ func (c *compression) making(s *edit.Subject, plan planner, report *Report) pipe
 			return made, err
 		}
 		report.describe(s.Analysis, c, p.Maps.Widths(), p.Objective)
+		report.streams(p.Maps)
 		made.Parents = teach.Parents{{Subject: s, Share: 1, Maps: p.Maps.Made()}}
 		return made, refit.Recentre(made.Child, made.Parents[0], p.Lost)
 	}
@@ -404,7 +434,7 @@ func (c *compression) kept(s *coupling.Space) string {
 	switch {
 	case s.Frozen:
 		return s.Reason
-	case s.Rigid != "":
+	case !s.Slimmable():
 		return s.Rigid
 	case c.o.KeepResidual && s.Residual:
 		return "residual stream (keep-residual)"

@@ -62,7 +62,7 @@ func (c *compression) held(a *coupling.Analysis, w *coupling.Weight) string {
 	}
 	for _, axis := range w.Axes {
 		for _, x := range axis.Atoms() {
-			if s := a.SpaceOf(x); s != nil && s.Narrowable() {
+			if s := a.SpaceOf(x); s != nil && s.Slimmable() {
 				return c.kept(s)
 			}
 		}

@@ -22,7 +22,7 @@ func TestCompressNarrowsWhatIsNarrowable(t *testing.T) {
 				for _, axis := range w.Axes {
 					for _, x := range axis.Atoms() {
 						sp := s.Analysis.SpaceOf(x)
-						free[name] = free[name] || sp != nil && sp.Narrowable() && sp.Width > 1
+						free[name] = free[name] || sp != nil && sp.Slimmable() && sp.Width > 1
 					}
 				}
 			}

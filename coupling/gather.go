@@ -37,6 +37,7 @@ func (an *analyzer) finish() *Analysis {
 		}
 		g.a.spaceOf[atom] = s
 	}
+	g.streams()
 	g.a.settle()
 	g.a.name()
 	return g.a

@@ -59,7 +59,7 @@ func (a *Analysis) Held(w *Weight) string {
 			}
 			why := x.atom.frozen
 			if s := a.spaceOf[x]; s != nil {
-				if s.Narrowable() {
+				if s.Slimmable() {
 					return ""
 				}
 				why = s.Reason + s.Rigid

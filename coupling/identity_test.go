@@ -26,6 +26,7 @@ const tolerance = 1e-5
 //	permuting its channels changes no output;
 //	dropping channels is zeroing, in the original, what consumers read of them;
 //	splitting each channel in two and merging the copies returns the original;
+//	folding scales, and then turning a normalised stream into more coordinates, changes no output;
 //
 // and every edited model loads in onnxruntime with full checking and has the outputs' shapes of the
 // original.
@@ -61,9 +62,76 @@ func identities(t *testing.T, m *onnxio.Model) {
 		check("duplicating", wide, want)
 		check("duplicating and merging", merged(t, wide, sp), want)
 	}
+	turned(t, s, feeds, want)
 	if d := distance(t, want, run(t, edited(t, s, all), feeds)); !(d <= tolerance) {
 		t.Errorf("permuting all spaces changes outputs by %.2g", d)
 	}
+}
+
+// turned checks that columns that are orthonormal may act on every stream that can be rotated, once
+// its scales are folded.
+func turned(t *testing.T, s *edit.Subject, feeds, want map[string]*engine.Value) {
+	t.Helper()
+	m, _, err := edit.FoldScales(s, s.Analysis.Spaces)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := distance(t, want, run(t, m, feeds)); !(d <= tolerance) {
+		t.Errorf("folding scales changes outputs by %.2g", d)
+	}
+	s = subject(t, m)
+	for _, sp := range s.Analysis.Spaces {
+		if !sp.Stream.Rotates() {
+			continue
+		}
+		scale := map[string]float64{}
+		for _, n := range sp.Stream.Scales {
+			scale[n.Weight] = 1
+		}
+		in, out := widening(sp.Width, sp.Width+3)
+		wide := edited(t, s, edit.Maps{sp: {Groups: []edit.Transfer{{In: in, OutT: out}}, Pieces: []int{sp.Width + 3}, Scale: scale}})
+		if d := distance(t, want, run(t, wide, feeds)); !(d <= 2*tolerance) {
+			t.Errorf("space %q: turning it into %d coordinates changes outputs by %.2g", sp.Name, sp.Width+3, d)
+		}
+	}
+}
+
+// widening leads n coordinates to k by orthonormal columns that keep the mean, scaled such that the
+// mean square stays too.
+func widening(n, k int) (in, out edit.Rows) {
+	to, from := helmert(k), helmert(n)
+	scale := math.Sqrt(float64(k) / float64(n))
+	in, out = make(edit.Rows, k), make(edit.Rows, k)
+	for i := range k {
+		for c := range n {
+			v := 0.0
+			for j := range n {
+				v += to[j][i] * from[j][c]
+			}
+			in[i] = append(in[i], edit.Entry{Col: c, Val: scale * v})
+			out[i] = append(out[i], edit.Entry{Col: c, Val: v / scale})
+		}
+	}
+	return in, out
+}
+
+// helmert is an orthonormal matrix whose first row is the same everywhere.
+func helmert(n int) [][]float64 {
+	out := make([][]float64, n)
+	for j := range out {
+		out[j] = make([]float64, n)
+		for i := range n {
+			switch {
+			case j == 0:
+				out[j][i] = 1 / math.Sqrt(float64(n))
+			case i < j:
+				out[j][i] = 1 / math.Sqrt(float64(j*(j+1)))
+			case i == j:
+				out[j][i] = -float64(j) / math.Sqrt(float64(j*(j+1)))
+			}
+		}
+	}
+	return out
 }
 
 func subject(t *testing.T, m *onnxio.Model) *edit.Subject {

@@ -29,6 +29,9 @@ type Space struct {
 	// width is left alone unless it is given by another model, and then the normalisation has to be
 	// refitted.
 	Normalised bool
+	// Stream says how a residual stream that is Normalised may be narrowed all the same; nil for
+	// other spaces.
+	Stream *Stream
 	// Paired: what makes the channels and what reads them cannot take different matrices, since one
 	// weight does both, or a tensor is contracted with itself. Only permutations are exact, so that
 	// the space is Rigid too.
@@ -94,6 +97,10 @@ func (s *Space) Narrowable() bool { return !s.Frozen && s.Rigid == "" }
 func (s *Space) Resizable() bool {
 	return !s.Frozen && (s.Rigid == "" || s.Normalised || s.whole)
 }
+
+// Slimmable reports whether the space may get fewer channels when a model is compressed: it is
+// narrowable, or a normalised stream.
+func (s *Space) Slimmable() bool { return s.Narrowable() || !s.Frozen && s.Stream != nil }
 
 // Step is what the width must be a multiple of for every axis that operators see to have multiples
 // of the given number of positions. Heads are counted one by one.

@@ -149,7 +149,7 @@ func (w Widths) Elements(wt *Weight) int64 {
 // NarrowableShare is the share of the parameters of linear operators that lie in weights with at
 // least one axis in a space that is narrowable.
 func (a *Analysis) NarrowableShare() float64 {
-	free := func(atom *Axis) bool { s := a.spaceOf[atom]; return s != nil && s.Narrowable() }
+	free := func(atom *Axis) bool { s := a.spaceOf[atom]; return s != nil && s.Slimmable() }
 	seen := map[*Weight]bool{nil: true}
 	all, narrowable := 0, 0
 	for _, op := range a.Ops {

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -63,9 +64,9 @@ type Comparison struct {
 func (r *Compression) Print(w io.Writer) {
 	printLossless(w, r.Lossless, r.Alone)
 	if !r.Alone {
-		t := newTable("<space", "before", "after", "<why kept")
+		t := newTable("<space", "before", "after", "<note")
 		for _, s := range r.Spaces {
-			t.add(s.Name, grouped(int64(s.Before)), grouped(int64(s.After)), s.Kept)
+			t.add(s.Name, grouped(int64(s.Before)), grouped(int64(s.After)), cmp.Or(s.Kept, s.Stream))
 		}
 		t.print(w)
 		fmt.Fprintln(w)

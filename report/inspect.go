@@ -69,9 +69,12 @@ type Space struct {
 	Narrowable bool   `json:"narrowable"`
 	Reason     string `json:"reason"` // why it is not narrowable, "" if it is
 	Residual   bool   `json:"residual"`
-	Linear     bool   `json:"linear"`
-	Producers  []Use  `json:"producers"`
-	Consumers  []Use  `json:"consumers"`
+	// Stream says how a stream can be narrowed over whose channels normalisations take statistics:
+	// "rotated", or "selected: …" with what keeps it from being rotated; "" for other spaces.
+	Stream    string `json:"stream,omitempty"`
+	Linear    bool   `json:"linear"`
+	Producers []Use  `json:"producers"`
+	Consumers []Use  `json:"consumers"`
 }
 
 // A Use is a weight axis along which a space runs.
@@ -100,11 +103,11 @@ func Inspect(m *onnxio.Model, a *coupling.Analysis, s Size, operator func(*onnxp
 	}
 	for _, s := range a.Spaces {
 		reason := s.Reason
-		if reason == "" {
+		if reason == "" && !s.Slimmable() {
 			reason = s.Rigid
 		}
 		r.Spaces = append(r.Spaces, Space{
-			Name: s.Name, Width: s.Width * s.Groups, Groups: s.Groups, Frozen: s.Frozen, Narrowable: s.Narrowable(), Reason: reason,
+			Name: s.Name, Width: s.Width * s.Groups, Groups: s.Groups, Frozen: s.Frozen, Narrowable: s.Slimmable(), Reason: reason, Stream: stream(s),
 			Residual: s.Residual, Linear: s.Linear, Producers: uses(s.Producers()), Consumers: uses(s.Consumers()),
 		})
 	}
@@ -118,6 +121,13 @@ func values(list []*onnxpb.ValueInfoProto) []Value {
 		out[i] = Value{Name: v.GetName(), Type: strings.ToLower(onnxio.ElemType(v).String()), Dims: dims, DimNames: names}
 	}
 	return out
+}
+
+func stream(s *coupling.Space) string {
+	if s.Stream == nil {
+		return ""
+	}
+	return s.Stream.String()
 }
 
 func uses(list []coupling.Use) []Use {
@@ -216,6 +226,9 @@ func (r *Inspection) Print(w io.Writer) {
 			state = "permute only: " + s.Reason
 		case s.Residual:
 			state = "yes, residual stream"
+			if s.Stream != "" {
+				state += ", " + s.Stream
+			}
 		}
 		width := fmt.Sprint(s.Width)
 		if s.Groups > 1 {

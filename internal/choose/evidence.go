@@ -42,7 +42,11 @@ func (o Options) batch() int {
 type Evidence struct {
 	seen  [][]*sight     // by group and consumer
 	taps  []channels.Tap // of the first parent, by consumer
+	uses  []coupling.Use // of the first parent, by consumer
 	order []*elimination // by group, once it has been made
+
+	// Selects: some channels stay as they are, even where the space could be rotated.
+	Selects bool
 }
 
 // maxRows bounds the positions that one second-moment matrix is made from.
@@ -85,6 +89,7 @@ func Observe(ctx context.Context, parents []Parent, spaces []*coupling.Space, o 
 		ev := &Evidence{seen: make([][]*sight, sp.Groups)}
 		for _, ob := range own {
 			ev.taps = append(ev.taps, ob.consumers[0].tap)
+			ev.uses = append(ev.uses, ob.consumers[0].use)
 			for g, s := range ob.into {
 				ev.seen[g] = append(ev.seen[g], s)
 			}

@@ -12,7 +12,8 @@ import (
 
 // Select finds maps that keep some of each space's own channels as they are, with consumers reading
 // the rest through their least-squares reconstruction. Linear spaces are projected instead, onto
-// the subspace from which consumers lose least. It needs o.Data. Spaces that no consumer can be
+// the subspace from which consumers lose least, and normalised streams rotated, where that is exact
+// but for what lies off the directions that stay. It needs o.Data. Spaces that no consumer can be
 // observed for are merged by weights. known is what Observe has found already, or nil.
 func Select(ctx context.Context, s *edit.Subject, widths map[*coupling.Space]int, known map[*coupling.Space]*Evidence, o Options) (_ *match.Result, err error) {
 	defer guard.Recover(&err)
@@ -57,6 +58,9 @@ func Select(ctx context.Context, s *edit.Subject, widths map[*coupling.Space]int
 
 // narrow makes the map of a space onto k channels.
 func (e *Evidence) narrow(s *edit.Subject, sp *coupling.Space, k int) (*edit.Map, error) {
+	if e.rotates(sp) {
+		return e.rotate(sp, k)
+	}
 	project := projects(s, sp)
 	m := &edit.Map{}
 	for g := range sp.Groups {

@@ -27,6 +27,10 @@ type Map struct {
 	// Partial: other models give channels too, those for which In has no entries. What is made of
 	// all models' channels is then their sum, whatever the models' shares.
 	Partial bool
+	// Scale holds, by their names, the weights that scale all channels of a stream alike
+	// (coupling.NormScale), whatever becomes of these: each is to be as many of the same number,
+	// times a factor.
+	Scale map[string]float64
 }
 
 // A Transfer holds the two matrices of one plan T (n×k).

@@ -171,6 +171,7 @@ class CompressedSpace(_Object):
     after: int
     kept: str | None = None  # why the width stayed
     cost: float | None = None
+    stream: str | None = None  # what was done to a normalised stream: rotated or selected
 
 
 @dataclass(frozen=True, kw_only=True)
