@@ -7,7 +7,7 @@ import (
 )
 
 // scaleOf makes a layer of a node that scales and shifts each channel of the last axis by
-// constants: a LayerNormalization, or the Mul and Add at the end of one that is written out. Fewer
+// constants: a LayerNormalization or RMSNormalization, or the Mul and Add at the end of one that is written out. Fewer
 // channels have other means and deviations, so what a normalisation divides by changes from sample
 // to sample in a way that no constant undoes; scale and shift are fitted to what it did to the
 // channels that are left.
@@ -23,6 +23,7 @@ func scaleOf(g *onnxio.Graph, an *coupling.Analysis, n *onnxpb.NodeProto) *layer
 	case "LayerNormalization":
 		l.Bias = onnxio.Param{Node: n, Input: 2}
 		l.Bias.Name = l.Bias.Tensor()
+	case "RMSNormalization": // has no bias
 	case "Mul":
 		if isConstant(an, in[0]) {
 			l.In.Tensor, l.Weight = in[1], onnxio.Param{Name: in[0], Node: n}

@@ -47,6 +47,7 @@ var graphs = map[string]string{
 	"batch norm":        "x: 2 3 5 5\nh = Conv(x, w[4 3 3 3], b[4])\ny = BatchNormalization(h, s[4], o[4], mu[4], var[4])",
 	"split":             "x: 2 3 5\nh = MatMul(x, w[5 6])\na b = Split(h, s{2 4}) axis=2\nc = Exp(a)\nd e = Split(b, z{2 2}) axis=-1\nf = Neg(d)\ny = Mul(c, f)",
 	"layer norm":        "x: 2 3 5\nh = MatMul(x, w[5 6])\nl = LayerNormalization(h, s[6], o[6])\ny = MatMul(l, v[6 4])",
+	"RMS norm":          "opset 23\nx: 2 3 5\nh = MatMul(x, w[5 6])\nl = RMSNormalization(h, s[6])\ny = MatMul(l, v[6 4])",
 	"norm written out":  "x: 2 3 5\nh = MatMul(x, w[5 6])\nm = ReduceMean(h) axes=1,2\nd = Sub(h, m)\nq = Pow(d, two<2>)\nv2 = ReduceMean(q) axes=1,2\ne = Add(v2, eps<0.1>)\ns = Sqrt(e)\ny = Div(d, s)",
 	"cubes":             "x: 2 5\nh = MatMul(x, w[5 6])\ny = Pow(h, three<3>)",
 	"residual":          "x: 2 4 5 5\nh = Conv(x, w[4 4 3 3], b[4]) pads=1,1,1,1\nr = Relu(h)\nk = Conv(r, v[4 4 3 3]) pads=1,1,1,1\ns = Add(k, h)\ny = Relu(s)",

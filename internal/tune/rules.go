@@ -55,7 +55,7 @@ var rules = map[string]rule{
 	"Flatten": first(reshaped), "Reshape": first(reshaped), "Squeeze": first(reshaped), "Unsqueeze": first(reshaped),
 	"Transpose": first(transposed), "Slice": first(sliced), "Pad": first(padded), "Split": first(split),
 	"Clip": first(clip), "Pow": first(power), "Softmax": first(softmax),
-	"LayerNormalization": first(layerNorm), "BatchNormalization": first(batchNorm),
+	"LayerNormalization": first(layerNorm), "RMSNormalization": first(rmsNorm), "BatchNormalization": first(batchNorm),
 	"MaxPool": first(maxPool), "AveragePool": first(averagePool),
 	"GlobalAveragePool": first(mean), "ReduceMean": first(mean),
 }
@@ -396,6 +396,20 @@ func layerNorm(t *tape, n *op, dy string) (string, error) {
 	g := t.mul(dy, n.in[1])
 	g = t.do("Sub", t.do("Sub", g, mean(g)), t.mul(z, mean(t.mul(g, z))))
 	return t.do("Div", g, sigma), nil
+}
+
+// rmsNorm is layerNorm without the mean: dx = (g − z·mean(g·z))/σ with σ² the mean square.
+func rmsNorm(t *tape, n *op, dy string) (string, error) {
+	x := n.in[0]
+	rank := len(n.y)
+	if axis := n.int("axis", -1); axis != -1 && axis != rank-1 {
+		return "", errNoRule
+	}
+	mean := func(v string) string { return t.mean(v, rank-1) }
+	sigma := t.do("Sqrt", t.do("Add", mean(t.mul(x, x)), t.scalar(n.float("epsilon", 1e-5))))
+	z := t.do("Div", x, sigma)
+	g := t.mul(dy, n.in[1])
+	return t.do("Div", t.do("Sub", g, t.mul(z, mean(t.mul(g, z)))), sigma), nil
 }
 
 func softmax(t *tape, n *op, dy string) (string, error) {
