@@ -14,7 +14,7 @@ TAG      := $(shell git describe --tags --exact-match --dirty --match 'v$(RELEAS
 VERSION  := $(RELEASE)$(if $(filter-out v$(RELEASE),$(TAG))$(if $(TAG),,$(REVISION)),-dev+$(REVISION))
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help version build runtime test demo bench bench-models bench-ot bench-transformer bench-conformance wheel wheel-test lint fuzz clean
+.PHONY: help version build runtime test demo bench bench-models bench-ot bench-transformer bench-conformance man wheel wheel-test lint fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,11 @@ bench-lossless: runtime ## what the lossless pass does to MODELS
 
 bench-conformance: runtime ## the codec on about a thousand models of Debian's libonnx-testdata
 	bench/conformance/run.sh
+
+man: build ## man pages in bin/man, and completions of shells in bin/completions
+	bin/monge man bin/man
+	mkdir -p bin/completions
+	for s in bash zsh fish powershell; do bin/monge completion $$s > bin/completions/monge.$$s || exit 1; done
 
 wheel: build ## the Python package monge-onnx, in bin/wheel; pip fetches hatchling
 	rm -rf bin/wheel python/LICENSE
