@@ -37,20 +37,27 @@ type Trial struct {
 	// the system can bound it (Linux); what takes a quarter of it for a single tensor of a sample is
 	// not even tried. 0: 4 GiB.
 	Memory int64
+	// Time is what one sample may take in the trial. 0: ten minutes. What takes longer is a loop
+	// without end, or as good as one.
+	Time time.Duration
 
 	mu    sync.Mutex
 	known map[any]error // of the models that were tried: by what they are in memory, small ones by their hash too
 }
 
-// ErrDies is wrapped by the error about a model of which onnxruntime dies, and ErrMemory by that
-// about one that takes more memory than it may.
+// ErrDies is wrapped by the error about a model of which onnxruntime dies, ErrMemory by that about
+// one that takes more memory than it may, and ErrEndless by that about one that takes more time.
 var (
-	ErrDies   = errors.New("dies of it")
-	ErrMemory = errors.New("too large to run")
+	ErrDies    = errors.New("dies of it")
+	ErrMemory  = errors.New("too large to run")
+	ErrEndless = errors.New("does not end")
 )
 
-// trialMemory is what Trial.Memory is by default.
-const trialMemory = 4 << 30
+// trialMemory and trialTime are what Trial.Memory and Trial.Time are by default.
+const (
+	trialMemory = 4 << 30
+	trialTime   = 10 * time.Minute
+)
 
 // Most is Memory, or what it is by default.
 func (t *Trial) Most() int64 {
@@ -61,7 +68,7 @@ func (t *Trial) Most() int64 {
 }
 
 // Run tries a model with some inputs, once. Errors wrap ErrDies, with the node where that can be
-// found out, or ErrMemory, or are ctx's. A model that cannot be run for any other reason passes:
+// found out, or ErrMemory or ErrEndless, or are ctx's. A model that cannot be run for any other reason passes:
 // whoever runs it will be told.
 func (t *Trial) Run(ctx context.Context, m *onnxio.Model, in map[string]*Value) error {
 	if t == nil || len(t.Command) == 0 {
@@ -103,8 +110,13 @@ func (t *Trial) Run(ctx context.Context, m *onnxio.Model, in map[string]*Value) 
 
 // judge runs a model and, if it takes the program with it, looks for the node.
 func (t *Trial) judge(ctx context.Context, m *onnxio.Model, r trialRequest) error {
-	answer, death := t.send(ctx, r)
+	most := cmp.Or(t.Time, trialTime)
+	timed, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	answer, death := t.send(timed, r)
 	switch {
+	case timed.Err() != nil && ctx.Err() == nil:
+		return fmt.Errorf("%s: onnxruntime %s: one sample %w in %s", m.Title(), r.Library.Version, ErrEndless, most)
 	case death != "":
 		return fmt.Errorf("%s: onnxruntime %s %w (%s), %s", m.Title(), r.Library.Version, ErrDies, death, t.culprit(ctx, m, r))
 	case outOfMemory(answer.Err):

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
@@ -142,6 +144,29 @@ func TestTrialMemory(t *testing.T) {
 		if err := trial.Run(t.Context(), parse(t, "x: N 4\n"+text), in); !errors.Is(err, ErrMemory) {
 			t.Errorf("%s: %v", text, err)
 		}
+	}
+}
+
+// TestTrialTime: a loop without end is an error, and the program that runs it ends.
+func TestTrialTime(t *testing.T) {
+	require(t)
+	body := onnxtest.Graph(
+		onnxtest.Values(onnxtest.TypedValue("i", onnxio.Int64), onnxtest.TypedValue("go", onnxio.Bool), onnxtest.Value("v")),
+		onnxtest.Values(onnxtest.TypedValue("on", onnxio.Bool), onnxtest.Value("w")),
+		onnxtest.Node("Identity", "go", "on"), onnxtest.Node("Sin", "v", "w"))
+	m := onnxtest.Model(
+		onnxtest.Values(onnxtest.Value("x", "N", 4)), onnxtest.Values(onnxtest.Value("y", "N", 4)),
+		onnxtest.Initializer(onnxio.NewInts("times", nil, []int64{math.MaxInt64})),
+		onnxtest.Initializer(&onnxio.Tensor{Name: "yes", Type: onnxio.Bool, I64: []int64{1}}),
+		onnxtest.Node("Loop", "times yes x", "y", onnxtest.Attr("body", body)))
+	trial := trialOf("Tan", t)
+	trial.Time = 2 * time.Second
+	in := map[string]*Value{"x": Float32(make([]float32, 4), 1, 4)}
+	if err := trial.Run(t.Context(), m, in); !errors.Is(err, ErrEndless) {
+		t.Error(err)
+	}
+	if err := trial.Run(t.Context(), parse(t, "x: N 4\ny = Sin(x)"), in); err != nil {
+		t.Errorf("one that ends: %v", err)
 	}
 }
 
