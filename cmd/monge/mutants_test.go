@@ -207,6 +207,12 @@ func mutantSeeds() ([]mutantSeed, error) {
 		}
 		out = append(out, mutantSeed{name, m, data})
 	}
+	nested := bodies(4, 2)
+	data, err := noiseNPZ(nested, 40)
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, mutantSeed{"bodies, a function and a sparse weight", nested, data})
 	slices.SortFunc(out, func(a, b mutantSeed) int { return strings.Compare(a.name, b.name) })
 	return out, nil
 }
