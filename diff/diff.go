@@ -53,7 +53,9 @@ type Report struct {
 	Quantized   int      `json:"quantized_weights"`
 	Dequantized int      `json:"dequantized_weights"`
 	Weights     []Weight `json:"weights"`
-	Notes       []string `json:"notes"` // what was not compared, and why
+	// Flow is the first model as a drawing shows it, with what became of its layers.
+	Flow  []Stage  `json:"-"`
+	Notes []string `json:"notes"` // what was not compared, and why
 }
 
 // Models compares two models. Weights are read one at a time.
@@ -81,7 +83,7 @@ func Models(ctx context.Context, a, b *onnxio.Model, o Options) (_ *Report, err 
 	if r.Weights, err = l.weights(ctx); err != nil {
 		return nil, err
 	}
-	r.Spaces = l.spaces(r.Weights)
+	r.Spaces, r.Flow = l.spaces(r.Weights), l.flow(r.Weights)
 	r.count()
 	ends := p.ends(r.Outputs)
 	if !ends {
@@ -116,9 +118,9 @@ func (r *Report) count() {
 			r.Layers++
 		}
 		switch {
-		case w.narrower > 0:
+		case w.narrower() > 0:
 			r.Narrower++
-		case w.narrower < 0:
+		case w.narrower() < 0:
 			r.Wider++
 		}
 		if w.Before == nil || w.After == nil {

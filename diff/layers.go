@@ -36,7 +36,17 @@ type Weight struct {
 	// Linear: it is the weight of a linear operator.
 	Linear bool `json:"linear"`
 
-	narrower int // the layer has fewer (1) or more (-1) output channels
+	// Widths are the numbers of output channels of the linear operator in the two models, 0 where
+	// that is not known.
+	Widths [2]int `json:"-"`
+}
+
+// narrower is 1 where the layer has fewer output channels in the second model, -1 where it has more.
+func (w *Weight) narrower() int {
+	if w.Widths[0] == 0 || w.Widths[1] == 0 {
+		return 0
+	}
+	return cmp.Compare(w.Widths[0], w.Widths[1])
 }
 
 // A Tensor is how a weight is stored.
@@ -248,7 +258,7 @@ func (l *layers) read(n, m *node, seen [2]map[string]bool) ([]Weight, error) {
 		}
 		w.Node, w.Op = nameOf(n), l.a.form.Operator(n)
 		if isLinear && linear.Weight.Input == i {
-			w.Linear, w.narrower = true, l.narrower(n, m)
+			w.Linear, w.Widths = true, [2]int{l.a.width(n), l.b.width(m)}
 		}
 		out = append(out, w)
 		seen[0][x.GetName()], seen[1][y.GetName()] = true, true
@@ -290,29 +300,29 @@ func (l *layers) unread() ([]Weight, error) {
 	return out, nil
 }
 
-// narrower is 1 where a layer has fewer output channels in the second model, -1 where it has more.
-func (l *layers) narrower(n, m *node) int {
-	x, y := l.a.width(n), l.b.width(m)
-	if x < 0 || y < 0 {
+// width is the number of output channels of a linear operator, 0 if it is not known.
+func (s *side) width(n *node) int {
+	axis := s.outputs(n)
+	if axis == nil {
 		return 0
 	}
-	return cmp.Compare(x, y)
+	return axis.Size()
 }
 
-// width is the number of output channels of a linear operator, -1 if it is not known.
-func (s *side) width(n *node) int {
+// outputs is the axis of the output channels of a linear operator, nil if it is not known.
+func (s *side) outputs(n *node) *coupling.Axis {
 	l, ok := s.graph.Linear(n)
 	if !ok || s.analysis == nil {
-		return -1
+		return nil
 	}
 	axes, at := s.analysis.Activations[firstOutput(n)], l.Out.Axis
 	if at < 0 {
 		at += len(axes)
 	}
 	if at < 0 || at >= len(axes) {
-		return -1
+		return nil
 	}
-	return axes[at].Size()
+	return axes[at]
 }
 
 // compare compares two constants.

@@ -37,6 +37,10 @@ type Result struct {
 	Right int      `json:"-"`              // samples that Top1 counts
 	Top5  *float64 `json:"top5,omitempty"` // among the five highest; nil without labels or with fewer than 5 classes
 
+	// Decided is the class with the highest score of each sample, -1 where all scores are NaN; nil
+	// where no output is one decision a sample. Labels of Top1 are compared with it.
+	Decided []int `json:"-"`
+
 	// Agreement, Cosine and MaxDiff compare with the first model: the worst of Outputs. They are
 	// nil for the first.
 	Agreement *float64       `json:"agreement,omitempty"`
@@ -130,6 +134,7 @@ func addSamples(ctx context.Context, runs []*evalRun, data *dataset.Data, labels
 		for _, v := range out {
 			r.nonFinite += nonFinite(v)
 		}
+		r.decide(out, n)
 		if labels != nil {
 			if err := r.score(out, labels[from:from+n]); err != nil {
 				return err
@@ -175,7 +180,8 @@ type evalRun struct {
 
 	nonFinite          int
 	top1, top5, scored int
-	classes            int // of the scored output; 0 if nothing was scored
+	classes            int   // of the scored output; 0 if nothing was scored
+	decided            []int // the classes of samples
 	outputs, recorded  []comparison
 }
 
@@ -259,6 +265,18 @@ func (r *evalRun) run(ctx context.Context, from, n int, cache batchCache) ([]*en
 	return joined, nil
 }
 
+// decide notes the classes that n samples are given, where one of the outputs says so.
+func (r *evalRun) decide(out []*engine.Value, n int) {
+	v, k := r.scores(out, n)
+	if v == nil || v.Len() != n*k {
+		return
+	}
+	scores := v.Float64()
+	for row := range n {
+		r.decided = append(r.decided, argMax(scores[row*k:(row+1)*k]))
+	}
+}
+
 // score compares the scores of classes with labels.
 func (r *evalRun) score(out []*engine.Value, labels []int) error {
 	v, k := r.scores(out, len(labels))
@@ -340,6 +358,9 @@ func (r *evalRun) eval(samples int) Result {
 		if r.classes >= 5 {
 			e.Top5 = new(float64(r.top5) / float64(r.scored))
 		}
+	}
+	if len(r.decided) == samples {
+		e.Decided = r.decided
 	}
 	for _, c := range r.outputs {
 		e.Outputs = append(e.Outputs, c.result())

@@ -19,6 +19,7 @@ import (
 	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/lossless"
 	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/ot"
 )
 
 // Method says how the child's channels come about.
@@ -108,6 +109,9 @@ type Space struct {
 	Moved []float64 `json:"moved"`
 	// From counts the channels that each model gave (union only).
 	From []int `json:"from,omitempty"`
+	// Plans say, for each model, of which of its channels (rows) each of the result's (columns) is
+	// made, and to what share; nil where the model's channels are the result's, or nothing was moved.
+	Plans []*ot.Plan `json:"-"`
 }
 
 // Models fuses two or more models. The error names the first nodes in which their architectures
@@ -328,12 +332,26 @@ func (f *fusion) making(how Candidate, report *Report) pipeline.Maker {
 			maps, err = f.transport(ctx, how.Blind, report)
 		}
 		if err == nil {
+			f.tell(maps, report)
 			made.Child, err = f.average(how, maps, report)
 		}
 		if err == nil && f.Fits() {
 			made.Parents = f.parents(how, maps)
 		}
 		return made, err
+	}
+}
+
+// tell enters what the result's channels are made of.
+func (f *fusion) tell(maps []edit.Maps, report *Report) {
+	for k, t := range f.spaces() {
+		plans := make([]*ot.Plan, len(f.models))
+		for i := range f.models {
+			if m := maps[i][f.spaceOf(i, t)]; m != nil {
+				plans[i] = m.Plan(f.spaceOf(i, t))
+			}
+		}
+		report.Spaces[k].Plans = plans
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/monge-ml/monge/compress"
+	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/refit"
 	"github.com/monge-ml/monge/internal/screen"
 	"github.com/monge-ml/monge/internal/tune"
@@ -58,6 +59,8 @@ type Comparison struct {
 	Threads int     `json:"threads"`  // that worked on one operator while latency was measured; 0 if it was not
 	Before  Quality `json:"before"`
 	After   Quality `json:"after"`
+	// Changes are the samples that the result decides otherwise about than the original does.
+	Changes []eval.Change `json:"-"`
 }
 
 // Print writes the result for a person.

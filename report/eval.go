@@ -38,6 +38,9 @@ type Judged struct {
 	Outputs  []eval.OutputResult `json:"outputs,omitempty"`
 	Recorded []eval.OutputResult `json:"recorded,omitempty"` // against the outputs in a test_data_set
 
+	// Changes are the samples that the model decides otherwise about than the first one does.
+	Changes []eval.Change `json:"-"`
+
 	LatencyRuns  int `json:"latency_runs,omitempty"`
 	LatencyBatch int `json:"latency_batch,omitempty"`
 }

@@ -59,6 +59,10 @@ const (
 )
 
 func (t *table) print(w io.Writer) {
+	if p, ok := w.(*parts); ok {
+		p.table(t)
+		return
+	}
 	limit := screen.Columns(w)
 	widths, all := t.widths(), make([]int, len(t.head))
 	for i := range all {

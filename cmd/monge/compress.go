@@ -12,12 +12,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/monge-ml/monge/compress"
+	"github.com/monge-ml/monge/diff"
 	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/precision"
 	"github.com/monge-ml/monge/report"
+	"github.com/monge-ml/monge/report/page"
 )
 
 type compressFlags struct {
@@ -35,6 +37,7 @@ type compressFlags struct {
 	alone              bool // the lossless pass and nothing else
 	evalData           string
 	noLatency          bool
+	page               pageFlags
 	run                runFlags
 }
 
@@ -55,6 +58,8 @@ func (a *app) compressCommand() *cobra.Command {
 		}),
 	}
 	f.run.output.add(cmd)
+	f.page.add(cmd)
+	outputGroup.in(cmd)
 	fs := cmd.Flags()
 	fs.Float64Var(&f.keep, "keep", 0, "share `F` of its channels that every space keeps: max(1, round(F·n))")
 	fs.Float64Var(&f.macs, "macs", 0, "share `F` of the multiply-accumulates that may remain")
@@ -112,6 +117,7 @@ func (f *compressFlags) check(cmd *cobra.Command) error {
 		share("max-drop", f.maxDrop),
 		usageIf(!(f.floor >= 0 && f.floor <= 1), "--floor is %g: want a share from 0 to 1", f.floor),
 		usageIf(f.multiple < 0 || f.multiple == 0 && given("multiple"), "--multiple is %d: want 1 or more", f.multiple),
+		usageIf(f.page.given() && f.run.output.dryRun, "--report shows what was made, --dry-run makes nothing"),
 		usageIf(given("max-drop") && f.run.output.dryRun, "--max-drop measures models, --dry-run makes none"),
 		usageIf(given("max-drop") && !judges, "--max-drop needs --data or --eval-data to measure the drop on"),
 		misplaced(cmd, given("max-drop"), "beside --max-drop, which makes as many models as it takes", "time"),
@@ -125,12 +131,18 @@ func (f *compressFlags) check(cmd *cobra.Command) error {
 }
 
 func (a *app) compress(ctx context.Context, path string, f *compressFlags) error {
+	if err := f.page.check(a, f.run.output.path, path, f.run.into, f.run.data.path, f.run.data.classes); err != nil {
+		return err
+	}
 	models, common, err := f.run.start(ctx, a, []string{path})
 	if err != nil {
 		return err
 	}
 	o, err := f.options(a, common)
 	if err != nil {
+		return err
+	}
+	if err := f.page.reads(a, models, o.Data, o.EvalData); err != nil {
 		return err
 	}
 	if !f.whole && (f.maxDrop == 0 || f.run.tune > 0) { // a search distils nothing on its own
@@ -151,6 +163,7 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	if err != nil {
 		return in(path, err)
 	}
+	var shown *look
 	r := &report.Compression{Model: path, Into: f.run.into, DryRun: f.run.output.dryRun, Alone: f.alone, Before: before, Report: done}
 	if done.Blind {
 		a.warn("%s: %d of its samples are too few to choose channels by or to fit layers to: channels are merged by their weights; a few hundred make a better model", f.run.data.path, done.Split.Fit.Len())
@@ -159,13 +172,19 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 		r.After = report.Size{Params: done.After.Params, MACs: done.After.MACs, OpenDims: done.After.Open}
 	} else {
 		judge := func() {
-			if a.json || !a.quiet {
+			if a.json || !a.quiet || f.page.given() {
 				r.Evaluation = f.judge(ctx, a, models[0], out, done)
 			}
 		}
-		first := f.run.output.replaces(a) // the original cannot be read once it is replaced
+		// The original cannot be read once it is replaced, and without a page nothing is written.
+		first := f.run.output.replaces(a) || f.page.given()
 		if first {
 			judge()
+		}
+		if f.page.given() {
+			if shown, err = f.look(ctx, r, models[0], out); err != nil {
+				return in(path, err)
+			}
 		}
 		if r.After, err = f.run.output.save(ctx, a, out, done.Shapes, before.Bytes); err != nil {
 			return err
@@ -176,7 +195,34 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 		}
 	}
 	r.Warnings, r.Cost = a.said(), a.cost()
+	if shown != nil {
+		p, err := page.Compression(r, shown.stages, shown.samples, a.about())
+		if err == nil {
+			err = f.page.write(ctx, a, p)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	return a.done(r)
+}
+
+// A look is what a page shows of models and data.
+type look struct {
+	stages  []diff.Stage
+	samples *page.Samples
+}
+
+// look looks at the models for a page.
+func (f *compressFlags) look(ctx context.Context, r *report.Compression, before, after *onnxio.Model) (_ *look, err error) {
+	l := &look{}
+	if l.stages, err = page.Stages(ctx, before, after, r.Shapes); err != nil {
+		return nil, err
+	}
+	if e := r.Evaluation; e != nil && r.Split.Judge != nil {
+		l.samples, err = page.Changed(e.Changes, before, r.Split.Judge)
+	}
+	return l, err
 }
 
 // options turns the flags into options.
@@ -239,6 +285,7 @@ func (f *compressFlags) judge(ctx context.Context, a *app, before, after *onnxio
 		}
 		c.Data, c.Samples, c.HeldOut = on.Name(), on.Len(), done.Split.HeldOut
 		c.Before, c.After = report.Judge(evals[0]).Quality, report.Judge(evals[1]).Quality
+		c.Changes = eval.Changes(evals[0], evals[1], on)
 	}
 	if f.noLatency {
 		return c

@@ -8,11 +8,13 @@ import (
 	"github.com/monge-ml/monge/diff"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/report"
+	"github.com/monge-ml/monge/report/page"
 )
 
 type diffFlags struct {
 	shapes shapeFlags
 	all    bool
+	page   pageFlags
 }
 
 func (a *app) diffCommand() *cobra.Command {
@@ -29,6 +31,7 @@ func (a *app) diffCommand() *cobra.Command {
 	fs := cmd.Flags()
 	fs.BoolVar(&f.all, "all", false, "list everything, what is equal too, in the order of the graph")
 	fs.BoolVar(&a.exitCode, "exit-code", false, "exit with 1 if the models differ, and 2 if they cannot be compared")
+	f.page.add(cmd)
 	outputGroup.in(cmd)
 	f.shapes.add(cmd)
 	dataGroup.in(cmd)
@@ -36,7 +39,13 @@ func (a *app) diffCommand() *cobra.Command {
 }
 
 func (a *app) diff(ctx context.Context, paths []string, f *diffFlags) error {
+	if err := f.page.check(a, "", paths...); err != nil {
+		return err
+	}
 	models, shapes, err := f.shapes.load(paths)
+	if err == nil {
+		err = f.page.reads(a, models)
+	}
 	if err != nil {
 		return err
 	}
@@ -53,6 +62,15 @@ func (a *app) diff(ctx context.Context, paths []string, f *diffFlags) error {
 	r := report.Compare([2]string(paths), sizes[0], sizes[1], found)
 	r.All, r.Cost = f.all, a.cost()
 	a.differ = !found.Identical
+	if f.page.given() {
+		p, err := page.Difference(r, a.about())
+		if err == nil {
+			err = f.page.write(ctx, a, p)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	return a.done(r)
 }
 

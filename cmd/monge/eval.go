@@ -8,9 +8,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/diff"
 	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/report"
+	"github.com/monge-ml/monge/report/page"
 )
 
 type evalFlags struct {
@@ -19,6 +21,7 @@ type evalFlags struct {
 	task      taskFlags
 	runs      int
 	noLatency bool
+	page      pageFlags
 }
 
 func (a *app) evalCommand() *cobra.Command {
@@ -41,6 +44,8 @@ func (a *app) evalCommand() *cobra.Command {
 			return a.eval(cmd.Context(), args, &f)
 		}),
 	}
+	f.page.add(cmd)
+	outputGroup.in(cmd)
 	f.data.add(cmd, &f.shapes, "`PATH` of a data set to run (none: size and latency alone); see monge --help")
 	cmd.Flags().IntVar(&f.runs, "runs", 0, "least number of timed runs (0: 30)")
 	cmd.Flags().Var(&f.data.memory, "memory", "refuse models that take more than `BYTES` of memory, as in 8GB, for one sample, and data that do (default: 4GB, and what is free)")
@@ -55,14 +60,26 @@ func (a *app) eval(ctx context.Context, paths []string, f *evalFlags) error {
 		return err
 	}
 	f.data.bound(a)
+	if err := f.page.check(a, "", append([]string{f.data.path, f.data.classes}, paths...)...); err != nil {
+		return err
+	}
 	models, shapes, err := f.shapes.load(paths)
 	if err != nil {
 		return err
 	}
 	r := &report.Evaluation{}
 	var evals []eval.Result
+	var data *dataset.Data
 	if f.data.given() {
-		evals, shapes, err = a.evalData(ctx, models, shapes, f, r)
+		if data, err = f.data.open(a); err != nil {
+			return err
+		}
+	}
+	if err := f.page.reads(a, models, data); err != nil {
+		return err
+	}
+	if data != nil {
+		data, evals, shapes, err = a.evalData(ctx, models, data, shapes, f, r)
 	} else {
 		evals, err = a.evalLatency(ctx, models, shapes, f)
 	}
@@ -71,6 +88,9 @@ func (a *app) eval(ctx context.Context, paths []string, f *evalFlags) error {
 	}
 	for i, e := range evals {
 		j := report.Judge(e)
+		if data != nil {
+			j.Changes = eval.Changes(evals[0], e, data)
+		}
 		if size, err := measure(models[i], shapes); err == nil {
 			j.MACs, j.OpenDims = &size.MACs, size.OpenDims
 		} else {
@@ -85,46 +105,69 @@ func (a *app) eval(ctx context.Context, paths []string, f *evalFlags) error {
 		r.Models = append(r.Models, j)
 	}
 	r.Warnings, r.Cost = a.said(), a.cost()
+	if f.page.given() {
+		if err := f.show(ctx, a, r, models, data, shapes); err != nil {
+			return err
+		}
+	}
 	return a.show(r)
 }
 
-func (a *app) evalData(ctx context.Context, models []*onnxio.Model, shapes map[string][]int, f *evalFlags, r *report.Evaluation) ([]eval.Result, map[string][]int, error) {
-	data, err := f.data.open(a)
-	if err != nil {
-		return nil, nil, err
+// show writes a page.
+func (f *evalFlags) show(ctx context.Context, a *app, r *report.Evaluation, models []*onnxio.Model, data *dataset.Data, shapes map[string][]int) (err error) {
+	var stages []diff.Stage
+	if len(models) == 2 {
+		if stages, err = page.Stages(ctx, models[0], models[1], shapes); err != nil {
+			return err
+		}
 	}
+	samples := make([]*page.Samples, len(models)-1)
+	for i := range samples {
+		if samples[i], err = page.Changed(r.Models[i+1].Changes, models[0], data); err != nil {
+			return err
+		}
+	}
+	p, err := page.Evaluation(r, stages, samples, a.about())
+	if err != nil {
+		return err
+	}
+	return f.page.write(ctx, a, p)
+}
+
+// evalData runs the models on data, and returns those that they ran on.
+func (a *app) evalData(ctx context.Context, models []*onnxio.Model, data *dataset.Data, shapes map[string][]int, f *evalFlags, r *report.Evaluation) (_ *dataset.Data, _ []eval.Result, _ map[string][]int, err error) {
 	known := len(data.Remarks())
 	if data, err = data.Finite(models[0], f.data.dropBad); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if data, err = data.Readable(a.stream("reading the data", 0).Progress); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if err := eval.Admit(ctx, models, eval.AdmitOptions{Data: data, Trial: a.trial}); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	suspect, err := dataset.Examine(ctx, models[0], data, a.threads)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	for _, remark := range append(data.Remarks()[known:], suspect...) {
 		a.warn("%s", remark)
 	}
 	given, err := f.task.tasks(models[0])
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	r.Data, r.Samples = f.data.path, data.Len()
 	o := eval.Options{Runs: f.runs, NoLatency: f.noLatency, StreamOptions: a.stream("running the models", f.data.batch)}
 	if r.Tasks, err = eval.FindTasks(ctx, models[:1], data, given, o.StreamOptions); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	o.Outputs = r.Tasks
 	for _, m := range models {
 		shapes = dataset.Shapes(m, data, shapes)
 	}
 	evals, err := eval.Models(ctx, models, data, o)
-	return evals, shapes, err
+	return data, evals, shapes, err
 }
 
 // evalLatency measures what can be had without data.

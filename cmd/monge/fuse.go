@@ -7,8 +7,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/monge-ml/monge/diff"
 	"github.com/monge-ml/monge/fuse"
 	"github.com/monge-ml/monge/report"
+	"github.com/monge-ml/monge/report/page"
 )
 
 type fuseFlags struct {
@@ -16,6 +18,7 @@ type fuseFlags struct {
 	onto    int
 	method  choice
 	keep    float64
+	page    pageFlags
 	run     runFlags
 }
 
@@ -36,6 +39,8 @@ func (a *app) fuseCommand() *cobra.Command {
 		}),
 	}
 	f.run.output.add(cmd)
+	f.page.add(cmd)
+	outputGroup.in(cmd)
 	numbersFlag(cmd.Flags(), &f.weights, "weights", "`LIST` of the models' shares, summing to 1 (default: with a refit chosen by measurement, else equal ones)")
 	cmd.Flags().IntVar(&f.onto, "onto", 0, "model `N`, counted from 1, whose widths and channel order the result has (default: the last)")
 	addChoice(cmd, &f.method, "method", "ot moves the models onto one of them, union lets their channels compete for places (default: with a refit whichever is measured to be better, else ot)", "ot", "union")
@@ -53,6 +58,7 @@ func (f *fuseFlags) check(cmd *cobra.Command, models int) error {
 	given := cmd.Flags().Changed
 	return cmp.Or(
 		usageIf(given("onto") && (f.onto < 1 || f.onto > models), "--onto is %d: models count from 1 to %d", f.onto, models),
+		usageIf(f.page.given() && f.run.output.dryRun, "--report shows what was made, --dry-run makes nothing"),
 		usageIf(given("keep") && !(f.keep > 0), "--keep is %g: want a positive factor", f.keep),
 		usageIf(given("keep") && f.run.into != "", "give one of --keep and --into"),
 		usageIf(f.method.value == string(fuse.Union) && !f.run.refits(), "--method union needs --data and a refit"),
@@ -62,8 +68,14 @@ func (f *fuseFlags) check(cmd *cobra.Command, models int) error {
 }
 
 func (a *app) fuse(ctx context.Context, paths []string, f *fuseFlags) error {
+	if err := f.page.check(a, f.run.output.path, append([]string{f.run.into, f.run.data.path, f.run.data.classes}, paths...)...); err != nil {
+		return err
+	}
 	models, common, err := f.run.start(ctx, a, paths)
 	if err != nil {
+		return err
+	}
+	if err := f.page.reads(a, models, common.Data); err != nil {
 		return err
 	}
 	o := fuse.Options{Options: common, Method: fuse.Method(f.method.value), Keep: f.keep, Weights: f.weights, Onto: f.onto}
@@ -79,6 +91,7 @@ func (a *app) fuse(ctx context.Context, paths []string, f *fuseFlags) error {
 	if done.Blind {
 		a.warn("%s: %d of its samples are too few to fit layers to: channels are moved by their weights; a few hundred make a better model", f.run.data.path, done.Split.Fit.Len())
 	}
+	var stages []diff.Stage
 	r := &report.Fusion{DryRun: f.run.output.dryRun, Report: done}
 	for i, m := range models {
 		size, err := measure(m, done.Shapes)
@@ -91,11 +104,25 @@ func (a *app) fuse(ctx context.Context, paths []string, f *fuseFlags) error {
 		r.Result = r.Models[done.Onto-1].Size
 		r.Result.Bytes = 0
 	} else {
+		if f.page.given() {
+			if stages, err = page.Stages(ctx, models[done.Onto-1], out, done.Shapes); err != nil {
+				return err
+			}
+		}
 		if r.Result, err = f.run.output.save(ctx, a, out, done.Shapes, 0); err != nil {
 			return err
 		}
 		r.Output = f.run.output.path
 	}
 	r.Warnings, r.Cost = a.said(), a.cost()
+	if f.page.given() {
+		p, err := page.Fusion(r, stages, a.about())
+		if err == nil {
+			err = f.page.write(ctx, a, p)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	return a.done(r)
 }

@@ -23,6 +23,7 @@ type outputFlags struct {
 	force, dryRun bool
 	widths        bool     // there is a --dry-run, which prints widths
 	inputs        []string // files that are read
+	final         bool     // there is no --force: an input is never replaced
 }
 
 // addFile adds the flags about the file.
@@ -55,6 +56,9 @@ func (o *outputFlags) reads(a *app, list ...string) error {
 		in = " (" + in + ")"
 	} else {
 		in = ""
+	}
+	if o.final {
+		return usagef("%s: is an input%s", o.path, in)
 	}
 	return usagef("%s: is an input%s; --force lets it be replaced", o.path, in)
 }

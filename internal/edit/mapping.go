@@ -1,6 +1,7 @@
 package edit
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -128,6 +129,21 @@ func KeepAll(s *coupling.Space) *Map {
 	}
 	m.Pieces = SizesOf(s)
 	return m
+}
+
+// Plan says of which of a space's channels (rows) each that the map leads to (columns) is made, and
+// to what share, those of all groups one after the other.
+func (m *Map) Plan(s *coupling.Space) *ot.Plan {
+	out := &ot.Plan{N: s.Width * len(m.Groups), K: m.K() * len(m.Groups)}
+	for g, t := range m.Groups {
+		for j, row := range t.In {
+			for _, e := range row {
+				out.Entries = append(out.Entries, ot.Entry{I: g*s.Width + e.Col, J: g*m.K() + j, Mass: e.Val})
+			}
+		}
+	}
+	slices.SortFunc(out.Entries, func(a, b ot.Entry) int { return cmp.Or(a.I-b.I, a.J-b.J) })
+	return out
 }
 
 // Maps holds a map for each space that changes; other spaces stay.

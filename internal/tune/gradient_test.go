@@ -68,7 +68,10 @@ func TestGradients(t *testing.T) {
 				t.Fatal("nothing is trained")
 			}
 			sum := map[string][]float32{}
-			gradients(t, tr, in, targets, sum)
+			told := gradients(t, tr, in, targets, sum)
+			if want := loss(t, tr, m, in, targets); math.Abs(told-want) > 1e-4*want {
+				t.Errorf("the loss is %g, the graph says %g", want, told)
+			}
 			rng := rand.New(rand.NewPCG(3, 4))
 			for _, p := range tr.names {
 				v := tr.params[p].F32
@@ -178,11 +181,13 @@ func noise(rng *rand.Rand, dims []int) *engine.Value {
 	return engine.Float32(v, dims...)
 }
 
-func gradients(t *testing.T, tr *trainer, in map[string]*engine.Value, targets []*engine.Value, sum map[string][]float32) {
+func gradients(t *testing.T, tr *trainer, in map[string]*engine.Value, targets []*engine.Value, sum map[string][]float32) (loss float64) {
 	t.Helper()
-	if err := tr.run(context.Background(), in, targets, 1, sum); err != nil {
+	loss, err := tr.run(context.Background(), in, targets, 1, sum)
+	if err != nil {
 		t.Fatal(err)
 	}
+	return loss
 }
 
 // predict runs a model with the parameters of a trainer, and returns what its goals look at.
@@ -277,7 +282,9 @@ func TestGoalOfAClassifier(t *testing.T) {
 		t.Errorf("loss %g", l)
 	}
 	sum := map[string][]float32{}
-	gradients(t, tr, in, []*engine.Value{target}, sum)
+	if l := gradients(t, tr, in, []*engine.Value{target}, sum); math.Abs(l) > 1e-6 {
+		t.Errorf("the graph says that the loss is %g", l)
+	}
 	for name, v := range sum {
 		for i, x := range v {
 			if math.Abs(float64(x)) > 1e-6 {

@@ -22,6 +22,7 @@ type trainer struct {
 	names  []string // of params, in the graph's order
 	goals  []*goal
 	grads  map[string]string // by parameter: the tensor that holds its gradient
+	losses []string          // the tensors that hold what outputs add to the loss
 	// unit is, by parameter, what is a large step.
 	unit map[string]float64
 	// closeness is what inner activations count now, relative to Options.Closeness.
@@ -261,7 +262,12 @@ func assemble(m *onnxio.Model, params []string, goals []*goal, seen *sights, blo
 	for i, l := range goals {
 		l.input = fmt.Sprintf("target/%d", i)
 		p.Input = append(p.Input, declare(l.input, l.dims))
-		t.give(l.Tensor, l.gradient(t))
+		gradient, loss := l.gradient(t)
+		t.give(l.Tensor, gradient)
+		if loss != "" {
+			out.losses = append(out.losses, loss)
+			p.Output = append(p.Output, declare(loss, nil))
+		}
 	}
 	if out.missing, err = t.backward(nodes); err != nil || len(out.missing) > 0 {
 		return out, err
@@ -281,20 +287,27 @@ func assemble(m *onnxio.Model, params []string, goals []*goal, seen *sights, blo
 
 // gradient writes what the loss says about the tensor it looks at: the Kullback-Leibler divergence
 // between the target's and the tensor's distributions, or the squared error; the mean over the
-// rows.
-func (l *goal) gradient(t *tape) string {
-	y := l.Tensor
+// rows. Of an output it writes the loss too, a single number.
+func (l *goal) gradient(t *tape) (gradient, loss string) {
+	y, n := l.Tensor, float64(engine.Count(l.dims))
 	if l.Kind == teach.Probabilities {
 		y = t.node("Softmax", []string{t.scale(y, 1/l.Temperature)}, onnxio.NewAttrInt("axis", l.axis))
-		rows := engine.Count(l.dims) / l.Classes
-		return t.scale(t.do("Sub", y, l.input), l.Scale/(l.Temperature*float64(rows)))
+		rows := n / float64(l.Classes)
+		by := l.Scale / (l.Temperature * rows)
+		log := func(p string) string { return t.do("Log", t.do("Add", p, t.scalar(leastProbability))) }
+		apart := t.mul(l.input, t.do("Sub", log(l.input), log(y)))
+		return t.scale(t.do("Sub", y, l.input), by), t.scale(t.reduce(t.reshape(apart, -1), false, 0), l.Scale/rows)
 	}
-	by := t.scalar(2 * l.Scale / float64(engine.Count(l.dims)))
+	apart := t.do("Sub", y, l.input)
+	by := t.scalar(2 * l.Scale / n)
 	if l.tap {
-		by = t.mul(by, closeness)
+		return t.mul(apart, t.mul(by, closeness)), ""
 	}
-	return t.mul(t.do("Sub", y, l.input), by)
+	return t.mul(apart, by), t.scale(t.reduce(t.reshape(t.mul(apart, apart), -1), false, 0), l.Scale/n)
 }
+
+// leastProbability is added to probabilities before their logarithm is taken.
+const leastProbability = 1e-12
 
 func declare(name string, dims []int) *onnxpb.ValueInfoProto {
 	d := make([]any, len(dims))
@@ -322,8 +335,8 @@ func feedConstants(g *onnxio.Graph, names []string) error {
 	return g.Refresh()
 }
 
-// run computes gradients and adds them, times share, to sum.
-func (t *trainer) run(ctx context.Context, in map[string]*engine.Value, targets []*engine.Value, share float32, sum map[string][]float32) error {
+// run computes gradients and adds them, times share, to sum. It returns the loss at the outputs.
+func (t *trainer) run(ctx context.Context, in map[string]*engine.Value, targets []*engine.Value, share float32, sum map[string][]float32) (loss float64, err error) {
 	feed := maps.Clone(in)
 	for i, l := range t.goals {
 		feed[l.input] = targets[i]
@@ -334,7 +347,10 @@ func (t *trainer) run(ctx context.Context, in map[string]*engine.Value, targets 
 	feed[closeness] = engine.Float32([]float32{t.closeness})
 	out, err := t.session.Run(ctx, feed)
 	if err != nil {
-		return err
+		return 0, err
+	}
+	for _, name := range t.losses {
+		loss += out[name].Float64()[0]
 	}
 	for _, name := range t.names {
 		g := out[t.grads[name]].F32
@@ -346,7 +362,7 @@ func (t *trainer) run(ctx context.Context, in map[string]*engine.Value, targets 
 			total[i] += share * x
 		}
 	}
-	return nil
+	return loss, nil
 }
 
 // values are copies of the parameters' numbers.

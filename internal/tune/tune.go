@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"gonum.org/v1/gonum/stat"
+
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
@@ -83,6 +85,9 @@ type Report struct {
 	HeldOut int     `json:"held_out"`
 	Before  float64 `json:"loss_before"`
 	After   float64 `json:"loss_after"`
+	// Losses are what training lost at the outputs, the means over equal parts of the steps: at most
+	// mostLosses of them. Inner activations, which count at first, are left out.
+	Losses []float64 `json:"losses,omitempty"`
 	// Rate is that of the largest steps: what was asked for, or what moves the outputs as far as a
 	// step may, if that is less.
 	Rate float64 `json:"rate"`
@@ -313,6 +318,7 @@ func (r *run) train(ctx context.Context, judge *teach.Judge, report *Report) err
 	}
 	report.Rate = min(r.o.Rate, limit)
 	s := newSchedule(most, r.o.Until, time.Now)
+	var losses []float64
 	variants := r.reader.starts(n, 2*n)
 	for report.Ended == "" {
 		report.Epochs++
@@ -325,61 +331,81 @@ func (r *run) train(ctx context.Context, judge *teach.Judge, report *Report) err
 			return err
 		}
 		for k := 0; k < steps && report.Ended == ""; k++ {
-			if report.Ended, err = r.step(ctx, s, limit, feed, r.reader.step(variants, k)); err != nil {
+			var loss float64
+			if loss, report.Ended, err = r.step(ctx, s, limit, feed, r.reader.step(variants, k)); err != nil {
 				return err
+			}
+			if report.Ended != Interrupted { // before the step
+				losses = append(losses, loss)
 			}
 		}
 	}
-	report.Steps = s.done
+	report.Steps, report.Losses = s.done, condensed(losses)
 	return nil
 }
 
-// step takes one step, at no more than a rate, on some of the samples of a feed, and says why it was
-// the last, or "".
-func (r *run) step(ctx context.Context, s *schedule, limit float64, feed *dataset.Feed, runs [][]int) (Ending, error) {
+// mostLosses bounds the losses that are reported.
+const mostLosses = 100
+
+// condensed are the means over at most mostLosses equal parts of a list.
+func condensed(list []float64) []float64 {
+	parts := min(len(list), mostLosses)
+	out := make([]float64, parts)
+	for i := range out {
+		out[i] = stat.Mean(list[i*len(list)/parts:(i+1)*len(list)/parts], nil)
+	}
+	return out
+}
+
+// step takes one step, at no more than a rate, on some of the samples of a feed. It returns what the
+// model lost on them before, and why the step was the last, or "".
+func (r *run) step(ctx context.Context, s *schedule, limit float64, feed *dataset.Feed, runs [][]int) (float64, Ending, error) {
 	select {
 	case <-r.o.Stop:
-		return Interrupted, nil
+		return 0, Interrupted, nil
 	default:
 	}
 	r.trainer.closeness = float32(1 - s.progress())
-	gradients, err := r.gradients(ctx, feed, 2*r.o.Data.Len(), runs)
+	gradients, loss, err := r.gradients(ctx, feed, 2*r.o.Data.Len(), runs)
 	if err != nil {
-		return "", err
+		return 0, "", err
 	}
 	if err := r.move(ctx, gradients, s.rate(r.o.Rate, limit)); err != nil {
-		return "", err
+		return 0, "", err
 	}
 	s.step()
 	if s.hopeless() {
-		return "", errHasty
+		return 0, "", errHasty
 	}
 	if r.o.Progress != nil {
 		r.o.Progress(s.told())
 	}
 	if s.over() {
-		return s.ending(), nil
+		return loss, s.ending(), nil
 	}
-	return "", nil
+	return loss, "", nil
 }
 
-// gradients are the means over the runs of a step, each of some of so many samples.
-func (r *run) gradients(ctx context.Context, feed *dataset.Feed, samples int, runs [][]int) (map[string][]float32, error) {
-	sum := map[string][]float32{}
+// gradients are the means over the runs of a step, each of some of so many samples, and so is loss,
+// what the model loses at the outputs.
+func (r *run) gradients(ctx context.Context, feed *dataset.Feed, samples int, runs [][]int) (sum map[string][]float32, loss float64, err error) {
+	sum = map[string][]float32{}
 	for _, starts := range runs {
 		in, err := r.reader.read(feed, samples, starts)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		targets, err := r.targets(ctx, r.trainer.goals, in)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
-		if err := r.trainer.run(ctx, in, targets, 1/float32(len(runs)), sum); err != nil {
-			return nil, err
+		lost, err := r.trainer.run(ctx, in, targets, 1/float32(len(runs)), sum)
+		if err != nil {
+			return nil, 0, err
 		}
+		loss += lost / float64(len(runs))
 	}
-	return sum, nil
+	return sum, loss, nil
 }
 
 // move moves all parameters along their gradients.

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"gonum.org/v1/gonum/stat"
+
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
@@ -61,6 +63,9 @@ func TestDistillationHelps(t *testing.T) {
 			}
 			if r.Kept || r.After >= 0.9*r.Before || r.HeldOut != 20 || r.Samples != 180 {
 				t.Errorf("%+v", *r)
+			}
+			if n := len(r.Losses); n != min(r.Steps, mostLosses) || stat.Mean(r.Losses[3*n/4:], nil) >= stat.Mean(r.Losses[:n/4], nil) {
+				t.Errorf("losses %v in %d steps", r.Losses, r.Steps)
 			}
 			judge, err := teach.NewJudge(context.Background(), []teach.Parent{src}, modeltest.Data(t, "mnist_test", dataset.Options{}), teach.Options{})
 			if err != nil {

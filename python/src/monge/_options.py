@@ -50,6 +50,7 @@ class DataOptions(GeneralOptions, total=False):
 
 
 class WorkOptions(DataOptions, total=False):
+    report: Path_
     force: bool
     dry_run: bool
     lossless: bool
@@ -95,6 +96,7 @@ class FuseOptions(WorkOptions, total=False):
 
 
 class EvalOptions(DataOptions, total=False):
+    report: Path_
     runs: int
     latency: bool
 

@@ -131,6 +131,7 @@ class Tune(_Object):
     held_out: int = 0
     loss_before: float | None = None
     loss_after: float | None = None
+    losses: list[float | None] = field(default_factory=list)  # of training, over its steps
     reverted: bool = False
     rate: float | None = None
     confidence: float | None = None

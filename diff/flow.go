@@ -1,0 +1,146 @@
+package diff
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/monge-ml/monge/onnxio"
+)
+
+// A Stage is a place in the first model that a drawing of it shows: an input or output, a linear
+// operator, or an operator in which the results of several meet. What lies between two stages acts
+// on one stream of activations, and is left out.
+type Stage struct {
+	Name string
+	Op   string // of the node; "" of inputs and outputs
+	Kind StageKind
+	// From lists the stages whose results come in, by index, in rising order. They come first.
+	From []int
+	// Dims are those of a linear operator's weight in the two models; nil where it is not known, or
+	// there is none.
+	Dims [2][]int
+	// Widths are the numbers of output channels of a linear operator in the two models, 0 where that
+	// is not known.
+	Widths [2]int
+	// Gone: the second model has no such node.
+	Gone bool
+	// Space is the name of the space of the channels, "" where it is not known; Whole says why its
+	// width cannot change, "" if it can.
+	Space string
+	Whole string
+}
+
+// StageKind says what a stage is.
+type StageKind int
+
+const (
+	InputStage StageKind = iota
+	LayerStage
+	JoinStage // of several streams
+	OutputStage
+)
+
+// A flower finds the stages of a model.
+type flower struct {
+	*layers
+	from   map[string]int // by tensor: the stage that it comes of
+	stages []Stage
+}
+
+// flow lists the stages of the first model in topological order. weights are what linear operators
+// read.
+func (l *layers) flow(weights []Weight) []Stage {
+	f := &flower{layers: l, from: map[string]int{}}
+	for _, in := range l.a.graph.Inputs() {
+		f.from[in.GetName()] = f.add(Stage{Name: in.GetName()})
+	}
+	of := map[string]*Weight{}
+	for i := range weights {
+		if w := &weights[i]; w.Linear {
+			of[w.Node] = w
+		}
+	}
+	for _, n := range l.p.nodesA {
+		f.node(n, of[nameOf(n)])
+	}
+	for _, out := range l.a.graph.Outputs() {
+		s := Stage{Name: out.GetName(), Kind: OutputStage}
+		if at, ok := f.from[out.GetName()]; ok {
+			s.From = []int{at}
+		}
+		f.add(s)
+	}
+	return f.stages
+}
+
+func (f *flower) add(s Stage) int {
+	f.stages = append(f.stages, s)
+	return len(f.stages) - 1
+}
+
+// node follows what comes into a node; w is the weight that it reads if it is linear.
+func (f *flower) node(n *node, w *Weight) {
+	if op := onnxio.StandardOp(n); op == "Shape" || op == "Size" {
+		return // of activations nothing but sizes
+	}
+	var from []int
+	for _, in := range n.GetInput() {
+		if at, ok := f.from[in]; ok && !slices.Contains(from, at) {
+			from = append(from, at)
+		}
+	}
+	slices.Sort(from)
+	l, linear := f.a.graph.Linear(n)
+	linear = linear && l.Weight.Name != ""
+	at := -1
+	switch {
+	case linear:
+		at = f.add(f.layer(n, w, from))
+	case len(from) > 1:
+		at = f.add(Stage{Name: nameOf(n), Op: f.a.form.Operator(n), Kind: JoinStage, From: from, Gone: f.p.to[n] == nil})
+	case len(from) == 1:
+		at = from[0]
+	default:
+		return // made of constants
+	}
+	for _, out := range n.GetOutput() {
+		if out != "" {
+			f.from[out] = at
+		}
+	}
+}
+
+// layer is the stage of a linear operator.
+func (f *flower) layer(n *node, w *Weight, from []int) Stage {
+	s := Stage{Name: nameOf(n), Op: f.a.form.Operator(n), Kind: LayerStage, From: from, Gone: f.p.to[n] == nil}
+	s.Widths[0] = f.a.width(n)
+	if t := f.weightOf(n); t != nil {
+		s.Dims[0] = t.Dims
+	}
+	if w != nil {
+		s.Widths = w.Widths
+		if w.Before != nil && w.After != nil {
+			s.Dims = [2][]int{w.Before.Dims, w.After.Dims}
+		}
+	}
+	if f.a.analysis == nil {
+		return s
+	}
+	axis := f.a.outputs(n)
+	if axis == nil {
+		return s
+	}
+	for _, atom := range axis.Atoms() {
+		if sp := f.a.analysis.SpaceOf(atom); sp != nil {
+			s.Space, s.Whole = sp.Name, cmp.Or(sp.Reason, sp.Rigid)
+			break
+		}
+	}
+	return s
+}
+
+// weightOf describes the weight of a linear operator of the first model.
+func (f *flower) weightOf(n *node) *Tensor {
+	l, _ := f.a.graph.Linear(n)
+	return f.a.describe(f.a.weight(n.GetInput()[l.Weight.Input]))
+}

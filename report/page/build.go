@@ -1,0 +1,507 @@
+package page
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/monge-ml/monge/compress"
+	"github.com/monge-ml/monge/diff"
+	"github.com/monge-ml/monge/fuse"
+	"github.com/monge-ml/monge/internal/guard"
+	"github.com/monge-ml/monge/internal/refit"
+	"github.com/monge-ml/monge/internal/screen"
+	"github.com/monge-ml/monge/internal/tune"
+	"github.com/monge-ml/monge/job"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/report"
+)
+
+// A builder makes a page of the parts of a printed result.
+type builder struct {
+	page  *Page
+	parts []report.Part
+}
+
+func begin(title string, about About, r printed) *builder {
+	b := &builder{page: &Page{Title: screen.Name(title)}, parts: report.Parts(r)}
+	b.fact("command", about.Command, true)
+	b.fact("version", about.Version, false)
+	return b
+}
+
+func (b *builder) fact(name, text string, code bool) {
+	if text != "" {
+		b.page.Facts = append(b.page.Facts, Fact{name, screen.Name(text), code})
+	}
+}
+
+func (b *builder) warn(list []string) {
+	for _, w := range list {
+		b.page.Warnings = append(b.page.Warnings, screen.Name(w))
+	}
+}
+
+// take removes the part whose table begins with a heading, or without a table whose text begins
+// with one of some words, and returns it; nil if there is none.
+func (b *builder) take(heading string, words ...string) *report.Part {
+	for i, p := range b.parts {
+		found := len(words) == 0 && p.Head != nil && p.Head[0] == heading
+		for _, w := range words {
+			found = found || p.Head == nil && strings.HasPrefix(p.Text[0], w)
+		}
+		if found {
+			b.parts = slices.Delete(b.parts, i, i+1)
+			return &p
+		}
+	}
+	return nil
+}
+
+// section adds a section, unless there is nothing in it.
+func (b *builder) section(s Section) {
+	s.Plots = slices.DeleteFunc(s.Plots, func(p Plot) bool { return p.SVG == "" })
+	if s.Network != nil || s.Table != nil || len(s.Text)+len(s.Plots)+len(s.Maps)+len(s.Pictures) > 0 {
+		b.page.Sections = append(b.page.Sections, s)
+	}
+}
+
+// rest adds what is left of the printed result: of text that which says how the result was made.
+func (b *builder) rest() *Page {
+	for _, p := range b.parts {
+		if p.Head != nil {
+			b.section(Section{Title: titleOf(p.Head[0]), Table: &p})
+			continue
+		}
+		for _, line := range p.Text {
+			b.page.Facts = append(b.page.Facts, Fact{Text: line})
+		}
+	}
+	return b.page
+}
+
+// titles are those of tables by their first heading.
+var titles = map[string]string{
+	"operator": "Operators", "node": "Nodes", "space": "Widths", "layer": "Layers", "model": "The models", "not averaged": "What was not averaged",
+}
+
+func titleOf(heading string) string {
+	if t := titles[heading]; t != "" {
+		return t
+	}
+	return strings.ToUpper(heading[:min(1, len(heading))]) + heading[min(1, len(heading)):]
+}
+
+// printed is a result as a command prints it.
+type printed interface{ Print(w io.Writer) }
+
+// tiles makes figures of a table whose rows are before, after and what is left.
+func tiles(p *report.Part) []Tile {
+	var out []Tile
+	column := func(name string) int { return slices.Index(p.Head, name) }
+	was, now, left := column("before"), column("after"), column("left")
+	for _, r := range p.Rows {
+		t := Tile{Name: r[0], After: r[now]}
+		if was >= 0 {
+			t.Before = r[was]
+		}
+		if left >= 0 && r[left] != "" {
+			switch part := r[left]; {
+			case strings.HasSuffix(part, "%"):
+				t.Share = part + " of before"
+				var percent float64
+				fmt.Sscanf(part, "%f", &percent)
+				t.Better, t.Worse = percent < 100, percent > 100
+			default:
+				t.Share = part + " points"
+				t.Better, t.Worse = strings.HasPrefix(part, "+") && part != "+0.00", strings.HasPrefix(part, "-") && part != "-0.00"
+			}
+		}
+		out = append(out, t)
+	}
+	return out
+}
+
+// Stages are what a drawing of a model shows, with what became of it in a second one.
+func Stages(ctx context.Context, before, after *onnxio.Model, shapes map[string][]int) ([]diff.Stage, error) {
+	d, err := diff.Models(ctx, before, after, diff.Options{InputShapes: shapes})
+	if err != nil {
+		return nil, err
+	}
+	return d.Flow, nil
+}
+
+// Compression presents a model and what was made of it. samples are those that changed their class,
+// nil where that is not known.
+func Compression(r *report.Compression, stages []diff.Stage, samples *Samples, about About) (_ *Page, err error) {
+	defer guard.Recover(&err)
+	b := begin(r.Model+" → "+r.Output, about, r)
+	b.warn(r.Warnings)
+	kept := map[string]string{}
+	for _, s := range r.Spaces {
+		kept[s.Name] = s.Kept
+	}
+	if p := b.take(""); p != nil {
+		b.page.Tiles = tiles(p)
+		for _, line := range p.Text {
+			b.page.Judged = append(b.page.Judged, line)
+		}
+	}
+	b.page.Headline = compressed(r)
+	b.section(Section{Title: "The network", Network: drawn(stages, [2]string{"before", "after"}, kept), Table: b.take("space")})
+	if p := b.take("", "removed without loss", "set to zero", "lossless"); p != nil {
+		b.section(Section{Title: "Removed without loss", Text: p.Text})
+	}
+	if err := b.candidates(r.Candidates, r.Search); err != nil {
+		return nil, err
+	}
+	if err := b.fit(&r.Report.Report); err != nil {
+		return nil, err
+	}
+	b.changes(samples)
+	return b.rest(), nil
+}
+
+// compressed says what a compression brought in a line.
+func compressed(r *report.Compression) string {
+	var parts []string
+	add := func(before, after int64, what, than string) {
+		if before > 0 && after > 0 && after != before {
+			change, how := 100*(1-float64(after)/float64(before)), "fewer"
+			if than != "" {
+				how = than
+			}
+			if change < 0 {
+				change, how = -change, "more"
+			}
+			parts = append(parts, strings.TrimSpace(fmt.Sprintf("%.1f%% %s %s", change, how, what)))
+		}
+	}
+	add(r.Before.MACs, r.After.MACs, "multiply-accumulates", "")
+	add(r.Before.Params, r.After.Params, "parameters", "")
+	text := strings.Join(parts, ", ")
+	if text == "" {
+		text = "No width changed"
+	}
+	if e := r.Evaluation; e != nil {
+		if a, c := e.Before.LatencyMS, e.After.LatencyMS; a != nil && c != nil && *c > 0 {
+			text += fmt.Sprintf(", %.2f times as fast", *a / *c)
+		}
+		switch a, c := e.Before.Top1, e.After.Top1; {
+		case a != nil && c != nil:
+			text += fmt.Sprintf("; top-1 %s → %s", percentOf(*a), percentOf(*c))
+		case e.After.Agreement != nil:
+			text += fmt.Sprintf("; agrees with the original to %s", percentOf(*e.After.Agreement))
+		}
+	}
+	return text + "."
+}
+
+// candidates shows the ways to meet a budget.
+func (b *builder) candidates(list []compress.Candidate, search *compress.Search) error {
+	if p := b.take("widths"); p != nil {
+		var spots []spot
+		for _, c := range list {
+			name := string(c.Name)
+			if c.Taken {
+				name += " (taken)"
+			}
+			spots = append(spots, spot{name, float64(c.Size.MACs), c.Divergence, c.Taken})
+		}
+		plot, err := spotPlot("Divergence from the original against multiply-accumulates: lower is better", "multiply-accumulates", "divergence", spots)
+		if err != nil {
+			return err
+		}
+		b.section(Section{Title: "Ways to meet the budget", Plots: []Plot{plot}, Table: p})
+	}
+	if p := b.take("MACs asked"); p != nil && search != nil {
+		var spots []spot
+		for _, t := range search.Trials {
+			spots = append(spots, spot{fmt.Sprintf("×%.2f", t.MACs), float64(t.Size.MACs), t.Drop, t.Within})
+		}
+		plot, err := spotPlot("Drop against multiply-accumulates: a disc is within the limit", "multiply-accumulates", "drop (share of samples)", spots)
+		if err != nil {
+			return err
+		}
+		b.section(Section{Title: "The search", Plots: []Plot{plot}, Table: p})
+	}
+	return nil
+}
+
+// fit shows what refit and distillation brought.
+func (b *builder) fit(r *job.Report) error {
+	if p := b.take("layer"); p != nil && r.Refit != nil {
+		plot, err := errorPlot(errorsOf(r.Refit))
+		if err != nil {
+			return err
+		}
+		b.section(Section{Title: "Error by layer", Plots: []Plot{plot}, Table: p})
+	}
+	if p := b.take("", "distilled for", "not distilled"); p != nil {
+		plot, err := lossOf(r.Tune)
+		if err != nil {
+			return err
+		}
+		b.section(Section{Title: "Distillation", Text: p.Text, Plots: []Plot{plot}})
+	}
+	return nil
+}
+
+func errorsOf(r *refit.Report) []pair {
+	out := make([]pair, len(r.Layers))
+	for i, l := range r.Layers {
+		out[i] = pair{l.Before, l.After}
+	}
+	return out
+}
+
+func lossOf(r *tune.Report) (Plot, error) {
+	if r == nil {
+		return Plot{}, nil
+	}
+	return lossPlot(r.Losses, r.Steps, pair{r.Before, r.After})
+}
+
+// changes shows samples that changed their class.
+func (b *builder) changes(s *Samples) {
+	if s == nil || s.Changed == 0 {
+		return
+	}
+	text := fmt.Sprintf("%d of %d samples are given to another class than before.", s.Changed, s.Of)
+	if s.Labelled {
+		text += fmt.Sprintf(" Of these %d were right, %d are right now, and %d were wrong and still are.", s.Worse, s.Better, s.Changed-s.Worse-s.Better)
+	}
+	if s.Changed > len(s.Shown) {
+		text += fmt.Sprintf(" %d are shown.", len(s.Shown))
+	}
+	b.section(Section{Title: "Samples that changed their class", Text: []string{text}, Pictures: s.Shown})
+}
+
+// Fusion presents models and what was made of them. stages are those of the model whose structure
+// the result has.
+func Fusion(r *report.Fusion, stages []diff.Stage, about About) (_ *Page, err error) {
+	defer guard.Recover(&err)
+	var names []string
+	for _, m := range r.Models {
+		names = append(names, m.Model)
+	}
+	b := begin(strings.Join(names, " + ")+" → "+r.Output, about, r)
+	b.warn(r.Warnings)
+	b.page.Headline = fused(r)
+	models := b.take("model")
+	if models != nil {
+		b.page.Tiles = parentTiles(models, r)
+	}
+	b.page.Judged = []string{"What the models and the result get right is not measured here: monge eval compares them on data of their own."}
+	b.section(Section{Title: "The models", Table: models})
+	b.section(Section{Title: "The network", Network: drawn(stages, [2]string{fmt.Sprintf("model %d", r.Onto), "result"}, nil), Table: b.take("space")})
+	maps, left, err := heatMaps(r.Spaces)
+	if err != nil {
+		return nil, err
+	}
+	if len(maps) > 0 {
+		text := []string{"Each map is the plan of a space: rows are the channels of a model, columns those of the result; the darker a cell (in the dark: the lighter), the more of the one is in the other."}
+		if left > 0 {
+			text = append(text, fmt.Sprintf("%d maps that move less are left out.", left))
+		}
+		b.section(Section{Title: "What each model gave", Text: text, Maps: maps})
+	}
+	if p := b.take("method"); p != nil {
+		plot, err := fusionCandidates(r.Candidates, r)
+		if err != nil {
+			return nil, err
+		}
+		b.section(Section{Title: "Ways to fuse", Plots: []Plot{plot}, Table: p})
+	}
+	if err := b.fit(&r.Report.Report); err != nil {
+		return nil, err
+	}
+	return b.rest(), nil
+}
+
+func fused(r *report.Fusion) string {
+	how := "moved onto model " + fmt.Sprint(r.Onto) + " and averaged"
+	if r.Method == fuse.Union {
+		how = "whose channels compete for places"
+	}
+	text := fmt.Sprintf("%d models, %s", len(r.Models), how)
+	if r.Divergence > 0 {
+		text += fmt.Sprintf("; divergence from their mean prediction %.4f on held-out samples", r.Divergence)
+	}
+	return text + "."
+}
+
+// parentTiles compares the result with the model whose structure it has.
+func parentTiles(p *report.Part, r *report.Fusion) []Tile {
+	var out []Tile
+	for i, h := range p.Head {
+		if h != "params" && h != "MACs" && h != "size" {
+			continue
+		}
+		out = append(out, Tile{Name: h, Before: p.Rows[r.Onto-1][i] + fmt.Sprintf(" (model %d)", r.Onto), After: p.Rows[len(p.Rows)-1][i]})
+	}
+	for i, x := range r.Contribution {
+		out = append(out, Tile{Name: fmt.Sprintf("from model %d", i+1), After: percentOf(x)})
+	}
+	return out
+}
+
+// fusionCandidates draws what was compared on all samples against the share of the first model.
+func fusionCandidates(list []fuse.Candidate, r *report.Fusion) (Plot, error) {
+	var spots []spot
+	for i, c := range list {
+		full := c.Divergence == r.Divergence && c.Method == r.Method
+		name := ""
+		switch first := !slices.ContainsFunc(list[:i], func(o fuse.Candidate) bool { return o.Method == c.Method }); {
+		case full:
+			name = "taken"
+		case c.Whole > 0:
+			name = fmt.Sprintf("all of model %d", c.Whole)
+		case first:
+			name = string(c.Method)
+		}
+		spots = append(spots, spot{name, c.Weights[0], c.Divergence, full})
+	}
+	return spotPlot("Divergence from the models' mean prediction against the share of model 1: lower is better; the disc was taken", "share of model 1", "divergence", spots)
+}
+
+// Evaluation presents models side by side. stages are those of the first of two models, and what
+// became of them in the second; nil draws nothing. samples are, for each model but the first, those
+// that it decides otherwise about.
+func Evaluation(r *report.Evaluation, stages []diff.Stage, samples []*Samples, about About) (_ *Page, err error) {
+	defer guard.Recover(&err)
+	var names []string
+	for _, m := range r.Models {
+		names = append(names, m.Model)
+	}
+	b := begin(strings.Join(names, ", "), about, r)
+	b.warn(r.Warnings)
+	table := b.take("model")
+	if table != nil {
+		b.page.Judged, table.Text = append(b.page.Judged, table.Text...), nil
+		if len(r.Models) == 2 {
+			b.page.Tiles = modelTiles(table)
+		}
+	}
+	for {
+		p := b.take("", "")
+		if p == nil {
+			break
+		}
+		b.page.Judged = append(b.page.Judged, p.Text...)
+	}
+	b.page.Headline = evaluated(r)
+	plots, err := qualityPlots(r)
+	if err != nil {
+		return nil, err
+	}
+	b.section(Section{Title: "The models", Plots: plots, Table: table})
+	if stages != nil {
+		b.section(Section{Title: "The network", Network: drawn(stages, [2]string{screen.Name(names[0]), screen.Name(names[1])}, nil)})
+	}
+	for i, s := range samples {
+		at := len(b.page.Sections)
+		b.changes(s)
+		if len(b.page.Sections) > at && len(r.Models) > 2 {
+			b.page.Sections[at].Title += ": " + screen.Name(names[i+1])
+		}
+	}
+	return b.rest(), nil
+}
+
+// modelTiles compares the second row of a table with the first.
+func modelTiles(p *report.Part) []Tile {
+	var out []Tile
+	for i, h := range p.Head {
+		if i > 0 && p.Rows[1][i] != "" {
+			out = append(out, Tile{Name: h, Before: p.Rows[0][i], After: p.Rows[1][i]})
+		}
+	}
+	return out
+}
+
+func evaluated(r *report.Evaluation) string {
+	text := fmt.Sprintf("%d models compared", len(r.Models))
+	if len(r.Models) == 1 {
+		text = "One model measured"
+	}
+	if len(r.Models) == 2 {
+		a, b := r.Models[0], r.Models[1]
+		switch {
+		case a.Top1 != nil && b.Top1 != nil:
+			text = fmt.Sprintf("Top-1 %s → %s", percentOf(*a.Top1), percentOf(*b.Top1))
+		case b.Agreement != nil:
+			text = fmt.Sprintf("The second agrees with the first to %s", percentOf(*b.Agreement))
+		}
+		if a.MACs != nil && b.MACs != nil && *a.MACs > 0 {
+			text += fmt.Sprintf(", with %.1f%% of the multiply-accumulates", 100*float64(*b.MACs)/float64(*a.MACs))
+		}
+	}
+	return text + "."
+}
+
+// qualityPlots draw accuracy, or agreement with the first model, against cost.
+func qualityPlots(r *report.Evaluation) ([]Plot, error) {
+	y := "top-1"
+	quality := func(i int, j report.Judged) *float64 { return j.Top1 }
+	if len(r.Models) > 0 && r.Models[0].Top1 == nil {
+		y = "agreement with the first"
+		quality = func(i int, j report.Judged) *float64 {
+			if i == 0 {
+				return new(1.0)
+			}
+			return j.Agreement
+		}
+	}
+	var byMACs, byTime []spot
+	for i, m := range r.Models {
+		q := quality(i, m)
+		if q == nil {
+			continue
+		}
+		name := screen.Name(base(m.Model))
+		if m.MACs != nil {
+			byMACs = append(byMACs, spot{name, float64(*m.MACs), *q, i > 0})
+		}
+		if m.LatencyMS != nil {
+			byTime = append(byTime, spot{name, *m.LatencyMS, *q, i > 0})
+		}
+	}
+	a, err := spotPlot(y+" against multiply-accumulates (ring: the first model)", "multiply-accumulates", y, byMACs)
+	if err != nil {
+		return nil, err
+	}
+	b, err := spotPlot(y+" against latency (ring: the first model)", "latency in ms", y, byTime)
+	return []Plot{a, b}, err
+}
+
+// base is the last part of a path, by whatever sign its parts are set apart.
+func base(path string) string { return path[strings.LastIndexAny(path, `/\`)+1:] }
+
+// Difference presents what differs between two models.
+func Difference(r *report.Difference, about About) (_ *Page, err error) {
+	defer guard.Recover(&err)
+	b := begin(r.Models[0]+" → "+r.Models[1], about, r)
+	b.page.Headline = screen.Name(r.Verdict) + "."
+	b.take("", r.Verdict)
+	if p := b.take(""); p != nil {
+		b.section(Section{Title: "The files", Table: p})
+	}
+	b.section(Section{Title: "The network", Network: drawn(r.Flow, [2]string{screen.Name(r.Models[0]), screen.Name(r.Models[1])}, nil), Table: b.take("space")})
+	var changes []float64
+	for _, w := range r.Weights {
+		if w.Linear && w.Change != nil {
+			changes = append(changes, *w.Change)
+		}
+	}
+	plot, err := barPlot("Relative change ‖a − b‖/‖a‖ of the weights of layers whose shapes are the same", "layer, from the input", "relative change", changes)
+	if err != nil {
+		return nil, err
+	}
+	if p := b.take("layer"); p != nil {
+		b.section(Section{Title: "Weights", Plots: []Plot{plot}, Table: p})
+	}
+	return b.rest(), nil
+}
