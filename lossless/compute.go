@@ -73,6 +73,7 @@ func compute(ctx context.Context, m *onnxio.Model, o Options) error {
 	if err != nil {
 		return ctx.Err()
 	}
+	made, gone := map[*onnxpb.NodeProto]bool{}, map[string]bool{}
 	for _, same := range alike(g, names, values) {
 		v := values[same[0]]
 		if !onnxio.IsFloat(v.Type) || onnxio.StoredBytes(v.Type, int64(v.Len())) > freed(g, same...) {
@@ -80,16 +81,16 @@ func compute(ctx context.Context, m *onnxio.Model, o Options) error {
 		}
 		g.Proto.Initializer = append(g.Proto.Initializer, onnxio.NewTensor(same[0], v.Type, v.Dims, v.Float64()).Proto())
 		for _, name := range same {
-			made := g.Producer(name)
+			made[g.Producer(name)], gone[name] = true, true
 			for _, c := range g.Consumers(name) {
 				if c.Input >= 0 { // else it is the first
 					c.Node.Input[c.Input] = same[0]
 				}
 			}
-			g.Proto.Node = slices.DeleteFunc(g.Proto.Node, func(n *onnxpb.NodeProto) bool { return n == made })
-			g.Proto.ValueInfo = slices.DeleteFunc(g.Proto.ValueInfo, func(v *onnxpb.ValueInfoProto) bool { return v.GetName() == name })
 		}
 	}
+	g.Proto.Node = slices.DeleteFunc(g.Proto.Node, func(n *onnxpb.NodeProto) bool { return made[n] })
+	g.Proto.ValueInfo = slices.DeleteFunc(g.Proto.ValueInfo, func(v *onnxpb.ValueInfoProto) bool { return gone[v.GetName()] })
 	return g.Refresh()
 }
 

@@ -53,9 +53,9 @@ func isBiasOf(s *edit.Subject, c, producer coupling.Use) bool {
 // Made returns, for each producer of a space and each group, its incoming weights with the other
 // axes moved by maps, and its bias as one more column.
 func Made(s *edit.Subject, sp *coupling.Space, maps edit.Maps) ([][]Features, error) {
-	t := edit.NewTransform(s.Analysis, maps)
 	var out [][]Features
 	for _, uses := range Makers(s, sp) {
+		t := edit.NewTransform(s.Analysis, maps.Along(s.Analysis, uses))
 		f, err := Read(s, t, edit.GroupsOf(sp), uses)
 		if err != nil {
 			return nil, err

@@ -58,6 +58,22 @@ func (m *Map) Identity(n int) bool {
 	return true
 }
 
+// Along are the maps of the spaces that run along some weights: all that matters to what becomes of
+// these.
+func (m Maps) Along(an *coupling.Analysis, uses []coupling.Use) Maps {
+	out := Maps{}
+	for _, u := range uses {
+		for _, axis := range an.Weights[u.Tensor].Axes {
+			for _, atom := range axis.Atoms() {
+				if s := an.SpaceOf(atom); s != nil && m[s] != nil {
+					out[s] = m[s]
+				}
+			}
+		}
+	}
+	return out
+}
+
 // Made returns the maps without the large part of OutT, which nothing needs after Edit: activations
 // take In, but on the second side of a contraction.
 func (m Maps) Made() Maps {

@@ -492,7 +492,7 @@ func (p *planner) usable(by edit.Grouping, x, y []coupling.Use, but ...*coupling
 
 // compare reads weights of both models.
 func (p *planner) compare(by, to edit.Grouping, x, y []coupling.Use) (a, b []channels.Features, err error) {
-	if a, err = channels.Read(p.pair.a, edit.NewTransform(p.pair.a.Analysis, p.res.Maps), by, x); err != nil {
+	if a, err = channels.Read(p.pair.a, edit.NewTransform(p.pair.a.Analysis, p.res.Maps.Along(p.pair.a.Analysis, x)), by, x); err != nil {
 		return nil, nil, err
 	}
 	if b, err = channels.Read(p.pair.b, edit.NewTransform(p.pair.b.Analysis, nil), to, y); err != nil {
