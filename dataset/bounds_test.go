@@ -137,6 +137,31 @@ func TestBomb(t *testing.T) {
 	}
 }
 
+// TestTwice: of two arrays of one name neither is the right one.
+func TestTwice(t *testing.T) {
+	var file bytes.Buffer
+	z := zip.NewWriter(&file)
+	for _, shape := range []string{"2, 3", "3, 2"} {
+		w, err := z.Create("x.npy")
+		if err == nil {
+			_, err = w.Write(append(npyHeader(shape), 1, 2, 3, 4, 5, 6))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "twice.npz")
+	if err := os.WriteFile(path, file.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(path, Preprocess{}, Options{}); err == nil || !strings.Contains(err.Error(), `array "x": is in the file twice`) {
+		t.Error(err)
+	}
+}
+
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }

@@ -128,6 +128,9 @@ func openNPZ(path string, o Options) (*Data, error) {
 		if !isArray {
 			continue
 		}
+		if _, twice := headers[key]; twice {
+			return nil, fmt.Errorf("array %q: is in the file twice", key)
+		}
 		h, err := headerOf(f)
 		if err != nil {
 			return nil, fmt.Errorf("array %q: %w", key, err)
