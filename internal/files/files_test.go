@@ -1,9 +1,11 @@
 package files_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"testing"
 
 	"github.com/monge-ml/monge/internal/files"
@@ -75,4 +77,50 @@ func TestScratch(t *testing.T) {
 	if n := entries(t, temp); n != 0 {
 		t.Errorf("%d files are left", n)
 	}
+}
+
+// TestSweptWhileCreated: a file or folder that is being made, and not locked yet, may be taken for a
+// leftover by whoever cleans up at that moment. Then it is made under another name: it never goes
+// while it is written.
+func TestSweptWhileCreated(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no locks")
+	}
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", t.TempDir())
+	ctx, cancel := context.WithCancel(t.Context())
+	var sweepers sync.WaitGroup
+	for range 4 {
+		sweepers.Go(func() {
+			for ctx.Err() == nil {
+				files.Leftovers(files.OS{}, dir, func(*os.File) { runtime.Gosched() })
+				files.SweepFolders()
+			}
+		})
+	}
+	for range 500 {
+		f, err := files.Create(files.OS{}, dir, 0o666)
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		if err := f.Place(filepath.Join(dir, "out")); err != nil {
+			t.Error(err)
+			break
+		}
+		folder, err := files.NewFolder()
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		if err := os.WriteFile(filepath.Join(folder.Path, "model"), nil, 0o666); err != nil {
+			t.Error(err)
+			break
+		}
+		if err := folder.Remove(); err != nil {
+			t.Error(err)
+		}
+	}
+	cancel()
+	sweepers.Wait()
 }

@@ -41,8 +41,7 @@ func NewFolder() (*Folder, error) {
 			return &Folder{Path: path}, nil
 		}
 		if err == nil {
-			_ = tryLock(lock)
-			if names(path, lock) {
+			if claim(path, lock) {
 				return &Folder{Path: path, lock: lock}, nil
 			}
 			lock.Close() // whoever cleans up was faster

@@ -29,14 +29,13 @@ type File interface {
 type OS struct{}
 
 // Create may fail with [fs.ErrExist] although nothing is in the way any more: whoever cleans up has
-// been faster than the lock, and another name has to be tried.
+// been faster to lock the file, and removes it, so that another name has to be tried.
 func (OS) Create(path string, perm fs.FileMode) (File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
 		return nil, err
 	}
-	_ = tryLock(f) // where there are no locks nobody takes the file for a leftover
-	if !names(path, f) {
+	if !claim(path, f) {
 		f.Close()
 		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrExist}
 	}
@@ -55,6 +54,10 @@ func (OS) SyncDir(dir string) error {
 	defer d.Close()
 	return d.Sync()
 }
+
+// claim locks what this process has just made at a path, and reports whether it is its own then:
+// whoever cleans up may have locked it first, or removed it. Where there are no locks nobody does.
+func claim(path string, f *os.File) bool { return !taken(tryLock(f)) && names(path, f) }
 
 // names reports whether a path still leads to an open file.
 func names(path string, f *os.File) bool {
