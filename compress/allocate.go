@@ -145,9 +145,9 @@ const judgeSamples = 200
 var probes = []float64{0.75, 0.5, 0.25}
 
 // mostProbed is how many spaces are tried, times the nodes of the model, of which each trial runs
-// all: it bounds work that would grow with the square of the depth. A transformer of 24 layers has
-// 72 spaces and a thousand nodes or two.
-const mostProbed = 100_000
+// all: it bounds work that would grow with the square of the depth. A vision transformer of 24 layers
+// has 72 spaces and some 600 nodes.
+const mostProbed = 50_000
 
 // observe looks at the data, once for all attempts at one subject, and estimates, for every space
 // that can be observed and every number of channels it may keep, how far the model's predictions
@@ -176,8 +176,12 @@ func (c *compression) observe(ctx context.Context, s *edit.Subject, free []*coup
 		}
 	}
 	seen := &observed{s, evidence, map[*coupling.Space][]float64{}}
-	tell, tried := c.Stage("allocate"), 0
-	for _, alike := range sampled(shown, max(1, mostProbed/max(1, len(s.Graph.Nodes)))) {
+	kinds := sampled(shown, max(1, mostProbed/max(1, len(s.Graph.Nodes))))
+	tell, tried, all := c.Stage("allocate"), 0, 0
+	for _, alike := range kinds {
+		all += len(alike.tried)
+	}
+	for _, alike := range kinds {
 		var known []response
 		for _, sp := range alike.tried {
 			r, err := c.probe(ctx, contest, seen, sp)
@@ -186,7 +190,7 @@ func (c *compression) observe(ctx context.Context, s *edit.Subject, free []*coup
 			}
 			known = append(known, r)
 			tried++
-			tell(tried, len(shown))
+			tell(tried, all)
 		}
 		for i, sp := range alike.all {
 			lost := evidence[sp].Unexplained(sp.Starts())
