@@ -191,6 +191,8 @@ func (r *Report) streams(ms edit.Maps) {
 	how := map[string]string{}
 	for s, m := range ms {
 		switch {
+		case m.Scale != nil && s.Stream.Skewed != "":
+			how[s.Name] = nearly
 		case m.Scale != nil:
 			how[s.Name] = rotated
 		case s.Stream != nil:
@@ -203,4 +205,4 @@ func (r *Report) streams(ms edit.Maps) {
 }
 
 // What is done to streams.
-const rotated, selected = "rotated", "selected"
+const rotated, nearly, selected = "rotated", "nearly rotated", "selected"

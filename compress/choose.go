@@ -71,6 +71,9 @@ func (c *compression) choose(ctx context.Context, s *edit.Subject, b budget, rat
 		even.kind = Blind
 		return even, err
 	}
+	if err := c.decide(ctx, s, even.widths); err != nil {
+		return nil, err
+	}
 	few, allocates := data.Len() < pipeline.FewSamples, b.unit != inChannels && !c.o.Uniform
 	if !few && !allocates {
 		return even, nil
@@ -102,6 +105,35 @@ func (c *compression) choose(ctx context.Context, s *edit.Subject, b budget, rat
 		c.taken = best.kind
 	}
 	return best, err
+}
+
+// decide finds out of which streams channels are selected though they could nearly be rotated: each
+// is narrowed alone, both ways, refitted on some samples and judged on others.
+func (c *compression) decide(ctx context.Context, s *edit.Subject, widths map[*coupling.Space]int) error {
+	if c.selects != nil {
+		return nil
+	}
+	c.selects = map[*coupling.Space]bool{}
+	for _, sp := range s.Analysis.Spaces {
+		if k, ok := widths[sp]; !ok || k == sp.Width || !sp.Stream.Rotates() || sp.Stream.Skewed == "" {
+			continue
+		}
+		price := c.Price()
+		contest, err := c.Contest(ctx, teach.Parents{{Subject: s, Share: 1}}, price.Fit.Sample(quickSamples, 1), price.Held.Sample(mostJudged, dataset.FileOrder))
+		if err != nil {
+			return err
+		}
+		var moved [2]float64
+		for i, selects := range []bool{false, true} {
+			c.selects[sp] = selects
+			alone := &allocation{widths: map[*coupling.Space]int{sp: widths[sp]}}
+			if moved[i], err = contest.Try(ctx, true, c.making(s, c.plan(s, alone), c.report())); err != nil {
+				return err
+			}
+		}
+		c.selects[sp] = moved[1] < moved[0]
+	}
+	return nil
 }
 
 // judge refits every candidate on some samples, but for those that are far off, and returns the one

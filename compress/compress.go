@@ -99,7 +99,7 @@ type Space struct {
 	// Cost is the transport cost of the plan.
 	Cost float64 `json:"cost"`
 	// Stream says what was done to a stream over whose channels normalisations take statistics:
-	// "rotated" or "selected".
+	// "rotated", "nearly rotated" (where a scale acts on the stream itself) or "selected".
 	Stream string `json:"stream,omitempty"`
 }
 
@@ -142,6 +142,9 @@ type compression struct {
 	model *onnxio.Model
 	// seen is what allocation learnt from the data; nil before.
 	seen *observed
+	// selects holds streams of which channels are selected though they could be rotated; nil before
+	// that was decided.
+	selects map[*coupling.Space]bool
 	// taken is the kind of candidate that was best at the first attempt at a size.
 	taken Kind
 }
@@ -285,7 +288,7 @@ func (c *compression) unchanged(ctx context.Context, s *edit.Subject, report *Re
 
 // selection are the options of choose.Select on some samples.
 func (c *compression) selection(data *dataset.Data) choose.Options {
-	return choose.Options{Data: data, StreamOptions: c.Stream("select"), Memory: c.Memory, Merge: c.Matching}
+	return choose.Options{Data: data, StreamOptions: c.Stream("select"), Memory: c.Memory, Selects: c.selects, Merge: c.Matching}
 }
 
 // A planner decides how the channels of a subject move, on some samples.

@@ -81,12 +81,12 @@ func turned(t *testing.T, s *edit.Subject, feeds, want map[string]*engine.Value)
 	}
 	s = subject(t, m)
 	for _, sp := range s.Analysis.Spaces {
-		if !sp.Stream.Rotates() {
+		if !sp.Stream.Rotates() || sp.Stream.Skewed != "" {
 			continue
 		}
-		scale := map[string]float64{}
+		scale := map[string]edit.Rows{}
 		for _, n := range sp.Stream.Scales {
-			scale[n.Weight] = 1
+			scale[n.Weight] = slices.Repeat(edit.Rows{{{Col: 0, Val: 1}}}, sp.Width+3)
 		}
 		in, out := widening(sp.Width, sp.Width+3)
 		wide := edited(t, s, edit.Maps{sp: {Groups: []edit.Transfer{{In: in, OutT: out}}, Pieces: []int{sp.Width + 3}, Scale: scale}})

@@ -1,6 +1,7 @@
 package coupling
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,6 +20,10 @@ import (
 type Stream struct {
 	// Bent says why nothing but permutations of the channels is exact; "" where rotations are.
 	Bent string
+	// Skewed says of a stream that would not be bent otherwise which scales act on the stream
+	// itself, as in a post-norm transformer. A rotation is exact but for how far these are from
+	// uniform.
+	Skewed string
 	// Centred: P has to keep the mean of the channels.
 	Centred bool
 	// Scales are what normalisations multiply their channels by. Those of which not all numbers are
@@ -51,11 +56,12 @@ type Place struct {
 }
 
 // Folds reports whether readers have to take the scale, or the shift, in.
-func (n *NormScale) Folds() bool { return !n.Uniform || len(n.Shifts) > 0 }
+func (n *NormScale) Folds() bool { return n.joins == nil && (!n.Uniform || len(n.Shifts) > 0) }
 
-// Rotates reports whether a matrix with orthonormal rows may act on the stream as the model is.
+// Rotates reports whether a matrix with orthonormal rows may act on the stream as the model is,
+// exactly, or, where the stream is skewed, nearly.
 func (s *Stream) Rotates() bool {
-	return s != nil && s.Bent == "" && !slices.ContainsFunc(s.Scales, func(n *NormScale) bool { return !n.Uniform })
+	return s != nil && s.Bent == "" && !slices.ContainsFunc(s.Scales, func(n *NormScale) bool { return !n.Uniform && n.joins == nil })
 }
 
 // streams finds out how normalised streams may be narrowed: residual ones, and others that may be
@@ -65,7 +71,7 @@ func (g *gathering) streams() {
 		if !s.Normalised || s.Heads || s.Index != nil || slices.ContainsFunc(s.Producers(), func(u Use) bool { return !g.a.Weights[u.Tensor].Axes[u.Axis].IsAtom() }) {
 			continue
 		}
-		if stream := g.stream(s); s.Residual || stream.Bent == "" {
+		if stream := g.stream(s); s.Residual || stream.Bent == "" && stream.Skewed == "" {
 			s.Stream = stream
 		}
 	}
@@ -108,22 +114,17 @@ func (g *gathering) stream(s *Space) *Stream {
 	return w.stream
 }
 
-// settle decides about the scales that were met.
+// settle decides about the scales that were met: which readers take in, and which cannot be folded.
 func (w *vectors) settle() {
 	for _, n := range w.stream.Scales {
-		why := ""
 		switch {
-		case n.Uniform && (n.joins != nil || n.sums):
-			n.Shifts, n.Readers = nil, nil // the shift goes on as a constant of the stream
-			continue
-		case n.joins != nil:
-			why = "scales each channel by a number of its own on the way of " + onnxio.Label(n.joins)
+		case n.joins != nil || n.Uniform && n.sums: // the shift is a constant of the stream
+			n.Shifts = nil
+			if !n.Uniform {
+				w.stream.Skewed = cmp.Or(w.stream.Skewed, fmt.Sprintf("%s scales each channel by a number of its own on the way of %s", onnxio.Label(n.Scale.Node), onnxio.Label(n.joins)))
+			}
 		case n.sums && len(n.Shifts) > 0:
-			why = "shifts channels that are summed up"
-		}
-		if why != "" {
-			w.stream.Bent = onnxio.Label(n.Scale.Node) + " " + why
-			return
+			w.stream.Bent = onnxio.Label(n.Scale.Node) + " shifts channels that are summed up"
 		}
 	}
 }
@@ -439,13 +440,13 @@ func (w *vectors) producedAt(n *onnxpb.NodeProto) bool {
 	return slices.ContainsFunc(w.space.Uses, func(u Use) bool { return u.Node == n && u.Role == Produced })
 }
 
-// String is how the stream is narrowed, as reports say it.
+// String is how the stream can be narrowed, as reports say it.
 func (s *Stream) String() string {
 	switch {
-	case s == nil:
-		return ""
-	case s.Bent == "":
-		return "rotated"
+	case s.Bent != "":
+		return "selected: " + s.Bent
+	case s.Skewed != "":
+		return "selected, or nearly rotated: " + s.Skewed
 	}
-	return fmt.Sprintf("selected: %s", s.Bent)
+	return "rotated"
 }

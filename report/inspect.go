@@ -70,7 +70,8 @@ type Space struct {
 	Reason     string `json:"reason"` // why it is not narrowable, "" if it is
 	Residual   bool   `json:"residual"`
 	// Stream says how a stream can be narrowed over whose channels normalisations take statistics:
-	// "rotated", or "selected: …" with what keeps it from being rotated; "" for other spaces.
+	// "rotated", or "selected: …" with what keeps it from being rotated, or from being so exactly;
+	// "" for other spaces.
 	Stream    string `json:"stream,omitempty"`
 	Linear    bool   `json:"linear"`
 	Producers []Use  `json:"producers"`

@@ -26,6 +26,9 @@ type Options struct {
 	dataset.StreamOptions
 	// Memory is the number of bytes to get by with, as far as it goes; zero means 4 GB.
 	Memory int64
+	// Selects holds streams of which Select keeps some channels as they are, though they could be
+	// rotated.
+	Selects map[*coupling.Space]bool
 	// Merge says how Select merges the spaces that no consumer shows, by weights.
 	Merge match.Options
 }
@@ -44,9 +47,6 @@ type Evidence struct {
 	taps  []channels.Tap // of the first parent, by consumer
 	uses  []coupling.Use // of the first parent, by consumer
 	order []*elimination // by group, once it has been made
-
-	// Selects: some channels stay as they are, even where the space could be rotated.
-	Selects bool
 }
 
 // maxRows bounds the positions that one second-moment matrix is made from.

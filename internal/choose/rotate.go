@@ -14,11 +14,9 @@ import (
 	"github.com/monge-ml/monge/internal/guard"
 )
 
-// rotates reports whether a space is narrowed by a matrix with orthonormal rows, since nothing else
-// leaves normalisations what they divide by: where its evidence shows all channels together.
-func (e *Evidence) rotates(sp *coupling.Space) bool {
-	return sp.Stream.Rotates() && sp.Width <= maxSubspace && !e.Selects
-}
+// rotates reports whether a space can be narrowed by a matrix with orthonormal rows, since nothing
+// else leaves normalisations what they divide by.
+func rotates(sp *coupling.Space) bool { return sp.Stream.Rotates() && sp.Width <= maxSubspace }
 
 // rotate finds the map of a normalised stream onto k of n channels: P, with orthonormal rows that
 // span the leading directions of the Gram matrix of what is read of the stream, each consumer
@@ -43,9 +41,9 @@ func (e *Evidence) rotation(sp *coupling.Space, gram *mat.SymDense, k int) (*edi
 	if err != nil {
 		return nil, err
 	}
-	m := &edit.Map{Pieces: []int{k}, Groups: []edit.Transfer{orthonormal(p)}, Scale: map[string]float64{}}
+	m := &edit.Map{Pieces: []int{k}, Groups: []edit.Transfer{orthonormal(p)}, Scale: map[string]edit.Rows{}}
 	for _, scale := range sp.Stream.Scales {
-		m.Scale[scale.Weight] = e.kept(p, scale)
+		m.Scale[scale.Weight] = scales(p, e.kept(p, scale))
 	}
 	return m, nil
 }
@@ -145,6 +143,21 @@ func orthonormal(p *mat.Dense) edit.Transfer {
 	return t
 }
 
+// scales are the rows that take the diagonal of P·Γ·Pᵀ from that of Γ, times a factor: of equal
+// numbers they make equal ones, of others what is nearest to them in the directions of P.
+func scales(p *mat.Dense, factor float64) edit.Rows {
+	k, n := p.Dims()
+	out := make(edit.Rows, k)
+	for j := range k {
+		for c := range n {
+			if x := p.At(j, c); x != 0 {
+				out[j] = append(out[j], edit.Entry{Col: c, Val: factor * x * x})
+			}
+		}
+	}
+	return out
+}
+
 // kept is the square root of the share of a normalisation's mean square that P keeps, as its
 // readers see it: 1 where none is observed.
 func (e *Evidence) kept(p *mat.Dense, scale *coupling.NormScale) float64 {
@@ -175,7 +188,7 @@ func Rotations(s *edit.Subject, widths map[*coupling.Space]int) (_ edit.Maps, er
 	defer guard.Recover(&err)
 	out := edit.Maps{}
 	for sp, k := range widths {
-		if k == sp.Width || !sp.Stream.Rotates() || sp.Width > maxSubspace {
+		if k == sp.Width || !rotates(sp) || sp.Stream.Skewed != "" {
 			continue
 		}
 		gram, err := gramOfWeights(s, sp)

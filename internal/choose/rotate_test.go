@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -109,9 +110,9 @@ func onlyStream(t *testing.T, s *edit.Subject) *coupling.Space {
 
 // turning leads a stream to k channels by a k×n matrix with orthonormal columns.
 func turning(sp *coupling.Space, k int, p func(i, c int) float64) *edit.Map {
-	m := &edit.Map{Pieces: []int{k}, Scale: map[string]float64{}}
+	m := &edit.Map{Pieces: []int{k}, Scale: map[string]edit.Rows{}}
 	for _, s := range sp.Stream.Scales {
-		m.Scale[s.Weight] = 1
+		m.Scale[s.Weight] = slices.Repeat(edit.Rows{{{Col: 0, Val: 1}}}, k)
 	}
 	scale := math.Sqrt(float64(k) / float64(sp.Width))
 	g := edit.Transfer{In: make(edit.Rows, k), OutT: make(edit.Rows, k)}

@@ -36,7 +36,7 @@ func Select(ctx context.Context, s *edit.Subject, widths map[*coupling.Space]int
 	for _, sp := range spaces {
 		if ev := known[sp]; ev == nil || !ev.Observed() {
 			blind[sp] = widths[sp]
-		} else if res.Maps[sp], err = ev.narrow(s, sp, widths[sp]); err != nil {
+		} else if res.Maps[sp], err = ev.narrow(s, sp, widths[sp], o.Selects[sp]); err != nil {
 			return nil, fmt.Errorf("space %q: %w", sp.Name, err)
 		} else {
 			ev.lost(s, res.Maps[sp], res.Lost)
@@ -56,9 +56,9 @@ func Select(ctx context.Context, s *edit.Subject, widths map[*coupling.Space]int
 	return res, nil
 }
 
-// narrow makes the map of a space onto k channels.
-func (e *Evidence) narrow(s *edit.Subject, sp *coupling.Space, k int) (*edit.Map, error) {
-	if e.rotates(sp) {
+// narrow makes the map of a space onto k channels; selects rules a rotation out.
+func (e *Evidence) narrow(s *edit.Subject, sp *coupling.Space, k int, selects bool) (*edit.Map, error) {
+	if rotates(sp) && !selects {
 		return e.rotate(sp, k)
 	}
 	project := projects(s, sp)

@@ -28,10 +28,10 @@ type Map struct {
 	// Partial: other models give channels too, those for which In has no entries. What is made of
 	// all models' channels is then their sum, whatever the models' shares.
 	Partial bool
-	// Scale holds, by their names, the weights that scale all channels of a stream alike
-	// (coupling.NormScale), whatever becomes of these: each is to be as many of the same number,
-	// times a factor.
-	Scale map[string]float64
+	// Scale holds, by their names, what becomes of the weights by which normalisations multiply the
+	// channels of a stream that is rotated (coupling.NormScale): they neither make channels nor read
+	// them.
+	Scale map[string]Rows
 }
 
 // A Transfer holds the two matrices of one plan T (n×k).

@@ -355,8 +355,8 @@ func locate(s *coupling.Space, at int) (atom *coupling.Axis, index, piece int) {
 func (t *Transform) matrix(s *coupling.Space, tensor string, axis, group int) Rows {
 	m := t.maps[s]
 	g := m.Groups[min(group, len(m.Groups)-1)]
-	if f, ok := m.Scale[tensor]; ok {
-		return repeated(m.K(), f)
+	if rows := m.Scale[tensor]; rows != nil {
+		return rows
 	}
 	if !takesOut(s, tensor, axis) {
 		return g.In
@@ -368,15 +368,6 @@ func (t *Transform) matrix(s *coupling.Space, tensor string, axis, group int) Ro
 		t.full[g.Rest] = g.Rest.Add(g.OutT)
 	}
 	return t.full[g.Rest]
-}
-
-// repeated makes k times the first of several equal numbers, times a factor.
-func repeated(k int, factor float64) Rows {
-	out := make(Rows, k)
-	for j := range out {
-		out[j] = []Entry{{0, factor}}
-	}
-	return out
 }
 
 // lowRank returns the transfer that acts on axis k of a weight, if one of them does for all
