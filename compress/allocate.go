@@ -210,8 +210,7 @@ func (c *compression) probe(ctx context.Context, contest *pipeline.Contest, seen
 	lost := seen.evidence[sp].Unexplained(sp.Starts())
 	known := response{{0, 0}}
 	for _, share := range probes {
-		m := c.multiple(sp)
-		k := max(1, int(math.Round(share*float64(sp.Width)/float64(m)))) * m
+		k := c.probed(sp, share)
 		last := known[len(known)-1]
 		if k >= sp.Width || lost[k] <= last[0] {
 			continue

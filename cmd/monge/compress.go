@@ -27,9 +27,7 @@ type compressFlags struct {
 	size               sizeFlag
 	floor              float64
 	maxDrop            float64
-	exclude            []string
-	keepResidual       bool
-	multiple           int
+	widths             widthFlags
 	uniform            bool
 	dtype              string
 	int8               bool
@@ -72,9 +70,7 @@ func (a *app) compressCommand() *cobra.Command {
 	fs.StringVar(&f.dtype, "dtype", "", "store the result's numbers as `TYPE`: fp16 or bf16 (weights; arithmetic stays what it was), or int8 (weights and activations; operators work on integers, with scales from --data); without a budget do nothing else")
 	fs.BoolVar(&f.int8, "int8", false, "the same as --dtype int8")
 	budgetGroup.in(cmd)
-	fs.StringArrayVar(&f.exclude, "exclude", nil, "keep the width of spaces made by nodes or weights whose name matches the `GLOB`, as in 'layer4*' (may be repeated)")
-	fs.BoolVar(&f.keepResidual, "keep-residual", false, "leave every residual stream whole")
-	fs.IntVar(&f.multiple, "multiple", 0, "round widths to multiples of this; onnxruntime is often faster with 8 or 16 (default: 16 or 8 where a depthwise convolution carries a space, else 1)")
+	f.widths.add(cmd)
 	fs.BoolVar(&f.uniform, "uniform", false, "under --macs, --params, --size and --max-drop, keep an equal share of every space (default: with a refit, widths by measured error for cost saved)")
 	widthGroup.in(cmd)
 	f.run.invent = true
@@ -116,7 +112,7 @@ func (f *compressFlags) check(cmd *cobra.Command) error {
 		share("params", f.params),
 		share("max-drop", f.maxDrop),
 		usageIf(!(f.floor >= 0 && f.floor <= 1), "--floor is %g: want a share from 0 to 1", f.floor),
-		usageIf(f.multiple < 0 || f.multiple == 0 && given("multiple"), "--multiple is %d: want 1 or more", f.multiple),
+		f.widths.check(cmd),
 		usageIf(f.page.given() && f.run.output.dryRun, "--report shows what was made, --dry-run makes nothing"),
 		usageIf(given("max-drop") && f.run.output.dryRun, "--max-drop measures models, --dry-run makes none"),
 		usageIf(given("max-drop") && !judges, "--max-drop needs --data or --eval-data to measure the drop on"),
@@ -229,7 +225,7 @@ func (f *compressFlags) look(ctx context.Context, r *report.Compression, before,
 func (f *compressFlags) options(a *app, common job.Options) (o compress.Options, err error) {
 	o = compress.Options{
 		Options: common, Keep: f.keep, MACs: f.macs, Params: f.params, MaxDrop: f.maxDrop, Floor: f.floor, Uniform: f.uniform,
-		Exclude: f.exclude, KeepResidual: f.keepResidual, Multiple: f.multiple, DType: precision.Type(f.dtype),
+		Exclude: f.widths.exclude, KeepResidual: f.widths.keepResidual, Multiple: f.widths.multiple, DType: precision.Type(f.dtype),
 	}
 	if f.floor == 0 {
 		o.Floor = math.SmallestNonzeroFloat64 // a single channel

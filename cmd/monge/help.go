@@ -88,6 +88,17 @@ prediction on inputs that were not used for fitting.
 Unused nodes and initializers, and subnormal weights, are left out of the result
 (--no-lossless: not); channels stay, for widths are those of a model.`
 
+const sensitivityHelp = `Tell which spaces of a model can be narrowed at what cost. Every space is narrowed
+alone, to 75 % and to 50 % of its channels; those stay that explain most of what the
+layers behind compute. How far the model's predictions move then is measured on
+samples that no channel was chosen by, in the measure that the task of an output asks
+for (--task). Spaces are listed with the most sensitive first: --exclude keeps those
+whole under compress. What is saved is of all layers that make or read the space.
+
+These are the numbers that compress allocates widths by under a budget. They do not
+add up: monge compress makes and judges whole models. Of very deep models some spaces
+are measured, and the others taken to be like those beside them.`
+
 const compressHelp = `Make a model narrower. Every space that can change keeps some of its channels; the
 layers behind them are refitted in closed form so that the narrow model computes what
 the wide one does.

@@ -78,18 +78,19 @@ func keys(v any, into map[string]bool) {
 func jsonCommands(t *testing.T) map[string][]string {
 	calib, test := data(t, "mnist_calib"), data(t, "mnist_test")
 	return map[string][]string{
-		"inspect":  {"inspect", model("resnet_a")},
-		"fuse":     with(calib, "fuse", model("mlp_a"), model("mlp_b"), "--method", "union", "-o", out(t), "--tune", "1", "--limit", "60"),
-		"compress": with(calib, "compress", model("resnet_a"), "-o", out(t), "--keep", "0.5", "--tune", "1", "--limit", "150"),
-		"search":   with(calib, "compress", model("mlp_a"), "-o", out(t), "--max-drop", "0.05", "--limit", "100", "--eval-data", modeltest.Dir("mnist_test.npz")),
-		"int8":     with(calib, "compress", model("resnet_a"), "-o", out(t), "--int8", "--limit", "60"),
-		"lossless": {"compress", model("mlp_wide"), "-o", out(t), "--lossless"},
-		"into":     with(calib, "compress", model("mlp_wide"), "-o", out(t), "--into", model("mlp_a"), "--tune", "2"),
-		"eval":     with(test, "eval", model("mlp_a"), model("mlp_b"), "--limit", "10"),
-		"diff":     {"diff", model("resnet_a"), model("cnn_a"), "--input-shape", "input=1x1x28x28"},
-		"convert":  {"convert", model("mlp_a"), "-o", out(t), "--external-data"},
-		"runtime":  {"runtime"},
-		"version":  {"version"},
+		"inspect":     {"inspect", model("resnet_a")},
+		"fuse":        with(calib, "fuse", model("mlp_a"), model("mlp_b"), "--method", "union", "-o", out(t), "--tune", "1", "--limit", "60"),
+		"compress":    with(calib, "compress", model("resnet_a"), "-o", out(t), "--keep", "0.5", "--tune", "1", "--limit", "150"),
+		"search":      with(calib, "compress", model("mlp_a"), "-o", out(t), "--max-drop", "0.05", "--limit", "100", "--eval-data", modeltest.Dir("mnist_test.npz")),
+		"int8":        with(calib, "compress", model("resnet_a"), "-o", out(t), "--int8", "--limit", "60"),
+		"lossless":    {"compress", model("mlp_wide"), "-o", out(t), "--lossless"},
+		"into":        with(calib, "compress", model("mlp_wide"), "-o", out(t), "--into", model("mlp_a"), "--tune", "2"),
+		"eval":        with(test, "eval", model("mlp_a"), model("mlp_b"), "--limit", "10"),
+		"sensitivity": with(calib, "sensitivity", model("mlp_a"), "--limit", "60"),
+		"diff":        {"diff", model("resnet_a"), model("cnn_a"), "--input-shape", "input=1x1x28x28"},
+		"convert":     {"convert", model("mlp_a"), "-o", out(t), "--external-data"},
+		"runtime":     {"runtime"},
+		"version":     {"version"},
 	}
 }
 

@@ -64,16 +64,24 @@ func (f *runFlags) asksLossless(cmd *cobra.Command) bool {
 	return cmd.Flags().Changed("lossless") && f.lossless
 }
 
+func (f *runFlags) addSamples(cmd *cobra.Command) {
+	cmd.Flags().IntVar(&f.refitSamples, "refit-samples", 1000, "samples that channels are chosen and layers refitted on (0: all)")
+}
+
+func (f *runFlags) addMemory(cmd *cobra.Command) {
+	cmd.Flags().Var(&f.data.memory, "memory", "get by with `BYTES` of memory, as in 2GB, as far as it goes: by fewer samples at a time; a model that takes more for one, and data that do, are refused (default: half of what is free, at most 4GB)")
+}
+
 func (f *runFlags) add(cmd *cobra.Command, bases []string) {
 	f.data.add(cmd, &f.shapes, "`PATH` of a data set to work with (none: work without data); see monge --help")
 	fs := cmd.Flags()
 	addChoice(cmd, &f.refit, "refit", "refit the layers in closed form on --data, no labels needed (default: on with --data unless --align is given, which asks for transport alone)", "on", "off")
-	fs.IntVar(&f.refitSamples, "refit-samples", 1000, "samples that channels are chosen and layers refitted on (0: all)")
+	f.addSamples(cmd)
 	fs.IntVar(&f.tune, "tune", -1, "after the refit, distil what went in into the result for this many epochs on the samples of --data or the made-up ones, no labels needed (default: 2,000 steps, or as many as fit into --time; none under --max-drop, nor on made-up samples in models of 64 MiB or more)")
 	fs.Lookup("tune").DefValue = "" // its description says more
 	fs.DurationVar(&f.time, "time", 0, "`TIME` that all of the work may take, as in 90s, 10m or 1h: the distillation has what the rest leaves (default: 100s, 5m for models of a million parameters or more; with --tune no limit)")
 	fs.Lookup("time").DefValue = ""
-	fs.Var(&f.data.memory, "memory", "get by with `BYTES` of memory, as in 2GB, as far as it goes: by fewer samples at a time; a model that takes more for one, and data that do, are refused (default: half of what is free, at most 4GB)")
+	f.addMemory(cmd)
 	refitGroup.in(cmd)
 	addChoice(cmd, &f.by, "align", "compare channels by this (default: activations with --data, weights without)", bases...)
 	fs.IntVar(&f.samples, "samples", 200, "samples that channels are compared on by activations (0: all)")

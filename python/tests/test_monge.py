@@ -264,6 +264,7 @@ class TestFlags(unittest.TestCase):
             "compress": _options.CompressOptions,
             "fuse": _options.FuseOptions,
             "eval": _options.EvalOptions,
+            "sensitivity": _options.SensitivityOptions,
         }
         for command, options in commands.items():
             help = subprocess.run(

@@ -145,9 +145,7 @@ func Compression(r *report.Compression, stages []diff.Stage, samples *Samples, a
 	}
 	if p := b.take(""); p != nil {
 		b.page.Tiles = tiles(p)
-		for _, line := range p.Text {
-			b.page.Judged = append(b.page.Judged, line)
-		}
+		b.page.Judged = append(b.page.Judged, p.Text...)
 	}
 	b.page.Headline = compressed(r)
 	b.section(Section{Title: "The network", Network: drawn(stages, [2]string{"before", "after"}, kept), Table: b.take("space")})

@@ -27,11 +27,14 @@ from ._results import (
     Fusion,
     Judged,
     Lossless,
+    Narrowed,
     OutputResult,
     Parent,
     Part,
     Quality,
     Refit,
+    Sensitive,
+    Sensitivity,
     Size,
     Task,
     Tune,
@@ -54,11 +57,14 @@ __all__ = [
     "Lossless",
     "MongeError",
     "MongeWarning",
+    "Narrowed",
     "OutputResult",
     "Parent",
     "Part",
     "Quality",
     "Refit",
+    "Sensitive",
+    "Sensitivity",
     "Size",
     "Task",
     "Tune",
@@ -67,6 +73,7 @@ __all__ = [
     "eval",
     "fuse",
     "run",
+    "sensitivity",
 ]
 
 
@@ -138,3 +145,24 @@ def eval(
     paths = models if isinstance(models, (list, tuple)) else [models]
     with _options.flags({"data": data, **options}) as flags:
         return decode(Comparison, call("eval", *flags, "--", *paths))
+
+
+def sensitivity(
+    model: _options.Path_,
+    *,
+    data: _options.Data | None = None,
+    **options: Unpack[_options.SensitivityOptions],
+) -> Sensitivity:
+    """Tell what it costs to narrow each space of a model alone.
+
+    Args:
+        model: path of the model.
+        data: unlabelled inputs, a few hundred or more. Without any, some are made up.
+        options: flags of ``monge sensitivity``.
+
+    Raises:
+        UsageError: options are unknown, or contradict each other.
+        MongeError: there is no result; the message says why in one line.
+    """
+    with _options.flags({"data": data, **options}) as flags:
+        return decode(Sensitivity, call("sensitivity", *flags, "--", model))

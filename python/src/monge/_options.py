@@ -87,6 +87,14 @@ class CompressOptions(WorkOptions, total=False):
     latency: bool
 
 
+class SensitivityOptions(DataOptions, total=False):
+    exclude: str | Sequence[str]
+    keep_residual: bool
+    multiple: int
+    refit_samples: int
+    memory: int | str  # bytes, or a number with a unit, as in 2GB
+
+
 class FuseOptions(WorkOptions, total=False):
     align: Literal["weights", "activations", "none"]
     weights: Sequence[float]

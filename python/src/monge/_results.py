@@ -199,6 +199,41 @@ class Job(_Object):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Narrowed(_Object):
+    """A model of which one space keeps a share of its channels."""
+
+    share: float
+    width: int
+    divergence: float | None = None
+    macs_saved: int = 0
+    params_saved: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sensitive(_Object):
+    """A space narrowed alone."""
+
+    name: str
+    width: int
+    narrowed: list[Narrowed] = field(default_factory=list)  # empty: the data do not show it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sensitivity(_Object):
+    """What it costs to narrow each space of a model alone, the most sensitive first."""
+
+    model: str
+    size: Size
+    spaces: list[Sensitive] = field(default_factory=list)
+    refit_samples: int = 0
+    synthetic: bool = False
+    tasks: list[Task] = field(default_factory=list)
+    seconds: float
+    peak_memory_bytes: int | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Compression(Job):
     """What ``compress`` did."""
 
