@@ -50,8 +50,10 @@ func TestFullDevice(t *testing.T) {
 	}
 	defer full.Close()
 	calib := data(t, "mnist_calib")
+	tried := map[string]bool{"man": true} // it prints nothing
 	for _, args := range [][]string{
 		{"inspect", model("mlp_a")},
+		{"diff", model("mlp_a"), model("mlp_b")},
 		with(calib, "eval", model("mlp_a"), "--limit", "20", "--no-latency"),
 		{"compress", model("mlp_a"), "-o", out(t), "--keep", "0.5", "--data", "none"},
 		{"compress", model("mlp_a"), "--dry-run", "--keep", "0.5", "--data", "none"},
@@ -66,6 +68,7 @@ func TestFullDevice(t *testing.T) {
 		{"compress", "--help"},
 		{"completion", "bash"},
 	} {
+		tried[args[0]] = true
 		for _, format := range []string{"", "--json"} {
 			var stderr bytes.Buffer
 			a := &app{stdout: full, stderr: &stderr, runtime: engine.Available, version: "v0-test"}
@@ -77,6 +80,11 @@ func TestFullDevice(t *testing.T) {
 			if code != exitFailed || !strings.Contains(stderr.String(), "cannot be written: no space left on device") {
 				t.Errorf("%v: exit code %d: %s", full, code, &stderr)
 			}
+		}
+	}
+	for _, c := range new(app).root().Commands() {
+		if !tried[c.Name()] {
+			t.Errorf("monge %s was not tried", c.Name())
 		}
 	}
 }
