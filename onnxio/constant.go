@@ -73,7 +73,7 @@ func (g *Graph) SetConstant(t *Tensor) error {
 			return g.Model.errorf("tensor %q: %w", t.Name, err)
 		}
 	} else {
-		n := home.producers[t.Name]
+		n := home.Producer(t.Name)
 		setConstantNode(n, t)
 		home.constants[t.Name] = constantValue(n, t.Name)
 	}

@@ -19,7 +19,7 @@ func (g *Graph) param(n *onnxpb.NodeProto, input int) Param {
 			p.Name = name
 			return p
 		}
-		g, n = home, home.producers[name]
+		g, n = home, home.Producer(name)
 		if n == nil || !relays(n) || len(n.Input) == 0 {
 			return p
 		}

@@ -22,7 +22,7 @@ type Graph struct {
 	// Nodes is in topological order, which is the file's order where that is topological already.
 	Nodes []*onnxpb.NodeProto
 
-	producers    map[string]*onnxpb.NodeProto
+	producers    map[string]production
 	consumers    map[string][]Consumer
 	initializers map[string]*onnxpb.TensorProto
 	sparse       map[string]*onnxpb.SparseTensorProto
@@ -32,6 +32,12 @@ type Graph struct {
 	subgraphs    map[*onnxpb.NodeProto][]*Graph
 	captures     map[string]bool // names that this graph reads from the graphs around it
 	flat         *flattening
+}
+
+// A production is a node that makes a tensor, and its place in the file.
+type production struct {
+	node *onnxpb.NodeProto
+	at   int
 }
 
 // Consumer is one reading of a tensor.
@@ -74,7 +80,7 @@ func newGraph(m *Model, p *onnxpb.GraphProto, outer *Graph, holder *onnxpb.NodeP
 	}
 	g := &Graph{
 		Model: m, Proto: p, Outer: outer, Holder: holder,
-		producers:    make(map[string]*onnxpb.NodeProto, len(p.Node)),
+		producers:    make(map[string]production, len(p.Node)),
 		consumers:    make(map[string][]Consumer, len(p.Node)),
 		initializers: make(map[string]*onnxpb.TensorProto, len(p.Initializer)),
 		sparse:       make(map[string]*onnxpb.SparseTensorProto, len(p.SparseInitializer)),
@@ -136,13 +142,13 @@ func (g *Graph) indexNodes() error {
 			if out == "" {
 				continue
 			}
-			if other := g.producers[out]; other != nil {
+			if other := g.Producer(out); other != nil {
 				return fmt.Errorf("%s: output %q is also made by %s", Label(n), out, Label(other))
 			}
 			if g.inputs[out] != nil || g.initializers[out] != nil || g.sparse[out] != nil {
 				return fmt.Errorf("%s: output %q is also a graph input or initializer", Label(n), out)
 			}
-			g.producers[out] = n
+			g.producers[out] = production{n, i}
 			if isConstant(n) {
 				g.constants[out] = constantValue(n, out)
 			}
@@ -216,7 +222,7 @@ func (g *Graph) finds(name string) bool {
 
 // Defines reports whether a tensor is of this graph, not of one around it.
 func (g *Graph) Defines(name string) bool {
-	return g.producers[name] != nil || g.inputs[name] != nil || g.initializers[name] != nil || g.sparse[name] != nil
+	return g.Producer(name) != nil || g.inputs[name] != nil || g.initializers[name] != nil || g.sparse[name] != nil
 }
 
 // scope returns the graph that a name, as seen from g, belongs to; nil if none.
@@ -231,7 +237,7 @@ func (g *Graph) scope(name string) *Graph {
 
 // Producer returns the node of this graph that makes a tensor; nil for graph inputs, initializers
 // and tensors of other graphs.
-func (g *Graph) Producer(tensor string) *onnxpb.NodeProto { return g.producers[tensor] }
+func (g *Graph) Producer(tensor string) *onnxpb.NodeProto { return g.producers[tensor].node }
 
 // Consumers returns the readings of a tensor by nodes of this graph, in the file's order. That the
 // graph may put it out is not among them: [Graph.IsOutput]. The slice belongs to the index.
@@ -251,7 +257,7 @@ func (g *Graph) OnlyReader(tensor string) (Consumer, bool) {
 func (g *Graph) Ancestors(tensors ...string) map[*onnxpb.NodeProto]bool {
 	nodes := map[*onnxpb.NodeProto]bool{}
 	for todo := slices.Clone(tensors); len(todo) > 0; {
-		n := g.producers[todo[len(todo)-1]]
+		n := g.Producer(todo[len(todo)-1])
 		todo = todo[:len(todo)-1]
 		if n != nil && !nodes[n] {
 			nodes[n] = true

@@ -25,9 +25,9 @@ func (g *Graph) sort() error {
 	}
 	var edges [][2]int
 	for name, readers := range g.consumers {
-		if p := g.producers[name]; p != nil {
+		if p, ok := g.producers[name]; ok {
 			for _, c := range readers {
-				edges = append(edges, [2]int{at[p], at[c.Node]})
+				edges = append(edges, [2]int{p.at, at[c.Node]})
 			}
 		}
 	}
@@ -54,29 +54,27 @@ func (g *Graph) sort() error {
 // makes itself is an error.
 func (g *Graph) inOrder() (bool, error) {
 	sorted := true
-	made := make(map[*onnxpb.NodeProto]bool, len(g.Proto.Node))
-	reads := func(n *onnxpb.NodeProto, name string) error {
-		p := g.producers[name]
-		if p == n && p != nil {
-			return fmt.Errorf("%s: reads its own output %q", Label(p), name)
+	reads := func(n *onnxpb.NodeProto, at int, name string) error {
+		p, ok := g.producers[name]
+		if ok && p.node == n {
+			return fmt.Errorf("%s: reads its own output %q", Label(n), name)
 		}
-		sorted = sorted && (p == nil || made[p])
+		sorted = sorted && (!ok || p.at < at)
 		return nil
 	}
-	for _, n := range g.Proto.Node {
+	for i, n := range g.Proto.Node {
 		for _, name := range n.Input {
-			if err := reads(n, name); err != nil {
+			if err := reads(n, i, name); err != nil {
 				return false, err
 			}
 		}
 		for _, s := range g.subgraphs[n] {
 			for name := range s.captures {
-				if err := reads(n, name); err != nil {
+				if err := reads(n, i, name); err != nil {
 					return false, err
 				}
 			}
 		}
-		made[n] = true
 	}
 	return sorted, nil
 }

@@ -158,7 +158,7 @@ func TestSignalByStage(t *testing.T) {
 			continue
 		}
 		var r report.Compression
-		if err := json.Unmarshal(stdout.Bytes(), &r); err != nil || r.Tune.Ended != tune.Interrupted || r.Tune.Steps == 0 {
+		if err := json.Unmarshal(stdout.Bytes(), &r); err != nil || r.Tune.Ended != tune.Interrupted {
 			t.Errorf("%v: %+v", err, r.Tune)
 		}
 		if _, err := onnxio.Load(path); err != nil {
