@@ -23,13 +23,21 @@ func rotates(sp *coupling.Space) bool { return sp.Stream.Rotates() && sp.Width <
 // counting equally (Ashkboos et al., SliceGPT, 2024). Where some normalisation takes off the mean,
 // P leads the vector of ones to that of ones: the first of its k directions is the mean. With In =
 // √(k/n)·P the mean square of k channels is that of n, as far as these lie in the rows of P; what is
-// lost of it on the average is made up for in the scales of the normalisations.
-func (e *Evidence) rotate(sp *coupling.Space, k int) (*edit.Map, error) {
-	gram := mat.NewSymDense(sp.Width, nil)
-	for _, s := range e.seen[0] {
-		c := s.sums().about(nil)
-		if t := mat.Trace(c); t > 0 {
+// lost of it on the average is made up for in the scales of the normalisations. Where data show
+// nothing, or numbers too large to be squared, the weights have to do.
+func (e *Evidence) rotate(s *edit.Subject, sp *coupling.Space, k int) (*edit.Map, error) {
+	gram, shown := mat.NewSymDense(sp.Width, nil), false
+	for _, seen := range e.seen[0] {
+		c := seen.sums().about(nil)
+		if t := mat.Trace(c); t > 0 && !math.IsInf(t, 0) {
 			addScaled(gram, 1/t, c)
+			shown = true
+		}
+	}
+	if !shown {
+		var err error
+		if gram, err = gramOfWeights(s, sp); err != nil {
+			return nil, err
 		}
 	}
 	return e.rotation(sp, gram, k)
@@ -170,7 +178,7 @@ func (e *Evidence) kept(p *mat.Dense, scale *coupling.NormScale) float64 {
 		var half, inside mat.Dense
 		half.Mul(p, c)
 		inside.Mul(&half, p.T())
-		if all := mat.Trace(c); all > 0 {
+		if all := mat.Trace(c); all > 0 && !math.IsInf(all, 0) {
 			sum += math.Sqrt(mat.Trace(&inside) / all)
 			count++
 		}

@@ -59,7 +59,7 @@ func Select(ctx context.Context, s *edit.Subject, widths map[*coupling.Space]int
 // narrow makes the map of a space onto k channels; selects rules a rotation out.
 func (e *Evidence) narrow(s *edit.Subject, sp *coupling.Space, k int, selects bool) (*edit.Map, error) {
 	if rotates(sp) && !selects {
-		return e.rotate(sp, k)
+		return e.rotate(s, sp, k)
 	}
 	project := projects(s, sp)
 	m := &edit.Map{}
