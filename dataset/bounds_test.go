@@ -15,6 +15,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
 // npyHeader is the head of an array of bytes.
@@ -190,5 +193,23 @@ func TestStripIsCut(t *testing.T) {
 	}
 	if _, err := (frame{pre: Preprocess{Resize: 20000}}).fit(p); err == nil || !strings.Contains(err.Error(), "are more than 178 million") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestRunInMemory: what a model asks for a single run is held against the memory that there is.
+func TestRunInMemory(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.npy")
+	if err := os.WriteFile(path, append(npyHeader("8, 4"), make([]byte, 32)...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for memory, fits := range map[int64]bool{0: true, 1 << 20: true, 1 << 10: false} {
+		d, err := Open(path, Preprocess{}, Options{Memory: memory})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = d.For([]engine.IOInfo{{Name: "x", Type: onnxpb.TensorProto_FLOAT, Dims: []int64{1000, 4}}})
+		if (err == nil) != fits || err != nil && !strings.Contains(err.Error(), "a single run takes") {
+			t.Errorf("%d bytes: %v", memory, err)
+		}
 	}
 }

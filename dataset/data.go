@@ -29,7 +29,8 @@ type Options struct {
 	Seed int64
 
 	// Memory is what the samples of a file may take, in bytes: more is an error before any is read.
-	// 0: what is free. Images are read when they are needed, and may be any number.
+	// So is a model that says that a single run takes more. 0: what is free, and 4 GiB for a run.
+	// Images are read when they are needed, and may be any number.
 	Memory int64
 }
 
@@ -58,6 +59,7 @@ type Data struct {
 	labels   []int             // one per sample, or nil
 	labelled column            // the array of labels, where it is not called labels
 	classes  []string          // names of the classes of an image folder
+	memory   int64             // Options.Memory
 	rows     []int             // where in the file the rows of the columns were; nil: in the same place
 	order    []int             // the samples of this subset, as indices into the columns
 	complete bool              // a sample is a whole set of inputs, batch axis and all
@@ -132,7 +134,7 @@ func Open(path string, p Preprocess, o Options) (_ *Data, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	d.name, d.pre = path, p
+	d.name, d.pre, d.memory = path, p, o.Memory
 	if !info.IsDir() {
 		d.files = []string{path}
 	}

@@ -233,13 +233,13 @@ func TestMatchErrors(t *testing.T) {
 		p    dataset.Preprocess
 		in   []engine.IOInfo
 	}{
-		`testdata/single.npz: array "pixels": shape [4,3,2,1] does not fit input "x" [?,1,28,28]`:                           {"single.npz", dataset.Preprocess{}, []engine.IOInfo{input("x", f, -1, 1, 28, 28)}},
-		`testdata/arrays.npz: array "short": it has 3 rows, the data set has 4 samples`:                                     {"arrays.npz", dataset.Preprocess{}, []engine.IOInfo{input("short", f, -1, 2)}},
-		`testdata/arrays.npz: array "names": its elements (<U1) are not numbers`:                                            {"arrays.npz", dataset.Preprocess{}, []engine.IOInfo{input("names", f, -1)}},
-		`testdata/single.npz: no array "y" for input y float [?] (arrays: ["pixels"])`:                                      {"single.npz", dataset.Preprocess{}, []engine.IOInfo{input("pixels", f, -1, 3, 2, 1), input("y", f, -1)}},
-		`testdata/single.npz: scale, mean and std need an input of floating-point type, the model has none`:                 {"single.npz", dataset.Preprocess{Scale: 2}, []engine.IOInfo{input("x", onnxio.Int64, -1, 3, 2, 1)}},
-		`testdata/arrays.npz: input "input" [1099511627776,3,2,1]: a single run takes 3.28e+04 GB of input, more than 4 GB`: {"arrays.npz", dataset.Preprocess{}, []engine.IOInfo{input("input", f, 1<<40, 3, 2, 1)}},
-		`testdata/arrays.npz: input "input" wants batches of 2, input "half" of 4`:                                          {"arrays.npz", dataset.Preprocess{}, []engine.IOInfo{input("input", f, 2, 3, 2, 1), input("half", f, 4, 2)}},
+		`testdata/single.npz: array "pixels": shape [4,3,2,1] does not fit input "x" [?,1,28,28]`:                                                          {"single.npz", dataset.Preprocess{}, []engine.IOInfo{input("x", f, -1, 1, 28, 28)}},
+		`testdata/arrays.npz: array "short": it has 3 rows, the data set has 4 samples`:                                                                    {"arrays.npz", dataset.Preprocess{}, []engine.IOInfo{input("short", f, -1, 2)}},
+		`testdata/arrays.npz: array "names": its elements (<U1) are not numbers`:                                                                           {"arrays.npz", dataset.Preprocess{}, []engine.IOInfo{input("names", f, -1)}},
+		`testdata/single.npz: no array "y" for input y float [?] (arrays: ["pixels"])`:                                                                     {"single.npz", dataset.Preprocess{}, []engine.IOInfo{input("pixels", f, -1, 3, 2, 1), input("y", f, -1)}},
+		`testdata/single.npz: scale, mean and std need an input of floating-point type, the model has none`:                                                {"single.npz", dataset.Preprocess{Scale: 2}, []engine.IOInfo{input("x", onnxio.Int64, -1, 3, 2, 1)}},
+		`testdata/arrays.npz: input "input" [1099511627776,3,2,1]: a single run takes 3.52e+04 GB of input, more than 4.29 GB (more --memory allows more)`: {"arrays.npz", dataset.Preprocess{}, []engine.IOInfo{input("input", f, 1<<40, 3, 2, 1)}},
+		`testdata/arrays.npz: input "input" wants batches of 2, input "half" of 4`:                                                                         {"arrays.npz", dataset.Preprocess{}, []engine.IOInfo{input("input", f, 2, 3, 2, 1), input("half", f, 4, 2)}},
 	} {
 		d := openData(t, "testdata/"+c.file, c.p, dataset.Options{})
 		if _, err := d.For(c.in); err == nil || err.Error() != want {

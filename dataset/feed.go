@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -125,19 +126,20 @@ func (f *Feed) fixBatch() error {
 }
 
 // mostBatch bounds the values of the inputs of one run, in bytes, where a model says how many
-// samples that is: its file may claim anything.
+// samples that is, its file may claim anything, and nobody says what memory there is.
 const mostBatch = 4 << 30
 
 // checkBatch refuses a model whose inputs are larger than any.
 func (f *Feed) checkBatch() error {
+	most := float64(cmp.Or(f.data.memory, mostBatch))
 	total := 8 * float64(f.batch) // the numbers of its samples
 	for _, s := range f.slots {
 		bytes := float64(onnxio.StoredBytes(s.in.Type, 1))
 		for _, d := range s.in.Dims {
 			bytes *= float64(max(d, 1))
 		}
-		if total += bytes; total > mostBatch {
-			return fmt.Errorf("%s: input %q %s: a single run takes %.3g GB of input, more than %d GB", f.data.name, s.in.Name, s.in.Shape(), total/(1<<30), mostBatch>>30)
+		if total += bytes; total > most {
+			return fmt.Errorf("%s: input %q %s: a single run takes %.3g GB of input, more than %.3g GB (more --memory allows more)", f.data.name, s.in.Name, s.in.Shape(), total/1e9, most/1e9)
 		}
 	}
 	return nil
