@@ -58,6 +58,7 @@ func TestFullDevice(t *testing.T) {
 		{"compress", model("mlp_a"), "-o", out(t), "--keep", "0.5", "--data", "none"},
 		{"compress", model("mlp_a"), "--dry-run", "--keep", "0.5", "--data", "none"},
 		{"fuse", model("mlp_a"), model("mlp_b"), "-o", out(t)},
+		with(calib, "sensitivity", model("mlp_a"), "--limit", "20"),
 		{"convert", model("mlp_a"), "-o", out(t)},
 		{"convert", model("mlp_a"), "-o", "-"},
 		{"convert", model("mlp_a"), "-o", "/dev/stdout"},

@@ -358,6 +358,10 @@ func newMutant(seeds []mutantSeed, number int) (*mutant, error) {
 		{"fuse", in, in, "-o", out, "--data", "none"},
 		{"eval", other, in, "--no-latency", "--data", data},
 		{"eval", in, "--runs", "1", "--data", "none"},
+		{"sensitivity", in, "--data", data},
+		{"compress", in, "-o", out, "--keep", "0.5", "--dtype", "int8", "--tune", "0", "--no-latency", "--data", data},
+		{"compress", in, "-o", out, "--dtype", "fp16", "--data", "none", "--no-latency"},
+		{"diff", other, in, "--report", out + ".html"},
 	}
 	args := append(commands[rng.IntN(len(commands))], "--threads", "1")
 	return &mutant{
