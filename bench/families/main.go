@@ -36,6 +36,7 @@ import (
 func main() {
 	verbose := flag.Bool("v", false, "print all reasons")
 	data := flag.Bool("data", true, "also compress and fuse with data")
+	only := flag.Bool("fuse", false, "do nothing but fuse each model, by weights: with itself, a copy with its channels in another order, and its half")
 	flag.Usage = func() {
 		fmt.Fprintln(os.Stderr, "usage: families [flags] FOLDER [NAME...]")
 		flag.PrintDefaults()
@@ -45,7 +46,7 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
-	failures, err := run(flag.Arg(0), flag.Args()[1:], *data, *verbose, os.Stdout)
+	failures, err := run(flag.Arg(0), flag.Args()[1:], trial{feed: *data, fuses: *only}, *verbose, os.Stdout)
 	if err == nil && failures > 0 {
 		err = fmt.Errorf("%d failures", failures)
 	}
@@ -56,7 +57,7 @@ func main() {
 }
 
 // run goes through the models NAME_*.onnx of a folder and counts what failed.
-func run(folder string, names []string, withData, verbose bool, out io.Writer) (failures int, err error) {
+func run(folder string, names []string, how trial, verbose bool, out io.Writer) (failures int, err error) {
 	paths, err := filepath.Glob(filepath.Join(folder, "*.onnx"))
 	if err != nil {
 		return 0, err
@@ -69,7 +70,8 @@ func run(folder string, names []string, withData, verbose bool, out io.Writer) (
 		if len(names) > 0 && !slices.Contains(names, family) && !slices.Contains(names, name) {
 			continue
 		}
-		t := trial{path: path, data: filepath.Join(folder, family+".npz"), feed: withData, cells: map[string]string{}}
+		t := how
+		t.path, t.data, t.cells = path, filepath.Join(folder, family+".npz"), map[string]string{}
 		if strings.HasSuffix(name, "_a") {
 			t.sibling = filepath.Join(folder, family+"_b.onnx")
 		}
@@ -95,7 +97,7 @@ var columns = []string{"share", "spaces", "frozen", "rigid", "macs", "params", "
 // A trial is what is done to one model.
 type trial struct {
 	path, data, sibling string
-	feed                bool
+	feed, fuses         bool // with data; do nothing else
 	cells               map[string]string
 	failed              []string
 	reasons             map[string]float64 // share of the parameters by why their spaces stay
@@ -129,6 +131,10 @@ func (t *trial) step(what string, f func() error) {
 func (t *trial) all() {
 	t.step("load", t.open)
 	if len(t.failed) > 0 || t.want == nil {
+		return
+	}
+	if t.fuses {
+		t.fusions()
 		return
 	}
 	t.step("analysis", t.identities)
