@@ -176,8 +176,8 @@ func TestFuseBranches(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"w1", "w2", "w3", "w4", "w9"} {
-		if pair.Sources[name] != name {
-			t.Errorf("%s is paired with %q", name, pair.Sources[name])
+		if pair.Sources[name].Name != name {
+			t.Errorf("%s is paired with %q", name, pair.Sources[name].Name)
 		}
 	}
 }

@@ -36,7 +36,8 @@ type average struct {
 type part struct {
 	subject *edit.Subject
 	moved   *edit.Moved
-	sources map[string]string
+	sources map[string]match.Source
+	missing map[string]string // why weights have no source
 	share   float64
 	// out are the target's weights that it does not enter, apart the atoms whose channels are in
 	// another order there, for all that is known.
@@ -59,7 +60,7 @@ func (a *average) add(s *edit.Subject, maps edit.Maps, pair *match.Pairing, shar
 	if err != nil {
 		return err
 	}
-	a.parts = append(a.parts, part{subject: s, moved: moved, sources: pair.Sources, share: share})
+	a.parts = append(a.parts, part{subject: s, moved: moved, sources: pair.Sources, missing: pair.Apart, share: share})
 	return nil
 }
 
@@ -197,11 +198,10 @@ func (a *average) moved(name string, parts []part, atOnce bool) ([]*onnxio.Tenso
 	out, errs := make([]*onnxio.Tensor, len(parts)), make([]error, len(parts))
 	var wait guard.Group
 	for i, p := range parts {
-		src, ok := p.sources[name]
-		if !ok {
+		if _, ok := p.sources[name]; !ok {
 			return nil, fmt.Errorf("weight %q has no counterpart in %q", name, p.subject.Model.Path)
 		}
-		one := func() { out[i], errs[i] = p.moved.Tensor(src) }
+		one := func() { out[i], errs[i] = a.movedTensor(p, name) }
 		if atOnce {
 			wait.Go(one)
 		} else {
@@ -215,10 +215,28 @@ func (a *average) moved(name string, parts []part, atOnce bool) ([]*onnxio.Tenso
 			return nil, errs[i]
 		}
 		if int64(out[i].Len()) != want {
-			return nil, fmt.Errorf("weight %q: %v elements of %q against %v", name, out[i].Dims, p.sources[name], a.graph.Constant(name).Dims)
+			return nil, fmt.Errorf("weight %q: %v elements of %q against %v", name, out[i].Dims, p.sources[name].Name, a.graph.Constant(name).Dims)
 		}
 	}
 	return out, nil
+}
+
+// movedTensor is a part's tensor for the target's of a name, with axes in the target's order.
+func (a *average) movedTensor(p part, name string) (*onnxio.Tensor, error) {
+	src := p.sources[name]
+	if src.Name == "" {
+		w := a.graph.Constant(name)
+		dims := make([]int, len(w.GetDims()))
+		for i, d := range w.GetDims() {
+			dims[i] = int(d)
+		}
+		return onnxio.NewTensor(name, onnxpb.TensorProto_DataType(w.GetDataType()), dims, make([]float64, onnxio.Elements(w))), nil
+	}
+	t, err := p.moved.Tensor(src.Name)
+	if err != nil {
+		return nil, err
+	}
+	return src.Laid(t), nil
 }
 
 // A term is a tensor times its share.

@@ -29,16 +29,17 @@ func (a *average) unaligned(w *coupling.Weight, p part) (reason string, atoms []
 			atoms = append(atoms, atom)
 		}
 	}
-	theirs := p.subject.Analysis.Weights[p.sources[w.Name]]
+	src := p.sources[w.Name]
+	theirs := p.subject.Analysis.Weights[src.Name]
 	for k, axis := range w.Axes {
 		mine := axis.Atoms()
 		for _, x := range mine {
 			note(x, a.target.Analysis.Unaligned(x))
 		}
-		if theirs == nil || reason != "" {
+		if theirs == nil || reason != "" || src.Axis(k) < 0 {
 			continue
 		}
-		for _, x := range theirs.Axes[k].Atoms() {
+		for _, x := range theirs.Axes[src.Axis(k)].Atoms() {
 			note(mine[0], p.subject.Analysis.Unaligned(x))
 		}
 	}
@@ -52,6 +53,9 @@ func (a *average) keep() error {
 	for i := range a.parts {
 		p := &a.parts[i]
 		p.out, p.apart = map[string]bool{}, map[*coupling.Axis]bool{}
+		for name, why := range p.missing {
+			reasons[name] = cmp.Or(reasons[name], why)
+		}
 		if a.inPlace {
 			continue
 		}
@@ -148,8 +152,7 @@ func (f *fusion) loose() bool {
 // enough, for two orders never agree by chance.
 func (a *average) alike(x *coupling.Axis, p part) (bool, error) {
 	for name, w := range a.target.Analysis.Weights {
-		src, ok := p.sources[name]
-		if !ok {
+		if src, ok := p.sources[name]; !ok || src.Name == "" {
 			continue
 		}
 		for k, axis := range w.Axes {
@@ -161,7 +164,7 @@ func (a *average) alike(x *coupling.Axis, p part) (bool, error) {
 			if err != nil {
 				return false, err
 			}
-			theirs, err := p.moved.Tensor(src)
+			theirs, err := a.movedTensor(p, name)
 			if err != nil {
 				return false, err
 			}

@@ -1,7 +1,6 @@
 package lossless
 
 import (
-	"cmp"
 	"math"
 	"slices"
 
@@ -54,7 +53,7 @@ func (p *pass) transfer(n *onnxpb.NodeProto, sp *coupling.Space) (_ []level, err
 	case onnxio.Product, onnxio.Convolution:
 		return p.linear(n, sp), nil
 	}
-	switch op := onnxio.StandardOp(n); op {
+	switch onnxio.StandardOp(n) {
 	case "BatchNormalization":
 		return p.batchNorm(n, sp)
 	case "Pad":
@@ -65,8 +64,6 @@ func (p *pass) transfer(n *onnxpb.NodeProto, sp *coupling.Space) (_ []level, err
 			return nil, nil
 		}
 		return p.combine(n, sp, 1, func(v []float64) float64 { return min(max(v[0], lo), hi) }), nil
-	case "Add", "Sub", "Mul", "Div", "Sum", "Max", "Min", "PRelu":
-		return p.combine(n, sp, -1, arithmetic[op]), nil
 	case "Concat", "Identity", "Dropout", "Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Split",
 		"MaxPool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceMax", "ReduceMin":
 		return p.passOn(n, sp, false), nil
@@ -79,83 +76,11 @@ func (p *pass) transfer(n *onnxpb.NodeProto, sp *coupling.Space) (_ []level, err
 		to := onnxpb.TensorProto_DataType(onnxio.AttrInt(n, "to", 0))
 		return p.passOn(n, sp, to != onnxio.Float && to != onnxio.Double), nil
 	default:
-		if u, ok := unaries[op]; ok {
-			return p.combine(n, sp, 1, u.of(n)), nil
+		if f, inputs, ok := onnxio.Elementwise(n); ok {
+			return p.combine(n, sp, inputs, f), nil
 		}
 	}
 	return nil, nil
-}
-
-// A unary is the function of an elementwise operator of one input and up to two attributes.
-type unary struct {
-	f     func(x, a, b float64) float64
-	alpha float32 // what a is where the attribute is absent
-	b     string  // the name of the second
-	beta  float32
-}
-
-var unaries = map[string]unary{
-	"Relu":        plain(func(x float64) float64 { return max(x, 0) }),
-	"LeakyRelu":   {f: func(x, a, _ float64) float64 { return bySign(x, a*x, x) }, alpha: 0.01},
-	"Sigmoid":     plain(func(x float64) float64 { return 1 / (1 + math.Exp(-x)) }),
-	"HardSigmoid": {f: func(x, a, b float64) float64 { return min(max(a*x+b, 0), 1) }, alpha: 0.2, b: "beta", beta: 0.5},
-	"HardSwish":   plain(func(x float64) float64 { return x * min(max(x/6+0.5, 0), 1) }),
-	"Elu":         {f: func(x, a, _ float64) float64 { return bySign(x, a*math.Expm1(x), x) }, alpha: 1},
-	"Celu":        {f: func(x, a, _ float64) float64 { return bySign(x, a*math.Expm1(x/a), x) }, alpha: 1},
-	"Selu": {f: func(x, a, gamma float64) float64 { return bySign(x, gamma*a*math.Expm1(x), gamma*x) },
-		alpha: 1.67326319217681884765625, b: "gamma", beta: 1.05070102214813232421875},
-	"Softplus":   plain(softplus),
-	"Softsign":   plain(func(x float64) float64 { return x / (1 + math.Abs(x)) }),
-	"Mish":       plain(func(x float64) float64 { return x * math.Tanh(softplus(x)) }),
-	"Erf":        plain(math.Erf),
-	"Tanh":       plain(math.Tanh),
-	"Exp":        plain(math.Exp),
-	"Log":        plain(math.Log),
-	"Sqrt":       plain(math.Sqrt),
-	"Reciprocal": plain(func(x float64) float64 { return 1 / x }),
-	"Abs":        plain(math.Abs),
-	"Neg":        plain(func(x float64) float64 { return -x }),
-	"Sign":       plain(func(x float64) float64 { return float64(cmp.Compare(x, 0)) }),
-	"Ceil":       plain(math.Ceil),
-	"Floor":      plain(math.Floor),
-}
-
-func plain(f func(float64) float64) unary {
-	return unary{f: func(x, _, _ float64) float64 { return f(x) }}
-}
-
-func softplus(x float64) float64 { return max(x, 0) + math.Log1p(math.Exp(-math.Abs(x))) }
-
-// bySign is one of two values, by the sign of x.
-func bySign(x, negative, other float64) float64 {
-	if x < 0 {
-		return negative
-	}
-	return other
-}
-
-// of is the function with the attributes of a node.
-func (u unary) of(n *onnxpb.NodeProto) func([]float64) float64 {
-	a, b := float64(onnxio.AttrFloat(n, "alpha", u.alpha)), float64(onnxio.AttrFloat(n, u.b, u.beta))
-	return func(v []float64) float64 { return u.f(v[0], a, b) }
-}
-
-// arithmetic holds the elementwise operators of several inputs.
-var arithmetic = map[string]func([]float64) float64{
-	"Add": func(v []float64) float64 { return v[0] + v[1] },
-	"Sub": func(v []float64) float64 { return v[0] - v[1] },
-	"Mul": func(v []float64) float64 { return v[0] * v[1] },
-	"Div": func(v []float64) float64 { return v[0] / v[1] },
-	"Sum": func(v []float64) float64 {
-		s := 0.0
-		for _, x := range v {
-			s += x
-		}
-		return s
-	},
-	"Max":   slices.Max[[]float64],
-	"Min":   slices.Min[[]float64],
-	"PRelu": func(v []float64) float64 { return bySign(v[0], v[0]*v[1], v[0]) },
 }
 
 // operand gives the levels of one input along a space.

@@ -64,6 +64,16 @@ func reduced(own *onnxio.Model, an *coupling.Analysis, o coupling.Options) (*onn
 	return m, again, list, nil
 }
 
+// AsGiven is a node as it was before means and sums over channels were written as products.
+func (s *Subject) AsGiven(n *onnxpb.NodeProto) *onnxpb.NodeProto {
+	for _, r := range s.reductions {
+		if len(n.GetInput()) > 1 && n.GetInput()[1] == r.row && slices.Equal(n.GetOutput(), r.given.GetOutput()) {
+			return r.given
+		}
+	}
+	return n
+}
+
 // shares are those of so many channels.
 func (r reduction) shares(width int) []float64 {
 	share := 1.0

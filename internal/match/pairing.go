@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/dense"
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/onnxio"
@@ -18,9 +19,13 @@ import (
 // the graphs must, up to widths, the order of nodes and of commutative operands, and Identity and
 // Dropout nodes.
 type Pairing struct {
-	// Sources maps weight names of the second model to those of the first; Tensors maps activations
-	// of the first model to those of the second.
-	Sources, Tensors map[string]string
+	// Sources maps weight names of the second model to those of the first.
+	Sources map[string]Source
+	// Apart says of weights of the second model why they have no source, though they are part of what
+	// corresponds.
+	Apart map[string]string
+	// Tensors maps activations of the first model to those of the second.
+	Tensors map[string]string
 	// Spaces maps spaces of the first model to those of the second.
 	Spaces map[*coupling.Space]*coupling.Space
 
@@ -29,11 +34,62 @@ type Pairing struct {
 	hash  map[*edit.Subject]map[string]uint64
 }
 
-// Pair matches two models from their outputs backwards. The error names the models and the first
-// two nodes that differ.
+// A Source is the weight of the first model that stands for one of the second. The zero value stands
+// for zeros: a bias that the first model does without.
+type Source struct {
+	Name string
+	// Axes are those of the source, -1 for none (of size one), that stand for the axes of the second
+	// model's weight; nil where these are the same.
+	Axes []int
+}
+
+// Axis is the axis of the source that stands for one of the second model's weight, -1 where there is
+// none.
+func (s Source) Axis(k int) int {
+	switch {
+	case s.Axes == nil:
+		return k
+	case k < len(s.Axes):
+		return s.Axes[k]
+	}
+	return -1
+}
+
+// Laid returns the source's tensor with the axes of the second model's weight.
+func (s Source) Laid(t *onnxio.Tensor) *onnxio.Tensor {
+	if s.Axes == nil {
+		return t
+	}
+	var kept []int
+	dims := make([]int, len(s.Axes))
+	for k, from := range s.Axes {
+		dims[k] = 1
+		if from >= 0 {
+			dims[k] = t.Dims[from]
+			kept = append(kept, from)
+		}
+	}
+	if !slices.IsSorted(kept) {
+		if t.Type == onnxio.Float {
+			return &onnxio.Tensor{Name: t.Name, Type: t.Type, Dims: dims, F32: dense.Permuted(t.F32, t.Dims, kept)}
+		}
+		return onnxio.NewTensor(t.Name, t.Type, dims, dense.Permuted(t.Float64(), t.Dims, kept))
+	}
+	t.Dims = dims
+	return t
+}
+
+// Pair matches two models from their outputs backwards: node by node, or, where they are spelled
+// differently, by what their tensors are. The error names the models and the first two nodes that
+// differ.
 func Pair(a, b *edit.Subject) (_ *Pairing, err error) {
 	defer guard.Recover(&err)
 	p, err := pair(a, b)
+	if err != nil {
+		if spelled, other := pairSpelled(a, b); other == nil {
+			return spelled, nil
+		}
+	}
 	if err != nil && b.Model.Path != "" {
 		err = fmt.Errorf("does not fit %s: %w", b.Model.Path, err)
 	}
@@ -43,7 +99,7 @@ func Pair(a, b *edit.Subject) (_ *Pairing, err error) {
 // newPairing pairs nothing yet.
 func newPairing(a, b *edit.Subject) *Pairing {
 	return &Pairing{
-		Sources: map[string]string{}, Tensors: map[string]string{}, Spaces: map[*coupling.Space]*coupling.Space{},
+		Sources: map[string]Source{}, Tensors: map[string]string{}, Spaces: map[*coupling.Space]*coupling.Space{},
 		a: a, b: b, atoms: map[*coupling.Axis]*coupling.Axis{},
 		hash: map[*edit.Subject]map[string]uint64{},
 	}
@@ -314,7 +370,7 @@ func (p *Pairing) constants(na, nb *onnxpb.NodeProto) (err error) {
 // weights pairs two weights with as many axes.
 func (p *Pairing) weights(wa, wb *coupling.Weight) error {
 	if _, ok := p.Sources[wb.Name]; !ok { // a weight used twice: the first use names it
-		p.Sources[wb.Name] = wa.Name
+		p.Sources[wb.Name] = Source{Name: wa.Name}
 	}
 	for k := range wa.Axes {
 		if err := p.axes(wa.Axes[k], wb.Axes[k]); err != nil {
@@ -340,7 +396,7 @@ func (p *Pairing) axes(a, b *coupling.Axis) error {
 	a, b = a.Canonical(), b.Canonical()
 	if a.IsAtom() || b.IsAtom() {
 		if !a.IsAtom() || !b.IsAtom() {
-			if a.Size() == b.Size() && p.fixed(p.a, a) && p.fixed(p.b, b) {
+			if a.Size() == b.Size() && fixed(p.a, a) && fixed(p.b, b) {
 				return nil
 			}
 			return fmt.Errorf("an axis of %d is made up differently from one of %d", a.Size(), b.Size())
@@ -365,7 +421,7 @@ func (p *Pairing) axes(a, b *coupling.Axis) error {
 }
 
 // fixed reports whether nothing along the axis may change.
-func (p *Pairing) fixed(s *edit.Subject, a *coupling.Axis) bool {
+func fixed(s *edit.Subject, a *coupling.Axis) bool {
 	return !slices.ContainsFunc(a.Atoms(), func(x *coupling.Axis) bool {
 		sp := s.Analysis.SpaceOf(x)
 		return sp != nil && !sp.Frozen

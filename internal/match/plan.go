@@ -393,11 +393,8 @@ func (p byWeights) narrow(s *coupling.Space) (*ot.Cost32, error) {
 func (p byWeights) own(s *coupling.Space, inner []*coupling.Space, c *ot.Cost) (told bool, err error) {
 	d := p.pair.Spaces[s]
 	for _, y := range channels.Makers(p.pair.b, d) {
-		x, y, err := p.counterparts(s, y)
-		if err != nil {
-			return told, err
-		}
-		if !p.alone(s, inner, x[0]) {
+		x, y := p.counterparts(s, y)
+		if len(x) == 0 || !p.alone(s, inner, x[0]) {
 			continue
 		}
 		told = true
@@ -423,14 +420,11 @@ func (p *planner) alone(s *coupling.Space, inner []*coupling.Space, u coupling.U
 func (p *planner) producers(s *coupling.Space, f func(x, y []channels.Features), inner func(*ot.Cost)) error {
 	d := p.pair.Spaces[s]
 	theirs := channels.Makers(p.pair.b, d)
-	if n := len(s.Producers()); n != len(theirs) {
-		return fmt.Errorf("space %q has %d producers, %q %d", s.Name, n, d.Name, len(theirs))
-	}
 	used := 0
 	for _, y := range theirs {
-		x, y, err := p.counterparts(s, y)
-		if err != nil {
-			return err
+		x, y := p.counterparts(s, y)
+		if len(x) == 0 {
+			continue // what the other model makes it by is no producer here
 		}
 		if in := p.beside(s, x[0]); in != nil && !p.unordered {
 			c, err := p.channelsOfChannels(s, in, x, y)
@@ -462,20 +456,22 @@ func (p *planner) producers(s *coupling.Space, f func(x, y []channels.Features),
 }
 
 // counterparts pairs what a producer of the target and its biases say with what the source's do,
-// through their tensors, since the order may differ.
-func (p *planner) counterparts(s *coupling.Space, theirs []coupling.Use) (x, y []coupling.Use, err error) {
+// through their tensors, since the order may differ. There are none where the source has no such
+// producer.
+func (p *planner) counterparts(s *coupling.Space, theirs []coupling.Use) (x, y []coupling.Use) {
 	for i, u := range theirs {
+		src := p.pair.Sources[u.Tensor]
 		at := slices.IndexFunc(s.Uses, func(v coupling.Use) bool {
-			return v.Tensor == p.pair.Sources[u.Tensor] && v.Axis == u.Axis && v.Role == u.Role
+			return v.Tensor == src.Name && v.Axis == src.Axis(u.Axis) && v.Role == u.Role
 		})
 		switch {
 		case at >= 0:
 			x, y = append(x, s.Uses[at]), append(y, u)
 		case i == 0:
-			return nil, nil, fmt.Errorf("weight %q has no counterpart", u.Tensor)
+			return nil, nil
 		}
 	}
-	return x, y, nil
+	return x, y
 }
 
 // usable leaves out the weights along which a space has no plan yet.
