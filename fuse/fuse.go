@@ -122,6 +122,9 @@ func Models(ctx context.Context, models []*onnxio.Model, o Options) (_ *onnxio.M
 	if err != nil {
 		return nil, nil, err
 	}
+	if !o.NoData {
+		models, o.Batch = together(models, onto, o.Batch)
+	}
 	f := &fusion{o: o, onto: onto, votes: shares}
 	if f.Run, err = pipeline.Start(ctx, models, o.Options, pipeline.Policy{}); err != nil {
 		return nil, nil, err

@@ -69,19 +69,70 @@ func (m *Model) openExternal(location string) (*os.File, int64, error) {
 	if m.Dir == "" {
 		return nil, 0, fmt.Errorf("external data at %q, but the model has no folder", location)
 	}
-	root, err := os.OpenRoot(m.Dir)
+	return openIn(m.Dir, filepath.FromSlash(location))
+}
+
+// settle makes a model that was loaded through a symbolic link, as from the cache of a hub, one of
+// the folder of the file that the link leads to, if that is where its data are: each data file stands
+// there itself, or a link beside the model's link leads to it. Where all data are found beside the
+// link nothing changes.
+func (m *Model) settle() {
+	real, err := filepath.EvalSymlinks(m.Path)
+	if err != nil || filepath.Dir(real) == filepath.Clean(m.Dir) {
+		return
+	}
+	folder := filepath.Dir(real)
+	names := map[*onnxpb.StringStringEntryProto]string{}
+	missing := false
+	for _, t := range contentsOf(m.Proto).tensors {
+		for _, e := range t.ExternalData {
+			if e.GetKey() != "location" || checkLocation(e.GetValue()) != nil {
+				continue
+			}
+			name := filepath.FromSlash(e.GetValue())
+			missing = missing || !opens(m.Dir, name)
+			if beside, err := filepath.EvalSymlinks(filepath.Join(m.Dir, name)); err == nil {
+				if name, err = filepath.Rel(folder, beside); err != nil {
+					return
+				}
+			}
+			if names[e] = filepath.ToSlash(name); !opens(folder, name) {
+				return
+			}
+		}
+	}
+	if !missing {
+		return
+	}
+	m.Dir = folder
+	for e, name := range names {
+		e.Value = &name
+	}
+}
+
+// opens reports whether there is a file in a folder.
+func opens(folder, name string) bool {
+	f, _, err := openIn(folder, name)
+	if err == nil {
+		f.Close()
+	}
+	return err == nil
+}
+
+// openIn opens a file in a folder, and nothing outside of it.
+func openIn(folder, name string) (*os.File, int64, error) {
+	root, err := os.OpenRoot(folder)
 	if err != nil {
 		return nil, 0, err
 	}
 	defer root.Close()
-	name := filepath.FromSlash(location)
 	// Stat before opening: to open a pipe would wait for a writer.
 	info, err := root.Stat(name)
 	if err != nil {
 		return nil, 0, fmt.Errorf("external data: %w", err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, 0, fmt.Errorf("external data at %q: not a regular file", location)
+		return nil, 0, fmt.Errorf("external data at %q: not a regular file", filepath.ToSlash(name))
 	}
 	f, err := root.Open(name)
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
+	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
 // payloads maps tensor names to values, wherever they are stored.
@@ -94,7 +95,7 @@ func TestExternalRoundTrip(t *testing.T) {
 				t.Errorf("%s: %q external: %v", name, p.GetName(), got)
 			}
 			for _, e := range p.ExternalData {
-				if n, _ := strconv.Atoi(e.GetValue()); e.GetKey() == "offset" && n%4096 != 0 {
+				if n, _ := strconv.Atoi(e.GetValue()); e.GetKey() == "offset" && n%64 != 0 {
 					t.Errorf("%s: %q begins at %d", name, p.GetName(), n)
 				}
 			}
@@ -455,4 +456,107 @@ func TestTooLargeForOneFile(t *testing.T) {
 		t.Error("saved beyond 2 GiB")
 	}
 	onlyFiles(t, dir)
+}
+
+// The layout of a hub's cache: the model and its data are links to files that are called after their
+// content, in a folder elsewhere.
+func TestLinkedModelAndData(t *testing.T) {
+	for name, beside := range map[string]bool{"data linked beside the link": true, "data beside the file": false} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			blobs, snapshot := filepath.Join(dir, "blobs"), filepath.Join(dir, "snapshots", "abc")
+			for _, d := range []string{blobs, snapshot} {
+				if err := os.MkdirAll(d, 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			m := small()
+			ext := reload(t, filepath.Join(blobs, "model.onnx"), m, onnxio.SaveOptions{External: onnxio.Always, Threshold: 100})
+			data := dataFiles(t, ext)[0]
+			blob := data
+			if beside {
+				blob = "222"
+				if err := os.Rename(filepath.Join(blobs, data), filepath.Join(blobs, blob)); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.Symlink(filepath.Join("..", "..", "blobs", blob), filepath.Join(snapshot, data)); err != nil {
+					t.Skip(err)
+				}
+			}
+			if err := os.Rename(filepath.Join(blobs, "model.onnx"), filepath.Join(blobs, "111")); err != nil {
+				t.Fatal(err)
+			}
+			link := filepath.Join(snapshot, "model.onnx")
+			if err := os.Symlink(filepath.Join("..", "..", "blobs", "111"), link); err != nil {
+				t.Skip(err)
+			}
+			back, err := onnxio.Load(link)
+			if err != nil {
+				t.Fatal(err)
+			}
+			samePayloads(t, m, back)
+			// A link beside the model to anything else stays refused.
+			if !beside {
+				return
+			}
+			secret := filepath.Join(dir, "secret")
+			if err := os.Rename(filepath.Join(blobs, blob), secret); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Remove(filepath.Join(snapshot, data)); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(secret, filepath.Join(snapshot, data)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := onnxio.Load(link); err == nil {
+				t.Error("data outside of both folders are read")
+			}
+		})
+	}
+}
+
+// What somebody has stored outside comes back where it belongs: shapes inside, what two tensors
+// share once, small weights without pages of padding between them.
+func TestDataFileIsTidied(t *testing.T) {
+	dir := t.TempDir()
+	m, err := onnxtest.Parse(`
+		x: N 300
+		p = MatMul(x, a[300 10])
+		q = MatMul(x, b[300 10])
+		r = Add(p, q)
+		t = Reshape(r, s{2 5})
+		y = MatMul(t, c[5 80])`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := make([]byte, 16384)
+	if err := os.WriteFile(filepath.Join(dir, "w.bin"), data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	at := map[string][2]int{"a": {0, 12000}, "b": {0, 12000}, "c": {12288, 1600}, "s": {16368, 16}}
+	for _, tp := range m.Proto.Graph.Initializer {
+		place := at[tp.GetName()]
+		tp.RawData, tp.FloatData, tp.Int64Data = nil, nil, nil
+		tp.DataLocation = onnxpb.TensorProto_EXTERNAL.Enum()
+		for k, v := range map[string]string{"location": "w.bin", "offset": strconv.Itoa(place[0]), "length": strconv.Itoa(place[1])} {
+			tp.ExternalData = append(tp.ExternalData, &onnxpb.StringStringEntryProto{Key: &k, Value: &v})
+		}
+	}
+	m.Dir = dir
+	out := filepath.Join(t.TempDir(), "m.onnx")
+	back := reload(t, out, m, onnxio.SaveOptions{})
+	samePayloads(t, m, back)
+	for _, tp := range back.Proto.Graph.Initializer {
+		if outside := tp.GetDataLocation() == onnxpb.TensorProto_EXTERNAL; outside == (tp.GetName() == "s") {
+			t.Errorf("%q outside: %v", tp.GetName(), outside)
+		}
+	}
+	info, err := os.Stat(filepath.Join(filepath.Dir(out), dataFiles(t, back)[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := info.Size(); n < 13600 || n > 13600+64 {
+		t.Errorf("the data file has %d bytes, the weights 13600", n)
+	}
 }

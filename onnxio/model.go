@@ -64,6 +64,7 @@ func load(path string) (*Model, error) {
 		}
 	}
 	m.Path, m.Dir = path, filepath.Dir(path)
+	m.settle()
 	if err := m.Validate(); err != nil {
 		return nil, err
 	}

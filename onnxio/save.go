@@ -35,7 +35,8 @@ type SaveOptions struct {
 	// infers shapes, before it looks into data files.
 	Threshold int64
 	// Align is the multiple in bytes at which each payload begins in the data file, for
-	// memory-mapping. 0 means 4096, the usual page size.
+	// memory-mapping. 0 means 4096, the usual page size, for payloads of 64 KiB and more, and 64 for
+	// smaller ones, which would be mostly padding.
 	Align int64
 	// Inputs are files that were read on the way to the model, beside the data files that it reads
 	// from itself. None of them is replaced or removed.
@@ -127,18 +128,20 @@ func (o SaveOptions) splits(now Storage) (bool, error) {
 // shapeLimit is the size in bytes below which vectors never become external.
 const shapeLimit = 1024
 
+// alignFrom is the size in bytes of the payloads that begin at pages; lineSize aligns smaller ones.
+const alignFrom, pageSize, lineSize = 64 << 10, 4096, 64
+
 // externalize writes the payloads of weights to w and makes the tensors refer to them. What was
-// external before stays external, wherever it is used. What the tensors call the file is told by the
-// function that it returns.
+// external before stays external, wherever it is used, unless it may be a shape; what several tensors
+// referred to is written once. What the tensors call the file is told by the function that it
+// returns.
 func (m *Model) externalize(ctx context.Context, w *dataFile, o SaveOptions) (called func(name string), err error) {
 	var moved []func(name string)
-	threshold, align := o.Threshold, o.Align
+	threshold := o.Threshold
 	if threshold == 0 {
 		threshold = shapeLimit
 	}
-	if align <= 0 {
-		align = 4096
-	}
+	written := map[external]int64{} // offsets of payloads that were external
 	for _, t := range contentsOf(m.Proto).tensors {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -148,17 +151,28 @@ func (m *Model) externalize(ctx context.Context, w *dataFile, o SaveOptions) (ca
 			return nil, t.wrap(err)
 		}
 		size := s.dtype.bytes(s.n)
-		movable := s.dtype.family != stringFamily && t.place != otherPlace && size > 0 && size >= threshold &&
-			(len(t.Dims) > 1 || size >= shapeLimit)
-		if s.kind != inFile && !movable {
+		shape := len(t.Dims) <= 1 && size < shapeLimit
+		switch {
+		case s.kind == inFile && shape:
+			if err := m.inside(t.TensorProto, s); err != nil {
+				return nil, t.wrap(err)
+			}
+			continue
+		case s.kind != inFile && (shape || size == 0 || size < threshold || s.dtype.family == stringFamily || t.place == otherPlace):
 			continue
 		}
-		if err := w.pad(align); err != nil {
-			return nil, err
+		offset, done := written[s.file]
+		if !done || s.kind != inFile {
+			if err := w.pad(o.align(size)); err != nil {
+				return nil, err
+			}
+			offset = w.n
+			if err := m.copyRaw(w, t.TensorProto, s); err != nil {
+				return nil, t.wrap(err)
+			}
 		}
-		offset := w.n
-		if err := m.copyRaw(w, t.TensorProto, s); err != nil {
-			return nil, t.wrap(err)
+		if s.kind == inFile {
+			written[s.file] = offset
 		}
 		moved = append(moved, func(name string) { refer(t.TensorProto, name, offset, size) })
 	}
@@ -167,6 +181,28 @@ func (m *Model) externalize(ctx context.Context, w *dataFile, o SaveOptions) (ca
 			f(name)
 		}
 	}, nil
+}
+
+// align is the multiple at which a payload of a size begins.
+func (o SaveOptions) align(size int64) int64 {
+	switch {
+	case o.Align > 0:
+		return o.Align
+	case size >= alignFrom:
+		return pageSize
+	}
+	return lineSize
+}
+
+// inside reads an external payload into raw_data.
+func (m *Model) inside(t *onnxpb.TensorProto, s storage) error {
+	raw, err := m.readExternal(s.file)
+	if err != nil {
+		return err
+	}
+	clearPayload(t)
+	t.RawData = raw
+	return nil
 }
 
 // copyRaw writes a tensor's elements in their raw form; of a data file without holding them.
@@ -189,11 +225,7 @@ func (m *Model) internalize(ctx context.Context) error {
 		}
 		s, err := storageOf(t.TensorProto)
 		if err == nil && s.kind == inFile {
-			var raw []byte
-			if raw, err = m.readExternal(s.file); err == nil {
-				clearPayload(t.TensorProto)
-				t.RawData = raw
-			}
+			err = m.inside(t.TensorProto, s)
 		}
 		if err != nil {
 			return t.wrap(err)

@@ -146,19 +146,36 @@ func (r *run) open() (err error) {
 		return err
 	}
 	r.follow()
-	fo := dataset.StreamOptions{Batch: r.batch(), Threads: r.o.Threads}
-	if r.child, err = stats.NewFlow(r.model, r.o.Data, fo); err != nil {
+	most, least, err := r.openFlows()
+	if err == nil && least < most { // some take whole batches only: the others do without the rest too
+		r.close()
+		r.o.Data = r.o.Data.Range(0, least)
+		_, _, err = r.openFlows()
+	}
+	if err != nil {
 		return err
 	}
+	return r.plan()
+}
+
+// openFlows starts the evaluation of the child and its parents, and tells on how many samples these
+// work at most and at least.
+func (r *run) openFlows() (most, least int, err error) {
+	fo := dataset.StreamOptions{Batch: r.batch(), Threads: r.o.Threads}
+	if r.child, err = stats.NewFlow(r.model, r.o.Data, fo); err != nil {
+		return 0, 0, err
+	}
+	most, least = r.child.Samples(), r.child.Samples()
 	for _, m := range r.parents.Models() {
 		f, err := stats.NewFlow(m, r.o.Data, fo)
 		if err != nil {
 			r.close()
-			return err
+			return 0, 0, err
 		}
 		r.flows = append(r.flows, f)
+		most, least = max(most, f.Samples()), min(least, f.Samples())
 	}
-	return r.plan()
+	return most, least, nil
 }
 
 // batch is the batch size: enough batches to hold some out.
@@ -176,6 +193,7 @@ func (r *run) close() {
 	for _, f := range r.flows {
 		f.Close()
 	}
+	r.flows = nil
 }
 
 // changed reports whether a node computes something else than in the parent: one of its constants
