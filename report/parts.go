@@ -4,6 +4,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/monge-ml/monge/internal/screen"
 )
 
 // A Part is a table of a printed result with the lines that belong to it, or lines alone.
@@ -32,7 +34,11 @@ type parts struct {
 	text strings.Builder
 }
 
-func (p *parts) Write(text []byte) (int, error) { return p.text.Write(text) }
+// Write takes text in as a terminal shows it: names in it are not all quoted.
+func (p *parts) Write(text []byte) (int, error) {
+	p.text.WriteString(screen.Escape(string(text)))
+	return len(text), nil
+}
 
 // take moves the lines that were written to the part that they belong to: an empty line ends it.
 func (p *parts) take() {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -122,7 +123,7 @@ func TestHostileNames(t *testing.T) {
 			{"compress", unknown, "--lossless"}, {"compress", shaped, "--keep", "0.5", "--data", "none"},
 			{"fuse", m, m, "--data", "none"}, {"fuse", m, other, "--data", "none"}, {"fuse", m, mlp, "--data", "none"},
 			{"eval", m, m, "--data", "none"}, {"eval", m, mlp, "--data", "none"}, {"eval", m, "--data", npz}, {"eval", m, "--data", suffix}, {"eval", unknown, "--data", "none"},
-			{"convert", m, "--external-data"}, {"convert", broken},
+			{"convert", m, "--external-data"}, {"convert", broken}, {"diff", m, mlp}, {"diff", m, other},
 		} {
 			if c := args[0]; c == "compress" || c == "fuse" || c == "convert" {
 				args = append(args, "-o", filepath.Join(dir, "out"+suffix+".onnx"), "--force")
@@ -130,9 +131,16 @@ func TestHostileNames(t *testing.T) {
 			if c := args[0]; c == "compress" || c == "fuse" {
 				args = append(args, "--tune", "0")
 			}
-			for _, form := range []string{"", "--json"} {
+			forms := []string{"", "--json"}
+			page := filepath.Join(dir, "page.html")
+			if slices.Contains([]string{"compress", "fuse", "eval", "diff"}, args[0]) {
+				forms = append(forms, "--report "+page)
+			}
+			for _, form := range forms {
+				_ = os.Remove(page)
 				r := run(t, append(args, strings.Fields(form)...)...)
-				for _, text := range []string{r.stdout, r.stderr} {
+				html, _ := os.ReadFile(page)
+				for _, text := range []string{r.stdout, r.stderr, string(html)} {
 					if bad := unprintable(text); bad != "" {
 						t.Errorf("%s: monge %q %s prints %s", kind, args, form, bad)
 					}
@@ -140,7 +148,7 @@ func TestHostileNames(t *testing.T) {
 				if r.code != exitOK && strings.Count(r.stderr, "monge: ") == 0 {
 					t.Errorf("%s: monge %q %s: exit code %d without a word", kind, args, form, r.code)
 				}
-				if form != "" && r.code == exitOK && !json.Valid([]byte(r.stdout)) {
+				if form == "--json" && r.code == exitOK && !json.Valid([]byte(r.stdout)) {
 					t.Errorf("%s: monge %q: no JSON", kind, args)
 				}
 			}
