@@ -12,7 +12,7 @@ import (
 var unruled = map[string]string{
 	"MatMulInteger ConvInteger":                   "quantised by quantize_dynamic, but not with a Cast and a Mul by the scales behind it",
 	"DynamicQuantizeMatMul MatMulIntegerToFloat":  "fused by onnxruntime's optimiser: what it was made of can be narrowed",
-	"DynamicQuantizeLSTM":                         "an LSTM quantised by quantize_dynamic: narrow it before it is quantised",
+	"DynamicQuantizeLSTM":                         "its two directions have scales for each output: narrow it before it is quantised",
 	"QAttention":                                  "attention quantised by quantize_dynamic: narrow it before it is quantised",
 	"QLinearConv QLinearMatMul QGemm":             "its scales are not all constant, or not one for each channel",
 	"MatMulNBits MatMulBnb4 GatherBlockQuantized": "its weights are packed, a few bits each: narrow the model before it is quantised",

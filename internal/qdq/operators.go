@@ -21,8 +21,10 @@ type operator struct {
 	scale  int    // position of the result's scale, before its zero point
 	// all: integers follow from the second position on, however many there are.
 	all bool
-	// only the original knows these attributes.
-	own []string
+	// only the original knows these attributes: own, which have to be 0, and version, which says
+	// whose operator set's operator it stands for.
+	own     []string
+	version string
 }
 
 var operators = map[string]operator{
@@ -33,6 +35,7 @@ var operators = map[string]operator{
 	"QLinearMul":               {domain: microsoft, real: "Mul", inputs: []int{0, 3}, scale: 6},
 	"QLinearLeakyRelu":         {domain: microsoft, real: "LeakyRelu", inputs: []int{0}, scale: 3},
 	"QLinearSigmoid":           {domain: microsoft, real: "Sigmoid", inputs: []int{0}, scale: 3},
+	"QLinearSoftmax":           {domain: microsoft, real: "Softmax", inputs: []int{0}, scale: 3, version: "opset"},
 	"QLinearAveragePool":       {domain: microsoft, real: "AveragePool", inputs: []int{0}, scale: 3, own: []string{"channels_last"}},
 	"QLinearGlobalAveragePool": {domain: microsoft, real: "GlobalAveragePool", inputs: []int{0}, scale: 3, own: []string{"channels_last"}},
 	"QLinearWhere":             {domain: microsoft, real: "Where", plain: []int{0}, inputs: []int{1, 4}, scale: 7},
@@ -83,7 +86,7 @@ func (r *rewriter) expandOperator(n *onnxpb.NodeProto) (site, error) {
 		node.Input = append(node.Input, name)
 	}
 	takeAttributes(node, n)
-	for _, name := range op.own {
+	for _, name := range slices.Concat(op.own, []string{op.version}) {
 		onnxio.RemoveAttr(node, name)
 	}
 	s := &replaced{op: op, orig: n, real: n.GetOutput()[0]}
@@ -108,6 +111,11 @@ func (r *rewriter) understands(op operator, n *onnxpb.NodeProto) bool {
 		if onnxio.AttrInt(n, name, 0) != 0 {
 			return false
 		}
+	}
+	const softmaxChanged = 13 // works on one axis from then on
+	opset := r.m.Opset("")
+	if op.version != "" && (onnxio.AttrInt(n, op.version, opset) < softmaxChanged) != (opset < softmaxChanged) {
+		return false
 	}
 	if len(n.GetOutput()) != 1 || !r.isConstant(input(n, op.scale), input(n, op.scale+1)) || op.scale == 0 && !op.all {
 		return false

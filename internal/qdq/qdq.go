@@ -86,7 +86,7 @@ func Expand(m *onnxio.Model) (*onnxio.Model, *Form, error) {
 		if r.gone[n] {
 			continue
 		}
-		for _, expand := range []func(*onnxpb.NodeProto) (site, error){r.expandOperator, r.expandProduct, r.expandScaled, r.expandRounded, r.expandBias} {
+		for _, expand := range []func(*onnxpb.NodeProto) (site, error){r.expandOperator, r.expandProduct, r.expandRecurrent, r.expandScaled, r.expandRounded, r.expandBias} {
 			s, err := expand(n)
 			if err != nil {
 				return nil, nil, out.InFile(err)
@@ -115,7 +115,7 @@ func Expand(m *onnxio.Model) (*onnxio.Model, *Form, error) {
 // expandable reports whether Expand looks at a node.
 func expandable(n *onnxpb.NodeProto) bool {
 	_, quantised := operators[n.GetOpType()]
-	return quantised || slices.Contains([]string{"MatMulInteger", "ConvInteger", "Cast", quantize, dequantize}, n.GetOpType())
+	return quantised || slices.Contains([]string{"MatMulInteger", "ConvInteger", dynamicLSTM, "Cast", quantize, dequantize}, n.GetOpType())
 }
 
 // Restore writes a model that was made from the expanded one as the original was written. The model

@@ -86,8 +86,19 @@ func Quantized() []Form {
 			a = com.microsoft.QGemm(xq, sx, uint8_zx, int8_a[16 6], sa<0.02>, int8_za<0>, int32_b[16], s1<0.05>, uint8_z1<60>) transB=1 alpha=1.0
 			b = com.microsoft.QLinearLeakyRelu(a, s1, uint8_z1, s2<0.05>, uint8_z2<20>) alpha=0.1
 			c = com.microsoft.QLinearSigmoid(a, s1, uint8_z1, s3<0.004>, uint8_z3<0>)
-			d = com.microsoft.QLinearMul(b, s2, uint8_z2, c, s3, uint8_z3, s4<0.05>, uint8_z4<20>)
+			e = com.microsoft.QLinearMul(b, s2, uint8_z2, c, s3, uint8_z3, s4<0.05>, uint8_z4<20>)
+			f = Reshape(e, heads{-1 4 4})
+			m = com.microsoft.QLinearSoftmax(f, s4, uint8_z4, s6<0.00390625>, uint8_z6<0>) opset=17 axis=1
+			g = com.microsoft.QLinearMul(f, s4, uint8_z4, m, s6, uint8_z6, s4, uint8_z4)
+			d = Reshape(g, flat{-1 16})
 			y = com.microsoft.QGemm(d, s4, uint8_z4, int8_c[16 5], sc<0.02>, int8_zc<2>) alpha=1.0`},
+		{"an LSTM of integers", `
+			x: N 4 6
+			t = Transpose(x) perm=1,0,2
+			h last = com.microsoft.DynamicQuantizeLSTM(t, int8_w[2 6 32], int8_r[2 8 32], b[2 64], _, _, _, _, sw<0.004 0.005>, int8_zw<0 0>, sr<0.003 0.004>, int8_zr<0 0>) hidden_size=8 direction=bidirectional
+			u = Transpose(last) perm=1,0,2
+			f = Reshape(u, shape{-1 16})
+			y = Gemm(f, wc[16 5])`},
 		{"weights rounded when the model runs", `
 			x: N 6
 			qa = QuantizeLinear(wa[6 16], var_a[16], int8_za[16]) axis=1

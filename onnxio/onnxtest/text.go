@@ -18,8 +18,8 @@ import (
 //	x: N 3 6 6                           an input; "x: int N 4" holds int64
 //	c = Conv(x, w[8 3 3 3], b[8]) pads=1,1,1,1
 //	a b = Split(c, s{5 3}) axis=1        {…}: an int64 constant, {=3}: a scalar
-//	h = Add(a, k<0.5>)                   <…>: a constant of one element, a float
-//	                                     or what the name says, as below
+//	h = Add(a, k<0.5>)                   <…>: a float constant, or of what the
+//	                                     name says, as below; one number is a scalar
 //	-> a h                               outputs; the last node's if not given
 //
 // Numbers in [] are the shape of a random weight (of integers where the name starts with int8,
@@ -164,9 +164,13 @@ func (b *builder) operand(in string) (string, error) {
 		}
 		b.parts = append(b.parts, Initializer(onnxio.NewInts(name, shape, ints)))
 	default:
-		part := Floats(name, nil, nums...)
+		var shape []int
+		if len(nums) > 1 {
+			shape = []int{len(nums)}
+		}
+		part := Floats(name, shape, nums...)
 		if typ, ok := integerOf(name); ok {
-			part = Initializer(onnxio.NewTensor(name, typ, nil, nums))
+			part = Initializer(onnxio.NewTensor(name, typ, shape, nums))
 		}
 		b.parts = append(b.parts, part)
 	}
