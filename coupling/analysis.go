@@ -42,6 +42,12 @@ type Analysis struct {
 	// Activations holds the axes of every activation tensor whose rank is known.
 	Activations map[string][]*Axis
 
+	// Computed lists what nodes compute with when the model runs, though it is a number: 1/√d of the
+	// size d of a head. Stored, it would be no reason for a size to stay.
+	Computed []Computed
+	// Copied lists the Gathers that take the elements of a list one after the other.
+	Copied []Copied
+
 	// Roots says for every constant tensor which weights it is made of, itself included.
 	Roots map[string][]string
 
@@ -77,6 +83,21 @@ type ShapeRef struct {
 	// follows lists axes from whose sizes the shape is computed at run time. They need not be those
 	// that the elements mean: where one changes the shape has to be written anew.
 	follows []*Axis
+}
+
+// Computed is an input of a node that comes to Value whenever the model runs as it is: it is
+// computed from sizes, which an edit could change.
+type Computed struct {
+	Node  *onnxpb.NodeProto
+	Input int
+	Value *onnxio.Tensor
+}
+
+// Copied is a Gather whose output holds what its data does, in the same order: a Reshape to Shape,
+// with a -1 in it where a size is not known.
+type Copied struct {
+	Node  *onnxpb.NodeProto
+	Shape []int64
 }
 
 // A ShapeElem is an element of a stored shape, of which [Widths.Elem] gives the value: a number
@@ -118,6 +139,8 @@ type analyzer struct {
 
 	contractions []contraction
 	bends        []bend
+	computed     []Computed
+	copied       []Copied
 }
 
 // Analyze finds the spaces of a model. It fails where the graph contradicts itself (a weight that
@@ -289,6 +312,7 @@ func (c *call) follow(outs []*value) {
 		}
 	}
 	live := slices.ContainsFunc(outs, (*value).live)
+	c.numbers(outs)
 	for i, v := range c.in {
 		if v == nil || len(v.follows) == 0 {
 			continue
@@ -299,6 +323,7 @@ func (c *call) follow(outs []*value) {
 			}
 		}
 		if live && !c.claimed[i] {
+			c.computed(i)
 			c.computesWith(v)
 		}
 	}
@@ -352,6 +377,9 @@ func sizesIn(ints []elem) []*Axis {
 // product of two weights) does not commute with an edit.
 func (c *call) onWeights(outs []*value) {
 	if c.anyLive() || c.op.moves {
+		return
+	}
+	if len(outs) == 1 && outs[0].rounded {
 		return
 	}
 	many := func(v *value) bool { return v == nil || !v.ranked || v.elements() != 1 }

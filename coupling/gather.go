@@ -46,7 +46,7 @@ func (an *analyzer) finish() *Analysis {
 // tensors is an analysis without its spaces.
 func (an *analyzer) tensors() *Analysis {
 	a := &Analysis{
-		Graph: an.graph, Refs: an.refs, Ops: an.linear, copies: an.opts.Copies,
+		Graph: an.graph, Refs: an.refs, Ops: an.linear, Computed: an.computed, Copied: an.copied, copies: an.opts.Copies,
 		Weights: map[string]*Weight{}, Activations: map[string][]*Axis{}, Roots: map[string][]string{}, spaceOf: map[*Axis]*Space{},
 	}
 	a.otherParams, _ = an.model.Size()

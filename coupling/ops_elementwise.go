@@ -2,6 +2,7 @@ package coupling
 
 import (
 	"math"
+	"slices"
 
 	"github.com/monge-ml/monge/onnxio"
 )
@@ -16,6 +17,7 @@ func unary(c *call) ([]*value, error) {
 	o.ranked, o.origin = x.ranked, x.origin
 	if !c.anyLive() {
 		o.ints = foldUnary(c.node.GetOpType(), x.ints)
+		o.reals = realUnary(c.node.GetOpType(), x.reals)
 		return []*value{o}, nil
 	}
 	for _, a := range o.axes {
@@ -72,6 +74,8 @@ func elementwise(c *call) ([]*value, error) {
 	}
 	if o.konst {
 		o.ints = c.foldElementwise(o.sizes())
+		o.reals = c.realElementwise(o.sizes())
+		o.strides = c.strides(o.sizes())
 	}
 	return []*value{o}, nil
 }
@@ -162,6 +166,9 @@ func (c *call) foldElementwise(dims []int) []elem {
 	if q := c.divided(); q != nil {
 		return q
 	}
+	if q := c.multiplied(); q != nil {
+		return q
+	}
 	args := make([][]elem, n)
 	for _, v := range c.in {
 		if v.ints == nil {
@@ -213,6 +220,30 @@ func (c *call) divided() []elem {
 		divisor.stiffen(c.label() + " computes with its size")
 	}
 	return []elem{{known: whole.known, v: whole.v / by[0], size: c.an.sys.prod(factors[:k]...), tied: whole.tied}}
+}
+
+// multiplied is a size that is known at run time alone, times a stored number: a batch with heads or
+// patches. The number is a size too, and is rewritten where the axis that it is turns out to change.
+func (c *call) multiplied() []elem {
+	if c.node.GetOpType() != "Mul" || len(c.in) != 2 || len(c.in[0].ints) != 1 || len(c.in[1].ints) != 1 {
+		return nil
+	}
+	for i, v := range c.in {
+		by, whole := v.ints[0], c.in[1-i].ints[0]
+		switch {
+		case whole.size == nil || !whole.tied || whole.known && !whole.size.open():
+		case !by.known || by.size != nil || by.v < 2 || by.v > maxSize || c.an.graph.Constant(c.node.GetInput()[i]) == nil:
+		default:
+			part := c.an.sys.atom(int(by.v))
+			c.note(ShapeRef{Node: c.node, Input: i, Elems: []ShapeElem{sizeElem(part)}})
+			factors := []*Axis{whole.size, part}
+			if i == 0 {
+				slices.Reverse(factors)
+			}
+			return []elem{{known: whole.known, v: whole.v * by.v, size: c.an.sys.prod(factors...), tied: true}}
+		}
+	}
+	return nil
 }
 
 // broadcast is the element of a tensor of some shape that stands at position p of a tensor of the
@@ -311,6 +342,10 @@ func (s *system) evalTwo(name string, a, b elem) (elem, bool) {
 		return b, true
 	case name == "Equal" && (size(a) && negative(b) || size(b) && negative(a)):
 		return elem{known: true}, true // no size is negative
+	}
+	if (name == "Max" || name == "Min") && size(a) && size(b) && a.size.is(b.size) {
+		a.tied = a.tied && b.tied
+		return a, true
 	}
 	var out elem
 	given := func(e elem) bool { return e.size != nil && e.size.open() }

@@ -106,7 +106,11 @@ func anyTied(shape *value) bool {
 }
 
 func rangeOf(c *call) ([]*value, error) {
-	o := &value{konst: !c.anyLive(), ranked: true}
+	o := &value{konst: !c.anyLive(), ranked: true, strides: c.counts()}
+	if o.strides != nil {
+		o.axes = []*Axis{c.in[1].ints[0].size}
+		return []*value{o}, nil
+	}
 	var arg [3]int64
 	for i := range arg {
 		known, ok := c.input(i).knownInts()

@@ -13,6 +13,8 @@ func gather(c *call) ([]*value, error) {
 	o := c.output(slices.Concat(x.axes[:axis], idx.axes, x.axes[axis+1:]))
 	if o.konst {
 		o.roots = x.roots // indices say where, not what
+	} else if shape := c.inOrder(); shape != nil {
+		c.an.copied = append(c.an.copied, Copied{c.node, shape})
 	}
 	c.freezeAxis(x.axes[axis], "picks positions of it")
 	c.freeze(idx, "indexes with it")

@@ -22,13 +22,30 @@ func poolAxes(c *call) (string, error) {
 	return "n c " + before + " -> " + out, nil
 }
 
+// globalPoolAxes: means and largest elements of space do not see its order.
 func globalPoolAxes(c *call) (string, error) {
 	x := c.in[0]
 	if x.rank() < 2 {
 		return "", errUnranked
 	}
 	c.runs = map[string][]int{"t": slices.Repeat([]int{1}, x.rank()-2)}
-	return "n c s... -> n c t...", nil
+	return "n c {s...} -> n c t...", nil
+}
+
+// reduceProd: the product of some sizes is a size too.
+func reduceProd(c *call) ([]*value, error) {
+	x := c.in[0]
+	expr, err := reduceAxes(c)
+	if err != nil {
+		return nil, err
+	}
+	outs, err := c.axes(expr)
+	if err == nil && len(outs) == 1 && outs[0].konst && outs[0].elements() == 1 && len(x.ints) > 0 {
+		if e, ok := c.an.sys.evalInts("Mul", x.ints); ok {
+			outs[0].ints = []elem{e}
+		}
+	}
+	return outs, err
 }
 
 // reduceAxes: a reduced axis may be permuted, for sums, means and norms do not see the order; the

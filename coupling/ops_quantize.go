@@ -17,6 +17,25 @@ type Quantization struct {
 	Axis int
 }
 
+// quantize: a constant stays a weight that can be edited where it is stored, if all its numbers are
+// rounded alike; it is rounded again when the model runs.
+func quantize(c *call) ([]*value, error) {
+	expr, err := quantizeAxes(c)
+	if err != nil {
+		return nil, err
+	}
+	if x := c.in[0]; !c.anyLive() && c.alike() {
+		return []*value{{axes: x.axes, ranked: true, konst: true, roots: x.roots, origin: x.origin, rounded: true}}, nil
+	}
+	return c.axes(expr)
+}
+
+// alike reports whether a QuantizeLinear or DequantizeLinear has one scale for all.
+func (c *call) alike() bool {
+	axis, err := c.scaleAxis()
+	return err == nil && axis < 0
+}
+
 // quantizeAxes: QuantizeLinear and DequantizeLinear of an activation, with one scale or with one
 // for each position of an axis.
 func quantizeAxes(c *call) (string, error) {
@@ -60,6 +79,9 @@ func (c *call) scaleAxis() (int, error) {
 // edited together.
 func dequantize(c *call) ([]*value, error) {
 	x := c.in[0]
+	if x.rounded && !c.anyLive() && c.alike() {
+		return []*value{{axes: x.axes, ranked: true, konst: true, roots: x.roots, origin: x.origin}}, nil
+	}
 	if c.anyLive() || len(x.roots) != 1 {
 		expr, err := quantizeAxes(c)
 		if err != nil {
@@ -80,7 +102,7 @@ func dequantize(c *call) ([]*value, error) {
 	if axis >= 0 {
 		q.Axis = x.originOf(axis)
 	}
-	if axis >= 0 && q.Axis < 0 || x.rank() != root.rank() {
+	if axis >= 0 && (q.Axis < 0 || x.rank() != root.rank()) {
 		c.freeze(x, "takes scales along an axis that the stored weight has not")
 	}
 	if old := root.quant; old != nil {

@@ -13,11 +13,14 @@ func identity(c *call) ([]*value, error) {
 	if x == nil {
 		return nil, errUnranked
 	}
-	o := &value{axes: x.axes, ranked: x.ranked, ints: x.ints, reals: x.reals, konst: x.konst, roots: x.roots, origin: x.origin}
+	o := &value{axes: x.axes, ranked: x.ranked, ints: x.ints, reals: x.reals, typ: x.typ, strides: x.strides, konst: x.konst, roots: x.roots, origin: x.origin}
+	if to := c.attrInt("to", int64(x.typ)); to != int64(x.typ) {
+		o.round(onnxpb.TensorProto_DataType(to))
+	}
 	if c.node.GetOpType() == "Cast" && x.ints != nil {
 		switch to := onnxpb.TensorProto_DataType(c.attrInt("to", 0)); {
 		case onnxio.IsFloat(to):
-			o.reals = realsOf(x)
+			o.reals, o.typ = realsOf(x), to
 		case to == onnxpb.TensorProto_BOOL:
 			o.ints = slices.Clone(x.ints)
 			for i, e := range o.ints {
@@ -31,10 +34,10 @@ func identity(c *call) ([]*value, error) {
 	return []*value{o}, nil
 }
 
-// realsOf are the integers of a value as numbers; nil where not all are known, or follow sizes.
+// realsOf are the integers of a value as numbers; nil where not all are known.
 func realsOf(x *value) (out []float64) {
 	known, ok := x.knownInts()
-	if !ok || len(known) > realLimit || len(x.follows) > 0 {
+	if !ok || len(known) > realLimit {
 		return nil
 	}
 	for _, n := range known {
@@ -119,6 +122,9 @@ func squeeze(c *call) ([]*value, error) {
 			c.freezeAxis(a, "drops it")
 			continue
 		}
+		if x.strides != nil {
+			o.strides = append(o.strides, x.strides[i])
+		}
 		o.axes = append(o.axes, a)
 		o.origin = append(o.origin, x.originOf(i))
 	}
@@ -140,6 +146,7 @@ func unsqueeze(c *call) ([]*value, error) {
 	for i := range x.axes {
 		o.origin = append(o.origin, x.originOf(i))
 	}
+	o.strides = slices.Clone(x.strides)
 	slices.Sort(fresh)
 	for i, k := range fresh {
 		if i > 0 && k == fresh[i-1] {
@@ -147,6 +154,9 @@ func unsqueeze(c *call) ([]*value, error) {
 		}
 		o.axes = slices.Insert(o.axes, k, c.made(1))
 		o.origin = slices.Insert(o.origin, k, -1)
+		if o.strides != nil {
+			o.strides = slices.Insert(o.strides, k, 0)
+		}
 	}
 	return []*value{o}, nil
 }
@@ -581,6 +591,9 @@ func (c *call) scaling() (factors []float64, sizes *value) {
 		sizes = c.input(3)
 	}
 	if scales := c.input(at); scales != nil {
+		if len(scales.follows) > 0 {
+			return nil, sizes
+		}
 		return scales.reals, sizes
 	}
 	if upsample {

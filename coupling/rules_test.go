@@ -301,6 +301,86 @@ var rules = []rule{
 		Conv_c (in): 3, frozen: graph input "x"
 		Conv_c: 6, linear
 		Gemm_y: 5, frozen: graph output "y"`},
+	{"Gather of all elements in another order", `
+		x: 2 3 4 4
+		c = Conv(x, w1[4 3 1 1])
+		g = GlobalAveragePool(c)
+		f = Reshape(g, all{-1})
+		p = Reshape(places{0 1 2 3 4 5 7 6}, ps{2 4 1 1})
+		v = Gather(f, p)
+		r = Flatten(v)
+		y = Gemm(r, w2[4 5])`, `
+		Conv_c (in): 3, frozen: graph input "x"
+		Conv_c: 4, frozen: Gather "Gather_v" picks positions of it
+		Gemm_y (in): 4, frozen: Gather "Gather_v" indexes with it
+		Gemm_y: 5, frozen: graph output "y"`},
+	{"Reshape by the product of sizes", `
+		x: N 4 5
+		q = MatMul(x, w1[5 6])
+		r = Reshape(q, rs{-1 4 2 3})
+		t = Transpose(r) perm=0,2,1,3
+		s = Shape(t)
+		b = Gather(s, ab{0 1})
+		p = ReduceProd(b) keepdims=1
+		d = Gather(s, ad{3})
+		u = Concat(p, rest{-1}, d) axis=0
+		f = Reshape(t, u)
+		g = Relu(f)
+		l = Gather(s, al{2})
+		m = Max(b, b)
+		v = Concat(m, l, d) axis=0
+		h = Reshape(g, v)
+		i = Transpose(h) perm=0,2,1,3
+		j = Reshape(i, js{-1 4 6})
+		y = MatMul(j, w2[6 3])`, `
+		MatMul_q (in): 5, frozen: graph input "x"
+		MatMul_q[0:6]: 2, rigid: a factor beside it is narrowed instead (space of 3)
+		MatMul_q[0:6]#2: 3
+		MatMul_y: 3, frozen: graph output "y"`},
+	{"Reshape by a size and a number", `
+		x: N 3 2 8
+		c = Conv(x, w1[6 3 1 1])
+		s = Shape(c)
+		n = Gather(s, zero{0})
+		k = Mul(n, two{2})
+		t = Transpose(c) perm=0,2,3,1
+		u = Concat(k, eight{8}, rest{-1}) axis=0
+		r = Reshape(t, u)
+		z = LayerNormalization(r, g[6])
+		y = MatMul(z, w2[6 5])`, `
+		Conv_c (in): 3, frozen: graph input "x"
+		Conv_c: 6, rigid: LayerNormalization "LayerNormalization_z" takes all channels together
+		MatMul_y: 5, frozen: graph output "y"`},
+	{"channels shuffled and split at an odd number of them", `
+		x: N 3 4 4
+		a = Conv(x, w1[5 3 1 1])
+		b = Conv(x, w2[5 3 1 1])
+		c = Concat(a, b) axis=1
+		r = Reshape(c, s1{-1 2 5 4 4})
+		t = Transpose(r) perm=0,2,1,3,4
+		u = Reshape(t, s2{-1 10 4 4})
+		p q = Split(u, sizes{5 5}) axis=1
+		d = Conv(p, w3[4 5 1 1])
+		e = Conv(q, w4[4 5 1 1])
+		y = Add(d, e)`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a[0:2]: 2, linear
+		Conv_a[2:3]: 1, linear, rigid: it is a single channel
+		Conv_a[3:5]: 2, linear
+		Conv_d: 4, residual, frozen: graph output "y"`},
+	{"GlobalAveragePool of channels", `
+		x: N 4 5
+		a = MatMul(x, w1[5 6])
+		m = GlobalAveragePool(a)
+		d = Sub(a, m)
+		e = Mul(d, d)
+		v = GlobalAveragePool(e)
+		s = Sqrt(v)
+		n = Div(d, s)
+		y = MatMul(n, w2[6 3])`, `
+		MatMul_a (in): 5, frozen: graph input "x"
+		MatMul_a: 6, rigid: GlobalAveragePool "GlobalAveragePool_m" takes all channels together
+		MatMul_y: 3, frozen: graph output "y"`},
 	{"Reshape to stated sizes", `
 		x: 2 3 4 4
 		c = Conv(x, w1[6 3 1 1])

@@ -58,7 +58,8 @@ func table() map[string]op {
 		{names: "GridSample", axes: "n c s..., n t... U -> n c t..."},
 		{names: "RoiAlign", axesOf: roiAlignAxes, acts: nonlinear},
 		{names: "ReduceMean ReduceSum", needs: 1, axesOf: reduceAxes},
-		{names: "ReduceMax ReduceMin ReduceL2 ReduceProd ReduceL1 ReduceLogSum ReduceLogSumExp ReduceSumSquare", needs: 1, axesOf: reduceAxes, acts: nonlinear},
+		{names: "ReduceMax ReduceMin ReduceL2 ReduceL1 ReduceLogSum ReduceLogSumExp ReduceSumSquare", needs: 1, axesOf: reduceAxes, acts: nonlinear},
+		{names: "ReduceProd", needs: 1, apply: reduceProd, acts: nonlinear},
 
 		// Barriers along one axis.
 		{names: "Softmax LogSoftmax Hardmax", needs: 1, axesOf: softmaxAxes, acts: nonlinear},
@@ -90,7 +91,7 @@ func table() map[string]op {
 		{names: "ai.onnx.ml/Scaler", needs: 1, apply: scaler, acts: perChannel},
 
 		// Integers that stand for real numbers.
-		{names: "QuantizeLinear com.microsoft/QuantizeLinear", needs: 2, axesOf: quantizeAxes, acts: nonlinear | perChannel},
+		{names: "QuantizeLinear com.microsoft/QuantizeLinear", needs: 2, apply: quantize, acts: nonlinear | perChannel},
 		{names: "DequantizeLinear com.microsoft/DequantizeLinear", needs: 2, apply: dequantize, acts: perChannel, moves: true},
 		{names: "DynamicQuantizeLinear", axes: "s... -> s..., , ", acts: nonlinear},
 

@@ -318,16 +318,41 @@ func (s *system) cut(t *Axis, at int) (left, right *Axis, err error) {
 		}
 		return s.sum(l...), s.sum(r...), nil
 	}
-	f := t.Factors()
-	rest := s.prod(f[1:]...)
-	if at%rest.Size() != 0 {
-		return nil, nil, fmt.Errorf("a boundary at %d falls inside a block of %d", at, rest.Size())
+	return s.cutProd(t.Factors(), at)
+}
+
+// cutProd splits a product. A boundary inside a block parts its inner factors, and leaves the
+// channel whose block it is by itself (channels that are shuffled and split at an odd number of
+// them).
+func (s *system) cutProd(f []*Axis, at int) (left, right *Axis, err error) {
+	outer, rest := f[0], s.prod(f[1:]...)
+	blocks, inside := at/rest.Size(), at%rest.Size()
+	var l, r []*Axis
+	if blocks > 0 {
+		var before *Axis
+		if before, outer, err = s.cut(outer, blocks); err != nil {
+			return nil, nil, err
+		}
+		l = append(l, s.prod(before, rest))
 	}
-	o1, o2, err := s.cut(f[0], at/rest.Size())
-	if err != nil {
-		return nil, nil, err
+	if inside > 0 {
+		one, after := outer, (*Axis)(nil)
+		if outer.Size() > 1 {
+			if one, after, err = s.cut(outer, 1); err != nil {
+				return nil, nil, err
+			}
+		}
+		first, second, err := s.cut(rest, inside)
+		if err != nil {
+			return nil, nil, err
+		}
+		l, r = append(l, s.prod(one, first)), append(r, s.prod(one, second))
+		outer = after
 	}
-	return s.prod(o1, rest), s.prod(o2, rest), nil
+	if outer != nil {
+		r = append(r, s.prod(outer, rest))
+	}
+	return s.sum(l...), s.sum(r...), nil
 }
 
 // unifyProds joins two axes factor by factor from the inner end, dividing the larger one where

@@ -175,9 +175,6 @@ func TestJoinRefuses(t *testing.T) {
 		{"strides", func(s *system) (a, b *Axis) {
 			return s.prod(s.atom(2), s.atom(3)), s.prod(s.atom(3), s.atom(2))
 		}, "3 does not divide into blocks of 2"},
-		{"inside a block", func(s *system) (a, b *Axis) {
-			return s.sum(s.atom(3), s.atom(5)), s.sum(s.prod(s.atom(2), s.atom(2)), s.atom(4))
-		}, "a boundary at 3 falls inside a block of 2"},
 		{"itself", func(s *system) (a, b *Axis) {
 			x := s.atom(-1)
 			return x, s.prod(x, s.atom(2))
@@ -290,5 +287,21 @@ func TestChannels(t *testing.T) {
 		if diff := cmp.Diff(c.want, got); diff != "" || once != c.once {
 			t.Errorf("%v: once is %v, want %v\n%s", c.axis, once, c.once, diff)
 		}
+	}
+}
+
+// A boundary inside a block leaves the channel whose block it is by itself.
+func TestJoinInsideABlock(t *testing.T) {
+	s := &system{}
+	outer, inner := s.atom(5), s.atom(2)
+	a, b := s.sum(s.atom(5), s.atom(5)), s.prod(outer, inner)
+	if err := s.join(a, b); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]int{2, 1, 2}, sizesOf(outer.Terms())); d != "" {
+		t.Errorf("parts of the outer factor (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff([]int{1, 1}, sizesOf(inner.Terms())); d != "" {
+		t.Errorf("parts of the inner factor (-want +got):\n%s", d)
 	}
 }

@@ -11,6 +11,9 @@ import (
 // foldLimit bounds the integer tensors whose values are followed.
 const foldLimit = 4096
 
+// placesLimit bounds the tensors of which is seen whether they are places in a list.
+const placesLimit = 1 << 20
+
 // realLimit bounds the float tensors whose values are followed: an element for each axis of a
 // tensor.
 const realLimit = 16
@@ -29,11 +32,17 @@ type value struct {
 	origin []int
 	// quant says how stored integers are read, where DequantizeLinear reads them.
 	quant *Quantization
+	// rounded: it is integers that a QuantizeLinear makes of a weight, whose roots these are.
+	rounded bool
 	// ints holds the values of small integer tensors, flat, row-major.
 	ints []elem
 	// reals holds the values of small float constants, such as the scales of a Resize that an
-	// exporter put together.
+	// exporter put together, or 1/√d computed from the size d of a head; typ is their type.
 	reals []float64
+	typ   onnxpb.TensorProto_DataType
+	// strides are set where an element is the sum of its positions along the axes, each times the
+	// stride of the axis: places in a list, as exporters compute them for views of memory.
+	strides []int
 	// follows lists axes of activations whose sizes flowed into this constant (Shape arithmetic):
 	// it changes at run time when they are narrowed.
 	follows []*Axis
@@ -109,6 +118,14 @@ func (an *analyzer) constant(name string, tp *onnxpb.TensorProto) (*value, error
 		v.origin = append(v.origin, k)
 	}
 	typ, n := onnxpb.TensorProto_DataType(tp.GetDataType()), v.elements()
+	if n > foldLimit && n <= placesLimit && (typ == onnxpb.TensorProto_INT64 || typ == onnxpb.TensorProto_INT32) {
+		t, err := an.model.Tensor(tp)
+		if err != nil {
+			return nil, err
+		}
+		v.strides = strided(t.I64, v.sizes())
+		return v, nil
+	}
 	integers := isInteger(typ) && n <= foldLimit
 	if n < 0 || !integers && (!onnxio.IsFloat(typ) || n > realLimit) {
 		return v, nil
@@ -118,7 +135,7 @@ func (an *analyzer) constant(name string, tp *onnxpb.TensorProto) (*value, error
 		return nil, err
 	}
 	if !integers {
-		v.reals = t.Float64()
+		v.reals, v.typ = t.Float64(), typ
 		return v, nil
 	}
 	v.ints = make([]elem, len(t.I64))

@@ -98,8 +98,16 @@ func (u *sharing) value(name string, tp *onnxpb.TensorProto) error {
 		u.weights[name] = []string{name}
 		return nil
 	}
-	u.ties[name] = onnxio.IsFloat(onnxpb.TensorProto_DataType(tp.GetDataType()))
+	u.ties[name] = onnxio.IsFloat(onnxpb.TensorProto_DataType(tp.GetDataType())) || dequantized(u.g, name)
 	return nil
+}
+
+// dequantized reports whether a constant is integers that stand for real numbers, and nothing else.
+func dequantized(g *onnxio.Graph, name string) bool {
+	readers := g.Consumers(name)
+	return len(readers) > 0 && !slices.ContainsFunc(readers, func(c onnxio.Consumer) bool {
+		return c.Input != 0 || c.Node.GetOpType() != "DequantizeLinear"
+	})
 }
 
 // node enters what a node makes of constants.

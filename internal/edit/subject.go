@@ -13,7 +13,8 @@ import (
 // A Subject is a model with its spaces analysed.
 type Subject struct {
 	// Model is the model in a form in which layers that do not belong together have no constants in
-	// common, and means over channels that may then be narrowed are products (see Reshare).
+	// common, means over channels that may then be narrowed are products (see Reshare), and what is
+	// computed when it runs without need is not.
 	Model    *onnxio.Model
 	Graph    *onnxio.Graph
 	Analysis *coupling.Analysis
@@ -33,6 +34,9 @@ func NewSubject(m *onnxio.Model, o coupling.Options) (*Subject, error) {
 	o.Copies = copies
 	an, err := coupling.Analyze(own, o)
 	if err != nil {
+		return nil, m.InFile(err)
+	}
+	if own, an, err = simple(own, an, o); err != nil {
 		return nil, m.InFile(err)
 	}
 	s := &Subject{opaque: o.Opaque, given: m}
