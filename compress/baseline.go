@@ -47,9 +47,17 @@ func placeOf(s *coupling.Space) place {
 // strip takes the baseline of a model and removes what does not matter; keep says which spaces stay
 // whole.
 func (c *compression) strip(ctx context.Context, m *onnxio.Model, keep func(*coupling.Space) bool) error {
-	whole, _, err := qdq.Expand(m)
+	whole, form, err := qdq.Expand(m)
 	if err != nil {
 		return err
+	}
+	if c.o.Lossless == job.Off { // else it is part of what is done then
+		if whole, err = lossless.Compute(ctx, whole, c.computing()); err != nil {
+			return err
+		}
+		if m, err = form.Restore(whole); err != nil {
+			return err
+		}
 	}
 	if c.analysis, err = c.analyze(whole); err != nil {
 		return err
@@ -61,7 +69,8 @@ func (c *compression) strip(ctx context.Context, m *onnxio.Model, keep func(*cou
 	c.size.Params, _ = m.Size()
 	c.was = map[*coupling.Space]*coupling.Space{}
 	if c.o.Lossless != job.Off {
-		o := lossless.Options{InputShapes: c.Report.Shapes, Keep: keep, Multiple: c.o.Multiple, Threads: c.Threads, Trial: c.Trials}
+		o := c.computing()
+		o.Keep, o.Multiple = keep, c.o.Multiple
 		if c.DryRun || c.o.Lossless == job.Auto && !c.HasData() {
 			o.NoCheck = true
 		}
@@ -83,6 +92,11 @@ func (c *compression) strip(ctx context.Context, m *onnxio.Model, keep func(*cou
 	c.frame = c.bytes - c.weightBytes(a, nil)
 	c.stored = c.o.DType.Stored()
 	return nil
+}
+
+// computing are the settings under which what depends on weights alone is computed.
+func (c *compression) computing() lossless.Options {
+	return lossless.Options{InputShapes: c.Report.Shapes, Threads: c.Threads, Trial: c.Trials}
 }
 
 // analyze finds the spaces of a model as it is narrowed.

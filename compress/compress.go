@@ -371,6 +371,9 @@ func Into(ctx context.Context, wide, narrow *onnxio.Model, o Options) (_ *onnxio
 	if narrow, _, err = qdq.Expand(narrow); err != nil {
 		return nil, nil, err
 	}
+	if narrow, err = lossless.Compute(ctx, narrow, c.computing()); err != nil {
+		return nil, nil, err
+	}
 	s, folded, err := c.Subject(c.model)
 	if err != nil {
 		return nil, nil, err

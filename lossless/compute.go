@@ -9,20 +9,22 @@ import (
 
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/internal/admit"
+	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/stats"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// computing lists the operators after which weights are no longer those that the file keeps: a
-// scale by their norm, for one (weight normalisation, Salimans & Kingma 2016). Channels of what is
-// computed so cannot be edited where it is stored.
-var computing = strings.Fields("Abs Add Div Exp Mul Neg Pow Reciprocal ReduceL2 ReduceMean ReduceSum ReduceSumSquare ScatterND Sqrt Sub")
+// moving lists the operators behind which weights are still those that the file keeps, in another
+// shape, and those that make no weights. Behind all others, such as a scale by the norm (weight
+// normalisation, Salimans & Kingma 2016), channels cannot be edited where they are stored.
+var moving = strings.Fields(`Identity Cast CastLike Dropout Reshape Flatten Squeeze Unsqueeze Transpose Expand Tile Concat Split Slice Pad
+	DepthToSpace SpaceToDepth Gather GatherElements GatherND DequantizeLinear Constant ConstantOfShape Shape Size Range`)
 
 // drawing lists the operators whose result is another one every time, and repeating those whose
 // result is larger than what it is made of: neither is stored.
 var (
-	drawing   = strings.Fields("RandomNormal RandomUniform Multinomial")
+	drawing   = strings.Fields("RandomNormal RandomUniform RandomNormalLike RandomUniformLike Multinomial Bernoulli")
 	repeating = strings.Fields("ConstantOfShape Expand Tile")
 )
 
@@ -38,42 +40,51 @@ func Compute(ctx context.Context, m *onnxio.Model, o Options) (*onnxio.Model, er
 		return m, nil
 	}
 	out := m.Clone()
-	return out, compute(ctx, out, o)
+	left, err := compute(ctx, out, o)
+	if err != nil {
+		return nil, err
+	}
+	if g, err = out.Graph(); err != nil {
+		return nil, err
+	}
+	return out, edit.DropUnread(g, left)
 }
 
-// compute does so in place.
-func compute(ctx context.Context, m *onnxio.Model, o Options) error {
+// compute does so in place, but for what it was computed from: left are tensors that are read in
+// fewer places.
+func compute(ctx context.Context, m *onnxio.Model, o Options) (left map[string]bool, err error) {
 	g, err := m.Graph()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	names, roots := computable(g)
 	if len(names) == 0 {
-		return nil
+		return nil, nil
 	}
 	cut, err := stats.Extract(m, roots, names) // a model without inputs cannot be run
 	if err != nil {
-		return err
+		return nil, err
 	}
 	in := map[string]*engine.Value{}
 	for _, name := range roots {
 		if in[name], err = m.Tensor(g.Constant(name)); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if err := admit.Model(ctx, cut, admit.Options{Inputs: in, Trial: o.Trial}); err != nil {
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
 	s, err := engine.Open(cut, engine.Options{Threads: o.Threads})
 	if err != nil { // there is no onnxruntime, or it does not take the model
-		return nil
+		return nil, nil
 	}
 	defer s.Close()
 	values, err := s.Run(ctx, in)
 	if err != nil {
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
 	made, gone := map[*onnxpb.NodeProto]bool{}, map[string]bool{}
+	left = map[string]bool{}
 	for _, same := range alike(g, names, values) {
 		v := values[same[0]]
 		if !onnxio.IsFloat(v.Type) || onnxio.StoredBytes(v.Type, int64(v.Len())) > freed(g, same...) {
@@ -81,7 +92,11 @@ func compute(ctx context.Context, m *onnxio.Model, o Options) error {
 		}
 		g.Proto.Initializer = append(g.Proto.Initializer, onnxio.NewTensor(same[0], v.Type, v.Dims, v.Float64()).Proto())
 		for _, name := range same {
-			made[g.Producer(name)], gone[name] = true, true
+			maker := g.Producer(name)
+			made[maker], gone[name] = true, true
+			for _, in := range maker.GetInput() {
+				left[in] = true
+			}
 			for _, c := range g.Consumers(name) {
 				if c.Input >= 0 { // else it is the first
 					c.Node.Input[c.Input] = same[0]
@@ -91,7 +106,7 @@ func compute(ctx context.Context, m *onnxio.Model, o Options) error {
 	}
 	g.Proto.Node = slices.DeleteFunc(g.Proto.Node, func(n *onnxpb.NodeProto) bool { return made[n] })
 	g.Proto.ValueInfo = slices.DeleteFunc(g.Proto.ValueInfo, func(v *onnxpb.ValueInfoProto) bool { return gone[v.GetName()] })
-	return g.Refresh()
+	return left, g.Refresh()
 }
 
 // alike sorts tensors by what they come to. One that a subgraph reads keeps its name.
@@ -141,7 +156,9 @@ func computable(g *onnxio.Graph) (names, roots []string) {
 	made := origins{g, map[string]*origin{}}
 	for _, n := range g.Nodes {
 		if o := made.by(n); o != nil {
-			made.of[n.GetOutput()[0]] = o
+			for _, out := range n.GetOutput() {
+				made.of[out] = o
+			}
 		}
 	}
 	for _, n := range g.Nodes {
@@ -165,6 +182,9 @@ func computable(g *onnxio.Graph) (names, roots []string) {
 // read some that exporters put together gate by gate.
 func (m origins) weight(n *onnxpb.NodeProto, tensor string) bool {
 	o := m.of[tensor]
+	if made := m.g.Producer(tensor); made == nil || len(made.GetOutput()) != 1 {
+		return false
+	}
 	return o != nil && o.size > 1 && !o.repeated && (o.computed || o.joined && onnxio.LinearKindOf(n) == onnxio.Recurrent)
 }
 
@@ -194,10 +214,10 @@ func (m origins) tensor(name string) *origin {
 // by is the origin of what a node makes, nil where it is not to be stored.
 func (m origins) by(n *onnxpb.NodeProto) *origin {
 	op := onnxio.StandardOp(n)
-	if op == "" || slices.Contains(drawing, op) || op == "Constant" || len(n.GetOutput()) != 1 || len(n.GetInput()) == 0 || len(m.g.Subgraphs(n)) > 0 {
+	if op == "" || slices.Contains(drawing, op) || op == "Constant" || len(n.GetOutput()) == 0 || len(n.GetInput()) == 0 || len(m.g.Subgraphs(n)) > 0 {
 		return nil
 	}
-	all := &origin{computed: slices.Contains(computing, op), joined: op == "Concat", repeated: slices.Contains(repeating, op)}
+	all := &origin{computed: !slices.Contains(moving, op), joined: op == "Concat", repeated: slices.Contains(repeating, op)}
 	for _, in := range n.GetInput() {
 		if in == "" {
 			continue

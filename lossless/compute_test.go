@@ -48,6 +48,20 @@ func TestComputedWeights(t *testing.T) {
 			a = Add(h, c)
 			d = Relu(a)
 			y = MatMul(d, w2[6 3])`,
+		"a low-rank change that is added to a weight": `
+			x: N 8
+			p = MatMul(d[8 2], u[2 6])
+			w = Add(w1[8 6], p)
+			h = MatMul(x, w)
+			b = Relu(h)
+			y = MatMul(b, w2[6 3])`,
+		"a weight that is bounded": `
+			x: N 8
+			t = Tanh(w1[8 6])
+			w = Clip(t, lo<-0.5>, hi<0.5>)
+			h = MatMul(x, w)
+			b = Relu(h)
+			y = MatMul(b, w2[6 3])`,
 		"decays that are stored as logarithms": `
 			x: N 4 5
 			h = MatMul(x, w1[5 8])

@@ -111,8 +111,8 @@ const mostParams = 50_000_000
 //
 // A channel that is constant is folded into the biases of its readers, which cannot be done where a
 // Conv pads its input with zeros unless the constant is zero itself; then it stays. Of models with
-// more than fifty million parameters, only unused nodes and initializers are removed. onnxruntime,
-// where there is one, checks the result and decides nothing else.
+// more than fifty million parameters, only unused nodes and initializers are removed, and what is
+// computed is stored. onnxruntime, where there is one, checks the result and decides nothing else.
 func Strip(ctx context.Context, m *onnxio.Model, o Options) (_ *onnxio.Model, _ *Report, err error) {
 	defer guard.Recover(&err)
 	r := newReport(m.Size())
@@ -124,7 +124,9 @@ func Strip(ctx context.Context, m *onnxio.Model, o Options) (_ *onnxio.Model, _ 
 	large := r.ParamsBefore > mostParams
 	if large {
 		r.Notes = append(r.Notes, fmt.Sprintf("with more than %d million parameters only unused nodes and initializers are looked for", mostParams/1_000_000))
-		err = r.dropUnused(out)
+		if _, err = compute(ctx, out, o); err == nil {
+			err = r.dropUnused(out)
+		}
 	} else {
 		out, err = o.narrow(ctx, out, r)
 	}
@@ -160,7 +162,7 @@ func (o Options) narrow(ctx context.Context, m *onnxio.Model, r *Report) (*onnxi
 	if err := r.flush(m); err != nil {
 		return nil, err
 	}
-	if err := compute(ctx, m, o); err != nil {
+	if _, err := compute(ctx, m, o); err != nil {
 		return nil, err
 	}
 	unused := r
