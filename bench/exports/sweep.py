@@ -56,7 +56,10 @@ def inputs(session, batch):
     rng, feeds = np.random.default_rng(0), {}
     for i in session.get_inputs():
         shape = [d if isinstance(d, int) else batch if k == 0 else 12 for k, d in enumerate(i.shape)]
-        feeds[i.name] = rng.standard_normal(shape).astype(np.float32) if i.type == "tensor(float)" else rng.integers(1, 40, shape)
+        if i.type == "tensor(float)":
+            feeds[i.name] = rng.standard_normal(shape).astype(np.float32)
+        else:
+            feeds[i.name] = rng.integers(1, 40, shape).astype(np.int32 if i.type == "tensor(int32)" else np.int64)
     return feeds
 
 
@@ -87,6 +90,22 @@ def held(path, report):
         if w not in free and not s["reason"].startswith("graph "):
             why.setdefault(re.sub(r'"[^"]*"', "…", s["reason"]), set()).add(w)
     return sorted(((sum(size.get(w, 0) for w in ws), r) for r, ws in why.items()), reverse=True)
+
+
+def outside(report):
+    """The share of the layers' parameters in weights that can be narrowed, beside those that only normalisations over all channels hold."""
+    why = {}
+    for s in report["spaces"]:
+        for u in s["producers"] + s["consumers"]:
+            why.setdefault(u["weight"], []).append("" if s["narrowable"] else s["reason"])
+    free = other = 0
+    for layer in report["layers"]:
+        reasons = why.get(layer["weight"], [])
+        if "" in reasons:
+            free += layer["params"]
+        elif any("takes all channels together" not in r and not r.startswith("graph ") for r in reasons):
+            other += layer["params"]
+    return free / max(free + other, 1)
 
 
 def check(path):
@@ -150,7 +169,7 @@ def main():
                 print(f"{name:34} {how:12} {bad}", flush=True)
                 continue
             left, wrong = check(path) if opts.check else (float("nan"), [])
-            print(f"{name:34} {how:12} {report['params']:>11,} narrowable {report['narrowable_share']:4.0%} left {left:4.0%}{beside}", flush=True)
+            print(f"{name:34} {how:12} {report['params']:>11,} narrowable {report['narrowable_share']:4.0%} {outside(report):4.0%} left {left:4.0%}{beside}", flush=True)
             for line in [f"{n:,}: {r}" for n, r in held(path, report)[:3]] + ["WRONG " + w for w in wrong]:
                 print("    " + line[:160], flush=True)
 
