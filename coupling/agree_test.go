@@ -7,6 +7,7 @@ import (
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/job"
+	"github.com/monge-ml/monge/lossless"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -15,7 +16,10 @@ import (
 func TestCompressNarrowsWhatIsNarrowable(t *testing.T) {
 	for _, c := range rules {
 		t.Run(c.name, func(t *testing.T) {
-			m := graph(t, c.graph)
+			m, err := lossless.Compute(context.Background(), graph(t, c.graph), lossless.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
 			s := subject(t, m)
 			free := map[string]bool{}
 			for name, w := range s.Analysis.Weights {

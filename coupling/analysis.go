@@ -289,7 +289,8 @@ func (an *analyzer) enliven(c *call) {
 		return
 	}
 	x, w := c.in[0], c.in[1]
-	if x == nil || w == nil || !x.ranked || x.rank() < 2 || x.elements() < 2 || w.elements() < 2 || x.quant != nil {
+	some := func(v *value) bool { n := v.elements(); return n < 0 || n > 1 } // as many as the batch has, perhaps
+	if x == nil || w == nil || !x.ranked || x.rank() < 2 || !some(x) || w.elements() < 2 || x.quant != nil {
 		return
 	}
 	live := *x

@@ -337,6 +337,27 @@ var rules = []rule{
 		MatMul_q[0:6]: 2, rigid: a factor beside it is narrowed instead (space of 3)
 		MatMul_q[0:6]#2: 3
 		MatMul_y: 3, frozen: graph output "y"`},
+	{"queries that are learnt, one for each sample of a batch", `
+		x: N 3 6
+		s = Shape(x)
+		n = Gather(s, zero{0})
+		u = Concat(n, rest{4 5}) axis=0
+		e = Expand(queries[1 4 5], u)
+		q = MatMul(e, wq[5 8])
+		b = Add(q, bq[8])
+		k = MatMul(x, wk[6 8])
+		t = Transpose(k) perm=0,2,1
+		v = MatMul(x, wv[6 7])
+		d = MatMul(b, t)
+		p = Softmax(d)
+		o = MatMul(p, v)
+		y = MatMul(o, wo[7 3])`, `
+		MatMul_q: 4, frozen: graph output "y"
+		MatMul_q#2: 5, linear
+		MatMul_q#3: 8
+		MatMul_k (in): 6, frozen: graph input "x"
+		MatMul_v: 7, linear
+		MatMul_y: 3, frozen: graph output "y"`},
 	{"Reshape by a size and a number", `
 		x: N 3 2 8
 		c = Conv(x, w1[6 3 1 1])

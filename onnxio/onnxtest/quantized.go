@@ -86,12 +86,16 @@ func Quantized() []Form {
 			a = com.microsoft.QGemm(xq, sx, uint8_zx, int8_a[16 6], sa<0.02>, int8_za<0>, int32_b[16], s1<0.05>, uint8_z1<60>) transB=1 alpha=1.0
 			b = com.microsoft.QLinearLeakyRelu(a, s1, uint8_z1, s2<0.05>, uint8_z2<20>) alpha=0.1
 			c = com.microsoft.QLinearSigmoid(a, s1, uint8_z1, s3<0.004>, uint8_z3<0>)
-			e = com.microsoft.QLinearMul(b, s2, uint8_z2, c, s3, uint8_z3, s4<0.05>, uint8_z4<20>)
-			f = Reshape(e, heads{-1 4 4})
-			m = com.microsoft.QLinearSoftmax(f, s4, uint8_z4, s6<0.00390625>, uint8_z6<0>) opset=17 axis=1
-			g = com.microsoft.QLinearMul(f, s4, uint8_z4, m, s6, uint8_z6, s4, uint8_z4)
-			d = Reshape(g, flat{-1 16})
+			d = com.microsoft.QLinearMul(b, s2, uint8_z2, c, s3, uint8_z3, s4<0.05>, uint8_z4<20>)
 			y = com.microsoft.QGemm(d, s4, uint8_z4, int8_c[16 5], sc<0.02>, int8_zc<2>) alpha=1.0`},
+		{"shares of integers", `
+			x: N 4 6
+			xq = QuantizeLinear(x, sx<0.03>, uint8_zx<128>)
+			a = QLinearMatMul(xq, sx, uint8_zx, int8_a[6 16], sa<0.02>, int8_za<0>, s1<0.05>, uint8_z1<128>)
+			m = com.microsoft.QLinearSoftmax(a, s1, uint8_z1, s2<0.00390625>, uint8_z2<0>) opset=17 axis=1
+			b = com.microsoft.QLinearMul(a, s1, uint8_z1, m, s2, uint8_z2, s1, uint8_z1)
+			g = QLinearMatMul(b, s1, uint8_z1, int8_g[16 5], sg<0.02>, int8_zg<1>, s3<0.05>, uint8_z3<128>)
+			y = DequantizeLinear(g, s3, uint8_z3)`},
 		{"an LSTM of integers", `
 			x: N 4 6
 			t = Transpose(x) perm=1,0,2
