@@ -207,3 +207,20 @@ func TestPermutedMultipliers(t *testing.T) {
 		}
 	}
 }
+
+// A weight without channels along an axis that nobody can follow has none that could be in another
+// order.
+func TestNoChannels(t *testing.T) {
+	m, err := onnxtest.Parse(`
+		x: N 3 4 4
+		a = own.Strange(x, w[0 3 1 1])
+		b = Conv(a, v[8 6 1 1], c[8])
+		r = Relu(b)
+		y = Conv(r, u[4 8 1 1])`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := fuse.Models(t.Context(), []*onnxio.Model{m, modeltest.Redrawn(t, m, 2)}, fuse.Options{Options: job.Options{NoData: true}}); err != nil {
+		t.Error(err)
+	}
+}
