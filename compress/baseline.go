@@ -25,6 +25,8 @@ type baseline struct {
 	form *qdq.Form
 	// stored is the type that real numbers are stored as in the end, about; 0: as they are.
 	stored onnxpb.TensorProto_DataType
+	// given is the graph of the model as it came.
+	given *onnxio.Graph
 	// was finds what spaces of later analyses were at first.
 	was map[*coupling.Space]*coupling.Space
 }
@@ -63,6 +65,9 @@ func (c *compression) strip(ctx context.Context, m *onnxio.Model, keep func(*cou
 		return err
 	}
 	if err := c.checkExclude(c.analysis); err != nil {
+		return err
+	}
+	if c.given, err = m.Graph(); err != nil {
 		return err
 	}
 	c.size = sizeOf(c.analysis, nil)
@@ -198,6 +203,7 @@ func (r *Report) describe(a *coupling.Analysis, c *compression, after coupling.W
 		}
 		r.Spaces = append(r.Spaces, row)
 	}
+	r.plans(c, a)
 }
 
 // streams enters what was done to normalised streams.

@@ -62,12 +62,16 @@ func (o *Options) budget() (budget, error) {
 		set++
 		b.unit, b.bytes = inBytes, o.Size
 	}
+	if o.Plan != nil {
+		set++
+		b.unit, b.share = inChannels, 1
+	}
 	if set == 0 && o.DType != "" {
 		b.unit, b.share, set = inChannels, 1, 1
 	}
 	switch {
 	case set != 1:
-		return b, fmt.Errorf("give one of keep, macs, params, size and max-drop")
+		return b, fmt.Errorf("give one of keep, macs, params, size, max-drop and plan")
 	case o.Size < 0:
 		return b, pipeline.Mistakef("size is %d: want a number of bytes", o.Size)
 	case !(o.Floor >= 0 && o.Floor <= 1):
@@ -85,8 +89,12 @@ func (o *Options) budget() (budget, error) {
 // ErrUnmet says that a budget asks for less than there can be.
 var ErrUnmet = errors.New("the budget cannot be met")
 
-// widths gives every space that may change its share of channels.
+// widths gives every space that may change its share of channels, or what the plan says.
 func (c *compression) widths(a *coupling.Analysis, b budget, ratio float64) map[*coupling.Space]int {
+	if c.o.Plan != nil {
+		given, _, _ := c.resolve(a) // what is wrong with it, narrowed says
+		return given
+	}
 	out := map[*coupling.Space]int{}
 	for _, s := range a.Spaces {
 		if c.kept(s) == "" {

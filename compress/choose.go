@@ -191,6 +191,9 @@ func (a *allocation) within(folds bool) *allocation {
 
 // plan narrows a model to the widths of an allocation.
 func (c *compression) plan(s *edit.Subject, a *allocation) planner {
+	if c.o.Plan != nil {
+		return c.carry(s, a.widths)
+	}
 	return func(ctx context.Context, fit *dataset.Data) (*match.Result, error) {
 		if c.Fits() && a.kind != Blind {
 			return choose.Select(ctx, s, a.widths, a.evidence, c.selection(fit))

@@ -23,8 +23,8 @@ import (
 	"github.com/monge-ml/monge/precision"
 )
 
-// Options are the settings of a compression. Of Keep, MACs, Params, Size and MaxDrop exactly one is
-// set for Model, none for Into.
+// Options are the settings of a compression. Of Keep, MACs, Params, Size, MaxDrop and Plan exactly
+// one is set for Model, none for Into.
 type Options struct {
 	// Options say which data are worked with, and how far.
 	job.Options
@@ -48,6 +48,8 @@ type Options struct {
 	// DType is what numbers of the result are stored as; "" leaves them as they are. With it no budget
 	// need be given: widths stay then. Integers need data.
 	DType precision.Type
+	// Plan gives spaces their widths, and perhaps their channels.
+	Plan *Plan
 	// Uniform gives every space an equal share under a budget too.
 	Uniform bool
 	// Exclude lists patterns of node or weight names, in which * stands for any text and ? for any
@@ -77,6 +79,8 @@ type Report struct {
 	Blind bool `json:"blind,omitempty"`
 	// Precision tells what is stored with fewer bits; nil where nothing was asked for.
 	Precision *precision.Report `json:"precision,omitempty"`
+	// Plan tells what became of the spaces that can be narrowed, in a form to be changed.
+	Plan *Plan `json:"-"`
 	// Search tells how MaxDrop was met; nil under other budgets.
 	Search *Search `json:"search,omitempty"`
 }
@@ -162,7 +166,7 @@ func start(ctx context.Context, m *onnxio.Model, o Options, whole bool) (_ *comp
 	if c.Run, err = pipeline.Start(ctx, []*onnxio.Model{m}, o.Options, pipeline.Policy{Invent: true, HoldOut: true, Always: o.MaxDrop > 0}); err != nil {
 		return nil, err
 	}
-	if err := c.strip(ctx, m, func(s *coupling.Space) bool { return whole || c.kept(s) != "" }); err != nil {
+	if err := c.strip(ctx, m, func(s *coupling.Space) bool { return whole || c.kept(s) != "" || c.o.Plan.keeps(s) }); err != nil {
 		return nil, err
 	}
 	if o.DryRun || c.Report.Split.Judge == nil && !c.Fits() {
@@ -187,6 +191,9 @@ func (c *compression) narrowed(ctx context.Context, b budget) (*onnxio.Model, *R
 		return c.toSize(ctx, b)
 	}
 	s, folded, err := c.prepare(b, c.ratio)
+	if err == nil && c.o.Plan != nil {
+		_, _, err = c.resolve(s.Analysis)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -256,7 +263,7 @@ func (c *compression) meet(ctx context.Context, s *edit.Subject, folded int, b b
 	report := c.report()
 	report.Folded = folded
 	chosen := &allocation{widths: c.widths(s.Analysis, b, ratio)}
-	if c.Fits() {
+	if c.Fits() && c.o.Plan == nil {
 		c.Spend(&report.Spent.Preparation)
 		if chosen, err = c.choose(ctx, s, b, ratio, report); err != nil {
 			return nil, nil, err
@@ -306,6 +313,7 @@ func (c *compression) making(s *edit.Subject, plan planner, report *Report) pipe
 		}
 		report.describe(s.Analysis, c, p.Maps.Widths(), p.Objective)
 		report.streams(p.Maps)
+		report.Plan.selects(c, p.Maps)
 		made.Parents = teach.Parents{{Subject: s, Share: 1, Maps: p.Maps.Made()}}
 		return made, refit.Recentre(made.Child, made.Parents[0], p.Lost)
 	}
@@ -361,8 +369,8 @@ func Into(ctx context.Context, wide, narrow *onnxio.Model, o Options) (_ *onnxio
 	if err := o.storable(); err != nil {
 		return nil, nil, err
 	}
-	if o.Keep != 0 || o.MACs != 0 || o.Params != 0 || o.Size != 0 || o.MaxDrop != 0 {
-		return nil, nil, fmt.Errorf("the narrow model gives the widths: keep, macs, params, size and max-drop have no place beside it")
+	if o.Keep != 0 || o.MACs != 0 || o.Params != 0 || o.Size != 0 || o.MaxDrop != 0 || o.Plan != nil {
+		return nil, nil, fmt.Errorf("the narrow model gives the widths: keep, macs, params, size, max-drop and plan have no place beside it")
 	}
 	c, err := start(ctx, wide, o, true)
 	if err != nil {

@@ -52,8 +52,8 @@ var sensitivities = probes[:2]
 func Sensitivity(ctx context.Context, m *onnxio.Model, o Options) (_ *SensitivityReport, err error) {
 	defer guard.Recover(&err)
 	switch {
-	case o.Keep != 0 || o.MACs != 0 || o.Params != 0 || o.Size != 0 || o.MaxDrop != 0:
-		return nil, pipeline.Mistakef("sensitivity is told at given shares: keep, macs, params, size and max-drop have no place beside it")
+	case o.Keep != 0 || o.MACs != 0 || o.Params != 0 || o.Size != 0 || o.MaxDrop != 0 || o.Plan != nil:
+		return nil, pipeline.Mistakef("sensitivity is told at given shares: keep, macs, params, size, max-drop and plan have no place beside it")
 	case o.Multiple < 0:
 		return nil, pipeline.Mistakef("multiple is %d: want 1 or more, or 0 for what suits each space", o.Multiple)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,13 +37,15 @@ type compressFlags struct {
 	evalData           string
 	noLatency          bool
 	page               pageFlags
+	plan               string     // path of one that is carried out
+	savePlan           besideFlag // where that of the result goes
 	run                runFlags
 }
 
 func (a *app) compressCommand() *cobra.Command {
 	var f compressFlags
 	cmd := &cobra.Command{
-		Use:               "compress MODEL -o OUT (--keep F | --macs F | --params F | --size BYTES | --max-drop F | --into MODEL | --lossless | --dtype TYPE)",
+		Use:               "compress MODEL -o OUT (--keep F | --macs F | --params F | --size BYTES | --max-drop F | --into MODEL | --plan FILE | --lossless | --dtype TYPE)",
 		Short:             "Make a model narrower: by a share of its channels, to a budget, or into a narrow model's shape",
 		Long:              compressHelp,
 		Example:           compressExamples,
@@ -57,8 +60,10 @@ func (a *app) compressCommand() *cobra.Command {
 	}
 	f.run.output.add(cmd)
 	f.page.add(cmd)
-	outputGroup.in(cmd)
 	fs := cmd.Flags()
+	f.savePlan.flag = "save-plan"
+	fs.StringVar(&f.savePlan.out.path, f.savePlan.flag, "", "also write the result's widths, and which channels stay, to the YAML `FILE`, for --plan to carry out once it was edited, or for other programs")
+	outputGroup.in(cmd)
 	fs.Float64Var(&f.keep, "keep", 0, "share `F` of its channels that every space keeps: max(1, round(F·n))")
 	fs.Float64Var(&f.macs, "macs", 0, "share `F` of the multiply-accumulates that may remain")
 	fs.Float64Var(&f.params, "params", 0, "share `F` of the parameters that may remain")
@@ -66,6 +71,7 @@ func (a *app) compressCommand() *cobra.Command {
 	fs.Float64Var(&f.maxDrop, "max-drop", 0, "largest share `F` of samples by which accuracy may drop, or agreement where there are no labels: makes the model as cheap as that allows")
 	fs.Float64Var(&f.floor, "floor", 0.125, "share `F` of its channels that every space keeps under --macs, --params, --size and --max-drop; 0: a single channel")
 	fs.StringVar(&f.run.into, "into", "", "narrow `MODEL` that gives the widths and is what channels are moved onto; none of its weights are used")
+	fs.StringVar(&f.plan, "plan", "", "YAML `FILE`, as --save-plan writes it, that gives spaces their widths, and perhaps the channels that stay")
 	f.run.addLossless(cmd, "first remove channels that are constant, repeated or unread, unused nodes, and subnormal weights; without a budget do nothing else")
 	fs.StringVar(&f.dtype, "dtype", "", "store the result's numbers as `TYPE`: fp16 or bf16 (weights; arithmetic stays what it was), or int8 (weights and activations; operators work on integers, with scales from --data); without a budget do nothing else")
 	fs.BoolVar(&f.int8, "int8", false, "the same as --dtype int8")
@@ -86,7 +92,7 @@ func (a *app) compressCommand() *cobra.Command {
 func (f *compressFlags) check(cmd *cobra.Command) error {
 	given := cmd.Flags().Changed
 	ways := 0
-	for _, w := range []string{"keep", "macs", "params", "size", "max-drop", "into"} {
+	for _, w := range []string{"keep", "macs", "params", "size", "max-drop", "into", "plan"} {
 		if given(w) {
 			ways++
 		}
@@ -103,7 +109,7 @@ func (f *compressFlags) check(cmd *cobra.Command) error {
 	}
 	judges := f.run.data.given() || f.evalData != "" && f.evalData != "none"
 	return cmp.Or(
-		usageIf(ways != 1 && !f.alone, "give exactly one of --keep, --macs, --params, --size, --max-drop and --into, or --lossless or --dtype alone"),
+		usageIf(ways != 1 && !f.alone, "give exactly one of --keep, --macs, --params, --size, --max-drop, --into and --plan, or --lossless or --dtype alone"),
 		usageIf(f.dtype != "" && !slices.Contains(precision.Types(), precision.Type(f.dtype)), "--dtype is %q: want one of %v", f.dtype, precision.Types()),
 		usageIf(f.int8 && f.dtype != string(precision.INT8), "--int8 and --dtype %s do not go together", f.dtype),
 		usageIf(f.dtype == string(precision.INT8) && !f.run.data.given(), "--dtype int8 needs --data: the scales of activations are those that are met"),
@@ -121,14 +127,18 @@ func (f *compressFlags) check(cmd *cobra.Command) error {
 		misplaced(cmd, !given("into"), "without --into: each channel moves to the nearest of those that stay", "solver", "epsilon"),
 		misplaced(cmd, given("keep"), "beside --keep, which gives every space its width", "floor"),
 		misplaced(cmd, given("into"), "beside --into, which gives every space its width", "floor"),
+		misplaced(cmd, given("plan"), "beside --plan, which gives spaces their widths", "exclude", "keep-residual", "multiple", "uniform", "floor"),
+		usageIf(f.alone && f.savePlan.given(), "--save-plan beside --lossless alone: there is no plan"),
 		misplaced(cmd, f.alone, "beside --lossless alone: no channels are merged", "multiple", "uniform", "floor", "align", "cost", "mass", "scaling", "refit"),
 		f.run.check(cmd),
 	)
 }
 
 func (a *app) compress(ctx context.Context, path string, f *compressFlags) error {
-	if err := f.page.check(a, f.run.output.path, path, f.run.into, f.run.data.path, f.run.data.classes); err != nil {
-		return err
+	for _, b := range f.beside() {
+		if err := b.check(a, f.run.output.path, path, f.run.into, f.plan, f.run.data.path, f.run.data.classes); err != nil {
+			return err
+		}
 	}
 	models, common, err := f.run.start(ctx, a, []string{path})
 	if err != nil {
@@ -138,8 +148,10 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	if err != nil {
 		return err
 	}
-	if err := f.page.reads(a, models, o.Data, o.EvalData); err != nil {
-		return err
+	for _, b := range f.beside() {
+		if err := b.reads(a, models, o.Data, o.EvalData); err != nil {
+			return err
+		}
 	}
 	if !f.whole && (f.maxDrop == 0 || f.run.tune > 0) { // a search distils nothing on its own
 		f.run.announce(a, models[:1])
@@ -191,10 +203,15 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 		}
 	}
 	r.Warnings, r.Cost = a.said(), a.cost()
+	if f.savePlan.given() {
+		if err := f.savePlan.write(ctx, a, done.Plan.Write); err != nil {
+			return err
+		}
+	}
 	if shown != nil {
 		p, err := page.Compression(r, shown.stages, shown.samples, a.about())
 		if err == nil {
-			err = f.page.write(ctx, a, p)
+			err = f.page.render(ctx, a, p)
 		}
 		if err != nil {
 			return err
@@ -202,6 +219,9 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	}
 	return a.done(r)
 }
+
+// beside are the files that are written beside the result.
+func (f *compressFlags) beside() []*besideFlag { return []*besideFlag{&f.page.besideFlag, &f.savePlan} }
 
 // A look is what a page shows of models and data.
 type look struct {
@@ -234,6 +254,19 @@ func (f *compressFlags) options(a *app, common job.Options) (o compress.Options,
 		// What is said about the command is written too.
 		if o.Size = f.size.bytes - f.run.output.metadataBytes(a); o.Size <= 0 {
 			return o, usagef("--size %s is less than a file without weights", &f.size)
+		}
+	}
+	if f.plan != "" {
+		file, err := os.Open(f.plan)
+		if err != nil {
+			return o, err
+		}
+		defer file.Close()
+		if o.Plan, err = compress.ReadPlan(f.plan, file); err != nil {
+			return o, err
+		}
+		if err := f.run.output.reads(a, f.plan); err != nil {
+			return o, err
 		}
 	}
 	d := f.run.data

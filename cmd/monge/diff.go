@@ -65,7 +65,7 @@ func (a *app) diff(ctx context.Context, paths []string, f *diffFlags) error {
 	if f.page.given() {
 		p, err := page.Difference(r, a.about())
 		if err == nil {
-			err = f.page.write(ctx, a, p)
+			err = f.page.render(ctx, a, p)
 		}
 		if err != nil {
 			return err

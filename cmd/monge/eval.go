@@ -131,7 +131,7 @@ func (f *evalFlags) show(ctx context.Context, a *app, r *report.Evaluation, mode
 	if err != nil {
 		return err
 	}
-	return f.page.write(ctx, a, p)
+	return f.page.render(ctx, a, p)
 }
 
 // evalData runs the models on data, and returns those that they ran on.

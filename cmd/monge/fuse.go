@@ -118,7 +118,7 @@ func (a *app) fuse(ctx context.Context, paths []string, f *fuseFlags) error {
 	if f.page.given() {
 		p, err := page.Fusion(r, stages, a.about())
 		if err == nil {
-			err = f.page.write(ctx, a, p)
+			err = f.page.render(ctx, a, p)
 		}
 		if err != nil {
 			return err

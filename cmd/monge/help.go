@@ -112,6 +112,7 @@ the wide one does.
                  hundred), found by halving; what was tried is printed
   --floor F      with these four, the share that every space keeps (1/8; 0: one channel)
   --into NARROW  the widths of a narrow model of the same architecture
+  --plan FILE    widths and channels as --save-plan writes them, edited by hand
   --lossless     nothing but the lossless pass
 
 The lossless pass runs first (--no-lossless: not at all). It removes channels that do

@@ -29,6 +29,8 @@ type Options struct {
 	// Selects holds streams of which Select keeps some channels as they are, though they could be
 	// rotated.
 	Selects map[*coupling.Space]bool
+	// Keep holds the channels that stay, by group, of spaces of which Select has not to choose.
+	Keep map[*coupling.Space][][]int
 	// Merge says how Select merges the spaces that no consumer shows, by weights.
 	Merge match.Options
 }

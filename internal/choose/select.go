@@ -34,9 +34,11 @@ func Select(ctx context.Context, s *edit.Subject, widths map[*coupling.Space]int
 	}
 	blind := map[*coupling.Space]int{}
 	for _, sp := range spaces {
-		if ev := known[sp]; ev == nil || !ev.Observed() {
+		if ev := known[sp]; (ev == nil || !ev.Observed()) && o.Keep[sp] != nil {
+			res.Maps[sp] = edit.KeepSome(sp, o.Keep[sp])
+		} else if ev == nil || !ev.Observed() {
 			blind[sp] = widths[sp]
-		} else if res.Maps[sp], err = ev.narrow(s, sp, widths[sp], o.Selects[sp]); err != nil {
+		} else if res.Maps[sp], err = ev.narrow(s, sp, widths[sp], o); err != nil {
 			return nil, fmt.Errorf("space %q: %w", sp.Name, err)
 		} else {
 			ev.lost(s, res.Maps[sp], res.Lost)
@@ -56,12 +58,13 @@ func Select(ctx context.Context, s *edit.Subject, widths map[*coupling.Space]int
 	return res, nil
 }
 
-// narrow makes the map of a space onto k channels; selects rules a rotation out.
-func (e *Evidence) narrow(s *edit.Subject, sp *coupling.Space, k int, selects bool) (*edit.Map, error) {
-	if rotates(sp) && !selects {
+// narrow makes the map of a space onto k channels, or onto those that are to stay.
+func (e *Evidence) narrow(s *edit.Subject, sp *coupling.Space, k int, o Options) (*edit.Map, error) {
+	stay := o.Keep[sp]
+	if rotates(sp) && !o.Selects[sp] && stay == nil {
 		return e.rotate(s, sp, k)
 	}
-	project := projects(s, sp)
+	project := projects(s, sp) && stay == nil
 	m := &edit.Map{}
 	for g := range sp.Groups {
 		var t edit.Transfer
@@ -70,7 +73,12 @@ func (e *Evidence) narrow(s *edit.Subject, sp *coupling.Space, k int, selects bo
 			m.Pieces = []int{k}
 			t, _, err = e.subspace(g, k)
 		} else {
-			keep := e.choose(g, k, sp.Starts())
+			var keep []int
+			if stay != nil {
+				keep = stay[g]
+			} else {
+				keep = e.choose(g, k, sp.Starts())
+			}
 			m.Pieces = edit.PiecesOf(sp, keep)
 			t, err = e.recover(g, keep)
 		}

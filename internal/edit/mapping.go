@@ -133,6 +133,15 @@ func Keep(channels []int) Transfer {
 	return Transfer{In: selecting(channels), OutT: selecting(channels)}
 }
 
+// KeepSome is the map that keeps some channels of each group of a space, and drops the others.
+func KeepSome(s *coupling.Space, groups [][]int) *Map {
+	m := &Map{Pieces: PiecesOf(s, groups[0])}
+	for _, channels := range groups {
+		m.Groups = append(m.Groups, Keep(channels))
+	}
+	return m
+}
+
 // KeepAll is the map that changes nothing.
 func KeepAll(s *coupling.Space) *Map {
 	m := &Map{}

@@ -76,6 +76,8 @@ class CompressOptions(WorkOptions, total=False):
     params: float
     size: int | str  # bytes, or a number with a unit, as in 5MB
     max_drop: float
+    plan: Path_
+    save_plan: Path_
     floor: float
     exclude: str | Sequence[str]
     keep_residual: bool

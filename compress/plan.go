@@ -1,0 +1,379 @@
+package compress
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/internal/choose"
+	"github.com/monge-ml/monge/internal/edit"
+	"github.com/monge-ml/monge/internal/guard"
+	"github.com/monge-ml/monge/internal/match"
+	"github.com/monge-ml/monge/internal/near"
+)
+
+// A Plan says what becomes of the spaces of a model, so that a person can change it, and other
+// programs can make the same cut. Spaces that it does not name stay whole.
+type Plan struct {
+	Model  string // path of the model that it was made for, for a person
+	Spaces []PlanSpace
+
+	name string // of the file
+}
+
+// A PlanSpace is what becomes of one space.
+type PlanSpace struct {
+	Name     string
+	Channels int // that it has, over all groups; 0: not told
+	Width    int // that it is to have
+	// Keep lists the channels that stay, counted from 0 in the model as it came, in rising order; nil
+	// where they are to be chosen, or where new ones are made of all.
+	Keep []int
+	// Weights are the constants along whose axes the channels run; nil where they cannot be cut by
+	// Keep alone, or layers share them.
+	Weights []PlanWeight
+
+	line int // in the file; 0 where there is none
+}
+
+// A PlanWeight is a constant with the axes along which the channels of a space run. An axis that is
+// several times as long as the space has channels holds so many positions of each, one channel after
+// the other.
+type PlanWeight struct {
+	Tensor string
+	Axes   []int
+}
+
+// planHead explains a plan file.
+const planHead = `What becomes of the spaces of a model. Change widths, or which channels stay, and carry it out:
+  monge compress MODEL -o OUT --plan THIS --data D
+width: channels that stay, of so many; keep: which ones, counted from 0 (left out: they are chosen);
+weights: the axes of weights along which they run. Spaces that are not named stay whole.`
+
+// Write writes a plan as YAML.
+func (p *Plan) Write(w io.Writer) error {
+	text := func(s string) *yaml.Node {
+		n := &yaml.Node{}
+		n.SetString(s)
+		return n
+	}
+	number := func(n int) *yaml.Node {
+		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: fmt.Sprint(n)}
+	}
+	list := func(numbers []int) *yaml.Node {
+		out := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
+		for _, n := range numbers {
+			out.Content = append(out.Content, number(n))
+		}
+		return out
+	}
+	spaces := &yaml.Node{Kind: yaml.MappingNode}
+	for _, s := range p.Spaces {
+		entry := &yaml.Node{Kind: yaml.MappingNode}
+		entry.Content = append(entry.Content, text("channels"), number(s.Channels), text("width"), number(s.Width))
+		if s.Keep != nil {
+			entry.Content = append(entry.Content, text("keep"), list(s.Keep))
+		}
+		if s.Weights != nil {
+			weights := &yaml.Node{Kind: yaml.MappingNode}
+			for _, x := range s.Weights {
+				weights.Content = append(weights.Content, text(x.Tensor), list(x.Axes))
+			}
+			entry.Content = append(entry.Content, text("weights"), weights)
+		}
+		spaces.Content = append(spaces.Content, text(s.Name), entry)
+	}
+	root := &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{text("model"), text(p.Model), text("spaces"), spaces}, HeadComment: planHead}
+	e := yaml.NewEncoder(w)
+	e.SetIndent(2)
+	return errors.Join(e.Encode(root), e.Close())
+}
+
+// ReadPlan reads a plan. Errors name the file and the line.
+func ReadPlan(name string, r io.Reader) (_ *Plan, err error) {
+	defer guard.Recover(&err)
+	var doc yaml.Node
+	if err := yaml.NewDecoder(r).Decode(&doc); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = errors.New("it is empty")
+		}
+		return nil, fmt.Errorf("%s: %s", name, strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	p := &Plan{name: name}
+	root := doc.Content[0]
+	err = p.each(root, "the plan", map[string]func(*yaml.Node) error{
+		"model": func(n *yaml.Node) error { return p.decode(n, &p.Model, "a path") },
+		"spaces": func(n *yaml.Node) error {
+			return p.each(n, "spaces", nil, func(key, value *yaml.Node) error { return p.space(key, value) })
+		},
+	}, nil)
+	if err == nil && len(p.Spaces) == 0 {
+		err = p.at(root.Line, "there are no spaces")
+	}
+	return p, err
+}
+
+// at is an error in a line of the file.
+func (p *Plan) at(line int, format string, args ...any) error {
+	return fmt.Errorf("%s:%d: %s", p.name, line, fmt.Sprintf(format, args...))
+}
+
+// decode reads a value of what kind a person would call what.
+func (p *Plan) decode(n *yaml.Node, into any, what string) error {
+	if err := n.Decode(into); err != nil {
+		return p.at(n.Line, "want %s", what)
+	}
+	return nil
+}
+
+// each goes through a mapping. Keys are known, or of the file's own.
+func (p *Plan) each(n *yaml.Node, what string, known map[string]func(*yaml.Node) error, own func(key, value *yaml.Node) error) error {
+	if n.Kind != yaml.MappingNode {
+		return p.at(n.Line, "%s: want names with what belongs to them", what)
+	}
+	seen := map[string]bool{}
+	for i := 0; i < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		if seen[key.Value] {
+			return p.at(key.Line, "%s: %q is there twice", what, key.Value)
+		}
+		seen[key.Value] = true
+		read := known[key.Value]
+		var err error
+		switch {
+		case read != nil:
+			err = read(value)
+		case own != nil:
+			err = own(key, value)
+		default:
+			err = p.at(key.Line, "%s: %q means nothing here", what, key.Value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// space reads what becomes of one space.
+func (p *Plan) space(key, value *yaml.Node) error {
+	s := PlanSpace{Name: key.Value, line: key.Line}
+	what := fmt.Sprintf("space %q", s.Name)
+	err := p.each(value, what, map[string]func(*yaml.Node) error{
+		"channels": func(n *yaml.Node) error { return p.decode(n, &s.Channels, what+": channels: a whole number") },
+		"width":    func(n *yaml.Node) error { return p.decode(n, &s.Width, what+": width: a whole number") },
+		"keep":     func(n *yaml.Node) error { return p.decode(n, &s.Keep, what+": keep: a list of whole numbers") },
+		"weights": func(n *yaml.Node) error {
+			return p.each(n, what, nil, func(key, value *yaml.Node) error {
+				w := PlanWeight{Tensor: key.Value}
+				s.Weights = append(s.Weights, w)
+				return p.decode(value, &s.Weights[len(s.Weights)-1].Axes, what+": weights: a list of axes")
+			})
+		},
+	}, nil)
+	if err != nil {
+		return err
+	}
+	if s.Keep != nil && s.Width == 0 {
+		s.Width = len(s.Keep)
+	}
+	slices.Sort(s.Keep)
+	for i, c := range s.Keep {
+		if c < 0 {
+			return p.at(s.line, "%s: keep: there is no channel %d", what, c)
+		}
+		if i > 0 && c == s.Keep[i-1] {
+			return p.at(s.line, "%s: keep: channel %d is there twice", what, c)
+		}
+	}
+	switch {
+	case s.Width < 1:
+		return p.at(s.line, "%s: width is %d: want 1 or more", what, s.Width)
+	case s.Keep != nil && len(s.Keep) != s.Width:
+		return p.at(s.line, "%s: width is %d, but %d channels are to stay", what, s.Width, len(s.Keep))
+	}
+	p.Spaces = append(p.Spaces, s)
+	return nil
+}
+
+// keeps reports whether the plan says which channels of a space stay.
+func (p *Plan) keeps(s *coupling.Space) bool {
+	return p != nil && slices.ContainsFunc(p.Spaces, func(x PlanSpace) bool { return x.Name == s.Name && x.Keep != nil })
+}
+
+// resolve finds the spaces of a plan in a model: the channels of each group that they are to have,
+// and those that stay where the plan says so.
+func (c *compression) resolve(a *coupling.Analysis) (widths map[*coupling.Space]int, keep map[*coupling.Space][][]int, err error) {
+	p := c.o.Plan
+	widths, keep = map[*coupling.Space]int{}, map[*coupling.Space][][]int{}
+	by := map[string]*coupling.Space{}
+	var names []string
+	for _, s := range a.Spaces {
+		if len(s.Producers()) > 0 {
+			by[s.Name] = s
+			names = append(names, s.Name)
+		}
+	}
+	for _, x := range p.Spaces {
+		s, fail := by[x.Name], func(format string, args ...any) error {
+			return p.at(x.line, "space %q: %s", x.Name, fmt.Sprintf(format, args...))
+		}
+		if s == nil {
+			hint := ""
+			if alike := near.Names(x.Name, names, said); alike != nil {
+				hint = ": perhaps " + strings.Join(alike, ", ")
+			}
+			return nil, nil, fail("the model has none of that name%s", hint)
+		}
+		all, groups := c.width(s)*s.Groups, s.Groups
+		why := c.kept(s)
+		switch {
+		case x.Channels != 0 && x.Channels != all:
+			return nil, nil, fail("it has %d channels in the model, not %d", all, x.Channels)
+		case x.Width > all:
+			return nil, nil, fail("width is %d, but there are %d channels", x.Width, all)
+		case x.Width == all && x.Keep == nil:
+			continue
+		case why != "" && x.Width != all:
+			return nil, nil, fail("its width cannot change: %s", why)
+		case a.IndexOf(s) != nil && x.Keep != nil:
+			return nil, nil, fail("keep: these are channels of every head, and the plan can give their number alone")
+		case x.Width%groups != 0 && a.IndexOf(s) == nil:
+			return nil, nil, fail("width is %d, but there are %d groups of equal width", x.Width, groups)
+		}
+		widths[s] = min(max(1, x.Width/groups), s.Width)
+		if x.Keep != nil && x.Width < all {
+			if keep[s], err = parted(x.Keep, s); err != nil {
+				return nil, nil, fail("keep: %v", err)
+			}
+		}
+	}
+	return widths, keep, nil
+}
+
+// parted tells the channels of the groups of a space apart.
+func parted(list []int, s *coupling.Space) ([][]int, error) {
+	out := make([][]int, s.Groups)
+	for _, c := range list {
+		if c >= s.Width*s.Groups {
+			return nil, fmt.Errorf("there is no channel %d: they count from 0 to %d", c, s.Width*s.Groups-1)
+		}
+		out[c/s.Width] = append(out[c/s.Width], c%s.Width)
+	}
+	for g := range out {
+		if len(out[g]) != len(out[0]) {
+			return nil, fmt.Errorf("group 0 keeps %d channels, group %d keeps %d", len(out[0]), g, len(out[g]))
+		}
+	}
+	return out, nil
+}
+
+// carry carries a plan out: channels that it names stay, and nothing of the others is added to them
+// but by a refit.
+func (c *compression) carry(s *edit.Subject, widths map[*coupling.Space]int) planner {
+	return func(ctx context.Context, fit *dataset.Data) (*match.Result, error) {
+		_, keep, err := c.resolve(s.Analysis)
+		if err != nil {
+			return nil, err
+		}
+		if c.Fits() {
+			o := c.selection(fit)
+			o.Keep = keep
+			return choose.Select(ctx, s, widths, nil, o)
+		}
+		res := &match.Result{Maps: edit.Maps{}, Sweeps: 1}
+		rest := maps.Clone(widths)
+		maps.DeleteFunc(rest, func(sp *coupling.Space, _ int) bool { return keep[sp] != nil })
+		if len(rest) > 0 {
+			if res, err = merged(ctx, s, rest, c.Matching); err != nil {
+				return nil, err
+			}
+		}
+		for sp, groups := range keep {
+			res.Maps[sp] = edit.KeepSome(sp, groups)
+		}
+		return res, nil
+	}
+}
+
+// plans enters the widths of a result into the report.
+func (r *Report) plans(c *compression, a *coupling.Analysis) {
+	p := &Plan{Model: c.analysis.Graph.Model.Path}
+	for i, s := range slices.DeleteFunc(slices.Clone(a.Spaces), func(s *coupling.Space) bool { return len(s.Producers()) == 0 }) {
+		if row := r.Spaces[i]; c.kept(s) == "" || row.After != row.Before {
+			p.Spaces = append(p.Spaces, PlanSpace{Name: s.Name, Channels: row.Before, Width: row.After})
+		}
+	}
+	r.Plan = p
+}
+
+// selects enters which channels of the model as it came stay, and what has to be cut for that, where
+// that is all there is to it.
+func (p *Plan) selects(c *compression, ms edit.Maps) {
+	by := map[string]*coupling.Space{}
+	for s := range ms {
+		by[s.Name] = s
+	}
+	for i := range p.Spaces {
+		x := &p.Spaces[i]
+		s := by[x.Name]
+		if s == nil || x.Width == x.Channels || c.width(s) != s.Width {
+			continue
+		}
+		if x.Keep = channelsOf(ms[s], s); x.Keep != nil {
+			x.Weights = c.cuts(s)
+		}
+	}
+}
+
+// channelsOf lists the channels that a map keeps as they are, nil where it makes others.
+func channelsOf(m *edit.Map, s *coupling.Space) []int {
+	if m.Scale != nil {
+		return nil
+	}
+	var out []int
+	for g, t := range m.Groups {
+		for _, row := range t.In {
+			if len(row) != 1 || row[0].Val != 1 {
+				return nil
+			}
+			out = append(out, g*s.Width+row[0].Col)
+		}
+	}
+	return out
+}
+
+// cuts lists the constants of the model as it came that a space runs along, nil where one of them
+// does not hold the positions of each channel behind each other, or layers share it that are not
+// cut alike by all programs: an exporter stores equal parameters once.
+func (c *compression) cuts(s *coupling.Space) []PlanWeight {
+	was := c.was[s]
+	if was == nil || len(was.Pieces) != 1 || was.Groups != 1 {
+		return nil
+	}
+	var out []PlanWeight
+	at := map[string]int{}
+	for _, u := range was.Uses {
+		w := c.analysis.Weights[u.Tensor]
+		if w == nil || c.given.Constant(u.Tensor) == nil || u.Axis >= len(w.Axes) || w.Axes[u.Axis].Atoms()[0].Canonical() != was.Pieces[0].Canonical() || w.Axes[u.Axis].Size()%was.Width != 0 {
+			return nil
+		}
+		i, known := at[u.Tensor]
+		if !known {
+			i = len(out)
+			at[u.Tensor], out = i, append(out, PlanWeight{Tensor: u.Tensor})
+		}
+		if !slices.Contains(out[i].Axes, u.Axis) {
+			out[i].Axes = append(out[i].Axes, u.Axis)
+		}
+	}
+	return out
+}
