@@ -61,13 +61,20 @@ func (m *Map) Identity(n int) bool {
 // Along are the maps of the spaces that run along some weights: all that matters to what becomes of
 // these.
 func (m Maps) Along(an *coupling.Analysis, uses []coupling.Use) Maps {
-	out := Maps{}
+	var axes []*coupling.Axis
 	for _, u := range uses {
-		for _, axis := range an.Weights[u.Tensor].Axes {
-			for _, atom := range axis.Atoms() {
-				if s := an.SpaceOf(atom); s != nil && m[s] != nil {
-					out[s] = m[s]
-				}
+		axes = append(axes, an.Weights[u.Tensor].Axes...)
+	}
+	return m.along(an, axes)
+}
+
+// along are the maps of the spaces that run along some axes.
+func (m Maps) along(an *coupling.Analysis, axes []*coupling.Axis) Maps {
+	out := Maps{}
+	for _, axis := range axes {
+		for _, atom := range axis.Atoms() {
+			if s := an.SpaceOf(atom); s != nil && m[s] != nil {
+				out[s] = m[s]
 			}
 		}
 	}

@@ -450,7 +450,7 @@ func (s *Subject) TargetRows(tensor string, axis int, maps Maps, share float64) 
 	if !ok || axis >= len(axes) {
 		return nil, fmt.Errorf("the shape of %q is not known", tensor)
 	}
-	t := NewTransform(s.Analysis, maps)
+	t := NewTransform(s.Analysis, maps.along(s.Analysis, axes))
 	if !t.touches(axes[axis]) {
 		return nil, nil
 	}
@@ -494,8 +494,9 @@ func (t *Transform) given(tensor string, k int, axis *coupling.Axis) []bool {
 // are given by one of several models alone: there the models' weights add up, elsewhere they are
 // averaged. given is nil where there is no such axis.
 func (s *Subject) Alone(weight string, maps Maps) (axis int, given []bool) {
-	t := NewTransform(s.Analysis, maps)
-	for k, a := range s.Analysis.Weights[weight].Axes {
+	axes := s.Analysis.Weights[weight].Axes
+	t := NewTransform(s.Analysis, maps.along(s.Analysis, axes))
+	for k, a := range axes {
 		if given = t.given(weight, k, a); given != nil {
 			return k, given
 		}
