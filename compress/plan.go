@@ -128,7 +128,17 @@ func (p *Plan) at(line int, format string, args ...any) error {
 
 // decode reads a value of what kind a person would call what.
 func (p *Plan) decode(n *yaml.Node, into any, what string) error {
-	if err := n.Decode(into); err != nil {
+	numbers := n.Content // of a list
+	switch into.(type) {
+	case *int:
+		numbers = []*yaml.Node{n}
+	case *[]int:
+	default:
+		numbers = nil
+	}
+	// A decoder takes 3.5 for 3.
+	broken := slices.ContainsFunc(numbers, func(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!float" })
+	if err := n.Decode(into); err != nil || broken {
 		return p.at(n.Line, "want %s", what)
 	}
 	return nil
