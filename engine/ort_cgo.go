@@ -78,6 +78,9 @@ func sessionOptions(spec runnerSpec) (*ort.SessionOptions, error) {
 	case levelNone:
 		errs = append(errs, options.SetGraphOptimizationLevel(ort.GraphOptimizationLevelDisableAll))
 	}
+	if spec.profile != "" {
+		errs = append(errs, options.EnableProfiling(spec.profile))
+	}
 	set := func(wanted bool, key, value string) {
 		if wanted {
 			errs = append(errs, options.AddSessionConfigEntry(key, value))

@@ -29,6 +29,7 @@ type runnerSpec struct {
 	frugal      bool     // no memory is planned ahead
 	strict      bool     // shapes stored in the model must agree with inferred ones
 	unpacked    bool     // weights stay where they are
+	profile     string   // how the name of a file begins in which is noted what takes how long; "" for none
 }
 
 // A level says how much onnxruntime's optimiser does.

@@ -47,6 +47,10 @@ type Options struct {
 	// the first run and taken on top of what that run took, up to twice as much together.
 	Frugal bool
 
+	// Profile has onnxruntime note how long operators take; [Session.Profile] tells. Runs take a few
+	// microseconds longer for each.
+	Profile bool
+
 	// Strict refuses a model whose stored shapes contradict the inferred ones. false: onnxruntime
 	// overlooks it.
 	Strict bool
@@ -127,6 +131,8 @@ type Session struct {
 	runner  runner
 	reduced bool          // the optimiser failed
 	temp    *files.Folder // the model, for onnxruntime; nil for none
+	profile *files.Folder // what onnxruntime notes; nil for nothing
+	closed  bool
 }
 
 // Open checks a model and loads it into onnxruntime (CPU). The model is not changed and not kept.
@@ -195,6 +201,7 @@ func open(m *onnxio.Model, o Options) (*Session, error) {
 	}
 	if err := s.start(widened, fetch, o); err != nil {
 		s.temp.Remove()
+		s.profile.Remove()
 		return nil, err
 	}
 	return s, nil
@@ -255,8 +262,13 @@ func (s *Session) start(m *onnxio.Model, fetch []string, o Options) error {
 	if o.AsWritten {
 		spec.level = levelNone
 	}
-	first := spec.level
 	var err error
+	if o.Profile {
+		if s.profile, spec.profile, err = newProfile(); err != nil {
+			return err
+		}
+	}
+	first := spec.level
 	for s.runner, err = openRunner(spec); err != nil && spec.level < levelNone; s.runner, err = openRunner(spec) {
 		spec.level++
 	}
@@ -304,9 +316,11 @@ func (s *Session) Threads() int { return s.threads }
 // Close frees the model.
 func (s *Session) Close() error {
 	defer s.temp.Remove()
-	if s.runner == nil {
+	defer s.profile.Remove()
+	if s.runner == nil || s.closed {
 		return nil
 	}
+	s.closed = true
 	return s.runner.close()
 }
 

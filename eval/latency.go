@@ -40,9 +40,12 @@ type LatencyOptions struct {
 // A Timing is a measured latency.
 type Timing struct {
 	MedianMS float64 `json:"latency_ms"` // milliseconds per run
-	Batch    int     `json:"batch"`      // samples per run: 1, or what the model has built in
-	Runs     int     `json:"runs"`       // timed runs
-	Threads  int     `json:"threads"`    // threads that worked on one operator
+	// QuickMS is what one run in ten takes less than: what it takes where a machine does nothing
+	// else in the meantime.
+	QuickMS float64 `json:"quick_ms"`
+	Batch   int     `json:"batch"`   // samples per run: 1, or what the model has built in
+	Runs    int     `json:"runs"`    // timed runs
+	Threads int     `json:"threads"` // threads that worked on one operator
 	// Reduced: onnxruntime's optimiser fails on the model, which ran with fewer optimisations, or
 	// none.
 	Reduced bool `json:"reduced_optimization,omitempty"`
@@ -95,13 +98,14 @@ func Latencies(ctx context.Context, models []*onnxio.Model, o LatencyOptions) (_
 		return nil, err
 	}
 	for i, t := range times {
-		out[i].MedianMS, out[i].Runs = median(t), len(t)
+		out[i].MedianMS, out[i].QuickMS, out[i].Runs = median(t), quick(t), len(t)
 	}
 	return out, nil
 }
 
 const (
-	// warmUp runs come first, and are not timed.
+	// warmUp runs come first, and are not timed; of slow models only those that are begun in the time
+	// that there is.
 	warmUp = 5
 	// enough is how long a model is timed if there are runs enough, and mostRuns are all that count.
 	enough, mostRuns = time.Second / 3, 1000
@@ -128,7 +132,11 @@ type watch struct {
 func (w *watch) time(n int) ([][]time.Duration, error) {
 	times := make([][]time.Duration, n)
 	for i := range n {
-		for range warmUp {
+		start := w.now()
+		for k := range warmUp {
+			if k > 0 && w.within > 0 && w.now().Sub(start) >= w.within {
+				break
+			}
 			if err := w.run(i); err != nil {
 				return nil, err
 			}
@@ -184,6 +192,12 @@ func median(times []time.Duration) float64 {
 	return (times[(n-1)/2] + times[n/2]).Seconds() * 1000 / 2
 }
 
+// quick returns the tenth percentile in milliseconds.
+func quick(times []time.Duration) float64 {
+	slices.Sort(times)
+	return times[len(times)/10].Seconds() * 1000
+}
+
 // firstSample makes the inputs of one run, and says how many samples they are.
 func firstSample(s *engine.Session, o LatencyOptions) (in map[string]*engine.Value, batch int, err error) {
 	if o.Data != nil {
@@ -232,4 +246,36 @@ func randomValue(rng *rand.Rand, in engine.IOInfo, shape []int) (*engine.Value, 
 		}
 	}
 	return engine.Cast(v, in.Type)
+}
+
+// Profile runs a model as [Latency] does and returns what its operators took in each timed run.
+func Profile(ctx context.Context, m *onnxio.Model, o LatencyOptions) (_ [][]engine.Kernel, err error) {
+	defer guard.Recover(&err)
+	if o.Data == nil {
+		if err := Admit(ctx, []*onnxio.Model{m}, AdmitOptions{Shapes: o.Shapes}); err != nil {
+			return nil, err
+		}
+	}
+	s, err := engine.Open(m, engine.Options{Threads: o.Threads, Spin: true, Profile: true})
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	in, _, err := firstSample(s, o)
+	if err != nil {
+		return nil, err
+	}
+	w := &watch{now: time.Now, least: max(o.Runs, MinRuns), within: o.Within, run: func(int) error {
+		_, err := s.Run(ctx, in)
+		return err
+	}}
+	times, err := w.time(1)
+	if err != nil {
+		return nil, err
+	}
+	runs, err := s.Profile()
+	if err != nil || len(runs) < len(times[0]) {
+		return runs, err
+	}
+	return runs[len(runs)-len(times[0]):], nil // without those that warmed up
 }
