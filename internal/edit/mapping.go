@@ -149,6 +149,18 @@ func KeepSome(s *coupling.Space, groups [][]int) *Map {
 	return m
 }
 
+// First is the map that keeps the first channels of every piece of a space, as many as the widths say.
+func First(s *coupling.Space, w coupling.Widths) *Map {
+	starts := s.Starts()
+	var keep []int
+	for i, p := range s.Pieces {
+		for c := range w.Size(p) {
+			keep = append(keep, starts[i]+c)
+		}
+	}
+	return KeepSome(s, slices.Repeat([][]int{keep}, s.Groups))
+}
+
 // KeepAll is the map that changes nothing.
 func KeepAll(s *coupling.Space) *Map {
 	m := &Map{}
