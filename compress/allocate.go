@@ -81,7 +81,7 @@ func (c *compression) greedy(a *coupling.Analysis, b budget, seen *observed, oth
 func (g *greedy) change(s step) float64 {
 	d, ok := g.known[s]
 	if !ok {
-		d = float64(g.ledger.change(g.w, s.space, g.widths[s.space], s.to))
+		d = g.ledger.change(g.w, s.space, g.widths[s.space], s.to)
 		g.known[s] = d
 	}
 	return d
@@ -99,9 +99,9 @@ func (g *greedy) move(spaces []*coupling.Space, wider bool) bool {
 		curve, k := g.seen.curves[sp], g.widths[sp]
 		next := step{sp, g.step(sp, k, g.b)}
 		if wider {
-			next.to = k + g.multiple(sp)
+			next.to = g.wider(sp, k)
 		}
-		if curve == nil || next.to > sp.Width || !wider && next.to >= k {
+		if curve == nil || next.to > sp.Width || wider && next.to == k || !wider && next.to >= k {
 			continue
 		}
 		change := g.change(next)
@@ -127,7 +127,7 @@ func (g *greedy) forget(s *coupling.Space) {
 	g.ledger.beside(s, func(other *coupling.Space) {
 		k := g.widths[other]
 		delete(g.known, step{other, g.step(other, k, g.b)})
-		delete(g.known, step{other, k + g.multiple(other)})
+		delete(g.known, step{other, g.wider(other, k)})
 	})
 }
 
@@ -289,6 +289,9 @@ func (s *sample) at(known []response, i int, x float64) float64 {
 // step is the next smaller width that is tried: a sixteenth of the space less, in multiples, down
 // to its floor.
 func (c *compression) step(s *coupling.Space, k int, b budget) int {
+	if c.clock != nil {
+		return max(atMost(c.grid(s), k-max(1, s.Width/16)), c.least(s, b), len(s.Pieces))
+	}
 	m := c.multiple(s)
 	d := max(1, s.Width/16/m) * m
 	return max(k-d, c.least(s, b), len(s.Pieces))

@@ -18,6 +18,9 @@ type budget struct {
 	unit  unit
 	share float64 // of the model as it came; not used in bytes
 	bytes int64
+	ms    float64 // in place of the share
+	// correction is how many times as long as predicted models take; 0: as long.
+	correction float64
 	// floor is the share of its channels that every space keeps.
 	floor float64
 }
@@ -30,6 +33,7 @@ const (
 	inMACs     unit = "MACs"
 	inParams   unit = "parameters"
 	inBytes    unit = "bytes"
+	inLatency  unit = "ms"
 )
 
 // defaultFloor is the share of its channels that every space keeps under a budget.
@@ -48,7 +52,7 @@ func (o *Options) budget() (budget, error) {
 		value float64
 		unit  unit
 		share float64
-	}{{"keep", o.Keep, inChannels, o.Keep}, {"macs", o.MACs, inMACs, o.MACs}, {"params", o.Params, inParams, o.Params}, {"max-drop", o.MaxDrop, inMACs, 1}} {
+	}{{"keep", o.Keep, inChannels, o.Keep}, {"macs", o.MACs, inMACs, o.MACs}, {"params", o.Params, inParams, o.Params}, {"latency", o.Latency.Share, inLatency, o.Latency.Share}, {"max-drop", o.MaxDrop, inMACs, 1}} {
 		if v.value == 0 {
 			continue
 		}
@@ -66,16 +70,25 @@ func (o *Options) budget() (budget, error) {
 		set++
 		b.unit, b.share = inChannels, 1
 	}
+	if o.Latency.Time != 0 {
+		set++
+		b.unit, b.ms = inLatency, o.Latency.Time.Seconds()*1000
+	}
+	if err := o.Latency.check(); err != nil {
+		return b, err
+	}
 	if set == 0 && o.DType != "" {
 		b.unit, b.share, set = inChannels, 1, 1
 	}
 	switch {
 	case set != 1:
-		return b, fmt.Errorf("give one of keep, macs, params, size, max-drop and plan")
+		return b, fmt.Errorf("give one of keep, macs, params, size, latency, max-drop and plan")
 	case o.Size < 0:
 		return b, pipeline.Mistakef("size is %d: want a number of bytes", o.Size)
 	case !(o.Floor >= 0 && o.Floor <= 1):
 		return b, pipeline.Mistakef("floor is %g: want a share from 0 to 1", o.Floor)
+	case b.unit != inLatency && o.LatencyTable != nil:
+		return b, pipeline.Mistakef("a latency table has a meaning for latency alone")
 	case o.Multiple < 0:
 		return b, pipeline.Mistakef("multiple is %d: want 1 or more, or 0 for what suits each space", o.Multiple)
 	case o.MaxDrop > 0 && o.EvalData == nil && (o.Data == nil || o.NoData):
@@ -106,9 +119,25 @@ func (c *compression) widths(a *coupling.Analysis, b budget, ratio float64) map[
 
 // share is a share of the channels that a space had at first, not below its floor.
 func (c *compression) share(ratio float64, s *coupling.Space, b budget) int {
+	return min(max(c.rounded(s, ratio*float64(c.width(s))), c.least(s, b)), s.Width)
+}
+
+// rounded is the width of a space that is nearest to a number of channels: a multiple, or under a
+// budget of latency one that is fast.
+func (c *compression) rounded(s *coupling.Space, k float64) int {
+	if c.clock != nil {
+		return inGrid(c.grid(s), k)
+	}
 	m := c.multiple(s)
-	k := int(math.Round(ratio*float64(c.width(s))/float64(m))) * m
-	return min(max(k, c.least(s, b)), s.Width)
+	return int(math.Round(k/float64(m))) * m
+}
+
+// wider is the next larger width of a space; its own is the largest.
+func (c *compression) wider(s *coupling.Space, k int) int {
+	if c.clock != nil {
+		return atLeast(c.grid(s), k+1)
+	}
+	return k + c.multiple(s)
 }
 
 // least is the fewest channels that a space is left with: under a budget its floor, of the channels
@@ -120,6 +149,9 @@ func (c *compression) least(s *coupling.Space, b budget) int {
 	}
 	if b.unit != inChannels { // the share of every space is not given
 		n = max(n, int(math.Ceil(b.floor*float64(c.width(s)))))
+	}
+	if c.clock != nil {
+		return atLeast(c.grid(s), n)
 	}
 	m := c.multiple(s)
 	return min((n+m-1)/m*m, s.Width)
@@ -171,23 +203,39 @@ func (c *compression) unmet(a *coupling.Analysis, b budget, least float64) error
 	bare.floor = 0
 	barest := c.leastCost(a, bare)
 	if c.leastCost(a, b) == barest {
-		return fmt.Errorf("%w: it is %.0f %s, and with one channel in every space that may change %.0f remain", ErrUnmet, c.limit(b), b.unit, least)
+		return fmt.Errorf("%w: it is %s, and with as few channels as may be in every space that may change %s remain", ErrUnmet, b.amount(c.limit(b)), b.number(least))
 	}
-	return fmt.Errorf("%w: it is %.0f %s, and where every space keeps %.3g of its channels, its floor, %.0f remain; without one (--floor 0) %.0f would", ErrUnmet, c.limit(b), b.unit, b.floor, least, barest)
+	return fmt.Errorf("%w: it is %s, and where every space keeps %.3g of its channels, its floor, %s remain; without one (--floor 0) %s would", ErrUnmet, b.amount(c.limit(b)), b.floor, b.number(least), b.number(barest))
+}
+
+// amount prints so much of what the budget counts.
+func (b budget) amount(x float64) string { return b.number(x) + " " + string(b.unit) }
+
+func (b budget) number(x float64) string {
+	if b.unit == inLatency {
+		return fmt.Sprintf("%.3g", x)
+	}
+	return fmt.Sprintf("%.0f", x)
 }
 
 // limit is what the cost may be.
 func (c *compression) limit(b budget) float64 {
-	if b.unit == inBytes {
+	switch {
+	case b.unit == inBytes:
 		return float64(b.bytes)
+	case b.unit == inLatency:
+		return c.clock.limit(b)
 	}
 	return b.share * c.cost(c.analysis, b, nil)
 }
 
 // cost is what the budget is about, for a model and widths.
 func (c *compression) cost(a *coupling.Analysis, b budget, w coupling.Widths) float64 {
-	if b.unit == inBytes {
+	switch b.unit {
+	case inBytes:
 		return float64(c.frame + c.weightBytes(a, w))
+	case inLatency:
+		return c.clock.predict(c, a, w)
 	}
 	size := sizeOf(a, w)
 	if b.unit == inMACs {

@@ -57,12 +57,11 @@ const (
 	hopeless = 2
 )
 
-// choose makes the candidates of a budget, judges them as whole models, and returns the widths of
+// choose makes the candidates of a budget, of which even is one with equal shares, judges them as whole models, and returns the widths of
 // the best. What moves predictions when a space is narrowed alone does not add up over spaces, so
 // that an allocation may be worse than equal shares. Where there is one candidate only, nothing is
 // measured.
-func (c *compression) choose(ctx context.Context, s *edit.Subject, b budget, ratio float64, report *Report) (*allocation, error) {
-	even := &allocation{kind: Even, widths: c.widths(s.Analysis, b, ratio)}
+func (c *compression) choose(ctx context.Context, s *edit.Subject, b budget, even *allocation, report *Report) (*allocation, error) {
 	if !pipeline.Changes(even.widths) && b.unit == inChannels {
 		return even, nil
 	}
@@ -80,13 +79,17 @@ func (c *compression) choose(ctx context.Context, s *edit.Subject, b budget, rat
 	}
 	all := []*allocation{even}
 	if allocates {
-		a, err := c.allocate(ctx, s, b, even)
+		a, err := c.settled(ctx, s, b, func(b budget) (*allocation, error) { return c.allocate(ctx, s, b, even) })
 		if err != nil {
 			return nil, err
 		}
 		if !maps.Equal(a.widths, even.widths) {
 			even.evidence = a.evidence
-			all = []*allocation{a, c.mixture(s, b, a, even), even}
+			mixed, err := c.settled(ctx, s, b, func(b budget) (*allocation, error) { return c.mixture(s, b, a, even), nil })
+			if err != nil {
+				return nil, err
+			}
+			all = []*allocation{a, mixed, even}
 		}
 	}
 	if few {
@@ -231,8 +234,7 @@ func (c *compression) mixture(s *edit.Subject, b budget, a, even *allocation) *a
 	between := func(ratio float64) map[*coupling.Space]int {
 		out := map[*coupling.Space]int{}
 		for sp, k := range a.widths {
-			m := c.multiple(sp)
-			half := (k + min(even.widths[sp], c.share(ratio, sp, b)) + m) / (2 * m) * m
+			half := c.rounded(sp, float64(k+min(even.widths[sp], c.share(ratio, sp, b)))/2)
 			out[sp] = min(max(half, c.least(sp, b)), sp.Width)
 		}
 		return out

@@ -17,14 +17,15 @@ import (
 	"github.com/monge-ml/monge/internal/refit"
 	"github.com/monge-ml/monge/internal/teach"
 	"github.com/monge-ml/monge/job"
+	"github.com/monge-ml/monge/latency"
 	"github.com/monge-ml/monge/lossless"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 	"github.com/monge-ml/monge/precision"
 )
 
-// Options are the settings of a compression. Of Keep, MACs, Params, Size, MaxDrop and Plan exactly
-// one is set for Model, none for Into.
+// Options are the settings of a compression. Of Keep, MACs, Params, Size, Latency, MaxDrop and Plan
+// exactly one is set for Model, none for Into.
 type Options struct {
 	// Options say which data are worked with, and how far.
 	job.Options
@@ -38,12 +39,22 @@ type Options struct {
 	// Size is the most bytes that the model may occupy in its file and external data. Widths are
 	// allocated as for Params.
 	Size int64
+	// Latency is how long one run may take at most. Widths are allocated as for MACs, at what the
+	// table says that operators take.
+	Latency Latency
+	// LatencyTable says what operators take. nil: what they take on this machine, which is measured,
+	// unless that has been done before (latency.Cached); what it predicts is then corrected by what
+	// narrowed models take.
+	LatencyTable *latency.Table
+	// NoLatency leaves the result, and what leads to it, untimed under a budget of latency.
+	NoLatency bool
 	// MaxDrop asks for the fewest multiply-accumulates with which accuracy falls by at most this
 	// share of the samples that the result is judged on, in (0, 1); where there are no labels,
 	// agreement with the original. It needs data. No trial is distilled unless Tune is on.
 	MaxDrop float64
 	// Floor is the share of the channels it came with that every space keeps at least, whatever
-	// MACs, Params, Size or MaxDrop ask for, and a single channel at any rate. Zero means 1/8.
+	// MACs, Params, Size, Latency or MaxDrop ask for, and a single channel at any rate. Zero means
+	// 1/8.
 	Floor float64
 	// DType is what numbers of the result are stored as; "" leaves them as they are. With it no budget
 	// need be given: widths stay then. Integers need data.
@@ -60,7 +71,8 @@ type Options struct {
 	// Multiple rounds widths to multiples of it where the space is wide enough: channels over all
 	// groups, as a kernel sees them; attention heads are counted one by one. Zero means 1, but where
 	// a depthwise convolution carries a space, whose width stays a multiple of 16 (below 32 channels
-	// of 8) if it is one: onnxruntime is many times slower with others.
+	// of 8) if it is one: onnxruntime is many times slower with others; under Latency, what the table
+	// says is fast.
 	Multiple int
 }
 
@@ -83,6 +95,8 @@ type Report struct {
 	Plan *Plan `json:"-"`
 	// Search tells how MaxDrop was met; nil under other budgets.
 	Search *Search `json:"search,omitempty"`
+	// Latency tells how Latency was met; nil under other budgets.
+	Latency *Timing `json:"latency,omitempty"`
 }
 
 // Size is what a model costs.
@@ -118,9 +132,17 @@ func Model(ctx context.Context, m *onnxio.Model, o Options) (_ *onnxio.Model, _ 
 	if err != nil {
 		return nil, nil, err
 	}
+	if b.unit == inLatency {
+		if err := c.startClock(ctx, m); err != nil {
+			return nil, nil, err
+		}
+	}
 	out, report, err := c.narrowed(ctx, b)
 	if err != nil || o.DryRun {
 		return out, report, err
+	}
+	if err := c.timeResult(ctx, out, report.Latency); err != nil {
+		return nil, nil, err
 	}
 	_, before := m.Size()
 	if _, after := out.Size(); after > before {
@@ -151,6 +173,8 @@ type compression struct {
 	selects map[*coupling.Space]bool
 	// taken is the kind of candidate that was best at the first attempt at a size.
 	taken Kind
+	// clock tells the time under a budget of latency; nil under others.
+	clock *clock
 }
 
 // start gets data ready, takes the baseline of the model, and removes what does not matter, but no
@@ -190,7 +214,11 @@ func (c *compression) narrowed(ctx context.Context, b budget) (*onnxio.Model, *R
 	case b.unit == inBytes:
 		return c.toSize(ctx, b)
 	}
-	s, folded, err := c.prepare(b, c.ratio)
+	ratio := c.ratio
+	if b.unit == inLatency {
+		ratio = none // widths are chosen anew after a correction
+	}
+	s, folded, err := c.prepare(b, ratio)
 	if err == nil && c.o.Plan != nil {
 		_, _, err = c.resolve(s.Analysis)
 	}
@@ -256,20 +284,18 @@ func none(*coupling.Analysis, budget) (float64, error) { return 0, nil }
 
 // meet compresses a model to a budget.
 func (c *compression) meet(ctx context.Context, s *edit.Subject, folded int, b budget) (*onnxio.Model, *Report, error) {
-	ratio, err := c.ratio(s.Analysis, b)
+	report := c.report()
+	report.Folded = folded
+	chosen, err := c.settled(ctx, s, b, func(b budget) (*allocation, error) { return c.even(s.Analysis, b) })
+	if err == nil && c.Fits() && c.o.Plan == nil {
+		c.Spend(&report.Spent.Preparation)
+		chosen, err = c.choose(ctx, s, b, chosen, report)
+		c.Spend(&report.Spent.Candidates)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
-	report := c.report()
-	report.Folded = folded
-	chosen := &allocation{widths: c.widths(s.Analysis, b, ratio)}
-	if c.Fits() && c.o.Plan == nil {
-		c.Spend(&report.Spent.Preparation)
-		if chosen, err = c.choose(ctx, s, b, ratio, report); err != nil {
-			return nil, nil, err
-		}
-		c.Spend(&report.Spent.Candidates)
-	}
+	report.Latency = c.timing(s.Analysis, b, coupling.WidthsOf(chosen.widths))
 	if c.o.DryRun {
 		report.describe(s.Analysis, c, coupling.WidthsOf(chosen.widths), nil)
 		return nil, report, nil
@@ -369,8 +395,8 @@ func Into(ctx context.Context, wide, narrow *onnxio.Model, o Options) (_ *onnxio
 	if err := o.storable(); err != nil {
 		return nil, nil, err
 	}
-	if o.Keep != 0 || o.MACs != 0 || o.Params != 0 || o.Size != 0 || o.MaxDrop != 0 || o.Plan != nil {
-		return nil, nil, fmt.Errorf("the narrow model gives the widths: keep, macs, params, size, max-drop and plan have no place beside it")
+	if o.Keep != 0 || o.MACs != 0 || o.Params != 0 || o.Size != 0 || o.Latency != (Latency{}) || o.MaxDrop != 0 || o.Plan != nil {
+		return nil, nil, fmt.Errorf("the narrow model gives the widths: keep, macs, params, size, latency, max-drop and plan have no place beside it")
 	}
 	c, err := start(ctx, wide, o, true)
 	if err != nil {

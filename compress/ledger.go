@@ -16,7 +16,7 @@ type ledger struct {
 
 // An item is a part of a cost, and the spaces whose widths decide how large it is.
 type item struct {
-	cost   func(coupling.Widths) int64
+	cost   func(coupling.Widths) float64
 	spaces []*coupling.Space
 }
 
@@ -31,7 +31,7 @@ func (c *compression) ledger(a *coupling.Analysis, b budget, spaces []*coupling.
 		}
 	}
 	l := &ledger{map[*coupling.Space][]*item{}}
-	enter := func(axes []*coupling.Axis, cost func(coupling.Widths) int64) {
+	enter := func(axes []*coupling.Axis, cost func(coupling.Widths) float64) {
 		it := &item{cost: cost}
 		for _, axis := range axes {
 			for _, atom := range axis.Atoms() {
@@ -44,8 +44,13 @@ func (c *compression) ledger(a *coupling.Analysis, b budget, spaces []*coupling.
 	}
 	if b.unit == inMACs {
 		for i := range a.Ops {
-			enter(a.Ops[i].Axes, a.Ops[i].MACs)
+			op := &a.Ops[i]
+			enter(op.Axes, func(w coupling.Widths) float64 { return float64(op.MACs(w)) })
 		}
+		return l
+	}
+	if b.unit == inLatency {
+		c.clock.of[a].Each(enter)
 		return l
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.Weights)) {
@@ -56,16 +61,16 @@ func (c *compression) ledger(a *coupling.Analysis, b budget, spaces []*coupling.
 		}
 		switch {
 		case b.unit == inBytes:
-			enter(axes, func(w coupling.Widths) int64 { return c.storedBytes(a, wt, w) })
+			enter(axes, func(w coupling.Widths) float64 { return float64(c.storedBytes(a, wt, w)) })
 		case onnxio.IsParameter(wt.Type):
-			enter(axes, func(w coupling.Widths) int64 { return a.ParamsOf(wt, w) })
+			enter(axes, func(w coupling.Widths) float64 { return float64(a.ParamsOf(wt, w)) })
 		}
 	}
 	return l
 }
 
 // change is by how much the cost grows where a space of k channels gets others.
-func (l *ledger) change(w coupling.Widths, s *coupling.Space, k, to int) (grows int64) {
+func (l *ledger) change(w coupling.Widths, s *coupling.Space, k, to int) (grows float64) {
 	for _, it := range l.items[s] {
 		grows -= it.cost(w)
 	}

@@ -3,7 +3,6 @@ package compress
 import (
 	"cmp"
 	"context"
-	"math"
 	"slices"
 
 	"github.com/monge-ml/monge/coupling"
@@ -122,6 +121,5 @@ func (c *compression) sensitive(a *coupling.Analysis, seen *observed, sp *coupli
 
 // probed is the number of channels at which a space is tried for a share of them.
 func (c *compression) probed(sp *coupling.Space, share float64) int {
-	m := c.multiple(sp)
-	return max(1, int(math.Round(share*float64(sp.Width)/float64(m)))) * m
+	return max(c.rounded(sp, share*float64(sp.Width)), c.wider(sp, 0))
 }

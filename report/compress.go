@@ -76,6 +76,7 @@ func (r *Compression) Print(w io.Writer) {
 	}
 	printCandidates(w, r.Candidates)
 	printSearch(w, r.Search)
+	printTiming(w, r.Latency)
 	printRefit(w, r.Refit)
 	printTune(w, r.Tune)
 	printPrecision(w, r.Precision)
@@ -269,6 +270,22 @@ func printSearch(w io.Writer, s *compress.Search) {
 		what = "top-1"
 	}
 	fmt.Fprintf(w, "drop: in %s, on %s of %s; at most %s\n\n", what, plural(s.Samples, "sample"), s.Data, percent(s.Limit))
+}
+
+// printTiming says how a budget of latency was met.
+func printTiming(w io.Writer, t *compress.Timing) {
+	if t == nil {
+		return
+	}
+	measured := "not measured"
+	if t.Measured != nil {
+		measured = percent1(*t.Measured) + " measured"
+	}
+	fmt.Fprintf(w, "latency: %s of the original's asked, %s predicted, %s", percent1(t.Asked), percent1(t.Predicted), measured)
+	if t.Threads > 0 {
+		fmt.Fprintf(w, ", on %s", plural(t.Threads, "thread"))
+	}
+	fmt.Fprint(w, "\n\n")
 }
 
 // printEnd says how a result was made and where it is.

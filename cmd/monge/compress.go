@@ -17,6 +17,7 @@ import (
 	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/job"
+	"github.com/monge-ml/monge/latency"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/precision"
 	"github.com/monge-ml/monge/report"
@@ -26,6 +27,8 @@ import (
 type compressFlags struct {
 	keep, macs, params float64
 	size               sizeFlag
+	latency            latencyFlag
+	latencyTable       string
 	floor              float64
 	maxDrop            float64
 	widths             widthFlags
@@ -45,7 +48,7 @@ type compressFlags struct {
 func (a *app) compressCommand() *cobra.Command {
 	var f compressFlags
 	cmd := &cobra.Command{
-		Use:               "compress MODEL -o OUT (--keep F | --macs F | --params F | --size BYTES | --max-drop F | --into MODEL | --plan FILE | --lossless | --dtype TYPE)",
+		Use:               "compress MODEL -o OUT (--keep F | --macs F | --params F | --size BYTES | --latency L | --max-drop F | --into MODEL | --plan FILE | --lossless | --dtype TYPE)",
 		Short:             "Make a model narrower: by a share of its channels, to a budget, or into a narrow model's shape",
 		Long:              compressHelp,
 		Example:           compressExamples,
@@ -68,8 +71,10 @@ func (a *app) compressCommand() *cobra.Command {
 	fs.Float64Var(&f.macs, "macs", 0, "share `F` of the multiply-accumulates that may remain")
 	fs.Float64Var(&f.params, "params", 0, "share `F` of the parameters that may remain")
 	fs.Var(&f.size, "size", "`BYTES` that the result's file may have, as in 5MB or 500KiB")
+	fs.Var(&f.latency, "latency", "share `L` of the time that a run takes which may remain, or a time, as in 8ms, on this machine with --threads")
+	fs.StringVar(&f.latencyTable, "latency-table", "", "`FILE` that says how long operators take under --latency, as monge latency --save writes it, or a CSV, perhaps of another device (default: measured, and kept in the user's cache)")
 	fs.Float64Var(&f.maxDrop, "max-drop", 0, "largest share `F` of samples by which accuracy may drop, or agreement where there are no labels: makes the model as cheap as that allows")
-	fs.Float64Var(&f.floor, "floor", 0.125, "share `F` of its channels that every space keeps under --macs, --params, --size and --max-drop; 0: a single channel")
+	fs.Float64Var(&f.floor, "floor", 0.125, "share `F` of its channels that every space keeps under --macs, --params, --size, --latency and --max-drop; 0: a single channel")
 	fs.StringVar(&f.run.into, "into", "", "narrow `MODEL` that gives the widths and is what channels are moved onto; none of its weights are used")
 	fs.StringVar(&f.plan, "plan", "", "YAML `FILE`, as --save-plan writes it, that gives spaces their widths, and perhaps the channels that stay")
 	f.run.addLossless(cmd, "first remove channels that are constant, repeated or unread, unused nodes, and subnormal weights; without a budget do nothing else")
@@ -77,7 +82,7 @@ func (a *app) compressCommand() *cobra.Command {
 	fs.BoolVar(&f.int8, "int8", false, "the same as --dtype int8")
 	budgetGroup.in(cmd)
 	f.widths.add(cmd)
-	fs.BoolVar(&f.uniform, "uniform", false, "under --macs, --params, --size and --max-drop, keep an equal share of every space (default: with a refit, widths by measured error for cost saved)")
+	fs.BoolVar(&f.uniform, "uniform", false, "under --macs, --params, --size, --latency and --max-drop, keep an equal share of every space (default: with a refit, widths by measured error for cost saved)")
 	widthGroup.in(cmd)
 	f.run.invent = true
 	f.run.add(cmd, []string{"weights", "activations"})
@@ -92,7 +97,7 @@ func (a *app) compressCommand() *cobra.Command {
 func (f *compressFlags) check(cmd *cobra.Command) error {
 	given := cmd.Flags().Changed
 	ways := 0
-	for _, w := range []string{"keep", "macs", "params", "size", "max-drop", "into", "plan"} {
+	for _, w := range []string{"keep", "macs", "params", "size", "latency", "max-drop", "into", "plan"} {
 		if given(w) {
 			ways++
 		}
@@ -109,7 +114,7 @@ func (f *compressFlags) check(cmd *cobra.Command) error {
 	}
 	judges := f.run.data.given() || f.evalData != "" && f.evalData != "none"
 	return cmp.Or(
-		usageIf(ways != 1 && !f.alone, "give exactly one of --keep, --macs, --params, --size, --max-drop, --into and --plan, or --lossless or --dtype alone"),
+		usageIf(ways != 1 && !f.alone, "give exactly one of --keep, --macs, --params, --size, --latency, --max-drop, --into and --plan, or --lossless or --dtype alone"),
 		usageIf(f.dtype != "" && !slices.Contains(precision.Types(), precision.Type(f.dtype)), "--dtype is %q: want one of %v", f.dtype, precision.Types()),
 		usageIf(f.int8 && f.dtype != string(precision.INT8), "--int8 and --dtype %s do not go together", f.dtype),
 		usageIf(f.dtype == string(precision.INT8) && !f.run.data.given(), "--dtype int8 needs --data: the scales of activations are those that are met"),
@@ -118,10 +123,10 @@ func (f *compressFlags) check(cmd *cobra.Command) error {
 		share("params", f.params),
 		share("max-drop", f.maxDrop),
 		usageIf(!(f.floor >= 0 && f.floor <= 1), "--floor is %g: want a share from 0 to 1", f.floor),
-		f.widths.check(cmd),
 		usageIf(f.page.given() && f.run.output.dryRun, "--report shows what was made, --dry-run makes nothing"),
 		usageIf(given("max-drop") && f.run.output.dryRun, "--max-drop measures models, --dry-run makes none"),
 		usageIf(given("max-drop") && !judges, "--max-drop needs --data or --eval-data to measure the drop on"),
+		misplaced(cmd, !given("latency"), "without --latency", "latency-table"),
 		misplaced(cmd, given("max-drop"), "beside --max-drop, which makes as many models as it takes", "time"),
 		misplaced(cmd, given("into"), "beside --into: the narrow model gives the widths", "exclude", "keep-residual", "multiple"),
 		misplaced(cmd, !given("into"), "without --into: each channel moves to the nearest of those that stay", "solver", "epsilon"),
@@ -245,7 +250,13 @@ func (f *compressFlags) look(ctx context.Context, r *report.Compression, before,
 func (f *compressFlags) options(a *app, common job.Options) (o compress.Options, err error) {
 	o = compress.Options{
 		Options: common, Keep: f.keep, MACs: f.macs, Params: f.params, MaxDrop: f.maxDrop, Floor: f.floor, Uniform: f.uniform,
-		Exclude: f.widths.exclude, KeepResidual: f.widths.keepResidual, Multiple: f.widths.multiple, DType: precision.Type(f.dtype),
+		Exclude: f.widths.exclude, KeepResidual: f.widths.keepResidual, Multiple: int(f.widths.multiple), DType: precision.Type(f.dtype),
+		Latency: f.latency.Latency, NoLatency: f.noLatency,
+	}
+	if f.latencyTable != "" {
+		if o.LatencyTable, err = latency.Read(f.latencyTable); err != nil {
+			return o, err
+		}
 	}
 	if f.floor == 0 {
 		o.Floor = math.SmallestNonzeroFloat64 // a single channel
@@ -317,6 +328,10 @@ func (f *compressFlags) judge(ctx context.Context, a *app, before, after *onnxio
 		c.Changes = eval.Changes(evals[0], evals[1], on)
 	}
 	if f.noLatency {
+		return c
+	}
+	if t := done.Latency; t != nil && t.Measured != nil { // it has been timed
+		c.Before.LatencyMS, c.After.LatencyMS, c.Threads = t.BeforeMS, t.AfterMS, t.Threads
 		return c
 	}
 	timings, err := eval.Latencies(ctx, models, eval.LatencyOptions{Threads: a.threads, Data: on, Shapes: done.Shapes})

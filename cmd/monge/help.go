@@ -68,6 +68,23 @@ be narrowed, and what is frozen and why.
 A space is named after the first node that makes it. Its width may be changed by
 compress unless it is frozen or can only be permuted.`
 
+const latencyHelp = `Measure how long the operators of a model take on this machine, as it is and at
+other widths, by onnxruntime's own profile: the model is narrowed in some ways,
+without regard to what it computes, and each result is profiled, and timed by turns
+with the model. Printed are the operators by their time, and what the model would
+take with a share of the channels of every space.
+
+--save writes the table, which compress --latency --latency-table reads, perhaps on
+another machine. Such a table may also be a CSV that another tool has measured, with
+the columns op, inputs, outputs, ms and perhaps node:
+
+  op,inputs,outputs,ms
+  Conv,1x16x32x32;32x16x3x3,1x32x16x16,0.021
+
+Inputs are those of the ONNX operator, weights included. What takes no time of its
+own, since it is fused into another operator, is left out. Times of the same
+operator at several widths tell on which multiples of channels it is fast.`
+
 const fuseHelp = `Make one model out of several of the same architecture. The channels of every
 model are moved onto those of one of them (--onto) by optimal transport, and the
 weights are averaged (Singh & Jaggi, Model Fusion via Optimal Transport, 2020).
@@ -107,10 +124,14 @@ the wide one does.
   --macs F       widths with at most this share of the multiply-accumulates
   --params F     widths with at most this share of the parameters
   --size BYTES   widths for a file of at most this size: 5MB, 500kB, 2MiB
+  --latency L    widths with at most this share of the time that a run takes, or a
+                 time (8ms) on this machine, by a table of what operators take
+                 (monge latency --help); the result is timed by turns with the
+                 original
   --max-drop F   the cheapest model whose accuracy, or agreement with the original
                  where there are no labels, falls by at most F (0.01: one sample in a
                  hundred), found by halving; what was tried is printed
-  --floor F      with these four, the share that every space keeps (1/8; 0: one channel)
+  --floor F      with these five, the share that every space keeps (1/8; 0: one channel)
   --into NARROW  the widths of a narrow model of the same architecture
   --plan FILE    widths and channels as --save-plan writes them, edited by hand
   --lossless     nothing but the lossless pass

@@ -89,6 +89,8 @@ func jsonCommands(t *testing.T) map[string][]string {
 		"sensitivity": with(calib, "sensitivity", model("mlp_a"), "--limit", "60"),
 		"diff":        {"diff", model("resnet_a"), model("cnn_a"), "--input-shape", "input=1x1x28x28"},
 		"convert":     {"convert", model("mlp_a"), "-o", out(t), "--external-data"},
+		"latency":     {"latency", model("cnn_a"), "--latency-table", latencyTable(t), "--save", out(t) + ".json"},
+		"timed":       {"compress", model("cnn_a"), "-o", out(t), "--latency", "0.6", "--latency-table", latencyTable(t), "--data", "none"},
 		"runtime":     {"runtime"},
 		"version":     {"version"},
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/monge-ml/monge/fuse"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/job"
+	"github.com/monge-ml/monge/latency/latencytest"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/precision"
 )
@@ -91,6 +92,12 @@ func calls() []call {
 			return m, err
 		}},
 		{"compress testdata/cnn_a.onnx --int8" + some, narrow("cnn_a", compress.Options{DType: precision.INT8}, calib)},
+		{"compress testdata/cnn_a.onnx --latency 0.5 --latency-table TABLE --data none", func(t *testing.T) (*onnxio.Model, error) {
+			wide := modeltest.Load(t, "cnn_a")
+			o := compress.Options{Latency: compress.Latency{Share: 0.5}, LatencyTable: latencytest.Table(t, wide, 4), NoLatency: true, Options: job.Options{NoData: true}}
+			m, _, err := compress.Model(context.Background(), wide, o)
+			return m, err
+		}},
 		{"compress testdata/cnn_a.onnx --lossless", narrow("cnn_a", compress.Options{Keep: 1, Options: job.Options{NoData: true, Lossless: job.On}}, nil)},
 		{"fuse testdata/mlp_a.onnx testdata/mlp_b.onnx", merge("mlp_a", "mlp_b", fuse.Options{}, nil)},
 		{"fuse testdata/cnn_a.onnx testdata/cnn_b.onnx --align none --onto 1 --weights 0.3,0.7", merge("cnn_a", "cnn_b", fuse.Options{Onto: 1, Weights: []float64{0.3, 0.7}, Options: job.Options{Align: "none"}}, nil)},
@@ -107,7 +114,8 @@ func TestCommandIsLibrary(t *testing.T) {
 		lines[strings.TrimSuffix(c.line, " --tune 1")] = true
 		t.Run(strings.ReplaceAll(c.line, mnist, ""), func(t *testing.T) {
 			file, other := out(t), out(t)
-			args := append(strings.Fields(strings.ReplaceAll(c.line, "testdata/", modeltest.Dir("")+"/")), "-o", file, "--no-latency")
+			line := strings.NewReplacer("testdata/", modeltest.Dir("")+"/", "TABLE", latencyTable(t)).Replace(c.line)
+			args := append(strings.Fields(line), "-o", file, "--no-latency")
 			if args[0] == "fuse" {
 				args = args[:len(args)-1]
 			}

@@ -46,7 +46,6 @@ func (f *sensitivityFlags) check(cmd *cobra.Command) error {
 	return cmp.Or(
 		usageIf(f.run.data.path == "none", "--data none: nothing can be measured without data"),
 		usageIf(f.run.refitSamples < 0, "--refit-samples is %d: want a positive number, or 0 for all", f.run.refitSamples),
-		f.widths.check(cmd),
 		f.run.data.check(cmd),
 	)
 }
@@ -68,7 +67,7 @@ func (a *app) sensitivity(ctx context.Context, path string, f *sensitivityFlags)
 		return err
 	}
 	done, err := compress.Sensitivity(ctx, models[0], compress.Options{
-		Options: common, Exclude: f.widths.exclude, KeepResidual: f.widths.keepResidual, Multiple: f.widths.multiple,
+		Options: common, Exclude: f.widths.exclude, KeepResidual: f.widths.keepResidual, Multiple: int(f.widths.multiple),
 	})
 	if err != nil {
 		return in(path, err)

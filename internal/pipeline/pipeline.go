@@ -107,7 +107,7 @@ func (r *Run) checkTime() error {
 // Without data those that are too large need not be.
 func (r *Run) admit(ctx context.Context, models []*onnxio.Model, policy Policy) error {
 	data := cmp.Or(r.Data, r.EvalData)
-	if _, err := r.available(); err != nil || data == nil && !r.invents(policy) {
+	if _, err := r.Available(); err != nil || data == nil && !r.invents(policy) {
 		return nil
 	}
 	for _, m := range models {
@@ -125,8 +125,8 @@ func (r *Run) admit(ctx context.Context, models []*onnxio.Model, policy Policy) 
 	return nil
 }
 
-// available finds onnxruntime.
-func (r *Run) available() (engine.Library, error) {
+// Available finds onnxruntime.
+func (r *Run) Available() (engine.Library, error) {
 	if r.Runtime != nil {
 		return r.Runtime()
 	}
@@ -245,7 +245,7 @@ func (r *Run) remarked(out, of *dataset.Data, err error) (*dataset.Data, error) 
 		return nil, err
 	}
 	for _, remark := range out.Remarks()[len(of.Remarks()):] {
-		r.warn("%s", remark)
+		r.Warnf("%s", remark)
 	}
 	return out, nil
 }
@@ -271,10 +271,10 @@ func (r *Run) examine(ctx context.Context, m *onnxio.Model) error {
 		if n == 1 {
 			samples = "sample"
 		}
-		r.warn("%s: %d %s to fit on; a few hundred make a better model", data.Name(), n, samples)
+		r.Warnf("%s: %d %s to fit on; a few hundred make a better model", data.Name(), n, samples)
 	}
 	for _, remark := range remarks {
-		r.warn("%s", remark)
+		r.Warnf("%s", remark)
 	}
 	return nil
 }
@@ -299,7 +299,7 @@ func (r *Run) invent(m *onnxio.Model) error {
 		n = int(min(mostMadeUp, max(leastMadeUp, madeUpMACs/max(float64(macs), 1))))
 	}
 	samples, refits := r.Wanted()
-	_, err := r.available()
+	_, err := r.Available()
 	err = cmp.Or(err, r.unfit)
 	var fit *dataset.Data
 	if err == nil {
@@ -525,7 +525,8 @@ func (r *Run) note(format string, args ...any) {
 	r.Report.Notes = append(r.Report.Notes, fmt.Sprintf(format, args...))
 }
 
-func (r *Run) warn(format string, args ...any) {
+// Warnf tells whoever asked for the run of something that they have to know.
+func (r *Run) Warnf(format string, args ...any) {
 	if r.Warn != nil {
 		r.Warn(fmt.Sprintf(format, args...))
 	}

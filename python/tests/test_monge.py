@@ -258,6 +258,11 @@ class TestFlags(unittest.TestCase):
                 ],
             )  # fmt: skip
 
+    def test_latency_is_a_budget_or_a_switch(self) -> None:
+        for value, flag in [(0.5, "--latency=0.5"), ("8ms", "--latency=8ms"), (False, "--no-latency=true")]:
+            with _options.flags({"latency": value}) as flags:
+                self.assertEqual(flags, [flag])
+
     def test_the_program_takes_them(self) -> None:
         """Every option is a flag of its command."""
         commands = {
@@ -265,6 +270,7 @@ class TestFlags(unittest.TestCase):
             "fuse": _options.FuseOptions,
             "eval": _options.EvalOptions,
             "sensitivity": _options.SensitivityOptions,
+            "latency": _options.LatencyOptions,
         }
         for command, options in commands.items():
             help = subprocess.run(

@@ -26,6 +26,7 @@ from ._results import (
     FusedSpace,
     Fusion,
     Judged,
+    Latency,
     Lossless,
     Narrowed,
     OutputResult,
@@ -37,6 +38,7 @@ from ._results import (
     Sensitivity,
     Size,
     Task,
+    Timing,
     Tune,
     decode,
 )
@@ -54,6 +56,7 @@ __all__ = [
     "FusedSpace",
     "Fusion",
     "Judged",
+    "Latency",
     "Lossless",
     "MongeError",
     "MongeWarning",
@@ -67,11 +70,13 @@ __all__ = [
     "Sensitivity",
     "Size",
     "Task",
+    "Timing",
     "Tune",
     "UsageError",
     "compress",
     "eval",
     "fuse",
+    "latency",
     "run",
     "sensitivity",
 ]
@@ -91,8 +96,8 @@ def compress(
         output: path of the result, None with ``dry_run=True`` alone.
         data: unlabelled inputs, a few hundred or more. Without any, some are made up; "none" is to
             work on weights alone.
-        options: a budget (``keep``, ``macs``, ``params``, ``size`` or ``max_drop``) or ``into``, or
-            ``lossless=True`` alone, and other flags of ``monge compress``.
+        options: a budget (``keep``, ``macs``, ``params``, ``size``, ``latency`` or ``max_drop``) or
+            ``into``, or ``lossless=True`` alone, and other flags of ``monge compress``.
 
     Raises:
         UsageError: options are unknown, or contradict each other.
@@ -145,6 +150,27 @@ def eval(
     paths = models if isinstance(models, (list, tuple)) else [models]
     with _options.flags({"data": data, **options}) as flags:
         return decode(Comparison, call("eval", *flags, "--", *paths))
+
+
+def latency(
+    model: _options.Path_,
+    *,
+    data: _options.Data | None = None,
+    **options: Unpack[_options.LatencyOptions],
+) -> Latency:
+    """Measure what a model and its operators take, at several widths.
+
+    Args:
+        model: path of the model.
+        data: inputs, of which the first is run. Without any, random numbers are.
+        options: flags of ``monge latency``.
+
+    Raises:
+        UsageError: options are unknown, or contradict each other.
+        MongeError: the model cannot be run; the message says why in one line.
+    """
+    with _options.flags({"data": data, **options}) as flags:
+        return decode(Latency, call("latency", *flags, "--", model))
 
 
 def sensitivity(

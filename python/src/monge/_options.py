@@ -105,6 +105,21 @@ class FuseOptions(WorkOptions, total=False):
     keep: float
 
 
+class LatencyOptions(TypedDict, total=False):
+    threads: int
+    save: Path_
+    latency_table: Path_
+    input_shape: Mapping[str, Sequence[int]]
+    preset: Literal["-1..1", "0..1", "cifar10", "imagenet", "mnist"]
+    scale: float
+    mean: Numbers
+    std: Numbers
+    layout: Literal["nchw", "nhwc"]
+    resize: int
+    crop: int
+    bgr: bool
+
+
 class EvalOptions(DataOptions, total=False):
     report: Path_
     runs: int
@@ -149,7 +164,7 @@ def _save(folder: Path, name: str, data: Any) -> Path:
 
 def _flag(name: str, value: Any) -> list[str]:
     flag = "--" + name.replace("_", "-")
-    if name == "latency":  # the program has only its opposite
+    if name == "latency" and isinstance(value, bool):  # the program has only its opposite
         return [f"--no-latency={_text(not value)}"]
     if name == "refit" and isinstance(value, bool):
         return ["--refit=" + ("on" if value else "off")]

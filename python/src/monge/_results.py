@@ -234,6 +234,40 @@ class Sensitivity(_Object):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Timing(_Object):
+    """How a budget of latency was met. Shares are of what the original takes."""
+
+    asked: float
+    predicted: float
+    measured: float | None = None
+    before_ms: float | None = None
+    after_ms: float | None = None
+    threads: int
+    given_table: bool = False
+    multiple: int = 1
+    trials: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency(_Object):
+    """What ``monge latency`` found: what a model and its operators take."""
+
+    model: str
+    output: str | None = None
+    onnxruntime: str | None = None
+    cpu: str | None = None
+    threads: int = 0
+    latency_ms: float | None = None
+    error: float | None = None
+    multiple: int = 1
+    operators: list[dict[str, Any]] = field(default_factory=list)
+    widths: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    seconds: float = 0
+    peak_memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Compression(Job):
     """What ``compress`` did."""
 
@@ -244,6 +278,7 @@ class Compression(Job):
     spaces: list[CompressedSpace] = field(default_factory=list)
     lossless: Lossless | None = None
     search: dict[str, Any] | None = None
+    latency: Timing | None = None
     precision: dict[str, Any] | None = None
     evaluation: Evaluation | None = None
 

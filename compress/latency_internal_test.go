@@ -1,0 +1,67 @@
+package compress
+
+import (
+	"context"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/eval"
+	"github.com/monge-ml/monge/job"
+	"github.com/monge-ml/monge/latency"
+	"github.com/monge-ml/monge/latency/latencytest"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxtest"
+)
+
+// What a table predicts is corrected by what narrowed models take: on a machine on which these take a
+// quarter longer than it says, or a quarter less, as long comes out as was asked.
+func TestLatencyIsCorrected(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 4))
+	pads := onnxtest.Attr("pads", 1, 1, 1, 1)
+	m := onnxtest.Model(
+		onnxtest.Values(onnxtest.Value("x", "N", 3, 8, 8)), onnxtest.Values(onnxtest.Value("y", "N", 10, 8, 8)),
+		onnxtest.Weights("w1", []int{64, 3, 3, 3}, rng), onnxtest.Weights("w2", []int{64, 64, 3, 3}, rng),
+		onnxtest.Weights("w3", []int{10, 64, 3, 3}, rng),
+		onnxtest.Node("Conv", "x w1", "a", pads), onnxtest.Node("Relu", "a", "b"),
+		onnxtest.Node("Conv", "b w2", "c", pads), onnxtest.Node("Relu", "c", "d"),
+		onnxtest.Node("Conv", "d w3", "y", pads),
+	)
+	table := latencytest.Table(t, m, 4)
+	for _, off := range []float64{1.25, 0.75, 1} {
+		c, err := start(context.Background(), m, Options{LatencyTable: table, Options: job.Options{NoData: true}}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.startClock(context.Background(), m); err != nil {
+			t.Fatal(err)
+		}
+		took := func(m *onnxio.Model) float64 { return predicted(t, table, m) }
+		c.clock.given, c.clock.silent = false, false
+		timed := 0
+		c.clock.compare = func(_ context.Context, models []*onnxio.Model, _ eval.LatencyOptions) ([]eval.Timing, error) {
+			timed++
+			return []eval.Timing{{QuickMS: took(models[0])}, {QuickMS: off * took(models[1])}}, nil
+		}
+		out, r, err := c.narrowed(context.Background(), budget{unit: inLatency, share: 0.5, floor: defaultFloor})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if share := off * took(out) / took(m); share > 0.5*(1+slack) || share < 0.44 {
+			t.Errorf("%g of the prediction: the result takes %.3f, 0.5 was asked", off, share)
+		}
+		if timed > corrections || r.Latency.Trials != timed || off == 1 && timed != 1 {
+			t.Errorf("%g of the prediction: %d models were timed, %d are told", off, timed, r.Latency.Trials)
+		}
+	}
+}
+
+// predicted is what a table says that a model takes.
+func predicted(t *testing.T, table *latency.Table, m *onnxio.Model) float64 {
+	t.Helper()
+	an, err := coupling.Analyze(m, coupling.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table.For(an, nil).MS(nil)
+}
