@@ -3,6 +3,7 @@ package compress
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -240,9 +241,9 @@ func (c *compression) even(a *coupling.Analysis, b budget) (*allocation, error) 
 }
 
 const (
-	// slack is how near to what was asked a model has to come, and trusted how near to what was
-	// predicted.
-	slack, trusted = 0.05, 0.02
+	// over is by how much a model may miss what was asked, under by how much it may do better, and
+	// trusted how near to what was predicted it has to come for that not to be corrected.
+	over, under, trusted = 0.015, 0.05, 0.01
 	// corrections is how often a prediction is corrected by what a model took.
 	corrections = 3
 )
@@ -269,13 +270,18 @@ func (c *compression) settled(ctx context.Context, s *edit.Subject, b budget, ch
 			best, least = a, off
 		}
 		predicted := c.cost(s.Analysis, b, coupling.WidthsOf(a.widths)) / c.clock.whole
-		if math.Abs(share/asked-1) <= slack || math.Abs(share/predicted-1) <= trusted {
+		if off := share/asked - 1; off <= over && off >= -under || math.Abs(share/predicted-1) <= trusted {
 			break
 		}
 		b.correction = share / predicted
 		next, err := choose(b)
-		if err != nil || maps.Equal(next.widths, a.widths) {
-			break // it cannot be met, as it seems now
+		switch {
+		case errors.Is(err, ErrUnmet): // as it seems now
+			return best, nil
+		case err != nil:
+			return nil, err
+		case maps.Equal(next.widths, a.widths):
+			return best, nil
 		}
 		a = next
 	}
@@ -284,7 +290,7 @@ func (c *compression) settled(ctx context.Context, s *edit.Subject, b budget, ch
 
 // missed is how far a model is from what was asked, in times of that: too slow is worse than too fast.
 func missed(share float64) float64 {
-	if share > 1+slack {
+	if share > 1+over {
 		return 10 * (share - 1)
 	}
 	return math.Abs(1 - share)
@@ -335,18 +341,19 @@ func (c *compression) timing(a *coupling.Analysis, b budget, w coupling.Widths) 
 	}
 }
 
-// timeResult times the result by turns with the original.
-func (c *compression) timeResult(ctx context.Context, out *onnxio.Model, t *Timing) error {
-	if t == nil || c.clock.silent || c.DryRun {
-		return nil
+// timeResult times the result by turns with the original. That it cannot be timed takes nothing from
+// it.
+func (c *compression) timeResult(ctx context.Context, out *onnxio.Model, t *Timing) {
+	if t == nil || c.clock.silent {
+		return
 	}
 	o := c.clock.asks
 	o.Within = 0
 	all, err := c.clock.compare(ctx, []*onnxio.Model{c.clock.model, out}, o)
 	if err != nil {
-		return err
+		c.Warnf("the result was not timed: %v", err)
+		return
 	}
 	share := all[1].QuickMS / all[0].QuickMS
 	t.Measured, t.BeforeMS, t.AfterMS, t.Threads = &share, &all[0].QuickMS, &all[1].QuickMS, all[0].Threads
-	return nil
 }

@@ -47,7 +47,7 @@ func TestLatencyIsCorrected(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if share := off * took(out) / took(m); share > 0.5*(1+slack) || share < 0.44 {
+		if share := off * took(out) / took(m); share > 0.5*(1+over) || share < 0.44 {
 			t.Errorf("%g of the prediction: the result takes %.3f, 0.5 was asked", off, share)
 		}
 		if timed > corrections || r.Latency.Trials != timed || off == 1 && timed != 1 {
