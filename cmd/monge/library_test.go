@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -69,6 +70,7 @@ func calls() []call {
 			return m, err
 		}},
 		{"compress testdata/cnn_a.onnx --macs 0.5 --data testdata/mnist_calib.npz --preset mnist --tune 1", narrow("cnn_a", compress.Options{MACs: 0.5}, tuned)},
+		{"compress testdata/cnn_a.onnx --keep 0.5 --data testdata/mnist_calib.npz --preset mnist --save-plan plan.yaml --tune 1", narrow("cnn_a", compress.Options{Keep: 0.5}, tuned)},
 		{"fuse testdata/mlp_a.onnx testdata/mlp_b.onnx" + mnist + " --tune 1", merge("mlp_a", "mlp_b", fuse.Options{}, tuned)},
 		// The library's zero options are the command's defaults.
 		{"compress testdata/resnet_a.onnx --keep 0.5 --tune 0", narrow("resnet_a", compress.Options{Keep: 0.5, Options: job.Options{Tune: job.Off}}, nil)},
@@ -114,8 +116,8 @@ func TestCommandIsLibrary(t *testing.T) {
 		lines[strings.TrimSuffix(c.line, " --tune 1")] = true
 		t.Run(strings.ReplaceAll(c.line, mnist, ""), func(t *testing.T) {
 			file, other := out(t), out(t)
-			line := strings.NewReplacer("testdata/", modeltest.Dir("")+"/", "TABLE", latencyTable(t)).Replace(c.line)
-			args := append(strings.Fields(line), "-o", file, "--no-latency")
+			places := strings.NewReplacer("testdata/", modeltest.Dir("")+"/", "TABLE", latencyTable(t), "plan.yaml", filepath.Join(t.TempDir(), "plan.yaml"))
+			args := append(strings.Fields(places.Replace(c.line)), "-o", file, "--no-latency")
 			if args[0] == "fuse" {
 				args = args[:len(args)-1]
 			}
