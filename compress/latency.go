@@ -243,7 +243,9 @@ func (c *compression) even(a *coupling.Analysis, b budget) (*allocation, error) 
 const (
 	// over is by how much a model may miss what was asked, under by how much it may do better, and
 	// trusted how near to what was predicted it has to come for that not to be corrected.
-	over, under, trusted = 0.015, 0.05, 0.01
+	over, under, trusted = 0.005, 0.05, 0.01
+	// margin is how much less is asked for after a correction: another timing may tell a little more.
+	margin = 0.01
 	// corrections is how often a prediction is corrected by what a model took.
 	corrections = 3
 )
@@ -270,10 +272,10 @@ func (c *compression) settled(ctx context.Context, s *edit.Subject, b budget, ch
 			best, least = a, off
 		}
 		predicted := c.cost(s.Analysis, b, coupling.WidthsOf(a.widths)) / c.clock.whole
-		if off := share/asked - 1; off <= over && off >= -under || math.Abs(share/predicted-1) <= trusted {
+		if off := share/asked - 1; off <= over && off >= -under || off < 0 && math.Abs(share/predicted-1) <= trusted {
 			break
 		}
-		b.correction = share / predicted
+		b.correction = share / predicted * (1 + margin)
 		next, err := choose(b)
 		switch {
 		case errors.Is(err, ErrUnmet): // as it seems now

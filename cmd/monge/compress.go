@@ -149,7 +149,7 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	if err != nil {
 		return err
 	}
-	o, err := f.options(a, common)
+	o, err := f.options(a, models[0], common)
 	if err != nil {
 		return err
 	}
@@ -247,11 +247,16 @@ func (f *compressFlags) look(ctx context.Context, r *report.Compression, before,
 }
 
 // options turns the flags into options.
-func (f *compressFlags) options(a *app, common job.Options) (o compress.Options, err error) {
+func (f *compressFlags) options(a *app, m *onnxio.Model, common job.Options) (o compress.Options, err error) {
 	o = compress.Options{
 		Options: common, Keep: f.keep, MACs: f.macs, Params: f.params, MaxDrop: f.maxDrop, Floor: f.floor, Uniform: f.uniform,
 		Exclude: f.widths.exclude, KeepResidual: f.widths.keepResidual, Multiple: int(f.widths.multiple), DType: precision.Type(f.dtype),
 		Latency: f.latency.Latency, NoLatency: f.noLatency,
+	}
+	if f.latency.Latency != (compress.Latency{}) && common.Data == nil && f.evalData == "" {
+		if err := needShapes(m, common.InputShapes); err != nil {
+			return o, err
+		}
 	}
 	if f.latencyTable != "" {
 		if o.LatencyTable, err = latency.Read(f.latencyTable); err != nil {

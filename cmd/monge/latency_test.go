@@ -9,6 +9,8 @@ import (
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/latency/latencytest"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxtest"
 	"github.com/monge-ml/monge/report"
 )
 
@@ -92,6 +94,7 @@ func TestLatencyMistakes(t *testing.T) {
 		"without --latency":                        {exitUsage, []string{"compress", model("cnn_a"), "-o", out(t), "--macs", "0.5", "--latency-table", table}},
 		"want a share above 0, up to 1, or a time": {exitUsage, []string{"compress", model("cnn_a"), "-o", out(t), "--latency", "2"}},
 		"give exactly one of":                      {exitUsage, []string{"compress", model("cnn_a"), "-o", out(t), "--latency", "0.5", "--macs", "0.5"}},
+		"has free sizes: --input-shape":            {exitUsage, []string{"compress", freeModel(t), "-o", out(t), "--latency", "0.5", "--data", "none"}},
 		"no such file":                             {exitFailed, []string{"compress", model("cnn_a"), "-o", out(t), "--latency", "0.5", "--data", "none", "--latency-table", table + "x"}},
 		"it has no row for a Gemm":                 {exitFailed, []string{"latency", model("mlp_a"), "--latency-table", convTable(t)}},
 	} {
@@ -114,6 +117,20 @@ func convTable(t *testing.T) string {
 	table.Operators = rows
 	path := filepath.Join(t.TempDir(), "conv.json")
 	if err := table.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// freeModel is a file of a model that takes images of any size.
+func freeModel(t *testing.T) string {
+	t.Helper()
+	m := onnxtest.Model(
+		onnxtest.Values(onnxtest.Value("x", "N", 3, "H", "W")), onnxtest.Values(onnxtest.Value("y")),
+		onnxtest.Floats("w", []int{1, 3, 1, 1}, 1, 2, 3), onnxtest.Node("Conv", "x w", "y"),
+	)
+	path := filepath.Join(t.TempDir(), "free.onnx")
+	if err := onnxio.Save(t.Context(), path, m, onnxio.SaveOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	return path
