@@ -15,6 +15,7 @@ import (
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/choose"
 	"github.com/monge-ml/monge/internal/edit"
+	"github.com/monge-ml/monge/internal/files"
 	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/near"
@@ -97,11 +98,15 @@ func (p *Plan) Write(w io.Writer) error {
 	return errors.Join(e.Encode(root), e.Close())
 }
 
+// mostPlan is how many bytes a plan may have: those of a thousand spaces of a thousand channels have
+// a quarter of that.
+const mostPlan = 16 << 20
+
 // ReadPlan reads a plan. Errors name the file and the line.
 func ReadPlan(name string, r io.Reader) (_ *Plan, err error) {
 	defer guard.Recover(&err)
 	var doc yaml.Node
-	if err := yaml.NewDecoder(r).Decode(&doc); err != nil {
+	if err := yaml.NewDecoder(files.Bounded(r, mostPlan)).Decode(&doc); err != nil {
 		if errors.Is(err, io.EOF) {
 			err = errors.New("it is empty")
 		}

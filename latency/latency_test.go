@@ -212,3 +212,14 @@ func TestFiles(t *testing.T) {
 		}
 	}
 }
+
+// A table that leads to a device without end is not read to the end.
+func TestDeviceAsTable(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "table.csv")
+	if err := os.Symlink("/dev/zero", path); err != nil {
+		t.Skip(err)
+	}
+	if _, err := latency.Read(path); err == nil || !strings.Contains(err.Error(), "more than 16 MiB") {
+		t.Error(err)
+	}
+}

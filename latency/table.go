@@ -46,6 +46,9 @@ type Row struct {
 	MS float64 `json:"ms"`
 }
 
+// mostTable is how many bytes a table may have: more than a hundred thousand operators.
+const mostTable = 16 << 20
+
 // Read reads a table from a file: the JSON that [Table.Save] writes, or, where the name ends in
 // .csv, a line for each row with the columns op, inputs, outputs, ms and, optionally, node, which the
 // first line names in any order. Shapes are written as 1x16x32x32, several with semicolons between
@@ -57,11 +60,11 @@ func Read(path string) (_ *Table, err error) {
 		return nil, err
 	}
 	defer f.Close()
-	t := &Table{}
+	t, text := &Table{}, files.Bounded(f, mostTable)
 	if strings.EqualFold(filepath.Ext(path), ".csv") {
-		t.Operators, err = readCSV(f)
+		t.Operators, err = readCSV(text)
 	} else {
-		d := json.NewDecoder(f)
+		d := json.NewDecoder(text)
 		d.DisallowUnknownFields()
 		err = d.Decode(t)
 	}

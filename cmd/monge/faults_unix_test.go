@@ -59,6 +59,7 @@ func TestFullDevice(t *testing.T) {
 		{"compress", model("mlp_a"), "--dry-run", "--keep", "0.5", "--data", "none"},
 		{"fuse", model("mlp_a"), model("mlp_b"), "-o", out(t)},
 		with(calib, "sensitivity", model("mlp_a"), "--limit", "20"),
+		{"latency", model("cnn_a"), "--latency-table", latencyTable(t)},
 		{"convert", model("mlp_a"), "-o", out(t)},
 		{"convert", model("mlp_a"), "-o", "-"},
 		{"convert", model("mlp_a"), "-o", "/dev/stdout"},

@@ -2,9 +2,11 @@ package files_test
 
 import (
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 
@@ -123,4 +125,14 @@ func TestSweptWhileCreated(t *testing.T) {
 	}
 	cancel()
 	sweepers.Wait()
+}
+
+// TestBounded: what may be read is read as it is, and of what has no end no more.
+func TestBounded(t *testing.T) {
+	if got, err := io.ReadAll(files.Bounded(strings.NewReader("table"), 5)); err != nil || string(got) != "table" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := io.ReadAll(files.Bounded(strings.NewReader(strings.Repeat("x", 3<<20)), 2<<20)); err == nil || !strings.Contains(err.Error(), "more than 2 MiB") {
+		t.Error(err)
+	}
 }
