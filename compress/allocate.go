@@ -2,6 +2,7 @@ package compress
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -28,7 +29,7 @@ type allocation struct {
 func (c *compression) allocate(ctx context.Context, s *edit.Subject, b budget, even *allocation) (*allocation, error) {
 	var free []*coupling.Space
 	for _, sp := range s.Analysis.Spaces {
-		if _, ok := even.widths[sp]; ok {
+		if _, ok := even.widths[sp]; ok || c.inner(sp) {
 			free = append(free, sp)
 		}
 	}
@@ -45,6 +46,12 @@ func (c *compression) allocate(ctx context.Context, s *edit.Subject, b budget, e
 	for g.move(free, true) {
 	}
 	return &allocation{kind: Allocated, widths: g.widths, evidence: seen.evidence}, nil
+}
+
+// inner reports whether the dimensions of attention heads may be narrowed beside the heads: an equal
+// share of both would be taken twice.
+func (c *compression) inner(sp *coupling.Space) bool {
+	return sp.Inner && !sp.Frozen && sp.Width > 1 && c.excluded(sp) == ""
 }
 
 // greedy changes the widths of observed spaces one by one.
@@ -152,7 +159,7 @@ const mostProbed = 50_000
 // observe looks at the data, once for all attempts at one subject, and estimates, for every space
 // that can be observed and every number of channels it may keep, how far the model's predictions
 // move (teach.Judge). How much of what consumers compute is lost is known for every number
-// (choose.Evidence.Unexplained); what that does to the predictions is measured for some, by
+// (choose.Evidence.Lost); what that does to the predictions is measured for some, by
 // narrowing the space alone, and interpolated. Where there are too many spaces to try all, the
 // others are taken to be like those before and behind them.
 func (c *compression) observe(ctx context.Context, s *edit.Subject, free []*coupling.Space) (*observed, error) {
@@ -170,9 +177,13 @@ func (c *compression) observe(ctx context.Context, s *edit.Subject, free []*coup
 		return nil, err
 	}
 	var shown []*coupling.Space
+	lost := map[*coupling.Space][]float64{}
 	for _, sp := range free {
 		if evidence[sp].Observed() {
 			shown = append(shown, sp)
+			if lost[sp], err = evidence[sp].Lost(sp, c.selects[sp]); err != nil {
+				return nil, fmt.Errorf("space %q: %w", sp.Name, err)
+			}
 		}
 	}
 	seen := &observed{s, evidence, map[*coupling.Space][]float64{}}
@@ -184,7 +195,7 @@ func (c *compression) observe(ctx context.Context, s *edit.Subject, free []*coup
 	for _, alike := range kinds {
 		var known []response
 		for _, sp := range alike.tried {
-			r, err := c.probe(ctx, contest, seen, sp)
+			r, err := c.probe(ctx, contest, seen, sp, lost[sp])
 			if err != nil {
 				return nil, err
 			}
@@ -193,9 +204,8 @@ func (c *compression) observe(ctx context.Context, s *edit.Subject, free []*coup
 			tell(tried, all)
 		}
 		for i, sp := range alike.all {
-			lost := evidence[sp].Unexplained(sp.Starts())
-			curve := make([]float64, len(lost))
-			for k, x := range lost {
+			curve := make([]float64, len(lost[sp]))
+			for k, x := range lost[sp] {
 				curve[k] = alike.at(known, i, x)
 			}
 			seen.curves[sp] = curve
@@ -205,9 +215,9 @@ func (c *compression) observe(ctx context.Context, s *edit.Subject, free []*coup
 	return seen, nil
 }
 
-// probe narrows a space alone, and measures how far predictions move.
-func (c *compression) probe(ctx context.Context, contest *pipeline.Contest, seen *observed, sp *coupling.Space) (response, error) {
-	lost := seen.evidence[sp].Unexplained(sp.Starts())
+// probe narrows a space alone, and measures how far predictions move; lost is what is lost by the
+// number of its channels.
+func (c *compression) probe(ctx context.Context, contest *pipeline.Contest, seen *observed, sp *coupling.Space, lost []float64) (response, error) {
 	known := response{{0, 0}}
 	for _, share := range probes {
 		k := c.probed(sp, share)

@@ -234,7 +234,11 @@ func (c *compression) mixture(s *edit.Subject, b budget, a, even *allocation) *a
 	between := func(ratio float64) map[*coupling.Space]int {
 		out := map[*coupling.Space]int{}
 		for sp, k := range a.widths {
-			half := c.rounded(sp, float64(k+min(even.widths[sp], c.share(ratio, sp, b)))/2)
+			equal := sp.Width // the dimensions of heads have no equal share
+			if _, ok := even.widths[sp]; ok {
+				equal = min(even.widths[sp], c.share(ratio, sp, b))
+			}
+			half := c.rounded(sp, float64(k+equal)/2)
 			out[sp] = min(max(half, c.least(sp, b)), sp.Width)
 		}
 		return out

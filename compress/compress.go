@@ -477,6 +477,11 @@ func (c *compression) kept(s *coupling.Space) string {
 	case c.o.KeepResidual && s.Residual:
 		return "residual stream (keep-residual)"
 	}
+	return c.excluded(s)
+}
+
+// excluded says by which pattern a space keeps its width, or "".
+func (c *compression) excluded(s *coupling.Space) string {
 	for _, g := range c.exclude {
 		for _, u := range s.Producers() {
 			if g.MatchString(u.Tensor) || g.MatchString(u.Node.GetName()) {

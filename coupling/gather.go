@@ -99,6 +99,7 @@ func (g *gathering) space(atom *Axis, us []Use) *Space {
 	}
 	mark := atom.atom
 	s.Linear = mark.flags&(nonlinear|perChannel|symmetric|contracted) == 0
+	s.Contracted = g.contracted(s)
 	s.Heads = mark.flags&heads != 0
 	s.Residual = mark.flags&joined != 0 && len(s.Producers()) > 1
 	if mark.frozen != "" {
@@ -121,6 +122,28 @@ func (g *gathering) space(atom *Axis, us []Use) *Space {
 	}
 	s.Index = index
 	return s
+}
+
+// contracted are the activations that are contracted over a space, the one on the first side first,
+// where this happens once and nothing but operators that are linear and act alike on every channel
+// lies before; else there are none.
+func (g *gathering) contracted(s *Space) (sides [2]string) {
+	atom := s.Pieces[0]
+	if atom.atom.flags&contracted == 0 || atom.atom.flags&(nonlinear|perChannel|symmetric) != 0 {
+		return sides
+	}
+	for _, c := range g.contractions {
+		switch {
+		case !c.term.Holds(atom):
+		case sides[0] != "" || c.left == c.right:
+			return [2]string{}
+		case s.Second[c.left]:
+			sides = [2]string{c.right, c.left}
+		default:
+			sides = [2]string{c.left, c.right}
+		}
+	}
+	return sides
 }
 
 // wholly reports whether the used axis is this atom, or starts with it and holds nothing that may

@@ -38,6 +38,14 @@ type Space struct {
 	Paired bool
 	// Heads: the channels are attention heads.
 	Heads bool
+	// Inner: the channels are the dimensions of attention heads. Heads go whole, so that the space is
+	// Rigid; but any matrix may act on the dimensions of each head, so that under a budget they may
+	// be narrowed beside the heads. Where the space is Paired, since queries and keys are made as one
+	// tensor, the rows of the matrix have to be orthonormal: then it is its own pseudoinverse.
+	Inner bool
+	// Contracted are the two activations that are contracted over an Inner space (Q and K), the
+	// second of which is on the Second side; empty where weights read it.
+	Contracted [2]string
 	// Second lists the activations on the second side of a contraction of two (the K of Q·Kᵀ),
 	// which take Outᵀ where others take In; see Use.Transposed.
 	Second map[string]bool

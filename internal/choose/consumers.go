@@ -10,6 +10,7 @@ import (
 	"github.com/monge-ml/monge/internal/channels"
 	"github.com/monge-ml/monge/internal/dense"
 	"github.com/monge-ml/monge/internal/edit"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
 // A consumer is one activation through which a space is read, with the sensitivity of each group.
@@ -40,10 +41,15 @@ func consumersOf(s *edit.Subject, sp *coupling.Space) []*consumer {
 		}
 		if tap, ok := channels.TapOf(s, live[0], sp); ok {
 			done[live[0]+"|"+u.Tensor] = true
-			out = append(out, &consumer{use: u, tap: tap, affine: u.Node.GetOpType() != "MatMul"})
+			out = append(out, &consumer{use: u, tap: tap, affine: takesBias(u.Node)})
 		}
 	}
 	return out
+}
+
+// takesBias reports whether an operator has a place for a bias.
+func takesBias(n *onnxpb.NodeProto) bool {
+	return n.GetOpType() != "MatMul" && n.GetOpType() != "Einsum"
 }
 
 // weigh reads the sensitivities of a consumer.
@@ -71,6 +77,20 @@ func producersOf(s *edit.Subject, sp *coupling.Space, know detail) []*consumer {
 		}
 		c.sens = slices.Repeat([]sensitivity{one}, sp.Groups)
 		out = append(out, c)
+	}
+	return out
+}
+
+// contractedOf stands in for the consumers of a space over which two activations are contracted: both
+// of these, none where they do not show all channels.
+func contractedOf(s *edit.Subject, sp *coupling.Space) (out []*consumer) {
+	for _, tensor := range sp.Contracted {
+		tap, ok := channels.TapOf(s, tensor, sp)
+		if !ok || !sp.Inner {
+			return nil
+		}
+		one := sensitivity{own: slices.Repeat([]float64{1}, sp.Width), whole: identity(sp.Width)}
+		out = append(out, &consumer{use: sp.Producers()[0], tap: tap, sens: slices.Repeat([]sensitivity{one}, sp.Groups)})
 	}
 	return out
 }

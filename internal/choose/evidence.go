@@ -123,8 +123,13 @@ func observations(parents []Parent, sp *coupling.Space) ([]*observation, error) 
 	sides := make([][]*consumer, len(parents))
 	for i := range parents {
 		p, own := &parents[i], parents[i].space(sp)
-		sides[i] = consumersOf(p.Subject, own)
+		if sides[i] = consumersOf(p.Subject, own); len(parents) == 1 {
+			sides[i] = append(sides[i], contractedOf(p.Subject, own)...)
+		}
 		for _, c := range sides[i] {
+			if c.sens != nil {
+				continue
+			}
 			if err := c.weigh(p.Subject, know); err != nil {
 				return nil, err
 			}

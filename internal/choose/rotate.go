@@ -26,15 +26,8 @@ func rotates(sp *coupling.Space) bool { return sp.Stream.Rotates() && sp.Width <
 // lost of it on the average is made up for in the scales of the normalisations. Where data show
 // nothing, or numbers too large to be squared, the weights have to do.
 func (e *Evidence) rotate(s *edit.Subject, sp *coupling.Space, k int) (*edit.Map, error) {
-	gram, shown := mat.NewSymDense(sp.Width, nil), false
-	for _, seen := range e.seen[0] {
-		c := seen.sums().about(nil)
-		if t := mat.Trace(c); t > 0 && !math.IsInf(t, 0) {
-			addScaled(gram, 1/t, c)
-			shown = true
-		}
-	}
-	if !shown {
+	gram := e.both(0)
+	if mat.Trace(gram) == 0 {
 		var err error
 		if gram, err = gramOfWeights(s, sp); err != nil {
 			return nil, err
@@ -49,7 +42,7 @@ func (e *Evidence) rotation(sp *coupling.Space, gram *mat.SymDense, k int) (*edi
 	if err != nil {
 		return nil, err
 	}
-	m := &edit.Map{Pieces: []int{k}, Groups: []edit.Transfer{orthonormal(p)}, Scale: map[string]edit.Rows{}}
+	m := &edit.Map{Pieces: []int{k}, Groups: []edit.Transfer{orthonormal(p, math.Sqrt(float64(k)/float64(sp.Width)))}, Scale: map[string]edit.Rows{}}
 	for _, scale := range sp.Stream.Scales {
 		m.Scale[scale.Weight] = scales(p, e.kept(p, scale))
 	}
@@ -74,19 +67,8 @@ func directions(gram *mat.SymDense, k int, centred bool) (*mat.Dense, error) {
 	if k < 2 && n > 1 {
 		return nil, fmt.Errorf("a stream whose mean is taken off cannot get fewer than 2 channels")
 	}
-	// Coordinates about the mean: (I − 11ᵀ/n)·G·(I − 11ᵀ/n).
-	mean := mat.NewDense(n, n, nil)
-	for i := range n {
-		for j := range n {
-			mean.Set(i, j, -1/float64(n))
-		}
-		mean.Set(i, i, 1-1/float64(n))
-	}
-	var half, about mat.Dense
-	half.Mul(mean, gram)
-	about.Mul(&half, mean)
+	out := aboutMean(gram)
 	// The vector of ones, which no other direction may hold anything of, comes last.
-	out := symmetric(&about)
 	below := mat.Trace(out) + 1
 	for i := range n {
 		for j := i; j < n; j++ {
@@ -120,6 +102,22 @@ func directions(gram *mat.SymDense, k int, centred bool) (*mat.Dense, error) {
 	return p, nil
 }
 
+// aboutMean is (I − 11ᵀ/n)·G·(I − 11ᵀ/n): the mean of the channels is taken off.
+func aboutMean(gram *mat.SymDense) *mat.SymDense {
+	n := gram.SymmetricDim()
+	center := mat.NewDense(n, n, nil)
+	for i := range n {
+		for j := range n {
+			center.Set(i, j, -1/float64(n))
+		}
+		center.Set(i, i, 1-1/float64(n))
+	}
+	var half, about mat.Dense
+	half.Mul(center, gram)
+	about.Mul(&half, center)
+	return symmetric(&about)
+}
+
 // signed turns a vector such that its largest element is positive: eigenvectors have no sign of
 // their own.
 func signed(v []float64) []float64 {
@@ -137,10 +135,9 @@ func signed(v []float64) []float64 {
 	return v
 }
 
-// orthonormal writes P as a map.
-func orthonormal(p *mat.Dense) edit.Transfer {
+// orthonormal writes P as a map: In = scale·P and Outᵀ = P/scale.
+func orthonormal(p *mat.Dense, scale float64) edit.Transfer {
 	k, n := p.Dims()
-	scale := math.Sqrt(float64(k) / float64(n))
 	t := edit.Transfer{In: make(edit.Rows, k), OutT: make(edit.Rows, k)}
 	for j := range k {
 		for c := range n {
@@ -170,11 +167,11 @@ func scales(p *mat.Dense, factor float64) edit.Rows {
 // readers see it: 1 where none is observed.
 func (e *Evidence) kept(p *mat.Dense, scale *coupling.NormScale) float64 {
 	sum, count := 0.0, 0
-	for i, s := range e.seen[0] {
+	for i := range e.seen[0] {
 		if i >= len(e.uses) || !slices.ContainsFunc(scale.Readers, func(u coupling.Use) bool { return u.Node == e.uses[i].Node }) {
 			continue
 		}
-		c := s.sums().about(nil)
+		c := e.gram(0, i)
 		var half, inside mat.Dense
 		half.Mul(p, c)
 		inside.Mul(&half, p.T())

@@ -3,6 +3,7 @@ package choose
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/internal/edit"
@@ -34,15 +35,22 @@ func Select(ctx context.Context, s *edit.Subject, widths map[*coupling.Space]int
 	}
 	blind := map[*coupling.Space]int{}
 	for _, sp := range spaces {
-		if ev := known[sp]; (ev == nil || !ev.Observed()) && o.Keep[sp] != nil {
+		ev := known[sp]
+		switch shown := ev != nil && ev.Observed(); {
+		case !shown && o.Keep[sp] != nil:
 			res.Maps[sp] = edit.KeepSome(sp, o.Keep[sp])
-		} else if ev == nil || !ev.Observed() {
+			continue
+		case !shown:
 			blind[sp] = widths[sp]
-		} else if res.Maps[sp], err = ev.narrow(s, sp, widths[sp], o); err != nil {
-			return nil, fmt.Errorf("space %q: %w", sp.Name, err)
-		} else {
-			ev.lost(s, res.Maps[sp], res.Lost)
+			continue
 		}
+		if res.Maps[sp], err = ev.narrow(s, sp, widths[sp], o); err != nil {
+			return nil, fmt.Errorf("space %q: %w", sp.Name, err)
+		}
+		if slices.ContainsFunc(spaces, func(in *coupling.Space) bool { return in.Inner && s.Analysis.IndexOf(in) == sp }) {
+			apart(res.Maps[sp])
+		}
+		ev.lost(s, res.Maps[sp], res.Lost)
 	}
 	if len(blind) == 0 {
 		return res, nil
@@ -58,6 +66,14 @@ func Select(ctx context.Context, s *edit.Subject, widths map[*coupling.Space]int
 	return res, nil
 }
 
+// apart lets no channel that is kept stand for others: heads whose dimensions are narrowed, each in
+// its own way, have nothing in common any more that could be read out of one another.
+func apart(m *edit.Map) {
+	for g := range m.Groups {
+		m.Groups[g].OutT, m.Groups[g].Rest = m.Groups[g].In, nil
+	}
+}
+
 // narrow makes the map of a space onto k channels, or onto those that are to stay.
 func (e *Evidence) narrow(s *edit.Subject, sp *coupling.Space, k int, o Options) (*edit.Map, error) {
 	stay := o.Keep[sp]
@@ -69,10 +85,14 @@ func (e *Evidence) narrow(s *edit.Subject, sp *coupling.Space, k int, o Options)
 	for g := range sp.Groups {
 		var t edit.Transfer
 		var err error
-		if project {
+		switch {
+		case contracts(sp) && stay == nil:
+			m.Pieces = []int{k}
+			t, err = e.contract(sp, g, k)
+		case project:
 			m.Pieces = []int{k}
 			t, _, err = e.subspace(g, k)
-		} else {
+		default:
 			var keep []int
 			if stay != nil {
 				keep = stay[g]
