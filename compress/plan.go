@@ -224,6 +224,16 @@ func (p *Plan) keeps(s *coupling.Space) bool {
 	return p != nil && slices.ContainsFunc(p.Spaces, func(x PlanSpace) bool { return x.Name == s.Name && x.Keep != nil })
 }
 
+// widthOf is the number of channels that the plan leaves of a space.
+func (p *Plan) widthOf(s *coupling.Space) int {
+	for _, x := range p.Spaces {
+		if x.Name == s.Name {
+			return max(1, x.Width)
+		}
+	}
+	return s.Width
+}
+
 // resolve finds the spaces of a plan in a model: the channels of each group that they are to have,
 // and those that stay where the plan says so.
 func (c *compression) resolve(a *coupling.Analysis) (widths map[*coupling.Space]int, keep map[*coupling.Space][][]int, err error) {
@@ -247,6 +257,18 @@ func (c *compression) resolve(a *coupling.Analysis) (widths map[*coupling.Space]
 				hint = ": perhaps " + strings.Join(alike, ", ")
 			}
 			return nil, nil, fail("the model has none of that name%s", hint)
+		}
+		if heads := a.IndexOf(s); heads != nil && s.Rigid != "" && x.Keep == nil && c.excluded(s) == "" {
+			n := p.widthOf(heads)
+			switch each := x.Width / n; {
+			case each*n != x.Width || each < 1 || each > s.Width:
+				return nil, nil, fail("width is %d, but there are %d heads of up to %d dimensions", x.Width, n, s.Width)
+			case each == s.Width:
+				continue
+			case s.Inner:
+				widths[s] = each
+				continue
+			}
 		}
 		all, groups := c.width(s)*s.Groups, s.Groups
 		why := c.kept(s)
