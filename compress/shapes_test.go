@@ -9,6 +9,7 @@ import (
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/engine/enginetest"
 	"github.com/monge-ml/monge/job"
+	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
@@ -99,5 +100,37 @@ func TestGivenSizesAreNotWritten(t *testing.T) {
 				t.Errorf("of three samples the output is %v", d)
 			}
 		})
+	}
+}
+
+// A shape that comes to be equal to a constant further down is read there, and that comes first.
+func TestEqualShapesStandFirst(t *testing.T) {
+	m := parse(t, `
+		x: N 3 4 4
+		a = Conv(x, w1[8 3 1 1])
+		p = Slice(a, zero{0}, half{4}, channels{1})
+		q = Slice(a, half, all{8}, channels)
+		c = Add(p, q)
+		b = Conv(c, w2[6 4 1 1])
+		k = Constant() value_ints=[2]
+		s = Slice(b, zero, k, columns{3})
+		y = Relu(s)`)
+	out, _, err := compress.Model(context.Background(), m, compress.Options{Keep: 0.5, Options: job.Options{NoData: true, Lossless: job.Off}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := map[string]bool{"x": true, "": true}
+	for _, tp := range out.Proto.GetGraph().GetInitializer() {
+		made[tp.GetName()] = true
+	}
+	for _, n := range out.Proto.GetGraph().GetNode() {
+		for _, in := range n.GetInput() {
+			if !made[in] {
+				t.Errorf("%s reads %q before it is made", onnxio.Label(n), in)
+			}
+		}
+		for _, o := range n.GetOutput() {
+			made[o] = true
+		}
 	}
 }

@@ -436,7 +436,24 @@ func (s *Subject) Reshare(m *onnxio.Model) error {
 	}
 	dropConstants(g, gone)
 	g.Proto.ValueInfo = slices.DeleteFunc(g.Proto.ValueInfo, func(v *onnxpb.ValueInfoProto) bool { return gone[v.GetName()] })
+	r.advance()
 	return g.Refresh()
+}
+
+// advance moves the Constant nodes that are read in place of others to the front, since the nodes
+// that read them now may have stood before them.
+func (r *reshared) advance() {
+	read := map[string]bool{}
+	for _, name := range r.alias {
+		read[name] = true
+	}
+	first := func(n *onnxpb.NodeProto) int {
+		if n.GetOpType() == "Constant" && slices.ContainsFunc(n.GetOutput(), func(out string) bool { return read[out] }) {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(r.g.Proto.Node, func(a, b *onnxpb.NodeProto) int { return first(a) - first(b) })
 }
 
 // reshared finds tensors of a graph that are equal to others.
