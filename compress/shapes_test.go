@@ -134,3 +134,39 @@ func TestEqualShapesStandFirst(t *testing.T) {
 		}
 	}
 }
+
+// A size whose name says that it is a batch times heads is another one with fewer heads: where other
+// tensors have as many heads as before, onnxruntime would take both for equal.
+func TestNamesOfSizesThatChange(t *testing.T) {
+	m := parse(t, `
+		x: 4 N 6
+		q = MatMul(x, wq[6 8])
+		k = MatMul(x, wk[6 8])
+		v = MatMul(x, wv[6 8])
+		q1 = Reshape(q, to{4 -1 2})
+		k1 = Reshape(k, to)
+		v1 = Reshape(v, to)
+		q2 = Transpose(q1) perm=1,0,2
+		k2 = Transpose(k1) perm=1,2,0
+		v2 = Transpose(v1) perm=1,0,2
+		d = MatMul(q2, k2)
+		p = Softmax(d) axis=-1
+		o = MatMul(p, v2)
+		o1 = Transpose(o) perm=1,0,2
+		o2 = Reshape(o1, back{4 -1 8})
+		y = MatMul(o2, wo[8 3])`)
+	m.Proto.Graph.ValueInfo = append(m.Proto.Graph.ValueInfo, onnxtest.Value("q2", "4*batch", 4, 2), onnxtest.Value("q", 4, "batch", 8))
+	out, _, err := compress.Model(context.Background(), m, compress.Options{Keep: 0.5, Options: job.Options{NoData: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"q2": "", "q": "batch"}
+	for _, vi := range out.Proto.GetGraph().GetValueInfo() {
+		dims, params, _ := onnxio.Dims(vi)
+		for i, d := range dims {
+			if name, ok := want[vi.GetName()]; ok && d <= 0 && params[i] != name {
+				t.Errorf("%q has an axis of size %q, want %q", vi.GetName(), params[i], name)
+			}
+		}
+	}
+}

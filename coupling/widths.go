@@ -80,13 +80,15 @@ func (w Widths) Elem(e ShapeElem) int64 {
 	return v
 }
 
+// Touches reports whether a part of an axis has another size under the widths.
+func (w Widths) Touches(a *Axis) bool {
+	return a.some(func(x *Axis) bool { return x.kind == kindAtom && w.Size(x) != x.size })
+}
+
 // Changes reports whether a stored shape must be written anew.
 func (w Widths) Changes(ref ShapeRef) bool {
-	changes := func(a *Axis) bool {
-		return a != nil && slices.ContainsFunc(a.Atoms(), func(x *Axis) bool { return w.Size(x) != x.size })
-	}
-	return slices.ContainsFunc(ref.follows, changes) || slices.ContainsFunc(ref.Elems, func(e ShapeElem) bool {
-		return changes(e.open) || w.Elem(e) != Widths(nil).Elem(e)
+	return slices.ContainsFunc(ref.follows, w.Touches) || slices.ContainsFunc(ref.Elems, func(e ShapeElem) bool {
+		return e.open != nil && w.Touches(e.open) || w.Elem(e) != Widths(nil).Elem(e)
 	})
 }
 

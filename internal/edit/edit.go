@@ -237,8 +237,11 @@ func editValueInfo(an *coupling.Analysis, g *onnxpb.GraphProto, w coupling.Width
 		}
 		shape := vi.GetType().GetTensorType().GetShape().GetDim()
 		for i, a := range axes {
-			if n := w.Size(a); n >= 0 && n != a.Size() {
+			switch n := w.Size(a); {
+			case n >= 0 && n != a.Size():
 				shape[i].Value = &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: int64(n)}
+			case n < 0 && w.Touches(a): // a batch times heads, whose name says how many these were
+				shape[i].Value = nil
 			}
 		}
 		return false
