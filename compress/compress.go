@@ -59,6 +59,8 @@ type Options struct {
 	// DType is what numbers of the result are stored as; "" leaves them as they are. With it no budget
 	// need be given: widths stay then. Integers need data.
 	DType precision.Type
+
+	explores bool // several budgets are met, and judged on held-out samples
 	// Plan gives spaces their widths, and perhaps their channels.
 	Plan *Plan
 	// Uniform gives every space an equal share under a budget too.
@@ -182,10 +184,10 @@ func start(ctx context.Context, m *onnxio.Model, o Options, whole bool) (_ *comp
 	if c.exclude, err = compileGlobs(o.Exclude); err != nil {
 		return nil, err
 	}
-	if o.MaxDrop > 0 && o.Tune == job.Auto {
+	if (o.MaxDrop > 0 || o.explores) && o.Tune == job.Auto {
 		o.Options.Tune = job.Off // every trial would be distilled
 	}
-	if c.Run, err = pipeline.Start(ctx, []*onnxio.Model{m}, o.Options, pipeline.Policy{Invent: true, HoldOut: true, Always: o.MaxDrop > 0}); err != nil {
+	if c.Run, err = pipeline.Start(ctx, []*onnxio.Model{m}, o.Options, pipeline.Policy{Invent: true, HoldOut: true, Always: o.MaxDrop > 0 || o.explores}); err != nil {
 		return nil, err
 	}
 	if err := c.strip(ctx, m, func(s *coupling.Space) bool { return whole || c.kept(s) != "" || c.o.Plan.keeps(s) }); err != nil {

@@ -137,7 +137,7 @@ func (a *app) root() *cobra.Command {
 	f.BoolVar(&a.json, "json", false, "print the result as JSON")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no notes; fuse, compress, convert and diff print nothing")
 	f.IntVar(&a.threads, "threads", 0, "threads to work with (0: one per core)")
-	root.AddCommand(a.inspectCommand(), a.fuseCommand(), a.compressCommand(), a.evalCommand(), a.latencyCommand(), a.sensitivityCommand(), a.diffCommand(), a.convertCommand(), a.runtimeCommand(), a.versionCommand(), a.manCommand())
+	root.AddCommand(a.inspectCommand(), a.fuseCommand(), a.compressCommand(), a.evalCommand(), a.latencyCommand(), a.sensitivityCommand(), a.exploreCommand(), a.diffCommand(), a.convertCommand(), a.runtimeCommand(), a.versionCommand(), a.manCommand())
 	for _, cmd := range append(root.Commands(), root) {
 		cmd.Flags().SortFlags, cmd.PersistentFlags().SortFlags = false, false
 	}

@@ -285,11 +285,10 @@ func (f *compressFlags) options(a *app, m *onnxio.Model, common job.Options) (o 
 			return o, err
 		}
 	}
-	d := f.run.data
-	if d.path, d.limit = f.evalData, 0; d.given() {
-		if o.EvalData, err = d.open(a); err != nil {
-			return o, err
-		}
+	if o.EvalData, err = f.run.evalSet(a, f.evalData); err != nil {
+		return o, err
+	}
+	if o.EvalData != nil {
 		if err := f.run.output.reads(a, o.EvalData.Files()...); err != nil {
 			return o, err
 		}

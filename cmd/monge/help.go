@@ -116,6 +116,17 @@ These are the numbers that compress allocates widths by under a budget. They do 
 add up: monge compress makes and judges whole models. Of very deep models some spaces
 are measured, and the others taken to be like those beside them.`
 
+const exploreHelp = `Make models of several shares of a model's multiply-accumulates (--at), and tell what
+each costs: parameters, bytes, measured latency, accuracy where there are labels, and
+agreement with the original, on samples that nothing else is done with. What the data
+say is found once, so that each further model costs little more than its refit.
+
+The folder has a model for each share, MODEL-0.5.onnx, and explore.json, which says
+what --json says. A model is on the front if no other one, the original included, is
+as good with no more multiply-accumulates; the knee is the point of the front that
+lies furthest above the line between its ends. Nothing is distilled: once a share is
+chosen, monge compress --macs makes the model that is.`
+
 const compressHelp = `Make a model narrower. Every space that can change keeps some of its channels; the
 layers behind them are refitted in closed form so that the narrow model computes what
 the wide one does.

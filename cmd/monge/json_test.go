@@ -87,6 +87,7 @@ func jsonCommands(t *testing.T) map[string][]string {
 		"into":        with(calib, "compress", model("mlp_wide"), "-o", out(t), "--into", model("mlp_a"), "--tune", "2"),
 		"eval":        with(test, "eval", model("mlp_a"), model("mlp_b"), "--limit", "10"),
 		"sensitivity": with(calib, "sensitivity", model("mlp_a"), "--limit", "60"),
+		"explore":     with(test, "explore", model("mlp_a"), "-o", t.TempDir(), "--at", "0.5", "--limit", "150"),
 		"diff":        {"diff", model("resnet_a"), model("cnn_a"), "--input-shape", "input=1x1x28x28"},
 		"convert":     {"convert", model("mlp_a"), "-o", out(t), "--external-data"},
 		"latency":     {"latency", model("cnn_a"), "--latency-table", latencyTable(t), "--save", out(t) + ".json"},

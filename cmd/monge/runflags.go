@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/job"
@@ -205,6 +206,15 @@ func (f *runFlags) options(a *app, tasks eval.Tasks, shapes map[string][]int) (o
 	}
 	o.Data, err = f.data.open(a)
 	return o, err
+}
+
+// evalSet opens a data set that results are judged on, read as --data is, but whole; nil for none.
+func (f *runFlags) evalSet(a *app, path string) (*dataset.Data, error) {
+	d := f.data
+	if d.path, d.limit = path, 0; !d.given() {
+		return nil, nil
+	}
+	return d.open(a)
 }
 
 // remark passes on what a run has to say.

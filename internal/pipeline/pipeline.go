@@ -185,7 +185,7 @@ func (r *Run) part(policy Policy, fits bool) (err error) {
 	if policy.HoldOut && r.EvalData == nil && (policy.Always || !r.NoEval) && !r.DryRun {
 		data = holdOut(split, data, max(samples, refits), policy.Always)
 		if policy.Always && (split.Judge == nil || split.Judge.Len() == 0) {
-			return Mistakef("max-drop: %s has too few samples to hold some out: --eval-data gives others", r.Data.Name())
+			return Mistakef("%s has too few samples to hold some out: --eval-data gives others", r.Data.Name())
 		}
 		if split.Judge, err = r.readable(split.Judge); err != nil {
 			return err

@@ -269,6 +269,7 @@ class TestFlags(unittest.TestCase):
             "compress": _options.CompressOptions,
             "fuse": _options.FuseOptions,
             "eval": _options.EvalOptions,
+            "explore": _options.ExploreOptions,
             "sensitivity": _options.SensitivityOptions,
             "latency": _options.LatencyOptions,
         }

@@ -23,6 +23,8 @@ from ._results import (
     CompressedSpace,
     Compression,
     Evaluation,
+    Exploration,
+    Explored,
     FusedSpace,
     Fusion,
     Judged,
@@ -32,6 +34,7 @@ from ._results import (
     OutputResult,
     Parent,
     Part,
+    Point,
     Quality,
     Refit,
     Sensitive,
@@ -53,6 +56,8 @@ __all__ = [
     "CompressedSpace",
     "Compression",
     "Evaluation",
+    "Exploration",
+    "Explored",
     "FusedSpace",
     "Fusion",
     "Judged",
@@ -64,6 +69,7 @@ __all__ = [
     "OutputResult",
     "Parent",
     "Part",
+    "Point",
     "Quality",
     "Refit",
     "Sensitive",
@@ -75,6 +81,7 @@ __all__ = [
     "UsageError",
     "compress",
     "eval",
+    "explore",
     "fuse",
     "latency",
     "run",
@@ -192,3 +199,26 @@ def sensitivity(
     """
     with _options.flags({"data": data, **options}) as flags:
         return decode(Sensitivity, call("sensitivity", *flags, "--", model))
+
+
+def explore(
+    model: _options.Path_,
+    output: _options.Path_,
+    *,
+    data: _options.Data,
+    **options: Unpack[_options.ExploreOptions],
+) -> Exploration:
+    """Make models of several shares of the multiply-accumulates, and tell what each costs.
+
+    Args:
+        model: path of the model.
+        output: path of the folder that the models go to.
+        data: inputs, a few hundred or more, some of which the models are judged on.
+        options: flags of ``monge explore``.
+
+    Raises:
+        UsageError: options are unknown, or contradict each other.
+        MongeError: there is no result; the message says why in one line.
+    """
+    with _options.flags({"output": output, "data": data, **options}) as flags:
+        return decode(Exploration, call("explore", *flags, "--", model))

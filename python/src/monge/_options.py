@@ -97,6 +97,12 @@ class SensitivityOptions(DataOptions, total=False):
     memory: int | str  # bytes, or a number with a unit, as in 2GB
 
 
+class ExploreOptions(SensitivityOptions, total=False):
+    at: Sequence[float]
+    eval_data: Data
+    latency: bool
+
+
 class FuseOptions(WorkOptions, total=False):
     align: Literal["weights", "activations", "none"]
     weights: Sequence[float]

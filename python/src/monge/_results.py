@@ -268,6 +268,44 @@ class Latency(_Object):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Explored(Quality):
+    """A model with what it costs and is worth."""
+
+    params: int
+    macs: int
+    bytes: int
+    open_dims: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point(Explored):
+    """A model that an exploration made."""
+
+    share: float  # of the multiply-accumulates, that was asked for
+    model: str
+    front: bool
+    knee: bool
+    point_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exploration(_Object):
+    """What a model costs at several shares of its multiply-accumulates."""
+
+    model: str
+    output: str
+    data: str
+    judged_samples: int
+    held_out: bool
+    before: Explored
+    points: list[Point]
+    tasks: list[Task] = field(default_factory=list)
+    seconds: float
+    peak_memory_bytes: int | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Compression(Job):
     """What ``compress`` did."""
 
