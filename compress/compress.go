@@ -422,9 +422,12 @@ func Into(ctx context.Context, wide, narrow *onnxio.Model, o Options) (_ *onnxio
 	}
 	report := c.report()
 	report.Folded = folded
-	widths := map[*coupling.Space]int{}
-	for a, b := range pair.Spaces {
-		widths[a] = b.Width
+	widths := pair.Widths()
+	if s != pair.Source() && (!c.Fits() || grows(widths)) { // without heads that have no counterpart
+		s, widths = pair.Source(), map[*coupling.Space]int{}
+		for a, b := range pair.Spaces {
+			widths[a] = b.Width
+		}
 	}
 	if o.DryRun {
 		report.describe(s.Analysis, c, coupling.WidthsOf(widths), nil)
@@ -434,16 +437,22 @@ func Into(ctx context.Context, wide, narrow *onnxio.Model, o Options) (_ *onnxio
 	return c.finish(ctx, s, true, c.into(s, pair, widths), report)
 }
 
+// grows reports whether a space gets more channels than it has.
+func grows(widths map[*coupling.Space]int) bool {
+	for s, k := range widths {
+		if k > s.Width {
+			return true
+		}
+	}
+	return false
+}
+
 // into plans the move into another shape: with a refit, and where no space has to grow, by
 // selection, since nothing of the narrow model's weights enters the result and channels that
 // explain most serve better than averages of several.
 func (c *compression) into(wide *edit.Subject, pair *match.Pairing, widths map[*coupling.Space]int) planner {
-	grows := false
-	for s, k := range widths {
-		grows = grows || k > s.Width
-	}
 	return func(ctx context.Context, fit *dataset.Data) (*match.Result, error) {
-		if c.Fits() && !grows {
+		if c.Fits() && !grows(widths) {
 			return choose.Select(ctx, wide, widths, nil, c.selection(fit))
 		}
 		return match.Onto(ctx, pair, c.Matching)

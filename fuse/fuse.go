@@ -266,6 +266,7 @@ func (f *fusion) prepare(models []*onnxio.Model) error {
 		if f.pairs[i], err = match.Pair(s, f.target()); err != nil {
 			return err
 		}
+		f.subjects[i] = f.pairs[i].Source()
 		f.spacesOf[i] = map[*coupling.Space]*coupling.Space{}
 		for own, onto := range f.pairs[i].Spaces {
 			f.spacesOf[i][onto] = own
@@ -298,9 +299,9 @@ func (f *fusion) setWidths() error {
 	if err != nil {
 		return f.o.Shape.InFile(err)
 	}
-	for a, b := range pair.Spaces {
-		if f.shared(a) {
-			f.widths[a] = b.Width
+	for s, k := range pair.Widths() {
+		if f.shared(s) {
+			f.widths[s] = k
 		}
 	}
 	return nil

@@ -19,14 +19,16 @@ type Subject struct {
 	Graph    *onnxio.Graph
 	Analysis *coupling.Analysis
 
-	opaque bool
-	given  *onnxio.Model // before constants were separated
+	opaque  bool
+	options coupling.Options
+	given   *onnxio.Model // before constants were separated
 	// reductions are products in the model, in which sums and means were given.
 	reductions []reduction
 }
 
 // NewSubject analyses a model. The model is not changed.
 func NewSubject(m *onnxio.Model, o coupling.Options) (*Subject, error) {
+	options := o
 	own, copies, err := unshared(m)
 	if err != nil {
 		return nil, m.InFile(err)
@@ -39,7 +41,7 @@ func NewSubject(m *onnxio.Model, o coupling.Options) (*Subject, error) {
 	if own, an, err = simple(own, an, o); err != nil {
 		return nil, m.InFile(err)
 	}
-	s := &Subject{opaque: o.Opaque, given: m}
+	s := &Subject{opaque: o.Opaque, options: options, given: m}
 	if s.Model, s.Analysis, s.reductions, err = reduced(own, an, o); err != nil {
 		return nil, m.InFile(err)
 	}
@@ -49,6 +51,18 @@ func NewSubject(m *onnxio.Model, o coupling.Options) (*Subject, error) {
 
 // Given is the model that the subject was made of.
 func (s *Subject) Given() *onnxio.Model { return s.given }
+
+// Edited is a subject of the model under maps, analysed in the same way.
+func (s *Subject) Edited(maps Maps) (*Subject, error) {
+	m, err := Edit(s, maps)
+	if err == nil {
+		err = s.Reshare(m)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return NewSubject(m, s.options)
+}
 
 // GraphOf returns the graph of a copy of the subject's model in the form in which the subject was
 // analysed.

@@ -12,13 +12,14 @@ import (
 // matchQuantiles replaces the numbers of every channel in each part by as many quantiles of theirs,
 // which do not depend on their order.
 func matchQuantiles(x, y []channels.Features) {
-	for g := range min(len(x), len(y)) {
-		a, b := &x[g], &y[g]
-		a.Cols, b.Cols = 0, 0
-		for i := range min(len(a.Parts), len(b.Parts)) {
-			k := min(a.Parts[i].Cols, b.Parts[i].Cols)
-			a.Parts[i], b.Parts[i] = quantiles(a.Parts[i], a.Rows, k), quantiles(b.Parts[i], b.Rows, k)
-			a.Cols, b.Cols = a.Cols+k, b.Cols+k
+	for i := range min(len(x[0].Parts), len(y[0].Parts)) {
+		k := min(x[0].Parts[i].Cols, y[0].Parts[i].Cols) // all groups have as many
+		for _, side := range [][]channels.Features{x, y} {
+			for g := range side {
+				f := &side[g]
+				f.Cols += k - f.Parts[i].Cols
+				f.Parts[i] = quantiles(f.Parts[i], f.Rows, k)
+			}
 		}
 	}
 }

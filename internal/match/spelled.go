@@ -33,6 +33,9 @@ func pairSpelled(a, b *edit.Subject) (_ *Pairing, err error) {
 	if err := s.complete(); err != nil {
 		return nil, err
 	}
+	if len(s.single) > 0 {
+		return s.Pairing, nil
+	}
 	if err := s.spaces(); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,101 @@
+package fuse_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/monge-ml/monge/compress"
+	"github.com/monge-ml/monge/fuse"
+	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/job"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxtest"
+)
+
+// attention has HEADS heads of four dimensions, whose keys and values have as many heads or, where
+// several heads of queries share them, GROUPS.
+const attention = `
+	x: N 5 6
+	h = MatMul(x, w0[6 8])
+	q1 = MatMul(h, wq[8 16])
+	k1 = MatMul(h, wk[8 KV])
+	v1 = MatMul(h, wv[8 KV])
+	q2 = Reshape(q1, rs{0 0 4 4})
+	k2 = Reshape(k1, rk{0 0 GROUPS 4})
+	v2 = Reshape(v1, rk)
+	q3 = Transpose(q2) perm=0,2,1,3
+	k3 = Transpose(k2) perm=0,2,1,3
+	v3 = Transpose(v2) perm=0,2,1,3
+	REPEAT
+	k6 = Transpose(k5) perm=0,1,3,2
+	s = MatMul(q3, k6)
+	p = Softmax(s) axis=-1
+	o1 = MatMul(p, v5)
+	o2 = Transpose(o1) perm=0,2,1,3
+	o3 = Reshape(o2, rb{0 0 -1})
+	o4 = MatMul(o3, wo[16 8])
+	z = Add(o4, h)
+	y = MatMul(z, w1[8 4])`
+
+// repeat lets heads of queries share those of keys and values.
+const repeat = `ku = Unsqueeze(k3, ax{2})
+	vu = Unsqueeze(v3, ax)
+	ke = Expand(ku, re{1 1 2 1 1})
+	ve = Expand(vu, re)
+	k5 = Reshape(ke, rh{0 4 -1 4})
+	v5 = Reshape(ve, rh)`
+
+func headsOf(t *testing.T, shared bool) *onnxio.Model {
+	t.Helper()
+	r := strings.NewReplacer("KV", "16", "GROUPS", "4", "REPEAT", "k5 = Identity(k3)\n\tv5 = Identity(v3)")
+	if shared {
+		r = strings.NewReplacer("KV", "8", "GROUPS", "2", "REPEAT", repeat)
+	}
+	m, err := onnxtest.Parse(r.Replace(attention))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// A model takes one that has fewer heads, down to a single one, in which no axis shows that it is a
+// head.
+func TestSingleHeads(t *testing.T) {
+	for name, shared := range map[string]bool{"heads": false, "groups of heads": true} {
+		for _, keep := range []float64{0.5, 0.25} {
+			m := headsOf(t, shared)
+			half, _, err := compress.Model(context.Background(), m, compress.Options{Keep: keep, Options: job.Options{NoData: true}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, r, err := fuse.Models(context.Background(), []*onnxio.Model{m, half}, fuse.Options{Options: job.Options{NoData: true}})
+			if err != nil {
+				t.Errorf("%s, %g: %v", name, keep, err)
+				continue
+			}
+			if len(r.Kept) > 0 {
+				t.Errorf("%s, %g: %d weights are those of the half", name, keep, len(r.Kept))
+			}
+			d := modeltest.Noise(t, m, 4, 1)
+			modeltest.FiniteWhere(t, half, out, d)
+			with := job.Options{Data: modeltest.Noise(t, m, 40, 2), Tune: job.Off, NoEval: true}
+			if _, _, err := fuse.Models(context.Background(), []*onnxio.Model{m, half}, fuse.Options{Options: with}); err != nil {
+				t.Errorf("%s, %g, with data: %v", name, keep, err)
+			}
+			if _, _, err := compress.Into(context.Background(), m, half, compress.Options{Options: with}); err != nil {
+				t.Errorf("%s, %g, into, with data: %v", name, keep, err)
+			}
+			into, _, err := compress.Into(context.Background(), m, half, compress.Options{Options: job.Options{NoData: true}})
+			if err != nil {
+				t.Errorf("%s, %g: %v", name, keep, err)
+				continue
+			}
+			for w, v := range modeltest.Floats(t, half) {
+				if n := len(modeltest.Floats(t, into)[w]); n != len(v) {
+					t.Errorf("%s, %g: weight %q has %d numbers, want %d", name, keep, w, n, len(v))
+				}
+			}
+		}
+	}
+}
