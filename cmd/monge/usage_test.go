@@ -73,12 +73,14 @@ func TestFlagsHaveGroups(t *testing.T) {
 func TestBadValuesOfFlags(t *testing.T) {
 	speaksGo := regexp.MustCompile(`strconv|parsing|syntax|invalid argument|\(layout|%!|panic|runtime error|nil|\[\]`)
 	args := map[string][]string{
-		"inspect":  {model("mlp_a")},
-		"fuse":     {model("mlp_a"), model("mlp_b"), "--dry-run", "--data", "none"},
-		"compress": {model("mlp_a"), "--dry-run", "--data", "none"},
-		"eval":     {model("mlp_a"), "--data", "none", "--no-latency"},
-		"convert":  {model("mlp_a"), "-o", out(t)},
-		"diff":     {model("mlp_a"), model("mlp_b")},
+		"inspect":     {model("mlp_a")},
+		"sensitivity": {model("mlp_a")},
+		"latency":     {model("mlp_a")},
+		"fuse":        {model("mlp_a"), model("mlp_b"), "--dry-run", "--data", "none"},
+		"compress":    {model("mlp_a"), "--dry-run", "--data", "none"},
+		"eval":        {model("mlp_a"), "--data", "none", "--no-latency"},
+		"convert":     {model("mlp_a"), "-o", out(t)},
+		"diff":        {model("mlp_a"), model("mlp_b")},
 	}
 	values := map[string][]string{
 		"bool":         {"x"},
