@@ -2,23 +2,32 @@ package compress
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"math"
 	"slices"
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/internal/choose"
-	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/pipeline"
-	"github.com/monge-ml/monge/internal/teach"
 )
 
-// A plan of widths with what was learnt on the way.
+// A plan of widths, and of moves beside them, with what was learnt on the way.
 type allocation struct {
 	kind     Kind
 	widths   map[*coupling.Space]int
 	evidence map[*coupling.Space]*choose.Evidence
+	moves
+}
+
+// like reports whether another allocation is of the same kind.
+func (a *allocation) like(b *allocation) bool { return a.kind == b.kind && a.none() == b.none() }
+
+// changes reports whether anything becomes of the model.
+func (a *allocation) changes() bool { return pipeline.Changes(a.widths) || !a.none() }
+
+// shaped is the shape of a model under the allocation.
+func (a *allocation) shaped(an *coupling.Analysis) shape {
+	return a.shape(an, coupling.WidthsOf(a.widths))
 }
 
 // allocate chooses widths that meet the budget: every space loses channels in steps, each time the
@@ -26,26 +35,33 @@ type allocation struct {
 // channels are given back where they are worth most, while the budget allows it: the last step down
 // may have saved more than was needed. Spaces that cannot be observed keep an equal share, and so
 // do all where the others alone cannot give way enough.
-func (c *compression) allocate(ctx context.Context, s *edit.Subject, b budget, even *allocation) (*allocation, error) {
-	var free []*coupling.Space
-	for _, sp := range s.Analysis.Spaces {
-		if _, ok := even.widths[sp]; ok || c.inner(sp) {
-			free = append(free, sp)
+func (c *compression) allocate(b budget, even *allocation, seen *observed, free []*coupling.Space) *allocation {
+	g := c.greedy(seen.subject.Analysis, b, seen, even.widths)
+	if !g.run(free) {
+		return &allocation{kind: Allocated, widths: even.widths, evidence: seen.evidence}
+	}
+	return g.allocation()
+}
+
+// allocateAll is allocate with further moves: the cheapest step may be to drop a block too, or to
+// make two operators of one. What blocks move together when they are gone is measured for the plan
+// that comes out, until no measurement changes it. The result is nil where no such move is worth its
+// price, or the budget cannot be met.
+func (c *compression) allocateAll(ctx context.Context, b budget, even *allocation, seen *observed, free []*coupling.Space) (*allocation, error) {
+	for {
+		g := c.greedy(seen.subject.Analysis, b, seen, even.widths)
+		g.all = true
+		if !g.run(free) || g.none() {
+			return nil, nil
+		}
+		news, err := c.measureTogether(ctx, seen, g.blocks)
+		if err != nil {
+			return nil, err
+		}
+		if !news {
+			return g.allocation(), nil
 		}
 	}
-	seen, err := c.observe(ctx, s, free)
-	if err != nil {
-		return nil, err
-	}
-	g := c.greedy(s.Analysis, b, seen, even.widths)
-	for g.cost > g.limit {
-		if !g.move(free, false) {
-			return &allocation{kind: Allocated, widths: even.widths, evidence: seen.evidence}, nil
-		}
-	}
-	for g.move(free, true) {
-	}
-	return &allocation{kind: Allocated, widths: g.widths, evidence: seen.evidence}, nil
 }
 
 // inner reports whether the dimensions of attention heads may be narrowed beside the heads: an equal
@@ -54,7 +70,7 @@ func (c *compression) inner(sp *coupling.Space) bool {
 	return sp.Inner && !sp.Frozen && sp.Width > 1 && c.excluded(sp) == ""
 }
 
-// greedy changes the widths of observed spaces one by one.
+// greedy changes the shape of a model step by step.
 type greedy struct {
 	*compression
 	b           budget
@@ -64,6 +80,10 @@ type greedy struct {
 	cost, limit float64
 	ledger      *ledger
 	known       map[step]float64 // by how much steps change the cost
+	// all: blocks and ranks count too, not widths alone.
+	all bool
+	moves
+	now *shape // of the same widths and moves
 }
 
 // A step is a space and the width that it gets.
@@ -79,9 +99,28 @@ func (c *compression) greedy(a *coupling.Analysis, b budget, seen *observed, oth
 		g.widths[sp] = sp.Width
 	}
 	g.w = coupling.WidthsOf(g.widths)
-	g.cost = c.cost(a, b, g.w)
-	g.ledger = c.ledger(a, b, slices.Collect(maps.Keys(seen.curves)))
+	g.ranks = map[string]factors{}
+	g.now = &shape{widths: g.w, ranks: g.ranks}
+	g.cost = c.cost(a, b, *g.now)
+	g.ledger = c.ledger(a, b, slices.Collect(maps.Keys(seen.curves)), g.now)
 	return g
+}
+
+// run makes steps until the budget is met, and reports whether it is.
+func (g *greedy) run(spaces []*coupling.Space) bool {
+	for g.cost > g.limit {
+		if !g.move(spaces, false) {
+			return false
+		}
+	}
+	for g.move(spaces, true) {
+	}
+	maps.DeleteFunc(g.ranks, func(_ string, f factors) bool { return g.now.gone.nodes[f.op.Node] || !f.saves(g.w) })
+	return true
+}
+
+func (g *greedy) allocation() *allocation {
+	return &allocation{kind: Allocated, widths: g.widths, evidence: g.seen.evidence, moves: g.moves}
 }
 
 // change is by how much a step changes the cost.
@@ -94,39 +133,141 @@ func (g *greedy) change(s step) float64 {
 	return d
 }
 
-// move makes the step that serves predictions best for its cost: one space narrower, or wider
-// within the budget. It reports whether there is one.
-func (g *greedy) move(spaces []*coupling.Space, wider bool) bool {
-	var best step
+// An option is a step, or another move, that could be made: how much further predictions move and
+// by how much the cost changes.
+type option struct {
+	moved, change float64
+	step
+	block *blockPrice
+	rank  *rankPrice // which gets the rank to
+}
+
+// move makes the step that serves predictions best for its cost, of several that move none the one
+// that changes the cost most: one space narrower, a block less or an operator of a lower rank, or one
+// space wider or an operator of a higher rank within the budget. It reports whether there is one.
+func (g *greedy) move(spaces []*coupling.Space, larger bool) bool {
+	var best option
 	bestWorth := math.Inf(-1)
-	if wider {
-		bestWorth = 0
+	offer := func(o option) {
+		if larger && !(o.change > 0 && g.cost+o.change <= g.limit && o.moved < 0) || !larger && o.change >= 0 {
+			return
+		}
+		worth := -o.moved / math.Abs(o.change)
+		if worth > bestWorth || worth == bestWorth && math.Abs(o.change) > math.Abs(best.change) {
+			best, bestWorth = o, worth
+		}
 	}
+	g.resizings(spaces, larger, offer)
+	if g.all {
+		if !larger {
+			g.drops(offer)
+		}
+		g.rankings(larger, offer)
+	}
+	if math.IsInf(bestWorth, -1) {
+		return false
+	}
+	g.take(best)
+	return true
+}
+
+// resizings offers every space narrower or wider.
+func (g *greedy) resizings(spaces []*coupling.Space, wider bool, offer func(option)) {
 	for _, sp := range spaces {
 		curve, k := g.seen.curves[sp], g.widths[sp]
 		next := step{sp, g.step(sp, k, g.b)}
 		if wider {
 			next.to = g.wider(sp, k)
 		}
-		if curve == nil || next.to > sp.Width || wider && next.to == k || !wider && next.to >= k {
+		if curve == nil || next.to > sp.Width || wider && next.to == k || !wider && next.to >= k || g.now.gone.holds(sp) {
 			continue
 		}
-		change := g.change(next)
-		if wider && (change <= 0 || g.cost+change > g.limit) || !wider && change >= 0 {
+		offer(option{moved: curve[next.to] - curve[k], change: g.change(next), step: next})
+	}
+}
+
+// drops offers to do without a block. What was lost inside of it is lost no more then.
+func (g *greedy) drops(offer func(option)) {
+	an := g.seen.subject.Analysis
+	for _, p := range g.seen.blocks {
+		if g.now.gone.nodes[p.block.Add] {
 			continue
 		}
-		if worth := (curve[k] - curve[next.to]) / math.Abs(change); worth > bestWorth {
-			best, bestWorth = next, worth
+		then := shape{g.w, without(an, append(slices.Clone(g.blocks), p.block)), g.ranks}
+		moved := g.seen.marginal(p, g.blocks)
+		for sp, curve := range g.seen.curves {
+			if then.gone.holds(sp) && !g.now.gone.holds(sp) {
+				moved -= curve[g.widths[sp]]
+			}
+		}
+		for _, q := range g.seen.ranks {
+			if then.gone.nodes[q.op.Node] && !g.now.gone.nodes[q.op.Node] {
+				moved -= q.curve[g.ranks[q.op.Weight].rank]
+			}
+		}
+		offer(option{moved: moved, change: g.compression.cost(an, g.b, then) - g.cost, block: p})
+	}
+}
+
+// rankings offers to make two of an operator, with fewer or with more channels between them, or one
+// again.
+func (g *greedy) rankings(higher bool, offer func(option)) {
+	for _, p := range g.seen.ranks {
+		has := g.ranks[p.op.Weight]
+		if g.now.gone.nodes[p.op.Node] || higher && has.rank == 0 {
+			continue
+		}
+		for _, r := range append(slices.Clone(p.steps), 0) {
+			if higher == (r == 0 || has.rank > 0 && r > has.rank) && r != has.rank {
+				offer(option{
+					moved: p.curve[r] - p.curve[has.rank], change: g.saved(has) - g.saved(p.at(r)), step: step{to: r}, rank: p,
+				})
+			}
 		}
 	}
-	if best.space == nil {
-		return false
+}
+
+// saved is what factors of an operator save.
+func (g *greedy) saved(f factors) float64 {
+	if f.rank == 0 {
+		return 0
 	}
-	g.cost += g.change(best)
-	g.forget(best.space)
-	g.widths[best.space] = best.to
-	g.w.Set(best.space, best.to)
-	return true
+	one, two := *g.now, *g.now
+	one.ranks, two.ranks = nil, map[string]factors{f.op.Weight: f}
+	an := g.seen.subject.Analysis
+	switch g.b.unit {
+	case inMACs:
+		return float64(one.macs(f.op) - two.macs(f.op))
+	case inBytes:
+		return float64(g.storedBytes(an, f.weight, one) - g.storedBytes(an, f.weight, two))
+	}
+	return float64(one.params(an, f.weight) - two.params(an, f.weight))
+}
+
+// take makes a step or move.
+func (g *greedy) take(o option) {
+	g.cost += o.change
+	switch {
+	case o.space != nil:
+		g.forget(o.space)
+		g.widths[o.space] = o.to
+		g.w.Set(o.space, o.to)
+		return
+	case o.block != nil:
+		g.blocks = append(g.blocks, o.block.block)
+		g.now.gone = without(g.seen.subject.Analysis, g.blocks)
+		for sp := range g.seen.curves {
+			if g.now.gone.holds(sp) {
+				g.widths[sp] = sp.Width
+				g.w.Set(sp, sp.Width)
+			}
+		}
+	default:
+		if delete(g.ranks, o.rank.op.Weight); o.to > 0 {
+			g.ranks[o.rank.op.Weight] = o.rank.at(o.to)
+		}
+	}
+	clear(g.known)
 }
 
 // forget what depends on the width of a space, which is about to change.
@@ -136,164 +277,6 @@ func (g *greedy) forget(s *coupling.Space) {
 		delete(g.known, step{other, g.step(other, k, g.b)})
 		delete(g.known, step{other, g.wider(other, k)})
 	})
-}
-
-// An observed is what the data say about the spaces of a subject, whatever the budget.
-type observed struct {
-	subject  *edit.Subject
-	evidence map[*coupling.Space]*choose.Evidence
-	curves   map[*coupling.Space][]float64
-}
-
-// judgeSamples is the number of inputs on which predictions are compared.
-const judgeSamples = 200
-
-// probes are the shares of its channels at which a space is tried.
-var probes = []float64{0.75, 0.5, 0.25}
-
-// mostProbed is how many spaces are tried, times the nodes of the model, of which each trial runs
-// all: it bounds work that would grow with the square of the depth. A vision transformer of 24 layers
-// has 72 spaces and some 600 nodes.
-const mostProbed = 50_000
-
-// observe looks at the data, once for all attempts at one subject, and estimates, for every space
-// that can be observed and every number of channels it may keep, how far the model's predictions
-// move (teach.Judge). How much of what consumers compute is lost is known for every number
-// (choose.Evidence.Lost); what that does to the predictions is measured for some, by
-// narrowing the space alone, and interpolated. Where there are too many spaces to try all, the
-// others are taken to be like those before and behind them.
-func (c *compression) observe(ctx context.Context, s *edit.Subject, free []*coupling.Space) (*observed, error) {
-	if c.seen != nil && c.seen.subject == s {
-		return c.seen, nil
-	}
-	// Predictions are judged on samples that no channel was chosen by.
-	price := c.Price()
-	evidence, err := choose.Observe(ctx, []choose.Parent{{Subject: s}}, free, c.selection(price.Fit))
-	if err != nil {
-		return nil, err
-	}
-	contest, err := c.Contest(ctx, teach.Parents{{Subject: s, Share: 1}}, price.Fit, price.Held.Sample(judgeSamples, 0))
-	if err != nil {
-		return nil, err
-	}
-	var shown []*coupling.Space
-	lost := map[*coupling.Space][]float64{}
-	for _, sp := range free {
-		if evidence[sp].Observed() {
-			shown = append(shown, sp)
-			if lost[sp], err = evidence[sp].Lost(sp, c.selects[sp]); err != nil {
-				return nil, fmt.Errorf("space %q: %w", sp.Name, err)
-			}
-		}
-	}
-	seen := &observed{s, evidence, map[*coupling.Space][]float64{}}
-	kinds := sampled(shown, max(1, mostProbed/max(1, len(s.Graph.Nodes))))
-	tell, tried, all := c.Stage("allocate"), 0, 0
-	for _, alike := range kinds {
-		all += len(alike.tried)
-	}
-	for _, alike := range kinds {
-		var known []response
-		for _, sp := range alike.tried {
-			r, err := c.probe(ctx, contest, seen, sp, lost[sp])
-			if err != nil {
-				return nil, err
-			}
-			known = append(known, r)
-			tried++
-			tell(tried, all)
-		}
-		for i, sp := range alike.all {
-			curve := make([]float64, len(lost[sp]))
-			for k, x := range lost[sp] {
-				curve[k] = alike.at(known, i, x)
-			}
-			seen.curves[sp] = curve
-		}
-	}
-	c.seen = seen
-	return seen, nil
-}
-
-// probe narrows a space alone, and measures how far predictions move; lost is what is lost by the
-// number of its channels.
-func (c *compression) probe(ctx context.Context, contest *pipeline.Contest, seen *observed, sp *coupling.Space, lost []float64) (response, error) {
-	known := response{{0, 0}}
-	for _, share := range probes {
-		k := c.probed(sp, share)
-		last := known[len(known)-1]
-		if k >= sp.Width || lost[k] <= last[0] {
-			continue
-		}
-		alone := &allocation{widths: map[*coupling.Space]int{sp: k}, evidence: seen.evidence}
-		moved, err := contest.Try(ctx, false, c.making(seen.subject, c.plan(seen.subject, alone), c.report()))
-		if err != nil {
-			return nil, err
-		}
-		known = append(known, [2]float64{lost[k], max(moved, last[1])})
-	}
-	return known, nil
-}
-
-// A response tells how far predictions move when of what the consumers of a space compute a share is
-// lost: the piecewise linear function through points with growing abscissae, continued beyond the
-// last.
-type response [][2]float64
-
-func (points response) at(x float64) float64 {
-	if len(points) == 1 {
-		return 0
-	}
-	i := 1
-	for i+1 < len(points) && x > points[i][0] {
-		i++
-	}
-	a, b := points[i-1], points[i]
-	return a[1] + (x-a[0])*(b[1]-a[1])/(b[0]-a[0])
-}
-
-// A sample is some of the spaces of a kind, evenly spread, in the order of the model.
-type sample struct {
-	all, tried []*coupling.Space
-	places     []int // of those tried among all
-}
-
-// sampled parts spaces by kind, residual streams from others, and takes so many of them, no less than
-// one of each kind: all if they are no more.
-func sampled(spaces []*coupling.Space, most int) []*sample {
-	type kind struct{ residual, linear, groups bool }
-	var out []*sample
-	by := map[kind]*sample{}
-	for _, sp := range spaces {
-		k := kind{sp.Residual, sp.Linear, sp.Groups > 1}
-		if by[k] == nil {
-			by[k] = &sample{}
-			out = append(out, by[k])
-		}
-		by[k].all = append(by[k].all, sp)
-	}
-	every := (len(spaces) + most - 1) / most
-	for _, s := range out {
-		for i := min(every, len(s.all)) / 2; i < len(s.all); i += every {
-			s.tried, s.places = append(s.tried, s.all[i]), append(s.places, i)
-		}
-	}
-	return out
-}
-
-// at is what the i-th space would answer: something between the responses of those tried before and
-// behind it.
-func (s *sample) at(known []response, i int, x float64) float64 {
-	next, found := slices.BinarySearch(s.places, i)
-	switch {
-	case found || next == 0:
-		return known[next].at(x)
-	case next == len(known):
-		return known[next-1].at(x)
-	}
-	before, behind := s.places[next-1], s.places[next]
-	t := float64(i-before) / float64(behind-before)
-	return (1-t)*known[next-1].at(x) + t*known[next].at(x)
 }
 
 // step is the next smaller width that is tried: a sixteenth of the space less, in multiples, down

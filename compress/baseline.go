@@ -1,7 +1,9 @@
 package compress
 
 import (
+	"cmp"
 	"context"
+	"slices"
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/internal/edit"
@@ -70,7 +72,7 @@ func (c *compression) strip(ctx context.Context, m *onnxio.Model, keep func(*cou
 	if c.given, err = m.Graph(); err != nil {
 		return err
 	}
-	c.size = sizeOf(c.analysis, nil)
+	c.size = sizeOf(c.analysis, shape{})
 	c.size.Params, _ = m.Size()
 	c.was = map[*coupling.Space]*coupling.Space{}
 	if c.o.Lossless != job.Off {
@@ -94,7 +96,7 @@ func (c *compression) strip(ctx context.Context, m *onnxio.Model, keep func(*cou
 			return err
 		}
 	}
-	c.frame = c.bytes - c.weightBytes(a, nil)
+	c.frame = c.bytes - c.weightBytes(a, shape{})
 	c.stored = c.o.DType.Stored()
 	return nil
 }
@@ -113,19 +115,18 @@ func (c *compression) analyze(m *onnxio.Model) (*coupling.Analysis, error) {
 	return s.Analysis, nil
 }
 
-// weightBytes is what the weights of an expanded model occupy in the original's form under the
-// widths.
-func (b *baseline) weightBytes(a *coupling.Analysis, w coupling.Widths) int64 {
+// weightBytes is what the weights of an expanded model of a shape occupy in the original's form.
+func (b *baseline) weightBytes(a *coupling.Analysis, s shape) int64 {
 	total := int64(0)
 	for _, wt := range a.Weights {
-		total += b.storedBytes(a, wt, w)
+		total += b.storedBytes(a, wt, s)
 	}
 	return total
 }
 
 // storedBytes is what one weight adds to weightBytes.
-func (b *baseline) storedBytes(a *coupling.Analysis, wt *coupling.Weight, w coupling.Widths) int64 {
-	if !a.Stored(wt, w) {
+func (b *baseline) storedBytes(a *coupling.Analysis, wt *coupling.Weight, s shape) int64 {
+	if !a.Stored(wt, s.widths) {
 		return 0
 	}
 	typ := wt.Type
@@ -134,7 +135,7 @@ func (b *baseline) storedBytes(a *coupling.Analysis, wt *coupling.Weight, w coup
 	} else if typ == onnxio.Float && b.stored != 0 {
 		typ = b.stored
 	}
-	return onnxio.StoredBytes(typ, w.Elements(wt))
+	return onnxio.StoredBytes(typ, s.elements(wt))
 }
 
 // written returns a result as the original was written, or with numbers of the type that was asked
@@ -187,19 +188,23 @@ func (c *compression) report() *Report {
 }
 
 // describe enters what became of the spaces.
-func (r *Report) describe(a *coupling.Analysis, c *compression, after coupling.Widths, cost map[*coupling.Space]float64) {
-	r.After = sizeOf(a, after)
-	for _, s := range a.Spaces {
-		if len(s.Producers()) == 0 {
+func (r *Report) describe(a *coupling.Analysis, c *compression, s shape, cost map[*coupling.Space]float64) {
+	after := s.widths
+	r.After = sizeOf(a, s)
+	for _, sp := range a.Spaces {
+		if len(sp.Producers()) == 0 {
 			continue // an input, not something to narrow
 		}
-		groups := s.Groups
-		if g := a.IndexOf(s); g != nil {
+		groups := sp.Groups
+		if g := a.IndexOf(sp); g != nil {
 			groups = after.Of(g)
 		}
-		row := Space{Name: s.Name, Before: c.width(s) * s.Groups, After: after.Of(s) * groups, Cost: cost[s]}
+		row := Space{Name: sp.Name, Before: c.width(sp) * sp.Groups, After: after.Of(sp) * groups, Cost: cost[sp]}
+		if s.gone.holds(sp) {
+			row.After = 0
+		}
 		if row.After == row.Before {
-			row.Kept = c.kept(s)
+			row.Kept = c.kept(sp)
 		}
 		r.Spaces = append(r.Spaces, row)
 	}
@@ -226,3 +231,24 @@ func (r *Report) streams(ms edit.Maps) {
 
 // What is done to streams.
 const rotated, nearly, selected = "rotated", "nearly rotated", "selected"
+
+// tell enters the moves of an allocation.
+func (r *Report) tell(seen *observed, a *allocation) {
+	r.Blocks, r.Ranks = nil, nil
+	if a.none() {
+		return
+	}
+	for _, p := range seen.blocks {
+		if slices.Contains(a.blocks, p.block) {
+			r.Blocks = append(r.Blocks, Block{p.block.Name, p.moved})
+		}
+	}
+	w := coupling.WidthsOf(a.widths)
+	for _, p := range seen.ranks {
+		if f, ok := a.ranks[p.op.Weight]; ok {
+			outputs := w.Size(f.outputs)
+			of := min(outputs, int(w.Elements(f.weight))/outputs)
+			r.Ranks = append(r.Ranks, Ranked{cmp.Or(p.op.Node.GetName(), p.op.Node.GetOutput()[0]), f.rank, of, p.curve[f.rank]})
+		}
+	}
+}

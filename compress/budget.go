@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/internal/channels"
@@ -89,6 +90,14 @@ func (o *Options) budget() (budget, error) {
 		return b, pipeline.Mistakef("floor is %g: want a share from 0 to 1", o.Floor)
 	case b.unit != inLatency && o.LatencyTable != nil:
 		return b, pipeline.Mistakef("a latency table has a meaning for latency alone")
+	case o.Moves != nil && len(o.Moves) == 0:
+		return b, pipeline.Mistakef("moves: there is none")
+	case slices.ContainsFunc(o.Moves, func(m Move) bool { return m != Width && m != Depth && m != Rank }):
+		return b, pipeline.Mistakef("moves are %v: want some of %s, %s and %s", o.Moves, Width, Depth, Rank)
+	case o.Moves != nil && b.unit == inChannels:
+		return b, pipeline.Mistakef("keep and plan give every space its width: moves have no place beside them")
+	case o.Moves != nil && o.Uniform && !slices.Equal(o.Moves, []Move{Width}):
+		return b, pipeline.Mistakef("uniform is about widths alone: other moves have no place beside it")
 	case o.Multiple < 0:
 		return b, pipeline.Mistakef("multiple is %d: want 1 or more, or 0 for what suits each space", o.Multiple)
 	case o.MaxDrop > 0 && o.EvalData == nil && (o.Data == nil || o.NoData):
@@ -110,7 +119,7 @@ func (c *compression) widths(a *coupling.Analysis, b budget, ratio float64) map[
 	}
 	out := map[*coupling.Space]int{}
 	for _, s := range a.Spaces {
-		if c.kept(s) == "" {
+		if c.may(Width) && c.kept(s) == "" {
 			out[s] = c.share(ratio, s, b)
 		}
 	}
@@ -191,7 +200,7 @@ func largest(n int, do func(float64) bool) float64 {
 
 // costAt is the cost where every space keeps a share of its channels.
 func (c *compression) costAt(a *coupling.Analysis, b budget, ratio float64) float64 {
-	return c.cost(a, b, coupling.WidthsOf(c.widths(a, b, ratio)))
+	return c.cost(a, b, ofWidths(coupling.WidthsOf(c.widths(a, b, ratio))))
 }
 
 // leastCost is the cost where every space has as few channels as it may.
@@ -226,18 +235,18 @@ func (c *compression) limit(b budget) float64 {
 	case b.unit == inLatency:
 		return c.clock.limit(b)
 	}
-	return b.share * c.cost(c.analysis, b, nil)
+	return b.share * c.cost(c.analysis, b, shape{})
 }
 
-// cost is what the budget is about, for a model and widths.
-func (c *compression) cost(a *coupling.Analysis, b budget, w coupling.Widths) float64 {
+// cost is what the budget is about, for a model of a shape.
+func (c *compression) cost(a *coupling.Analysis, b budget, s shape) float64 {
 	switch b.unit {
 	case inBytes:
-		return float64(c.frame + c.weightBytes(a, w))
+		return float64(c.frame + c.weightBytes(a, s))
 	case inLatency:
-		return c.clock.predict(c, a, w)
+		return c.clock.predict(c, a, s.widths) // blocks and ranks are not moved
 	}
-	size := sizeOf(a, w)
+	size := sizeOf(a, s)
 	if b.unit == inMACs {
 		return float64(size.MACs)
 	}
@@ -274,9 +283,4 @@ func (c *compression) toSize(ctx context.Context, b budget) (*onnxio.Model, *Rep
 		b.bytes = max(floor, b.bytes-(size-limit)<<i) // widths come in steps
 	}
 	return nil, nil, nil // the last attempt has returned
-}
-
-func sizeOf(a *coupling.Analysis, w coupling.Widths) Size {
-	macs, open := a.MACs(w)
-	return Size{Params: a.Params(w), MACs: macs, Open: open}
 }

@@ -26,14 +26,18 @@ type Candidate struct {
 	// Refitted is set where the model was refitted before it was judged: not one by weights, nor one
 	// that was many times further off than another before any refit.
 	Refitted bool `json:"refitted"`
-	Taken    bool `json:"taken"`
+	// Blocks is the number of residual blocks that are dropped, and Ranks that of operators that become
+	// two.
+	Blocks int  `json:"blocks,omitempty"`
+	Ranks  int  `json:"ranks,omitempty"`
+	Taken  bool `json:"taken"`
 }
 
 // Kind says how a candidate's widths and channels were chosen.
 type Kind string
 
 const (
-	// Allocated widths are chosen by measured predictions, space by space.
+	// Allocated widths are chosen by measured predictions, space by space, perhaps beside other moves.
 	Allocated Kind = "allocated"
 	// Mixed widths lie halfway between allocated and uniform ones.
 	Mixed Kind = "mixed"
@@ -60,13 +64,14 @@ const (
 // choose makes the candidates of a budget, of which even is one with equal shares, judges them as whole models, and returns the widths of
 // the best. What moves predictions when a space is narrowed alone does not add up over spaces, so
 // that an allocation may be worse than equal shares. Where there is one candidate only, nothing is
-// measured.
+// measured. The result is nil where none meets the budget.
 func (c *compression) choose(ctx context.Context, s *edit.Subject, b budget, even *allocation, report *Report) (*allocation, error) {
 	if !pipeline.Changes(even.widths) && b.unit == inChannels {
 		return even, nil
 	}
 	data := c.Report.Split.Fit
-	if same, err := pipeline.AllAlike(s.Model, data); err != nil || same {
+	same, err := pipeline.AllAlike(s.Model, data)
+	if err != nil || same {
 		even.kind = Blind
 		return even, err
 	}
@@ -79,33 +84,27 @@ func (c *compression) choose(ctx context.Context, s *edit.Subject, b budget, eve
 	}
 	all := []*allocation{even}
 	if allocates {
-		a, err := c.settled(ctx, s, b, func(b budget) (*allocation, error) { return c.allocate(ctx, s, b, even) })
-		if err != nil {
+		if all, err = c.allocations(ctx, s, b, even); err != nil {
 			return nil, err
-		}
-		if !maps.Equal(a.widths, even.widths) {
-			even.evidence = a.evidence
-			mixed, err := c.settled(ctx, s, b, func(b budget) (*allocation, error) { return c.mixture(s, b, a, even), nil })
-			if err != nil {
-				return nil, err
-			}
-			all = []*allocation{a, mixed, even}
 		}
 	}
 	if few {
 		all = append(all, &allocation{kind: Blind, widths: even.widths})
 	}
-	if c.taken != "" { // another attempt at the same size
-		if i := slices.IndexFunc(all, func(a *allocation) bool { return a.kind == c.taken }); i >= 0 {
+	if c.taken != nil { // another attempt at the same size
+		if i := slices.IndexFunc(all, c.taken.like); i >= 0 {
 			return all[i], nil
 		}
 	}
-	if len(all) == 1 {
+	switch len(all) {
+	case 0:
+		return nil, nil
+	case 1:
 		return all[0], nil
 	}
 	best, err := c.judge(ctx, s, all, report)
 	if err == nil && b.unit == inBytes {
-		c.taken = best.kind
+		c.taken = best
 	}
 	return best, err
 }
@@ -130,13 +129,55 @@ func (c *compression) decide(ctx context.Context, s *edit.Subject, widths map[*c
 		for i, selects := range []bool{false, true} {
 			c.selects[sp] = selects
 			alone := &allocation{widths: map[*coupling.Space]int{sp: widths[sp]}}
-			if moved[i], err = contest.Try(ctx, true, c.making(s, c.plan(s, alone), c.report())); err != nil {
+			if moved[i], err = contest.Try(ctx, true, c.making(s, c.plan(s, alone), &moves{}, c.report())); err != nil {
 				return err
 			}
 		}
 		c.selects[sp] = moved[1] < moved[0]
 	}
 	return nil
+}
+
+// allocations are the ways to meet a budget that what the data say leads to, and an equal share if
+// that meets it.
+func (c *compression) allocations(ctx context.Context, s *edit.Subject, b budget, even *allocation) ([]*allocation, error) {
+	var free []*coupling.Space
+	for _, sp := range s.Analysis.Spaces {
+		if _, ok := even.widths[sp]; ok || c.may(Width) && c.inner(sp) {
+			free = append(free, sp)
+		}
+	}
+	seen, err := c.observe(ctx, s, free)
+	if err != nil {
+		return nil, err
+	}
+	var all []*allocation
+	if c.cost(s.Analysis, b, even.shaped(s.Analysis)) <= c.limit(b) || !c.moving(b) {
+		all = append(all, even)
+		a, err := c.settled(ctx, s, b, func(b budget) (*allocation, error) { return c.allocate(b, even, seen, free), nil })
+		if err != nil {
+			return nil, err
+		}
+		if !maps.Equal(a.widths, even.widths) {
+			even.evidence = seen.evidence
+			mixed, err := c.settled(ctx, s, b, func(b budget) (*allocation, error) { return c.mixture(s, b, a, even), nil })
+			if err != nil {
+				return nil, err
+			}
+			all = []*allocation{a, mixed, even}
+		}
+	}
+	if !c.moving(b) {
+		return all, nil
+	}
+	if err := c.observeMoves(ctx, b, seen); err != nil {
+		return nil, err
+	}
+	a, err := c.allocateAll(ctx, b, even, seen, free)
+	if err != nil || a == nil {
+		return all, err
+	}
+	return append(all, a), nil
 }
 
 // judge refits every candidate on some samples, but for those that are far off, and returns the one
@@ -160,11 +201,11 @@ func (c *compression) judge(ctx context.Context, s *edit.Subject, all []*allocat
 			d, refitted, err := contest.TryIf(ctx, func(edited float64) bool {
 				nearest = min(nearest, edited)
 				return a.kind != Blind && (len(folds) > 1 || edited <= hopeless*nearest)
-			}, c.making(s, c.plan(s, a.within(len(folds) > 1)), made))
+			}, c.making(s, c.plan(s, a.within(len(folds) > 1)), &a.moves, made))
 			if err != nil {
 				return nil, err
 			}
-			out[i] = Candidate{Name: a.kind, Size: made.After, Divergence: out[i].Divergence + d/float64(len(folds)), Refitted: refitted}
+			out[i] = Candidate{Name: a.kind, Size: made.After, Divergence: out[i].Divergence + d/float64(len(folds)), Refitted: refitted, Blocks: len(a.blocks), Ranks: len(a.ranks)}
 			tell(k*len(all)+i+1, len(folds)*len(all))
 		}
 	}
@@ -189,7 +230,7 @@ func (a *allocation) within(folds bool) *allocation {
 	if !folds {
 		return a
 	}
-	return &allocation{kind: a.kind, widths: a.widths}
+	return &allocation{kind: a.kind, widths: a.widths, moves: a.moves}
 }
 
 // plan narrows a model to the widths of an allocation.
@@ -244,7 +285,7 @@ func (c *compression) mixture(s *edit.Subject, b budget, a, even *allocation) *a
 		return out
 	}
 	ratio := largest(20, func(ratio float64) bool {
-		return c.cost(s.Analysis, b, coupling.WidthsOf(between(ratio))) <= c.limit(b)
+		return c.cost(s.Analysis, b, ofWidths(coupling.WidthsOf(between(ratio)))) <= c.limit(b)
 	})
 	return &allocation{kind: Mixed, widths: between(ratio), evidence: a.evidence}
 }

@@ -63,6 +63,9 @@ type Options struct {
 	explores bool // several budgets are met, and judged on held-out samples
 	// Plan gives spaces their widths, and perhaps their channels.
 	Plan *Plan
+	// Moves are those that may be made under MACs, Params, Size and MaxDrop; nil: all. Depth and Rank
+	// need a refit on a hundred samples or more, and have no place beside Keep or Uniform.
+	Moves []Move
 	// Uniform gives every space an equal share under a budget too.
 	Uniform bool
 	// Exclude lists patterns of node or weight names, in which * stands for any text and ? for any
@@ -84,6 +87,9 @@ type Report struct {
 	Before Size    `json:"before"`
 	After  Size    `json:"after"`
 	Spaces []Space `json:"spaces"`
+	// Blocks are the residual blocks that were dropped, and Ranks the operators that became two.
+	Blocks []Block  `json:"blocks,omitempty"`
+	Ranks  []Ranked `json:"ranks,omitempty"`
 	// Lossless tells what was removed first; nil where that was off.
 	Lossless *lossless.Report `json:"lossless,omitempty"`
 	// Candidates are the ways to meet the budget that were compared; none where there was only one.
@@ -113,7 +119,7 @@ type Size struct {
 type Space struct {
 	Name   string `json:"name"`
 	Before int    `json:"before"` // channels, over all groups
-	After  int    `json:"after"`
+	After  int    `json:"after"`  // 0 where it has gone with its blocks
 	// Kept says why the width stayed, "" where it changed or could have.
 	Kept string `json:"kept,omitempty"`
 	// Cost is the transport cost of the plan.
@@ -121,6 +127,23 @@ type Space struct {
 	// Stream says what was done to a stream over whose channels normalisations take statistics:
 	// "rotated", "nearly rotated" (where a scale acts on the stream itself) or "selected".
 	Stream string `json:"stream,omitempty"`
+}
+
+// A Block is a residual block that was dropped.
+type Block struct {
+	Name string `json:"name"`
+	// Divergence is how far predictions move without this block alone; see teach.Judge.
+	Divergence float64 `json:"divergence"`
+}
+
+// Ranked is an operator that became two, of Rank channels between them instead of the Of that its
+// weight may need.
+type Ranked struct {
+	Name string `json:"name"`
+	Rank int    `json:"rank"`
+	Of   int    `json:"of"`
+	// Divergence is an estimate of how far predictions move on account of this alone.
+	Divergence float64 `json:"divergence"`
 }
 
 // Model compresses a model by merging channels of its own.
@@ -131,6 +154,9 @@ func Model(ctx context.Context, m *onnxio.Model, o Options) (_ *onnxio.Model, _ 
 		return nil, nil, err
 	}
 	c, err := start(ctx, m, o, false)
+	if err == nil {
+		err = c.checkMoves(b)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -146,12 +172,17 @@ func Model(ctx context.Context, m *onnxio.Model, o Options) (_ *onnxio.Model, _ 
 	c.timeResult(ctx, out, report.Latency)
 	_, before := m.Size()
 	if _, after := out.Size(); after > before {
-		if o.DType == "" && !slices.ContainsFunc(report.Spaces, func(s Space) bool { return s.After != s.Before }) {
+		if o.DType == "" && !report.changes() {
 			return m.Clone(), report, nil
 		}
 		return nil, nil, fmt.Errorf("%w: %d bytes for %d", ErrLarger, after, before)
 	}
 	return out, report, nil
+}
+
+// changes reports whether anything became of the model.
+func (r *Report) changes() bool {
+	return len(r.Blocks)+len(r.Ranks) > 0 || slices.ContainsFunc(r.Spaces, func(s Space) bool { return s.After != s.Before })
 }
 
 // ErrLarger says that the file of the narrow model would be larger than that of the wide one: what
@@ -171,8 +202,8 @@ type compression struct {
 	// selects holds streams of which channels are selected though they could be rotated; nil before
 	// that was decided.
 	selects map[*coupling.Space]bool
-	// taken is the kind of candidate that was best at the first attempt at a size.
-	taken Kind
+	// taken is the candidate that was best at the first attempt at a size; nil before.
+	taken *allocation
 	// clock tells the time under a budget of latency; nil under others.
 	clock *clock
 }
@@ -243,7 +274,7 @@ func (c *compression) prepare(b budget, ratio func(*coupling.Analysis, budget) (
 		return s, 0, nil
 	}
 	r, err := ratio(s.Analysis, b)
-	if err != nil {
+	if err != nil && !(errors.Is(err, ErrUnmet) && c.moving(b)) {
 		return nil, 0, err
 	}
 	folded := 0
@@ -286,32 +317,42 @@ func none(*coupling.Analysis, budget) (float64, error) { return 0, nil }
 func (c *compression) meet(ctx context.Context, s *edit.Subject, folded int, b budget) (*onnxio.Model, *Report, error) {
 	report := c.report()
 	report.Folded = folded
-	chosen, err := c.settled(ctx, s, b, func(b budget) (*allocation, error) { return c.even(s.Analysis, b) })
-	if err == nil && c.Fits() && c.o.Plan == nil {
-		c.Spend(&report.Spent.Preparation)
-		chosen, err = c.choose(ctx, s, b, chosen, report)
-		c.Spend(&report.Spent.Candidates)
+	chosen, short := c.settled(ctx, s, b, func(b budget) (*allocation, error) { return c.even(s.Analysis, b) })
+	if short != nil {
+		if !errors.Is(short, ErrUnmet) || !c.moving(b) {
+			return nil, nil, short
+		}
+		chosen = &allocation{kind: Even, widths: c.widths(s.Analysis, b, 0)} // as narrow as may be
 	}
-	if err != nil {
-		return nil, nil, err
+	if c.Fits() && c.o.Plan == nil {
+		c.Spend(&report.Spent.Preparation)
+		var err error
+		if chosen, err = c.choose(ctx, s, b, chosen, report); err != nil {
+			return nil, nil, err
+		}
+		if short != nil && (chosen == nil || chosen.none()) {
+			return nil, nil, short
+		}
+		c.Spend(&report.Spent.Candidates)
+		report.tell(c.seen, chosen)
 	}
 	report.Latency = c.timing(s.Analysis, b, coupling.WidthsOf(chosen.widths))
 	if c.o.DryRun {
-		report.describe(s.Analysis, c, coupling.WidthsOf(chosen.widths), nil)
+		report.describe(s.Analysis, c, chosen.shaped(s.Analysis), nil)
 		return nil, report, nil
 	}
-	if !pipeline.Changes(chosen.widths) {
+	if !chosen.changes() {
 		return c.unchanged(ctx, s, report)
 	}
 	if report.Blind = chosen.kind == Blind; report.Blind {
 		report.By, report.Samples, report.RefitSamples = string(match.Weights), 0, 0
 	}
-	return c.finish(ctx, s, !report.Blind, c.plan(s, chosen), report)
+	return c.finish(ctx, s, !report.Blind, c.plan(s, chosen), &chosen.moves, report)
 }
 
 // unchanged is the result where every space keeps its width.
 func (c *compression) unchanged(ctx context.Context, s *edit.Subject, report *Report) (*onnxio.Model, *Report, error) {
-	report.describe(s.Analysis, c, nil, nil)
+	report.describe(s.Analysis, c, shape{}, nil)
 	if c.o.DryRun {
 		return nil, report, nil
 	}
@@ -327,8 +368,8 @@ func (c *compression) selection(data *dataset.Data) choose.Options {
 // A planner decides how the channels of a subject move, on some samples.
 type planner func(ctx context.Context, fit *dataset.Data) (*match.Result, error)
 
-// making carries a plan out.
-func (c *compression) making(s *edit.Subject, plan planner, report *Report) pipeline.Maker {
+// making carries a plan out, and moves beside it.
+func (c *compression) making(s *edit.Subject, plan planner, m *moves, report *Report) pipeline.Maker {
 	return func(ctx context.Context, fit *dataset.Data) (made pipeline.Made, err error) {
 		p, err := plan(ctx, fit)
 		if err != nil {
@@ -337,19 +378,22 @@ func (c *compression) making(s *edit.Subject, plan planner, report *Report) pipe
 		if made.Child, err = edit.Edit(s, p.Maps); err != nil {
 			return made, err
 		}
-		report.describe(s.Analysis, c, p.Maps.Widths(), p.Objective)
+		report.describe(s.Analysis, c, m.shape(s.Analysis, p.Maps.Widths()), p.Objective)
 		report.streams(p.Maps)
 		report.Plan.selects(c, p.Maps)
 		made.Parents = teach.Parents{{Subject: s, Share: 1, Maps: p.Maps.Made()}}
-		return made, refit.Recentre(made.Child, made.Parents[0], p.Lost)
+		if err := refit.Recentre(made.Child, made.Parents[0], p.Lost); err != nil {
+			return made, err
+		}
+		return c.carryOut(ctx, made, m, fit)
 	}
 }
 
 // finish makes the result and fits it. Channels are chosen on all samples, whatever is held out from
 // the refit for the distillation.
-func (c *compression) finish(ctx context.Context, s *edit.Subject, fits bool, plan planner, report *Report) (*onnxio.Model, *Report, error) {
-	made, err := c.making(s, plan, report)(ctx, c.Report.Split.Fit)
-	if err == nil && c.Fits() && report.After != sizeOf(s.Analysis, nil) {
+func (c *compression) finish(ctx context.Context, s *edit.Subject, fits bool, plan planner, m *moves, report *Report) (*onnxio.Model, *Report, error) {
+	made, err := c.making(s, plan, m, report)(ctx, c.Report.Split.Fit)
+	if err == nil && c.Fits() && report.After != sizeOf(s.Analysis, shape{}) {
 		c.Spend(&report.Spent.Statistics)
 		made.Child, err = c.fit(ctx, s, fits, made, report)
 	}
@@ -430,11 +474,11 @@ func Into(ctx context.Context, wide, narrow *onnxio.Model, o Options) (_ *onnxio
 		}
 	}
 	if o.DryRun {
-		report.describe(s.Analysis, c, coupling.WidthsOf(widths), nil)
+		report.describe(s.Analysis, c, ofWidths(coupling.WidthsOf(widths)), nil)
 		return nil, report, nil
 	}
 	c.Spend(&report.Spent.Preparation)
-	return c.finish(ctx, s, true, c.into(s, pair, widths), report)
+	return c.finish(ctx, s, true, c.into(s, pair, widths), &moves{}, report)
 }
 
 // grows reports whether a space gets more channels than it has.

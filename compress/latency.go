@@ -231,7 +231,7 @@ func (c *compression) even(a *coupling.Analysis, b budget) (*allocation, error) 
 	w, limit := coupling.WidthsOf(out.widths), c.limit(b)
 	for _, s := range order {
 		k := c.wider(s, out.widths[s])
-		if w.Set(s, k); c.cost(a, b, w) > limit {
+		if w.Set(s, k); c.cost(a, b, ofWidths(w)) > limit {
 			w.Set(s, out.widths[s])
 			continue
 		}
@@ -271,7 +271,7 @@ func (c *compression) settled(ctx context.Context, s *edit.Subject, b budget, ch
 		if off := missed(share / asked); off < least {
 			best, least = a, off
 		}
-		predicted := c.cost(s.Analysis, b, coupling.WidthsOf(a.widths)) / c.clock.whole
+		predicted := c.cost(s.Analysis, b, ofWidths(coupling.WidthsOf(a.widths))) / c.clock.whole
 		if off := share/asked - 1; off <= over && off >= -under || off < 0 && math.Abs(share/predicted-1) <= trusted {
 			break
 		}

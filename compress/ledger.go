@@ -16,12 +16,13 @@ type ledger struct {
 
 // An item is a part of a cost, and the spaces whose widths decide how large it is.
 type item struct {
-	cost   func(coupling.Widths) float64
+	cost   func() float64
 	spaces []*coupling.Space
 }
 
-// ledger lists what a budget counts, as far as it depends on some spaces.
-func (c *compression) ledger(a *coupling.Analysis, b budget, spaces []*coupling.Space) *ledger {
+// ledger lists what a budget counts, as far as it depends on some spaces, of the model of a shape
+// that may change, but for its widths.
+func (c *compression) ledger(a *coupling.Analysis, b budget, spaces []*coupling.Space, now *shape) *ledger {
 	owner := map[*coupling.Axis]*coupling.Space{}
 	for _, s := range spaces {
 		for _, p := range s.Pieces {
@@ -31,7 +32,7 @@ func (c *compression) ledger(a *coupling.Analysis, b budget, spaces []*coupling.
 		}
 	}
 	l := &ledger{map[*coupling.Space][]*item{}}
-	enter := func(axes []*coupling.Axis, cost func(coupling.Widths) float64) {
+	enter := func(axes []*coupling.Axis, cost func() float64) {
 		it := &item{cost: cost}
 		for _, axis := range axes {
 			for _, atom := range axis.Atoms() {
@@ -44,13 +45,14 @@ func (c *compression) ledger(a *coupling.Analysis, b budget, spaces []*coupling.
 	}
 	if b.unit == inMACs {
 		for i := range a.Ops {
-			op := &a.Ops[i]
-			enter(op.Axes, func(w coupling.Widths) float64 { return float64(op.MACs(w)) })
+			enter(a.Ops[i].Axes, func() float64 { return float64(now.macs(&a.Ops[i])) })
 		}
 		return l
 	}
 	if b.unit == inLatency {
-		c.clock.of[a].Each(enter)
+		c.clock.of[a].Each(func(axes []*coupling.Axis, ms func(coupling.Widths) float64) {
+			enter(axes, func() float64 { return ms(now.widths) })
+		})
 		return l
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.Weights)) {
@@ -61,9 +63,9 @@ func (c *compression) ledger(a *coupling.Analysis, b budget, spaces []*coupling.
 		}
 		switch {
 		case b.unit == inBytes:
-			enter(axes, func(w coupling.Widths) float64 { return float64(c.storedBytes(a, wt, w)) })
+			enter(axes, func() float64 { return float64(c.storedBytes(a, wt, *now)) })
 		case onnxio.IsParameter(wt.Type):
-			enter(axes, func(w coupling.Widths) float64 { return float64(a.ParamsOf(wt, w)) })
+			enter(axes, func() float64 { return float64(now.params(a, wt)) })
 		}
 	}
 	return l
@@ -72,11 +74,11 @@ func (c *compression) ledger(a *coupling.Analysis, b budget, spaces []*coupling.
 // change is by how much the cost grows where a space of k channels gets others.
 func (l *ledger) change(w coupling.Widths, s *coupling.Space, k, to int) (grows float64) {
 	for _, it := range l.items[s] {
-		grows -= it.cost(w)
+		grows -= it.cost()
 	}
 	w.Set(s, to)
 	for _, it := range l.items[s] {
-		grows += it.cost(w)
+		grows += it.cost()
 	}
 	w.Set(s, k)
 	return grows

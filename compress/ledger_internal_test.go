@@ -41,13 +41,13 @@ func TestLedger(t *testing.T) {
 			for _, wider := range []bool{false, true} {
 				moves := 0
 				for ; (wider || g.cost > g.limit) && g.move(free, wider); moves++ {
-					if want := c.cost(s.Analysis, b, coupling.WidthsOf(g.widths)); g.cost != want {
+					if want := c.cost(s.Analysis, b, *g.now); g.cost != want {
 						t.Fatalf("%s, %s, move %d: the cost is taken for %g, is %g", name, b.unit, moves, g.cost, want)
 					}
 					for st, change := range g.known {
 						w := coupling.WidthsOf(g.widths)
 						w.Set(st.space, st.to)
-						if want := c.cost(s.Analysis, b, w) - g.cost; math.Abs(change-want) > 0 {
+						if want := c.cost(s.Analysis, b, ofWidths(w)) - g.cost; math.Abs(change-want) > 0 {
 							t.Fatalf("%s, %s: %s at %d channels changes the cost by %g, not %g", name, b.unit, st.space.Name, st.to, want, change)
 						}
 					}

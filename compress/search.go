@@ -48,10 +48,10 @@ func (c *compression) search(ctx context.Context, b budget) (*onnxio.Model, *Rep
 		return nil, nil, err
 	}
 	all := max(c.limit(b), 1)
-	lo, hi := c.leastCost(s.Analysis, b)/all, c.cost(s.Analysis, b, nil)/all
+	lo, hi := c.leastCost(s.Analysis, b)/all, c.cost(s.Analysis, b, shape{})/all
 	// With everything kept nothing is lost.
 	report := c.report()
-	report.describe(s.Analysis, c, nil, nil)
+	report.describe(s.Analysis, c, shape{}, nil)
 	original, err := c.form.Restore(c.model)
 	if err != nil {
 		return nil, nil, err

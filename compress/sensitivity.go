@@ -35,7 +35,7 @@ type Sensitive struct {
 type Narrowed struct {
 	Share float64 `json:"share"` // that was asked for
 	Width int     `json:"width"` // channels that stay, over all groups
-	// Divergence is how far predictions move on held-out samples; see Candidate.
+	// Divergence is how far predictions move on held-out samples and variants; see Candidate.
 	Divergence float64 `json:"divergence"`
 	// MACs and Params are what the model has less.
 	MACs   int64 `json:"macs_saved"`
@@ -105,13 +105,13 @@ func (c *compression) sensitive(a *coupling.Analysis, seen *observed, sp *coupli
 	if curve == nil {
 		return out
 	}
-	whole := sizeOf(a, nil)
+	whole := sizeOf(a, shape{})
 	for _, share := range sensitivities {
 		k := c.probed(sp, share)
 		if k >= sp.Width {
 			continue
 		}
-		left := sizeOf(a, coupling.WidthsOf(map[*coupling.Space]int{sp: k}))
+		left := sizeOf(a, ofWidths(coupling.WidthsOf(map[*coupling.Space]int{sp: k})))
 		out.Narrowed = append(out.Narrowed, Narrowed{
 			Share: share, Width: k * groups, Divergence: curve[k], MACs: whole.MACs - left.MACs, Params: whole.Params - left.Params,
 		})

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/monge-ml/monge/compress"
@@ -69,11 +70,12 @@ func (r *Compression) Print(w io.Writer) {
 	if !r.Alone {
 		t := newTable("<space", "before", "after", "<note")
 		for _, s := range r.Spaces {
-			t.add(s.Name, grouped(int64(s.Before)), grouped(int64(s.After)), cmp.Or(s.Kept, s.Stream))
+			t.add(s.Name, grouped(int64(s.Before)), grouped(int64(s.After)), cmp.Or(s.Kept, s.Stream, note(s.After == 0, "gone with its blocks")))
 		}
 		t.print(w)
 		fmt.Fprintln(w)
 	}
+	printMoves(w, r.Report)
 	printCandidates(w, r.Candidates)
 	printSearch(w, r.Search)
 	printTiming(w, r.Latency)
@@ -201,12 +203,48 @@ func printCandidates(w io.Writer, all []compress.Candidate) {
 	if len(all) == 0 {
 		return
 	}
-	t := newTable("<widths", "MACs", "params", "divergence", "<")
+	head, moves := []string{"<widths", "MACs", "params", "divergence", "<"}, slices.ContainsFunc(all, func(c compress.Candidate) bool { return beside(c) != "" })
+	if moves {
+		head = slices.Insert(head, 1, "<moves")
+	}
+	t := newTable(head...)
 	for _, c := range all {
-		t.add(string(c.Name), count(c.Size.MACs), count(c.Size.Params), fmt.Sprintf("%.4f", c.Divergence), fate(c))
+		row := []string{string(c.Name), count(c.Size.MACs), count(c.Size.Params), fmt.Sprintf("%.4f", c.Divergence), fate(c)}
+		if moves {
+			row = slices.Insert(row, 1, beside(c))
+		}
+		t.add(row...)
 	}
 	t.print(w)
 	fmt.Fprintf(w, "divergence: from the original's predictions on held-out samples and variants, after a quick fit\n\n")
+}
+
+// beside says what else than widths a candidate changes.
+func beside(c compress.Candidate) string {
+	var parts []string
+	if c.Blocks > 0 {
+		parts = append(parts, plural(c.Blocks, "block"))
+	}
+	if c.Ranks > 0 {
+		parts = append(parts, plural(c.Ranks, "rank"))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// printMoves says what was done beside narrowing.
+func printMoves(w io.Writer, r *compress.Report) {
+	if len(r.Blocks)+len(r.Ranks) == 0 {
+		return
+	}
+	t := newTable("<moved", "<", "rank", "of", "divergence")
+	for _, b := range r.Blocks {
+		t.add(b.Name, "block dropped", "", "", fmt.Sprintf("%.4f", b.Divergence))
+	}
+	for _, x := range r.Ranks {
+		t.add(x.Name, "made two", grouped(int64(x.Rank)), grouped(int64(x.Of)), fmt.Sprintf("%.4f", x.Divergence))
+	}
+	t.print(w)
+	fmt.Fprintf(w, "divergence: from the original's predictions if nothing else is changed\n\n")
 }
 
 // fate says what became of a candidate.

@@ -36,6 +36,7 @@ type compressFlags struct {
 	dtype              string
 	int8               bool
 	whole              bool // widths stay, numbers get fewer bits
+	moves              []string
 	alone              bool // the lossless pass and nothing else
 	evalData           string
 	noLatency          bool
@@ -83,6 +84,7 @@ func (a *app) compressCommand() *cobra.Command {
 	budgetGroup.in(cmd)
 	f.widths.add(cmd)
 	fs.BoolVar(&f.uniform, "uniform", false, "under --macs, --params, --size, --latency and --max-drop, keep an equal share of every space (default: with a refit, widths by measured error for cost saved)")
+	fs.StringSliceVar(&f.moves, "moves", nil, "what may be done under --macs, --params, --size and --max-drop: `LIST` of width (narrower spaces), depth (residual blocks dropped) and rank (one linear operator as two); depth and rank need data (default: all three, of which the result keeps what serves it best)")
 	widthGroup.in(cmd)
 	f.run.invent = true
 	f.run.add(cmd, []string{"weights", "activations"})
@@ -128,13 +130,13 @@ func (f *compressFlags) check(cmd *cobra.Command) error {
 		usageIf(given("max-drop") && !judges, "--max-drop needs --data or --eval-data to measure the drop on"),
 		misplaced(cmd, !given("latency"), "without --latency", "latency-table"),
 		misplaced(cmd, given("max-drop"), "beside --max-drop, which makes as many models as it takes", "time"),
-		misplaced(cmd, given("into"), "beside --into: the narrow model gives the widths", "exclude", "keep-residual", "multiple"),
+		misplaced(cmd, given("into"), "beside --into: the narrow model gives the widths", "exclude", "keep-residual", "multiple", "moves"),
 		misplaced(cmd, !given("into"), "without --into: each channel moves to the nearest of those that stay", "solver", "epsilon"),
-		misplaced(cmd, given("keep"), "beside --keep, which gives every space its width", "floor"),
+		misplaced(cmd, given("keep"), "beside --keep, which gives every space its width", "floor", "moves"),
 		misplaced(cmd, given("into"), "beside --into, which gives every space its width", "floor"),
-		misplaced(cmd, given("plan"), "beside --plan, which gives spaces their widths", "exclude", "keep-residual", "multiple", "uniform", "floor"),
+		misplaced(cmd, given("plan"), "beside --plan, which gives spaces their widths", "exclude", "keep-residual", "multiple", "uniform", "moves", "floor"),
 		usageIf(f.alone && f.savePlan.given(), "--save-plan beside --lossless alone: there is no plan"),
-		misplaced(cmd, f.alone, "beside --lossless alone: no channels are merged", "multiple", "uniform", "floor", "align", "cost", "mass", "scaling", "refit"),
+		misplaced(cmd, f.alone, "beside --lossless alone: no channels are merged", "multiple", "uniform", "moves", "floor", "align", "cost", "mass", "scaling", "refit"),
 		f.run.check(cmd),
 	)
 }
@@ -262,6 +264,13 @@ func (f *compressFlags) options(a *app, m *onnxio.Model, common job.Options) (o 
 		if o.LatencyTable, err = latency.Read(f.latencyTable); err != nil {
 			return o, err
 		}
+	}
+	for _, m := range f.moves {
+		o.Moves = append(o.Moves, compress.Move(m))
+	}
+	budgeted := f.macs > 0 || f.params > 0 || f.size.bytes > 0 || f.maxDrop > 0
+	if f.savePlan.given() && f.moves == nil && budgeted {
+		o.Moves = []compress.Move{compress.Width} // a plan is of widths
 	}
 	if f.floor == 0 {
 		o.Floor = math.SmallestNonzeroFloat64 // a single channel

@@ -499,10 +499,22 @@ func (r *Run) Spend(part *float64) {
 }
 
 func (r *Run) refit(ctx context.Context, made Made, fit *dataset.Data, report *job.Report) (out *onnxio.Model, err error) {
-	out, report.Refit, err = refit.Refit(ctx, made.Child, made.Parents, refit.Options{
-		Options: teach.Options{Threads: r.Threads, Batch: r.Batch, Memory: r.Memory, Outputs: r.Report.Outputs, Progress: r.Stage("refit")}, Data: fit,
-	})
+	out, report.Refit, err = refit.Refit(ctx, made.Child, made.Parents, r.refitting(fit))
 	return out, err
+}
+
+// FittedNear is a model of which only what makes some tensors, or reads them first, is fitted.
+func (r *Run) FittedNear(ctx context.Context, made Made, tensors []string, fit *dataset.Data) (_ Made, err error) {
+	o := r.refitting(fit)
+	o.Near, o.Progress = tensors, nil
+	made.Child, _, err = refit.Refit(ctx, made.Child, made.Parents, o)
+	return made, err
+}
+
+func (r *Run) refitting(fit *dataset.Data) refit.Options {
+	return refit.Options{
+		Options: teach.Options{Threads: r.Threads, Batch: r.Batch, Memory: r.Memory, Outputs: r.Report.Outputs, Progress: r.Stage("refit")}, Data: fit,
+	}
 }
 
 // Distils reports whether results are distilled.

@@ -22,6 +22,15 @@ type layer struct {
 	add, other string
 }
 
+// made lists the tensors that a layer makes: before and after its bias, and the sum that it enters.
+func (l *layer) made() []string {
+	out := []string{l.Node.GetOutput()[0], l.Out.Tensor}
+	if l.add != "" {
+		out = append(out, l.add)
+	}
+	return out
+}
+
 // layersOf lists the operators of a model that can be fitted, in topological order. Operators
 // without a bias that can take one are given zeros, so that means can be matched.
 func layersOf(g *onnxio.Graph, an *coupling.Analysis) ([]*layer, error) {
@@ -46,24 +55,14 @@ func layerOf(g *onnxio.Graph, an *coupling.Analysis, n *onnxpb.NodeProto, fresh 
 		return l, nil
 	}
 	linear, ok := g.Linear(n)
-	if !ok || !linear.Weight.Direct() || !own(g, linear.Weight.Name) { // shared weights have one value for several tasks
+	if !ok {
+		return nil, nil
+	}
+	l := fittable(g, an, linear)
+	if l == nil {
 		return nil, nil
 	}
 	w := an.Weights[linear.Weight.Name]
-	if w == nil || !onnxio.IsFloat(w.Type) || isConstant(an, linear.In.Tensor) {
-		return nil, nil
-	}
-	l := &layer{Linear: linear, axis: linear.Out.Axis}
-	switch l.Kind {
-	case onnxio.Convolution:
-	case onnxio.Product:
-		l.axis += len(an.Activations[n.GetOutput()[0]])
-		if l.In.Axis != -1 || l.Out.Axis != -1 || l.axis < 1 || len(w.Axes) != 2 {
-			return nil, nil
-		}
-	default:
-		return nil, nil
-	}
 	if l.Bias.Node == n {
 		if err := l.ownBias(g, w, fresh); err != nil {
 			return nil, err
@@ -73,6 +72,30 @@ func layerOf(g *onnxio.Graph, an *coupling.Analysis, n *onnxpb.NodeProto, fresh 
 	}
 	l.residual(g, an)
 	return l, nil
+}
+
+// fittable is a linear operator as a layer, as far as its weight goes, or nil where it cannot be
+// fitted.
+func fittable(g *onnxio.Graph, an *coupling.Analysis, linear *onnxio.Linear) *layer {
+	if !linear.Weight.Direct() || !own(g, linear.Weight.Name) { // shared weights have one value for several tasks
+		return nil
+	}
+	w := an.Weights[linear.Weight.Name]
+	if w == nil || !onnxio.IsFloat(w.Type) || isConstant(an, linear.In.Tensor) {
+		return nil
+	}
+	l := &layer{Linear: linear, axis: linear.Out.Axis}
+	switch l.Kind {
+	case onnxio.Convolution:
+	case onnxio.Product:
+		l.axis += len(an.Activations[linear.Node.GetOutput()[0]])
+		if l.In.Axis != -1 || l.Out.Axis != -1 || l.axis < 1 || len(w.Axes) != 2 {
+			return nil
+		}
+	default:
+		return nil
+	}
+	return l
 }
 
 // own reports whether a constant has exactly one reader, and is no output.

@@ -28,6 +28,9 @@ type Options struct {
 	// Zero means 6,000, or what there is memory for. Layers that see fewer rows (samples ×
 	// positions) than they have inputs are fitted whatever their width.
 	MaxInputs int
+	// Near, if set, names tensors of the child: only the operators that make them, or are the first
+	// to read them, are fitted.
+	Near []string
 }
 
 // A Report says what was fitted.
@@ -102,7 +105,7 @@ func Refit(ctx context.Context, child *onnxio.Model, parents teach.Parents, o Op
 		if err := ctx.Err(); err != nil {
 			return nil, nil, err
 		}
-		if r.dirty(l) {
+		if r.fits(l) {
 			out, err := r.layer(ctx, i, l)
 			if err != nil {
 				return nil, nil, fmt.Errorf("%s: %w", onnxio.Label(l.Node), err)
@@ -126,8 +129,9 @@ type run struct {
 	an      *coupling.Analysis
 	layers  []*layer
 	parents teach.Parents
-	differs map[string]bool // tensors that the child and the parents compute differently
-	latest  map[string]int  // by tensor: the last layer, by its place among them, that it is computed by
+	differs map[string]bool            // tensors that the child and the parents compute differently
+	latest  map[string]int             // by tensor: the last layer, by its place among them, that it is computed by
+	moved   map[*onnxpb.NodeProto]bool // those that read something else than in the parents
 	child   *stats.Flow
 	flows   []*stats.Flow // of the parents
 	walk    *stats.Walk   // of all of them
@@ -215,6 +219,29 @@ func (r *run) changed(n *onnxpb.NodeProto) bool {
 	return false
 }
 
+// moves reports whether a node reads other activations than the one that makes a tensor of the same
+// name in the only parent, or is of another kind: it stands in the place of what is gone.
+func (r *run) moves(n *onnxpb.NodeProto) bool {
+	if len(r.parents) > 1 || len(n.GetOutput()) == 0 {
+		return false
+	}
+	p := &r.parents[0]
+	name := p.Counterpart(n.GetOutput()[0])
+	theirs := p.Subject.Graph.Producer(name)
+	if theirs == nil {
+		return name != ""
+	}
+	var live []string
+	for _, in := range n.GetInput() {
+		if in != "" && !isConstant(r.an, in) && r.graph.Constant(in) == nil {
+			live = append(live, in)
+		}
+	}
+	return n.GetOpType() != theirs.GetOpType() || !slices.EqualFunc(live, p.Subject.Live(theirs), func(ours, its string) bool {
+		return p.Counterpart(ours) == its
+	})
+}
+
 // sameTensor reports whether a tensor of the child is that of the parent it was made from, whose
 // places in data files it has if it is.
 func sameTensor(a, b *onnxpb.TensorProto) bool {
@@ -239,13 +266,16 @@ func (r *run) follow() {
 	for i, l := range r.layers {
 		at[l.Node] = i
 	}
-	r.differs, r.latest = map[string]bool{}, map[string]int{}
+	r.differs, r.latest, r.moved = map[string]bool{}, map[string]int{}, map[*onnxpb.NodeProto]bool{}
 	for _, n := range r.graph.Nodes {
 		latest, ok := at[n]
 		if !ok {
 			latest = -1
 		}
 		differs := r.changed(n)
+		if r.moves(n) {
+			r.moved[n], differs = true, true
+		}
 		for _, in := range n.GetInput() {
 			if r.graph.Producer(in) != nil {
 				latest = max(latest, r.latest[in])
@@ -258,9 +288,34 @@ func (r *run) follow() {
 	}
 }
 
-// dirty reports whether what a layer reads differs from what its counterpart in the parents reads.
-// Where it does not, transported weights are exact.
-func (r *run) dirty(l *layer) bool { return r.differs[l.In.Tensor] }
+// fits reports whether a layer is to be fitted.
+func (r *run) fits(l *layer) bool { return r.dirty(l) && (r.o.Near == nil || r.near(l)) }
+
+// near reports whether a layer makes one of the tensors that are asked about, or is the first to
+// read one.
+func (r *run) near(l *layer) bool {
+	asked := func(tensor string) bool { return slices.Contains(r.o.Near, tensor) }
+	if slices.ContainsFunc(l.made(), asked) {
+		return true
+	}
+	for todo := []string{l.In.Tensor}; len(todo) > 0; {
+		tensor := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if asked(tensor) {
+			return true
+		}
+		if n := r.graph.Producer(tensor); n != nil && onnxio.LinearKindOf(n) == onnxio.NotLinear {
+			todo = append(todo, n.GetInput()...)
+		}
+	}
+	return false
+}
+
+// dirty reports whether what a layer reads or should make differs from what its counterpart in the
+// parents reads or makes. Where it does not, transported weights are exact.
+func (r *run) dirty(l *layer) bool {
+	return r.differs[l.In.Tensor] || slices.ContainsFunc(l.made(), func(tensor string) bool { return r.moved[r.graph.Producer(tensor)] })
+}
 
 // layer fits one operator and writes its weights into the model.
 func (r *run) layer(ctx context.Context, i int, l *layer) (_ *Layer, err error) {

@@ -2,6 +2,7 @@ package refit
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/eval"
@@ -14,6 +15,8 @@ type target struct {
 	*teach.Target
 	run   *run
 	other string // the child's activation to be taken off, or ""
+	// beneath are targets of the sums before, see teach.Parent.
+	beneath []*teach.Target
 	// decides: rows are scores of classes.
 	decides bool
 }
@@ -36,10 +39,25 @@ func (r *run) target(i int, l *layer) (_ *target, note string, err error) {
 	if t.Target == nil {
 		return nil, "the parents compute nothing like it", nil
 	}
+	for _, sum := range r.beneath(goal) {
+		b, err := r.parents.Target(kind, sum, l.axis)
+		if err != nil || b == nil {
+			return nil, "", err
+		}
+		t.beneath = append(t.beneath, b)
+	}
 	if kind == teach.Scores {
 		t.Classes = r.an.Activations[goal][l.axis].Size()
 	}
 	return t, "", nil
+}
+
+// beneath lists the sums before a tensor in the only parent, see teach.Parent.
+func (r *run) beneath(tensor string) []string {
+	if len(r.parents) > 1 {
+		return nil
+	}
+	return r.parents[0].Beneath[tensor]
 }
 
 // goal is the tensor that the i-th layer shall make right, and the child's activation that is added
@@ -73,18 +91,26 @@ func (r *run) classes(tensor string, axis int) bool {
 	return false
 }
 
-// batch computes the target for one batch.
-func (t *target) batch(i int) (*engine.Value, error) {
+// said is what the parents say about a target for one batch.
+func (r *run) said(i int, t *teach.Target) (*engine.Value, error) {
 	values := make([]*engine.Value, len(t.Tensors))
 	for k, name := range t.Tensors {
-		vs, err := t.run.flows[k].Batch(i, name)
+		vs, err := r.flows[k].Batch(i, name)
 		if err != nil {
 			return nil, err
 		}
 		values[k] = vs[name]
 	}
-	y, err := t.Of(values)
-	if err != nil || t.other == "" {
+	return t.Of(values)
+}
+
+// batch computes the target for one batch.
+func (t *target) batch(i int) (*engine.Value, error) {
+	y, err := t.run.said(i, t.Target)
+	if err != nil {
+		return nil, err
+	}
+	if y, err = t.sunk(i, y); err != nil || t.other == "" {
 		return y, err
 	}
 	vs, err := t.run.child.Batch(i, t.other)
@@ -99,4 +125,32 @@ func (t *target) batch(i int) (*engine.Value, error) {
 		y.F32[j] -= x
 	}
 	return y, nil
+}
+
+// sunk is a target that is lowered where a Relu gives nothing of it, by what is below zero of the
+// sums before it.
+func (t *target) sunk(i int, y *engine.Value) (*engine.Value, error) {
+	if len(t.beneath) == 0 {
+		return y, nil
+	}
+	sums := []*engine.Value{y}
+	for _, b := range t.beneath {
+		v, err := t.run.said(i, b)
+		if err != nil {
+			return nil, err
+		}
+		if len(v.F32) != len(y.F32) {
+			return nil, fmt.Errorf("%q has %d elements, the target %d", b.Tensors[0], len(v.F32), len(y.F32))
+		}
+		sums = append(sums, v)
+	}
+	out := slices.Clone(sums[len(sums)-1].F32)
+	for _, sum := range slices.Backward(sums[:len(sums)-1]) {
+		for j, s := range sum.F32 {
+			if out[j] = min(out[j], 0) + s; s > 0 {
+				out[j] = s
+			}
+		}
+	}
+	return engine.Float32(out, y.Dims...), nil
 }

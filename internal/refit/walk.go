@@ -10,7 +10,7 @@ func (r *run) plan() (err error) {
 	r.steps = map[*layer]int{}
 	var steps []stats.Step
 	for i, l := range r.layers {
-		if !r.dirty(l) {
+		if !r.fits(l) {
 			continue
 		}
 		goal, other := r.goal(i, l)
@@ -22,7 +22,7 @@ func (r *run) plan() (err error) {
 		for k := range r.parents {
 			tensor := r.parents[k].Counterpart(goal)
 			known = known && tensor != ""
-			step.Tensors = append(step.Tensors, []string{tensor})
+			step.Tensors = append(step.Tensors, append([]string{tensor}, r.beneath(goal)...))
 		}
 		if known {
 			r.steps[l] = len(steps)

@@ -22,6 +22,11 @@ type Parent struct {
 	// Vote is the parent's part in what the outputs should be; where no parent has one, it is
 	// Share.
 	Vote float64
+	// Beneath names, for a tensor of the child that nothing but a Relu reads and that stands for a sum
+	// of the parent's stream, the sums before it in the parent, of which each but the last was added to
+	// what a Relu left of the next: s = Relu(s') + branch. Where the Relu gives nothing of s any number
+	// below zero is as good, and s + min(s', 0) is what the child has there if the branch adds nothing.
+	Beneath map[string][]string
 	// Tensor names the parent's activation for one of the child's, or returns "". Nil means that
 	// the names are the same.
 	Tensor func(child string) string

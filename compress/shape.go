@@ -1,0 +1,130 @@
+package compress
+
+import (
+	"slices"
+
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/stats"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
+
+// A shape is what a model would be after some moves: how many channels its spaces have, which
+// residual blocks are gone, and which of its operators are two, of what rank. The zero value is the
+// model as it is.
+type shape struct {
+	widths coupling.Widths
+	gone   removed
+	ranks  map[string]factors // by the operators' weights
+}
+
+// ofWidths is a shape with nothing but other widths.
+func ofWidths(widths coupling.Widths) shape { return shape{widths: widths} }
+
+// removed is what goes with some blocks.
+type removed struct {
+	nodes   map[*onnxpb.NodeProto]bool
+	weights map[string]bool
+}
+
+// without says what goes with blocks of a model: their nodes, and weights that nobody else reads.
+func without(a *coupling.Analysis, blocks []*coupling.Block) (r removed) {
+	if len(blocks) == 0 {
+		return r
+	}
+	r.nodes, r.weights = map[*onnxpb.NodeProto]bool{}, map[string]bool{}
+	for _, b := range blocks {
+		r.nodes[b.Add] = true
+		for _, n := range b.Nodes {
+			r.nodes[n] = true
+		}
+	}
+	for name := range a.Weights {
+		readers := a.Graph.Consumers(name)
+		stays := func(c onnxio.Consumer) bool { return !r.nodes[c.Node] }
+		if len(readers) > 0 && !a.Graph.IsOutput(name) && !slices.ContainsFunc(readers, stays) {
+			r.weights[name] = true
+		}
+	}
+	return r
+}
+
+// holds reports whether a space has gone: whatever makes or reads its channels has.
+func (r removed) holds(s *coupling.Space) bool {
+	return len(r.nodes) > 0 && !slices.ContainsFunc(s.Uses, func(u coupling.Use) bool { return !r.nodes[u.Node] })
+}
+
+// factors are those of a linear operator that becomes two: rank×inputs behind which stands
+// outputs×rank.
+type factors struct {
+	op      *coupling.LinearOp
+	rank    int
+	outputs *coupling.Axis // of the weight
+	weight  *coupling.Weight
+	spread  *stats.Spread // of what it makes
+}
+
+// at is the same for another rank.
+func (f factors) at(rank int) factors {
+	f.rank = rank
+	return f
+}
+
+// elements are those of both weights, or of the one where two would have no fewer.
+func (f factors) elements(w coupling.Widths) int64 {
+	whole, outputs := w.Elements(f.weight), int64(max(w.Size(f.outputs), 1))
+	return min(whole, int64(f.rank)*(outputs+whole/outputs))
+}
+
+// saves reports whether the two have fewer elements than the one.
+func (f factors) saves(w coupling.Widths) bool { return f.elements(w) < w.Elements(f.weight) }
+
+// macs are those of an operator.
+func (s shape) macs(op *coupling.LinearOp) int64 {
+	if s.gone.nodes[op.Node] {
+		return 0
+	}
+	macs := op.MACs(s.widths)
+	if f, ok := s.ranks[op.Weight]; ok && macs > 0 {
+		macs = macs / s.widths.Elements(f.weight) * f.elements(s.widths)
+	}
+	return macs
+}
+
+// elements are those of a weight, or of both that stand in its place.
+func (s shape) elements(wt *coupling.Weight) int64 {
+	if s.gone.weights[wt.Name] {
+		return 0
+	}
+	if f, ok := s.ranks[wt.Name]; ok {
+		return f.elements(s.widths)
+	}
+	return s.widths.Elements(wt)
+}
+
+// params is what a weight adds to the parameters.
+func (s shape) params(a *coupling.Analysis, wt *coupling.Weight) int64 {
+	if !onnxio.IsParameter(wt.Type) || !a.Stored(wt, s.widths) {
+		return 0
+	}
+	return s.elements(wt)
+}
+
+// sizeOf is what a model of a shape costs.
+func sizeOf(a *coupling.Analysis, s shape) Size {
+	out := Size{Params: a.Params(s.widths)}
+	for i := range a.Ops {
+		op := &a.Ops[i]
+		out.MACs += s.macs(op)
+		out.Open = out.Open || op.Open && !s.gone.nodes[op.Node]
+	}
+	for name := range s.gone.weights {
+		out.Params += s.params(a, a.Weights[name]) - ofWidths(s.widths).params(a, a.Weights[name])
+	}
+	for name, f := range s.ranks {
+		if !s.gone.weights[name] {
+			out.Params += s.params(a, f.weight) - ofWidths(s.widths).params(a, f.weight)
+		}
+	}
+	return out
+}

@@ -1,0 +1,184 @@
+package refit
+
+import (
+	"fmt"
+	"slices"
+
+	"gonum.org/v1/gonum/mat"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/guard"
+	"github.com/monge-ml/monge/internal/stats"
+	"github.com/monge-ml/monge/internal/teach"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
+)
+
+// A Factoring makes two operators of one.
+type Factoring struct {
+	// Rank is the number of channels between the two.
+	Rank int
+	// Spread is that of what the operator makes in the parent.
+	Spread *stats.Spread
+}
+
+// Factorable describes an operator that can become two, rank×inputs and then outputs×rank, or says
+// why it cannot. The outputs stand on axis Out.Weight of the weight.
+func Factorable(g *onnxio.Graph, an *coupling.Analysis, n *onnxpb.NodeProto) (l *onnxio.Linear, why string) {
+	linear, ok := g.Linear(n)
+	switch {
+	case !ok || linear.Kind != onnxio.Convolution && linear.Kind != onnxio.Product:
+		return nil, "no convolution or product"
+	case linear.Groups != 1:
+		return nil, "its groups are separate already"
+	}
+	switch {
+	case fittable(g, an, linear) == nil:
+		return nil, "its weight is computed, shared or quantised"
+	case linear.Out.Weight < 0 || linear.Alpha == 0:
+		return nil, "its weight is not read as it is stored"
+	}
+	return linear, ""
+}
+
+// Made is where an operator has its outputs before a bias that stands behind it.
+func Made(l *onnxio.Linear) stats.Channels {
+	return stats.Channels{Tensor: l.Node.GetOutput()[0], Axis: l.Out.Axis}
+}
+
+// Factor makes two operators of some of a child's, which are given by the names of what their nodes
+// make. With U the directions in which an operator's outputs vary most in the parent, W becomes
+// U·(Uᵀ·W): of all maps of that rank the one whose outputs are nearest in the mean of the squares,
+// the singular value decomposition of W in the metric of its inputs' second moments (Zhang et al.,
+// Accelerating very deep convolutional networks, 2016). A bias makes up for the mean of what is
+// lost; without one the outputs' second moments count instead of their covariance. The second
+// operator keeps the name of node, weight and output.
+func Factor(child *onnxio.Model, parent teach.Parent, all map[string]Factoring) (err error) {
+	defer guard.Recover(&err)
+	if len(all) == 0 {
+		return nil
+	}
+	g, err := child.Graph()
+	if err != nil {
+		return err
+	}
+	an, err := coupling.Analyze(child, coupling.Options{Opaque: true})
+	if err != nil {
+		return err
+	}
+	layers, err := layersOf(g, an)
+	if err != nil {
+		return err
+	}
+	for _, l := range layers {
+		f, ok := all[l.Node.GetOutput()[0]]
+		if !ok || l.Kind == onnxio.NotLinear {
+			continue
+		}
+		if err := l.factor(g, parent, f); err != nil {
+			return fmt.Errorf("%s: %w", onnxio.Label(l.Node), err)
+		}
+	}
+	return nil
+}
+
+// factor makes two operators of a layer, unless they would have as many weights as the one.
+func (l *layer) factor(g *onnxio.Graph, parent teach.Parent, f Factoring) error {
+	w, err := read(g, l.Linear)
+	if err != nil {
+		return err
+	}
+	if f.Rank*(w.outputs+w.inputs) >= w.outputs*w.inputs {
+		return nil
+	}
+	spread, err := l.spread(parent, f.Spread)
+	if err != nil {
+		return err
+	}
+	if len(spread.Mean) != w.outputs {
+		return fmt.Errorf("%d outputs, of which %d were seen", w.outputs, len(spread.Mean))
+	}
+	_, directions, err := spread.Directions(w.b != nil)
+	if err != nil {
+		return err
+	}
+	u := directions.Slice(0, w.outputs, 0, f.Rank)
+	inner := &weights{outputs: f.Rank, inputs: w.inputs, groups: 1, w: make([]float64, f.Rank*w.inputs), typ: w.typ, dims: slices.Clone(w.dims), transposed: w.transposed, alpha: 1}
+	inner.dims[l.Out.Weight] = f.Rank
+	mat.NewDense(f.Rank, w.inputs, inner.w).Mul(u.T(), mat.NewDense(w.outputs, w.inputs, w.w))
+	outer := &weights{outputs: w.outputs, inputs: f.Rank, groups: 1, w: mat.DenseCopyOf(u).RawMatrix().Data, b: w.b, typ: w.typ, transposed: w.transposed, alpha: w.alpha, beta: w.beta}
+	outer.dims = []int{w.outputs, f.Rank}
+	if w.transposed {
+		outer.dims = []int{f.Rank, w.outputs}
+	}
+	for len(outer.dims) < len(w.dims) {
+		outer.dims = append(outer.dims, 1)
+	}
+	if w.b != nil {
+		l.makeUp(w, spread.Mean, u)
+	}
+	return l.writeFactors(g, inner, outer)
+}
+
+// spread is that of what the child's operator makes: the parent's channels as the maps move them.
+func (l *layer) spread(parent teach.Parent, s *stats.Spread) (*stats.Spread, error) {
+	name := parent.Counterpart(l.Node.GetOutput()[0])
+	rows, err := parent.Subject.TargetRows(name, l.axis, parent.Maps, 1)
+	if err != nil || rows == nil {
+		return s, err
+	}
+	m := mat.NewDense(len(rows), len(s.Mean), nil)
+	for j, row := range rows {
+		for _, e := range row {
+			m.Set(j, e.Col, e.Val)
+		}
+	}
+	return s.Mapped(m), nil
+}
+
+// makeUp adds to the bias of w what is lost in the mean of outputs of which only the directions u
+// are kept: (I − U·Uᵀ)·m, of the outputs m before the bias.
+func (l *layer) makeUp(w *weights, mean []float64, u mat.Matrix) {
+	m := mat.NewVecDense(len(mean), slices.Clone(mean))
+	if l.Bias.Node == l.Node {
+		m.SubVec(m, mat.NewVecDense(len(w.b), w.b))
+	}
+	var kept, back mat.VecDense
+	kept.MulVec(u.T(), m)
+	back.MulVec(u, &kept)
+	for i := range w.b {
+		w.b[i] += m.AtVec(i) - back.AtVec(i)
+	}
+}
+
+// writeFactors puts an operator of its own before the layer's.
+func (l *layer) writeFactors(g *onnxio.Graph, inner, outer *weights) error {
+	n := l.Node
+	first := proto.CloneOf(n)
+	if name := n.GetName(); name != "" {
+		first.Name = proto.String(name + "_rank")
+	}
+	weight := g.Fresh(l.Weight.Name + "_rank")
+	if err := g.AddInitializer(inner.tensor(weight)); err != nil {
+		return err
+	}
+	between := g.Fresh(n.GetOutput()[0] + "_rank")
+	first.Input, first.Output = []string{l.In.Tensor, weight}, []string{between}
+	for _, name := range []string{"alpha", "beta"} {
+		onnxio.RemoveAttr(first, name)
+	}
+	n.Input[0] = between
+	for _, name := range []string{"transA", "strides", "pads", "dilations", "auto_pad"} {
+		onnxio.RemoveAttr(n, name)
+	}
+	if k := len(outer.dims) - 2; l.Kind == onnxio.Convolution {
+		onnxio.SetAttrInts(n, "kernel_shape", slices.Repeat([]int64{1}, k))
+	}
+	at := slices.Index(g.Proto.Node, n)
+	g.Proto.Node = slices.Insert(g.Proto.Node, at, first)
+	if err := g.Refresh(); err != nil {
+		return err
+	}
+	return outer.write(g, l.Linear)
+}
