@@ -29,13 +29,20 @@ func (c *compression) may(m Move) bool { return c.o.Moves == nil || slices.Conta
 
 // moving reports whether other moves than narrower spaces are wanted and can be judged.
 func (c *compression) moving(b budget) bool {
-	return (c.may(Depth) || c.may(Rank)) && c.Fits() && b.unit != inChannels && b.unit != inLatency && !c.o.Uniform && c.Report.Split.Fit.Len() >= pipeline.FewSamples
+	counted := b.unit != inChannels && b.unit != inLatency && !c.o.Uniform
+	return (c.may(Depth) || c.may(Rank)) && counted && c.form == nil && c.Fits() && c.Report.Split.Fit.Len() >= pipeline.FewSamples
 }
 
 // checkMoves refuses moves that are asked for and cannot be judged.
 func (c *compression) checkMoves(b budget) error {
 	for _, m := range c.o.Moves {
-		if m != Width && !c.moving(b) {
+		switch {
+		case m == Width || c.moving(b):
+		case b.unit == inLatency:
+			return pipeline.Mistakef("moves: under latency widths alone are chosen")
+		case c.form != nil:
+			return pipeline.Mistakef("moves: a quantised model is narrowed only")
+		default:
 			return pipeline.Mistakef("moves: %s needs a refit on %d samples or more", m, pipeline.FewSamples)
 		}
 	}

@@ -349,10 +349,6 @@ func (seen *observed) without(blocks []*coupling.Block) (moved float64, known bo
 	return moved, known
 }
 
-// mostFactored bounds the outputs of an operator that becomes two, since the directions of n outputs
-// take n³ operations.
-const mostFactored = 1024
-
 // priceRanks estimates what it costs to make two of every operator for which that may pay. How much
 // of what it computes is lost at every rank is known from how its outputs vary; what that does to
 // the predictions is measured where it seems to pay best.
@@ -368,7 +364,7 @@ func (c *compression) priceRanks(ctx context.Context, contest *pipeline.Contest,
 		}
 		w := s.Analysis.Weights[op.Weight]
 		p := &rankPrice{factors: factors{op: op, outputs: w.Axes[l.Out.Weight], weight: w}}
-		if p.steps = c.rankSteps(p, b); len(p.steps) > 0 && p.outputs.Size() <= mostFactored {
+		if p.steps = c.rankSteps(p, b); len(p.steps) > 0 && p.outputs.Size() <= refit.MostFactored {
 			all, of = append(all, p), append(of, refit.Made(l))
 		}
 	}

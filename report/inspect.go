@@ -29,6 +29,19 @@ type Inspection struct {
 	NarrowableShare float64 `json:"narrowable_share"`
 	Layers          []Layer `json:"layers"`
 	Spaces          []Space `json:"spaces"`
+	Blocks          []Block `json:"blocks"`
+	// Data are what the layers' ranks were seen on; "" without.
+	Data     string   `json:"data,omitempty"`
+	Samples  int      `json:"samples,omitempty"`
+	Warnings []string `json:"warnings"` // what a person has to know about the data; never nil
+}
+
+// A Block is a residual branch that could go.
+type Block struct {
+	Name   string `json:"name"`
+	Add    string `json:"add"` // the node that joins it to the stream
+	Params int64  `json:"params"`
+	MACs   int64  `json:"macs"`
 }
 
 // A Value is an input or output of a model.
@@ -54,6 +67,9 @@ type Layer struct {
 	Params    int64    `json:"params"`
 	MACs      int64    `json:"macs"`
 	Followers []string `json:"followers"` // operators up to the next branch or layer
+	// Rank99 is the number of directions in which 99 % of what the outputs vary lies; nil where that
+	// was not looked at.
+	Rank99 *int `json:"rank_99,omitempty"`
 	// Reason says why the operator is not followed; "" if it is.
 	Reason string `json:"reason,omitempty"`
 }
@@ -87,14 +103,15 @@ type Use struct {
 }
 
 // Inspect describes a model by its analysis, which may be of the same model in ordinary operators:
-// operator gives the operator that the model has itself in the place of a node.
-func Inspect(m *onnxio.Model, a *coupling.Analysis, s Size, operator func(*onnxpb.NodeProto) string) *Inspection {
+// operator gives the operator that the model has itself in the place of a node. ranks are the
+// directions that carry 99 % of what operators make, as far as they are known.
+func Inspect(m *onnxio.Model, a *coupling.Analysis, s Size, operator func(*onnxpb.NodeProto) string, ranks map[*onnxpb.NodeProto]int) *Inspection {
 	p, g := m.Proto, a.Graph
 	r := &Inspection{
 		Model: m.Path, IRVersion: p.GetIrVersion(), Opsets: map[string]int64{}, Metadata: map[string]string{},
 		Producer: strings.TrimSpace(p.GetProducerName() + " " + p.GetProducerVersion()),
 		Inputs:   values(g.Inputs()), Outputs: values(g.Outputs()),
-		Size: s, NarrowableShare: a.NarrowableShare(), Layers: layers(a, operator), Spaces: []Space{},
+		Size: s, NarrowableShare: a.NarrowableShare(), Layers: layers(a, operator, ranks), Spaces: []Space{}, Blocks: blocks(a), Warnings: []string{},
 	}
 	for _, o := range p.GetOpsetImport() {
 		r.Opsets[o.GetDomain()] = o.GetVersion()
@@ -139,9 +156,31 @@ func uses(list []coupling.Use) []Use {
 	return out
 }
 
+// blocks lists the residual branches with what goes with each.
+func blocks(a *coupling.Analysis) []Block {
+	out := []Block{}
+	for _, b := range a.Blocks() {
+		row := Block{Name: b.Name, Add: nameOf(b.Add)}
+		for _, op := range a.Ops {
+			if slices.Contains(b.Nodes, op.Node) {
+				row.MACs += op.MACs(nil)
+			}
+		}
+		for name, w := range a.Weights {
+			readers := a.Graph.Consumers(name)
+			stays := func(c onnxio.Consumer) bool { return !slices.Contains(b.Nodes, c.Node) }
+			if len(readers) > 0 && onnxio.IsParameter(w.Type) && !slices.ContainsFunc(readers, stays) {
+				row.Params += int64(w.Len())
+			}
+		}
+		out = append(out, row)
+	}
+	return out
+}
+
 // layers lists the linear operators in the graph's order: those with weights, and products of two
 // activations.
-func layers(a *coupling.Analysis, operator func(*onnxpb.NodeProto) string) []Layer {
+func layers(a *coupling.Analysis, operator func(*onnxpb.NodeProto) string, ranks map[*onnxpb.NodeProto]int) []Layer {
 	g := a.Graph
 	macs := map[*onnxpb.NodeProto]int64{}
 	stored := map[*onnxpb.NodeProto]string{} // behind other nodes
@@ -169,6 +208,9 @@ func layers(a *coupling.Analysis, operator func(*onnxpb.NodeProto) string) []Lay
 			row.Params += onnxio.Elements(g.Constant(w))
 		}
 		row.Dims = append(row.Dims, g.Constant(row.Weight).GetDims()...)
+		if r, ok := ranks[n]; ok {
+			row.Rank99 = &r
+		}
 		out = append(out, row)
 	}
 	return out
@@ -206,13 +248,25 @@ func (r *Inspection) Print(w io.Writer) {
 	fmt.Fprintf(w, "  can be narrowed: %d of %s, with %s of the layers' parameters\n", narrowable, plural(len(r.Spaces), "space"), percent(r.NarrowableShare))
 
 	fmt.Fprintln(w)
-	t := newTable("<layer", "<operator", "<weight", "=shape", "params", "MACs", "<followed by")
+	head := []string{"<layer", "<operator", "<weight", "=shape", "params", "MACs", "<followed by"}
+	if r.Data != "" {
+		head = slices.Insert(head, 6, "rank for 99%")
+	}
+	t := newTable(head...)
 	for _, l := range r.Layers {
 		dims := ""
 		if l.Weight != "" {
 			dims = shape(l.Dims, nil)
 		}
-		t.add(l.Name, l.Op, cmp.Or(l.Weight, "(two activations)"), dims, count(l.Params), count(l.MACs), cmp.Or(l.Reason, strings.Join(l.Followers, ", ")))
+		row := []string{l.Name, l.Op, cmp.Or(l.Weight, "(two activations)"), dims, count(l.Params), count(l.MACs), cmp.Or(l.Reason, strings.Join(l.Followers, ", "))}
+		if r.Data != "" {
+			rank := ""
+			if l.Rank99 != nil {
+				rank = grouped(int64(*l.Rank99))
+			}
+			row = slices.Insert(row, 6, rank)
+		}
+		t.add(row...)
 	}
 	t.print(w)
 
@@ -238,6 +292,17 @@ func (r *Inspection) Print(w io.Writer) {
 		t.add(s.Name, width, state, weights(s.Producers), weights(s.Consumers))
 	}
 	t.print(w)
+	if len(r.Blocks) > 0 {
+		fmt.Fprintln(w)
+		t = newTable("<block", "params", "MACs", "<joined by")
+		for _, b := range r.Blocks {
+			t.add(b.Name, count(b.Params), count(b.MACs), b.Add)
+		}
+		t.print(w)
+	}
+	if r.Data != "" {
+		fmt.Fprintf(w, "\nrank for 99%%: of what a layer's outputs vary, on %s of %s\n", plural(r.Samples, "sample"), screen.Name(r.Data))
+	}
 	if r.OpenDims {
 		fmt.Fprintf(w, "\n%s\n", openNote)
 	}

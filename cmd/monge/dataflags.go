@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,6 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/eval"
+	"github.com/monge-ml/monge/onnxio"
 )
 
 // dataFlags say which data set is used and how.
@@ -114,6 +117,29 @@ func (d *dataFlags) open(a *app) (*dataset.Data, error) {
 	}
 	for _, r := range data.Remarks() {
 		a.warn("%s", r)
+	}
+	return data, nil
+}
+
+// whole is a data set as models that are to be run on all of it can read it, and warns of what looks
+// wrong.
+func (d *dataFlags) whole(ctx context.Context, a *app, models []*onnxio.Model, data *dataset.Data) (_ *dataset.Data, err error) {
+	known := len(data.Remarks())
+	if data, err = data.Finite(models[0], d.dropBad); err != nil {
+		return nil, err
+	}
+	if data, err = data.Readable(a.stream("reading the data", 0).Progress); err != nil {
+		return nil, err
+	}
+	if err := eval.Admit(ctx, models, eval.AdmitOptions{Data: data, Trial: a.trial}); err != nil {
+		return nil, err
+	}
+	suspect, err := dataset.Examine(ctx, models[0], data, a.threads)
+	if err != nil {
+		return nil, err
+	}
+	for _, remark := range append(data.Remarks()[known:], suspect...) {
+		a.warn("%s", remark)
 	}
 	return data, nil
 }

@@ -136,22 +136,8 @@ func (f *evalFlags) show(ctx context.Context, a *app, r *report.Evaluation, mode
 
 // evalData runs the models on data, and returns those that they ran on.
 func (a *app) evalData(ctx context.Context, models []*onnxio.Model, data *dataset.Data, shapes map[string][]int, f *evalFlags, r *report.Evaluation) (_ *dataset.Data, _ []eval.Result, _ map[string][]int, err error) {
-	known := len(data.Remarks())
-	if data, err = data.Finite(models[0], f.data.dropBad); err != nil {
+	if data, err = f.data.whole(ctx, a, models, data); err != nil {
 		return nil, nil, nil, err
-	}
-	if data, err = data.Readable(a.stream("reading the data", 0).Progress); err != nil {
-		return nil, nil, nil, err
-	}
-	if err := eval.Admit(ctx, models, eval.AdmitOptions{Data: data, Trial: a.trial}); err != nil {
-		return nil, nil, nil, err
-	}
-	suspect, err := dataset.Examine(ctx, models[0], data, a.threads)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	for _, remark := range append(data.Remarks()[known:], suspect...) {
-		a.warn("%s", remark)
 	}
 	given, err := f.task.tasks(models[0])
 	if err != nil {

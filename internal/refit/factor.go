@@ -1,13 +1,17 @@
 package refit
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
+	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/internal/stats"
 	"github.com/monge-ml/monge/internal/teach"
@@ -40,6 +44,47 @@ func Factorable(g *onnxio.Graph, an *coupling.Analysis, n *onnxpb.NodeProto) (l 
 		return nil, "its weight is not read as it is stored"
 	}
 	return linear, ""
+}
+
+// MostFactored bounds the outputs of an operator that becomes two, since the directions of n outputs
+// take n³ operations.
+const MostFactored = 1024
+
+// Ranks says, for every operator of a subject that could become two, in how many directions lies a
+// share of what its outputs vary.
+func Ranks(ctx context.Context, s *edit.Subject, data *dataset.Data, share float64, memory int64, o dataset.StreamOptions) (_ map[*onnxpb.NodeProto]int, err error) {
+	defer guard.Recover(&err)
+	var nodes []*onnxpb.NodeProto
+	var of []stats.Channels
+	for _, op := range s.Analysis.Ops {
+		l, why := Factorable(s.Graph, s.Analysis, op.Node)
+		if why == "" && !s.Graph.InBranch(op.Node) && s.Analysis.Weights[l.Weight.Name].Axes[l.Out.Weight].Size() <= MostFactored {
+			nodes, of = append(nodes, op.Node), append(of, Made(l))
+		}
+	}
+	spreads, err := stats.Spreads(ctx, s.Model, data, of, func(tensor string) int64 { return stats.SizeOf(s.Analysis, tensor) }, memory, o)
+	if err != nil {
+		return nil, err
+	}
+	out := map[*onnxpb.NodeProto]int{}
+	for i, n := range nodes {
+		if spreads[i] == nil {
+			continue
+		}
+		values, _, err := spreads[i].Directions(true)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", onnxio.Label(n), err)
+		}
+		kept, total := 0.0, floats.Sum(values)
+		for r := 0; r < len(values) && kept < share*total; r++ {
+			kept += values[r]
+			out[n] = r + 1
+		}
+		if total == 0 {
+			out[n] = 0
+		}
+	}
+	return out, nil
 }
 
 // Made is where an operator has its outputs before a bias that stands behind it.

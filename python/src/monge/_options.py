@@ -85,6 +85,7 @@ class CompressOptions(WorkOptions, total=False):
     uniform: bool
     dtype: Literal["fp16", "bf16", "int8"]
     int8: bool
+    moves: str | Sequence[Literal["width", "depth", "rank"]]
     eval_data: Data
     latency: bool
 

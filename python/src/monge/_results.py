@@ -176,6 +176,24 @@ class CompressedSpace(_Object):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Block(_Object):
+    """A residual block that was dropped."""
+
+    name: str
+    divergence: float | None = None  # without that block alone
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranked(_Object):
+    """A linear operator that became two."""
+
+    name: str
+    rank: int  # channels between the two
+    of: int
+    divergence: float | None = None  # an estimate
+
+
+@dataclass(frozen=True, kw_only=True)
 class Job(_Object):
     """What compressing and fusing say of themselves alike."""
 
@@ -314,6 +332,8 @@ class Compression(Job):
     after: Size
     into: str | None = None
     spaces: list[CompressedSpace] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    ranks: list[Ranked] = field(default_factory=list)
     lossless: Lossless | None = None
     search: dict[str, Any] | None = None
     latency: Timing | None = None
