@@ -380,7 +380,7 @@ func (c *compression) priceRanks(ctx context.Context, contest *pipeline.Contest,
 			continue
 		}
 		if p.values, _, err = p.spread.Directions(true); err != nil {
-			return err
+			continue // the outputs are no numbers, or beyond all measure
 		}
 		if at := seen.promising(p); at > 0 {
 			if err := c.priceRank(ctx, contest, seen, p, at); err != nil {

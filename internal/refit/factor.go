@@ -73,7 +73,7 @@ func Ranks(ctx context.Context, s *edit.Subject, data *dataset.Data, share float
 		}
 		values, _, err := spreads[i].Directions(true)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", onnxio.Label(n), err)
+			continue // the outputs are no numbers, or beyond all measure
 		}
 		kept, total := 0.0, floats.Sum(values)
 		for r := 0; r < len(values) && kept < share*total; r++ {

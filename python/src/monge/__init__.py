@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from . import _options
 from ._program import MongeError, MongeWarning, UsageError, call, run
 from ._results import (
+    Block,
     Comparison,
     CompressedSpace,
     Compression,
@@ -36,6 +37,7 @@ from ._results import (
     Part,
     Point,
     Quality,
+    Ranked,
     Refit,
     Sensitive,
     Sensitivity,
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 __all__ = [
+    "Block",
     "Comparison",
     "CompressedSpace",
     "Compression",
@@ -71,6 +74,7 @@ __all__ = [
     "Part",
     "Point",
     "Quality",
+    "Ranked",
     "Refit",
     "Sensitive",
     "Sensitivity",
