@@ -66,7 +66,7 @@ func (a *app) compressCommand() *cobra.Command {
 	f.page.add(cmd)
 	fs := cmd.Flags()
 	f.savePlan.flag = "save-plan"
-	fs.StringVar(&f.savePlan.out.path, f.savePlan.flag, "", "also write the result's widths, and which channels stay, to the YAML `FILE`, for --plan to carry out once it was edited, or for other programs")
+	fs.StringVar(&f.savePlan.out.path, f.savePlan.flag, "", "also write the result's widths, and which channels stay, to the YAML `FILE`, for --plan to carry out once it was edited, or for other programs; moves are of width alone then, unless --moves says otherwise")
 	outputGroup.in(cmd)
 	fs.Float64Var(&f.keep, "keep", 0, "share `F` of its channels that every space keeps: max(1, round(F·n))")
 	fs.Float64Var(&f.macs, "macs", 0, "share `F` of the multiply-accumulates that may remain")
