@@ -377,7 +377,7 @@ def espcn():
 def ft_transformer():
     """FT-Transformer (Gorishniy et al. 2021): every number and every category of a table is a token."""
     class Net(nn.Module):
-        def __init__(self, numbers=8, tables=(5, 7, 11), width=32):
+        def __init__(self, numbers=8, tables=(50, 60, 70), width=32):
             super().__init__()
             self.weight, self.bias = nn.Parameter(torch.randn(numbers, width)), nn.Parameter(torch.randn(numbers, width))
             self.tables, self.cls = nn.ModuleList(nn.Embedding(n, width) for n in tables), nn.Parameter(torch.randn(1, 1, width))
