@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"slices"
 	"strings"
 
@@ -90,9 +91,11 @@ func (s Source) Laid(t *onnxio.Tensor) *onnxio.Tensor {
 // differently, by what their tensors are. Where the second has a single attention head, which no axis
 // of it shows, the heads of the first are made one beforehand (see Source). The error names the
 // models and the first two nodes that differ.
-func Pair(a, b *edit.Subject) (_ *Pairing, err error) {
+func Pair(a, b *edit.Subject) (p *Pairing, err error) {
 	defer guard.Recover(&err)
-	p, err := pairAny(a, b)
+	if err = unquantized(a); err == nil {
+		p, err = pairAny(a, b)
+	}
 	if err == nil && len(p.single) > 0 {
 		p, err = p.oneHead()
 	}
@@ -409,9 +412,6 @@ func (p *Pairing) constants(na, nb *onnxpb.NodeProto) (err error) {
 	defer guard.At(&err, func() string { return onnxio.Label(na) + " against " + onnxio.Label(nb) })
 	ca, cb := constantsOf(p.a, na), constantsOf(p.b, nb)
 	for i, name := range ca {
-		if q := p.quantized(name); q != "" {
-			return fmt.Errorf("weight %q is quantised: models are fused before that", q)
-		}
 		j := i
 		if commutative(na) && cb[i] == "" {
 			j = 1 - i
@@ -448,15 +448,15 @@ func (p *Pairing) weights(wa, wb *coupling.Weight) error {
 	return nil
 }
 
-// quantized returns the weight of the first model that a constant is made of, where that holds
-// integers that stand for real numbers.
-func (p *Pairing) quantized(name string) string {
-	for _, root := range p.a.Analysis.Roots[name] {
-		if w := p.a.Analysis.Weights[root]; w != nil && w.Quant != nil {
-			return root
+// unquantized is the error of a model with weights that hold integers that stand for real numbers,
+// which are not averaged.
+func unquantized(s *edit.Subject) error {
+	for _, name := range slices.Sorted(maps.Keys(s.Analysis.Weights)) {
+		if s.Analysis.Weights[name].Quant != nil {
+			return fmt.Errorf("weight %q is quantised: models are fused before that", name)
 		}
 	}
-	return ""
+	return nil
 }
 
 // axes matches the atoms of two axes, which must be made up alike.

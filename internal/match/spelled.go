@@ -220,9 +220,6 @@ func (s *spelled) slots(a, b *stem) error {
 
 // slot pairs two weights, axis by axis.
 func (s *spelled) slot(x, y slot) error {
-	if q := s.quantized(x.name); q != "" {
-		return fmt.Errorf("weight %q is quantised", q)
-	}
 	xs, ys := x.axes, y.axes
 	if len(xs) != len(ys) {
 		xs, ys = long(x), long(y)
