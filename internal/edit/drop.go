@@ -20,7 +20,9 @@ func Drop(m *onnxio.Model, blocks []*coupling.Block) (_ *Dropped, err error) {
 	if d.g, err = m.Graph(); err != nil {
 		return nil, err
 	}
-	for _, b := range blocks {
+	// From the front: what takes over has the names of what comes behind it.
+	at := func(b *coupling.Block) int { return slices.Index(d.g.Nodes, d.g.Producer(b.Add.GetOutput()[0])) }
+	for _, b := range slices.SortedStableFunc(slices.Values(blocks), func(a, b *coupling.Block) int { return at(a) - at(b) }) {
 		if err := d.drop(b); err != nil {
 			return nil, m.InFile(err)
 		}
