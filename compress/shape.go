@@ -97,7 +97,10 @@ func (s shape) elements(wt *coupling.Weight) int64 {
 		return 0
 	}
 	if f, ok := s.ranks[wt.Name]; ok {
-		return f.elements(s.widths)
+		if f.saves(s.widths) { // the first of the two may get a bias
+			return f.elements(s.widths) + int64(f.rank)
+		}
+		return s.widths.Elements(wt)
 	}
 	return s.widths.Elements(wt)
 }

@@ -209,7 +209,8 @@ func TestBudgets(t *testing.T) {
 	for _, share := range []string{"0.3", "0.6"} {
 		for _, budget := range []string{"--macs", "--params"} {
 			var r report.Compression
-			mustJSON(t, &r, "compress", model("cnn_a"), "-o", out(t), "--tune", "0", "--refit-samples", "125", "--no-latency", budget, share)
+			file := out(t)
+			mustJSON(t, &r, "compress", model("cnn_a"), "-o", file, "--tune", "0", "--refit-samples", "125", "--no-latency", budget, share)
 			left := float64(r.After.MACs) / float64(r.Before.MACs)
 			if budget == "--params" {
 				left = float64(r.After.Params) / float64(r.Before.Params)
@@ -217,6 +218,11 @@ func TestBudgets(t *testing.T) {
 			want := map[string]float64{"0.3": 0.3, "0.6": 0.6}[share]
 			if left > want || left < want-0.1 {
 				t.Errorf("%s %s leaves %g", budget, share, left)
+			}
+			var have report.Inspection
+			mustJSON(t, &have, "inspect", file)
+			if is := have.Size; is.MACs != r.After.MACs || is.Params != r.After.Params {
+				t.Errorf("%s %s: the report says %+v, the file has %+v", budget, share, r.After, is)
 			}
 		}
 	}

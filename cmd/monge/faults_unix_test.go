@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -67,6 +68,7 @@ func TestFullDevice(t *testing.T) {
 		{"runtime"},
 		{"version"},
 		{"--help"},
+		append(with(data(t, "mnist_calib"), "explore", model("mlp_a"), "-o", "FOLDER", "--at", "0.5"), "--limit", "60"),
 		{"compress", "--help"},
 		{"completion", "bash"},
 	} {
@@ -74,9 +76,12 @@ func TestFullDevice(t *testing.T) {
 		for _, format := range []string{"", "--json"} {
 			var stderr bytes.Buffer
 			a := &app{stdout: full, stderr: &stderr, runtime: engine.Available, version: "v0-test"}
-			full := args
+			full := slices.Clone(args)
+			if at := slices.Index(full, "FOLDER"); at > 0 {
+				full[at] = t.TempDir()
+			}
 			if format != "" {
-				full = append(append([]string{}, args...), format)
+				full = append(full, format)
 			}
 			code := a.run(t.Context(), full)
 			if code != exitFailed || !strings.Contains(stderr.String(), "cannot be written: no space left on device") {
@@ -166,7 +171,7 @@ func TestSignalsAreHeard(t *testing.T) {
 			t.Skip(err)
 		}
 	}
-	chain, relus := modeltest.Chain(t, 150), strings.Builder{}
+	chain, relus := modeltest.Chain(t, 400), strings.Builder{}
 	relus.WriteString("t0: N 8\n")
 	const nodes = 300_000
 	for i := range nodes {
@@ -207,7 +212,7 @@ func TestSignalsAreHeard(t *testing.T) {
 		{1000, chained},
 		{2000, chained},
 		{4000, chained},
-		{2000, append(chained[:4:4], "--keep", "0.5", "--data", at("noise.npz"), "--tune", "0", "--no-latency")},
+		{500, append(chained[:4:4], "--keep", "0.5", "--data", at("noise.npz"), "--tune", "0", "--no-latency")},
 	} {
 		s := []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}[i%3]
 		temp := t.TempDir()

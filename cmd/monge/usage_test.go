@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/internal/screen"
 )
 
@@ -76,6 +77,7 @@ func TestBadValuesOfFlags(t *testing.T) {
 		"inspect":     {model("mlp_a")},
 		"sensitivity": {model("mlp_a")},
 		"latency":     {model("mlp_a")},
+		"explore":     {model("mlp_a"), "-o", t.TempDir(), "--data", modeltest.Dir("mnist_calib.npz")},
 		"fuse":        {model("mlp_a"), model("mlp_b"), "--dry-run", "--data", "none"},
 		"compress":    {model("mlp_a"), "--dry-run", "--data", "none"},
 		"eval":        {model("mlp_a"), "--data", "none", "--no-latency"},

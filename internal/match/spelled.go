@@ -196,7 +196,7 @@ func (s *spelled) slots(a, b *stem) error {
 			continue
 		}
 		used++
-		if err := s.slot(a.slots[at], y); err != nil {
+		if err := s.slot(a.slots[at], y, b.kind); err != nil {
 			return err
 		}
 	}
@@ -218,8 +218,13 @@ func (s *spelled) slots(a, b *stem) error {
 	return nil
 }
 
-// slot pairs two weights, axis by axis.
-func (s *spelled) slot(x, y slot) error {
+// counted are the kinds of operators whose weights have to have as many numbers in both models along
+// axes that do not move, which are inputs, outputs and kernels.
+var counted = []string{"linear", "convolution", "product", "RNN", "GRU", "LSTM"}
+
+// slot pairs two weights, axis by axis. What is added or multiplied may have another number of
+// positions, as tables of them do; of what a linear operator makes there have to be as many.
+func (s *spelled) slot(x, y slot, kind string) error {
 	xs, ys := x.axes, y.axes
 	if len(xs) != len(ys) {
 		xs, ys = long(x), long(y)
@@ -230,7 +235,7 @@ func (s *spelled) slot(x, y slot) error {
 	src := Source{Name: x.weight.Name, Axes: slices.Repeat([]int{-1}, len(y.weight.Axes))}
 	plain := len(x.weight.Axes) == len(y.weight.Axes)
 	for i, k := range xs {
-		if m, n := x.weight.Axes[k], y.weight.Axes[ys[i]]; m.Size() != n.Size() && fixed(s.a, m) && fixed(s.b, n) {
+		if m, n := x.weight.Axes[k], y.weight.Axes[ys[i]]; m.Size() != n.Size() && fixed(s.a, m) && fixed(s.b, n) && !slices.Contains(counted, kind) {
 			s.note(y.weight, fmt.Sprintf("it has %d positions and the other model's %d", n.Size(), m.Size()))
 			continue
 		}
