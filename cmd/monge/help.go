@@ -148,6 +148,10 @@ the wide one does.
   --into NARROW  the widths of a narrow model of the same architecture
   --plan FILE    widths and channels as --save-plan writes them, edited by hand
   --lossless     nothing but the lossless pass
+  --dtype TYPE   numbers of fewer bits (fp16, bf16, int8), beside one of these or alone
+
+Under --macs, --params, --size and --max-drop residual blocks may be dropped and linear
+operators made two of a lower rank, too, where that serves predictions better (--moves).
 
 The lossless pass runs first (--no-lossless: not at all). It removes channels that do
 not depend on the input, that repeat another one or that nobody reads, unused nodes
