@@ -1,6 +1,7 @@
 package compress
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -374,6 +375,7 @@ func (c *compression) priceRanks(ctx context.Context, contest *pipeline.Contest,
 	if err != nil {
 		return err
 	}
+	var tries []rankTry
 	for i, p := range all {
 		c.Stage("price ranks")(i+1, len(all))
 		if p.spread = spreads[i]; p.spread == nil || len(p.spread.Mean) != p.outputs.Size() {
@@ -382,13 +384,34 @@ func (c *compression) priceRanks(ctx context.Context, contest *pipeline.Contest,
 		if p.values, _, err = p.spread.Directions(true); err != nil {
 			continue // the outputs are no numbers, or beyond all measure
 		}
-		if at := seen.promising(p); at > 0 {
-			if err := c.priceRank(ctx, contest, seen, p, at); err != nil {
+		if at, price := seen.promising(p); at > 0 {
+			tries = append(tries, rankTry{p, at, price / float64(max(p.op.MACs(nil), 1))})
+		}
+	}
+	// Those that seem to pay best, in the order of the model.
+	best := slices.Clone(tries)
+	slices.SortStableFunc(best, func(x, y rankTry) int { return cmp.Compare(x.worth, y.worth) })
+	best = best[:min(mostRanked, len(best))]
+	for _, t := range tries {
+		if t.worth == 0 || slices.Contains(best, t) {
+			if err := c.priceRank(ctx, contest, seen, t.rankPrice, t.rank); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// mostRanked is the number of operators whose ranks are measured: few are taken in the end, and each
+// costs as much as a space.
+const mostRanked = 10
+
+// A rankTry is an operator at a rank that may pay; worth is what it seems to cost for what is saved, 0
+// where nothing is known.
+type rankTry struct {
+	*rankPrice
+	rank  int
+	worth float64
 }
 
 // priceRank measures what an operator costs at a rank and, since a little that is lost may not be
@@ -462,8 +485,9 @@ func (p *rankPrice) lost(rank int) float64 {
 // promising is the rank at which an operator as two may serve better than narrower spaces: what the
 // operator loses moves predictions as it does where its inputs are narrowed, as far as is known, and
 // for what is saved that has to be less than what narrowing its inputs or its outputs costs. It is 0
-// where there is none, and one in the middle where neither can be narrowed.
-func (seen *observed) promising(p *rankPrice) (rank int) {
+// where there is none, and one in the middle where neither can be narrowed. price is how far
+// predictions seem to move for all of the operator's cost.
+func (seen *observed) promising(p *rankPrice) (rank int, price float64) {
 	best, known := math.Inf(1), false
 	for _, sp := range seen.subject.Analysis.Spaces {
 		answer := seen.answers[sp]
@@ -482,7 +506,7 @@ func (seen *observed) promising(p *rankPrice) (rank int) {
 		}
 	}
 	if !known {
-		return p.steps[len(p.steps)/2]
+		return p.steps[len(p.steps)/2], 0
 	}
-	return rank
+	return rank, best
 }
