@@ -2,6 +2,7 @@ package compress_test
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"testing"
 
@@ -15,61 +16,21 @@ import (
 )
 
 // attentions are forms of attention with four heads of three dimensions.
-var attentions = map[string]string{
-	"MatMul": `
-		x: N 4 6
-		q = MatMul(x, wq[6 12])
-		k = MatMul(x, wk[6 12])
-		v = MatMul(x, wv[6 12])
-		q2 = Reshape(q, s1{0 0 4 3})
-		k2 = Reshape(k, s2{0 0 4 3})
-		v2 = Reshape(v, s3{0 0 4 3})
-		q3 = Transpose(q2) perm=0,2,1,3
-		k3 = Transpose(k2) perm=0,2,3,1
-		v3 = Transpose(v2) perm=0,2,1,3
-		s = MatMul(q3, k3)
-		p = Softmax(s) axis=-1
-		a = MatMul(p, v3)
-		at = Transpose(a) perm=0,2,1,3
-		ar = Reshape(at, s4{0 0 12})
-		y = MatMul(ar, wo[12 5])`,
-	"packed": `
-		x: N 4 6
-		qkv = MatMul(x, wqkv[6 36])
-		q k v = Split(qkv, parts{12 12 12}) axis=-1
-		q2 = Reshape(q, s1{0 0 4 3})
-		k2 = Reshape(k, s2{0 0 4 3})
-		v2 = Reshape(v, s3{0 0 4 3})
-		q3 = Transpose(q2) perm=0,2,1,3
-		k3 = Transpose(k2) perm=0,2,3,1
-		v3 = Transpose(v2) perm=0,2,1,3
-		s = MatMul(q3, k3)
-		p = Softmax(s) axis=-1
-		a = MatMul(p, v3)
-		at = Transpose(a) perm=0,2,1,3
-		ar = Reshape(at, s4{0 0 12})
-		y = MatMul(ar, wo[12 5])`,
-	"Einsum": `
-		x: N 4 6
-		q = Einsum(x, wq[6 4 3]) equation=btd,dhe->bthe
-		k = Einsum(x, wk[6 4 3]) equation=btd,dhe->bthe
-		v = Einsum(x, wv[6 4 3]) equation=btd,dhe->bthe
-		s = Einsum(q, k) equation=bthe,bshe->bhts
-		p = Softmax(s) axis=-1
-		a = Einsum(p, v) equation=bhts,bshe->bthe
-		y = Einsum(a, wo[4 3 5]) equation=bthe,hed->btd`,
-	"com.microsoft Attention": `
+func attentions() map[string]string {
+	all := modeltest.Attentions()
+	maps.Copy(all, map[string]string{
+		"com.microsoft Attention": `
 		x: N 4 6
 		a = com.microsoft.Attention(x, wqkv[6 36], b[36]) num_heads=4
 		y = MatMul(a, wo[12 5])`,
-	"com.microsoft MultiHeadAttention": `
+		"com.microsoft MultiHeadAttention": `
 		x: N 4 6
 		q = MatMul(x, wq[6 12])
 		k = MatMul(x, wk[6 12])
 		v = MatMul(x, wv[6 12])
 		a = com.microsoft.MultiHeadAttention(q, k, v) num_heads=4
 		y = MatMul(a, wo[12 5])`,
-	"Attention, opset 23": `
+		"Attention, opset 23": `
 		opset 23
 		x: N 4 6
 		q = MatMul(x, wq[6 12])
@@ -77,7 +38,7 @@ var attentions = map[string]string{
 		v = MatMul(x, wv[6 12])
 		a = Attention(q, k, v) q_num_heads=4 kv_num_heads=4
 		y = MatMul(a, wo[12 5])`,
-	"grouped queries, opset 23": `
+		"grouped queries, opset 23": `
 		opset 23
 		x: N 4 6
 		q = MatMul(x, wq[6 24])
@@ -85,12 +46,14 @@ var attentions = map[string]string{
 		v = MatMul(x, wv[6 12])
 		a = Attention(q, k, v) q_num_heads=8 kv_num_heads=4
 		y = MatMul(a, wo[24 5])`,
+	})
+	return all
 }
 
 // Without data heads go whole: those that stay are heads of the model, whatever the form in which
 // attention is written.
 func TestHeadsGoWhole(t *testing.T) {
-	for name, text := range attentions {
+	for name, text := range attentions() {
 		t.Run(name, func(t *testing.T) {
 			base, err := onnxtest.Parse(text)
 			if err != nil {

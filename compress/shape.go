@@ -96,11 +96,8 @@ func (s shape) elements(wt *coupling.Weight) int64 {
 	if s.gone.weights[wt.Name] {
 		return 0
 	}
-	if f, ok := s.ranks[wt.Name]; ok {
-		if f.saves(s.widths) { // the first of the two may get a bias
-			return f.elements(s.widths) + int64(f.rank)
-		}
-		return s.widths.Elements(wt)
+	if f, ok := s.ranks[wt.Name]; ok && f.saves(s.widths) {
+		return f.elements(s.widths) + int64(f.rank) // the first of the two may get a bias
 	}
 	return s.widths.Elements(wt)
 }

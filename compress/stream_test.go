@@ -30,20 +30,6 @@ const postNorm = `
 	o = LayerNormalization(r, g2[12], b2[12])
 	y = MatMul(o, w3[12 3])`
 
-// preNorm is one that they do not act on.
-const preNorm = `
-	opset 17
-	x: N 5 7
-	a = MatMul(x, w0[7 12])
-	s = Add(a, pos[5 12])
-	n = LayerNormalization(s, g1[12], b1[12])
-	u = MatMul(n, w1[12 10])
-	v = Relu(u)
-	w = MatMul(v, w2[10 12])
-	r = Add(s, w)
-	o = LayerNormalization(r, g2[12], b2[12])
-	y = MatMul(o, w3[12 3])`
-
 // widened writes the stream of a model in twice as many channels: rows are those of a matrix with
 // orthonormal columns. What scales of normalisations become of it is left to the caller.
 func widened(t *testing.T, m *onnxio.Model, rows func(i, c int) float64) *onnxio.Model {
@@ -131,7 +117,7 @@ func uniform(t *testing.T, m *onnxio.Model, little float64) *onnxio.Model {
 // that is exact, or nearly, and by selection where that is better, which predictions tell.
 func TestStreamsAreCut(t *testing.T) {
 	enginetest.Require(t)
-	pre, post := parse(t, preNorm), parse(t, postNorm)
+	pre, post := parse(t, modeltest.PreNorm), parse(t, postNorm)
 	for name, c := range map[string]struct {
 		m    *onnxio.Model
 		want string
@@ -174,7 +160,7 @@ func TestStreamsAreCut(t *testing.T) {
 // Without data the directions that weights make and read are those that stay.
 func TestStreamsAreCutWithoutData(t *testing.T) {
 	enginetest.Require(t)
-	m := widened(t, uniform(t, parse(t, preNorm), 0), reflectedRows())
+	m := widened(t, uniform(t, parse(t, modeltest.PreNorm), 0), reflectedRows())
 	d := modeltest.Noise(t, m, 20, 3)
 	out, r, err := compress.Model(context.Background(), m, compress.Options{Keep: 0.5, Exclude: []string{"w1"}, Options: job.Options{NoData: true, Lossless: job.Off}})
 	if err != nil {

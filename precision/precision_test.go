@@ -231,3 +231,34 @@ func TestRaiseRefuses(t *testing.T) {
 		t.Errorf("error %v, want %q", err, want)
 	}
 }
+
+// A channel whose weights are next to nothing beside its bias keeps that: thirty-two bits have to
+// hold it in steps of the product of the scales.
+func TestInt8LargeBias(t *testing.T) {
+	enginetest.Require(t)
+	rng := rand.New(rand.NewPCG(5, 6))
+	w, b := make([]float64, 8*4*3*3), make([]float64, 8)
+	for i := range w {
+		w[i] = rng.NormFloat64()
+		if i < 2*36 {
+			w[i] *= 1e-9
+		}
+	}
+	for c := range b {
+		b[c] = 0.5 + float64(c)
+	}
+	m := onnxtest.Model(onnxtest.Values(onnxtest.Value("x", "N", 4, 5, 5)), onnxtest.Values(onnxtest.Value("y", "N", 8, 3, 3)),
+		onnxtest.Floats("w", []int{8, 4, 3, 3}, w...), onnxtest.Floats("b", []int{8}, b...),
+		onnxtest.Node("Conv", "x w b", "c"), onnxtest.Node("Relu", "c", "r"), onnxtest.Node("Mul", "r r", "y"))
+	d := modeltest.Noise(t, m, 20, 1)
+	out, r := rounds(t, m, d)
+	if r.Operators != 1 {
+		t.Fatalf("%+v", r)
+	}
+	want, got := modeltest.Outputs(t, m, d), modeltest.Outputs(t, out, d)
+	for i, x := range want {
+		if c := i / 9 % 8; c < 2 && math.Abs(got[i]-x) > 0.2*x {
+			t.Fatalf("channel %d: %g, want %g", c, got[i], x)
+		}
+	}
+}

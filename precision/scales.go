@@ -158,7 +158,16 @@ func (w *writer) site(s *site, shift []float64) error {
 		w.weights, w.biases = map[string]string{}, map[string]string{}
 	}
 	axis, dims := s.Out.Weight, s.weight.Dims
-	q, scales := rounded(s.weight.Float64(), dims, axis, w.by)
+	bias, err := w.bias(s, dims[axis], shift)
+	if err != nil {
+		return err
+	}
+	input := w.scales[s.In.Tensor].scale
+	fits := make([]float64, dims[axis]) // with a smaller scale of its weights a channel's bias would be cut off
+	for c := range bias {
+		fits[c] = math.Abs(bias[c]) / input / (1 << 30)
+	}
+	q, scales := rounded(s.weight.Float64(), dims, axis, w.by, fits)
 	if w.weights[s.Weight.Name] == "" {
 		name, err := w.integers(s.Weight.Name, onnxpb.TensorProto_INT8, dims, q, scales, axis)
 		if err != nil {
@@ -166,14 +175,12 @@ func (w *writer) site(s *site, shift []float64) error {
 		}
 		w.weights[s.Weight.Name] = name
 	}
-	bias, err := w.bias(s, len(scales), shift)
-	if err != nil || bias == nil {
-		return err
+	if bias == nil {
+		return nil
 	}
-	input := w.scales[s.In.Tensor].scale
 	for c := range scales { // of the bias
 		scales[c] = float64(float32(scales[c] * input))
-		bias[c] = min(max(math.RoundToEven(bias[c]/scales[c]), math.MinInt32), math.MaxInt32)
+		bias[c] = math.RoundToEven(bias[c] / scales[c])
 	}
 	out := s.Node.GetOutput()[0]
 	w.biases[out], err = w.integers(out+"_bias", onnxpb.TensorProto_INT32, []int{len(bias)}, bias, scales, 0)
@@ -210,8 +217,9 @@ func (w *writer) bias(s *site, n int, shift []float64) ([]float64, error) {
 	return nil, w.graph.SetConstant(onnxio.NewTensor(s.Bias.Name, t.Type, t.Dims, v))
 }
 
-// rounded rounds a weight to −127…127, with a scale for each slice along an axis.
-func rounded(v []float64, dims []int, axis int, by choice) (q, scales []float64) {
+// rounded rounds a weight to −127…127, with a scale for each slice along an axis, no smaller than the
+// slice's least, if any are given.
+func rounded(v []float64, dims []int, axis int, by choice, least []float64) (q, scales []float64) {
 	of := dense.AlongAxis[float64](nil, dims, axis).Position
 	n := dims[axis]
 	slices := make([][]float64, n)
@@ -220,7 +228,9 @@ func rounded(v []float64, dims []int, axis int, by choice) (q, scales []float64)
 	}
 	scales = make([]float64, n)
 	for k, s := range slices {
-		scales[k] = weightScale(s, by)
+		if scales[k] = weightScale(s, by); least != nil {
+			scales[k] = float64(float32(max(scales[k], least[k])))
+		}
 	}
 	q = make([]float64, len(v))
 	for i, x := range v {
@@ -267,7 +277,7 @@ func (p *plan) shifts(ctx context.Context, by choice, o Options) (map[string][]f
 	out := map[string][]float64{}
 	for _, s := range p.sites {
 		v, dims := s.weight.Float64(), s.weight.Dims
-		q, scales := rounded(v, dims, s.Out.Weight, by)
+		q, scales := rounded(v, dims, s.Out.Weight, by, nil)
 		to, from := dense.AlongAxis[float64](nil, dims, s.Out.Weight), dense.AlongAxis[float64](nil, dims, s.In.Weight)
 		a, b := was[s.In.Tensor], is[s.In.Tensor]
 		shift := make([]float64, len(scales))

@@ -38,14 +38,9 @@ func (b *besideFlag) reads(a *app, models []*onnxio.Model, data ...*dataset.Data
 	if !b.given() {
 		return nil
 	}
-	list, err := filesOf(models...)
+	list, err := filesOf(models, data...)
 	if err != nil {
 		return err
-	}
-	for _, d := range data {
-		if d != nil {
-			list = append(list, d.Files()...)
-		}
 	}
 	return b.out.reads(a, list...)
 }

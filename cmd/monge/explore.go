@@ -105,15 +105,7 @@ func (a *app) explore(ctx context.Context, path string, f *exploreFlags) (err er
 			return err
 		}
 	}
-	models, shapes, err := f.run.shapes.load([]string{path})
-	if err != nil {
-		return err
-	}
-	tasks, err := f.run.task.tasks(models[0])
-	if err != nil {
-		return err
-	}
-	common, err := f.run.options(a, tasks, shapes)
+	models, common, err := f.run.load(a, []string{path})
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,7 @@ framework is needed; onnxruntime runs the models where data is used.
 A session, from a look at the model to the verdict:
 
   monge inspect model.onnx
-  monge compress model.onnx -o half.onnx --keep 0.5 \
+  monge compress model.onnx -o half.onnx --macs 0.5 \
       --data images.npz --scale 1/255
   monge eval model.onnx half.onnx --data images.npz --scale 1/255
 
@@ -169,9 +169,9 @@ The result is judged beside the original on samples of --data that nothing else 
 done with (a fifth; a tenth, at most 200, where the rest is all needed; none of less
 than 100), or on --eval-data, which is read with the same --scale, --mean and so on.`
 
-const compressExamples = `  monge compress model.onnx -o half.onnx --keep 0.5 \
+const compressExamples = `  monge compress model.onnx -o half.onnx --macs 0.5 \
       --data images.npz --scale 1/255
-  monge compress model.onnx -o cheap.onnx --macs 0.5 --exclude 'head*'
+  monge compress model.onnx -o narrow.onnx --keep 0.75 --exclude 'head*'
   monge compress model.onnx -o tiny.onnx --max-drop 0.01 \
       --data images.npz --eval-data labelled.npz
   monge compress model.onnx -o clean.onnx --lossless

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/internal/qdq"
 	"github.com/monge-ml/monge/onnxio"
@@ -45,8 +46,8 @@ func (s *shapeFlags) parse() (map[string][]int, error) {
 	return shapes, nil
 }
 
-// filesOf are the files that models are read from.
-func filesOf(models ...*onnxio.Model) ([]string, error) {
+// filesOf are the files that models and data sets, which may be nil, are read from.
+func filesOf(models []*onnxio.Model, data ...*dataset.Data) ([]string, error) {
 	var list []string
 	for _, m := range models {
 		s, err := m.Storage()
@@ -54,6 +55,11 @@ func filesOf(models ...*onnxio.Model) ([]string, error) {
 			return nil, err
 		}
 		list = append(append(list, m.Path), s.DataFiles...)
+	}
+	for _, d := range data {
+		if d != nil {
+			list = append(list, d.Files()...)
+		}
 	}
 	return list, nil
 }

@@ -86,14 +86,9 @@ func (o *outputFlags) replaces(a *app) bool { return o.force && o.replaced(a, o.
 // readsAll tells of models and data sets that are read, and removes what earlier runs that were
 // killed have left where the result goes.
 func (o *outputFlags) readsAll(ctx context.Context, a *app, models []*onnxio.Model, data ...*dataset.Data) error {
-	list, err := filesOf(models...)
+	list, err := filesOf(models, data...)
 	if err != nil {
 		return err
-	}
-	for _, d := range data {
-		if d != nil {
-			list = append(list, d.Files()...)
-		}
 	}
 	if err := o.reads(a, list...); err != nil || o.dryRun || o.streams() {
 		return err

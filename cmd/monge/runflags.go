@@ -165,6 +165,14 @@ func (f *runFlags) start(ctx context.Context, a *app, paths []string) (models []
 	if err := a.named(); err != nil {
 		return nil, o, err
 	}
+	if models, o, err = f.load(a, paths); err != nil {
+		return nil, o, err
+	}
+	return models, o, f.output.readsAll(ctx, a, models, o.Data)
+}
+
+// load reads the models, and turns the flags into options.
+func (f *runFlags) load(a *app, paths []string) (models []*onnxio.Model, o job.Options, err error) {
 	models, shapes, err := f.shapes.load(paths)
 	if err != nil {
 		return nil, o, err
@@ -173,10 +181,8 @@ func (f *runFlags) start(ctx context.Context, a *app, paths []string) (models []
 	if err != nil {
 		return nil, o, err
 	}
-	if o, err = f.options(a, tasks, shapes); err != nil {
-		return nil, o, err
-	}
-	return models, o, f.output.readsAll(ctx, a, models, o.Data)
+	o, err = f.options(a, tasks, shapes)
+	return models, o, err
 }
 
 // options opens the data, where they are asked for, and turns the flags into options.

@@ -50,7 +50,7 @@ func content(t *testing.T, path string) string {
 	if err != nil {
 		return err.Error()
 	}
-	list, err := filesOf(m)
+	list, err := filesOf([]*onnxio.Model{m})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func stray(t *testing.T, dir, path string) (list []string) {
 	t.Helper()
 	var known []string
 	if m, err := onnxio.Load(path); err == nil {
-		if known, err = filesOf(m); err != nil {
+		if known, err = filesOf([]*onnxio.Model{m}); err != nil {
 			t.Fatal(err)
 		}
 	}

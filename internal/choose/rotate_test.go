@@ -17,20 +17,6 @@ import (
 	"github.com/monge-ml/monge/internal/modeltest"
 )
 
-// encoder is a residual stream of 12 channels that is normalised before it is read.
-const encoder = `
-	opset 23
-	x: N 5 7
-	a = MatMul(x, w0[7 12])
-	s = Add(a, pos[5 12])
-	n = LayerNormalization(s, g1[12], b1[12])
-	u = MatMul(n, w1[12 10])
-	v = Relu(u)
-	w = MatMul(v, w2[10 12])
-	r = Add(s, w)
-	o = LayerNormalization(r, g2[12], b2[12])
-	y = MatMul(o, w3[12 3])`
-
 // A stream that has more coordinates than directions is cut back exactly, whatever the
 // normalisation: rotated, permuted or doubled, it is the model that it was.
 func TestStreamsWithoutATailAreCutBackExactly(t *testing.T) {
@@ -53,8 +39,8 @@ func TestStreamsWithoutATailAreCutBackExactly(t *testing.T) {
 		"rotated": rotation(2*n, n),
 	}
 	forms := map[string]string{
-		"LayerNormalization": encoder,
-		"RMSNormalization":   strings.NewReplacer("LayerNormalization", "RMSNormalization", ", b1[12])", ")", ", b2[12])", ")").Replace(encoder),
+		"LayerNormalization": modeltest.PreNorm,
+		"RMSNormalization":   strings.NewReplacer("LayerNormalization", "RMSNormalization", ", b1[12])", ")", ", b2[12])", ")").Replace(modeltest.PreNorm),
 	}
 	for form, text := range forms {
 		for how, p := range wider {

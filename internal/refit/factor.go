@@ -104,15 +104,7 @@ func Factor(child *onnxio.Model, parent teach.Parent, all map[string]Factoring) 
 	if len(all) == 0 {
 		return nil
 	}
-	g, err := child.Graph()
-	if err != nil {
-		return err
-	}
-	an, err := coupling.Analyze(child, coupling.Options{Opaque: true})
-	if err != nil {
-		return err
-	}
-	layers, err := layersOf(g, an)
+	g, layers, err := layersIn(child)
 	if err != nil {
 		return err
 	}

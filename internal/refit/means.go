@@ -17,15 +17,7 @@ func Recentre(child *onnxio.Model, parent teach.Parent, lost map[string][]float6
 	if len(lost) == 0 {
 		return nil
 	}
-	g, err := child.Graph()
-	if err != nil {
-		return err
-	}
-	an, err := coupling.Analyze(child, coupling.Options{Opaque: true})
-	if err != nil {
-		return err
-	}
-	layers, err := layersOf(g, an)
+	g, layers, err := layersIn(child)
 	if err != nil {
 		return err
 	}
@@ -37,6 +29,20 @@ func Recentre(child *onnxio.Model, parent teach.Parent, lost map[string][]float6
 		}
 	}
 	return nil
+}
+
+// layersIn are the layers of a model, with its graph.
+func layersIn(m *onnxio.Model) (*onnxio.Graph, []*layer, error) {
+	g, err := m.Graph()
+	if err != nil {
+		return nil, nil, err
+	}
+	an, err := coupling.Analyze(m, coupling.Options{Opaque: true})
+	if err != nil {
+		return nil, nil, err
+	}
+	layers, err := layersOf(g, an)
+	return g, layers, err
 }
 
 // recentre adds what the parent's operator makes of the means to the bias.
