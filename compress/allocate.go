@@ -193,7 +193,7 @@ func (g *greedy) drops(offer func(option)) {
 		if g.now.gone.nodes[p.block.Add] {
 			continue
 		}
-		then := shape{g.w, without(an, append(slices.Clone(g.blocks), p.block)), g.ranks}
+		then := shape{widths: g.w, gone: without(an, append(slices.Clone(g.blocks), p.block)), ranks: g.ranks}
 		moved := g.seen.marginal(p, g.blocks)
 		for sp, curve := range g.seen.curves {
 			if then.gone.holds(sp) && !g.now.gone.holds(sp) {

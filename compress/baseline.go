@@ -1,7 +1,6 @@
 package compress
 
 import (
-	"cmp"
 	"context"
 	"slices"
 
@@ -208,7 +207,7 @@ func (r *Report) describe(a *coupling.Analysis, c *compression, s shape, cost ma
 		}
 		r.Spaces = append(r.Spaces, row)
 	}
-	r.plans(c, a)
+	r.plans(c, a, s)
 }
 
 // streams enters what was done to normalised streams.
@@ -240,15 +239,32 @@ func (r *Report) tell(seen *observed, a *allocation) {
 	}
 	for _, p := range seen.blocks {
 		if slices.Contains(a.blocks, p.block) {
-			r.Blocks = append(r.Blocks, Block{p.block.Name, p.moved})
+			r.Blocks = append(r.Blocks, Block{p.block.Name, &p.moved})
 		}
 	}
 	w := coupling.WidthsOf(a.widths)
 	for _, p := range seen.ranks {
 		if f, ok := a.ranks[p.op.Weight]; ok {
-			outputs := w.Size(f.outputs)
-			of := min(outputs, int(w.Elements(f.weight))/outputs)
-			r.Ranks = append(r.Ranks, Ranked{cmp.Or(p.op.Node.GetName(), p.op.Node.GetOutput()[0]), f.rank, of, p.curve[f.rank]})
+			r.Ranks = append(r.Ranks, f.told(w, &p.curve[f.rank]))
+		}
+	}
+}
+
+// told is what is said of factors.
+func (f factors) told(w coupling.Widths, divergence *float64) Ranked {
+	outputs := w.Size(f.outputs)
+	return Ranked{nodeName(f.op.Node), f.rank, min(outputs, int(w.Elements(f.weight))/outputs), divergence}
+}
+
+// tellPlan enters the moves of a plan, whose prices nobody has asked for.
+func (r *Report) tellPlan(a *coupling.Analysis, is *allocation) {
+	for _, b := range is.blocks {
+		r.Blocks = append(r.Blocks, Block{Name: b.Name})
+	}
+	w := coupling.WidthsOf(is.widths)
+	for i := range a.Ops {
+		if f, ok := is.ranks[a.Ops[i].Weight]; ok {
+			r.Ranks = append(r.Ranks, f.told(w, nil))
 		}
 	}
 }

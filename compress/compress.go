@@ -132,8 +132,9 @@ type Space struct {
 // A Block is a residual block that was dropped.
 type Block struct {
 	Name string `json:"name"`
-	// Divergence is how far predictions move without this block alone; see teach.Judge.
-	Divergence float64 `json:"divergence"`
+	// Divergence is how far predictions move without this block alone; see teach.Judge. nil: a plan
+	// asked for it, and nobody has measured that.
+	Divergence *float64 `json:"divergence,omitempty"`
 }
 
 // Ranked is an operator that became two, of Rank channels between them instead of the Of that its
@@ -142,8 +143,9 @@ type Ranked struct {
 	Name string `json:"name"`
 	Rank int    `json:"rank"`
 	Of   int    `json:"of"`
-	// Divergence is an estimate of how far predictions move on account of this alone.
-	Divergence float64 `json:"divergence"`
+	// Divergence is an estimate of how far predictions move on account of this alone; nil: a plan
+	// asked for it.
+	Divergence *float64 `json:"divergence,omitempty"`
 }
 
 // Model compresses a model by merging channels of its own.
@@ -279,12 +281,12 @@ func (c *compression) prepare(b budget, ratio func(*coupling.Analysis, budget) (
 	}
 	folded := 0
 	if !c.o.KeepBatchNorm {
-		if s, folded, err = foldChanged(s, c.widths(s.Analysis, b, r), c.Coupling()); err != nil {
+		if s, folded, err = foldChanged(s, c.touched(s.Analysis, b, r), c.Coupling()); err != nil {
 			return nil, 0, err
 		}
 		c.see(s.Analysis)
 	}
-	if s, err = foldScales(s, c.widths(s.Analysis, b, r), c.Coupling()); err != nil {
+	if s, err = foldScales(s, c.touched(s.Analysis, b, r), c.Coupling()); err != nil {
 		return nil, 0, err
 	}
 	c.see(s.Analysis)
@@ -335,6 +337,13 @@ func (c *compression) meet(ctx context.Context, s *edit.Subject, folded int, b b
 		}
 		c.Spend(&report.Spent.Candidates)
 		report.tell(c.seen, chosen)
+	}
+	if c.o.Plan != nil {
+		var err error
+		if chosen.moves, err = c.planned(ctx, s); err != nil {
+			return nil, nil, err
+		}
+		report.tellPlan(s.Analysis, chosen)
 	}
 	report.Latency = c.timing(s.Analysis, b, coupling.WidthsOf(chosen.widths))
 	if c.o.DryRun {

@@ -67,7 +67,7 @@ func (m *moves) none() bool { return len(m.blocks) == 0 && len(m.ranks) == 0 }
 
 // shape is that of a model with widths after the moves.
 func (m *moves) shape(a *coupling.Analysis, widths coupling.Widths) shape {
-	return shape{widths: widths, gone: without(a, m.blocks), ranks: m.ranks}
+	return shape{widths: widths, gone: without(a, m.blocks), blocks: m.blocks, ranks: m.ranks}
 }
 
 // carryOut makes the moves, on a model that has been narrowed. What makes or reads the stream of a block

@@ -1,6 +1,7 @@
 package compress
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,15 +20,35 @@ import (
 	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/internal/match"
 	"github.com/monge-ml/monge/internal/near"
+	"github.com/monge-ml/monge/internal/refit"
+	"github.com/monge-ml/monge/internal/stats"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// A Plan says what becomes of the spaces of a model, so that a person can change it, and other
-// programs can make the same cut. Spaces that it does not name stay whole.
+// A Plan says what becomes of a model, so that a person can change it, and other programs can make
+// the same cut. What it does not name stays as it is.
 type Plan struct {
 	Model  string // path of the model that it was made for, for a person
 	Spaces []PlanSpace
+	Blocks []PlanBlock // residual blocks that are dropped
+	Ranks  []PlanRank  // linear operators that become two
 
 	name string // of the file
+}
+
+// A PlanBlock is a residual block that is dropped.
+type PlanBlock struct {
+	Name string
+
+	line int // in the file; 0 where there is none
+}
+
+// A PlanRank is a linear operator that becomes two, of so many channels between them.
+type PlanRank struct {
+	Name string
+	Rank int
+
+	line int // in the file; 0 where there is none
 }
 
 // A PlanSpace is what becomes of one space.
@@ -54,10 +75,11 @@ type PlanWeight struct {
 }
 
 // planHead explains a plan file.
-const planHead = `What becomes of the spaces of a model. Change widths, or which channels stay, and carry it out:
+const planHead = `What becomes of a model. Change widths, or which channels stay, and carry it out:
   monge compress MODEL -o OUT --plan THIS --data D
 width: channels that stay, of so many; keep: which ones, counted from 0 (left out: they are chosen);
-weights: the axes of weights along which they run. Spaces that are not named stay whole.`
+weights: the axes of weights along which they run. blocks: residual blocks that are dropped; ranks:
+operators that become two, and the channels between these. What is not named stays as it is.`
 
 // Write writes a plan as YAML.
 func (p *Plan) Write(w io.Writer) error {
@@ -93,6 +115,20 @@ func (p *Plan) Write(w io.Writer) error {
 		spaces.Content = append(spaces.Content, text(s.Name), entry)
 	}
 	root := &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{text("model"), text(p.Model), text("spaces"), spaces}, HeadComment: planHead}
+	if len(p.Blocks) > 0 {
+		blocks := &yaml.Node{Kind: yaml.SequenceNode}
+		for _, b := range p.Blocks {
+			blocks.Content = append(blocks.Content, text(b.Name))
+		}
+		root.Content = append(root.Content, text("blocks"), blocks)
+	}
+	if len(p.Ranks) > 0 {
+		ranks := &yaml.Node{Kind: yaml.MappingNode}
+		for _, r := range p.Ranks {
+			ranks.Content = append(ranks.Content, text(r.Name), number(r.Rank))
+		}
+		root.Content = append(root.Content, text("ranks"), ranks)
+	}
 	e := yaml.NewEncoder(w)
 	e.SetIndent(2)
 	return errors.Join(e.Encode(root), e.Close())
@@ -119,11 +155,46 @@ func ReadPlan(name string, r io.Reader) (_ *Plan, err error) {
 		"spaces": func(n *yaml.Node) error {
 			return p.each(n, "spaces", nil, func(key, value *yaml.Node) error { return p.space(key, value) })
 		},
+		"blocks": p.blocks,
+		"ranks": func(n *yaml.Node) error {
+			return p.each(n, "ranks", nil, func(key, value *yaml.Node) error { return p.rank(key, value) })
+		},
 	}, nil)
-	if err == nil && len(p.Spaces) == 0 {
-		err = p.at(root.Line, "there are no spaces")
+	if err == nil && len(p.Spaces)+len(p.Blocks)+len(p.Ranks) == 0 {
+		err = p.at(root.Line, "there are no spaces, blocks or ranks")
 	}
 	return p, err
+}
+
+// blocks reads the names of blocks that are dropped.
+func (p *Plan) blocks(n *yaml.Node) error {
+	if n.Kind != yaml.SequenceNode {
+		return p.at(n.Line, "blocks: want a list of names")
+	}
+	for _, x := range n.Content {
+		b := PlanBlock{line: x.Line}
+		if err := p.decode(x, &b.Name, "blocks: a list of names"); err != nil {
+			return err
+		}
+		if slices.ContainsFunc(p.Blocks, func(o PlanBlock) bool { return o.Name == b.Name }) {
+			return p.at(x.Line, "blocks: %q is there twice", b.Name)
+		}
+		p.Blocks = append(p.Blocks, b)
+	}
+	return nil
+}
+
+// rank reads the rank of an operator.
+func (p *Plan) rank(key, value *yaml.Node) error {
+	r := PlanRank{Name: key.Value, line: key.Line}
+	if err := p.decode(value, &r.Rank, fmt.Sprintf("ranks: %q: a whole number", r.Name)); err != nil {
+		return err
+	}
+	if r.Rank < 1 {
+		return p.at(key.Line, "ranks: %q: %d: want 1 or more", r.Name, r.Rank)
+	}
+	p.Ranks = append(p.Ranks, r)
+	return nil
 }
 
 // at is an error in a line of the file.
@@ -341,12 +412,117 @@ func (c *compression) carry(s *edit.Subject, widths map[*coupling.Space]int) pla
 	}
 }
 
-// plans enters the widths of a result into the report.
-func (r *Report) plans(c *compression, a *coupling.Analysis) {
+// planned finds the blocks and operators of a plan in a model, and looks at the data for what the
+// operators make.
+func (c *compression) planned(ctx context.Context, s *edit.Subject) (m moves, err error) {
+	p := c.o.Plan
+	if len(p.Blocks)+len(p.Ranks) == 0 {
+		return m, nil
+	}
+	fail := func(line int, what, name, format string, args ...any) error {
+		return p.at(line, "%s: %q: %s", what, name, fmt.Sprintf(format, args...))
+	}
+	unknown := func(line int, what, name string, names []string) error {
+		hint := ""
+		if alike := near.Names(name, names, said); alike != nil {
+			hint = ": perhaps " + strings.Join(alike, ", ")
+		}
+		return fail(line, what, name, "the model has none of that name%s", hint)
+	}
+	switch {
+	case c.form != nil:
+		return m, fmt.Errorf("%s: blocks and ranks: a quantised model is narrowed only", p.name)
+	case !c.Fits():
+		return m, fmt.Errorf("%s: blocks and ranks need data and a refit, which makes up for what is gone", p.name)
+	}
+	all := s.Analysis.Blocks()
+	for _, x := range p.Blocks {
+		i := slices.IndexFunc(all, func(b *coupling.Block) bool { return b.Name == x.Name })
+		if i < 0 {
+			var names []string
+			for _, b := range all {
+				names = append(names, b.Name)
+			}
+			return m, unknown(x.line, "blocks", x.Name, names)
+		}
+		m.blocks = append(m.blocks, all[i])
+	}
+	gone := without(s.Analysis, m.blocks)
+	var of []stats.Channels
+	var found []factors
+	for _, x := range p.Ranks {
+		i := slices.IndexFunc(s.Analysis.Ops, func(op coupling.LinearOp) bool { return nodeName(op.Node) == x.Name })
+		if i < 0 {
+			var names []string
+			for _, op := range s.Analysis.Ops {
+				names = append(names, nodeName(op.Node))
+			}
+			return m, unknown(x.line, "ranks", x.Name, names)
+		}
+		op := &s.Analysis.Ops[i]
+		l, why := refit.Factorable(s.Graph, s.Analysis, op.Node)
+		if why != "" {
+			return m, fail(x.line, "ranks", x.Name, "it cannot become two: %s", why)
+		}
+		w := s.Analysis.Weights[op.Weight]
+		f := factors{op: op, outputs: w.Axes[l.Out.Weight], weight: w, rank: x.Rank}
+		switch outputs := max(f.outputs.Size(), 1); {
+		case gone.nodes[op.Node]:
+			return m, fail(x.line, "ranks", x.Name, "its block is dropped")
+		case outputs > refit.MostFactored:
+			return m, fail(x.line, "ranks", x.Name, "it has %d outputs, and %d are the most", outputs, refit.MostFactored)
+		case x.Rank > min(outputs, w.Len()/outputs):
+			return m, fail(x.line, "ranks", x.Name, "%d is more than the %d that its weight can have", x.Rank, min(outputs, w.Len()/outputs))
+		}
+		found, of = append(found, f), append(of, refit.Made(l))
+	}
+	spreads, err := c.spreads(ctx, s, of)
+	if err != nil {
+		return m, err
+	}
+	m.ranks = map[string]factors{}
+	for i, f := range found {
+		if f.spread = spreads[i]; f.spread == nil || len(f.spread.Mean) != f.outputs.Size() {
+			return m, fail(p.Ranks[i].line, "ranks", p.Ranks[i].Name, "the data do not show what it makes")
+		}
+		m.ranks[f.op.Weight] = f
+	}
+	return m, nil
+}
+
+// nodeName is what an operator is called in a plan and in reports.
+func nodeName(n *onnxpb.NodeProto) string { return cmp.Or(n.GetName(), n.GetOutput()[0]) }
+
+// touched are the spaces whose producers are made ready for other widths, with widths that differ
+// from what they have: where a plan names a space, that is one.
+func (c *compression) touched(a *coupling.Analysis, b budget, ratio float64) map[*coupling.Space]int {
+	out := c.widths(a, b, ratio)
+	if out != nil && c.o.Plan != nil { // nil: the plan has a mistake, which narrowed tells
+		for _, s := range a.Spaces {
+			if slices.ContainsFunc(c.o.Plan.Spaces, func(x PlanSpace) bool { return x.Name == s.Name }) && c.kept(s) == "" {
+				out[s] = 0
+			}
+		}
+	}
+	return out
+}
+
+// plans enters what becomes of the model into the report.
+func (r *Report) plans(c *compression, a *coupling.Analysis, is shape) {
 	p := &Plan{Model: c.analysis.Graph.Model.Path}
 	for i, s := range slices.DeleteFunc(slices.Clone(a.Spaces), func(s *coupling.Space) bool { return len(s.Producers()) == 0 }) {
-		if row := r.Spaces[i]; c.kept(s) == "" || row.After != row.Before {
+		if row := r.Spaces[i]; row.After > 0 && (c.kept(s) == "" || row.After != row.Before) {
 			p.Spaces = append(p.Spaces, PlanSpace{Name: s.Name, Channels: row.Before, Width: row.After})
+		}
+	}
+	for _, b := range a.Blocks() {
+		if is.gone.nodes[b.Add] && slices.ContainsFunc(is.blocks, func(o *coupling.Block) bool { return o.Add == b.Add }) {
+			p.Blocks = append(p.Blocks, PlanBlock{Name: b.Name})
+		}
+	}
+	for i := range a.Ops {
+		if f, ok := is.ranks[a.Ops[i].Weight]; ok {
+			p.Ranks = append(p.Ranks, PlanRank{Name: nodeName(f.op.Node), Rank: f.rank})
 		}
 	}
 	r.Plan = p

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/dataset"
@@ -227,4 +228,76 @@ func FuzzReadPlan(f *testing.F) {
 			t.Error(err)
 		}
 	})
+}
+
+// A plan of a result that lost blocks and got operators of low rank beside narrower spaces makes a
+// model of the same shapes from the original.
+func TestPlanOfMoves(t *testing.T) {
+	zero := func(w *onnxio.Tensor) { w.SetFloat64(w.Dims, make([]float64, w.Len())) }
+	for name, c := range map[string]struct {
+		model  *onnxio.Model
+		macs   float64
+		blocks bool
+	}{
+		"a block": {withWeight(t, twoBlocks, "w4", zero), 0.4, true},
+		"a rank":  {withWeight(t, oneLow, "low", ofRank(4)), 0.5, false},
+	} {
+		first, done := moved(t, c.model, compress.Options{MACs: c.macs})
+		narrower := slices.ContainsFunc(done.Spaces, func(s compress.Space) bool { return s.After != s.Before && s.After > 0 })
+		if len(done.Blocks) > 0 != c.blocks || len(done.Ranks) > 0 == c.blocks || !narrower {
+			t.Fatalf("%s: %+v, %+v, %+v", name, done.Spaces, done.Blocks, done.Ranks)
+		}
+		second, again := moved(t, c.model, compress.Options{Plan: written(t, done.Plan)})
+		if diff := cmp.Diff(done.Spaces, again.Spaces, cmpopts.IgnoreFields(compress.Space{}, "Cost")); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+		if diff := cmp.Diff(done.Plan, again.Plan, cmpopts.IgnoreUnexported(compress.Plan{}, compress.PlanSpace{}, compress.PlanBlock{}, compress.PlanRank{})); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+		if again.After != done.After {
+			t.Errorf("%s: %+v, want %+v", name, again.After, done.After)
+		}
+		from, to := constants(t, first), constants(t, second)
+		if len(from) != len(to) {
+			t.Errorf("%s: %d weights, want %d", name, len(to), len(from))
+		}
+		for w, x := range from {
+			if y := to[w]; y == nil || !slices.Equal(x.Dims, y.Dims) {
+				t.Errorf("%s: %s is not %v", name, w, x.Dims)
+			}
+		}
+	}
+}
+
+// What a plan says of blocks and ranks that cannot be is told with the line.
+func TestPlanOfMovesMistakes(t *testing.T) {
+	m, err := onnxtest.Parse(twoBlocks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		"blocks: [Add_k]":                      `plan.yaml:1: blocks: "Add_k": the model has none of that name: perhaps Add_a`,
+		"blocks: [Add_a, Add_a]":               `plan.yaml:1: blocks: "Add_a" is there twice`,
+		"blocks: a":                            `plan.yaml:1: blocks: want a list of names`,
+		"ranks:\n  Conv_c: 0":                  `plan.yaml:2: ranks: "Conv_c": 0: want 1 or more`,
+		"ranks:\n  Conv_c: 13":                 `plan.yaml:2: ranks: "Conv_c": 13 is more than the 12 that its weight can have`,
+		"ranks:\n  Conv_cc: 3":                 `plan.yaml:2: ranks: "Conv_cc": the model has none of that name: perhaps Conv_c`,
+		"blocks: [Add_a]\nranks:\n  Conv_c: 3": `plan.yaml:3: ranks: "Conv_c": its block is dropped`,
+		"ranks:\n  Conv_c: many":               `plan.yaml:2: want ranks: "Conv_c": a whole number`,
+	} {
+		p, err := compress.ReadPlan("plan.yaml", strings.NewReader(text))
+		if err == nil {
+			_, _, err = compress.Model(context.Background(), m, compress.Options{Plan: p, Options: job.Options{Data: modeltest.Noise(t, m, 120, 5), Tune: job.Off}})
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", text, err, want)
+		}
+	}
+	p, err := compress.ReadPlan("plan.yaml", strings.NewReader("blocks: [Add_a]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := compress.Model(context.Background(), m, compress.Options{Plan: p, Options: job.Options{NoData: true}}); err == nil || !strings.Contains(err.Error(), "need data") {
+		t.Errorf("without data: %v", err)
+	}
 }

@@ -370,8 +370,7 @@ func (c *compression) priceRanks(ctx context.Context, contest *pipeline.Contest,
 		}
 	}
 	all, of = spaced(all, seen.most()), spaced(of, seen.most())
-	size := func(tensor string) int64 { return stats.SizeOf(s.Analysis, tensor) }
-	spreads, err := stats.Spreads(ctx, s.Model, c.Price().Fit, of, size, c.Memory, dataset.StreamOptions{Batch: c.Batch, Threads: c.Threads})
+	spreads, err := c.spreads(ctx, s, of)
 	if err != nil {
 		return err
 	}
@@ -400,6 +399,15 @@ func (c *compression) priceRanks(ctx context.Context, contest *pipeline.Contest,
 		}
 	}
 	return nil
+}
+
+// spreads looks at how the channels of activations vary.
+func (c *compression) spreads(ctx context.Context, s *edit.Subject, of []stats.Channels) ([]*stats.Spread, error) {
+	if len(of) == 0 {
+		return nil, nil
+	}
+	size := func(tensor string) int64 { return stats.SizeOf(s.Analysis, tensor) }
+	return stats.Spreads(ctx, s.Model, c.Price().Fit, of, size, c.Memory, dataset.StreamOptions{Batch: c.Batch, Threads: c.Threads})
 }
 
 // mostRanked is the number of operators whose ranks are measured: few are taken in the end, and each

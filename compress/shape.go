@@ -15,6 +15,7 @@ import (
 type shape struct {
 	widths coupling.Widths
 	gone   removed
+	blocks []*coupling.Block  // that are gone
 	ranks  map[string]factors // by the operators' weights
 }
 

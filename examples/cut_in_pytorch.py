@@ -4,16 +4,28 @@
 #     cut_in_pytorch.cut(network, "plan.yaml")
 #
 # The network's parameters have the names that they have in the ONNX file, as those that torch.onnx
-# exports do unless it folds constants. It needs `pip install torch pyyaml`.
+# exports do unless it folds constants. Of a block that is dropped, which is a branch in the network's
+# own code, say which module does nothing without it, to pass its input on:
+#
+#     cut_in_pytorch.cut(network, "plan.yaml", blocks={"/layer1/layer1.1": "layer1.1"})
+#
+# An operator that becomes two is refused: its factors come from data, and are in the ONNX file that
+# monge writes. It needs `pip install torch pyyaml`.
 import torch
 import yaml
 
 
-def cut(network: torch.nn.Module, plan: str) -> None:
-    """Keep the channels of a network that a plan file says, and drop the others."""
+def cut(network: torch.nn.Module, plan: str, blocks: dict[str, str] | None = None) -> None:
+    """Keep the channels of a network that a plan file says, and drop the others; blocks name, for
+    each block that the plan drops, the module that becomes an identity."""
     with open(plan) as f:
-        spaces = yaml.safe_load(f)["spaces"]
-    for name, space in spaces.items():
+        content = yaml.safe_load(f)
+    blocks = blocks or {}
+    if unknown := [b for b in content.get("blocks", []) if b not in blocks]:
+        raise ValueError(f"blocks {unknown} are dropped: say with blocks=... which modules pass their input on")
+    if ranks := content.get("ranks"):
+        raise ValueError(f"{list(ranks)} become two operators of a lower rank: that is no cut (--moves width,depth)")
+    for name, space in content.get("spaces", {}).items():
         if space["width"] == space["channels"]:
             continue
         if "keep" not in space or "weights" not in space:
@@ -31,3 +43,5 @@ def cut(network: torch.nn.Module, plan: str) -> None:
             setattr(module, attribute, tensor)
             if getattr(module, "groups", 1) > 1:  # depthwise
                 module.groups = module.weight.shape[0]
+    for block in content.get("blocks", []):
+        network.set_submodule(blocks[block], torch.nn.Identity())

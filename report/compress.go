@@ -238,10 +238,10 @@ func printMoves(w io.Writer, r *compress.Report) {
 	}
 	t := newTable("<moved", "<", "rank", "of", "divergence")
 	for _, b := range r.Blocks {
-		t.add(b.Name, "block dropped", "", "", fmt.Sprintf("%.4f", b.Divergence))
+		t.add(b.Name, "block dropped", "", "", optional(b.Divergence, four))
 	}
 	for _, x := range r.Ranks {
-		t.add(x.Name, "made two", grouped(int64(x.Rank)), grouped(int64(x.Of)), fmt.Sprintf("%.4f", x.Divergence))
+		t.add(x.Name, "made two", grouped(int64(x.Rank)), grouped(int64(x.Of)), optional(x.Divergence, four))
 	}
 	t.print(w)
 	fmt.Fprintf(w, "divergence: from the original's predictions if nothing else is changed\n\n")
@@ -406,3 +406,5 @@ func thinned(r *refit.Report) string {
 	return fmt.Sprintf("memory: %s of %d, from %s on, fitted on %s of %s (--memory)\n",
 		plural(len(few), "layer"), len(r.Layers), few[0].Name, on, plural(r.Samples, "sample"))
 }
+
+func four(x float64) string { return fmt.Sprintf("%.4f", x) }

@@ -66,7 +66,7 @@ func (a *app) compressCommand() *cobra.Command {
 	f.page.add(cmd)
 	fs := cmd.Flags()
 	f.savePlan.flag = "save-plan"
-	fs.StringVar(&f.savePlan.out.path, f.savePlan.flag, "", "also write the result's widths, and which channels stay, to the YAML `FILE`, for --plan to carry out once it was edited, or for other programs; moves are of width alone then, unless --moves says otherwise")
+	fs.StringVar(&f.savePlan.out.path, f.savePlan.flag, "", "also write the result's widths, which channels stay, and blocks and ranks, to the YAML `FILE`, for --plan to carry out once it was edited, or for other programs")
 	outputGroup.in(cmd)
 	fs.Float64Var(&f.keep, "keep", 0, "share `F` of its channels that every space keeps: max(1, round(F·n))")
 	fs.Float64Var(&f.macs, "macs", 0, "share `F` of the multiply-accumulates that may remain")
@@ -77,7 +77,7 @@ func (a *app) compressCommand() *cobra.Command {
 	fs.Float64Var(&f.maxDrop, "max-drop", 0, "largest share `F` of samples by which accuracy may drop, or agreement where there are no labels: makes the model as cheap as that allows")
 	fs.Float64Var(&f.floor, "floor", 0.125, "share `F` of its channels that every space keeps under --macs, --params, --size, --latency and --max-drop; 0: a single channel")
 	fs.StringVar(&f.run.into, "into", "", "narrow `MODEL` that gives the widths and is what channels are moved onto; none of its weights are used")
-	fs.StringVar(&f.plan, "plan", "", "YAML `FILE`, as --save-plan writes it, that gives spaces their widths, and perhaps the channels that stay")
+	fs.StringVar(&f.plan, "plan", "", "YAML `FILE`, as --save-plan writes it, that gives spaces their widths, and perhaps the channels that stay, and names blocks and ranks")
 	f.run.addLossless(cmd, "first remove channels that are constant, repeated or unread, unused nodes, and subnormal weights; without a budget do nothing else")
 	fs.StringVar(&f.dtype, "dtype", "", "store the result's numbers as `TYPE`: fp16 or bf16 (weights; arithmetic stays what it was), or int8 (weights and activations; operators work on integers, with scales from --data); without a budget do nothing else")
 	fs.BoolVar(&f.int8, "int8", false, "the same as --dtype int8")
@@ -267,10 +267,6 @@ func (f *compressFlags) options(a *app, m *onnxio.Model, common job.Options) (o 
 	}
 	for _, m := range f.moves {
 		o.Moves = append(o.Moves, compress.Move(m))
-	}
-	budgeted := f.macs > 0 || f.params > 0 || f.size.bytes > 0 || f.maxDrop > 0
-	if f.savePlan.given() && f.moves == nil && budgeted {
-		o.Moves = []compress.Move{compress.Width} // a plan is of widths
 	}
 	if f.floor == 0 {
 		o.Floor = math.SmallestNonzeroFloat64 // a single channel
