@@ -158,6 +158,15 @@ func (a *app) warn(format string, args ...any) {
 	a.say(line)
 }
 
+// tell says at once what a person may want to know, unless they want to be told nothing.
+func (a *app) tell(format string, args ...any) {
+	line := fmt.Sprintf(format, args...)
+	a.warnings = append(a.warnings, line)
+	if !a.quiet {
+		a.say(line)
+	}
+}
+
 // say prints a line for a person.
 func (a *app) say(line string) {
 	a.display.Pause()

@@ -290,7 +290,7 @@ func (f *compressFlags) options(a *app, m *onnxio.Model, common job.Options) (o 
 			return o, err
 		}
 	}
-	if o.EvalData, err = f.run.evalSet(a, f.evalData); err != nil {
+	if o.EvalData, err = f.run.evalSet(a, m, f.evalData); err != nil {
 		return o, err
 	}
 	if o.EvalData != nil {

@@ -35,6 +35,10 @@ type dataFlags struct {
 	seed    int64
 	batch   int
 	memory  sizeFlag
+	// scaled: the user says how inputs are scaled, and the model is not asked.
+	scaled, asked bool
+	stated        *dataset.Stated // what the model says
+	told          bool            // the user has been told of it
 }
 
 // add adds the flags about data, and those about the inputs that they feed.
@@ -75,10 +79,14 @@ func (d *dataFlags) given() bool { return d.path != "" && d.path != "none" }
 func (d *dataFlags) check(cmd *cobra.Command) error {
 	both := ""
 	for _, name := range []string{"scale", "mean", "std"} {
-		if cmd.Flags().Changed(name) && d.preset.value != "" {
-			both = name
+		if cmd.Flags().Changed(name) {
+			d.scaled = true
+			if d.preset.value != "" {
+				both = name
+			}
 		}
 	}
+	d.scaled = d.scaled || d.preset.value != ""
 	return cmp.Or(
 		usageIf(both != "", "give --preset %s or --%s, not both", d.preset.value, both),
 		usageIf(d.resize < 0, "--resize is %d: want a number of pixels, or 0 for what the crop needs", d.resize),
@@ -102,8 +110,28 @@ func (d *dataFlags) bound(a *app) {
 	}
 }
 
-// open opens the data set, and onnxruntime, without which it is of no use.
-func (d *dataFlags) open(a *app) (*dataset.Data, error) {
+// ask looks for what a model says about its pixels, unless the user does.
+func (d *dataFlags) ask(a *app, m *onnxio.Model) {
+	if d.scaled || d.asked {
+		return
+	}
+	d.asked = true
+	var err error
+	if d.stated, err = dataset.StatedBy(m); err != nil {
+		a.warn("what pixels the model takes is not known: %s", oneLine(err))
+	}
+}
+
+// tellStated says once what the model says.
+func (d *dataFlags) tellStated(a *app) {
+	if d.stated != nil && !d.told {
+		a.tell("preprocessing: %s", d.stated)
+		d.told = true
+	}
+}
+
+// open opens the data set, to be fed to a model, and onnxruntime, without which it is of no use.
+func (d *dataFlags) open(a *app, m *onnxio.Model) (*dataset.Data, error) {
 	if _, err := a.runtime(); err != nil {
 		return nil, fmt.Errorf("%s cannot be used: %w", d.path, err)
 	}
@@ -111,9 +139,17 @@ func (d *dataFlags) open(a *app) (*dataset.Data, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := dataset.Open(d.path, d.preprocess(classes), dataset.Options{Limit: d.limit, Seed: d.seed, Memory: d.memory.bytes})
+	asGiven := *d
+	asGiven.stated = nil
+	data, err := dataset.Open(d.path, asGiven.preprocess(classes), dataset.Options{Limit: d.limit, Seed: d.seed, Memory: d.memory.bytes})
 	if err != nil {
 		return nil, err
+	}
+	if d.ask(a, m); d.stated != nil && data.Pixels() {
+		if data, err = data.With(d.preprocess(classes)); err != nil {
+			return nil, err
+		}
+		d.tellStated(a)
 	}
 	for _, r := range data.Remarks() {
 		a.warn("%s", r)
@@ -146,10 +182,17 @@ func (d *dataFlags) whole(ctx context.Context, a *app, models []*onnxio.Model, d
 
 func (d *dataFlags) preprocess(classes []string) dataset.Preprocess {
 	p := dataset.Preprocess{Scale: d.scale, Mean: d.mean, Std: d.std}
+	if d.stated != nil {
+		p = d.stated.Preprocess
+	}
 	if d.preset.value != "" {
 		p = presets[d.preset.value]
 	}
-	p.Layout, p.Resize, p.Crop, p.BGR, p.AutoOrient, p.Classes = dataset.Layout(d.layout.value), d.resize, d.crop, d.bgr, d.orient, classes
+	p.Layout, p.AutoOrient, p.Classes = dataset.Layout(d.layout.value), d.orient, classes
+	if d.crop > 0 || d.resize > 0 {
+		p.Resize, p.Crop = d.resize, cmp.Or(d.crop, p.Crop)
+	}
+	p.BGR = p.BGR || d.bgr
 	return p
 }
 

@@ -71,7 +71,7 @@ func (a *app) eval(ctx context.Context, paths []string, f *evalFlags) error {
 	var evals []eval.Result
 	var data *dataset.Data
 	if f.data.given() {
-		if data, err = f.data.open(a); err != nil {
+		if data, err = f.data.open(a, models[0]); err != nil {
 			return err
 		}
 	}

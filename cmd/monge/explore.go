@@ -109,7 +109,7 @@ func (a *app) explore(ctx context.Context, path string, f *exploreFlags) (err er
 	if err != nil {
 		return err
 	}
-	if common.EvalData, err = f.run.evalSet(a, f.evalData); err != nil {
+	if common.EvalData, err = f.run.evalSet(a, models[0], f.evalData); err != nil {
 		return err
 	}
 	for i := range files {

@@ -47,7 +47,7 @@ func (a *app) inspect(ctx context.Context, path string, f *inspectFlags) error {
 	}
 	var data *dataset.Data
 	if f.data.given() {
-		if data, err = f.data.open(a); err != nil {
+		if data, err = f.data.open(a, models[0]); err != nil {
 			return err
 		}
 		if data, err = f.data.whole(ctx, a, models, data); err != nil {

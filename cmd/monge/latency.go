@@ -53,7 +53,7 @@ func (a *app) latency(ctx context.Context, path string, f *latencyFlags) error {
 	}
 	m, o := models[0], latency.Options{Threads: a.threads, Trial: a.trial, Fresh: true, Progress: a.stream("timing operators", 0).Progress}
 	if f.data.given() {
-		if o.Data, err = f.data.open(a); err != nil {
+		if o.Data, err = f.data.open(a, m); err != nil {
 			return err
 		}
 		shapes = dataset.Shapes(m, o.Data, shapes)

@@ -181,13 +181,17 @@ func (f *runFlags) load(a *app, paths []string) (models []*onnxio.Model, o job.O
 	if err != nil {
 		return nil, o, err
 	}
-	o, err = f.options(a, tasks, shapes)
+	o, err = f.options(a, models[0], tasks, shapes)
 	return models, o, err
 }
 
 // options opens the data, where they are asked for, and turns the flags into options.
-func (f *runFlags) options(a *app, tasks eval.Tasks, shapes map[string][]int) (o job.Options, err error) {
+func (f *runFlags) options(a *app, m *onnxio.Model, tasks eval.Tasks, shapes map[string][]int) (o job.Options, err error) {
 	f.data.bound(a)
+	if f.invents() {
+		f.data.ask(a, m)
+		f.data.tellStated(a)
+	}
 	o = job.Options{
 		NoData: f.data.path == "none", DropBad: f.data.dropBad, Samples: all(f.samples), RefitSamples: all(f.refitSamples), Seed: f.data.seed,
 		Align: f.by.value, Cost: f.cost.value, Mass: f.mass.value, Scaling: f.scaling.value, Solver: f.solver.value, Epsilon: f.epsilon,
@@ -210,17 +214,17 @@ func (f *runFlags) options(a *app, tasks eval.Tasks, shapes map[string][]int) (o
 		a.note("--data is not used: --align %s", f.by.value)
 		return o, nil
 	}
-	o.Data, err = f.data.open(a)
+	o.Data, err = f.data.open(a, m)
 	return o, err
 }
 
 // evalSet opens a data set that results are judged on, read as --data is, but whole; nil for none.
-func (f *runFlags) evalSet(a *app, path string) (*dataset.Data, error) {
+func (f *runFlags) evalSet(a *app, m *onnxio.Model, path string) (*dataset.Data, error) {
 	d := f.data
 	if d.path, d.limit = path, 0; !d.given() {
 		return nil, nil
 	}
-	return d.open(a)
+	return d.open(a, m)
 }
 
 // remark passes on what a run has to say.

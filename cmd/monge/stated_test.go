@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/monge-ml/monge/engine/enginetest"
+	"github.com/monge-ml/monge/internal/modeltest"
+	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/report"
+)
+
+// What a model says about its pixels is done to them, and said; flags win.
+func TestStatedPreprocessing(t *testing.T) {
+	enginetest.Require(t)
+	m := modeltest.Load(t, "cnn_a").Clone()
+	m.SetMetadata("mean", "[0.1307]")
+	m.SetMetadata("std", "[0.3081]")
+	says := filepath.Join(t.TempDir(), "says.onnx")
+	if err := onnxio.Save(context.Background(), says, m, onnxio.SaveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	data := modeltest.Dir("mnist_test.npz")
+	top1 := func(path string, flags ...string) (float64, string) {
+		var e report.Evaluation
+		mustJSON(t, &e, append([]string{"eval", path, "--data", data, "--limit", "200", "--no-latency"}, flags...)...)
+		return *e.Models[0].Top1, strings.Join(e.Warnings, "\n")
+	}
+	want, _ := top1(model("cnn_a"), "--preset", "mnist")
+	got, said := top1(says)
+	if got != want || !strings.Contains(said, "preprocessing: scale 1/255, mean 0.1307, std 0.3081, found in the model's metadata") {
+		t.Errorf("right %g, want %g; %s", got, want, said)
+	}
+	if _, said := top1(says, "--scale", "1/128"); strings.Contains(said, "preprocessing") {
+		t.Errorf("with --scale: %s", said)
+	}
+	// Made-up inputs are such pixels too.
+	r := run(t, "compress", says, "-o", out(t), "--keep", "0.75", "--tune", "0", "--no-latency")
+	if r.code != exitOK || !strings.Contains(r.stderr, "preprocessing: scale 1/255") {
+		t.Errorf("made up: %d, %s", r.code, r.stderr)
+	}
+	if r := run(t, "compress", says, "-o", out(t), "--keep", "0.75", "--tune", "0", "--no-latency", "-q"); strings.Contains(r.stderr, "preprocessing") {
+		t.Errorf("quiet: %s", r.stderr)
+	}
+}
