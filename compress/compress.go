@@ -25,7 +25,9 @@ import (
 )
 
 // Options are the settings of a compression. Of Keep, MACs, Params, Size, Latency, MaxDrop and Plan
-// exactly one is set for Model, none for Into.
+// at most one is set for Model, none for Into. With none of them Model does what loses nothing much:
+// with data it searches for MaxDrop [DefaultDrop], if that is cheap (else the error is an
+// [*Undecided]), without it removes what does not matter (Lossless) and no more.
 type Options struct {
 	// Options say which data are worked with, and how far.
 	job.Options
@@ -151,6 +153,7 @@ type Ranked struct {
 // Model compresses a model by merging channels of its own.
 func Model(ctx context.Context, m *onnxio.Model, o Options) (_ *onnxio.Model, _ *Report, err error) {
 	defer guard.Recover(&err)
+	searches := o.settle()
 	b, err := o.budget()
 	if err != nil {
 		return nil, nil, err
@@ -158,6 +161,9 @@ func Model(ctx context.Context, m *onnxio.Model, o Options) (_ *onnxio.Model, _ 
 	c, err := start(ctx, m, o, false)
 	if err == nil {
 		err = c.checkMoves(b)
+	}
+	if err == nil && searches {
+		err = c.undecided(ctx, m)
 	}
 	if err != nil {
 		return nil, nil, err

@@ -432,7 +432,7 @@ func TestUsage(t *testing.T) {
 		{"one model", []string{"eval"}},
 		{"-o is missing", []string{"compress", a, "--keep", "0.5"}},
 		{"-o is missing", []string{"fuse", a, b}},
-		{"exactly one of", []string{"compress", a, "-o", "x"}},
+		{"--dry-run shows what a budget leads to", []string{"compress", a, "--dry-run"}},
 		{"exactly one of", []string{"compress", a, "-o", "x", "--keep", "0.5", "--macs", "0.5"}},
 		{"--keep is 0", []string{"compress", a, "-o", "x", "--keep", "0"}},
 		{"--macs is 1.5", []string{"compress", a, "-o", "x", "--macs", "1.5"}},

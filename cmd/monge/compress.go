@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -36,6 +37,7 @@ type compressFlags struct {
 	dtype              string
 	int8               bool
 	whole              bool // widths stay, numbers get fewer bits
+	unspoken           bool // no budget is given
 	moves              []string
 	alone              bool // the lossless pass and nothing else
 	evalData           string
@@ -49,7 +51,7 @@ type compressFlags struct {
 func (a *app) compressCommand() *cobra.Command {
 	var f compressFlags
 	cmd := &cobra.Command{
-		Use:               "compress MODEL -o OUT (--keep F | --macs F | --params F | --size BYTES | --latency L | --max-drop F | --into MODEL | --plan FILE | --lossless | --dtype TYPE)",
+		Use:               "compress MODEL -o OUT [--macs F | --params F | --size BYTES | --latency L | --max-drop F | --keep F | --into MODEL | --plan FILE | --lossless | --dtype TYPE]",
 		Short:             "Make a model narrower: by a share of its channels, to a budget, or into a narrow model's shape",
 		Long:              compressHelp,
 		Example:           compressExamples,
@@ -115,8 +117,13 @@ func (f *compressFlags) check(cmd *cobra.Command) error {
 		return usageIf(given(name) && !(x > 0 && x <= 1), "--%s is %g: want a share above 0, up to 1", name, x)
 	}
 	judges := f.run.data.given() || f.evalData != "" && f.evalData != "none"
+	alone := "beside --lossless alone"
+	if f.unspoken = ways == 0 && !f.alone; f.unspoken && !judges {
+		f.alone, alone = true, "without a budget and data" // nothing is done that can lose anything
+	}
 	return cmp.Or(
-		usageIf(ways != 1 && !f.alone, "give exactly one of --keep, --macs, --params, --size, --latency, --max-drop, --into and --plan, or --lossless or --dtype alone"),
+		usageIf(ways > 1, "give exactly one of --keep, --macs, --params, --size, --latency, --max-drop, --into and --plan, or --lossless or --dtype alone"),
+		usageIf(f.unspoken && f.run.output.dryRun, "--dry-run shows what a budget leads to: give one, such as --macs 0.75"),
 		usageIf(f.dtype != "" && !slices.Contains(precision.Types(), precision.Type(f.dtype)), "--dtype is %q: want one of %v", f.dtype, precision.Types()),
 		usageIf(f.int8 && f.dtype != string(precision.INT8), "--int8 and --dtype %s do not go together", f.dtype),
 		usageIf(f.dtype == string(precision.INT8) && !f.run.data.given(), "--dtype int8 needs --data: the scales of activations are those that are met"),
@@ -135,8 +142,9 @@ func (f *compressFlags) check(cmd *cobra.Command) error {
 		misplaced(cmd, given("keep"), "beside --keep, which gives every space its width", "floor", "moves"),
 		misplaced(cmd, given("into"), "beside --into, which gives every space its width", "floor"),
 		misplaced(cmd, given("plan"), "beside --plan, which gives spaces their widths", "exclude", "keep-residual", "multiple", "uniform", "moves", "floor"),
-		usageIf(f.alone && f.savePlan.given(), "--save-plan beside --lossless alone: there is no plan"),
-		misplaced(cmd, f.alone, "beside --lossless alone: no channels are merged", "multiple", "uniform", "moves", "floor", "align", "cost", "mass", "scaling", "refit"),
+		usageIf(f.alone && (f.run.noLossless || !f.run.lossless), "without a budget and without the lossless pass nothing is left to do: --macs 0.75 is a budget"),
+		usageIf(f.alone && f.savePlan.given(), "--save-plan %s: there is no plan", alone),
+		misplaced(cmd, f.alone, alone+": no channels are merged", "multiple", "uniform", "moves", "floor", "align", "cost", "mass", "scaling", "refit"),
 		f.run.check(cmd),
 	)
 }
@@ -160,7 +168,7 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 			return err
 		}
 	}
-	if !f.whole && (f.maxDrop == 0 || f.run.tune > 0) { // a search distils nothing on its own
+	if !f.whole && !f.unspoken && (f.maxDrop == 0 || f.run.tune > 0) { // a search distils nothing on its own
 		f.run.announce(a, models[:1])
 	}
 	var out *onnxio.Model
@@ -170,10 +178,16 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	} else {
 		out, done, err = compress.Model(ctx, models[0], o)
 	}
+	if u := (*compress.Undecided)(nil); errors.As(err, &u) {
+		return a.choices(models[0], u)
+	}
 	if err != nil {
 		return in(path, err)
 	}
 	a.remark(&done.Report)
+	if f.unspoken {
+		f.explain(a, done)
+	}
 	before, err := measure(models[0], done.Shapes)
 	if err != nil {
 		return in(path, err)
@@ -225,6 +239,32 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 		}
 	}
 	return a.done(r)
+}
+
+// choices says which budgets there are, where none was given and none goes without saying.
+func (a *app) choices(m *onnxio.Model, u *compress.Undecided) error {
+	usual := limitText(job.DefaultTime(m))
+	for _, c := range [][2]string{
+		{"--macs 0.75", "three quarters of the multiply-accumulates, in about " + usual},
+		{fmt.Sprintf("--max-drop %g", compress.DefaultDrop), "as few as lose one prediction in a hundred at most, in about " + limitText(compress.Rough(u.Takes))},
+		{"--latency 0.6", "six tenths of the time that a run takes on this machine, in about " + usual},
+	} {
+		a.say(fmt.Sprintf("%-15s  %s", c[0], c[1]))
+	}
+	return usagef("no budget is given: one of these would do, or a longer --time to search for one")
+}
+
+// explain says what was done without a budget.
+func (f *compressFlags) explain(a *app, done *compress.Report) {
+	if done.Search == nil {
+		a.note("no budget and no data: only what does not matter was removed; --data PHOTOS lets monge look for a model that is as good, --macs 0.75 narrows on made-up inputs")
+		return
+	}
+	s := done.Search
+	a.note("no budget: --max-drop %g, the fewest multiply-accumulates with which %s falls by one in a hundred at most; --macs, --latency and others ask for something else", s.Limit, s.Measure)
+	if s.Samples < 100 {
+		a.note("%d samples tell little about one in a hundred; --eval-data, or more --data, tell more", s.Samples)
+	}
 }
 
 // beside are the files that are written beside the result.

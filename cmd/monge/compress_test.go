@@ -188,7 +188,8 @@ func TestCompressUsage(t *testing.T) {
 		want string
 		args []string
 	}{
-		{"exactly one of", []string{"--lossless=false"}},
+		{"nothing is left to do", []string{"--lossless=false"}},
+		{"without a budget and data", []string{"--multiple", "8"}},
 		{"exactly one of", []string{"--size", "5MB", "--keep", "0.5"}},
 		{"one of --lossless and --no-lossless", []string{"--lossless", "--no-lossless", "--keep", "0.5"}},
 		{"beside --lossless alone", []string{"--lossless", "--multiple", "8"}},

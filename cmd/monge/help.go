@@ -29,6 +29,7 @@ Inputs become (x·scale − mean)/std; --preset gives all three, for pixels of 0
   imagenet  1/255, mean 0.485,0.456,0.406, std 0.229,0.224,0.225
   cifar10   1/255, mean 0.4914,0.4822,0.4465, std 0.2470,0.2435,0.2616
   mnist     1/255, mean 0.1307, std 0.3081
+Where none is given, pixels become what the model says that it takes, if it does so.
 Without data compress works on made-up inputs (noise), fuse on weights alone; without
 onnxruntime both do the latter, and --data is an error.
 
@@ -150,6 +151,12 @@ the wide one does.
   --lossless     nothing but the lossless pass
   --dtype TYPE   numbers of fewer bits (fp16, bf16, int8), beside one of these or alone
 
+With none of them it does what loses nothing much. With --data that is --max-drop 0.01
+where it can be done in the time that a compression usually takes (100 seconds, five
+minutes from a million parameters on, or --time); else three budgets are named, with
+the time that each takes, and nothing is written. Without data that is the lossless
+pass.
+
 Under --macs, --params, --size and --max-drop residual blocks may be dropped and linear
 operators made two of a lower rank, too, where that serves predictions better (--moves).
 
@@ -169,7 +176,8 @@ The result is judged beside the original on samples of --data that nothing else 
 done with (a fifth; a tenth, at most 200, where the rest is all needed; none of less
 than 100), or on --eval-data, which is read with the same --scale, --mean and so on.`
 
-const compressExamples = `  monge compress model.onnx -o half.onnx --macs 0.5 \
+const compressExamples = `  monge compress model.onnx -o small.onnx --data photos/
+  monge compress model.onnx -o half.onnx --macs 0.5 \
       --data images.npz --scale 1/255
   monge compress model.onnx -o narrow.onnx --keep 0.75 --exclude 'head*'
   monge compress model.onnx -o tiny.onnx --max-drop 0.01 \

@@ -82,6 +82,8 @@ func calls() []call {
 			m, _, err := compress.Model(context.Background(), modeltest.Load(t, "cnn_a"), o)
 			return m, err
 		}},
+		{"compress testdata/mlp_a.onnx" + some, narrow("mlp_a", compress.Options{}, calib)},
+		{"compress testdata/mlp_wide.onnx", narrow("mlp_wide", compress.Options{}, nil)},
 		{"compress testdata/mlp_a.onnx --max-drop 0.03" + some, narrow("mlp_a", compress.Options{MaxDrop: 0.03}, calib)},
 		{"compress testdata/mlp_a.onnx --keep 0.5 --align activations --cost cosine --mass l2" + some, func(t *testing.T) (*onnxio.Model, error) {
 			o := compress.Options{Keep: 0.5, Options: calib(t)}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -43,5 +44,34 @@ func TestStatedPreprocessing(t *testing.T) {
 	}
 	if r := run(t, "compress", says, "-o", out(t), "--keep", "0.75", "--tune", "0", "--no-latency", "-q"); strings.Contains(r.stderr, "preprocessing") {
 		t.Errorf("quiet: %s", r.stderr)
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// Without a budget there is a search, or a choice.
+func TestNoBudget(t *testing.T) {
+	enginetest.Require(t)
+	data := []string{"--data", modeltest.Dir("mnist_calib.npz"), "--preset", "mnist", "--limit", "150", "--no-latency"}
+	file := out(t)
+	r := run(t, append([]string{"compress", model("mlp_a"), "-o", file, "--time", "1ms"}, data...)...)
+	if r.code != exitUsage || exists(file) {
+		t.Errorf("no time: exit code %d", r.code)
+	}
+	for _, want := range []string{"--macs 0.75  ", "--max-drop 0.01  ", "--latency 0.6  ", "no budget is given"} {
+		if !strings.Contains(r.stderr, want) {
+			t.Errorf("no %q in %s", want, r.stderr)
+		}
+	}
+	r = run(t, append([]string{"compress", model("mlp_a"), "-o", file}, data...)...)
+	if r.code != exitOK || !strings.Contains(r.stderr, "no budget: --max-drop 0.01") || !strings.Contains(r.stderr, "30 samples tell little") || !exists(file) {
+		t.Errorf("a search: exit code %d, %s", r.code, r.stderr)
+	}
+	r = run(t, "compress", model("mlp_wide"), "-o", out(t), "--no-latency")
+	if r.code != exitOK || !strings.Contains(r.stdout, "outputs differ by 0") || !strings.Contains(r.stderr, "no budget and no data") {
+		t.Errorf("without data: exit code %d, %s%s", r.code, r.stdout, r.stderr)
 	}
 }
