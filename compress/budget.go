@@ -100,7 +100,7 @@ func (o *Options) budget() (budget, error) {
 		return b, pipeline.Mistakef("uniform is about widths alone: other moves have no place beside it")
 	case o.Multiple < 0:
 		return b, pipeline.Mistakef("multiple is %d: want 1 or more, or 0 for what suits each space", o.Multiple)
-	case o.MaxDrop > 0 && o.EvalData == nil && (o.Data == nil || o.NoData):
+	case o.MaxDrop > 0 && !o.Metric.Given() && o.EvalData == nil && (o.Data == nil || o.NoData):
 		return b, pipeline.Mistakef("max-drop needs data to measure the drop on")
 	case o.MaxDrop > 0 && o.DryRun:
 		return b, pipeline.Mistakef("max-drop measures models: a dry run makes none")

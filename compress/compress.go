@@ -8,6 +8,7 @@ import (
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/choose"
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/guard"
@@ -52,8 +53,11 @@ type Options struct {
 	NoLatency bool
 	// MaxDrop asks for the fewest multiply-accumulates with which accuracy falls by at most this
 	// share of the samples that the result is judged on, in (0, 1); where there are no labels,
-	// agreement with the original. It needs data. No trial is distilled unless Tune is on.
+	// agreement with the original. It needs data. With a Metric it is by what share of the original's
+	// number that of the result may be worse, and needs none. No trial is distilled unless Tune is on.
 	MaxDrop float64
+	// Metric judges under MaxDrop, and in an exploration: a person's own measure.
+	Metric eval.Metric
 	// Floor is the share of the channels it came with that every space keeps at least, whatever
 	// MACs, Params, Size, Latency or MaxDrop ask for, and a single channel at any rate. Zero means
 	// 1/8.
@@ -214,6 +218,8 @@ type compression struct {
 	taken *allocation
 	// clock tells the time under a budget of latency; nil under others.
 	clock *clock
+	// metric is what Options.Metric says of the original; nil before it was asked.
+	metric *float64
 }
 
 // start gets data ready, takes the baseline of the model, and removes what does not matter, but no
@@ -223,10 +229,11 @@ func start(ctx context.Context, m *onnxio.Model, o Options, whole bool) (_ *comp
 	if c.exclude, err = compileGlobs(o.Exclude); err != nil {
 		return nil, err
 	}
-	if (o.MaxDrop > 0 || o.explores) && o.Tune == job.Auto {
+	judges := o.MaxDrop > 0 || o.explores
+	if judges && o.Tune == job.Auto {
 		o.Options.Tune = job.Off // every trial would be distilled
 	}
-	if c.Run, err = pipeline.Start(ctx, []*onnxio.Model{m}, o.Options, pipeline.Policy{Invent: true, HoldOut: true, Always: o.MaxDrop > 0 || o.explores}); err != nil {
+	if c.Run, err = pipeline.Start(ctx, []*onnxio.Model{m}, o.Options, pipeline.Policy{Invent: true, HoldOut: true, Always: judges && (o.explores || !o.Metric.Given())}); err != nil {
 		return nil, err
 	}
 	if err := c.strip(ctx, m, func(s *coupling.Space) bool { return whole || c.kept(s) != "" || c.o.Plan.keeps(s) }); err != nil {

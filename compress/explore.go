@@ -1,13 +1,14 @@
 package compress
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
 	"github.com/monge-ml/monge/eval"
+	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/internal/pipeline"
 	"github.com/monge-ml/monge/job"
@@ -29,7 +30,8 @@ type Point struct {
 	// Share of the multiply-accumulates that was asked for.
 	Share float64
 	Model *onnxio.Model
-	// Report is what compress would say of it.
+	Size  Size
+	// Report is what compress would say of it; nil for a point that was known.
 	Report *Report
 	Result eval.Result
 	// Front: no other point, the original included, is as good with no more multiply-accumulates.
@@ -39,10 +41,23 @@ type Point struct {
 	Seconds float64
 }
 
-// Quality is what points are compared by: accuracy where there are labels, else agreement with the
-// original.
-func Quality(r eval.Result) float64 {
+// Pieces let an exploration go on where another one was stopped. The zero value is a new one.
+type Pieces struct {
+	// Known returns the point of a share that was made before, with what a metric said of it
+	// (Result.Metric), or nil.
+	Known func(share float64) *Point
+	// Original is what the metric said of the original; nil: it is asked.
+	Original *float64
+	// Made is told of every point that is made, before it is compared with others.
+	Made func(context.Context, *Point) error
+}
+
+// Quality is what points are compared by: a metric if there is one, else accuracy where there are
+// labels, else agreement with the original. More is better.
+func Quality(r eval.Result, m eval.Metric) float64 {
 	switch {
+	case r.Metric != nil:
+		return m.Worth(*r.Metric)
 	case r.Top1 != nil:
 		return *r.Top1
 	case r.Agreement != nil:
@@ -54,7 +69,7 @@ func Quality(r eval.Result) float64 {
 // Explore compresses a model to several shares of its multiply-accumulates. What the data say is
 // found once, and all points share it. Nothing is distilled unless Tune is on. It needs data, some of
 // which are held out to judge by, or EvalData. Of the options those of the budget have no meaning.
-func Explore(ctx context.Context, m *onnxio.Model, o Options, shares []float64) (_ *Exploration, err error) {
+func Explore(ctx context.Context, m *onnxio.Model, o Options, shares []float64, pieces Pieces) (_ *Exploration, err error) {
 	defer guard.Recover(&err)
 	if err := o.explorable(shares); err != nil {
 		return nil, err
@@ -65,19 +80,34 @@ func Explore(ctx context.Context, m *onnxio.Model, o Options, shares []float64) 
 	if err != nil {
 		return nil, err
 	}
+	out := &Exploration{Report: c.Run.Report, Before: c.size}
+	c.metric = pieces.Original
+	if o.Metric.Given() { // at once: a command that fails does so before the work
+		if out.Original.Metric, err = c.originally(ctx, m); err != nil {
+			return nil, err
+		}
+	}
 	b, _ := (&Options{MACs: 1, Floor: o.Floor}).budget()
 	b.share = slices.Min(shares)
-	s, folded, err := c.prepare(b, none)
-	if err != nil {
-		return nil, err
-	}
-	out := &Exploration{Report: c.Run.Report, Before: c.size}
+	var s *edit.Subject
+	folded := 0
 	progress := c.Progress
 	defer func() { c.Progress = progress }()
 	for i, share := range shares {
+		if pieces.Known != nil {
+			if p := pieces.Known(share); p != nil {
+				out.Points = append(out.Points, *p)
+				continue
+			}
+		}
 		if progress != nil {
 			c.Progress = func(stage string, done, total int) {
 				progress(fmt.Sprintf("point %d of %d, MACs ×%g: %s", i+1, len(shares), share, stage), done, total)
+			}
+		}
+		if s == nil {
+			if s, folded, err = c.prepare(b, none); err != nil {
+				return nil, err
 			}
 		}
 		p := Point{Share: share}
@@ -85,14 +115,35 @@ func Explore(ctx context.Context, m *onnxio.Model, o Options, shares []float64) 
 		if p.Model, p.Report, err = c.meet(ctx, s, folded, b); err != nil {
 			return nil, fmt.Errorf("at %g: %w", share, err)
 		}
+		p.Size = p.Report.After
+		if o.Metric.Given() {
+			c.Stage("metric")(0, 0)
+			x, err := o.Metric.Model(ctx, p.Model)
+			if err != nil {
+				return nil, fmt.Errorf("at %g: %w", share, err)
+			}
+			p.Result.Metric = &x
+		}
 		p.Seconds = time.Since(began).Seconds()
 		began = time.Now()
+		if pieces.Made != nil {
+			if err := pieces.Made(ctx, &p); err != nil {
+				return nil, err
+			}
+		}
 		out.Points = append(out.Points, p)
 	}
 	if err := c.compare(ctx, m, out); err != nil {
 		return nil, err
 	}
-	out.mark()
+	macs, worth := []int64{out.Before.MACs}, []float64{Quality(out.Original, o.Metric)}
+	for _, p := range out.Points {
+		macs, worth = append(macs, p.Size.MACs), append(worth, Quality(p.Result, o.Metric))
+	}
+	front, knee := Front(macs, worth)
+	for i := range out.Points {
+		out.Points[i].Front, out.Points[i].Knee = front[i+1], knee == i+1
+	}
 	return out, nil
 }
 
@@ -130,45 +181,46 @@ func (c *compression) compare(ctx context.Context, original *onnxio.Model, out *
 	if err != nil {
 		return err
 	}
+	results[0].Metric = out.Original.Metric
 	out.Original = results[0]
 	for i := range out.Points {
+		results[i+1].Metric = out.Points[i].Result.Metric
 		out.Points[i].Result = results[i+1]
 	}
 	return nil
 }
 
-// mark finds the front and its knee.
-func (e *Exploration) mark() {
-	type place struct{ cost, quality float64 }
-	at := []place{{float64(e.Before.MACs), Quality(e.Original)}}
-	for _, p := range e.Points {
-		at = append(at, place{float64(p.Report.After.MACs), Quality(p.Result)})
-	}
-	var front []int // of at
-	for i, p := range at {
-		if !slices.ContainsFunc(at, func(q place) bool {
-			return q.cost <= p.cost && q.quality >= p.quality && q != p
-		}) {
+// Front finds, of models that cost so many multiply-accumulates and are worth so much, those than
+// which no other one is as good with no more; the first is the original. The knee is the one of them,
+// but not the original, that lies furthest above the line between the ends of the front; -1 if there
+// is none.
+func Front(macs []int64, worth []float64) (on []bool, knee int) {
+	on = make([]bool, len(macs))
+	var front []int
+	for i := range macs {
+		better := func(j int) bool {
+			return macs[j] <= macs[i] && worth[j] >= worth[i] && (macs[j] != macs[i] || worth[j] != worth[i])
+		}
+		on[i] = true
+		for j := range macs {
+			on[i] = on[i] && !better(j)
+		}
+		if on[i] {
 			front = append(front, i)
-			if i > 0 {
-				e.Points[i-1].Front = true
-			}
 		}
 	}
-	slices.SortFunc(front, func(i, j int) int { return int(math.Copysign(1, at[i].cost-at[j].cost)) })
+	slices.SortStableFunc(front, func(i, j int) int { return cmp.Compare(macs[i], macs[j]) })
+	knee = -1
 	if len(front) < 3 {
-		return
+		return on, knee
 	}
-	first, last := at[front[0]], at[front[len(front)-1]]
-	best, most := -1, 0.0
+	first, last := front[0], front[len(front)-1]
+	most := 0.0
 	for _, i := range front[1 : len(front)-1] {
-		p := at[i]
-		over := (p.quality-first.quality)/(last.quality-first.quality) - (p.cost-first.cost)/(last.cost-first.cost)
+		over := (worth[i]-worth[first])/(worth[last]-worth[first]) - float64(macs[i]-macs[first])/float64(macs[last]-macs[first])
 		if over > most && i > 0 {
-			best, most = i, over
+			knee, most = i, over
 		}
 	}
-	if best > 0 {
-		e.Points[best-1].Knee = true
-	}
+	return on, knee
 }

@@ -14,13 +14,17 @@ import (
 // A Search tells how MaxDrop was met.
 type Search struct {
 	// Measure is "top1" or "agreement", whose drop from the original's was limited: for agreement
-	// (eval.OutputResult; of several outputs the worst) from 1.
+	// (eval.OutputResult; of several outputs the worst) from 1; or "metric", of which a drop is a
+	// share of the original's.
 	Measure string  `json:"measure"`
 	Limit   float64 `json:"limit"`
+	// Original is what the metric says of the original, After of the result; nil where there is none.
+	Original *float64 `json:"original,omitempty"`
+	After    *float64 `json:"after,omitempty"`
 	// Drop is that of the result.
 	Drop float64 `json:"drop"`
 	// Data is the set that it was measured on, Samples of it, HeldOut if they are part of the data
-	// that the rest was used for.
+	// that the rest was used for; "" and 0 with a metric, which has data of its own.
 	Data    string  `json:"data"`
 	Samples int     `json:"samples"`
 	HeldOut bool    `json:"held_out"`
@@ -33,6 +37,8 @@ type Trial struct {
 	Size   Size    `json:"size"`       // that was had
 	Drop   float64 `json:"drop"`
 	Within bool    `json:"within"` // the limit
+	// Metric is what the metric says; nil where there is none.
+	Metric *float64 `json:"metric,omitempty"`
 }
 
 // resolution is how finely a search tells shares of MACs apart, relative to the share.
@@ -41,8 +47,10 @@ const resolution = 1.0 / 8
 // search halves the range of shares of MACs between the least possible one and all of them, and
 // keeps the smallest model within the limit.
 func (c *compression) search(ctx context.Context, b budget) (*onnxio.Model, *Report, error) {
-	held := c.Report.Split.Judge
-	out := &Search{Limit: c.o.MaxDrop, Data: held.Name(), Samples: held.Len(), HeldOut: c.Report.Split.HeldOut, Trials: []Trial{}}
+	out := &Search{Limit: c.o.MaxDrop, Trials: []Trial{}}
+	if held := c.Report.Split.Judge; held != nil && !c.o.Metric.Given() {
+		out.Data, out.Samples, out.HeldOut = held.Name(), held.Len(), c.Report.Split.HeldOut
+	}
 	s, folded, err := c.prepare(b, none)
 	if err != nil {
 		return nil, nil, err
@@ -58,6 +66,12 @@ func (c *compression) search(ctx context.Context, b budget) (*onnxio.Model, *Rep
 	}
 	report.After.Params, _ = original.Size()
 	best, progress := original, c.Progress
+	if c.o.Metric.Given() { // at once: a command that fails does so before the work
+		if out.Original, err = c.originally(ctx, original); err != nil {
+			return nil, nil, err
+		}
+		out.Measure, out.After = "metric", out.Original
+	}
 	if c.o.DType != "" {
 		next, r, err := c.written(ctx, c.model, report)
 		if err != nil {
@@ -68,7 +82,7 @@ func (c *compression) search(ctx context.Context, b budget) (*onnxio.Model, *Rep
 			return nil, nil, err
 		}
 		if out.Trials = append(out.Trials, t); t.Within {
-			best, out.Drop = next, t.Drop
+			best, out.Drop, out.After = next, t.Drop, t.Metric
 		} else {
 			report.Precision = nil
 		}
@@ -96,7 +110,7 @@ func (c *compression) search(ctx context.Context, b budget) (*onnxio.Model, *Rep
 		c.Spend(&r.Spent.Candidates)
 		out.Trials = append(out.Trials, t)
 		if t.Within {
-			best, report, hi, out.Drop = next, r, b.share, t.Drop
+			best, report, hi, out.Drop, out.After = next, r, b.share, t.Drop, t.Metric
 		} else {
 			lo = b.share
 		}
@@ -132,6 +146,19 @@ func (l loss) within(limit float64) bool {
 // drop measures by how much a model is worse than the original, and whether that is within a limit:
 // of the samples with labels, or output by output.
 func (c *compression) drop(ctx context.Context, original, m *onnxio.Model, limit float64, t *Trial) (measure string, err error) {
+	if c.o.Metric.Given() {
+		c.Stage("metric")(0, 0)
+		x, err := c.o.Metric.Model(ctx, m)
+		if err != nil {
+			return "", err
+		}
+		t.Metric = &x
+		if t.Drop, err = c.o.Metric.Drop(*c.metric, x); err != nil {
+			return "", err
+		}
+		t.Within = t.Drop <= limit+metricRounding
+		return "metric", nil
+	}
 	evals, err := eval.Models(ctx, []*onnxio.Model{original, m}, c.Report.Split.Judge, eval.Options{NoLatency: true, Outputs: c.Report.Outputs, StreamOptions: c.Stream("measure")})
 	if err != nil {
 		return "", err
@@ -153,4 +180,23 @@ func (c *compression) drop(ctx context.Context, original, m *onnxio.Model, limit
 		}
 	}
 	return measure, nil
+}
+
+// metricRounding is a share that arithmetic alone may bring about: 0.95 is 0.05 less than 1.
+const metricRounding = 1e-12
+
+// originally is what the metric says of the model as it came, which is asked once.
+func (c *compression) originally(ctx context.Context, original *onnxio.Model) (*float64, error) {
+	if c.metric == nil {
+		c.Stage("metric of the original")(0, 0)
+		x, err := c.o.Metric.Model(ctx, original)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := c.o.Metric.Drop(x, x); err != nil && c.o.MaxDrop > 0 {
+			return nil, err
+		}
+		c.metric = &x
+	}
+	return c.metric, nil
 }

@@ -55,6 +55,9 @@ type Result struct {
 	// none.
 	Recorded []OutputResult `json:"recorded,omitempty"`
 
+	// Metric is what a person's own measure says; Models leaves it nil.
+	Metric *float64 `json:"metric,omitempty"`
+
 	Latency *Timing `json:"latency,omitempty"` // nil if not timed
 
 	// Reduced: onnxruntime's optimiser fails on the model, which ran with fewer optimisations, or
