@@ -49,7 +49,8 @@ type Options struct {
 	// unless that has been done before (latency.Cached); what it predicts is then corrected by what
 	// narrowed models take.
 	LatencyTable *latency.Table
-	// NoLatency leaves the result, and what leads to it, untimed under a budget of latency.
+	// NoLatency leaves the result, and what leads to it, untimed under a budget of latency, and the
+	// model of a sensitivity.
 	NoLatency bool
 	// MaxDrop asks for the fewest multiply-accumulates with which accuracy falls by at most this
 	// share of the samples that the result is judged on, in (0, 1); where there are no labels,

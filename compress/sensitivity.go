@@ -9,6 +9,7 @@ import (
 	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/internal/pipeline"
 	"github.com/monge-ml/monge/job"
+	"github.com/monge-ml/monge/latency"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -28,6 +29,10 @@ type Sensitive struct {
 	// Narrowed are the shares that were tried, the largest first; nil where the data do not show the
 	// space.
 	Narrowed []Narrowed `json:"narrowed"`
+	// Latency is what share of the time of a run the operators take whose weights make or read the
+	// space; nil where nothing was timed. An operator that makes one space reads another, so that
+	// shares do not add up to 1.
+	Latency *float64 `json:"latency_share,omitempty"`
 }
 
 // Narrowed is what becomes of a model when one space keeps some of its channels, and nothing is
@@ -85,8 +90,42 @@ func Sensitivity(ctx context.Context, m *onnxio.Model, o Options) (_ *Sensitivit
 	for _, sp := range free {
 		r.Spaces = append(r.Spaces, c.sensitive(s.Analysis, seen, sp))
 	}
+	if err := c.timed(ctx, m, free, r.Spaces); err != nil {
+		return nil, err
+	}
 	slices.SortStableFunc(r.Spaces, func(a, b Sensitive) int { return cmp.Compare(b.half(), a.half()) })
 	return r, nil
+}
+
+// timed enters what share of the time goes to each space. That it cannot be measured is a remark.
+func (c *compression) timed(ctx context.Context, m *onnxio.Model, free []*coupling.Space, rows []Sensitive) error {
+	if c.o.NoLatency {
+		return nil
+	}
+	c.Stage("time operators")(0, 0)
+	shares, err := latency.Shares(ctx, m, latency.Options{Threads: c.Threads, Data: c.Report.Split.Fit, Shapes: c.Report.Shapes})
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		c.Warnf("shares of the latency are not known: %v", err)
+		return nil
+	}
+	for i, sp := range free {
+		was := c.was[sp]
+		if was == nil {
+			continue
+		}
+		sum, seen := 0.0, map[string]bool{}
+		for _, u := range was.Uses {
+			if out := u.Node.GetOutput()[0]; !seen[out] {
+				seen[out] = true
+				sum += shares[out]
+			}
+		}
+		rows[i].Latency = &sum
+	}
+	return nil
 }
 
 // half is what the narrowest form of a space costs; −1 where that is not known.

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"gonum.org/v1/gonum/floats"
+
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
@@ -91,6 +93,35 @@ func Measure(ctx context.Context, m *onnxio.Model, o Options) (_ *Table, err err
 	}
 	x.fill(t)
 	return t, nil
+}
+
+// Shares says what share of a run the nodes of a model take, by their first outputs: by one profile of
+// the model as it is, which takes a second or two. What is fused into another node is part of that.
+func Shares(ctx context.Context, m *onnxio.Model, o Options) (_ map[string]float64, err error) {
+	defer guard.Recover(&err)
+	if _, err := engine.Available(); err != nil {
+		return nil, err
+	}
+	p, err := numbered(m)
+	if err != nil {
+		return nil, err
+	}
+	runs, err := eval.Profile(ctx, p.model, eval.LatencyOptions{Threads: o.Threads, Data: o.Data, Shapes: o.Shapes, Within: time.Second})
+	if err != nil {
+		return nil, err
+	}
+	kernels, ms := typical(runs)
+	sum := floats.Sum(ms)
+	if !(sum > 0) {
+		return nil, errors.New("no operator was run")
+	}
+	out := map[string]float64{}
+	for n, t := range p.spread(kernels, ms) {
+		if len(n.GetOutput()) > 0 {
+			out[n.GetOutput()[0]] += t / sum
+		}
+	}
+	return out, nil
 }
 
 // An experiment times narrowed models beside the model that they are made of.

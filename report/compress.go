@@ -48,6 +48,7 @@ type Compression struct {
 	*compress.Report
 	// Evaluation compares the two models; nil where nothing was measured.
 	Evaluation *Comparison `json:"evaluation,omitempty"`
+	Metric     *Metric     `json:"metric,omitempty"`
 	Warnings   []string    `json:"warnings"` // what a person has to know about the run; never nil
 	Cost
 }
@@ -106,6 +107,13 @@ func (r *Compression) printVerdict(w io.Writer) {
 	if a, b := e.Before.LatencyMS, e.After.LatencyMS; a != nil && b != nil {
 		t.add("latency", ms(*a), ms(*b), percent1(*b / *a))
 	}
+	if a, b := e.Before.Metric, e.After.Metric; a != nil && b != nil {
+		left := ""
+		if *a != 0 {
+			left = percent1(*b / *a)
+		}
+		t.add("metric", metricNumber(*a), metricNumber(*b), left)
+	}
 	if a, b := e.Before.Top1, e.After.Top1; a != nil && b != nil {
 		t.add("top-1", percent(*a), percent(*b), fmt.Sprintf("%+.2f", 100*(*b-*a)))
 	}
@@ -121,9 +129,10 @@ func (r *Compression) printVerdict(w io.Writer) {
 		fmt.Fprintf(w, "judged on %s of %s\n", plural(e.Samples, "held-out sample"), screen.Name(e.Data))
 	case e.Data != "":
 		fmt.Fprintf(w, "judged on %s of %s\n", plural(e.Samples, "sample"), screen.Name(e.Data))
-	case r.Output != "" && !r.Alone:
+	case r.Output != "" && !r.Alone && r.Metric == nil:
 		fmt.Fprintln(w, "what it costs in accuracy was not measured: --eval-data takes samples for that")
 	}
+	fmt.Fprint(w, r.Metric.text())
 	fmt.Fprint(w, tasks(r.Outputs))
 	if r.Before.OpenDims {
 		fmt.Fprintln(w, openNote)
@@ -294,18 +303,22 @@ func printSearch(w io.Writer, s *compress.Search) {
 	if s == nil {
 		return
 	}
-	t := newTable("MACs asked", "MACs", "params", "drop", "<")
+	t := newTable("MACs asked", "MACs", "params", "metric", "drop", "<")
 	for _, x := range s.Trials {
 		note := "too much"
 		if x.Within {
 			note = "within the limit"
 		}
-		t.add("×"+digits(x.MACs), count(x.Size.MACs), count(x.Size.Params), percent(x.Drop), note)
+		t.add("×"+digits(x.MACs), count(x.Size.MACs), count(x.Size.Params), optional(x.Metric, metricNumber), percent(x.Drop), note)
 	}
 	t.print(w)
 	what := "agreement with the original"
-	if s.Measure == "top1" {
+	switch s.Measure {
+	case "top1":
 		what = "top-1"
+	case "metric":
+		fmt.Fprintf(w, "drop: of the metric, as a share of the original's %s; at most %s\n\n", metricNumber(*s.Original), percent(s.Limit))
+		return
 	}
 	fmt.Fprintf(w, "drop: in %s, on %s of %s; at most %s\n\n", what, plural(s.Samples, "sample"), s.Data, percent(s.Limit))
 }

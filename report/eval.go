@@ -16,6 +16,7 @@ type Evaluation struct {
 	Samples  int      `json:"samples"`
 	Threads  int      `json:"threads"` // that worked on one operator while latency was measured; 0 if it was not
 	Models   []Judged `json:"models"`
+	Metric   *Metric  `json:"metric,omitempty"`
 	Warnings []string `json:"warnings"` // what a person has to know about the run; never nil
 	// Tasks say what the outputs are for; nil without data.
 	Tasks []eval.Output `json:"tasks,omitempty"`
@@ -57,6 +58,9 @@ type Quality struct {
 
 	NonFinite int `json:"non_finite,omitempty"` // numbers of the outputs that are NaN or infinite
 
+	// Metric is what a person's own measure says.
+	Metric *float64 `json:"metric,omitempty"`
+
 	LatencyMS *float64 `json:"latency_ms,omitempty"` // median
 }
 
@@ -64,7 +68,7 @@ type Quality struct {
 func Judge(e eval.Result) Judged {
 	j := Judged{
 		Model: e.Model, Params: e.Params, Bytes: e.Bytes, Outputs: e.Outputs, Recorded: e.Recorded,
-		Quality: Quality{Top1: e.Top1, Top5: e.Top5, Agreement: e.Agreement, Cosine: e.Cosine, MaxDiff: e.MaxDiff, NonFinite: e.NonFinite},
+		Quality: Quality{Top1: e.Top1, Top5: e.Top5, Agreement: e.Agreement, Cosine: e.Cosine, MaxDiff: e.MaxDiff, NonFinite: e.NonFinite, Metric: e.Metric},
 	}
 	if t := e.Latency; t != nil {
 		j.LatencyMS, j.LatencyRuns, j.LatencyBatch = &t.MedianMS, t.Runs, t.Batch
@@ -74,7 +78,7 @@ func Judge(e eval.Result) Judged {
 
 // Print writes the comparison for a person.
 func (r *Evaluation) Print(w io.Writer) {
-	t := newTable("<model", "top-1", "top-5", "agreement", "cosine", "max diff", "NaN, ±Inf", "recorded diff", "params", "MACs", "size", "latency")
+	t := newTable("<model", "metric", "top-1", "top-5", "agreement", "cosine", "max diff", "NaN, ±Inf", "recorded diff", "params", "MACs", "size", "latency")
 	open, compared, recorded, odd := false, false, false, false
 	runs, batch := math.MaxInt, 0
 	for _, m := range r.Models {
@@ -88,7 +92,7 @@ func (r *Evaluation) Print(w io.Writer) {
 		if m.LatencyMS != nil {
 			runs, batch = min(runs, m.LatencyRuns), max(batch, m.LatencyBatch)
 		}
-		t.add(m.Model, optional(m.Top1, percent), optional(m.Top5, percent), optional(m.Agreement, percent), optional(m.Cosine, six), optional(m.MaxDiff, three),
+		t.add(m.Model, optional(m.Metric, metricNumber), optional(m.Top1, percent), optional(m.Top5, percent), optional(m.Agreement, percent), optional(m.Cosine, six), optional(m.MaxDiff, three),
 			someOf(m.NonFinite), worst(m.Recorded), count(m.Params), macs, size(m.Bytes), latency)
 	}
 	t.print(w)
@@ -96,6 +100,7 @@ func (r *Evaluation) Print(w io.Writer) {
 	if r.Data != "" {
 		fmt.Fprintf(w, "%s of %s\n", plural(r.Samples, "sample"), screen.Name(r.Data))
 	}
+	fmt.Fprint(w, r.Metric.text())
 	fmt.Fprint(w, tasks(r.Tasks))
 	if compared {
 		fmt.Fprintln(w, "agreement, cosine, max diff: with the first model, the worst of the outputs")

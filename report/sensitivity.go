@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/monge-ml/monge/compress"
@@ -23,7 +24,7 @@ const barLength = 24
 
 // Print writes the spaces as a table with bars.
 func (r *Sensitivity) Print(w io.Writer) {
-	t := newTable("<space", "width", "at 75%", "divergence", "at 50%", "divergence", "MACs saved", "params saved", "=")
+	t := newTable("<space", "width", "at 75%", "divergence", "at 50%", "divergence", "MACs saved", "params saved", "time", "=")
 	largest := 0.0
 	for _, s := range r.Spaces {
 		for _, n := range s.Narrowed {
@@ -32,13 +33,13 @@ func (r *Sensitivity) Print(w io.Writer) {
 	}
 	unknown := 0
 	for _, s := range r.Spaces {
-		row := []string{s.Name, grouped(int64(s.Width)), "", "", "", "", "", "", ""}
+		row := []string{s.Name, grouped(int64(s.Width)), "", "", "", "", "", "", optional(s.Latency, percent1), ""}
 		for _, n := range s.Narrowed {
 			at := 2
 			if n.Share < 0.6 {
 				at = 4
 				row[6], row[7] = ofWhole(n.MACs, r.Size.MACs), ofWhole(n.Params, r.Size.Params)
-				row[8] = bar(n.Divergence, largest)
+				row[9] = bar(n.Divergence, largest)
 			}
 			row[at], row[at+1] = grouped(int64(n.Width)), fmt.Sprintf("%.4f", n.Divergence)
 		}
@@ -53,6 +54,9 @@ func (r *Sensitivity) Print(w io.Writer) {
 		on = "the samples that channels were chosen by, since they are few,"
 	}
 	fmt.Fprintf(w, "divergence: how far the model's predictions move on %s when the space alone is narrowed, %s;\nbars and savings: at 50%%\n", on, divergence(r.Outputs))
+	if slices.ContainsFunc(r.Spaces, func(s compress.Sensitive) bool { return s.Latency != nil }) {
+		fmt.Fprintf(w, "time: share of a run that goes to the operators which make or read the space\n")
+	}
 	if unknown > 0 {
 		fmt.Fprintf(w, "without a number: too narrow, or the data do not show the channels (%s)\n", plural(unknown, "space"))
 	}

@@ -42,6 +42,7 @@ type compressFlags struct {
 	alone              bool // the lossless pass and nothing else
 	evalData           string
 	noLatency          bool
+	metric             metricFlags
 	page               pageFlags
 	plan               string     // path of one that is carried out
 	savePlan           besideFlag // where that of the result goes
@@ -91,6 +92,7 @@ func (a *app) compressCommand() *cobra.Command {
 	f.run.invent = true
 	f.run.add(cmd, []string{"weights", "activations"})
 	fs.StringVar(&f.evalData, "eval-data", "", "`PATH` of a data set that the result is judged on (default: samples held out of --data; none: neither)")
+	f.metric.add(cmd, "the result is judged by it, and --max-drop then bounds by what share of the original's number that of the result may be worse")
 	fs.BoolVar(&f.noLatency, "no-latency", false, "do not measure latency")
 	f.run.task.add(cmd)
 	measureGroup.in(cmd)
@@ -116,7 +118,7 @@ func (f *compressFlags) check(cmd *cobra.Command) error {
 	share := func(name string, x float64) error {
 		return usageIf(given(name) && !(x > 0 && x <= 1), "--%s is %g: want a share above 0, up to 1", name, x)
 	}
-	judges := f.run.data.given() || f.evalData != "" && f.evalData != "none"
+	judges := f.metric.given() || f.run.data.given() || f.evalData != "" && f.evalData != "none"
 	alone := "beside --lossless alone"
 	if f.unspoken = ways == 0 && !f.alone; f.unspoken && !judges {
 		f.alone, alone = true, "without a budget and data" // nothing is done that can lose anything
@@ -131,10 +133,12 @@ func (f *compressFlags) check(cmd *cobra.Command) error {
 		share("macs", f.macs),
 		share("params", f.params),
 		share("max-drop", f.maxDrop),
+		f.metric.check(cmd),
 		usageIf(!(f.floor >= 0 && f.floor <= 1), "--floor is %g: want a share from 0 to 1", f.floor),
 		usageIf(f.page.given() && f.run.output.dryRun, "--report shows what was made, --dry-run makes nothing"),
 		usageIf(given("max-drop") && f.run.output.dryRun, "--max-drop measures models, --dry-run makes none"),
-		usageIf(given("max-drop") && !judges, "--max-drop needs --data or --eval-data to measure the drop on"),
+		usageIf(given("max-drop") && !judges, "--max-drop needs --data, --eval-data or --metric to measure the drop on"),
+		usageIf(f.metric.given() && f.run.output.dryRun, "--metric measures models, --dry-run makes none"),
 		misplaced(cmd, !given("latency"), "without --latency", "latency-table"),
 		misplaced(cmd, given("max-drop"), "beside --max-drop, which makes as many models as it takes", "time"),
 		misplaced(cmd, given("into"), "beside --into: the narrow model gives the widths", "exclude", "keep-residual", "multiple", "moves"),
@@ -193,7 +197,7 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 		return in(path, err)
 	}
 	var shown *look
-	r := &report.Compression{Model: path, Into: f.run.into, DryRun: f.run.output.dryRun, Alone: f.alone, Before: before, Report: done}
+	r := &report.Compression{Model: path, Into: f.run.into, DryRun: f.run.output.dryRun, Alone: f.alone, Before: before, Report: done, Metric: f.metric.told}
 	if done.Blind {
 		a.warn("%s: %d of its samples are too few to choose channels by or to fit layers to: channels are merged by their weights; a few hundred make a better model", f.run.data.path, done.Split.Fit.Len())
 	}
@@ -203,6 +207,7 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 		judge := func() {
 			if a.json || !a.quiet || f.page.given() {
 				r.Evaluation = f.judge(ctx, a, models[0], out, done)
+				f.ask(ctx, a, r, models[0], out, o.Metric)
 			}
 		}
 		// The original cannot be read once it is replaced, and without a page nothing is written.
@@ -293,7 +298,10 @@ func (f *compressFlags) options(a *app, m *onnxio.Model, common job.Options) (o 
 	o = compress.Options{
 		Options: common, Keep: f.keep, MACs: f.macs, Params: f.params, MaxDrop: f.maxDrop, Floor: f.floor, Uniform: f.uniform,
 		Exclude: f.widths.exclude, KeepResidual: f.widths.keepResidual, Multiple: int(f.widths.multiple), DType: precision.Type(f.dtype),
-		Latency: f.latency.Latency, NoLatency: f.noLatency,
+		Latency: f.latency.Latency, NoLatency: f.noLatency, Metric: f.metric.metric(a, ""),
+	}
+	if f.maxDrop > 0 {
+		o.Metric = f.metric.metric(a, "some five to eight calls to come")
 	}
 	if f.latency.Latency != (compress.Latency{}) && common.Data == nil && f.evalData == "" {
 		if err := needShapes(m, common.InputShapes); err != nil {
@@ -395,6 +403,37 @@ func (f *compressFlags) judge(ctx context.Context, a *app, before, after *onnxio
 		q.LatencyMS, c.Threads = &timings[i].MedianMS, timings[i].Threads
 	}
 	return c
+}
+
+// ask has the metric judge the result beside the original, unless a search has done so. What goes wrong
+// here is a remark, since the file is written.
+func (f *compressFlags) ask(ctx context.Context, a *app, r *report.Compression, before, after *onnxio.Model, metric eval.Metric) {
+	if !metric.Given() {
+		return
+	}
+	if r.Evaluation == nil {
+		r.Evaluation = &report.Comparison{}
+	}
+	e := r.Evaluation
+	if s := r.Search; s != nil {
+		e.Before.Metric, e.After.Metric = s.Original, s.After
+		return
+	}
+	for _, x := range []struct {
+		model *onnxio.Model
+		q     *report.Quality
+	}{{before, &e.Before}, {after, &e.After}} {
+		if a.display != nil && !a.quiet {
+			a.display.Update("asking the metric", 0, 0)
+		}
+		value, err := metric.Model(ctx, x.model)
+		if err != nil {
+			a.warn("the result was not judged by the metric: %s", oneLine(err))
+			e.Before.Metric = nil
+			return
+		}
+		x.q.Metric = &value
+	}
 }
 
 // A sizeFlag is a number of bytes: 5MB, 1.5GiB, 200000.

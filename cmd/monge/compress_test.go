@@ -197,7 +197,7 @@ func TestCompressUsage(t *testing.T) {
 		{"--size 10B is less", []string{"--size", "10B", "--data", "none"}},
 		{"--max-drop is 0", []string{"--max-drop", "0"}},
 		{"--max-drop is 2", []string{"--max-drop", "2"}},
-		{"--max-drop needs --data or --eval-data", []string{"--max-drop", "0.1"}},
+		{"--max-drop needs --data, --eval-data or --metric", []string{"--max-drop", "0.1"}},
 		{"--max-drop measures models", []string{"--max-drop", "0.1", "--data", "x.npz", "--dry-run"}},
 		{"--refit on needs --data", []string{"--keep", "0.5", "--refit", "on", "--data", "none"}},
 	} {

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"math"
 
 	"github.com/spf13/cobra"
@@ -21,6 +22,7 @@ type evalFlags struct {
 	task      taskFlags
 	runs      int
 	noLatency bool
+	metric    metricFlags
 	page      pageFlags
 }
 
@@ -37,6 +39,7 @@ func (a *app) evalCommand() *cobra.Command {
 			if err := cmp.Or(
 				usageIf(f.data.path == "", "--data is missing (--data none measures size and latency alone)"),
 				usageIf(f.runs < 0, "--runs is %d: want a positive number, or 0 for %d", f.runs, eval.MinRuns),
+				f.metric.check(cmd),
 				f.data.check(cmd),
 			); err != nil {
 				return err
@@ -50,6 +53,7 @@ func (a *app) evalCommand() *cobra.Command {
 	cmd.Flags().IntVar(&f.runs, "runs", 0, "least number of timed runs (0: 30)")
 	cmd.Flags().Var(&f.data.memory, "memory", "refuse models that take more than `BYTES` of memory, as in 8GB, for one sample, and data that do (default: 4GB, and what is free)")
 	cmd.Flags().BoolVar(&f.noLatency, "no-latency", false, "do not measure latency")
+	f.metric.add(cmd, "it is asked for every model")
 	f.task.add(cmd)
 	measureGroup.in(cmd)
 	return cmd
@@ -67,7 +71,8 @@ func (a *app) eval(ctx context.Context, paths []string, f *evalFlags) error {
 	if err != nil {
 		return err
 	}
-	r := &report.Evaluation{}
+	metric := f.metric.metric(a, fmt.Sprintf("%s to come", callsText(len(models)-1)))
+	r := &report.Evaluation{Metric: f.metric.told}
 	var evals []eval.Result
 	var data *dataset.Data
 	if f.data.given() {
@@ -87,6 +92,13 @@ func (a *app) eval(ctx context.Context, paths []string, f *evalFlags) error {
 		return err
 	}
 	for i, e := range evals {
+		if metric.Given() {
+			x, err := metric.File(ctx, paths[i])
+			if err != nil {
+				return in(paths[i], err)
+			}
+			e.Metric = &x
+		}
 		j := report.Judge(e)
 		if data != nil {
 			j.Changes = eval.Changes(evals[0], e, data)

@@ -113,7 +113,8 @@ alone, to 75 % and to 50 % of its channels; those stay that explain most of what
 layers behind compute. How far the model's predictions move then is measured on
 samples that no channel was chosen by, in the measure that the task of an output asks
 for (--task). Spaces are listed with the most sensitive first: --exclude keeps those
-whole under compress. What is saved is of all layers that make or read the space.
+whole under compress. What is saved is of all layers that make or read the space; the
+share of the time is what these take now, by onnxruntime's profile (--no-latency: not).
 
 These are the numbers that compress allocates widths by under a budget. They do not
 add up: monge compress makes and judges whole models. Of very deep models some spaces
@@ -125,7 +126,11 @@ agreement with the original, on samples that nothing else is done with. What the
 say is found once, so that each further model costs little more than its refit.
 
 The folder has a model for each share, MODEL-0.5.onnx, and explore.json, which says
-what --json says. A model is on the front if no other one, the original included, is
+what --json says. Models that are there already, of the same model, data and
+settings, are not made again, so that what was stopped goes on. --merge makes one
+table of several folders, as of jobs on several machines that had a share each.
+
+With --metric a command of your own judges every model. A model is on the front if no other one, the original included, is
 as good with no more multiply-accumulates; the knee is the point of the front that
 lies furthest above the line between its ends. Nothing is distilled: once a share is
 chosen, monge compress --macs makes the model that is.`
@@ -144,7 +149,8 @@ the wide one does.
                  original
   --max-drop F   the cheapest model whose accuracy, or agreement with the original
                  where there are no labels, falls by at most F (0.01: one sample in a
-                 hundred), found by halving; what was tried is printed
+                 hundred), found by halving; what was tried is printed. With --metric
+                 a command of your own judges, and F is a share of the original's number
   --floor F      with these five, the share that every space keeps (1/8; 0: one channel)
   --into NARROW  the widths of a narrow model of the same architecture
   --plan FILE    widths and channels as --save-plan writes them, edited by hand
@@ -174,7 +180,8 @@ weights alone.
 
 The result is judged beside the original on samples of --data that nothing else is
 done with (a fifth; a tenth, at most 200, where the rest is all needed; none of less
-than 100), or on --eval-data, which is read with the same --scale, --mean and so on.`
+than 100), or on --eval-data, which is read with the same --scale, --mean and so on,
+and by --metric, if you have a measure of your own.`
 
 const compressExamples = `  monge compress model.onnx -o small.onnx --data photos/
   monge compress model.onnx -o half.onnx --macs 0.5 \

@@ -46,6 +46,7 @@ func (a *app) stream(stage string, batch int) dataset.StreamOptions {
 var stageNames = map[string]string{
 	"select": "choosing channels", "allocate": "allocating widths", "refit": "refitting layers", "measure": "measuring",
 	"distil": "distilling", "match": "comparing activations", "read": "reading the data", "compare": "comparing candidates", "lossless": "removing what does not matter",
+	"metric": "asking the metric", "metric of the original": "asking the metric about the original",
 }
 
 // stageName is a stage in words; where it is one of several attempts, that stands before it.

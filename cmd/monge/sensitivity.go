@@ -11,8 +11,9 @@ import (
 )
 
 type sensitivityFlags struct {
-	widths widthFlags
-	run    runFlags
+	noLatency bool
+	widths    widthFlags
+	run       runFlags
 }
 
 func (a *app) sensitivityCommand() *cobra.Command {
@@ -36,6 +37,7 @@ func (a *app) sensitivityCommand() *cobra.Command {
 	widthGroup.in(cmd)
 	f.run.addSamples(cmd)
 	f.run.addMemory(cmd)
+	cmd.Flags().BoolVar(&f.noLatency, "no-latency", false, "do not measure latency")
 	f.run.task.add(cmd)
 	measureGroup.in(cmd)
 	return cmd
@@ -59,7 +61,7 @@ func (a *app) sensitivity(ctx context.Context, path string, f *sensitivityFlags)
 		return err
 	}
 	done, err := compress.Sensitivity(ctx, models[0], compress.Options{
-		Options: common, Exclude: f.widths.exclude, KeepResidual: f.widths.keepResidual, Multiple: int(f.widths.multiple),
+		Options: common, Exclude: f.widths.exclude, KeepResidual: f.widths.keepResidual, Multiple: int(f.widths.multiple), NoLatency: f.noLatency,
 	})
 	if err != nil {
 		return in(path, err)

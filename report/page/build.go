@@ -188,6 +188,8 @@ func compressed(r *report.Compression) string {
 			text += fmt.Sprintf(", %.2f times as fast", *a / *c)
 		}
 		switch a, c := e.Before.Top1, e.After.Top1; {
+		case e.Before.Metric != nil && e.After.Metric != nil:
+			text += fmt.Sprintf("; metric %s → %s", short(*e.Before.Metric), short(*e.After.Metric))
 		case a != nil && c != nil:
 			text += fmt.Sprintf("; top-1 %s → %s", percentOf(*a), percentOf(*c))
 		case e.After.Agreement != nil:
@@ -208,7 +210,7 @@ func (b *builder) candidates(list []compress.Candidate, search *compress.Search)
 			}
 			spots = append(spots, spot{name, float64(c.Size.MACs), c.Divergence, c.Taken})
 		}
-		plot, err := spotPlot("Divergence from the original against multiply-accumulates: lower is better", "multiply-accumulates", "divergence", spots)
+		plot, err := spotPlot("Divergence from the original against multiply-accumulates: lower is better", "multiply-accumulates", "divergence", spots, nil)
 		if err != nil {
 			return err
 		}
@@ -219,7 +221,11 @@ func (b *builder) candidates(list []compress.Candidate, search *compress.Search)
 		for _, t := range search.Trials {
 			spots = append(spots, spot{fmt.Sprintf("×%.2f", t.MACs), float64(t.Size.MACs), t.Drop, t.Within})
 		}
-		plot, err := spotPlot("Drop against multiply-accumulates: a disc is within the limit", "multiply-accumulates", "drop (share of samples)", spots)
+		drop := "drop (share of samples)"
+		if search.Measure == "metric" {
+			drop = "drop (share of the metric)"
+		}
+		plot, err := spotPlot("Drop against multiply-accumulates: a disc is within the limit", "multiply-accumulates", drop, spots, nil)
 		if err != nil {
 			return err
 		}
@@ -362,7 +368,7 @@ func fusionCandidates(list []fuse.Candidate, r *report.Fusion) (Plot, error) {
 		}
 		spots = append(spots, spot{name, c.Weights[0], c.Divergence, full})
 	}
-	return spotPlot("Divergence from the models' mean prediction against the share of model 1: lower is better; the disc was taken", "share of model 1", "divergence", spots)
+	return spotPlot("Divergence from the models' mean prediction against the share of model 1: lower is better; the disc was taken", "share of model 1", "divergence", spots, nil)
 }
 
 // Evaluation presents models side by side. stages are those of the first of two models, and what
@@ -428,6 +434,8 @@ func evaluated(r *report.Evaluation) string {
 	if len(r.Models) == 2 {
 		a, b := r.Models[0], r.Models[1]
 		switch {
+		case a.Metric != nil && b.Metric != nil:
+			text = fmt.Sprintf("Metric %s → %s", short(*a.Metric), short(*b.Metric))
 		case a.Top1 != nil && b.Top1 != nil:
 			text = fmt.Sprintf("Top-1 %s → %s", percentOf(*a.Top1), percentOf(*b.Top1))
 		case b.Agreement != nil:
@@ -444,7 +452,10 @@ func evaluated(r *report.Evaluation) string {
 func qualityPlots(r *report.Evaluation) ([]Plot, error) {
 	y := "top-1"
 	quality := func(i int, j report.Judged) *float64 { return j.Top1 }
-	if len(r.Models) > 0 && r.Models[0].Top1 == nil {
+	if len(r.Models) > 0 && r.Models[0].Metric != nil {
+		y = "metric"
+		quality = func(i int, j report.Judged) *float64 { return j.Metric }
+	} else if len(r.Models) > 0 && r.Models[0].Top1 == nil {
 		y = "agreement with the first"
 		quality = func(i int, j report.Judged) *float64 {
 			if i == 0 {
@@ -467,11 +478,11 @@ func qualityPlots(r *report.Evaluation) ([]Plot, error) {
 			byTime = append(byTime, spot{name, *m.LatencyMS, *q, i > 0})
 		}
 	}
-	a, err := spotPlot(y+" against multiply-accumulates (ring: the first model)", "multiply-accumulates", y, byMACs)
+	a, err := spotPlot(y+" against multiply-accumulates (ring: the first model)", "multiply-accumulates", y, byMACs, nil)
 	if err != nil {
 		return nil, err
 	}
-	b, err := spotPlot(y+" against latency (ring: the first model)", "latency in ms", y, byTime)
+	b, err := spotPlot(y+" against latency (ring: the first model)", "latency in ms", y, byTime, nil)
 	return []Plot{a, b}, err
 }
 

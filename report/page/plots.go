@@ -288,12 +288,19 @@ type spot struct {
 	full bool // it is what was taken, or the result
 }
 
-// spotPlot draws named points, the names beside them.
-func spotPlot(title, x, y string, spots []spot) (Plot, error) {
+// spotPlot draws named points, the names beside them, and a line through others, if there are any.
+func spotPlot(title, x, y string, spots []spot, through plotter.XYs) (Plot, error) {
 	if len(spots) < 2 {
 		return Plot{}, nil
 	}
 	p := newPlot(x, y)
+	if len(through) > 1 {
+		l, err := line(through, soft, 1)
+		if err != nil {
+			return Plot{}, err
+		}
+		p.Add(l)
+	}
 	slices.SortFunc(spots, func(a, b spot) int { return int(math.Copysign(1, a.y-b.y)) })
 	for _, s := range spots {
 		d, err := dots(plotter.XYs{{X: s.x, Y: s.y}}, s.full)

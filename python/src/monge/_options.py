@@ -69,7 +69,13 @@ class WorkOptions(DataOptions, total=False):
     into: Path_
 
 
-class CompressOptions(WorkOptions, total=False):
+class MetricOptions(TypedDict, total=False):
+    metric: str  # a command, with {model} for the path of a model
+    metric_lower: bool
+    metric_time: float | str  # seconds, or a number with a unit, as in 10m
+
+
+class CompressOptions(WorkOptions, MetricOptions, total=False):
     align: Literal["weights", "activations"]
     keep: float
     macs: float
@@ -95,13 +101,14 @@ class SensitivityOptions(DataOptions, total=False):
     keep_residual: bool
     multiple: int
     refit_samples: int
+    latency: bool
     memory: int | str  # bytes, or a number with a unit, as in 2GB
 
 
-class ExploreOptions(SensitivityOptions, total=False):
+class ExploreOptions(SensitivityOptions, MetricOptions, total=False):
+    report: Path_
     at: Sequence[float]
     eval_data: Data
-    latency: bool
 
 
 class FuseOptions(WorkOptions, total=False):
@@ -127,7 +134,7 @@ class LatencyOptions(TypedDict, total=False):
     bgr: bool
 
 
-class EvalOptions(DataOptions, total=False):
+class EvalOptions(DataOptions, MetricOptions, total=False):
     report: Path_
     runs: int
     latency: bool
@@ -175,7 +182,7 @@ def _flag(name: str, value: Any) -> list[str]:
         return [f"--no-latency={_text(not value)}"]
     if name == "refit" and isinstance(value, bool):
         return ["--refit=" + ("on" if value else "off")]
-    if name == "time" and not isinstance(value, str):
+    if name in ("time", "metric_time") and not isinstance(value, str):
         value = f"{float(value)}s"
     if isinstance(value, Mapping):
         return [f"{flag}={key}={_join(v, 'x')}" for key, v in value.items()]

@@ -142,6 +142,7 @@ class Tune(_Object):
 class Quality(_Object):
     """What a model does on data. Shares are between 0 and 1."""
 
+    metric: float | None = None  # a measure of one's own
     top1: float | None = None
     top5: float | None = None
     agreement: float | None = None  # with the original
@@ -149,6 +150,16 @@ class Quality(_Object):
     max_diff: float | None = None
     latency_ms: float | None = None
     non_finite: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric(_Object):
+    """What a measure of one's own was asked."""
+
+    command: str
+    lower: bool
+    calls: int
+    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,6 +245,7 @@ class Sensitive(_Object):
     name: str
     width: int
     narrowed: list[Narrowed] = field(default_factory=list)  # empty: the data do not show it
+    latency_share: float | None = None  # of what makes or reads it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -317,6 +329,11 @@ class Exploration(_Object):
     held_out: bool
     before: Explored
     points: list[Point]
+    metric: Metric | None = None
+    model_sha256: str = ""
+    data_sha256: str = ""
+    settings: str = ""
+    merged: list[str] = field(default_factory=list)
     tasks: list[Task] = field(default_factory=list)
     seconds: float
     peak_memory_bytes: int | None = None
@@ -339,6 +356,7 @@ class Compression(Job):
     latency: Timing | None = None
     precision: dict[str, Any] | None = None
     evaluation: Evaluation | None = None
+    metric: Metric | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -407,6 +425,7 @@ class Comparison(_Object):
     """What ``eval`` found."""
 
     models: list[Judged]
+    metric: Metric | None = None
     samples: int
     threads: int
     data: str | None = None

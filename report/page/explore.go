@@ -1,0 +1,130 @@
+package page
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+
+	"gonum.org/v1/plot/plotter"
+
+	"github.com/monge-ml/monge/internal/guard"
+	"github.com/monge-ml/monge/report"
+)
+
+// Exploration presents the models of an exploration and what each costs.
+func Exploration(r *report.Exploration, about About) (_ *Page, err error) {
+	defer guard.Recover(&err)
+	b := begin(r.Model, about, r)
+	b.warn(r.Warnings)
+	measure := measureOf(r)
+	b.page.Headline = explored(r, measure)
+	for _, p := range r.Points {
+		b.page.Tiles = append(b.page.Tiles, pointTile(r, p, measure))
+	}
+	table := b.take("model")
+	if table != nil {
+		b.page.Judged, table.Text = append(b.page.Judged, table.Text...), nil
+	}
+	plots, err := curves(r, measure)
+	if err != nil {
+		return nil, err
+	}
+	b.section(Section{Title: "What is lost for what is saved", Plots: plots, Table: table})
+	return b.rest(), nil
+}
+
+// A measure is what models are compared by.
+type measure struct {
+	name string
+	of   func(report.Quality) *float64
+	text func(float64) string
+}
+
+// measureOf is the metric, accuracy, or agreement.
+func measureOf(r *report.Exploration) measure {
+	switch {
+	case r.Before.Metric != nil:
+		return measure{"metric", func(q report.Quality) *float64 { return q.Metric }, short}
+	case r.Before.Top1 != nil:
+		return measure{"top-1", func(q report.Quality) *float64 { return q.Top1 }, percentOf}
+	}
+	return measure{"agreement", func(q report.Quality) *float64 { return cmp.Or(q.Agreement, new(1.0)) }, percentOf}
+}
+
+func explored(r *report.Exploration, m measure) string {
+	text := fmt.Sprintf("%d models of ×%g to ×%g of the multiply-accumulates", len(r.Points), r.Points[len(r.Points)-1].Share, r.Points[0].Share)
+	if len(r.Points) == 1 {
+		text = fmt.Sprintf("One model of ×%g of the multiply-accumulates", r.Points[0].Share)
+	}
+	if i := slices.IndexFunc(r.Points, func(p report.Point) bool { return p.Knee }); i >= 0 {
+		p := r.Points[i]
+		text += fmt.Sprintf("; the knee is at ×%g", p.Share)
+		if x, y := m.of(r.Before.Quality), m.of(p.Quality); x != nil && y != nil {
+			text += fmt.Sprintf(": %s %s, of %s", m.name, m.text(*y), m.text(*x))
+		}
+	}
+	return text + "."
+}
+
+// pointTile sums a point up.
+func pointTile(r *report.Exploration, p report.Point, m measure) Tile {
+	t := Tile{Name: fmt.Sprintf("×%g", p.Share)}
+	switch {
+	case p.Knee:
+		t.Name += ", the knee"
+	case p.Front:
+		t.Name += ", on the front"
+	}
+	if x := m.of(p.Quality); x != nil {
+		t.After = m.name + " " + m.text(*x)
+	}
+	t.Share = fmt.Sprintf("%.1f%% of the MACs", 100*float64(p.MACs)/float64(max(r.Before.MACs, 1)))
+	if a, b := r.Before.LatencyMS, p.LatencyMS; a != nil && b != nil && *a > 0 {
+		t.Share += fmt.Sprintf(", %.1f%% of the time", 100**b / *a)
+	}
+	return t
+}
+
+// curves draw what the models are worth against what they cost, with a line through the front.
+func curves(r *report.Exploration, m measure) (out []Plot, err error) {
+	for _, by := range []struct {
+		name string
+		of   func(report.Explored) *float64
+	}{
+		{"multiply-accumulates", func(e report.Explored) *float64 { return new(float64(e.MACs)) }},
+		{"latency in ms", func(e report.Explored) *float64 { return e.LatencyMS }},
+	} {
+		var spots []spot
+		var front plotter.XYs
+		add := func(name string, e report.Explored, on, full bool) {
+			x, y := by.of(e), m.of(e.Quality)
+			if x == nil || y == nil {
+				return
+			}
+			spots = append(spots, spot{name, *x, *y, full})
+			if on {
+				front = append(front, plotter.XY{X: *x, Y: *y})
+			}
+		}
+		beaten := slices.ContainsFunc(r.Points, func(p report.Point) bool {
+			x, y := m.of(p.Quality), m.of(r.Before.Quality)
+			return x != nil && y != nil && (*x == *y || (*x > *y) != (r.Metric != nil && r.Metric.Lower))
+		})
+		add("original", r.Before, !beaten, false)
+		for _, p := range r.Points {
+			name := fmt.Sprintf("×%g", p.Share)
+			if p.Knee {
+				name += " (knee)"
+			}
+			add(name, p.Explored, p.Front, true)
+		}
+		slices.SortFunc(front, func(a, b plotter.XY) int { return int(math.Copysign(1, a.X-b.X)) })
+		plot, err := spotPlot(fmt.Sprintf("%s against %s (ring: the original; line: the front)", m.name, by.name), by.name, m.name, spots, front)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, plot)
+	}
+	return out, nil
+}
