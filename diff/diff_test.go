@@ -445,3 +445,44 @@ func FuzzModels(f *testing.F) {
 		}
 	})
 }
+
+// A block that is gone is not taken for what came in its place elsewhere: an operator that became two.
+func TestBlockGoneAndRank(t *testing.T) {
+	parse := func(text string) *onnxio.Model {
+		t.Helper()
+		m, err := onnxtest.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	a := parse(`
+		x: N 3 6 6
+		stem = Conv(x, w0[8 3 1 1])
+		one = Conv(stem, w1[8 8 1 1])
+		sum = Add(one, stem)
+		two = Conv(sum, w2[8 8 1 1])
+		y = Relu(two)`)
+	b := parse(`
+		x: N 3 6 6
+		stem = Conv(x, w0[8 3 1 1])
+		low = Conv(stem, w2low[2 8 1 1])
+		two = Conv(low, w2[8 2 1 1])
+		y = Relu(two)`)
+	d, err := diff.Models(t.Context(), a, b, diff.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range d.Flow {
+		gone, rank := s.Name == "Conv_one" || s.Name == "Add_sum", 0
+		if s.Name == "Conv_two" {
+			rank = 2
+		}
+		if s.Gone != gone || s.Rank != rank {
+			t.Errorf("%+v", s)
+		}
+	}
+	if len(d.Nodes.Removed) != 2 || len(d.Nodes.Added) != 1 {
+		t.Errorf("%d removed, %d added", len(d.Nodes.Removed), len(d.Nodes.Added))
+	}
+}

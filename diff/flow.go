@@ -24,6 +24,9 @@ type Stage struct {
 	Widths [2]int
 	// Gone: the second model has no such node.
 	Gone bool
+	// Rank is the number of channels between the two operators that the second model has in the place
+	// of this one, 0 where it has one.
+	Rank int
 	// Space is the name of the space of the channels, "" where it is not known; Whole says why its
 	// width cannot change, "" if it can.
 	Space string
@@ -123,6 +126,7 @@ func (f *flower) layer(n *node, w *Weight, from []int) Stage {
 			s.Dims = [2][]int{w.Before.Dims, w.After.Dims}
 		}
 	}
+	s.Rank = f.rank(n)
 	if f.a.analysis == nil {
 		return s
 	}
@@ -137,6 +141,23 @@ func (f *flower) layer(n *node, w *Weight, from []int) Stage {
 		}
 	}
 	return s
+}
+
+// rank is the number of channels of an operator that the second model has before the counterpart of a
+// node, of the same kind and with fewer channels, where the first model has none; 0 if there is none.
+func (f *flower) rank(n *node) int {
+	y := f.p.to[n]
+	if y == nil || len(y.GetInput()) == 0 {
+		return 0
+	}
+	first := f.b.graph.Producer(y.GetInput()[0])
+	if first == nil || f.p.from[first] != nil || operator(first) != operator(y) {
+		return 0
+	}
+	if l, ok := f.b.graph.Linear(first); !ok || l.Weight.Name == "" || f.b.width(first) >= f.b.width(y) {
+		return 0
+	}
+	return f.b.width(first)
 }
 
 // weightOf describes the weight of a linear operator of the first model.

@@ -20,6 +20,7 @@ type pairing struct {
 	nodesA, nodesB []*node // without those that hold constants
 	to, from       map[*node]*node
 	tensors        map[string]string // of b, by those of a: inputs and what paired nodes make
+	names          bool              // nodes of both are called by the same scheme
 }
 
 // pair finds the nodes of two graphs that correspond.
@@ -33,10 +34,33 @@ func pair(a, b *onnxio.Graph) *pairing {
 	p.byKey(weightsRead)
 	p.byKey(func(_ *onnxio.Graph, n *node) string { return n.GetName() })
 	p.byKey(func(_ *onnxio.Graph, n *node) string { return firstOutput(n) })
+	p.names = p.named()
 	p.byWiring()
 	p.byPlace()
 	p.byWiring()
 	return p
+}
+
+// named reports whether the nodes of one model have the names that those of the other have, half of
+// them or more: then a name that the other has not is of a node that is gone, or new.
+func (p *pairing) named() bool {
+	same := 0
+	for x, y := range p.to {
+		if telling(x) && x.GetName() == y.GetName() {
+			same++
+		}
+	}
+	return same > 0 && 2*same >= min(len(p.nodesA), len(p.nodesB))
+}
+
+// telling reports whether a node has a name that is no mere number.
+func telling(n *node) bool {
+	return n.GetName() != "" && !numbered(operator(n)+"\x00"+n.GetName())
+}
+
+// may reports whether nodes without names in common can be each other's counterpart.
+func (p *pairing) may(x, y *node) bool {
+	return operator(x) == operator(y) && !(p.names && telling(x) && telling(y) && x.GetName() != y.GetName())
 }
 
 // working lists the nodes that compute something.
@@ -216,14 +240,14 @@ func (p *pairing) byPlace() {
 	for i := len(a) - 1; i >= 0; i-- {
 		for j := len(b) - 1; j >= 0; j-- {
 			best[i*width+j] = max(best[(i+1)*width+j], best[i*width+j+1])
-			if operator(a[i]) == operator(b[j]) {
+			if p.may(a[i], b[j]) {
 				best[i*width+j] = max(best[i*width+j], 1+best[(i+1)*width+j+1])
 			}
 		}
 	}
 	for i, j := 0, 0; i < len(a) && j < len(b); {
 		switch {
-		case operator(a[i]) == operator(b[j]) && best[i*width+j] == 1+best[(i+1)*width+j+1]:
+		case p.may(a[i], b[j]) && best[i*width+j] == 1+best[(i+1)*width+j+1]:
 			p.join(a[i], b[j])
 			i, j = i+1, j+1
 		case best[(i+1)*width+j] >= best[i*width+j+1]:

@@ -300,7 +300,7 @@ func (f *compressFlags) options(a *app, m *onnxio.Model, common job.Options) (o 
 		Exclude: f.widths.exclude, KeepResidual: f.widths.keepResidual, Multiple: int(f.widths.multiple), DType: precision.Type(f.dtype),
 		Latency: f.latency.Latency, NoLatency: f.noLatency, Metric: f.metric.metric(a, ""),
 	}
-	if f.maxDrop > 0 {
+	if f.maxDrop > 0 || f.unspoken {
 		o.Metric = f.metric.metric(a, "some five to eight calls to come")
 	}
 	if f.latency.Latency != (compress.Latency{}) && common.Data == nil && f.evalData == "" {

@@ -205,6 +205,9 @@ func (b *builder) candidates(list []compress.Candidate, search *compress.Search)
 		var spots []spot
 		for _, c := range list {
 			name := string(c.Name)
+			if c.Blocks+c.Ranks > 0 {
+				name = "with other moves"
+			}
 			if c.Taken {
 				name += " (taken)"
 			}
@@ -254,9 +257,11 @@ func (b *builder) fit(r *job.Report) error {
 }
 
 func errorsOf(r *refit.Report) []pair {
-	out := make([]pair, len(r.Layers))
-	for i, l := range r.Layers {
-		out[i] = pair{l.Before, l.After}
+	var out []pair
+	for _, l := range r.Layers {
+		if l.Before > 0 { // else there was nothing to fit it to
+			out = append(out, pair{l.Before, l.After})
+		}
 	}
 	return out
 }

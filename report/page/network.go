@@ -96,6 +96,14 @@ func rowOf(s diff.Stage, widest int, kept map[string]string) Row {
 			r.Why = "the budget was met without it"
 		}
 	}
+	if s.Rank > 0 && !s.Gone {
+		two := fmt.Sprintf("made two, rank %d", s.Rank)
+		if r.Mark == "■" {
+			r.State, r.Mark, r.Why = two, "◆", ""
+		} else {
+			r.State += ", " + two
+		}
+	}
 	return r
 }
 

@@ -318,8 +318,8 @@ func spotPlot(title, x, y string, spots []spot, through plotter.XYs) (Plot, erro
 	}
 	room(&p.X, 1)
 	room(&p.Y, 1.5)
-	middle := (p.X.Min + p.X.Max) / 2
-	for _, s := range spots {
+	for i, at := range placed(p, spots) {
+		s := spots[i]
 		if s.name == "" {
 			continue
 		}
@@ -329,13 +329,73 @@ func spotPlot(title, x, y string, spots []spot, through plotter.XYs) (Plot, erro
 		}
 		l.TextStyle[0].Font.Variant = variant
 		l.TextStyle[0].Color, l.TextStyle[0].Font.Size, l.TextStyle[0].YAlign = ink, letters-1, draw.YCenter
-		l.Offset.X = 6
-		if s.x > middle {
-			l.TextStyle[0].XAlign, l.Offset.X = draw.XRight, -6
-		}
+		l.Offset, l.TextStyle[0].XAlign = at.offset, at.align
 		p.Add(l)
 	}
 	return svg(title, p)
+}
+
+// A place is where the name of a spot stands: so far from it, its left end, middle or right end.
+type place struct {
+	offset vg.Point
+	align  draw.XAlignment
+}
+
+// places are those that are tried in turn.
+var places = []place{
+	{vg.Point{X: 6}, draw.XLeft}, {vg.Point{X: -6}, draw.XRight},
+	{vg.Point{X: 5, Y: 9}, draw.XLeft}, {vg.Point{X: -5, Y: 9}, draw.XRight}, {vg.Point{X: 5, Y: -9}, draw.XLeft}, {vg.Point{X: -5, Y: -9}, draw.XRight},
+	{vg.Point{Y: 11}, draw.XCenter}, {vg.Point{Y: -11}, draw.XCenter},
+	{vg.Point{X: 5, Y: 18}, draw.XLeft}, {vg.Point{X: -5, Y: 18}, draw.XRight}, {vg.Point{X: 5, Y: -18}, draw.XLeft}, {vg.Point{X: -5, Y: -18}, draw.XRight},
+}
+
+// placed finds places for the names of spots where they cover neither each other nor another spot, as
+// far as there are any.
+func placed(p *plot.Plot, spots []spot) []place {
+	const width, height, letter, line = plotWidth - 62, plotHeight - 46, 5.2, 10 // of the plot within its axes, and of letters, about
+	at := func(s spot) (x, y float64) {
+		return (s.x - p.X.Min) / (p.X.Max - p.X.Min) * width, (s.y - p.Y.Min) / (p.Y.Max - p.Y.Min) * height
+	}
+	type box struct{ x1, y1, x2, y2 float64 }
+	meet := func(a, b box) bool { return a.x1 < b.x2 && b.x1 < a.x2 && a.y1 < b.y2 && b.y1 < a.y2 }
+	var taken []box
+	for _, s := range spots {
+		x, y := at(s)
+		taken = append(taken, box{x - 3, y - 3, x + 3, y + 3})
+	}
+	out := make([]place, len(spots))
+	for i, s := range spots {
+		x, y := at(s)
+		long := letter * float64(len([]rune(s.name)))
+		boxOf := func(at place) box {
+			left := x + float64(at.offset.X) + long*float64(at.align)
+			return box{left, y + float64(at.offset.Y) - line/2, left + long, y + float64(at.offset.Y) + line/2}
+		}
+		best, least := 0, math.Inf(1)
+		for k, at := range places {
+			b := boxOf(at)
+			bad := 0.0
+			for j, o := range taken {
+				if j != i && meet(b, o) {
+					bad++
+				}
+			}
+			if b.x1 < 0 || b.x2 > width+8 {
+				bad += 2
+			}
+			if b.y1 < -2 || b.y2 > height {
+				bad++
+			}
+			if bad < least {
+				best, least = k, bad
+			}
+		}
+		out[i] = places[best]
+		if s.name != "" {
+			taken = append(taken, boxOf(out[i]))
+		}
+	}
+	return out
 }
 
 // barPlot draws numbers between 0 and 1 and above, one for each name's place.
