@@ -63,6 +63,14 @@ func (p *pairing) may(x, y *node) bool {
 	return operator(x) == operator(y) && !(p.names && telling(x) && telling(y) && x.GetName() != y.GetName())
 }
 
+// sameShapes reports whether all constants that two nodes read have the same shapes.
+func (p *pairing) sameShapes(x, y *node) bool {
+	return slices.EqualFunc(x.GetInput(), y.GetInput(), func(i, j string) bool {
+		v, w := p.a.Constant(i), p.b.Constant(j)
+		return v == nil && w == nil || v != nil && w != nil && slices.Equal(v.GetDims(), w.GetDims())
+	})
+}
+
 // working lists the nodes that compute something.
 func working(g *onnxio.Graph) []*node {
 	return slices.DeleteFunc(slices.Clone(g.Nodes), func(n *node) bool { return g.Constant(firstOutput(n)) != nil })
@@ -174,7 +182,7 @@ func (p *pairing) byWiring() {
 		var best *node
 		most := -1
 		for _, c := range readers[k][:min(len(readers[k]), mostAlike)] {
-			if s := p.likeness(n, c); s > most {
+			if s := p.likeness(n, c); s > most && (p.may(n, c) || p.sameShapes(n, c)) {
 				best, most = c, s
 			}
 		}
