@@ -178,8 +178,8 @@ type nodeRow struct {
 	diff.Node
 }
 
-// nodeRows lists the nodes that differ, those that were changed first. What follows from widths is
-// left out, unless all is asked for: the widths say it.
+// nodeRows lists the nodes that differ, those that were changed first. What follows from widths or from
+// the verdict is left out, unless all is asked for: these say it, and operators are counted.
 func (r *Difference) nodeRows() []nodeRow {
 	var out []nodeRow
 	for _, d := range r.Nodes.Changed {
@@ -188,11 +188,16 @@ func (r *Difference) nodeRows() []nodeRow {
 			out = append(out, nodeRow{"changed", d})
 		}
 	}
+	told := func(d diff.Node) bool { return !r.All && r.Explains(d) }
 	for _, d := range r.Nodes.Added {
-		out = append(out, nodeRow{"added", d})
+		if !told(d) {
+			out = append(out, nodeRow{"added", d})
+		}
 	}
 	for _, d := range r.Nodes.Removed {
-		out = append(out, nodeRow{"removed", d})
+		if !told(d) {
+			out = append(out, nodeRow{"removed", d})
+		}
 	}
 	return out
 }
@@ -223,14 +228,10 @@ func (r *Difference) printNodes(w io.Writer) {
 	printTable(w, t, left, "node")
 }
 
-// plain is how much of a node is told already: 0 where nothing is, 1 where operators were counted,
-// 2 where the verdict explains it.
+// plain is how much of a node is told already: 0 where nothing is, 1 where operators were counted.
 func (r *Difference) plain(d nodeRow) int {
-	switch {
-	case d.fate == "changed":
+	if d.fate == "changed" {
 		return 0
-	case r.Explains(d.Node):
-		return 2
 	}
 	return 1
 }

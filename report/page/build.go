@@ -498,7 +498,7 @@ func base(path string) string { return path[strings.LastIndexAny(path, `/\`)+1:]
 func Difference(r *report.Difference, about About) (_ *Page, err error) {
 	defer guard.Recover(&err)
 	b := begin(r.Models[0]+" → "+r.Models[1], about, r)
-	b.page.Headline = screen.Name(r.Verdict) + "."
+	b.page.Headline = screen.Name(titleOf(r.Verdict)) + "."
 	b.take("", r.Verdict)
 	if p := b.take(""); p != nil {
 		b.section(Section{Title: "The files", Table: p})

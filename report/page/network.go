@@ -93,7 +93,7 @@ func rowOf(s diff.Stage, widest int, kept map[string]string) Row {
 	default:
 		r.State, r.Mark, r.Why = "whole", "■", screen.Name(cmp.Or(kept[s.Space], s.Whole))
 		if r.Why == "" && kept != nil {
-			r.Why = "the budget was met without it"
+			r.Why = "not needed"
 		}
 	}
 	if s.Rank > 0 && !s.Gone {

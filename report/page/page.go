@@ -5,6 +5,7 @@ import (
 	"html/template"
 	"io"
 	"strings"
+	"unicode"
 
 	"github.com/monge-ml/monge/report"
 )
@@ -62,7 +63,20 @@ type About struct {
 //go:embed page.html
 var source string
 
-var pageTemplate = template.Must(template.New("page").Parse(source))
+var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"breaks": breaks, "words": strings.Fields}).Parse(source))
+
+// breaks lets a browser break a long name where a person would: behind its separators.
+func breaks(name string) template.HTML {
+	var b strings.Builder
+	runes := []rune(name)
+	for i, r := range runes {
+		b.WriteString(template.HTMLEscapeString(string(r)))
+		if strings.ContainsRune("/._:", r) && i > 0 && i+1 < len(runes) && unicode.IsLetter(runes[i+1]) {
+			b.WriteString("<wbr>")
+		}
+	}
+	return template.HTML(b.String())
+}
 
 // Render writes a page. Nothing is written if there is an error.
 func Render(w io.Writer, p *Page) error {

@@ -54,7 +54,12 @@ func rendered(t *testing.T, p *page.Page, err error) (elements, string) {
 	all, text := elements{}, strings.Builder{}
 	for n := range root.Descendants() {
 		if n.Type == html.TextNode && n.Parent.Data != "style" {
-			text.WriteString(n.Data + "\n")
+			text.WriteString(n.Data)
+			next := n.NextSibling
+			command := n.Parent.Data == "span" && n.Parent.Parent.Data == "code" || n.Parent.Data == "code"
+			if !command && (next == nil || next.Data != "wbr") { // a name may be broken there
+				text.WriteString("\n")
+			}
 		}
 		if n.Type != html.ElementNode {
 			continue
