@@ -2,9 +2,11 @@ package compress
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/internal/choose"
@@ -17,6 +19,8 @@ type allocation struct {
 	widths   map[*coupling.Space]int
 	evidence map[*coupling.Space]*choose.Evidence
 	moves
+	// took is what the model takes, in times of what was asked; 0: it was not timed.
+	took float64
 }
 
 // like reports whether another allocation is of the same kind.
@@ -24,6 +28,27 @@ func (a *allocation) like(b *allocation) bool { return a.kind == b.kind && a.non
 
 // changes reports whether anything becomes of the model.
 func (a *allocation) changes() bool { return pipeline.Changes(a.widths) || !a.none() }
+
+// same reports whether another allocation leads to the same model.
+func (a *allocation) same(b *allocation) bool {
+	equal := func(f, g factors) bool { return f.rank == g.rank }
+	return maps.Equal(a.widths, b.widths) && slices.Equal(a.blocks, b.blocks) && maps.EqualFunc(a.ranks, b.ranks, equal)
+}
+
+// key tells allocations of a model apart.
+func (a *allocation) key(an *coupling.Analysis) string {
+	var parts []string
+	for _, sp := range an.Spaces {
+		if k, ok := a.widths[sp]; ok && k != sp.Width {
+			parts = append(parts, fmt.Sprint(sp.Name, k))
+		}
+	}
+	for weight, f := range a.ranks {
+		parts = append(parts, fmt.Sprint(weight, f.rank))
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, "\x00") + "\x00\x00" + keyOf(a.blocks)
+}
 
 // shaped is the shape of a model under the allocation.
 func (a *allocation) shaped(an *coupling.Analysis) shape {
@@ -236,6 +261,9 @@ func (g *greedy) saved(f factors) float64 {
 	one.ranks, two.ranks = nil, map[string]factors{f.op.Weight: f}
 	an := g.seen.subject.Analysis
 	switch g.b.unit {
+	case inLatency:
+		p := g.clock.predictor(g.compression, an)
+		return p.Node(f.op.Node, g.w, 0) - p.Node(f.op.Node, g.w, two.rank(f.op.Weight))
 	case inMACs:
 		return float64(one.macs(f.op) - two.macs(f.op))
 	case inBytes:

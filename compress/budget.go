@@ -244,7 +244,7 @@ func (c *compression) cost(a *coupling.Analysis, b budget, s shape) float64 {
 	case inBytes:
 		return float64(c.frame + c.weightBytes(a, s))
 	case inLatency:
-		return c.clock.predict(c, a, s.widths) // blocks and ranks are not moved
+		return c.clock.predict(c, a, s)
 	}
 	size := sizeOf(a, s)
 	if b.unit == inMACs {

@@ -168,16 +168,19 @@ func (c *compression) allocations(ctx context.Context, s *edit.Subject, b budget
 		}
 	}
 	if !c.moving(b) {
-		return all, nil
+		return within(all), nil
 	}
 	if err := c.observeMoves(ctx, b, seen); err != nil {
 		return nil, err
 	}
-	a, err := c.allocateAll(ctx, b, even, seen, free)
-	if err != nil || a == nil {
-		return all, err
+	a, err := c.settled(ctx, s, b, func(b budget) (*allocation, error) { return c.allocateAll(ctx, b, even, seen, free) })
+	if err != nil {
+		return nil, err
 	}
-	return append(all, a), nil
+	if a != nil {
+		all = append(all, a)
+	}
+	return within(all), nil
 }
 
 // judge refits every candidate on some samples, but for those that are far off, and returns the one

@@ -70,7 +70,7 @@ type Options struct {
 	explores bool // several budgets are met, and judged on held-out samples
 	// Plan gives spaces their widths, and perhaps their channels.
 	Plan *Plan
-	// Moves are those that may be made under MACs, Params, Size and MaxDrop; nil: all. Depth and Rank
+	// Moves are those that may be made under MACs, Params, Size, Latency and MaxDrop; nil: all. Depth and Rank
 	// need a refit on a hundred samples or more, and have no place beside Keep or Uniform.
 	Moves []Move
 	// Uniform gives every space an equal share under a budget too.
@@ -359,7 +359,7 @@ func (c *compression) meet(ctx context.Context, s *edit.Subject, folded int, b b
 		}
 		report.tellPlan(s.Analysis, chosen)
 	}
-	report.Latency = c.timing(s.Analysis, b, coupling.WidthsOf(chosen.widths))
+	report.Latency = c.timing(s.Analysis, b, chosen.shaped(s.Analysis))
 	if c.o.DryRun {
 		report.describe(s.Analysis, c, chosen.shaped(s.Analysis), nil)
 		return nil, report, nil

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"time"
@@ -29,7 +28,7 @@ type Latency struct {
 // A Timing tells how a budget of latency was met. Shares are of what the original takes.
 type Timing struct {
 	Asked float64 `json:"asked"`
-	// Predicted is what the table says of the result's widths.
+	// Predicted is what the table says of the result.
 	Predicted float64 `json:"predicted"`
 	// Measured is the share of the result, timed by turns with the original; nil where nothing was
 	// timed. BeforeMS and AfterMS are what both took in all but one of ten runs at least, in
@@ -40,11 +39,11 @@ type Timing struct {
 	// Threads worked on one operator.
 	Threads int `json:"threads"`
 	// Given is set where the table was given, and may be of another machine: predictions were not
-	// corrected by what narrowed models take on this one.
+	// corrected by what smaller models take on this one.
 	Given bool `json:"given_table"`
 	// Multiple is the number of channels that the table says kernels work on at once.
 	Multiple int `json:"multiple"`
-	// Trials are the narrowed models that were timed before they were fitted.
+	// Trials are the smaller models that were timed before they were fitted.
 	Trials int `json:"trials"`
 }
 
@@ -68,7 +67,7 @@ type clock struct {
 	asks   eval.LatencyOptions
 	of     map[*coupling.Analysis]*latency.Predictor
 	grids  map[*coupling.Space][]int
-	timed  map[string]float64 // measured shares, by widths
+	timed  map[string]float64 // measured shares, by allocations
 	silent bool               // models are not timed
 	// compare times models side by side.
 	compare func(context.Context, []*onnxio.Model, eval.LatencyOptions) ([]eval.Timing, error)
@@ -95,7 +94,7 @@ func (c *compression) startClock(ctx context.Context, m *onnxio.Model) (err erro
 	if err := k.table.Covers(c.analysis, c.operator); err != nil {
 		return err
 	}
-	k.whole = k.predict(c, c.analysis, nil)
+	k.whole = k.predict(c, c.analysis, shape{})
 	if !(k.whole > 0) {
 		return fmt.Errorf("latency table: it says that the model takes no time")
 	}
@@ -125,21 +124,26 @@ func (k *clock) limit(b budget) float64 {
 func (c *compression) see(a *coupling.Analysis) {
 	c.baseline.see(a)
 	if c.clock != nil {
-		c.clock.predict(c, a, nil)
+		c.clock.predictor(c, a)
 	}
 }
 
 // operator is how a node of the analysed model was written.
 func (c *compression) operator(n *onnxpb.NodeProto) string { return c.form.Operator(n) }
 
-// predict is what an analysed model takes under widths, in milliseconds.
-func (k *clock) predict(c *compression, a *coupling.Analysis, w coupling.Widths) float64 {
+// predictor tells the time of an analysed model.
+func (k *clock) predictor(c *compression, a *coupling.Analysis) *latency.Predictor {
 	p := k.of[a]
 	if p == nil {
 		p = k.table.For(a, c.operator)
 		k.of[a] = p
 	}
-	return p.MS(w)
+	return p
+}
+
+// predict is what an analysed model takes in a shape, in milliseconds.
+func (k *clock) predict(c *compression, a *coupling.Analysis, s shape) float64 {
+	return k.predictor(c, a).MS(s.timed())
 }
 
 // grid lists the widths of a space, ascending, that are worth having: multiples of what is given, or
@@ -149,13 +153,13 @@ func (c *compression) grid(s *coupling.Space) []int {
 	if g := c.clock.grids[s]; g != nil {
 		return g
 	}
-	m := s.Step(cmp.Or(c.o.Multiple, max(c.clock.table.Multiple()/4, 1)))
+	m := s.Step(c.fine())
 	out := []int{s.Width}
 	if an := c.clock.analysisOf(s); an != nil {
 		w := coupling.Widths{}
 		took := func(k int) float64 {
 			w.Set(s, k)
-			return c.clock.predict(c, an, w)
+			return c.clock.predict(c, an, ofWidths(w))
 		}
 		full, first := took(s.Width), min(m, s.Width)
 		tell := 0.05 * (full - took(first)) * float64(m) / float64(s.Width) // a part of what a step saves in the mean
@@ -169,6 +173,14 @@ func (c *compression) grid(s *coupling.Space) []int {
 	slices.Reverse(out)
 	c.clock.grids[s] = out
 	return out
+}
+
+// fine is the number of channels in whose multiples widths and ranks are tried.
+func (c *compression) fine() int {
+	if c.clock == nil {
+		return max(c.o.Multiple, 1)
+	}
+	return cmp.Or(c.o.Multiple, max(c.clock.table.Multiple()/4, 1))
 }
 
 // analysisOf is the analysis that a space is one of.
@@ -246,33 +258,36 @@ const (
 	over, under, trusted = 0.005, 0.05, 0.01
 	// margin is how much less is asked for after a correction: another timing may tell a little more.
 	margin = 0.01
+	// late is by how much a candidate may take longer than was asked: as much as two timings differ.
+	late = 0.03
 	// corrections is how often a prediction is corrected by what a model took.
 	corrections = 3
 )
 
-// settled makes an allocation that meets a budget. Of one of latency, what it says is checked: the
-// narrow model is timed before anything is fitted, since the values of weights do not matter to that,
-// and if it misses what was asked the prediction is corrected, and widths are chosen again.
+// settled makes an allocation that meets a budget, or nil. Of one of latency, what it says is checked:
+// the small model is timed before anything is fitted, since the values of weights do not matter to
+// that, and if it misses what was asked the prediction is corrected, and the allocation made again.
 func (c *compression) settled(ctx context.Context, s *edit.Subject, b budget, choose func(budget) (*allocation, error)) (*allocation, error) {
 	best, err := choose(b)
-	if err != nil || b.unit != inLatency || c.clock.silent || c.clock.given {
+	if err != nil || best == nil || b.unit != inLatency || c.clock.silent || c.clock.given {
 		return best, err
 	}
 	asked := c.limit(b) / c.clock.whole
 	a, least := best, math.Inf(1)
 	for range corrections {
-		if !pipeline.Changes(a.widths) {
+		if !a.changes() {
 			return best, nil
 		}
 		share, err := c.time(ctx, s, a)
 		if err != nil {
 			return nil, err
 		}
-		if off := missed(share / asked); off < least {
+		a.took = share / asked
+		if off := missed(a.took); off < least {
 			best, least = a, off
 		}
-		predicted := c.cost(s.Analysis, b, ofWidths(coupling.WidthsOf(a.widths))) / c.clock.whole
-		if off := share/asked - 1; off <= over && off >= -under || off < 0 && math.Abs(share/predicted-1) <= trusted {
+		predicted := c.cost(s.Analysis, b, a.shaped(s.Analysis)) / c.clock.whole
+		if off := a.took - 1; off <= over && off >= -under || off < 0 && math.Abs(share/predicted-1) <= trusted {
 			break
 		}
 		b.correction = share / predicted * (1 + margin)
@@ -282,12 +297,21 @@ func (c *compression) settled(ctx context.Context, s *edit.Subject, b budget, ch
 			return best, nil
 		case err != nil:
 			return nil, err
-		case maps.Equal(next.widths, a.widths):
+		case next == nil || next.same(a):
 			return best, nil
 		}
 		a = next
 	}
 	return best, nil
+}
+
+// within leaves out allocations that were timed and take longer than was asked, if others do not.
+func within(all []*allocation) []*allocation {
+	slow := func(a *allocation) bool { return a.took > 1+late }
+	if !slices.ContainsFunc(all, func(a *allocation) bool { return !slow(a) }) {
+		return all
+	}
+	return slices.DeleteFunc(all, slow)
 }
 
 // missed is how far a model is from what was asked, in times of that: too slow is worse than too fast.
@@ -300,18 +324,11 @@ func missed(share float64) float64 {
 
 // time is the share that a model takes after an allocation, unfitted.
 func (c *compression) time(ctx context.Context, s *edit.Subject, a *allocation) (float64, error) {
-	w, maps := coupling.WidthsOf(a.widths), edit.Maps{}
-	key := ""
-	for _, sp := range s.Analysis.Spaces {
-		if k, ok := a.widths[sp]; ok && k < sp.Width {
-			maps[sp] = edit.First(sp, w)
-		}
-		key += fmt.Sprint(w.Of(sp), " ")
-	}
+	key := a.key(s.Analysis)
 	if share, known := c.clock.timed[key]; known {
 		return share, nil
 	}
-	child, err := edit.Edit(s, maps)
+	child, err := a.unfitted(s)
 	if err != nil {
 		return 0, err
 	}
@@ -332,13 +349,13 @@ func (c *compression) time(ctx context.Context, s *edit.Subject, a *allocation) 
 }
 
 // timing starts what is told about a budget of latency; nil for others.
-func (c *compression) timing(a *coupling.Analysis, b budget, w coupling.Widths) *Timing {
+func (c *compression) timing(a *coupling.Analysis, b budget, s shape) *Timing {
 	if b.unit != inLatency {
 		return nil
 	}
 	k := c.clock
 	return &Timing{
-		Asked: c.limit(b) / k.whole, Predicted: k.predict(c, a, w) / k.whole,
+		Asked: c.limit(b) / k.whole, Predicted: k.predict(c, a, s) / k.whole,
 		Threads: k.table.Threads, Given: k.given, Multiple: k.table.Multiple(), Trials: len(k.timed),
 	}
 }

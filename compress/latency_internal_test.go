@@ -63,5 +63,5 @@ func predicted(t *testing.T, table *latency.Table, m *onnxio.Model) float64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return table.For(an, nil).MS(nil)
+	return table.For(an, nil).MS(latency.Shape{})
 }

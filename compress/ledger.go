@@ -6,6 +6,7 @@ import (
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
 // A ledger knows which items of a cost depend on the width of which space, so that what a step
@@ -50,8 +51,17 @@ func (c *compression) ledger(a *coupling.Analysis, b budget, spaces []*coupling.
 		return l
 	}
 	if b.unit == inLatency {
-		c.clock.of[a].Each(func(axes []*coupling.Axis, ms func(coupling.Widths) float64) {
-			enter(axes, func() float64 { return ms(now.widths) })
+		p, weights := c.clock.predictor(c, a), map[*onnxpb.NodeProto]string{}
+		for _, op := range a.Ops {
+			weights[op.Node] = op.Weight
+		}
+		p.Each(func(n *onnxpb.NodeProto, axes []*coupling.Axis) {
+			enter(axes, func() float64 {
+				if now.gone.nodes[n] {
+					return 0
+				}
+				return p.Node(n, now.widths, now.rank(weights[n]))
+			})
 		})
 		return l
 	}

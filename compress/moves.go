@@ -9,6 +9,7 @@ import (
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/pipeline"
 	"github.com/monge-ml/monge/internal/refit"
+	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
@@ -29,7 +30,7 @@ func (c *compression) may(m Move) bool { return c.o.Moves == nil || slices.Conta
 
 // moving reports whether other moves than narrower spaces are wanted and can be judged.
 func (c *compression) moving(b budget) bool {
-	counted := b.unit != inChannels && b.unit != inLatency && !c.o.Uniform
+	counted := b.unit != inChannels && !c.o.Uniform
 	return (c.may(Depth) || c.may(Rank)) && counted && c.form == nil && c.Fits() && c.Report.Split.Fit.Len() >= pipeline.FewSamples
 }
 
@@ -38,8 +39,6 @@ func (c *compression) checkMoves(b budget) error {
 	for _, m := range c.o.Moves {
 		switch {
 		case m == Width || c.moving(b):
-		case b.unit == inLatency:
-			return pipeline.Mistakef("moves: under latency widths alone are chosen")
 		case c.form != nil:
 			return pipeline.Mistakef("moves: a quantised model is narrowed only")
 		default:
@@ -89,4 +88,27 @@ func (c *compression) carryOut(ctx context.Context, made pipeline.Made, m *moves
 		two[f.op.Node.GetOutput()[0]] = refit.Factoring{Rank: f.rank, Spread: f.spread}
 	}
 	return made, refit.Factor(made.Child, made.Parents[0], two)
+}
+
+// unfitted makes the model of an allocation without regard to what it computes: of every space the first
+// channels stay, and of an operator that becomes two the first rows.
+func (a *allocation) unfitted(s *edit.Subject) (*onnxio.Model, error) {
+	w, narrow, ranks := coupling.WidthsOf(a.widths), edit.Maps{}, map[string]int{}
+	for sp, k := range a.widths {
+		if k < sp.Width {
+			narrow[sp] = edit.First(sp, w)
+		}
+	}
+	child, err := edit.Edit(s, narrow)
+	if err == nil && len(a.blocks) > 0 {
+		_, err = edit.Drop(child, a.blocks)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range a.ranks {
+		ranks[f.op.Node.GetOutput()[0]] = f.rank
+	}
+	_, err = edit.FirstFactors(child, ranks)
+	return child, err
 }

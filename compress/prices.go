@@ -359,13 +359,13 @@ func (c *compression) priceRanks(ctx context.Context, contest *pipeline.Contest,
 	var of []stats.Channels
 	for i := range s.Analysis.Ops {
 		op := &s.Analysis.Ops[i]
-		l, why := refit.Factorable(s.Graph, s.Analysis, op.Node)
+		l, why := edit.Factorable(s.Graph, s.Analysis, op.Node)
 		if why != "" || c.excludes(op.Node) {
 			continue
 		}
 		w := s.Analysis.Weights[op.Weight]
 		p := &rankPrice{factors: factors{op: op, outputs: w.Axes[l.Out.Weight], weight: w}}
-		if p.steps = c.rankSteps(p, b); len(p.steps) > 0 && p.outputs.Size() <= refit.MostFactored {
+		if p.steps = c.rankSteps(p, b, s); len(p.steps) > 0 && p.outputs.Size() <= refit.MostFactored {
 			all, of = append(all, p), append(of, refit.Made(l))
 		}
 	}
@@ -454,16 +454,22 @@ func (c *compression) priceRank(ctx context.Context, contest *pipeline.Contest, 
 const leastSaved = 0.2
 
 // rankSteps are the ranks that an operator may have as two, from the lowest: multiples at which
-// enough is saved, a sixteenth of the outputs apart, and not below the floor.
-func (c *compression) rankSteps(p *rankPrice, b budget) (out []int) {
-	m := max(c.o.Multiple, 1)
+// enough is saved, of weights and of time where that is asked for, a sixteenth of the outputs apart,
+// and not below the floor.
+func (c *compression) rankSteps(p *rankPrice, b budget, s *edit.Subject) (out []int) {
+	m := c.fine()
+	saves := func(rank int) bool { return true }
+	if b.unit == inLatency {
+		node, p := p.op.Node, c.clock.predictor(c, s.Analysis)
+		saves = func(rank int) bool { return p.Node(node, nil, rank) <= (1-leastSaved)*p.Node(node, nil, 0) }
+	}
 	outputs := p.outputs.Size()
 	inputs := p.weight.Len() / max(outputs, 1)
 	full := min(outputs, inputs)
 	d := max(1, full/16/m) * m
 	least := max(1, int(math.Ceil(b.floor*float64(full))))
 	for r := (least + m - 1) / m * m; r < full; r += d {
-		if float64(p.at(r).elements(nil)) <= (1-leastSaved)*float64(p.weight.Len()) {
+		if float64(p.at(r).elements(nil)) <= (1-leastSaved)*float64(p.weight.Len()) && saves(r) {
 			out = append(out, r)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/internal/stats"
+	"github.com/monge-ml/monge/latency"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -40,6 +41,11 @@ func without(a *coupling.Analysis, blocks []*coupling.Block) (r removed) {
 			r.nodes[n] = true
 		}
 	}
+	for _, b := range blocks {
+		if second := repeated(a.Graph, b, r); second != nil {
+			r.nodes[second] = true
+		}
+	}
 	for name := range a.Weights {
 		readers := a.Graph.Consumers(name)
 		stays := func(c onnxio.Consumer) bool { return !r.nodes[c.Node] }
@@ -48,6 +54,20 @@ func without(a *coupling.Analysis, blocks []*coupling.Block) (r removed) {
 		}
 	}
 	return r
+}
+
+// repeated is the Relu behind a block whose stream one has made, which goes with the block as edit.Drop
+// does it; nil if there is none.
+func repeated(g *onnxio.Graph, b *coupling.Block, r removed) *onnxpb.NodeProto {
+	by, behind := g.Producer(b.Stream), g.Consumers(b.Add.GetOutput()[0])
+	if by == nil || onnxio.StandardOp(by) != "Relu" || len(behind) != 1 || g.IsOutput(b.Stream) || g.IsOutput(b.Add.GetOutput()[0]) {
+		return nil
+	}
+	stays := func(c onnxio.Consumer) bool { return !r.nodes[c.Node] || c.Input < 0 }
+	if onnxio.StandardOp(behind[0].Node) != "Relu" || slices.ContainsFunc(g.Consumers(b.Stream), stays) {
+		return nil
+	}
+	return behind[0].Node
 }
 
 // holds reports whether a space has gone: whatever makes or reads its channels has.
@@ -79,6 +99,27 @@ func (f factors) elements(w coupling.Widths) int64 {
 
 // saves reports whether the two have fewer elements than the one.
 func (f factors) saves(w coupling.Widths) bool { return f.elements(w) < w.Elements(f.weight) }
+
+// rank is the number of channels between the two operators that one has become; 0 if it has not, as where
+// that would save nothing.
+func (s shape) rank(weight string) int {
+	if f, ok := s.ranks[weight]; ok && f.saves(s.widths) {
+		return f.rank
+	}
+	return 0
+}
+
+// timed is the shape as tables of latencies know it.
+func (s shape) timed() latency.Shape {
+	out := latency.Shape{Widths: s.widths, Gone: s.gone.nodes}
+	for weight, f := range s.ranks {
+		if out.Ranks == nil {
+			out.Ranks = map[*onnxpb.NodeProto]int{}
+		}
+		out.Ranks[f.op.Node] = s.rank(weight)
+	}
+	return out
+}
 
 // macs are those of an operator.
 func (s shape) macs(op *coupling.LinearOp) int64 {

@@ -95,7 +95,7 @@ func TestBlocks(t *testing.T) {
 		for _, k := range [][2]int{{64, 64}, {40, 56}, {17, 33}, {60, 20}} {
 			w := coupling.WidthsOf(map[*coupling.Space]int{free[0]: k[0], free[1]: k[1]})
 			want := 0.002 + up(k[0], block)*1e-4 + took(k[0], k[1]) + 0.0001 + 1e-5*float64(k[1])
-			if got := p.MS(w); math.Abs(got/want-1) > 0.05 {
+			if got := p.MS(latency.Shape{Widths: w}); math.Abs(got/want-1) > 0.05 {
 				t.Errorf("blocks of %d, %v channels: %.5f ms, want %.5f", block, k, got, want)
 			}
 		}
@@ -140,7 +140,7 @@ func TestNodes(t *testing.T) {
 	list = append(list, latency.Row{Op: "Relu", Node: "relu", Inputs: [][]int{{1, 64, 8, 8}}, Outputs: [][]int{{1, 64, 8, 8}}})
 	p := (&latency.Table{Operators: list}).For(analyze(t, m), nil)
 	want := 0.002 + 64e-4 + machine(16)(64, 64) + 0.0001 + 64e-5
-	if got := p.MS(nil); math.Abs(got/want-1) > 0.05 {
+	if got := p.MS(latency.Shape{}); math.Abs(got/want-1) > 0.05 {
 		t.Errorf("%.5f ms, want %.5f", got, want)
 	}
 }

@@ -46,8 +46,9 @@ type Options struct {
 
 const (
 	// attempts is the number of models that are timed: the model itself, some with equal shares of
-	// all spaces, and others with shares drawn by lot.
-	attempts = 16
+	// all spaces, and others with shares drawn by lot, of which one in factoredEvery has linear
+	// operators as two besides, of ranks that are drawn.
+	attempts, factoredEvery = 18, 4
 	// briefly is how long each is timed, beside the model itself, and how long profiled.
 	briefly = 120 * time.Millisecond
 	// patience is how long all may take; leastAttempts are made in any case.
@@ -75,7 +76,8 @@ func Measure(ctx context.Context, m *onnxio.Model, o Options) (_ *Table, err err
 		if i >= leastAttempts && time.Since(start) > patience {
 			break
 		}
-		err := x.try(ctx, x.widths(i))
+		w := x.widths(i)
+		err := x.try(ctx, w, x.ranks(i, w))
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
@@ -137,6 +139,8 @@ type experiment struct {
 // A timed is a narrowed model.
 type timed struct {
 	widths  coupling.Widths
+	ranks   map[*onnxpb.NodeProto]int    // of operators that are two
+	between map[string]*onnxpb.NodeProto // which operator became the two with a tensor between them
 	model   *profiled
 	kernels []engine.Kernel
 	ms      []float64 // of each
@@ -200,19 +204,61 @@ func widths(an *coupling.Analysis, multiple int, share func() float64) coupling.
 	return out
 }
 
-// try times a narrowed model: of every space the first channels stay, for what is computed does not
-// matter.
-func (x *experiment) try(ctx context.Context, w coupling.Widths) error {
-	model, maps := x.model, edit.Maps{}
-	for _, s := range x.s.Analysis.Spaces {
-		if w.Of(s) < s.Width {
-			maps[s] = edit.First(s, w)
+// leastFactored is the number of elements of the smallest weight that becomes two.
+const leastFactored = 256
+
+// ranks draws the ranks of an attempt: multiples of 8 or 4, for the operators that can become two and
+// take time.
+func (x *experiment) ranks(attempt int, w coupling.Widths) map[*onnxpb.NodeProto]int {
+	if attempt < len(equal) || attempt%factoredEvery != 1 || x.form != nil {
+		return nil
+	}
+	rng := rand.New(rand.NewPCG(uint64(attempt), 1))
+	out := map[*onnxpb.NodeProto]int{}
+	for _, n := range x.s.Graph.Nodes {
+		l, why := edit.Factorable(x.s.Graph, x.s.Analysis, n)
+		if why != "" || x.s.Graph.InBranch(n) {
+			continue
+		}
+		wt := x.s.Analysis.Weights[l.Weight.Name]
+		outputs, all := w.Size(wt.Axes[l.Out.Weight]), int(w.Elements(wt))
+		saves := all / (outputs + all/max(outputs, 1)) // from that rank on nothing is saved
+		rank := int(rng.Float64() * float64(saves))
+		if m := 4 << (attempt / factoredEvery % 2); rank > m {
+			rank -= rank % m
+		}
+		if all >= leastFactored && rank > 0 {
+			out[n] = rank
 		}
 	}
-	if len(maps) > 0 {
-		child, err := edit.Edit(x.s, maps)
+	return out
+}
+
+// try times a narrowed model: of every space the first channels stay, for what is computed does not
+// matter.
+func (x *experiment) try(ctx context.Context, w coupling.Widths, ranks map[*onnxpb.NodeProto]int) error {
+	model, narrow := x.model, edit.Maps{}
+	between := map[string]*onnxpb.NodeProto{}
+	for _, s := range x.s.Analysis.Spaces {
+		if w.Of(s) < s.Width {
+			narrow[s] = edit.First(s, w)
+		}
+	}
+	if len(narrow)+len(ranks) > 0 {
+		child, err := edit.Edit(x.s, narrow)
 		if err != nil {
 			return err
+		}
+		of := map[string]int{}
+		for n, rank := range ranks {
+			of[n.GetOutput()[0]] = rank
+		}
+		made, err := edit.FirstFactors(child, of)
+		if err != nil {
+			return err
+		}
+		for name, output := range made {
+			between[name] = x.s.Graph.Producer(output)
 		}
 		if err := x.s.Reshare(child); err != nil {
 			return err
@@ -225,7 +271,7 @@ func (x *experiment) try(ctx context.Context, w coupling.Widths) error {
 	if err != nil {
 		return err
 	}
-	t := timed{widths: w, whole: times[0].QuickMS, share: times[1].QuickMS / times[0].QuickMS, threads: times[0].Threads}
+	t := timed{widths: w, ranks: ranks, between: between, whole: times[0].QuickMS, share: times[1].QuickMS / times[0].QuickMS, threads: times[0].Threads}
 	if t.model, err = numbered(model); err != nil {
 		return err
 	}
@@ -291,13 +337,20 @@ func (x *experiment) fill(t *Table) {
 		for i := range p.ms {
 			p.ms[i] *= scale
 		}
-		spent := x.spent(p)
+		spent, firsts := x.spent(p)
+		ranks := p.shape().Ranks
 		for _, n := range nodes {
 			if x.s.Analysis.Graph.InBranch(n) {
 				continue
 			}
 			d := nodeOf(x.s.Analysis, n, x.form.Operator)
 			c := d.call(p.widths)
+			if rank := ranks[n]; rank > 0 {
+				first, second := split(c, d.linear, rank)
+				rows.addAny(first, firsts[n])
+				rows.addAny(second, spent[n])
+				continue
+			}
 			rows.add(Row{Op: c.op, Node: d.name, Inputs: c.in, Outputs: c.out, MS: spent[n]})
 		}
 	}
@@ -305,9 +358,18 @@ func (x *experiment) fill(t *Table) {
 	off := 0.0
 	told := t.For(x.s.Analysis, x.form.Operator)
 	for _, p := range x.made {
-		off += math.Abs(told.MS(p.widths)/(p.share*t.MS) - 1)
+		off += math.Abs(told.MS(p.shape())/(p.share*t.MS) - 1)
 	}
 	t.MS, t.Error = round(t.MS), round(off/float64(len(x.made)))
+}
+
+// shape is that of the model.
+func (p *timed) shape() Shape {
+	s := Shape{Widths: p.widths, Ranks: map[*onnxpb.NodeProto]int{}}
+	for _, n := range p.between {
+		s.Ranks[n] = p.ranks[n]
+	}
+	return s
 }
 
 // A rowSet gathers rows.
@@ -335,6 +397,13 @@ func (s *rowSet) add(r Row) {
 	s.times[i]++
 }
 
+// addAny takes in what operators of a kind take, whatever node they are.
+func (s *rowSet) addAny(c call, ms float64) {
+	if ms > 0 {
+		s.add(Row{Op: c.op, Inputs: c.in, Outputs: c.out, MS: ms})
+	}
+}
+
 func (s *rowSet) means() []Row {
 	for i, n := range s.times {
 		s.rows[i].MS = round(s.rows[i].MS / float64(n))
@@ -343,15 +412,18 @@ func (s *rowSet) means() []Row {
 }
 
 // spent is what each node of the analysed model takes: nodes of the file that are not in it, of
-// quantised models, count for the next that is.
-func (x *experiment) spent(p timed) map[*onnxpb.NodeProto]float64 {
-	out := map[*onnxpb.NodeProto]float64{}
+// quantised models, count for the next that is. firsts is what the first operator takes of those that
+// are two.
+func (x *experiment) spent(p timed) (all, firsts map[*onnxpb.NodeProto]float64) {
+	all, firsts = map[*onnxpb.NodeProto]float64{}, map[*onnxpb.NodeProto]float64{}
 	for n, ms := range p.model.spread(p.kernels, p.ms) {
-		if own := x.own(p.model.graph, n); own != nil {
-			out[own] += ms
+		if of := p.between[n.GetOutput()[0]]; of != nil {
+			firsts[of] += ms
+		} else if own := x.own(p.model.graph, n); own != nil {
+			all[own] += ms
 		}
 	}
-	return out
+	return all, firsts
 }
 
 // own is the node of the analysed model that a node of a narrowed file is, or that reads what it

@@ -24,9 +24,9 @@ func TestMeasure(t *testing.T) {
 			t.Fatal(err)
 		}
 		x.o.Within = time.Millisecond
-		const tries = 5
+		const tries = 6
 		for i := range tries {
-			if err := x.try(context.Background(), x.widths(i)); err != nil {
+			if err := x.try(context.Background(), x.widths(i), x.ranks(i, x.widths(i))); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -6,26 +6,45 @@ import (
 	"slices"
 
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
-// A Predictor tells what a model takes under widths. It remembers what it has said, and must not be
+// A Predictor tells what a model takes in other shapes. It remembers what it has said, and must not be
 // used by several goroutines at once.
 type Predictor struct {
-	nodes []node // whose time depends on widths
-	still []node // others
-	fixed float64
+	nodes []*node
+	of    map[*onnxpb.NodeProto]*node
+	fits  *fits
 }
 
-// A node is an operator whose time depends on widths.
+// A Shape is what an analysed model would be. The zero value is the model as it is.
+type Shape struct {
+	// Widths are those of its spaces; nil: as they are.
+	Widths coupling.Widths
+	// Gone are nodes that are not there.
+	Gone map[*onnxpb.NodeProto]bool
+	// Ranks are the numbers of channels between the two operators that one becomes (edit.Factorable).
+	Ranks map[*onnxpb.NodeProto]int
+}
+
+// A node is an operator that takes time.
 type node struct {
+	of       *onnxpb.NodeProto
 	name, op string
 	in, out  [][]*coupling.Axis
+	linear   *onnxio.Linear // nil where it cannot become two
 	fit      *fit
 	times    float64          // as long as others of its kind
 	atoms    []*coupling.Axis // on whose sizes it depends
-	known    map[[mostAtoms]int]float64
+	known    map[state]float64
+}
+
+// A state is what the time of a node depends on: the sizes of its atoms, and its rank if it is two.
+type state struct {
+	sizes [mostAtoms]int
+	rank  int
 }
 
 // mostAtoms is up to how many atoms what a node takes is remembered.
@@ -36,11 +55,13 @@ type operator func(*onnxpb.NodeProto) string
 
 // For returns what tells the time of an analysed model. as says how an operator is written in the
 // file, where that is not how it is analysed; nil: as it is analysed. What the table has no row for is
-// taken to be part of other operators.
+// taken to be part of other operators. The two operators that one becomes are told by rows of their
+// kinds, or where it has none, as of convolutions of one position where the model has no such, by all
+// rows of the operator.
 func (t *Table) For(an *coupling.Analysis, as func(*onnxpb.NodeProto) string) *Predictor {
 	f, named := t.learn(), t.nodesNamed()
 	linear := linears(an)
-	p := &Predictor{}
+	p := &Predictor{of: map[*onnxpb.NodeProto]*node{}, fits: f}
 	for _, n := range an.Graph.Nodes {
 		if an.Graph.InBranch(n) {
 			continue // part of the If
@@ -57,13 +78,8 @@ func (t *Table) For(an *coupling.Analysis, as func(*onnxpb.NodeProto) string) *P
 		if x.fit = f.of(&c); x.fit == nil || x.times == 0 {
 			continue
 		}
-		x.known = map[[mostAtoms]int]float64{}
-		if x.atoms = widening(an, x); len(x.atoms) == 0 {
-			p.still = append(p.still, x)
-			p.fixed += x.ms(nil)
-			continue
-		}
-		p.nodes = append(p.nodes, x)
+		x.known, x.atoms = map[state]float64{}, widening(an, x)
+		p.nodes, p.of[n] = append(p.nodes, x), x
 	}
 	return p
 }
@@ -95,8 +111,8 @@ func linears(an *coupling.Analysis) map[*onnxpb.NodeProto]bool {
 }
 
 // nodeOf describes a node.
-func nodeOf(an *coupling.Analysis, n *onnxpb.NodeProto, as operator) node {
-	x := node{name: nameOf(n), op: n.GetOpType()}
+func nodeOf(an *coupling.Analysis, n *onnxpb.NodeProto, as operator) *node {
+	x := &node{of: n, name: nameOf(n), op: n.GetOpType()}
 	if as != nil {
 		x.op = as(n)
 	}
@@ -111,6 +127,9 @@ func nodeOf(an *coupling.Analysis, n *onnxpb.NodeProto, as operator) node {
 		return out
 	}
 	x.in, x.out = axes(n.GetInput()), axes(n.GetOutput())
+	if l, why := edit.Factorable(an.Graph, an, n); why == "" && x.op == n.GetOpType() {
+		x.linear = l
+	}
 	return x
 }
 
@@ -138,7 +157,7 @@ func (x *node) call(w coupling.Widths) call {
 }
 
 // widening lists the atoms of a node's axes that belong to spaces whose widths may change.
-func widening(an *coupling.Analysis, x node) (atoms []*coupling.Axis) {
+func widening(an *coupling.Analysis, x *node) (atoms []*coupling.Axis) {
 	for _, axes := range slices.Concat(x.in, x.out) {
 		for _, a := range axes {
 			for _, atom := range a.Atoms() {
@@ -151,13 +170,51 @@ func widening(an *coupling.Analysis, x node) (atoms []*coupling.Axis) {
 	return atoms
 }
 
-// MS is the time of one run under widths (nil: of the model as it is), in milliseconds.
-func (p *Predictor) MS(w coupling.Widths) float64 {
-	sum := p.fixed
-	for i := range p.nodes {
-		sum += p.nodes[i].ms(w)
+// factors are the two operators that the node becomes under widths, with so many channels between
+// them.
+func (x *node) factors(w coupling.Widths, rank int) (first, second call) {
+	return split(x.call(w), x.linear, rank)
+}
+
+// split are the two operators that a call becomes.
+func split(c call, l *onnxio.Linear, rank int) (first, second call) {
+	first, second = call{op: c.op, in: slices.Clone(c.in[:2])}, call{c.op, slices.Clone(c.in), c.out}
+	at := func(dims []int, axis, size int) []int {
+		if axis < 0 {
+			axis += len(dims)
+		}
+		if dims = slices.Clone(dims); axis >= 0 && axis < len(dims) {
+			dims[axis] = size
+		}
+		return dims
+	}
+	weight := c.in[l.Weight.Input]
+	first.in[l.Weight.Input] = at(weight, l.Out.Weight, rank)
+	between := at(c.made(), l.Out.Axis, rank)
+	first.out = [][]int{between}
+	outer := slices.Repeat([]int{1}, len(weight))
+	outer[l.Out.Weight], outer[1-l.Out.Weight] = weight[l.Out.Weight], rank
+	second.in[1-l.Weight.Input], second.in[l.Weight.Input] = between, outer
+	return first, second
+}
+
+// MS is the time of one run of the model in a shape, in milliseconds.
+func (p *Predictor) MS(s Shape) float64 {
+	sum := 0.0
+	for _, x := range p.nodes {
+		if !s.Gone[x.of] {
+			sum += p.ms(x, s.Widths, s.Ranks[x.of])
+		}
 	}
 	return sum
+}
+
+// Node is the time of a node under widths, as two operators where a rank is given; 0 if it takes none.
+func (p *Predictor) Node(n *onnxpb.NodeProto, w coupling.Widths, rank int) float64 {
+	if x := p.of[n]; x != nil {
+		return p.ms(x, w, rank)
+	}
+	return 0
 }
 
 // An Operator is what one of a model takes.
@@ -171,40 +228,47 @@ type Operator struct {
 
 // Operators lists what every operator takes under widths, the longest first.
 func (p *Predictor) Operators(w coupling.Widths) []Operator {
-	all := p.MS(w)
+	all := p.MS(Shape{Widths: w})
 	var out []Operator
-	for _, nodes := range [][]node{p.nodes, p.still} {
-		for i := range nodes {
-			ms := nodes[i].ms(w)
-			out = append(out, Operator{nodes[i].name, nodes[i].op, ms, ms / all})
-		}
+	for _, x := range p.nodes {
+		ms := p.ms(x, w, 0)
+		out = append(out, Operator{x.name, x.op, ms, ms / all})
 	}
 	slices.SortStableFunc(out, func(a, b Operator) int { return cmp.Compare(b.MS, a.MS) })
 	return out
 }
 
-// Each calls a function with every operator whose time depends on widths: with the axes on which it
-// depends, and what tells its time.
-func (p *Predictor) Each(f func(axes []*coupling.Axis, ms func(coupling.Widths) float64)) {
-	for i := range p.nodes {
-		f(p.nodes[i].atoms, p.nodes[i].ms)
+// Each calls a function with every node that takes time, and with the axes on whose sizes that
+// depends.
+func (p *Predictor) Each(f func(n *onnxpb.NodeProto, axes []*coupling.Axis)) {
+	for _, x := range p.nodes {
+		f(x.of, x.atoms)
 	}
 }
 
-func (x *node) ms(w coupling.Widths) float64 {
-	var key [mostAtoms]int
-	if len(x.atoms) > len(key) {
-		c := x.call(w)
-		return x.times * x.fit.ms(&c)
+// ms is the time of a node under widths. What the node takes longer than others of its kind, or
+// shorter, is the second's of the two operators that it becomes: what is fused with it stands behind.
+func (p *Predictor) ms(x *node, w coupling.Widths, rank int) float64 {
+	if x.linear == nil {
+		rank = 0
 	}
-	for i, a := range x.atoms {
-		key[i] = w.Size(a)
-	}
-	if ms, ok := x.known[key]; ok {
-		return ms
+	key := state{rank: rank}
+	if len(x.atoms) <= len(key.sizes) {
+		for i, a := range x.atoms {
+			key.sizes[i] = w.Size(a)
+		}
+		if ms, ok := x.known[key]; ok {
+			return ms
+		}
 	}
 	c := x.call(w)
 	ms := x.times * x.fit.ms(&c)
-	x.known[key] = ms
+	if rank > 0 {
+		first, second := x.factors(w, rank)
+		ms = p.fits.of(&first).ms(&first) + x.times*p.fits.of(&second).ms(&second)
+	}
+	if len(x.atoms) <= len(key.sizes) {
+		x.known[key] = ms
+	}
 	return ms
 }

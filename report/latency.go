@@ -46,11 +46,11 @@ func NewLatency(model string, t *latency.Table, an *coupling.Analysis, as func(*
 	r := &Latency{Model: model, Runtime: t.Runtime, CPU: t.CPU, Threads: t.Threads, MS: t.MS, Error: t.Error, Multiple: t.Multiple()}
 	p := t.For(an, as)
 	r.Operators = p.Operators(nil)
-	whole := p.MS(nil)
+	whole := p.MS(latency.Shape{})
 	for _, f := range widthShares {
 		w := latency.Even(an, f, r.Multiple)
 		macs, _ := an.MACs(w)
-		r.Widths = append(r.Widths, WidthTime{f, an.Params(w), macs, p.MS(w), p.MS(w) / whole})
+		r.Widths = append(r.Widths, WidthTime{f, an.Params(w), macs, p.MS(latency.Shape{Widths: w}), p.MS(latency.Shape{Widths: w}) / whole})
 	}
 	return r
 }

@@ -7,9 +7,7 @@ import (
 
 	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
-	"google.golang.org/protobuf/proto"
 
-	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/guard"
@@ -27,25 +25,6 @@ type Factoring struct {
 	Spread *stats.Spread
 }
 
-// Factorable describes an operator that can become two, rank×inputs and then outputs×rank, or says
-// why it cannot. The outputs stand on axis Out.Weight of the weight.
-func Factorable(g *onnxio.Graph, an *coupling.Analysis, n *onnxpb.NodeProto) (l *onnxio.Linear, why string) {
-	linear, ok := g.Linear(n)
-	switch {
-	case !ok || linear.Kind != onnxio.Convolution && linear.Kind != onnxio.Product:
-		return nil, "no convolution or product"
-	case linear.Groups != 1:
-		return nil, "its groups are separate already"
-	}
-	switch {
-	case fittable(g, an, linear) == nil:
-		return nil, "its weight is computed, shared or quantised"
-	case linear.Out.Weight < 0 || linear.Alpha == 0:
-		return nil, "its weight is not read as it is stored"
-	}
-	return linear, ""
-}
-
 // MostFactored bounds the outputs of an operator that becomes two, since the directions of n outputs
 // take n³ operations.
 const MostFactored = 1024
@@ -57,7 +36,7 @@ func Ranks(ctx context.Context, s *edit.Subject, data *dataset.Data, share float
 	var nodes []*onnxpb.NodeProto
 	var of []stats.Channels
 	for _, op := range s.Analysis.Ops {
-		l, why := Factorable(s.Graph, s.Analysis, op.Node)
+		l, why := edit.Factorable(s.Graph, s.Analysis, op.Node)
 		if why == "" && !s.Graph.InBranch(op.Node) && s.Analysis.Weights[l.Weight.Name].Axes[l.Out.Weight].Size() <= MostFactored {
 			nodes, of = append(nodes, op.Node), append(of, Made(l))
 		}
@@ -145,17 +124,13 @@ func (l *layer) factor(g *onnxio.Graph, parent teach.Parent, f Factoring) error 
 	inner.dims[l.Out.Weight] = f.Rank
 	mat.NewDense(f.Rank, w.inputs, inner.w).Mul(u.T(), mat.NewDense(w.outputs, w.inputs, w.w))
 	outer := &weights{outputs: w.outputs, inputs: f.Rank, groups: 1, w: mat.DenseCopyOf(u).RawMatrix().Data, b: w.b, typ: w.typ, transposed: w.transposed, alpha: w.alpha, beta: w.beta}
-	outer.dims = []int{w.outputs, f.Rank}
-	if w.transposed {
-		outer.dims = []int{f.Rank, w.outputs}
-	}
-	for len(outer.dims) < len(w.dims) {
-		outer.dims = append(outer.dims, 1)
-	}
 	if w.b != nil {
 		l.makeUp(w, spread.Mean, u)
 	}
-	return l.writeFactors(g, inner, outer)
+	if _, outer.dims, err = edit.Before(g, l.Linear, inner.tensor("")); err != nil {
+		return err
+	}
+	return outer.write(g, l.Linear)
 }
 
 // spread is that of what the child's operator makes: the parent's channels as the maps move them.
@@ -187,35 +162,4 @@ func (l *layer) makeUp(w *weights, mean []float64, u mat.Matrix) {
 	for i := range w.b {
 		w.b[i] += m.AtVec(i) - back.AtVec(i)
 	}
-}
-
-// writeFactors puts an operator of its own before the layer's.
-func (l *layer) writeFactors(g *onnxio.Graph, inner, outer *weights) error {
-	n := l.Node
-	first := proto.CloneOf(n)
-	if name := n.GetName(); name != "" {
-		first.Name = proto.String(name + "_rank")
-	}
-	weight := g.Fresh(l.Weight.Name + "_rank")
-	if err := g.AddInitializer(inner.tensor(weight)); err != nil {
-		return err
-	}
-	between := g.Fresh(n.GetOutput()[0] + "_rank")
-	first.Input, first.Output = []string{l.In.Tensor, weight}, []string{between}
-	for _, name := range []string{"alpha", "beta"} {
-		onnxio.RemoveAttr(first, name)
-	}
-	n.Input[0] = between
-	for _, name := range []string{"transA", "strides", "pads", "dilations", "auto_pad"} {
-		onnxio.RemoveAttr(n, name)
-	}
-	if k := len(outer.dims) - 2; l.Kind == onnxio.Convolution {
-		onnxio.SetAttrInts(n, "kernel_shape", slices.Repeat([]int64{1}, k))
-	}
-	at := slices.Index(g.Proto.Node, n)
-	g.Proto.Node = slices.Insert(g.Proto.Node, at, first)
-	if err := g.Refresh(); err != nil {
-		return err
-	}
-	return outer.write(g, l.Linear)
 }

@@ -106,7 +106,7 @@ func factored(t *testing.T, m *onnxio.Model, d *dataset.Data, rank int) (child *
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, why := refit.Factorable(s.Graph, s.Analysis, s.Graph.Producer("c"))
+	l, why := edit.Factorable(s.Graph, s.Analysis, s.Graph.Producer("c"))
 	if why != "" {
 		t.Fatal(why)
 	}

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
@@ -77,25 +78,11 @@ func layerOf(g *onnxio.Graph, an *coupling.Analysis, n *onnxpb.NodeProto, fresh 
 // fittable is a linear operator as a layer, as far as its weight goes, or nil where it cannot be
 // fitted.
 func fittable(g *onnxio.Graph, an *coupling.Analysis, linear *onnxio.Linear) *layer {
-	if !linear.Weight.Direct() || !own(g, linear.Weight.Name) { // shared weights have one value for several tasks
+	axis, ok := edit.Writable(g, an, linear)
+	if !ok {
 		return nil
 	}
-	w := an.Weights[linear.Weight.Name]
-	if w == nil || !onnxio.IsFloat(w.Type) || isConstant(an, linear.In.Tensor) {
-		return nil
-	}
-	l := &layer{Linear: linear, axis: linear.Out.Axis}
-	switch l.Kind {
-	case onnxio.Convolution:
-	case onnxio.Product:
-		l.axis += len(an.Activations[linear.Node.GetOutput()[0]])
-		if l.In.Axis != -1 || l.Out.Axis != -1 || l.axis < 1 || len(w.Axes) != 2 {
-			return nil
-		}
-	default:
-		return nil
-	}
-	return l
+	return &layer{Linear: linear, axis: axis}
 }
 
 // own reports whether a constant has exactly one reader, and is no output.
