@@ -2,11 +2,16 @@ package compress
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/engine/enginetest"
 	"github.com/monge-ml/monge/eval"
+	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/latency"
 	"github.com/monge-ml/monge/latency/latencytest"
@@ -52,6 +57,42 @@ func TestLatencyIsCorrected(t *testing.T) {
 		}
 		if timed > corrections || r.Latency.Trials != timed || off == 1 && timed != 1 {
 			t.Errorf("%g of the prediction: %d models were timed, %d are told", off, timed, r.Latency.Trials)
+		}
+	}
+}
+
+// What is timed is the model that was chosen, without its blocks and with two operators where one
+// becomes two, and so is what comes out.
+func TestMovesAreTimed(t *testing.T) {
+	enginetest.Require(t)
+	m := modeltest.Load(t, "resnet_a")
+	table := latencytest.Table(t, m, 1)
+	for _, moves := range [][]Move{{Depth}, {Rank}, {Width, Depth, Rank}} {
+		o := Options{LatencyTable: table, Moves: moves, Options: job.Options{Data: modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 150}), Tune: job.Off, Lossless: job.Off}}
+		c, err := start(context.Background(), m, o, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.startClock(context.Background(), m); err != nil {
+			t.Fatal(err)
+		}
+		c.clock.given, c.clock.silent = false, false
+		var shares []float64
+		c.clock.compare = func(_ context.Context, models []*onnxio.Model, _ eval.LatencyOptions) ([]eval.Timing, error) {
+			took := []eval.Timing{{QuickMS: predicted(t, table, models[0])}, {QuickMS: predicted(t, table, models[1])}}
+			shares = append(shares, took[1].QuickMS/took[0].QuickMS)
+			return took, nil
+		}
+		out, r, err := c.narrowed(context.Background(), budget{unit: inLatency, share: 0.8, floor: defaultFloor})
+		if err != nil {
+			t.Fatal(err)
+		}
+		as := func(share float64) bool { return math.Abs(share-r.Latency.Predicted) < 1e-6 }
+		if share := predicted(t, table, out) / predicted(t, table, m); !as(share) || share > 0.8*(1+over) || !slices.ContainsFunc(shares, as) {
+			t.Errorf("%v: it takes %.4f, %v were timed, %.4f predicted", moves, share, shares, r.Latency.Predicted)
+		}
+		if len(moves) == 1 && len(r.Blocks)+len(r.Ranks) == 0 {
+			t.Errorf("%v: nothing was done", moves)
 		}
 	}
 }

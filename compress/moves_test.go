@@ -13,6 +13,7 @@ import (
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/job"
+	"github.com/monge-ml/monge/latency/latencytest"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
@@ -76,11 +77,11 @@ const (
 	// oneLow has a layer that may be of low rank.
 	oneLow = `
 		x: N 24
-		a = Gemm(x, w1[24 40], b1[40])
+		a = Gemm(x, w1[24 96], b1[96])
 		b = Tanh(a)
-		c = Gemm(b, low[40 40], b2[40])
+		c = Gemm(b, low[96 96], b2[96])
 		d = Tanh(c)
-		y = Gemm(d, w3[40 6], b3[6])`
+		y = Gemm(d, w3[96 6], b3[6])`
 )
 
 // moved compresses a model by other moves than narrowing, or with them, on made-up data.
@@ -95,36 +96,43 @@ func moved(t *testing.T, m *onnxio.Model, o compress.Options) (*onnxio.Model, *c
 	return out, report
 }
 
-// What costs nothing is what goes: the result is the same function.
+// What costs nothing is what goes: the result is the same function, under budgets of
+// multiply-accumulates and of time.
 func TestMovesWithoutLoss(t *testing.T) {
 	zero := func(w *onnxio.Tensor) { w.SetFloat64(w.Dims, make([]float64, w.Len())) }
 	for name, c := range map[string]struct {
 		model         *onnxio.Model
+		time          float64
 		blocks, ranks []string
 	}{
-		"a block of zeros":    {withWeight(t, twoBlocks, "w4", zero), []string{"l"}, nil},
-		"a layer of low rank": {withWeight(t, oneLow, "low", ofRank(4)), nil, []string{"Gemm_c"}},
+		"a block of zeros":    {withWeight(t, twoBlocks, "w4", zero), 0.58, []string{"l"}, nil},
+		"a layer of low rank": {withWeight(t, oneLow, "low", ofRank(4)), 0.65, nil, []string{"Gemm_c"}},
 	} {
-		out, report := moved(t, c.model, compress.Options{MACs: 0.6})
-		var blocks, ranks []string
-		for _, b := range report.Blocks {
-			blocks = append(blocks, b.Name)
-		}
-		for _, r := range report.Ranks {
-			ranks = append(ranks, r.Name)
-		}
-		if len(blocks) != len(c.blocks) || !slices.Equal(ranks, c.ranks) {
-			t.Errorf("%s: without blocks %v and with ranks %v, want %v and %v", name, blocks, ranks, c.blocks, c.ranks)
-		}
-		if report.After.MACs > report.Before.MACs*6/10 {
-			t.Errorf("%s: %d multiply-accumulates of %d", name, report.After.MACs, report.Before.MACs)
-		}
-		if size, _ := out.Size(); size != report.After.Params {
-			t.Errorf("%s: %d parameters, %d reported", name, size, report.After.Params)
-		}
-		d := modeltest.Noise(t, c.model, 50, 7)
-		if e := modeltest.RelativeError(modeltest.Outputs(t, c.model, d), modeltest.Outputs(t, out, d)); e > 1e-4 {
-			t.Errorf("%s: error %g", name, e)
+		macs := compress.Options{MACs: 0.6}
+		timed := onTable(latencytest.Table(t, c.model, 1), compress.Latency{Share: c.time})
+		timed.NoData = false
+		for unit, o := range map[string]compress.Options{"MACs": macs, "time": timed} {
+			out, report := moved(t, c.model, o)
+			var blocks, ranks []string
+			for _, b := range report.Blocks {
+				blocks = append(blocks, b.Name)
+			}
+			for _, r := range report.Ranks {
+				ranks = append(ranks, r.Name)
+			}
+			if len(blocks) != len(c.blocks) || !slices.Equal(ranks, c.ranks) {
+				t.Errorf("%s, %s: without blocks %v and with ranks %v, want %v and %v", name, unit, blocks, ranks, c.blocks, c.ranks)
+			}
+			if l := report.Latency; l == nil && report.After.MACs > report.Before.MACs*6/10 || l != nil && l.Predicted > c.time {
+				t.Errorf("%s, %s: %d multiply-accumulates of %d, %+v", name, unit, report.After.MACs, report.Before.MACs, l)
+			}
+			if size, _ := out.Size(); size != report.After.Params {
+				t.Errorf("%s, %s: %d parameters, %d reported", name, unit, size, report.After.Params)
+			}
+			d := modeltest.Noise(t, c.model, 50, 7)
+			if e := modeltest.RelativeError(modeltest.Outputs(t, c.model, d), modeltest.Outputs(t, out, d)); e > 3e-4 {
+				t.Errorf("%s, %s: error %g", name, unit, e)
+			}
 		}
 	}
 }

@@ -13,8 +13,10 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/latency"
 	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
@@ -106,6 +108,42 @@ func TestBlocks(t *testing.T) {
 		}
 		if len(ops) != 4 || math.Abs(sum-1) > 1e-9 || ops[0].Op != "Conv" { // no Relu: it is part of the convolution
 			t.Errorf("operators: %+v", ops)
+		}
+	}
+}
+
+// A model without some nodes takes what the others take, and one with two operators in the place of one
+// what a table says of two like them.
+func TestShapes(t *testing.T) {
+	m := net()
+	an := analyze(t, m)
+	list := rows(1)
+	for _, rank := range []int{4, 8, 16, 24, 32} { // what convolutions of one position take
+		list = append(list, latency.Row{
+			Op: "Conv", Inputs: [][]int{{1, rank, 8, 8}, {64, rank, 1, 1}}, Outputs: [][]int{{1, 64, 8, 8}}, MS: 1e-3 + float64(64*64*rank)*1e-6,
+		})
+	}
+	p := (&latency.Table{Operators: list}).For(an, nil)
+	whole := p.MS(latency.Shape{})
+	for i, n := range an.Graph.Nodes {
+		alone := p.Node(n, nil, 0)
+		if got := p.MS(latency.Shape{Gone: map[*onnxpb.NodeProto]bool{n: true}}); math.Abs(whole-got-alone) > 1e-12 {
+			t.Errorf("node %d takes %g, and the model %g less without it", i, alone, whole-got)
+		}
+	}
+	second := an.Graph.Producer("c")
+	for _, rank := range []int{8, 24} {
+		child := m.Clone()
+		if _, err := edit.FirstFactors(child, map[string]int{"c": rank}); err != nil {
+			t.Fatal(err)
+		}
+		want := (&latency.Table{Operators: list}).For(analyze(t, child), nil).MS(latency.Shape{})
+		got := p.MS(latency.Shape{Ranks: map[*onnxpb.NodeProto]int{second: rank}})
+		if math.Abs(got-want) > 1e-9 || got >= whole {
+			t.Errorf("of rank %d: %g ms, want %g; it is %g as it was", rank, got, want, whole)
+		}
+		if d := whole - got - p.Node(second, nil, 0) + p.Node(second, nil, rank); math.Abs(d) > 1e-12 {
+			t.Errorf("of rank %d the model and the operator differ by %g", rank, d)
 		}
 	}
 }
