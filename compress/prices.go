@@ -56,6 +56,18 @@ type rankPrice struct {
 // tenth of the price that is paid on others.
 const judgeSamples = 67
 
+// judgedMACs is the number of multiply-accumulates in one comparison of predictions from which on fewer
+// samples are compared, but leastJudged at least: a comparison of a large model would take seconds,
+// and a hundred and more are made.
+const judgedMACs, leastJudged = 40e9, 34
+
+// compared is the number of samples on which predictions of a model are compared, and on variants of
+// which.
+func (c *compression) compared() int {
+	each := max(c.size.MACs, 1) * int64(teach.Judged(c.Price().Held.Sample(1, 0)).Len())
+	return int(min(max(judgedMACs/each, leastJudged), judgeSamples))
+}
+
 // probes are the shares of its channels at which a space is tried.
 var probes = []float64{0.75, 0.5, 0.25}
 
@@ -82,6 +94,7 @@ func (c *compression) observe(ctx context.Context, s *edit.Subject, free []*coup
 	if err != nil {
 		return nil, err
 	}
+	defer contest.Close()
 	var shown []*coupling.Space
 	lost := map[*coupling.Space][]float64{}
 	for _, sp := range free {
@@ -209,7 +222,11 @@ func (s *sample) at(known []response, i int, x float64) float64 {
 // chosen by. What is fitted for that is fitted on few.
 func (c *compression) pricing(ctx context.Context, s *edit.Subject) (*pipeline.Contest, error) {
 	price := c.Price()
-	return c.Contest(ctx, teach.Parents{{Subject: s, Share: 1}}, price.Fit.Sample(quickSamples, 1), teach.Judged(price.Held.Sample(judgeSamples, 0)))
+	contest, err := c.Contest(ctx, teach.Parents{{Subject: s, Share: 1}}, price.Fit.Sample(quickSamples, 1), teach.Judged(price.Held.Sample(c.compared(), 0)))
+	if err != nil {
+		return nil, err
+	}
+	return contest, contest.Reuse(s)
 }
 
 // rounding is a divergence that single precision alone may bring about.
@@ -233,6 +250,7 @@ func (c *compression) observeMoves(ctx context.Context, b budget, seen *observed
 	if err != nil {
 		return err
 	}
+	defer contest.Close()
 	if c.may(Depth) {
 		if err := c.priceBlocks(ctx, contest, seen); err != nil {
 			return err
@@ -297,6 +315,7 @@ func (c *compression) measureTogether(ctx context.Context, seen *observed, block
 			if contest, err = c.pricing(ctx, seen.subject); err != nil {
 				return false, err
 			}
+			defer contest.Close()
 		}
 		if seen.together[key], err = seen.try(ctx, c, contest, &moves{blocks: blocks[:n]}); err != nil {
 			return false, err

@@ -87,7 +87,7 @@ func (a *app) compressCommand() *cobra.Command {
 	budgetGroup.in(cmd)
 	f.widths.add(cmd)
 	fs.BoolVar(&f.uniform, "uniform", false, "under --macs, --params, --size, --latency and --max-drop, keep an equal share of every space (default: with a refit, widths by measured error for cost saved)")
-	fs.StringSliceVar(&f.moves, "moves", nil, "what may be done under --macs, --params, --size and --max-drop: `LIST` of width (narrower spaces), depth (residual blocks dropped) and rank (one linear operator as two); depth and rank need data (default: all three, of which the result keeps what serves it best)")
+	fs.StringSliceVar(&f.moves, "moves", nil, "what may be done under --macs, --params, --size, --latency and --max-drop: `LIST` of width (narrower spaces), depth (residual blocks dropped) and rank (one linear operator as two); depth and rank need data (default: all three, of which the result keeps what serves it best)")
 	widthGroup.in(cmd)
 	f.run.invent = true
 	f.run.add(cmd, []string{"weights", "activations"})

@@ -163,8 +163,9 @@ minutes from a million parameters on, or --time); else three budgets are named, 
 the time that each takes, and nothing is written. Without data that is the lossless
 pass.
 
-Under --macs, --params, --size and --max-drop residual blocks may be dropped and linear
-operators made two of a lower rank, too, where that serves predictions better (--moves).
+Under --macs, --params, --size, --latency and --max-drop residual blocks may be dropped
+and linear operators made two of a lower rank, too, where that serves predictions better
+(--moves).
 
 The lossless pass runs first (--no-lossless: not at all). It removes channels that do
 not depend on the input, that repeat another one or that nobody reads, unused nodes

@@ -394,6 +394,12 @@ func (r *Run) Contest(ctx context.Context, parents teach.Parents, fit, held *dat
 	return &Contest{fit, r, judge}, err
 }
 
+// Reuse makes it cheaper to judge models that are mostly a given one, see teach.Judge.
+func (c *Contest) Reuse(s *edit.Subject) error { return c.judge.Reuse(s) }
+
+// Close frees what Reuse takes.
+func (c *Contest) Close() error { return c.judge.Close() }
+
 // Try makes a model, refits it if that is wanted, and returns how far its predictions are from the
 // parents': infinitely far if they are no numbers.
 func (c *Contest) Try(ctx context.Context, refits bool, make Maker) (divergence float64, err error) {

@@ -44,7 +44,8 @@ type Judge struct {
 	means [][]float32 // by goal
 	// decided says that probabilities are Decided before they are aimed at.
 	decided bool
-	room    int // for so many numbers of what all parents say, and of their mean
+	room    int     // for so many numbers of what all parents say, and of their mean
+	prefix  *prefix // nil where nothing is kept
 }
 
 // mostRoom is 512 MB.
@@ -149,6 +150,9 @@ var errEnough = errors.New("there is room for no more")
 
 // stream hands over tensors of a model, the k-th ones batch by batch.
 func (j *Judge) stream(ctx context.Context, m *onnxio.Model, names []string, do func(k int, v *engine.Value) error) error {
+	if j.prefix != nil {
+		return j.prefix.stream(ctx, m, names, do)
+	}
 	return dataset.Stream(ctx, m, j.data, names, j.o.stream(), func(_, _ int, values map[string]*engine.Value) error {
 		for k, name := range names {
 			if err := do(k, values[name]); err != nil {
