@@ -163,8 +163,8 @@ func (g *greedy) change(s step) float64 {
 type option struct {
 	moved, change float64
 	step
-	block *blockPrice
-	rank  *rankPrice // which gets the rank to
+	block *blockPrice // which goes, or comes back where the cost grows
+	rank  *rankPrice  // which gets the rank to
 }
 
 // move makes the step that serves predictions best for its cost, of several that move none the one
@@ -177,14 +177,20 @@ func (g *greedy) move(spaces []*coupling.Space, larger bool) bool {
 		if larger && !(o.change > 0 && g.cost+o.change <= g.limit && o.moved < 0) || !larger && o.change >= 0 {
 			return
 		}
-		worth := -o.moved / math.Abs(o.change)
+		counts := math.Abs(o.change)
+		if !larger {
+			counts = min(counts, g.cost-g.limit) // a block may save more than has to be saved
+		}
+		worth := -o.moved / counts
 		if worth > bestWorth || worth == bestWorth && math.Abs(o.change) > math.Abs(best.change) {
 			best, bestWorth = o, worth
 		}
 	}
 	g.resizings(spaces, larger, offer)
 	if g.all {
-		if !larger {
+		if larger {
+			g.returns(offer)
+		} else {
 			g.drops(offer)
 		}
 		g.rankings(larger, offer)
@@ -231,6 +237,20 @@ func (g *greedy) drops(offer func(option)) {
 			}
 		}
 		offer(option{moved: moved, change: g.compression.cost(an, g.b, then) - g.cost, block: p})
+	}
+}
+
+// returns offers to take a block back: what was dropped later may have made up for it.
+func (g *greedy) returns(offer func(option)) {
+	an := g.seen.subject.Analysis
+	for _, p := range g.seen.blocks {
+		i := slices.Index(g.blocks, p.block)
+		if i < 0 {
+			continue
+		}
+		rest := slices.Delete(slices.Clone(g.blocks), i, i+1)
+		then := shape{g.w, without(an, rest), g.ranks}
+		offer(option{moved: -g.seen.marginal(p, rest), change: g.compression.cost(an, g.b, then) - g.cost, block: p})
 	}
 }
 
@@ -281,6 +301,9 @@ func (g *greedy) take(o option) {
 		g.widths[o.space] = o.to
 		g.w.Set(o.space, o.to)
 		return
+	case o.block != nil && o.change > 0:
+		g.blocks = slices.DeleteFunc(g.blocks, func(b *coupling.Block) bool { return b == o.block.block })
+		g.now.gone = without(g.seen.subject.Analysis, g.blocks)
 	case o.block != nil:
 		g.blocks = append(g.blocks, o.block.block)
 		g.now.gone = without(g.seen.subject.Analysis, g.blocks)

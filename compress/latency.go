@@ -261,7 +261,7 @@ const (
 	// late is by how much a candidate may take longer than was asked: as much as two timings differ.
 	late = 0.03
 	// corrections is how often a prediction is corrected by what a model took.
-	corrections = 3
+	corrections = 5
 )
 
 // settled makes an allocation that meets a budget, or nil. Of one of latency, what it says is checked:

@@ -1,7 +1,10 @@
 package onnxio
 
 import (
+	"bytes"
 	"slices"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -195,4 +198,18 @@ func NewValueInfo(name string, typ onnxpb.TensorProto_DataType, dims ...any) *on
 			TensorType: &onnxpb.TypeProto_Tensor{ElemType: ptr(int32(typ)), Shape: shape},
 		}},
 	}
+}
+
+// SameTensor reports whether two constants are there and hold the same: what lies in data files, at the
+// same places of these.
+func SameTensor(a, b *onnxpb.TensorProto) bool {
+	switch {
+	case a == nil || b == nil:
+		return false
+	case a == b:
+		return true
+	case len(a.GetRawData()) > 0 || len(b.GetRawData()) > 0: // proto.Equal takes longer
+		return a.GetDataType() == b.GetDataType() && slices.Equal(a.GetDims(), b.GetDims()) && bytes.Equal(a.GetRawData(), b.GetRawData())
+	}
+	return proto.Equal(a, b)
 }

@@ -211,8 +211,7 @@ func (r *run) changed(n *onnxpb.NodeProto) bool {
 		if len(r.parents) > 1 {
 			return true
 		}
-		src := r.parents[0].Subject.Graph.Constant(in)
-		if src == nil || !sameTensor(src, r.graph.Constant(in)) {
+		if !onnxio.SameTensor(r.parents[0].Subject.Graph.Constant(in), r.graph.Constant(in)) {
 			return true
 		}
 	}
@@ -240,24 +239,6 @@ func (r *run) moves(n *onnxpb.NodeProto) bool {
 	return n.GetOpType() != theirs.GetOpType() || !slices.EqualFunc(live, p.Subject.Live(theirs), func(ours, its string) bool {
 		return p.Counterpart(ours) == its
 	})
-}
-
-// sameTensor reports whether a tensor of the child is that of the parent it was made from, whose
-// places in data files it has if it is.
-func sameTensor(a, b *onnxpb.TensorProto) bool {
-	if a == b {
-		return true
-	}
-	if !slices.Equal(a.GetDims(), b.GetDims()) {
-		return false
-	}
-	if a.GetDataLocation() == onnxpb.TensorProto_EXTERNAL {
-		return b.GetDataLocation() == onnxpb.TensorProto_EXTERNAL && slices.EqualFunc(a.ExternalData, b.ExternalData,
-			func(x, y *onnxpb.StringStringEntryProto) bool {
-				return x.GetKey() == y.GetKey() && x.GetValue() == y.GetValue()
-			})
-	}
-	return string(a.GetRawData()) == string(b.GetRawData()) && len(a.GetRawData()) > 0
 }
 
 // follow finds what lies behind every tensor.

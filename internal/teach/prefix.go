@@ -1,7 +1,6 @@
 package teach
 
 import (
-	"bytes"
 	"context"
 	"slices"
 
@@ -115,7 +114,7 @@ func (p *prefix) cut(g *onnxio.Graph, names []string) (cut []string) {
 	same := map[string]bool{"": true}
 	known := func(name string) bool {
 		if _, seen := same[name]; !seen {
-			same[name] = g.IsInput(name) && p.graph.IsInput(name) || sameTensor(g.Constant(name), p.graph.Constant(name))
+			same[name] = g.IsInput(name) && p.graph.IsInput(name) || onnxio.SameTensor(g.Constant(name), p.graph.Constant(name))
 		}
 		return same[name]
 	}
@@ -153,17 +152,4 @@ func (p *prefix) unchanged(n *onnxpb.NodeProto) bool {
 	return was != nil && was.GetOpType() == n.GetOpType() && was.GetDomain() == n.GetDomain() &&
 		slices.Equal(was.GetInput(), n.GetInput()) && slices.Equal(was.GetOutput(), n.GetOutput()) &&
 		slices.EqualFunc(was.GetAttribute(), n.GetAttribute(), func(a, b *onnxpb.AttributeProto) bool { return proto.Equal(a, b) })
-}
-
-// sameTensor reports whether two constants are equal.
-func sameTensor(a, b *onnxpb.TensorProto) bool {
-	switch {
-	case a == nil || b == nil:
-		return false
-	case a == b:
-		return true
-	case len(a.GetRawData()) > 0 || len(b.GetRawData()) > 0: // proto.Equal takes longer
-		return a.GetDataType() == b.GetDataType() && slices.Equal(a.GetDims(), b.GetDims()) && bytes.Equal(a.GetRawData(), b.GetRawData())
-	}
-	return proto.Equal(a, b)
 }
