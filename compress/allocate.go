@@ -249,7 +249,7 @@ func (g *greedy) returns(offer func(option)) {
 			continue
 		}
 		rest := slices.Delete(slices.Clone(g.blocks), i, i+1)
-		then := shape{g.w, without(an, rest), g.ranks}
+		then := shape{widths: g.w, gone: without(an, rest), ranks: g.ranks}
 		offer(option{moved: -g.seen.marginal(p, rest), change: g.compression.cost(an, g.b, then) - g.cost, block: p})
 	}
 }

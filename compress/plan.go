@@ -460,7 +460,7 @@ func (c *compression) planned(ctx context.Context, s *edit.Subject) (m moves, er
 			return m, unknown(x.line, "ranks", x.Name, names)
 		}
 		op := &s.Analysis.Ops[i]
-		l, why := refit.Factorable(s.Graph, s.Analysis, op.Node)
+		l, why := edit.Factorable(s.Graph, s.Analysis, op.Node)
 		if why != "" {
 			return m, fail(x.line, "ranks", x.Name, "it cannot become two: %s", why)
 		}

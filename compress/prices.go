@@ -64,8 +64,7 @@ const judgedMACs, leastJudged = 40e9, 34
 // compared is the number of samples on which predictions of a model are compared, and on variants of
 // which.
 func (c *compression) compared() int {
-	each := max(c.size.MACs, 1) * int64(teach.Judged(c.Price().Held.Sample(1, 0)).Len())
-	return int(min(max(judgedMACs/each, leastJudged), judgeSamples))
+	return int(min(max(judgedMACs/(judgedEach*max(c.size.MACs, 1)), leastJudged), judgeSamples))
 }
 
 // probes are the shares of its channels at which a space is tried.

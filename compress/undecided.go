@@ -119,7 +119,7 @@ func (c *compression) searchTime(ctx context.Context) (time.Duration, error) {
 	_, bytes := c.model.Size()
 	load := tryBase.Seconds() + tryNode.Seconds()*float64(len(s.Graph.Nodes)) + float64(bytes)/tryBytes
 	fit := func(samples int) float64 { return fitPasses*float64(samples)*run + solve }
-	seconds := float64(tries) * (load + judgedEach*judgeSamples*run)
+	seconds := float64(tries) * (load + judgedEach*float64(c.compared())/2*run)
 	candidate := load + fit(quickSamples) + judgedEach*mostJudged*run
 	samples := 0
 	if split.Fit != nil {
