@@ -490,7 +490,7 @@ func Into(ctx context.Context, wide, narrow *onnxio.Model, o Options) (_ *onnxio
 	report := c.report()
 	report.Folded = folded
 	widths := pair.Widths()
-	if s != pair.Source() && (!c.Fits() || grows(widths)) { // without heads that have no counterpart
+	if s != pair.Source() && (pair.Repeated || !c.Fits() || grows(widths)) { // with as many heads
 		s, widths = pair.Source(), map[*coupling.Space]int{}
 		for a, b := range pair.Spaces {
 			widths[a] = b.Width

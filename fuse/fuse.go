@@ -3,6 +3,7 @@ package fuse
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -298,6 +299,9 @@ func (f *fusion) setWidths() error {
 	pair, err := match.Pair(f.target(), shape)
 	if err != nil {
 		return f.o.Shape.InFile(err)
+	}
+	if pair.Repeated {
+		return f.o.Shape.InFile(errors.New("it has several attention heads where the models have one for all: fuse onto it instead"))
 	}
 	for s, k := range pair.Widths() {
 		if f.shared(s) {

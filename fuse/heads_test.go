@@ -99,3 +99,58 @@ func TestSingleHeads(t *testing.T) {
 		}
 	}
 }
+
+// A model with a single head, which no axis shows, or with keys and values that all heads share, goes
+// onto one that has several: what it has once is repeated, which is the same function.
+func TestHeadsAreRepeated(t *testing.T) {
+	shared := strings.NewReplacer("KV", "4", "k2 = Reshape(k1, rk{0 0 GROUPS 4})", "k2 = Unsqueeze(k1, ax{2})",
+		"v2 = Reshape(v1, rk)", "v2 = Unsqueeze(v1, ax)", "REPEAT", "k5 = Identity(k3)\n\tv5 = Identity(v3)").Replace(attention)
+	multi, err := onnxtest.Parse(shared)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		narrow, wide *onnxio.Model
+	}{
+		"heads":                          {nil, headsOf(t, false)},
+		"groups of heads":                {nil, headsOf(t, true)},
+		"shared by all heads, onto each": {multi, headsOf(t, false)},
+	} {
+		narrow := c.narrow
+		if narrow == nil {
+			if narrow, _, err = compress.Model(context.Background(), c.wide, compress.Options{Keep: 0.25, Options: job.Options{NoData: true}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		o := fuse.Options{Weights: []float64{1, 0}, Options: job.Options{NoData: true, Scaling: "sum"}}
+		out, r, err := fuse.Models(context.Background(), []*onnxio.Model{narrow, c.wide}, o)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if len(r.Kept) > 0 {
+			t.Errorf("%s: weights are not averaged: %v", name, r.Kept)
+		}
+		d := modeltest.Noise(t, c.wide, 8, 1)
+		want := modeltest.Outputs(t, narrow, d)
+		if diff := modeltest.MaxDiff(t, want, modeltest.Outputs(t, out, d)); !(diff < 1e-4) {
+			t.Errorf("%s: the outputs differ by %g", name, diff)
+		}
+		with := job.Options{Data: modeltest.Noise(t, c.wide, 40, 2), Tune: job.Off, NoEval: true}
+		if _, _, err := fuse.Models(context.Background(), []*onnxio.Model{narrow, c.wide}, fuse.Options{Options: with}); err != nil {
+			t.Errorf("%s, with data: %v", name, err)
+		}
+		for _, with := range []job.Options{{NoData: true}, with} {
+			into, _, err := compress.Into(context.Background(), narrow, c.wide, compress.Options{Options: with})
+			if err != nil {
+				t.Errorf("%s, into: %v", name, err)
+				continue
+			}
+			for w, v := range modeltest.Floats(t, c.wide) {
+				if n := len(modeltest.Floats(t, into)[w]); n != len(v) && name != "shared by all heads, onto each" {
+					t.Errorf("%s, into: weight %q has %d numbers, want %d", name, w, n, len(v))
+				}
+			}
+		}
+	}
+}

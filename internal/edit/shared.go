@@ -2,6 +2,7 @@ package edit
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -230,9 +231,10 @@ func (u *sharing) separate() error {
 func (u *sharing) nodes(n *onnxpb.NodeProto) ([]*onnxpb.NodeProto, error) {
 	out := []*onnxpb.NodeProto{n}
 	if !u.makesConstant(n) {
-		u.read(n, n, u.classes.of(n))
+		u.read(n, n.GetInput(), u.classes.of(n))
 		return out, nil
 	}
+	inputs := slices.Clone(n.GetInput())
 	first := n.GetOutput()[0]
 	if tp := u.g.Constant(first); tp != nil {
 		return out, u.store(first, tp)
@@ -246,7 +248,7 @@ func (u *sharing) nodes(n *onnxpb.NodeProto) ([]*onnxpb.NodeProto, error) {
 			c = u.copied(n, class)
 			out = append(out, c)
 		}
-		u.read(c, n, class)
+		u.read(c, inputs, class)
 	}
 	return out, nil
 }
@@ -286,12 +288,10 @@ func (u *sharing) store(name string, tp *onnxpb.TensorProto) error {
 	return nil
 }
 
-// read lets a node read what its class has of every constant.
-func (u *sharing) read(c, n *onnxpb.NodeProto, class string) {
-	for i, in := range n.GetInput() {
-		if own := u.copies[[2]string{in, class}]; own != "" {
-			c.Input[i] = own
-		}
+// read lets a node, whose inputs were named so before, read what a class has of every constant.
+func (u *sharing) read(n *onnxpb.NodeProto, inputs []string, class string) {
+	for i, in := range inputs {
+		n.Input[i] = cmp.Or(u.copies[[2]string{in, class}], in)
 	}
 }
 

@@ -61,8 +61,11 @@ func (s *Subject) Edited(maps Maps) (*Subject, error) {
 	if err != nil {
 		return nil, err
 	}
-	return NewSubject(m, s.options)
+	return s.Like(m)
 }
+
+// Like is a subject of a model, analysed in the same way.
+func (s *Subject) Like(m *onnxio.Model) (*Subject, error) { return NewSubject(m, s.options) }
 
 // GraphOf returns the graph of a copy of the subject's model in the form in which the subject was
 // analysed.

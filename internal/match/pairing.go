@@ -2,8 +2,6 @@ package match
 
 import (
 	"cmp"
-	"context"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"maps"
@@ -32,10 +30,15 @@ type Pairing struct {
 	// Spaces maps spaces of the first model to those of the second.
 	Spaces map[*coupling.Space]*coupling.Space
 
+	// Repeated: the first model has got more heads, all alike, to have as many as the second.
+	Repeated bool
+
 	// single are spaces of the first model, heads or groups of heads, that have one channel in the
 	// second, where no axis shows it.
 	single map[*coupling.Space]bool
-	widths map[*coupling.Space]int
+	// repeats are atoms of the second model that axes of the first lack, since it has one for all.
+	repeats map[*coupling.Axis]bool
+	widths  map[*coupling.Space]int
 
 	a, b  *edit.Subject
 	atoms map[*coupling.Axis]*coupling.Axis
@@ -88,16 +91,16 @@ func (s Source) Laid(t *onnxio.Tensor) *onnxio.Tensor {
 }
 
 // Pair matches two models from their outputs backwards: node by node, or, where they are spelled
-// differently, by what their tensors are. Where the second has a single attention head, which no axis
-// of it shows, the heads of the first are made one beforehand (see Source). The error names the
+// differently, by what their tensors are. Where one of them has a single attention head, which no axis
+// of it shows, the first is given as many beforehand as the second has (see Source). The error names the
 // models and the first two nodes that differ.
 func Pair(a, b *edit.Subject) (p *Pairing, err error) {
 	defer guard.Recover(&err)
 	if err = unquantized(a); err == nil {
 		p, err = pairAny(a, b)
 	}
-	if err == nil && len(p.single) > 0 {
-		p, err = p.oneHead()
+	if err == nil {
+		p, err = p.fitted()
 	}
 	if err != nil && b.Model.Path != "" {
 		err = fmt.Errorf("does not fit %s: %w", b.Model.Path, err)
@@ -116,45 +119,14 @@ func pairAny(a, b *edit.Subject) (*Pairing, error) {
 	return p, err
 }
 
-// oneHead pairs the models once more, after the first has lost all heads but one of those spaces that
-// have a single one in the second.
-func (p *Pairing) oneHead() (*Pairing, error) {
-	widths, one := map[*coupling.Space]int{}, map[*coupling.Space]int{}
-	for a, b := range p.atoms {
-		sa, sb := p.a.Analysis.SpaceOf(a), p.b.Analysis.SpaceOf(b)
-		if sa != nil && sb != nil && !sa.Frozen && !sb.Frozen {
-			widths[sa] = sb.Width
-		}
-	}
-	for s := range p.single {
-		widths[s], one[s] = 1, 1
-	}
-	merged, err := Merge(context.Background(), p.a, one, Options{})
-	if err != nil {
-		return nil, err
-	}
-	narrow, err := p.a.Edited(merged.Maps)
-	if err != nil {
-		return nil, err
-	}
-	again, err := pairAny(narrow, p.b)
-	if err == nil && len(again.single) > 0 {
-		err = errors.New("the models differ: heads cannot be made one")
-	}
-	if err != nil {
-		return nil, err
-	}
-	again.widths = widths
-	return again, nil
-}
-
-// Source is the first model as it was paired: the one that was given, unless that had to lose heads.
+// Source is the first model as it was paired: the one that was given, unless its number of heads had
+// to be changed.
 func (p *Pairing) Source() *edit.Subject { return p.a }
 
-// Widths are the numbers of channels that spaces of the first model, as it was given, have in the
-// second.
+// Widths are the numbers of channels that spaces of the first model have in the second: of the model
+// as it was given, or of Source where that is Repeated.
 func (p *Pairing) Widths() map[*coupling.Space]int {
-	if p.widths != nil {
+	if p.widths != nil && !p.Repeated {
 		return p.widths
 	}
 	out := map[*coupling.Space]int{}
@@ -168,7 +140,7 @@ func (p *Pairing) Widths() map[*coupling.Space]int {
 func newPairing(a, b *edit.Subject) *Pairing {
 	return &Pairing{
 		Sources: map[string]Source{}, Tensors: map[string]string{}, Spaces: map[*coupling.Space]*coupling.Space{},
-		single: map[*coupling.Space]bool{}, a: a, b: b, atoms: map[*coupling.Axis]*coupling.Axis{},
+		single: map[*coupling.Space]bool{}, repeats: map[*coupling.Axis]bool{}, a: a, b: b, atoms: map[*coupling.Axis]*coupling.Axis{},
 		hash: map[*edit.Subject]map[string]uint64{},
 	}
 }
@@ -187,7 +159,7 @@ func pair(a, b *edit.Subject) (*Pairing, error) {
 			return nil, fmt.Errorf("the models differ: %w", err)
 		}
 	}
-	if len(p.single) > 0 {
+	if len(p.single)+len(p.repeats) > 0 {
 		return p, nil
 	}
 	if err := p.spaces(); err != nil {
@@ -489,56 +461,6 @@ func (p *Pairing) axes(a, b *coupling.Axis) error {
 		}
 	}
 	return nil
-}
-
-// headless matches an axis with one that lacks a factor, since that has one channel there: heads of
-// the first model that may be fewer. done is false where it is no such case.
-func (p *Pairing) headless(a, b *coupling.Axis) (done bool, err error) {
-	factors, sum := a.Kids()
-	if a.IsAtom() || sum {
-		return false, nil
-	}
-	rest := []*coupling.Axis{b}
-	if kids, sum := b.Kids(); !b.IsAtom() && !sum {
-		rest = kids
-	}
-	if len(rest) != len(factors)-1 {
-		return false, nil
-	}
-	for i, f := range factors {
-		s := p.a.Analysis.SpaceOf(f)
-		if !f.IsAtom() || s == nil || !s.Narrowable() || !s.Heads && len(p.indexedBy(s)) == 0 {
-			continue
-		}
-		others := slices.Delete(slices.Clone(factors), i, i+1)
-		fits := true
-		for k, x := range others {
-			x, y := x.Canonical(), rest[k].Canonical()
-			old, known := p.atoms[x]
-			fits = fits && (!x.IsAtom() && !y.IsAtom() || x.IsAtom() && y.IsAtom() && (!known || old == y))
-		}
-		if !fits {
-			continue
-		}
-		for k, x := range others {
-			if err := p.axes(x, rest[k]); err != nil {
-				return true, err
-			}
-		}
-		p.single[s] = true
-		return true, nil
-	}
-	return false, nil
-}
-
-// indexedBy lists the spaces of the first model whose groups are the channels of one.
-func (p *Pairing) indexedBy(s *coupling.Space) (out []*coupling.Space) {
-	for _, in := range p.a.Analysis.Spaces {
-		if p.a.Analysis.IndexOf(in) == s {
-			out = append(out, in)
-		}
-	}
-	return out
 }
 
 // fixed reports whether nothing along the axis may change.

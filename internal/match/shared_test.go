@@ -18,6 +18,16 @@ var sharing = map[string]string{
 		c = Conv(b1, w2[8 8 3 3], b)
 		d = Relu(c)
 		y = Conv(d, w3[4 8 1 1])`,
+	"a bias, and another name of it": `
+		x: N 3 6 6
+		i = Identity(b[8])
+		a = Conv(x, w1[8 3 3 3], b)
+		b1 = Relu(a)
+		c = Conv(b1, w2[8 8 3 3], i)
+		d = Relu(c)
+		e = Conv(d, w3[8 8 3 3], i)
+		f = Relu(e)
+		y = Conv(f, w4[4 8 1 1])`,
 	"the scale and shift of norms": `
 		x: N 3 6 6
 		a = Conv(x, w1[8 3 3 3])

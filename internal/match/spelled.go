@@ -33,7 +33,7 @@ func pairSpelled(a, b *edit.Subject) (_ *Pairing, err error) {
 	if err := s.complete(); err != nil {
 		return nil, err
 	}
-	if len(s.single) > 0 {
+	if len(s.single)+len(s.repeats) > 0 {
 		return s.Pairing, nil
 	}
 	if err := s.spaces(); err != nil {
