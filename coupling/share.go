@@ -18,7 +18,7 @@ func (a *Analysis) settle() {
 			s.Inner = len(s.Pieces) == 1 && s.Index != nil && (s.Linear || s.Contracted[0] != "" && (s.Paired || len(s.Consumers()) == 0))
 			s.Rigid = "the dimensions of an attention head stay together"
 		case s.Rigid == "" && s.Width == 1: // it may be spread over others
-			s.Rigid = "it is a single channel"
+			s.Rigid, s.whole = "it is a single channel", true
 		}
 	}
 	a.share()

@@ -63,7 +63,8 @@ type Space struct {
 	Uses []Use
 
 	// whole: the space is Rigid for no other reason than that what it is a factor of loses whole
-	// blocks of it already (the channels of a depthwise multiplier, the dimensions of heads).
+	// blocks of it already (the channels of a depthwise multiplier, the dimensions of heads), or that
+	// it is a single channel.
 	// Another model may give it another width.
 	whole bool
 	// beside are the sizes of what stands beside the space in the products of weights' axes: a

@@ -2,6 +2,7 @@ package fuse_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -151,6 +152,44 @@ func TestHeadsAreRepeated(t *testing.T) {
 					t.Errorf("%s, into: weight %q has %d numbers, want %d", name, w, n, len(v))
 				}
 			}
+		}
+	}
+}
+
+// A convolution of each channel by itself that is left with one channel does not show what it is.
+func TestLoneChannels(t *testing.T) {
+	const text = `
+		x: N 3 6 6
+		a = Conv(x, w1[N 3 1 1], b1[N])
+		b = Relu(a)
+		c = Conv(b, w2[N 1 3 3], b2[N]) group=N
+		d = Relu(c)
+		y = Conv(d, w3[4 N 1 1], b3[4])`
+	var models []*onnxio.Model
+	for _, n := range []string{"1", "8"} {
+		m, err := onnxtest.Parse(strings.ReplaceAll(strings.ReplaceAll(strings.ReplaceAll(text, "[N", "["+n), "4 N", "4 "+n), "group=N", "group="+n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		models = append(models, m)
+	}
+	d := modeltest.Noise(t, models[0], 8, 1)
+	narrow := modeltest.Outputs(t, models[0], d)
+	out, _, err := fuse.Models(context.Background(), models, fuse.Options{Weights: []float64{1, 0}, Options: job.Options{NoData: true, Scaling: "sum"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := modeltest.MaxDiff(t, narrow, modeltest.Outputs(t, out, d)); !(diff < 1e-4) {
+		t.Errorf("in the wide one's shape the outputs differ by %g", diff)
+	}
+	slices.Reverse(models)
+	for _, with := range []job.Options{{NoData: true}, {Data: modeltest.Noise(t, models[0], 40, 2), Tune: job.Off, NoEval: true}} {
+		if out, _, err = fuse.Models(context.Background(), models, fuse.Options{Options: with}); err != nil {
+			t.Fatal(err)
+		}
+		modeltest.FiniteWhere(t, models[1], out, d)
+		if _, _, err := compress.Into(context.Background(), models[0], models[1], compress.Options{Options: with}); err != nil {
+			t.Error(err)
 		}
 	}
 }

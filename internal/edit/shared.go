@@ -83,7 +83,7 @@ func (u *sharing) value(name string, tp *onnxpb.TensorProto) error {
 		n *= d
 		longest = max(longest, d)
 	}
-	if n < 2 {
+	if n < 2 && len(tp.GetDims()) != 1 { // one number may be the bias of a single channel
 		return nil
 	}
 	vector := n == longest

@@ -3,6 +3,7 @@ package match
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/monge-ml/monge/coupling"
@@ -16,6 +17,8 @@ import (
 //
 //   - The second lacks it: heads of the first are made one (oneHead).
 //   - The first lacks it: what it has once is repeated for each (repeated), which is the same function.
+//
+// A convolution of each channel by itself does not show either where there is a single channel.
 
 // headless matches an axis with one that lacks a factor, since that has one channel there: heads of
 // the first model that may be fewer, or of the second that the first has one of. done is false where
@@ -32,6 +35,32 @@ func (p *Pairing) headless(a, b *coupling.Axis) (done bool, err error) {
 		return true, p.factors(factorsOf(a), slices.Delete(slices.Clone(factors), i, i+1))
 	}
 	return false, nil
+}
+
+// groups compares the numbers of groups of two convolutions, which may differ but for there being one.
+// Where every channel is a group of its own, a model with a single channel has one too.
+func (p *Pairing) groups(a, b int64, wa, wb *coupling.Weight) error {
+	if (a > 1) == (b > 1) {
+		return nil
+	}
+	each, lone := wa, wb
+	if b > 1 {
+		each, lone = wb, wa
+	}
+	if each == nil || lone == nil || !each.Axes[0].IsAtom() || each.Axes[1].Size() != 1 || lone.Axes[0].Size() != 1 || lone.Axes[1].Size() != 1 {
+		return fmt.Errorf("attribute group: %d against %d", a, b)
+	}
+	at := each.Axes[0].Canonical()
+	if b > 1 {
+		p.repeats[at] = true
+		return nil
+	}
+	s := p.a.Analysis.SpaceOf(at)
+	if s == nil || !s.Narrowable() {
+		return fmt.Errorf("attribute group: %d against %d", a, b)
+	}
+	p.single[s], p.lone[at] = true, true
+	return nil
 }
 
 // factorsOf lists the factors of an axis, which is its own where it is no product.
@@ -200,7 +229,7 @@ func (r *repeating) resized(s *coupling.Space) *edit.Map {
 	m, starts := &edit.Map{}, s.Starts()
 	for i, piece := range s.Pieces {
 		size := piece.Size()
-		if own := r.own[piece.Canonical()]; own != nil {
+		if own := r.own[piece.Canonical()]; own != nil && (own.Size() > 1 || !r.repeats[piece.Canonical()]) {
 			size = own.Size()
 		}
 		m.Pieces = append(m.Pieces, size)
@@ -314,6 +343,8 @@ func (r *repeating) positions(a, b *coupling.Axis) (out []int) {
 			out = next
 		}
 		return out
+	case a.Size() == 1 && r.repeats[b.Canonical()]:
+		return make([]int, r.widths.Size(b))
 	case a.Size() == r.widths.Size(b):
 		for i := range a.Size() {
 			out = append(out, i)

@@ -38,7 +38,10 @@ type Pairing struct {
 	single map[*coupling.Space]bool
 	// repeats are atoms of the second model that axes of the first lack, since it has one for all.
 	repeats map[*coupling.Axis]bool
-	widths  map[*coupling.Space]int
+	// lone are channels of the first model that are convolved each by itself, of which the second has
+	// one: before and behind the convolution, which does not show there that it is such.
+	lone   map[*coupling.Axis]bool
+	widths map[*coupling.Space]int
 
 	a, b  *edit.Subject
 	atoms map[*coupling.Axis]*coupling.Axis
@@ -140,7 +143,7 @@ func (p *Pairing) Widths() map[*coupling.Space]int {
 func newPairing(a, b *edit.Subject) *Pairing {
 	return &Pairing{
 		Sources: map[string]Source{}, Tensors: map[string]string{}, Spaces: map[*coupling.Space]*coupling.Space{},
-		single: map[*coupling.Space]bool{}, repeats: map[*coupling.Axis]bool{}, a: a, b: b, atoms: map[*coupling.Axis]*coupling.Axis{},
+		single: map[*coupling.Space]bool{}, repeats: map[*coupling.Axis]bool{}, lone: map[*coupling.Axis]bool{}, a: a, b: b, atoms: map[*coupling.Axis]*coupling.Axis{},
 		hash: map[*edit.Subject]map[string]uint64{},
 	}
 }
@@ -262,8 +265,6 @@ func sameOperator(a, b *onnxpb.NodeProto) error {
 		return differ("transA")
 	case attr(a, "transB") != attr(b, "transB"):
 		return differ("transB")
-	case a.GetOpType() == "Conv" && (attr(a, "group") > 1) != (attr(b, "group") > 1): // how many may differ
-		return differ("group")
 	}
 	for _, name := range []string{"strides", "dilations"} {
 		x, y := onnxio.AttrInts(a, name), onnxio.AttrInts(b, name)
@@ -383,6 +384,11 @@ func weightOf(s *edit.Subject, name string) *coupling.Weight {
 func (p *Pairing) constants(na, nb *onnxpb.NodeProto) (err error) {
 	defer guard.At(&err, func() string { return onnxio.Label(na) + " against " + onnxio.Label(nb) })
 	ca, cb := constantsOf(p.a, na), constantsOf(p.b, nb)
+	if onnxio.StandardOp(na) == "Conv" {
+		if err := p.groups(onnxio.AttrInt(na, "group", 1), onnxio.AttrInt(nb, "group", 1), weightOf(p.a, ca[1]), weightOf(p.b, cb[1])); err != nil {
+			return err
+		}
+	}
 	for i, name := range ca {
 		j := i
 		if commutative(na) && cb[i] == "" {
@@ -437,6 +443,9 @@ func (p *Pairing) axes(a, b *coupling.Axis) error {
 	if done, err := p.headless(a, b); done {
 		return err
 	}
+	if a.Size() == 1 && b.Size() == 1 && (fixed(p.a, a) || fixed(p.b, b)) {
+		return nil // one position, which no channel moves to
+	}
 	if a.IsAtom() || b.IsAtom() {
 		if !a.IsAtom() || !b.IsAtom() {
 			if a.Size() == b.Size() && fixed(p.a, a) && fixed(p.b, b) {
@@ -445,6 +454,9 @@ func (p *Pairing) axes(a, b *coupling.Axis) error {
 			return fmt.Errorf("an axis of %d is made up differently from one of %d", a.Size(), b.Size())
 		}
 		if old, ok := p.atoms[a]; ok && old != b {
+			if p.lone[a] && old.Size() == 1 && b.Size() == 1 {
+				return nil
+			}
 			return fmt.Errorf("an axis of %d stands for two", a.Size())
 		}
 		p.atoms[a] = b

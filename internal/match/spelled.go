@@ -185,6 +185,11 @@ func ordered(like, args []*term) []*term {
 
 // slots pairs the weights of two stems. Only a bias of zeros may be missing.
 func (s *spelled) slots(a, b *stem) error {
+	if a.kind == "convolution" {
+		if err := s.groups(a.groups, b.groups, a.slots[0].weight, b.slots[0].weight); err != nil {
+			return err
+		}
+	}
 	used := 0
 	for _, y := range b.slots {
 		at := slices.IndexFunc(a.slots, func(x slot) bool { return x.role == y.role })

@@ -38,6 +38,7 @@ type stem struct {
 	input int // of the model, from 0; -1
 	// kind says which operator it is, whatever its name, and detail what has to agree beside it.
 	kind, detail string
+	groups       int64 // of a convolution
 	args         []*term
 	slots        []slot
 	// swaps: the order of args does not matter.
@@ -414,7 +415,7 @@ func (sp *speller) linear(n *onnxpb.NodeProto) bool {
 	}
 	st := &stem{input: -1, kind: "linear", args: []*term{x}, label: onnxio.Label(l.Node)}
 	if l.Kind != onnxio.Product && !sp.pointwise(l) {
-		st.kind = "convolution"
+		st.kind, st.groups = "convolution", int64(l.Groups)
 		st.detail = windowKey(l)
 	}
 	if l.Alpha != 1 || l.Beta != 1 {
@@ -439,7 +440,7 @@ func (sp *speller) pointwise(l *onnxio.Linear) bool {
 
 // windowKey is what two convolutions must have in common.
 func windowKey(l *onnxio.Linear) string {
-	key := fmt.Sprint(l.Kind, l.Groups > 1)
+	key := fmt.Sprint(l.Kind)
 	for _, name := range []string{"strides", "dilations"} {
 		v := onnxio.AttrInts(l.Node, name)
 		for len(v) > 0 && v[len(v)-1] == 1 {
