@@ -346,7 +346,7 @@ func relate(u *sharing) relation {
 			continue
 		}
 		own := u.weightsOf(n)
-		up := near(own, n.GetInput(), behind)
+		up := near(n, own, n.GetInput(), behind)
 		for _, out := range n.GetOutput() {
 			behind[out] = up
 		}
@@ -361,12 +361,12 @@ func relate(u *sharing) relation {
 			continue
 		}
 		own := u.weightsOf(n)
-		down := near(own, n.GetOutput(), before)
+		down := near(n, own, n.GetOutput(), before)
 		for _, in := range n.GetInput() {
 			before[in] = distinct(slices.Concat(before[in], down))
 		}
 		if len(own) == 0 && len(down) > 0 { // queries and keys, both before what their product reaches, are not one
-			up := near(nil, n.GetInput(), behind)
+			up := near(n, nil, n.GetInput(), behind)
 			r.meet(n, "between ", slices.Concat(down, []string{""}, up))
 		}
 	}
@@ -384,12 +384,13 @@ func (u *sharing) weightsOf(n *onnxpb.NodeProto) (out []string) {
 // maxNear bounds the weights that a tensor is near to.
 const maxNear = 64
 
-// near is a node's own weights or, if none, those that its tensors are near.
-func near(own, tensors []string, of map[string][]string) []string {
-	if len(own) > 0 {
+// near is a node's own weights or, if none, those that its tensors are near. What is multiplied or
+// added element by element, as a table of positions that all layers read, is not all that counts.
+func near(n *onnxpb.NodeProto, own, tensors []string, of map[string][]string) []string {
+	if len(own) > 0 && !onnxio.FactsOf(n).Has(onnxio.Broadcasts) {
 		return own
 	}
-	var out []string
+	out := slices.Clone(own)
 	for _, t := range tensors {
 		out = append(out, of[t]...)
 	}

@@ -2,6 +2,7 @@ package match
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"maps"
@@ -111,16 +112,30 @@ func Pair(a, b *edit.Subject) (p *Pairing, err error) {
 	return p, a.Model.InFile(err)
 }
 
-// pairAny pairs two models in whichever way it can.
+// pairAny pairs two models in whichever way it can. Where the operators correspond and their channels
+// do not, the error says so; else what is not to be seen beyond the spelling either.
 func pairAny(a, b *edit.Subject) (*Pairing, error) {
 	p, err := pair(a, b)
-	if err != nil {
-		if spelled, other := pairSpelled(a, b); other == nil {
-			return spelled, nil
-		}
+	if err == nil {
+		return p, nil
 	}
-	return p, err
+	spelled, other := pairSpelled(a, b)
+	if other == nil {
+		return spelled, nil
+	}
+	if form := (*formError)(nil); errors.As(err, &form) {
+		err = other
+	}
+	return nil, fmt.Errorf("the models differ: %w", err)
 }
+
+// A formError says that models are not made of the same operators.
+type formError struct{ error }
+
+func (e *formError) Unwrap() error { return e.error }
+
+// form makes the error of operators that differ.
+func form(format string, args ...any) error { return &formError{fmt.Errorf(format, args...)} }
 
 // Source is the first model as it was paired: the one that was given, unless its number of heads had
 // to be changed.
@@ -152,21 +167,21 @@ func pair(a, b *edit.Subject) (*Pairing, error) {
 	p := newPairing(a, b)
 	oa, ob := a.Graph.Outputs(), b.Graph.Outputs()
 	if len(oa) != len(ob) {
-		return nil, fmt.Errorf("the models differ: %d outputs against %d", len(oa), len(ob))
+		return nil, fmt.Errorf("%d outputs against %d", len(oa), len(ob))
 	}
 	if na, nb := len(a.Graph.Inputs()), len(b.Graph.Inputs()); na != nb {
-		return nil, fmt.Errorf("the models differ: %d inputs against %d", na, nb)
+		return nil, fmt.Errorf("%d inputs against %d", na, nb)
 	}
 	for i := range oa {
 		if err := p.tensors(oa[i].GetName(), ob[i].GetName()); err != nil {
-			return nil, fmt.Errorf("the models differ: %w", err)
+			return nil, err
 		}
 	}
 	if len(p.single)+len(p.repeats) > 0 {
 		return p, nil
 	}
 	if err := p.spaces(); err != nil {
-		return nil, fmt.Errorf("the models differ: %w", err)
+		return nil, err
 	}
 	return p, nil
 }
@@ -192,7 +207,7 @@ func (p *Pairing) tensors(ta, tb string) error {
 		t.a, t.b = through(p.a, t.a), through(p.b, t.b)
 		if old, ok := p.Tensors[t.a]; ok {
 			if old != t.b {
-				return fmt.Errorf("%q feeds what two tensors feed, %q and %q", t.a, old, t.b)
+				return form("%q feeds what two tensors feed, %q and %q", t.a, old, t.b)
 			}
 			continue
 		}
@@ -214,21 +229,21 @@ func (p *Pairing) producers(t tensorPair) ([]tensorPair, error) {
 	switch {
 	case na == nil && nb == nil:
 		if ia, ib := inputIndex(p.a, t.a), inputIndex(p.b, t.b); ia != ib {
-			return nil, fmt.Errorf("input %q against input %q", t.a, t.b)
+			return nil, form("input %q against input %q", t.a, t.b)
 		}
 		return nil, nil
 	case na == nil || nb == nil:
-		return nil, fmt.Errorf("%s against %s", describe(na, t.a), describe(nb, t.b))
+		return nil, form("%s against %s", describe(na, t.a), describe(nb, t.b))
 	}
 	if err := sameOperator(na, nb); err != nil {
 		return nil, err
 	}
 	if ka, kb := slices.Index(na.GetOutput(), t.a), slices.Index(nb.GetOutput(), t.b); ka != kb {
-		return nil, fmt.Errorf("output %d of %s against output %d of %s", ka, onnxio.Label(na), kb, onnxio.Label(nb))
+		return nil, form("output %d of %s against output %d of %s", ka, onnxio.Label(na), kb, onnxio.Label(nb))
 	}
 	la, lb := p.a.Live(na), p.b.Live(nb)
 	if len(la) != len(lb) {
-		return nil, fmt.Errorf("%s reads %d activations, %s %d", onnxio.Label(na), len(la), onnxio.Label(nb), len(lb))
+		return nil, form("%s reads %d activations, %s %d", onnxio.Label(na), len(la), onnxio.Label(nb), len(lb))
 	}
 	if commutative(na) {
 		lb = p.reorder(la, lb)
@@ -254,10 +269,10 @@ func describe(n *onnxpb.NodeProto, tensor string) string {
 // sameOperator compares what the weights' meaning depends on.
 func sameOperator(a, b *onnxpb.NodeProto) error {
 	if a.GetOpType() != b.GetOpType() || a.GetDomain() != b.GetDomain() {
-		return fmt.Errorf("%s against %s", onnxio.Label(a), onnxio.Label(b))
+		return form("%s against %s", onnxio.Label(a), onnxio.Label(b))
 	}
 	differ := func(attr string) error {
-		return fmt.Errorf("%s against %s: attribute %s", onnxio.Label(a), onnxio.Label(b), attr)
+		return form("%s against %s: attribute %s", onnxio.Label(a), onnxio.Label(b), attr)
 	}
 	attr := func(n *onnxpb.NodeProto, name string) int64 { return onnxio.AttrInt(n, name, 0) }
 	switch {
@@ -399,7 +414,7 @@ func (p *Pairing) constants(na, nb *onnxpb.NodeProto) (err error) {
 			continue
 		}
 		if wa == nil || wb == nil || len(wa.Axes) != len(wb.Axes) {
-			return fmt.Errorf("the weights of %s and %s have different forms", onnxio.Label(na), onnxio.Label(nb))
+			return form("the weights of %s and %s have different forms", onnxio.Label(na), onnxio.Label(nb))
 		}
 		if err := p.weights(wa, wb); err != nil {
 			return fmt.Errorf("%s against %s: %w", onnxio.Label(na), onnxio.Label(nb), err)
@@ -407,7 +422,7 @@ func (p *Pairing) constants(na, nb *onnxpb.NodeProto) (err error) {
 	}
 	for j := range cb {
 		if _, ok := ca[j]; !ok && !commutative(nb) && weightOf(p.b, cb[j]) != nil {
-			return fmt.Errorf("%s has a weight %q that %s lacks", onnxio.Label(nb), cb[j], onnxio.Label(na))
+			return form("%s has a weight %q that %s lacks", onnxio.Label(nb), cb[j], onnxio.Label(na))
 		}
 	}
 	return nil
@@ -456,6 +471,9 @@ func (p *Pairing) axes(a, b *coupling.Axis) error {
 		if old, ok := p.atoms[a]; ok && old != b {
 			if p.lone[a] && old.Size() == 1 && b.Size() == 1 {
 				return nil
+			}
+			if old.Size() == b.Size() && fixed(p.b, old) && fixed(p.b, b) {
+				return nil // positions of what the first model holds as a table and the second computes
 			}
 			return fmt.Errorf("an axis of %d stands for two", a.Size())
 		}

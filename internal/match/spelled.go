@@ -95,15 +95,14 @@ func (s *spelled) term(a, b *term) ([]termPair, error) {
 		return nil, fmt.Errorf("%q is another function of what it is made of than %q", a.tensor, b.tensor)
 	}
 	s.tensors = append(s.tensors, tensorPair{a.tensor, b.tensor})
-	if a.stem.kind != b.stem.kind {
-		if a.stem.steady(s.a) {
-			s.others[a.stem.slots[0].weight.Name] = true
-			return []termPair{{a.stem.args[0], b}}, nil
-		}
-		if b.stem.steady(s.b) {
-			s.note(b.stem.slots[0].weight, "the other model computes it")
-			return []termPair{{a, b.stem.args[0]}}, nil
-		}
+	switch x, y := a.stem.steady(s.a), b.stem.steady(s.b); {
+	case a.stem.kind == b.stem.kind && x == y:
+	case x:
+		s.others[a.stem.slots[0].weight.Name] = true
+		return []termPair{{a.stem.args[0], b}}, nil
+	case y:
+		s.note(b.stem.slots[0].weight, "the other model computes it")
+		return []termPair{{a, b.stem.args[0]}}, nil
 	}
 	return s.stem(a.stem, b.stem)
 }

@@ -206,7 +206,7 @@ func (sp *speller) masks(n *onnxpb.NodeProto) bool {
 				return false
 			}
 		}
-		if sp.s.Graph.Constant(in) == nil {
+		if !sp.stored(in) {
 			continue
 		}
 		w := weightOf(sp.s, in)
@@ -217,6 +217,19 @@ func (sp *speller) masks(n *onnxpb.NodeProto) bool {
 		if err != nil || slices.ContainsFunc(v, func(x float64) bool { return x != 0 && x > masked }) {
 			return false
 		}
+	}
+	return true
+}
+
+// stored reports whether a constant is a stored one, perhaps under another name or laid out in another
+// way.
+func (sp *speller) stored(name string) bool {
+	for sp.s.Graph.Constant(name) == nil {
+		n := sp.s.Graph.Producer(name)
+		if n == nil || len(n.GetInput()) == 0 || n.GetOpType() != "Identity" && !onnxio.FactsOf(n).Has(onnxio.Rearranges) {
+			return false
+		}
+		name = n.GetInput()[0]
 	}
 	return true
 }
@@ -823,7 +836,7 @@ func (sp *speller) start(n *onnxpb.NodeProto) (axis int, start float64, ok bool)
 		switch {
 		case len(v) == 1:
 			return v[0], true
-		case len(in) > i && !sp.constant(in[i]):
+		case len(in) > i && v == nil:
 			return math.NaN(), true
 		}
 		return 0, false
