@@ -119,15 +119,18 @@ func indexes(s *edit.Subject, sp *coupling.Space) bool {
 // errHeads says that heads were changed and do not correspond even then.
 var errHeads = errors.New("the models differ: the numbers of their attention heads cannot be made to fit")
 
+// unfit reports whether the first model has to be changed before channels correspond one by one.
+func (p *Pairing) unfit() bool { return len(p.single)+len(p.repeats) > 0 || p.split }
+
 // fitted pairs the models once more until all heads have counterparts.
 func (p *Pairing) fitted() (_ *Pairing, err error) {
 	repeated := false
 	for range 3 {
-		repeated = repeated || len(p.single) == 0 && len(p.repeats) > 0
 		switch {
 		case len(p.single) > 0:
 			p, err = p.oneHead()
-		case len(p.repeats) > 0:
+		case p.unfit():
+			repeated = true
 			p, err = p.repeated()
 		default:
 			p.Repeated = repeated
@@ -169,13 +172,16 @@ func (p *Pairing) oneHead() (*Pairing, error) {
 	return again, nil
 }
 
-// repeated pairs the models once more, after the first has got as many heads as the second where it
-// has one for all of them: each is the same, and what reads them takes its part of each.
+// repeated pairs the models once more, after the first has been written as the second is: with as many
+// heads where it has one for all of them, so that each is the same and what reads them takes its part
+// of each, and with weights of their own for layers that read a common one.
 func (p *Pairing) repeated() (*Pairing, error) {
-	r := repeating{Pairing: p, own: map[*coupling.Axis]*coupling.Axis{}}
-	for a, b := range p.atoms {
-		r.own[b] = a
+	for name, why := range p.Apart {
+		if slices.ContainsFunc(p.b.Analysis.Weights[name].Axes, func(a *coupling.Axis) bool { return !fixed(p.b, a) }) {
+			return nil, fmt.Errorf("the models differ: weight %q: %s", name, why)
+		}
 	}
+	r := repeating{Pairing: p}
 	maps := edit.Maps{}
 	for _, s := range p.b.Analysis.Spaces {
 		if m := r.resized(s); m != nil {
@@ -216,7 +222,6 @@ func (p *Pairing) repeated() (*Pairing, error) {
 // weights.
 type repeating struct {
 	*Pairing
-	own    map[*coupling.Axis]*coupling.Axis // atoms of the first, by those of the second
 	widths coupling.Widths
 }
 

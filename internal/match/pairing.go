@@ -31,7 +31,8 @@ type Pairing struct {
 	// Spaces maps spaces of the first model to those of the second.
 	Spaces map[*coupling.Space]*coupling.Space
 
-	// Repeated: the first model has got more heads, all alike, to have as many as the second.
+	// Repeated: the first model was written as the second is, with more heads, all alike, or a weight for
+	// each layer that read a common one.
 	Repeated bool
 
 	// single are spaces of the first model, heads or groups of heads, that have one channel in the
@@ -43,6 +44,10 @@ type Pairing struct {
 	// one: before and behind the convolution, which does not show there that it is such.
 	lone   map[*coupling.Axis]bool
 	widths map[*coupling.Space]int
+	// split: channels of the first model stand for several of the second, in which layers have weights
+	// of their own that the first has in common. unties: they may.
+	split, unties bool
+	own           map[*coupling.Axis]*coupling.Axis // atoms of the first, by those of the second
 
 	a, b  *edit.Subject
 	atoms map[*coupling.Axis]*coupling.Axis
@@ -158,7 +163,7 @@ func (p *Pairing) Widths() map[*coupling.Space]int {
 func newPairing(a, b *edit.Subject) *Pairing {
 	return &Pairing{
 		Sources: map[string]Source{}, Tensors: map[string]string{}, Spaces: map[*coupling.Space]*coupling.Space{},
-		single: map[*coupling.Space]bool{}, repeats: map[*coupling.Axis]bool{}, lone: map[*coupling.Axis]bool{}, a: a, b: b, atoms: map[*coupling.Axis]*coupling.Axis{},
+		single: map[*coupling.Space]bool{}, repeats: map[*coupling.Axis]bool{}, lone: map[*coupling.Axis]bool{}, own: map[*coupling.Axis]*coupling.Axis{}, a: a, b: b, atoms: map[*coupling.Axis]*coupling.Axis{},
 		hash: map[*edit.Subject]map[string]uint64{},
 	}
 }
@@ -177,7 +182,10 @@ func pair(a, b *edit.Subject) (*Pairing, error) {
 			return nil, err
 		}
 	}
-	if len(p.single)+len(p.repeats) > 0 {
+	if err := p.masks(); err != nil {
+		return nil, err
+	}
+	if p.unfit() {
 		return p, nil
 	}
 	if err := p.spaces(); err != nil {
@@ -430,13 +438,37 @@ func (p *Pairing) constants(na, nb *onnxpb.NodeProto) (err error) {
 
 // weights pairs two weights with as many axes.
 func (p *Pairing) weights(wa, wb *coupling.Weight) error {
-	if _, ok := p.Sources[wb.Name]; !ok { // a weight used twice: the first use names it
-		p.Sources[wb.Name] = Source{Name: wa.Name}
+	if err := p.source(wb, Source{Name: wa.Name}); err != nil {
+		return err
 	}
 	for k := range wa.Axes {
 		if err := p.axes(wa.Axes[k], wb.Axes[k]); err != nil {
 			return fmt.Errorf("weight %q: %w", wa.Name, err)
 		}
+	}
+	return nil
+}
+
+// source notes where a weight comes from. One that is used twice comes from the first model's for the
+// first use, which may only have another for the second if that holds the same.
+func (p *Pairing) source(wb *coupling.Weight, src Source) error {
+	old, ok := p.Sources[wb.Name]
+	if !ok {
+		p.Sources[wb.Name] = src
+	}
+	if !ok || old.Name == src.Name || old.Name == "" || src.Name == "" || wb.Len() == 1 {
+		return nil
+	}
+	x, err := p.a.Floats32(old.Name)
+	if err != nil {
+		return err
+	}
+	y, err := p.a.Floats32(src.Name)
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(x, y) {
+		return fmt.Errorf("weight %q stands for both %q and %q of the other model", wb.Name, old.Name, src.Name)
 	}
 	return nil
 }
@@ -475,9 +507,14 @@ func (p *Pairing) axes(a, b *coupling.Axis) error {
 			if old.Size() == b.Size() && fixed(p.b, old) && fixed(p.b, b) {
 				return nil // positions of what the first model holds as a table and the second computes
 			}
-			return fmt.Errorf("an axis of %d stands for two", a.Size())
+			if !p.unties {
+				return fmt.Errorf("an axis of %d stands for two", a.Size())
+			}
+			p.split = true
+		} else {
+			p.atoms[a] = b
 		}
-		p.atoms[a] = b
+		p.own[b] = a
 		return nil
 	}
 	ka, sumA := a.Kids()

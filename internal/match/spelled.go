@@ -12,7 +12,8 @@ import (
 // pairSpelled pairs two models by what their tensors are, whatever operators say so.
 func pairSpelled(a, b *edit.Subject) (_ *Pairing, err error) {
 	defer guard.Recover(&err)
-	s := spelled{Pairing: newPairing(a, b), stems: map[*stem]*stem{}, others: map[string]bool{}}
+	s := spelled{Pairing: newPairing(a, b), stems: map[[2]*stem]bool{}, others: map[string]bool{}}
+	s.unties = true
 	sa, err := newSpeller(a)
 	if err != nil {
 		return nil, err
@@ -33,7 +34,7 @@ func pairSpelled(a, b *edit.Subject) (_ *Pairing, err error) {
 	if err := s.complete(); err != nil {
 		return nil, err
 	}
-	if len(s.single)+len(s.repeats) > 0 {
+	if s.unfit() {
 		return s.Pairing, nil
 	}
 	if err := s.spaces(); err != nil {
@@ -46,8 +47,8 @@ func pairSpelled(a, b *edit.Subject) (_ *Pairing, err error) {
 // spelled is a pairing by terms.
 type spelled struct {
 	*Pairing
-	stems  map[*stem]*stem
-	others map[string]bool // weights of the first model whose counterparts are Apart
+	stems  map[[2]*stem]bool // pairs
+	others map[string]bool   // weights of the first model whose counterparts are Apart
 	// tensors are pairs of activations that hold the same, though perhaps with other axes.
 	tensors []tensorPair
 }
@@ -85,10 +86,15 @@ func (s *spelled) term(a, b *term) ([]termPair, error) {
 		}
 		return nil, nil
 	}
+	if a.causal != b.causal {
+		return nil, oneHides(a.tensor, b.tensor, a.causal)
+	}
 	if a.spelling == b.spelling && len(a.scalars) == len(b.scalars) {
 		for i, name := range a.scalars {
-			if wa, wb := weightOf(s.a, name), weightOf(s.b, b.scalars[i]); wa != nil && wb != nil {
-				s.source(wb, Source{Name: wa.Name}, len(wa.Axes) == len(wb.Axes))
+			if wa, wb := weightOf(s.a, name), weightOf(s.b, b.scalars[i]); wa != nil && wb != nil && len(wa.Axes) == len(wb.Axes) {
+				if err := s.source(wb, Source{Name: wa.Name}); err != nil {
+					return nil, err
+				}
 			}
 		}
 	} else if !a.vague && !b.vague && !same(a.value, b.value) {
@@ -130,21 +136,11 @@ func (s *spelled) note(w *coupling.Weight, why string) {
 	s.Apart[w.Name] = why
 }
 
-// source notes where a weight comes from: a weight used twice is named by the first use.
-func (s *spelled) source(wb *coupling.Weight, src Source, alike bool) {
-	if _, ok := s.Sources[wb.Name]; !ok && alike {
-		s.Sources[wb.Name] = src
-	}
-}
-
 func (s *spelled) stem(a, b *stem) ([]termPair, error) {
-	if old, ok := s.stems[a]; ok {
-		if old != b {
-			return nil, fmt.Errorf("%s feeds what two feed, %s and %s", a.label, old.label, b.label)
-		}
+	if s.stems[[2]*stem{a, b}] {
 		return nil, nil
 	}
-	s.stems[a] = b
+	s.stems[[2]*stem{a, b}] = true
 	s.tensors = append(s.tensors, tensorPair{a.tensor, b.tensor})
 	if a.kind != b.kind || a.detail != b.detail || a.input != b.input || len(a.args) != len(b.args) {
 		return nil, fmt.Errorf("%s against %s", a.label, b.label)
@@ -196,7 +192,9 @@ func (s *spelled) slots(a, b *stem) error {
 			if y.role != "bias" {
 				return fmt.Errorf("weight %q has no counterpart", y.name)
 			}
-			s.source(y.weight, Source{}, true)
+			if err := s.source(y.weight, Source{}); err != nil {
+				return err
+			}
 			continue
 		}
 		used++
@@ -256,8 +254,7 @@ func (s *spelled) slot(x, y slot, kind string) error {
 		s.others[x.weight.Name] = true
 		return nil
 	}
-	s.source(y.weight, src, true)
-	return nil
+	return s.source(y.weight, src)
 }
 
 // long lists the axes of a slot that are longer than one.

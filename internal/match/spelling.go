@@ -27,6 +27,8 @@ type term struct {
 	scalars  []string
 	// vague: a factor that depends on sizes is not known.
 	vague bool
+	// causal: what stands behind a position was masked.
+	causal bool
 	// plain: the tensor depends on no weights and on nothing but integers of the model's inputs and
 	// sizes, as masks and positions do; reads are those inputs.
 	plain bool
@@ -79,11 +81,12 @@ type speller struct {
 	// numbers are what tensors of a few numbers hold that are constant or computed of sizes, NaN
 	// where a size is not known.
 	numbers map[string][]float64
+	orders  *orders
 	err     error // a weight that cannot be read
 }
 
 func newSpeller(s *edit.Subject) (*speller, error) {
-	sp := &speller{s: s, terms: map[string]*term{}, biases: map[*onnxpb.NodeProto]*onnxio.Linear{}, numbers: map[string][]float64{}}
+	sp := &speller{s: s, terms: map[string]*term{}, biases: map[*onnxpb.NodeProto]*onnxio.Linear{}, numbers: map[string][]float64{}, orders: newOrders(s)}
 	for i, in := range s.Graph.Inputs() {
 		name := in.GetName()
 		if onnxio.IsFloat(onnxpb.TensorProto_DataType(in.GetType().GetTensorType().GetElemType())) {
@@ -155,6 +158,7 @@ func (sp *speller) node(n *onnxpb.NodeProto) {
 		}
 	}
 	if len(n.GetOutput()) == 0 || !slices.ContainsFunc(n.GetOutput(), func(o string) bool { return o != "" && !sp.constant(o) }) {
+		sp.orders.node(n)
 		return
 	}
 	out := n.GetOutput()[0]
@@ -175,6 +179,7 @@ func (sp *speller) node(n *onnxpb.NodeProto) {
 	case op == "Shape" || op == "Size":
 		sp.terms[out] = &term{tensor: out, plain: true}
 	case len(formed) == 0 && !sp.weighs(n):
+		sp.orders.node(n)
 		sp.plain(n, live)
 	case len(formed) > 0 && formed[0].tensor == n.GetInput()[0] && (facts.Has(onnxio.Rearranges) || slices.Contains(passing, op)):
 		sp.alias(out, formed[0])
@@ -182,6 +187,7 @@ func (sp *speller) node(n *onnxpb.NodeProto) {
 	case len(formed) == 1 && facts.Has(onnxio.Broadcasts) && (len(live) > 1 || sp.masks(n)): // a mask, or positions
 		sp.alias(out, formed[0])
 		sp.terms[out].vague = sp.terms[out].vague || op == "Mul" || op == "Div"
+		sp.terms[out].causal = sp.terms[out].causal || sp.orders.hidden(n)
 	default:
 		if !sp.linear(n) && !sp.product(n, formed) && !sp.normalisation(n, formed) && !sp.scaled(n, formed) && !sp.piece(n, formed) {
 			sp.other(n, live)
@@ -195,8 +201,13 @@ func (sp *speller) constant(name string) bool {
 }
 
 // masks reports whether the constants that an activation meets are computed of others along which no
-// channels move, or hold nothing but zeros and numbers that stand for minus infinity.
+// channels move, or hold nothing but zeros and numbers that stand for minus infinity, or say where such
+// a number shall stand.
 func (sp *speller) masks(n *onnxpb.NodeProto) bool {
+	if onnxio.StandardOp(n) == "Where" && sp.constant(n.GetInput()[0]) {
+		one := func(in string) bool { x, ok := sp.scalar(in); return ok && x <= masked }
+		return one(n.GetInput()[1]) || one(n.GetInput()[2])
+	}
 	for _, in := range n.GetInput() {
 		if in == "" || !sp.constant(in) {
 			continue
@@ -553,7 +564,8 @@ func (sp *speller) function(n *onnxpb.NodeProto, formed []*term) bool {
 	if !ok {
 		return false
 	}
-	out := &term{tensor: n.GetOutput()[0], stem: formed[0].stem, vague: slices.ContainsFunc(formed, func(t *term) bool { return t.vague })}
+	out := &term{tensor: n.GetOutput()[0], stem: formed[0].stem, vague: slices.ContainsFunc(formed, func(t *term) bool { return t.vague }),
+		causal: slices.ContainsFunc(formed, func(t *term) bool { return t.causal })}
 	var inputs [][]float64
 	operands := n.GetInput()
 	if rows[onnxio.StandardOp(n)] != nil {
@@ -599,7 +611,7 @@ func (sp *speller) function(n *onnxpb.NodeProto, formed []*term) bool {
 // scalar reads a constant of one number.
 func (sp *speller) scalar(name string) (float64, bool) {
 	roots := sp.s.Analysis.Roots[name]
-	if len(roots) != 1 {
+	if len(roots) != 1 || !sp.stored(name) {
 		return 0, false
 	}
 	if w := sp.s.Analysis.Weights[roots[0]]; w == nil || w.Len() != 1 || w.Quant != nil {
@@ -798,21 +810,21 @@ func (sp *speller) piece(n *onnxpb.NodeProto, formed []*term) bool {
 			return true
 		}
 	}
-	before := map[float64]bool{}
+	before, passed := map[float64]bool{}, false
 	for i, c := range sp.s.Graph.Consumers(n.GetInput()[0]) {
 		a, s, ok := sp.start(c.Node)
-		if !ok || a != axis {
-			continue
-		}
-		if math.IsNaN(s + start) { // parts are written in order
-			if c.Node == n {
-				break
+		switch {
+		case c.Node == n:
+			passed = true
+		case !ok || a != axis:
+		case math.IsNaN(s + start): // parts are written in order
+			if !passed {
+				before[-1-float64(i)] = true
 			}
-			s = -1 - float64(i)
+		case s < start:
+			before[s] = true
 		}
-		before[s] = before[s] || c.Node != n && !(s >= start)
 	}
-	maps.DeleteFunc(before, func(_ float64, b bool) bool { return !b })
 	sp.grow(n.GetOutput()[0], &stem{input: -1, kind: "part", detail: fmt.Sprint(len(before)), args: formed, label: onnxio.Label(n)})
 	return true
 }
