@@ -105,6 +105,7 @@ func Explore(ctx context.Context, m *onnxio.Model, o Options, shares []float64, 
 				progress(fmt.Sprintf("point %d of %d, MACs ×%g: %s", i+1, len(shares), share, stage), done, total)
 			}
 		}
+		c.Stage("compare")(0, 0)
 		if s == nil {
 			if s, folded, err = c.prepare(b, none); err != nil {
 				return nil, err

@@ -82,6 +82,25 @@ func (b *builder) rest() *Page {
 	return b.page
 }
 
+// made moves the lines below a table to those that say how the result was made.
+func (b *builder) made(p *report.Part) {
+	for _, line := range p.Text {
+		b.page.Facts = append(b.page.Facts, Fact{Text: line})
+	}
+	p.Text = nil
+}
+
+// costs moves what the command took there, too.
+func (b *builder) costs() {
+	b.page.Judged = slices.DeleteFunc(b.page.Judged, func(line string) bool {
+		costs := strings.HasPrefix(line, "done in ") || strings.Contains(line, " written to ")
+		if costs {
+			b.page.Facts = append(b.page.Facts, Fact{Text: line})
+		}
+		return costs
+	})
+}
+
 // titles are those of tables by their first heading.
 var titles = map[string]string{
 	"operator": "Operators", "node": "Nodes", "space": "Widths", "layer": "Layers", "model": "The models", "not averaged": "What was not averaged",
@@ -302,6 +321,7 @@ func Fusion(r *report.Fusion, stages []diff.Stage, about About) (_ *Page, err er
 	models := b.take("model")
 	if models != nil {
 		b.page.Tiles = parentTiles(models, r)
+		b.made(models)
 	}
 	b.page.Judged = []string{"What the models and the result get right is not measured here: monge eval compares them on data of their own."}
 	b.section(Section{Title: "The models", Table: models})
@@ -401,6 +421,7 @@ func Evaluation(r *report.Evaluation, stages []diff.Stage, samples []*Samples, a
 		}
 		b.page.Judged = append(b.page.Judged, p.Text...)
 	}
+	b.costs()
 	b.page.Headline = evaluated(r)
 	plots, err := qualityPlots(r)
 	if err != nil {

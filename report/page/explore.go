@@ -26,6 +26,7 @@ func Exploration(r *report.Exploration, about About) (_ *Page, err error) {
 	if table != nil {
 		b.page.Judged, table.Text = append(b.page.Judged, table.Text...), nil
 	}
+	b.costs()
 	plots, err := curves(r, measure)
 	if err != nil {
 		return nil, err

@@ -73,6 +73,19 @@ func (n numbers) Ticks(lo, hi float64) []plot.Tick {
 	return list
 }
 
+// percents writes the marks of an axis of shares as percentages.
+type percents struct{ plot.Ticker }
+
+func (n percents) Ticks(lo, hi float64) []plot.Tick {
+	list := n.Ticker.Ticks(lo, hi)
+	for i, t := range list {
+		if t.Label != "" {
+			list[i].Label = strconv.FormatFloat(100*t.Value, 'g', 4, 64) + "%"
+		}
+	}
+	return list
+}
+
 // short writes a number with a decimal prefix where it is large.
 func short(x float64) string {
 	for _, p := range []struct {
@@ -318,6 +331,9 @@ func spotPlot(title, x, y string, spots []spot, through plotter.XYs) (Plot, erro
 	}
 	room(&p.X, 1)
 	room(&p.Y, 1.5)
+	if strings.HasPrefix(y, "top-1") || strings.HasPrefix(y, "agreement") {
+		p.Y.Tick.Marker = percents{p.Y.Tick.Marker}
+	}
 	for i, at := range placed(p, spots) {
 		s := spots[i]
 		if s.name == "" {
