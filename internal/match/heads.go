@@ -197,11 +197,18 @@ func (p *Pairing) repeated() (*Pairing, error) {
 	if err != nil {
 		return nil, err
 	}
+	made := map[string]*onnxio.Tensor{}
 	for name, src := range p.Sources {
-		t, err := r.weight(p.b.Analysis.Weights[name], src)
-		if err != nil {
+		if made[name], err = r.weight(p.b.Analysis.Weights[name], src); err != nil {
 			return nil, err
 		}
+	}
+	for name, pieces := range p.pieces {
+		if made[name], err = r.pieced(p.b.Analysis.Weights[name], pieces); err != nil {
+			return nil, err
+		}
+	}
+	for _, t := range made {
 		if err := g.SetConstant(t); err != nil {
 			return nil, err
 		}
@@ -330,30 +337,43 @@ func (r *repeating) positions(a, b *coupling.Axis) (out []int) {
 		}
 		return out
 	case !sumB && len(kb) > 0 && (len(kb) == len(of) || once >= 0):
-		out = []int{0}
-		for i, y := range kb {
-			each, size := make([]int, r.widths.Size(y)), 1
-			if i != once {
-				if each, size = r.positions(of[0], y), of[0].Size(); each == nil {
-					return nil
-				}
-				of = of[1:]
-			}
-			next := make([]int, 0, len(out)*len(each))
-			for _, x := range out {
-				for _, at := range each {
-					next = append(next, x*size+at)
-				}
-			}
-			out = next
-		}
-		return out
+		return r.product(of, kb)
 	case a.Size() == 1 && r.repeats[b.Canonical()]:
 		return make([]int, r.widths.Size(b))
 	case a.Size() == r.widths.Size(b):
 		for i := range a.Size() {
 			out = append(out, i)
 		}
+	}
+	return out
+}
+
+// product is positions of an axis of several factors, of which the first model may lack one that is
+// repeated.
+func (r *repeating) product(of, kb []*coupling.Axis) []int {
+	once := -1
+	if len(kb) == len(of)+1 {
+		once = slices.IndexFunc(kb, func(y *coupling.Axis) bool { return r.repeats[y.Canonical()] })
+	}
+	if once < 0 && len(kb) != len(of) {
+		return nil
+	}
+	out := []int{0}
+	for i, y := range kb {
+		each, size := make([]int, r.widths.Size(y)), 1
+		if i != once {
+			if each, size = r.positions(of[0], y), of[0].Size(); each == nil {
+				return nil
+			}
+			of = of[1:]
+		}
+		next := make([]int, 0, len(out)*len(each))
+		for _, x := range out {
+			for _, at := range each {
+				next = append(next, x*size+at)
+			}
+		}
+		out = next
 	}
 	return out
 }

@@ -47,6 +47,7 @@ type Pairing struct {
 	// split: channels of the first model stand for several of the second, in which layers have weights
 	// of their own that the first has in common. unties: they may.
 	split, unties bool
+	pieces        map[string][]piece                // of weights of the second model
 	own           map[*coupling.Axis]*coupling.Axis // atoms of the first, by those of the second
 
 	a, b  *edit.Subject
@@ -124,8 +125,11 @@ func pairAny(a, b *edit.Subject) (*Pairing, error) {
 	if err == nil {
 		return p, nil
 	}
-	spelled, other := pairSpelled(a, b)
+	spelled, other := pairSpelled(a, b, false)
 	if other == nil {
+		return spelled, nil
+	}
+	if spelled, err := pairSpelled(a, b, true); err == nil {
 		return spelled, nil
 	}
 	if form := (*formError)(nil); errors.As(err, &form) {
@@ -163,7 +167,7 @@ func (p *Pairing) Widths() map[*coupling.Space]int {
 func newPairing(a, b *edit.Subject) *Pairing {
 	return &Pairing{
 		Sources: map[string]Source{}, Tensors: map[string]string{}, Spaces: map[*coupling.Space]*coupling.Space{},
-		single: map[*coupling.Space]bool{}, repeats: map[*coupling.Axis]bool{}, lone: map[*coupling.Axis]bool{}, own: map[*coupling.Axis]*coupling.Axis{}, a: a, b: b, atoms: map[*coupling.Axis]*coupling.Axis{},
+		single: map[*coupling.Space]bool{}, repeats: map[*coupling.Axis]bool{}, lone: map[*coupling.Axis]bool{}, pieces: map[string][]piece{}, own: map[*coupling.Axis]*coupling.Axis{}, a: a, b: b, atoms: map[*coupling.Axis]*coupling.Axis{},
 		hash: map[*edit.Subject]map[string]uint64{},
 	}
 }

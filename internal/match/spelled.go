@@ -9,16 +9,17 @@ import (
 	"github.com/monge-ml/monge/internal/guard"
 )
 
-// pairSpelled pairs two models by what their tensors are, whatever operators say so.
-func pairSpelled(a, b *edit.Subject) (_ *Pairing, err error) {
+// pairSpelled pairs two models by what their tensors are, whatever operators say so; parts of what one
+// operator makes may be what several make, if parts says so.
+func pairSpelled(a, b *edit.Subject, parts bool) (_ *Pairing, err error) {
 	defer guard.Recover(&err)
 	s := spelled{Pairing: newPairing(a, b), stems: map[[2]*stem]bool{}, others: map[string]bool{}}
 	s.unties = true
-	sa, err := newSpeller(a)
+	sa, err := newSpeller(a, parts)
 	if err != nil {
 		return nil, err
 	}
-	sb, err := newSpeller(b)
+	sb, err := newSpeller(b, parts)
 	if err != nil {
 		return nil, err
 	}
@@ -227,6 +228,9 @@ var counted = []string{"linear", "convolution", "product", "RNN", "GRU", "LSTM"}
 // slot pairs two weights, axis by axis. What is added or multiplied may have another number of
 // positions, as tables of them do; of what a linear operator makes there have to be as many.
 func (s *spelled) slot(x, y slot, kind string) error {
+	if x.span != nil || y.span != nil {
+		return s.spans(x, y)
+	}
 	xs, ys := x.axes, y.axes
 	if len(xs) != len(ys) {
 		xs, ys = long(x), long(y)
@@ -268,6 +272,12 @@ func (s *spelled) complete() error {
 	known := map[*edit.Subject]map[string]bool{s.a: s.others, s.b: {}}
 	for name, src := range s.Sources {
 		known[s.a][src.Name], known[s.b][name] = true, true
+	}
+	for name, pieces := range s.pieces {
+		known[s.b][name] = true
+		for _, p := range pieces {
+			known[s.a][p.src.Name] = true
+		}
 	}
 	for name := range s.Apart {
 		known[s.b][name] = true

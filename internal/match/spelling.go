@@ -59,6 +59,7 @@ type slot struct {
 	// the weight in an order that does not hang on the spelling.
 	weight *coupling.Weight
 	axes   []int
+	span   *span // of the first axis; nil for all of it
 }
 
 // The probe of functions: rows of channels. Functions of rows are means, norms and Softmax.
@@ -82,11 +83,12 @@ type speller struct {
 	// where a size is not known.
 	numbers map[string][]float64
 	orders  *orders
+	parts   bool  // parts of what a linear operator makes are linear operators
 	err     error // a weight that cannot be read
 }
 
-func newSpeller(s *edit.Subject) (*speller, error) {
-	sp := &speller{s: s, terms: map[string]*term{}, biases: map[*onnxpb.NodeProto]*onnxio.Linear{}, numbers: map[string][]float64{}, orders: newOrders(s)}
+func newSpeller(s *edit.Subject, parts bool) (*speller, error) {
+	sp := &speller{s: s, parts: parts, terms: map[string]*term{}, biases: map[*onnxpb.NodeProto]*onnxio.Linear{}, numbers: map[string][]float64{}, orders: newOrders(s)}
 	for i, in := range s.Graph.Inputs() {
 		name := in.GetName()
 		if onnxio.IsFloat(onnxpb.TensorProto_DataType(in.GetType().GetTensorType().GetElemType())) {
@@ -795,7 +797,14 @@ func (sp *speller) piece(n *onnxpb.NodeProto, formed []*term) bool {
 		return false
 	}
 	if onnxio.StandardOp(n) == "Split" {
+		axis := int(onnxio.AttrInt(n, "axis", 0))
+		if axis < 0 {
+			axis += len(sp.s.Analysis.Activations[n.GetInput()[0]])
+		}
 		for k, o := range n.GetOutput() {
+			if sp.parted(n, o, formed[0], axis, k) {
+				continue
+			}
 			sp.grow(o, &stem{input: -1, kind: "part", detail: fmt.Sprint(k), args: formed, label: onnxio.Label(n)})
 		}
 		return true
@@ -824,6 +833,9 @@ func (sp *speller) piece(n *onnxpb.NodeProto, formed []*term) bool {
 		case s < start:
 			before[s] = true
 		}
+	}
+	if sp.parted(n, n.GetOutput()[0], formed[0], axis, len(before)) {
+		return true
 	}
 	sp.grow(n.GetOutput()[0], &stem{input: -1, kind: "part", detail: fmt.Sprint(len(before)), args: formed, label: onnxio.Label(n)})
 	return true
