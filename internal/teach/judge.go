@@ -151,7 +151,16 @@ var errEnough = errors.New("there is room for no more")
 // stream hands over tensors of a model, the k-th ones batch by batch.
 func (j *Judge) stream(ctx context.Context, m *onnxio.Model, names []string, do func(k int, v *engine.Value) error) error {
 	if j.prefix != nil {
-		return j.prefix.stream(ctx, m, names, do)
+		err := j.prefix.compute(ctx, m, names)
+		if err == nil {
+			return j.prefix.stream(names, do)
+		}
+		if ctx.Err() != nil {
+			return err
+		}
+		if err := j.Close(); err != nil { // it may be a model that cannot be run in parts
+			return err
+		}
 	}
 	return dataset.Stream(ctx, m, j.data, names, j.o.stream(), func(_, _ int, values map[string]*engine.Value) error {
 		for k, name := range names {

@@ -40,13 +40,10 @@ func (j *Judge) Reuse(s *edit.Subject) error {
 		return err // a flow computes in float32
 	}
 	flow, err := stats.NewFlow(s.Model, j.data, dataset.StreamOptions{Batch: j.o.Batch, Threads: j.o.Threads})
-	if err != nil {
-		return err
-	}
-	if flow.Samples() == j.data.Len() { // of a fixed batch the last may be cut
+	if err == nil && flow.Samples() == j.data.Len() { // of a fixed batch the last may be cut
 		j.prefix = &prefix{flow: flow, of: s, graph: g, room: 4 * int64(j.room)}
 	}
-	return nil
+	return nil // what cannot be run in parts is run whole
 }
 
 // Close forgets what Reuse keeps.
@@ -59,8 +56,8 @@ func (j *Judge) Close() error {
 	return flow.Close()
 }
 
-// stream hands over tensors of a model, the k-th ones batch by batch.
-func (p *prefix) stream(ctx context.Context, m *onnxio.Model, names []string, do func(k int, v *engine.Value) error) error {
+// compute evaluates tensors of a model.
+func (p *prefix) compute(ctx context.Context, m *onnxio.Model, names []string) error {
 	g, err := m.Graph()
 	if err != nil {
 		return err
@@ -91,9 +88,11 @@ func (p *prefix) stream(ctx context.Context, m *onnxio.Model, names []string, do
 	if err := p.flow.SetModel(m); err != nil {
 		return err
 	}
-	if err := p.flow.Compute(ctx, names...); err != nil {
-		return err
-	}
+	return p.flow.Compute(ctx, names...)
+}
+
+// stream hands over tensors that have been computed, the k-th ones batch by batch.
+func (p *prefix) stream(names []string, do func(k int, v *engine.Value) error) error {
 	for b := range p.flow.Batches() {
 		values, err := p.flow.Batch(b, names...)
 		if err != nil {
