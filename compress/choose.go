@@ -199,8 +199,8 @@ func (c *compression) judge(ctx context.Context, s *edit.Subject, all []*allocat
 			return nil, err
 		}
 		nearest := math.Inf(1)
-		for i, a := range all {
-			made := c.report()
+		for n, i := range c.inTurn(all) {
+			a, made := all[i], c.report()
 			d, refitted, err := contest.TryIf(ctx, func(edited float64) bool {
 				nearest = min(nearest, edited)
 				return a.kind != Blind && (len(folds) > 1 || edited <= hopeless*nearest)
@@ -209,7 +209,7 @@ func (c *compression) judge(ctx context.Context, s *edit.Subject, all []*allocat
 				return nil, err
 			}
 			out[i] = Candidate{Name: a.kind, Size: made.After, Divergence: out[i].Divergence + d/float64(len(folds)), Refitted: refitted, Blocks: len(a.blocks), Ranks: len(a.ranks)}
-			tell(k*len(all)+i+1, len(folds)*len(all))
+			tell(k*len(all)+n+1, len(folds)*len(all))
 		}
 	}
 	best, least := 0, math.Inf(1)
@@ -225,6 +225,27 @@ func (c *compression) judge(ctx context.Context, s *edit.Subject, all []*allocat
 	out[best].Taken = true
 	report.Candidates = append(report.Candidates, out...)
 	return all[best], nil
+}
+
+// inTurn is the order in which allocations are judged. Of a large model those with other moves than
+// widths come first: they are mostly the nearest, and others that are far off are not refitted then.
+func (c *compression) inTurn(all []*allocation) (order []int) {
+	for i := range all {
+		order = append(order, i)
+	}
+	if !c.large() {
+		return order
+	}
+	slices.SortStableFunc(order, func(i, j int) int {
+		switch a, b := all[i].none(), all[j].none(); {
+		case a == b:
+			return 0
+		case b:
+			return -1
+		}
+		return 1
+	})
+	return order
 }
 
 // within is an allocation as it is judged. Where every sample judges once, the channels are chosen

@@ -61,14 +61,27 @@ const judgeSamples = 67
 // and a hundred and more are made.
 const judgedMACs, leastJudged = 40e9, 34
 
+// large reports whether it takes long to compare predictions of the model.
+func (c *compression) large() bool { return c.compared() < judgeSamples }
+
 // compared is the number of samples on which predictions of a model are compared, and on variants of
 // which.
 func (c *compression) compared() int {
 	return int(min(max(judgedMACs/(judgedEach*max(c.size.MACs, 1)), leastJudged), judgeSamples))
 }
 
-// probes are the shares of its channels at which a space is tried.
-var probes = []float64{0.75, 0.5, 0.25}
+// probes are the shares of its channels at which a space is tried: of a large model under a budget
+// that leaves most of it, under which hardly a space gets so narrow, not at the smallest.
+func (c *compression) probes() []float64 {
+	all := []float64{0.75, 0.5, 0.25}
+	if most := max(c.o.MACs, c.o.Params, c.o.Latency.Share); most >= mildBudget && c.large() {
+		return all[:2]
+	}
+	return all
+}
+
+// mildBudget is the share that a budget leaves most of a model from.
+const mildBudget = 0.6
 
 // mostProbed is how many spaces are tried, times the nodes of the model, of which each trial runs
 // all: it bounds work that would grow with the square of the depth. A vision transformer of 24 layers
@@ -140,7 +153,7 @@ func (c *compression) observe(ctx context.Context, s *edit.Subject, free []*coup
 // number of its channels.
 func (c *compression) probe(ctx context.Context, contest *pipeline.Contest, seen *observed, sp *coupling.Space, lost []float64) (response, error) {
 	known := response{{0, 0}}
-	for _, share := range probes {
+	for _, share := range c.probes() {
 		k := c.probed(sp, share)
 		last := known[len(known)-1]
 		if k >= sp.Width || lost[k] <= last[0] {

@@ -48,7 +48,7 @@ type Narrowed struct {
 }
 
 // sensitivities are the shares of its channels that a space is said to keep.
-var sensitivities = probes[:2]
+var sensitivities = []float64{0.75, 0.5}
 
 // Sensitivity tells what it costs in predictions to narrow each space of a model alone: what an
 // allocation under a budget is made by. Of the options those of the budget and of distillation have

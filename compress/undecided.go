@@ -109,7 +109,7 @@ func (c *compression) searchTime(ctx context.Context) (time.Duration, error) {
 		}
 	}
 	most := (&observed{subject: s}).most()
-	tries := len(probes) * min(spaces, most)
+	tries := len(c.probes()) * min(spaces, most)
 	b := budget{unit: inMACs}
 	kinds := 3
 	if c.moving(b) {
