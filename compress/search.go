@@ -95,6 +95,7 @@ func (c *compression) search(ctx context.Context, b budget) (*onnxio.Model, *Rep
 				progress(fmt.Sprintf("try %d, MACs ×%.2f: %s", len(out.Trials)+1, b.share, stage), done, total)
 			}
 		}
+		c.Stage("compare")(0, 0)
 		next, r, err := c.meet(ctx, s, folded, b)
 		if errors.Is(err, ErrUnmet) { // widths come in steps
 			lo = b.share

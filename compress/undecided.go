@@ -47,6 +47,7 @@ func (o *Options) settle() (searches bool) {
 	switch {
 	case !o.unspoken() || o.DryRun:
 		return false
+	case o.Metric.Given() && !o.NoData: // it judges what is made on data, which may be made up
 	case (o.Data == nil || o.NoData) && o.EvalData == nil && o.Lossless == job.Off:
 		return false // nothing would be left to do
 	case (o.Data == nil || o.NoData) && o.EvalData == nil:
@@ -62,6 +63,13 @@ func (c *compression) undecided(ctx context.Context, m *onnxio.Model) error {
 	takes, err := c.searchTime(ctx)
 	if err != nil {
 		return err
+	}
+	if c.o.Metric.Given() {
+		began := time.Now()
+		if _, err := c.originally(ctx, m); err != nil {
+			return err
+		}
+		takes += usualTrials * time.Since(began)
 	}
 	if takes > cmp.Or(c.Time, job.DefaultTime(m)) {
 		return &Undecided{Takes: takes}
@@ -87,6 +95,9 @@ const (
 func (c *compression) searchTime(ctx context.Context) (time.Duration, error) {
 	split := c.Report.Split
 	data := cmp.Or(split.Fit, split.Judge)
+	if data == nil { // channels are merged by weights, which is soon done
+		return 0, nil
+	}
 	t, err := eval.Latency(ctx, c.model, eval.LatencyOptions{Threads: c.Threads, Data: data, Within: 300 * time.Millisecond})
 	if err != nil {
 		return 0, err
@@ -121,11 +132,14 @@ func (c *compression) searchTime(ctx context.Context) (time.Duration, error) {
 	fit := func(samples int) float64 { return fitPasses*float64(samples)*run + solve }
 	seconds := float64(tries) * (load + judgedEach*float64(c.compared())/2*run)
 	candidate := load + fit(quickSamples) + judgedEach*mostJudged*run
-	samples := 0
+	samples, judged := 0, 0
 	if split.Fit != nil {
 		samples = split.Fit.Len()
 	}
-	result := load + fit(samples) + 2*float64(split.Judge.Len())*run
+	if split.Judge != nil { // a metric needs none
+		judged = split.Judge.Len()
+	}
+	result := load + fit(samples) + 2*float64(judged)*run
 	seconds += fit(samples) + usualTrials*(float64(kinds)*candidate+result)
 	return time.Duration(seconds * float64(time.Second)), nil
 }

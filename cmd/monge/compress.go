@@ -267,7 +267,7 @@ func (f *compressFlags) explain(a *app, done *compress.Report) {
 	}
 	s := done.Search
 	a.note("no budget: --max-drop %g, the fewest multiply-accumulates with which %s falls by one in a hundred at most; --macs, --latency and others ask for something else", s.Limit, s.Measure)
-	if s.Samples < 100 {
+	if s.Samples < 100 && s.Measure != "metric" { // which has data of its own
 		a.note("%d samples tell little about one in a hundred; --eval-data, or more --data, tell more", s.Samples)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/report"
 )
 
@@ -84,6 +85,11 @@ func TestMetric(t *testing.T) {
 	if n := asked(t, count); n != 2+made.Metric.Calls {
 		t.Errorf("%d calls", n)
 	}
+	mustJSON(t, &made, "compress", own, "-o", to, "--metric", command, "--no-latency") // without a budget
+	if s := made.Search; s == nil || s.Measure != "metric" || s.Limit != compress.DefaultDrop || *s.After < 0.99 || made.Metric.Calls != 1+len(s.Trials) {
+		t.Errorf("%+v, %+v", made.Metric, s)
+	}
+	mustJSON(t, &made, "compress", own, "-o", to, "--keep", "0.5", "--data", "none", "--no-latency")
 	var judged report.Evaluation
 	mustJSON(t, &judged, "eval", own, to, "--data", "none", "--no-latency", "--metric", command, "--metric-lower")
 	if len(judged.Models) != 2 || *judged.Models[0].Metric != 1 || *judged.Models[1].Metric >= 1 || !judged.Metric.Lower {
