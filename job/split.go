@@ -47,22 +47,28 @@ func shareOf(d *dataset.Data) *share {
 	return &share{Data: d.Name(), Samples: d.Len(), Which: dataset.Ranges(d.Places())}
 }
 
-// MarshalJSON lists the samples of every use that there was.
-func (s *Split) MarshalJSON() ([]byte, error) {
+// A shown split has the samples of every use that there was.
+type shown struct {
+	Match      *share `json:"match,omitempty"`
+	Fit        *share `json:"fit,omitempty"`
+	Judge      *share `json:"judge,omitempty"`
+	TrialFit   *share `json:"trial_fit,omitempty"`
+	TrialJudge *share `json:"trial_judge,omitempty"`
+	PriceFit   *share `json:"price_fit,omitempty"`
+	PriceJudge *share `json:"price_judge,omitempty"`
+	TeachFit   *share `json:"teach_fit,omitempty"`
+	TeachJudge *share `json:"teach_judge,omitempty"`
+}
+
+// Shown is what JSON shows of the split: the samples of every use that there was.
+func (s *Split) Shown() any {
 	none := &Halves{}
 	trial, price, teach := cmp.Or(s.Trial, none), cmp.Or(s.Price, none), cmp.Or(s.Teach, none)
-	return json.Marshal(struct {
-		Match      *share `json:"match,omitempty"`
-		Fit        *share `json:"fit,omitempty"`
-		Judge      *share `json:"judge,omitempty"`
-		TrialFit   *share `json:"trial_fit,omitempty"`
-		TrialJudge *share `json:"trial_judge,omitempty"`
-		PriceFit   *share `json:"price_fit,omitempty"`
-		PriceJudge *share `json:"price_judge,omitempty"`
-		TeachFit   *share `json:"teach_fit,omitempty"`
-		TeachJudge *share `json:"teach_judge,omitempty"`
-	}{
+	return shown{
 		shareOf(s.Match), shareOf(s.Fit), shareOf(s.Judge), shareOf(trial.Fit), shareOf(trial.Held),
 		shareOf(price.Fit), shareOf(price.Held), shareOf(teach.Fit), shareOf(teach.Held),
-	})
+	}
 }
+
+// MarshalJSON writes what is Shown.
+func (s *Split) MarshalJSON() ([]byte, error) { return json.Marshal(s.Shown()) }
