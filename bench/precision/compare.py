@@ -25,8 +25,9 @@ SAMPLES = 200
 
 
 class Reader(CalibrationDataReader):
-    def __init__(self, name, x):
-        self.batches = iter({name: x[i:i + 1]} for i in range(len(x)))
+    def __init__(self, arrays):
+        n = len(next(iter(arrays.values())))
+        self.batches = iter({name: x[i:i + 1] for name, x in arrays.items()} for i in range(n))
 
     def get_next(self):
         return next(self.batches, None)
@@ -46,11 +47,21 @@ def pixels(path):
     return np.stack([np.asarray(Image.open(f).convert("RGB")).transpose(2, 0, 1) for f in files])
 
 
-def samples(path, args, rng):
-    x = pixels(path)
-    x = x[np.sort(rng.permutation(len(x))[:SAMPLES])].astype(np.float32) * args.scale
-    shape = [1, -1] + [1] * (x.ndim - 2)
-    return (x - numbers(args.mean).reshape(shape)) / numbers(args.std).reshape(shape)
+def samples(path, args, rng, inputs):
+    """What some of the inputs are fed: arrays of a file by their names, or the only one."""
+    given = dict(np.load(path)) if not os.path.isdir(path) else {}
+    arrays = {k: given[k] for k in inputs if k in given} or {inputs[0]: pixels(path)}
+    n = len(next(iter(arrays.values())))
+    some = np.sort(rng.permutation(n)[:args.samples])
+    out = {}
+    for k, x in arrays.items():
+        x = x[some]
+        if len(arrays) == 1 or x.dtype.kind == "f":  # whole numbers of several inputs are words and masks
+            x = x.astype(np.float32) * args.scale
+            shape = [1, -1] + [1] * (x.ndim - 2)
+            x = (x - numbers(args.mean).reshape(shape)) / numbers(args.std).reshape(shape)
+        out[k] = x
+    return out
 
 
 def main():
@@ -64,6 +75,7 @@ def main():
     p.add_argument("--monge", default="bin/monge")
     p.add_argument("--classes", default="")
     p.add_argument("--narrow", default="")
+    p.add_argument("--samples", type=int, default=SAMPLES, help="that quantize_static chooses its scales on")
     args = p.parse_args()
     classes = ["--classes", args.classes] if args.classes else []
     flags = ["--scale", str(args.scale), "--mean", args.mean, "--std", args.std, *classes]
@@ -78,13 +90,13 @@ def main():
     models["monge --int8"] = ours
     ready = os.path.join(out, "ready.onnx")
     quant_pre_process(float_model, ready)
-    x = samples(args.calib, args, np.random.default_rng(0))
-    name = onnx.load(ready).graph.input[0].name
+    inputs = [i.name for i in onnx.load(ready).graph.input]
+    x = samples(args.calib, args, np.random.default_rng(0), inputs)
     for method in (CalibrationMethod.MinMax, CalibrationMethod.Entropy, CalibrationMethod.Percentile):
         path = os.path.join(out, f"ort_{method.name}.onnx")
         for per_channel in (True, False):  # some models it rounds by whole tensors only
             try:
-                quantize_static(ready, path, Reader(name, x), quant_format=QuantFormat.QDQ, per_channel=per_channel,
+                quantize_static(ready, path, Reader(x), quant_format=QuantFormat.QDQ, per_channel=per_channel,
                                 activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, calibrate_method=method)
             except Exception as err:  # what the peer cannot do is part of the result
                 print(f"quantize_static {method.name}, per channel {per_channel}: {err}", file=sys.stderr)
