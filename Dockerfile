@@ -11,7 +11,9 @@ COPY . .
 ARG VERSION
 RUN go build -trimpath -buildvcs=false -ldflags "-X main.version=${VERSION:-$(cat VERSION)}" -o /out/bin/monge ./cmd/monge
 
-# The library is fetched by the program, which compares its checksum with the one it knows.
+# The library is fetched by the program, which compares its checksum with the one it knows. Debian
+# keeps no old versions that packages could be pinned to.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3-pip \
     && rm -rf /var/lib/apt/lists/*
@@ -21,6 +23,7 @@ RUN XDG_CACHE_HOME=/tmp/cache /out/bin/monge runtime install \
 
 FROM debian:bookworm-slim
 # onnxruntime is written in C++.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libstdc++6 \
     && rm -rf /var/lib/apt/lists/* \

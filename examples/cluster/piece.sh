@@ -14,7 +14,7 @@
 #SBATCH --requeue
 set -euo pipefail
 
-shares=(${SHARES:-0.9 0.75 0.5 0.25})
+read -ra shares <<<"${SHARES:-0.9 0.75 0.5 0.25}"
 models=("${MODELS:?a folder of models}"/*.onnx)
 piece=${SLURM_ARRAY_TASK_ID:-${JOB_COMPLETION_INDEX:?the number of the piece}}
 if ((piece >= ${#models[@]} * ${#shares[@]})); then
