@@ -107,6 +107,14 @@ func TestDocumentsHaveTheDefinitions(t *testing.T) {
 	}
 }
 
+// words splits a command line as a shell does, as far as quotes go.
+func words(line string) (out []string) {
+	for _, w := range regexp.MustCompile(`'[^']*'|[^\s']+`).FindAllString(line, -1) {
+		out = append(out, strings.Trim(w, "'"))
+	}
+	return out
+}
+
 // Command lines in documents and help have to exist.
 func TestCommandLinesInText(t *testing.T) {
 	a := &app{}
@@ -121,7 +129,7 @@ func TestCommandLinesInText(t *testing.T) {
 	}
 	for _, l := range lines {
 		line, _, _ := strings.Cut(l[1], " | ")
-		args := strings.Fields(strings.ReplaceAll(line, "'", ""))
+		args := words(line)
 		cmd, rest, err := a.root().Find(args)
 		if err != nil {
 			t.Errorf("monge %s: %v", line, err)
