@@ -387,8 +387,45 @@ func (c *call) onWeights(outs []*value) {
 	if op := c.node.GetOpType(); (op == "Mul" || op == "Div") && !slices.ContainsFunc(c.in[1:], many) {
 		return
 	}
+	if c.op.cost != nil && c.op.acts&nonlinear == 0 && len(outs) == 1 {
+		c.product(outs[0])
+		return
+	}
 	for _, v := range slices.Concat(c.in, outs) {
 		c.freeze(v, "computes with weights")
+	}
+}
+
+// product is one of two weights by one another, such as of positions by a projection: what only one
+// of them brings into it may be edited there.
+func (c *call) product(o *value) {
+	of := func(v *value) []*Axis {
+		var atoms []*Axis
+		for _, a := range v.axes {
+			atoms = appendNew(atoms, a.Atoms()...)
+		}
+		return atoms
+	}
+	have := map[*Axis]int{} // in how many of the factors
+	for _, v := range c.in[:min(2, len(c.in))] {
+		if v == nil || !v.ranked {
+			c.freeze(o, "computes with weights")
+			continue
+		}
+		for _, x := range of(v) {
+			have[x]++
+		}
+	}
+	out := of(o)
+	for _, v := range slices.Concat(c.in, []*value{o}) {
+		if v == nil {
+			continue
+		}
+		for _, x := range of(v) {
+			if have[x] != 1 || !slices.Contains(out, x) {
+				c.freezeAxis(x, "computes with weights")
+			}
+		}
 	}
 }
 

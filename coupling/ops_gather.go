@@ -152,10 +152,36 @@ func scatterND(c *call) ([]*value, error) {
 	return []*value{o}, nil
 }
 
-// scatterElements puts elements in the place of others; where they go is told by an index for each.
+// scatterElements puts elements in the place of others, or adds them; where each goes along one axis
+// is told by an index. Along the others elements stay where they are, if there are as many indices:
+// data, indices and elements are then of the same channels.
 func scatterElements(c *call) ([]*value, error) {
-	for _, v := range c.in {
-		c.freeze(v, "replaces elements")
+	x, idx, by := c.in[0], c.in[1], c.in[2]
+	if idx.rank() != x.rank() || by.rank() != x.rank() {
+		return nil, c.errorf("%q has %d axes, %q %d and %q %d", idx.name, idx.rank(), by.name, by.rank(), x.name, x.rank())
 	}
-	return []*value{c.output(c.in[0].axes)}, nil
+	axis, err := c.position(c.attrInt("axis", 0), x.rank())
+	if err != nil {
+		return nil, err
+	}
+	o := c.output(x.axes)
+	for k, a := range x.axes {
+		all := []*Axis{a, idx.axes[k], by.axes[k]}
+		partly := func(b *Axis) bool { return !a.is(b) && (a.Size() < 0 || a.Size() != b.Size()) }
+		if k == axis || slices.ContainsFunc(all, partly) {
+			for _, b := range all {
+				c.freezeAxis(b, "replaces positions of it")
+			}
+			continue
+		}
+		t, pl, err := c.meet([]place{{0, k}, {1, k}, {2, k}})
+		if err != nil {
+			return nil, err
+		}
+		o.axes[k] = t
+		if len(pl.live) > 0 {
+			c.letter(t, pl, nonlinear|perChannel)
+		}
+	}
+	return []*value{o}, nil
 }

@@ -1,25 +1,55 @@
 package coupling
 
 import (
+	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/monge-ml/monge/onnxio"
 )
 
-// poolAxes: windows over space, every channel by itself.
+// poolAxes: windows over space, every channel by itself. Axes at either end of space over which the
+// window does not reach are as free as the channels: a sequence may be pooled as a picture of one
+// channel, whose width are the channels.
 func poolAxes(c *call) (string, error) {
 	x := c.in[0]
 	if x.rank() < 2 {
 		return "", errUnranked
 	}
-	before, after, err := c.window(x.axes[2:], nil)
+	space := x.axes[2:]
+	before, after, err := c.window(space, nil)
 	if err != nil {
 		return "", err
 	}
 	out := "n c " + after
-	if len(c.node.GetOutput()) > 1 { // MaxPool's indices
-		out += ", " + out
+	if len(c.node.GetOutput()) > 1 { // MaxPool's indices, which count positions
+		return "n c " + before + " -> " + out + ", " + out, nil
 	}
-	return "n c " + before + " -> " + out, nil
+	lead, tail := unreached(c, space)
+	if t := c.runs["t"]; t != nil {
+		c.runs["t"] = t[len(lead) : len(t)-len(tail)]
+	}
+	around := func(run string) string {
+		return strings.Join(slices.Concat([]string{"n c"}, lead, []string{run}, tail), " ")
+	}
+	return around(before) + " -> " + around(after), nil
+}
+
+// unreached are letters of the first and of the last axes that a window leaves as they are.
+func unreached(c *call, space []*Axis) (lead, tail []string) {
+	placed, err := onnxio.WindowOf(c.node, nil).Place(sizesOf(space))
+	if err != nil {
+		return nil, nil
+	}
+	as := func(a onnxio.WindowAxis) bool { return a.Kernel == 1 && a.Stride == 1 && a.Before == 0 && a.After == 0 }
+	for len(lead) < len(placed) && as(placed[len(lead)]) {
+		lead = append(lead, fmt.Sprintf("p%d", len(lead)))
+	}
+	for n := len(placed); n > len(lead) && as(placed[n-1]); n-- {
+		tail = append(tail, fmt.Sprintf("q%d", n))
+	}
+	slices.Reverse(tail)
+	return lead, tail
 }
 
 // globalPoolAxes: means and largest elements of space do not see its order.

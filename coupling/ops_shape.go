@@ -372,6 +372,11 @@ func slice(c *call) ([]*value, error) {
 	ends, to, ok2 := c.ints(2, "ends")
 	axes, _, ok3 := c.ints(3, "axes")
 	stride, _, ok4 := c.ints(4, "steps")
+	if ok1 && !ok2 && ok3 && ok4 {
+		if o := c.sliceToSizes(starts, axes, stride); o != nil {
+			return []*value{o}, nil
+		}
+	}
 	if !ok1 || !ok2 || !ok3 || !ok4 {
 		return c.sliceUnknown(axes, ok3)
 	}
@@ -442,6 +447,38 @@ func (c *call) sliced(a *Axis, s span, from, to *ShapeElem) *Axis {
 	}
 	*from, *to = sizeElem(left...), sizeElem(append(left, mid)...)
 	return mid
+}
+
+// sliceToSizes is a slice that ends at sizes computed at run time and leaves every axis whole, as
+// those that exporters put before a ScatterElements; nil for any other.
+func (c *call) sliceToSizes(starts, axes, stride []int64) *value {
+	x, ends := c.in[0], c.in[2].ints
+	if len(ends) == 0 || len(starts) != len(ends) || axes != nil && len(axes) != len(ends) || stride != nil && len(stride) != len(ends) {
+		return nil
+	}
+	var whole [][2]*Axis
+	for i, e := range ends {
+		k := i
+		if axes != nil {
+			k = normAxis(axes[i], x.rank())
+		}
+		if k < 0 || k >= x.rank() || starts[i] != 0 || stride != nil && stride[i] != 1 || e.size == nil || !e.tied {
+			return nil
+		}
+		if a := x.axes[k]; !a.is(e.size) {
+			if a.Size() < 0 || a.Size() != e.size.Size() {
+				return nil
+			}
+			whole = append(whole, [2]*Axis{a, e.size})
+		}
+	}
+	for _, p := range whole { // they stay as long as one another
+		c.join(p[0], p[1])
+	}
+	c.claim(2)
+	o := c.output(x.axes)
+	o.origin = x.origin
+	return o
 }
 
 // sliceUnknown: the bounds are computed at run time, and perhaps the axes.

@@ -58,6 +58,49 @@ var picking = []rule{
 		MatMul_a (in): 3, frozen: graph input "x"
 		MatMul_a: 8
 		MatMul_y: 5, frozen: graph output "y"`},
+	{"ScatterElements adds up at positions", `
+		x: N 6 3
+		a = MatMul(x, w1[3 8])
+		r = Relu(a)
+		s = Shape(r)
+		z = ConstantOfShape(s)
+		i = Reshape(j{5 0 2 2 1 0}, k{1 6 1})
+		e = Expand(i, s)
+		t = Shape(e)
+		b = Slice(r, s0{0 0 0}, t)
+		c = ScatterElements(z, e, b) axis=1 reduction=add
+		y = MatMul(c, w2[8 5])`, `
+		MatMul_a (in): 3, frozen: graph input "x"
+		MatMul_a: 8
+		MatMul_y: 5, frozen: graph output "y"`},
+	{"a sequence that is pooled as a picture", `
+		x: N 6 3
+		a = MatMul(x, w1[3 8])
+		u = Unsqueeze(a, e1{1})
+		p = AveragePool(u) kernel_shape=2,1 strides=2,1 ceil_mode=1
+		s = Squeeze(p, e1)
+		y = MatMul(s, w2[8 5])`, `
+		MatMul_a (in): 3, frozen: graph input "x"
+		MatMul_a: 8, linear
+		MatMul_y: 5, frozen: graph output "y"`},
+	{"a projection of positions that stays to be computed", `
+		x: N 5
+		a = MatMul(x, w1[5 8])
+		p = MatMul(at[6 3], w2[3 8])
+		t = Transpose(p)
+		o = MatMul(a, t)
+		b = Softmax(o) axis=-1
+		e = Einsum(at, w3[3 2 4]) equation=td,dnh->tnh
+		f = Reshape(e, to{6 8})
+		c = MatMul(b, f)
+		y = MatMul(c, w4[8 3])`, `
+		MatMul_a (in): 5, frozen: graph input "x"
+		MatMul_a: 8
+		MatMul_p: 6, frozen: Softmax "Softmax_b" mixes its channels
+		MatMul_p#2: 3, frozen: Einsum "Einsum_e" computes with weights
+		MatMul_c: 2, linear, rigid: a factor beside it is narrowed instead (space of 4)
+		MatMul_c#2: 4, linear
+		MatMul_y: 3, frozen: graph output "y"`},
 	{"ScatterElements freezes", `
 		x: 2 3
 		a = MatMul(x, w1[3 8])
@@ -65,7 +108,7 @@ var picking = []rule{
 		s = ScatterElements(a, i, i2[2 1]) axis=1
 		y = MatMul(s, w2[8 5])`, `
 		MatMul_a (in): 3, frozen: graph input "x"
-		MatMul_a: 8, frozen: ScatterElements "ScatterElements_s" replaces elements
+		MatMul_a: 8, frozen: ScatterElements "ScatterElements_s" replaces positions of it
 		MatMul_y: 5, frozen: graph output "y"`},
 	{"a constant spread over a row", `
 		x: N 4 1

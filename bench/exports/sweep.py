@@ -1,4 +1,4 @@
-"""Export architectures with random weights in several ways, and print what monge makes of them. See README.md."""
+"""Export architectures with random weights in several ways, and check what monge makes of them. See README.md."""
 import argparse
 import contextlib
 import io
@@ -8,17 +8,23 @@ import re
 import subprocess
 import warnings
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import onnx
 import onnxruntime as ort
-import torch
-
-from nets import NETS
 
 warnings.filterwarnings("ignore")
+ort.set_default_logger_severity(4)
 
+ALL = "old,new,old+onnxsim,new+onnxsim,old+onnxslim,new+onnxslim,old+ort,new+ort"
+
+
+# What needs PyTorch: run in a process of its own for each architecture, a copy of this one, which has read the packages.
 
 def made(name):
+    import torch
+    from nets import NETS
+    torch.set_num_threads(1)
     torch.manual_seed(0)
     model, args = NETS[name]()
     return model.eval(), args
@@ -26,6 +32,7 @@ def made(name):
 
 def export(name, how, path):
     """Writes an architecture with an open batch, by the exporter of TorchScript (old) or of torch.export (new)."""
+    import torch
     model, args = made(name)
     names = [f"x{i}" for i in range(len(args))]
     if how == "old":
@@ -37,6 +44,66 @@ def export(name, how, path):
         shapes = (shapes,)
     two = tuple(torch.cat([a, a]) for a in args)
     torch.onnx.export(model, two, path, input_names=names, output_names=["y"], dynamo=True, dynamic_shapes=shapes, external_data=False, verbose=False)
+
+
+def pruned(name):
+    """The share of parameters that Torch-Pruning leaves of the module at a ratio of one half."""
+    import torch
+    import torch_pruning as tp
+    model, args = made(name)
+    before = sum(p.numel() for p in model.parameters())
+    last = [m for m in model.modules() if isinstance(m, torch.nn.Linear)][-1:]
+    tp.pruner.MetaPruner(model, args if len(args) > 1 else args[0], importance=tp.importance.MagnitudeImportance(), pruning_ratio=0.5, ignored_layers=last).step()
+    left = sum(p.numel() for p in model.parameters()) / before
+    with torch.no_grad():
+        _, broken = attempt(model, *args)
+    return f"{left:.0%}, does not run" if broken else left
+
+
+def make(name):
+    """Exports one architecture in all the ways that are not there, and prunes it, each noted in NAME.made.json."""
+    notes = noted(name)
+
+    def note(what, f, *args):
+        notes[what] = "crashed"  # if nothing overwrites it
+        save(name, notes)
+        value, why = attempt(f, *args)
+        notes[what] = why or value or ""
+        save(name, notes)
+
+    for how in wanted(name, notes):
+        exporter, *tools = how.split("+")
+        if how == "Torch-Pruning":
+            note(how, pruned, name)
+        elif not tools:
+            note(how, export, name, how, place(name, how))
+            if not notes[how] and not os.path.exists(os.path.join(opts.folder, name + ".npz")):
+                attempt(store, place(name, how), os.path.join(opts.folder, name + ".npz"))
+        elif notes.get(exporter):
+            notes[how] = f"no export: {notes[exporter]}"
+            save(name, notes)
+        else:
+            note(how, rewrite, tools[0], place(name, exporter), place(name, how))
+
+
+def wanted(name, notes):
+    return [h for h in opts.exports.split(",") + ["Torch-Pruning"] * opts.prune if h not in notes]
+
+
+def noted(name):
+    with contextlib.suppress(FileNotFoundError):
+        with open(os.path.join(opts.folder, name + ".made.json")) as f:
+            return json.load(f)
+    return {}
+
+
+def save(name, notes):
+    with open(os.path.join(opts.folder, name + ".made.json"), "w") as f:
+        json.dump(notes, f, indent=1)
+
+
+def place(name, how):
+    return os.path.join(opts.folder, f"{name}_{how.replace('+', '-')}.onnx")
 
 
 def rewrite(tool, path, out):
@@ -52,6 +119,8 @@ def rewrite(tool, path, out):
         ort.InferenceSession(path, o, providers=["CPUExecutionProvider"])
 
 
+# What does not.
+
 def inputs(session, batch):
     rng, feeds = np.random.default_rng(0), {}
     for i in session.get_inputs():
@@ -63,21 +132,31 @@ def inputs(session, batch):
     return feeds
 
 
+def session(path):
+    o = ort.SessionOptions()
+    o.intra_op_num_threads = 1
+    return ort.InferenceSession(path, o, providers=["CPUExecutionProvider"])
+
+
 def outputs(path, batch):
-    s = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    s = session(path)
     return s.run(None, inputs(s, batch))
 
 
 def store(path, out):
     """Writes inputs of a model for bench/families."""
-    np.savez(out, **inputs(ort.InferenceSession(path, providers=["CPUExecutionProvider"]), 32))
+    np.savez(out, **inputs(session(path), 32))
+
+
+def run(*args):
+    p = subprocess.run(args, capture_output=True, text=True, timeout=opts.timeout)
+    if p.returncode and "families" not in args[0]:
+        raise RuntimeError((p.stderr.strip().splitlines() or [f"exit {p.returncode}"])[-1])
+    return p.stdout
 
 
 def monge(*args):
-    p = subprocess.run([opts.monge, *args, "--json"], capture_output=True, text=True)
-    if p.returncode:
-        raise RuntimeError((p.stderr.strip().splitlines() or [f"exit {p.returncode}"])[-1])
-    return json.loads(p.stdout)
+    return json.loads(run(opts.monge, *args, "--json"))
 
 
 def held(path, report):
@@ -108,38 +187,49 @@ def outside(report):
     return free / max(free + other, 1)
 
 
-def check(path):
-    """Halves a model and fuses it with itself and with its half: the parameters left, and what is wrong."""
-    half, out = (os.path.join(opts.folder, n) for n in ("half.onnx.tmp", "fused.onnx.tmp"))
-    left, wrong = float("nan"), []
+def halve(path, row):
+    """Halves a model and says what is left of it, and what is wrong with what was written."""
+    half = os.path.join(opts.folder, f"half-{os.getpid()}.tmp")
     try:
         r = monge("compress", path, "-o", half, "--force", "--keep", "0.5", "--data", "none")
-        left = r["after"]["params"] / r["before"]["params"]
+        row["left"] = r["after"]["params"] / r["before"]["params"]
         onnx.checker.check_model(half, full_check=True)
         for batch in (1, 3):
             if not all(np.isfinite(y).all() for y in outputs(half, batch)):
-                wrong.append(f"the half is not finite at batch {batch}")
+                row["wrong"].append(f"the half is not finite at batch {batch}")
     except Exception as e:
-        wrong.append(f"half: {e}")
-    for other, exact in ((path, True), (half, False)):
-        try:
-            monge("fuse", path, other, "-o", out, "--force", "--data", "none")
-            d = max(np.abs(a - b).max() / np.abs(a).max() for a, b in zip(outputs(path, 3), outputs(out, 3))) if exact else 0
-            if d > 1e-4:
-                wrong.append(f"fused with itself it differs by {d:.2g}")
-        except Exception as e:
-            wrong.append(f"fused with {'itself' if exact else 'its half'}: {e}")
-    return left, wrong
+        row["wrong"].append(f"half: {e}"[:400])
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(half)
 
 
-def pruned(name):
-    """The share of parameters that Torch-Pruning leaves of the module at a ratio of one half."""
-    import torch_pruning as tp
-    model, args = made(name)
-    before = sum(p.numel() for p in model.parameters())
-    last = [m for m in model.modules() if isinstance(m, torch.nn.Linear)][-1:]
-    tp.pruner.MetaPruner(model, args if len(args) > 1 else args[0], importance=tp.importance.MagnitudeImportance(), pruning_ratio=0.5, ignored_layers=last).step()
-    return sum(p.numel() for p in model.parameters()) / before
+def families(path, *flags):
+    """What bench/families finds wrong with a model."""
+    name = os.path.basename(path)[: -len(".onnx")]
+    out = run(opts.families, *flags, opts.folder, name).splitlines()
+    head = out[0].index("failures")
+    said = [line[head:].strip() for line in out[1:] if line.startswith(name)] or ["families printed nothing"]
+    return ([w for w in said[0].split("; ") if w], out[1][: head].split())
+
+
+def row(name, how):
+    """Everything that is to be said of one export."""
+    path, row = place(name, how), {"name": name, "form": how, "wrong": []}
+    if noted(name).get(how):
+        return {**row, "export": noted(name)[how]}
+    report, bad = attempt(monge, "inspect", path)
+    if bad:
+        return {**row, "wrong": ["inspect: " + bad]}
+    row.update(params=report["params"], narrowable=report["narrowable_share"], outside=outside(report), held=held(path, report)[:3])
+    if opts.check:
+        halve(path, row)
+        for flags in [["-fuse"]] + [["-data=false"]] * opts.identities:
+            try:
+                row["wrong"] += families(path, *flags)[0]
+            except Exception as e:
+                row["wrong"].append(f"families {flags[0]}: {e}"[:200])
+    return row
 
 
 def attempt(f, *args):
@@ -147,40 +237,83 @@ def attempt(f, *args):
         with contextlib.redirect_stdout(io.StringIO()):  # exporters and tools say much
             return f(*args), None
     except Exception as e:
-        return None, (str(e).strip().splitlines() or [type(e).__name__])[0][:120]
+        return None, (str(e).strip().splitlines() or [type(e).__name__])[0][:200]
+
+
+def results():
+    """The rows that are there, the last one of each export."""
+    rows = {}
+    with contextlib.suppress(FileNotFoundError):
+        with open(os.path.join(opts.folder, "results.jsonl")) as f:
+            for line in f:
+                r = json.loads(line)
+                rows[r["name"], r["form"]] = r
+    return rows
+
+
+def apart(f, *args):
+    """Calls a function in a copy of this process, which says nothing."""
+    import nets  # noqa: F401  once, before it is copied
+    if pid := os.fork():
+        os.waitpid(pid, 0)
+        return
+    for n in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), n)
+    try:
+        f(*args)
+    finally:
+        os._exit(0)
+
+
+def names():
+    if opts.only:
+        return opts.only.split(",")
+    from nets import NETS
+    return list(NETS)
 
 
 def main():
     os.makedirs(opts.folder, exist_ok=True)
-    for name in opts.only.split(",") if opts.only else NETS:
-        share, why = attempt(pruned, name) if opts.prune else (None, None)
-        beside = "" if not opts.prune else f"  Torch-Pruning {share:4.0%}" if why is None else f"  Torch-Pruning: {why}"
-        for how in opts.exports.split(","):
-            exporter, *tools = how.split("+")
-            raw, path = (os.path.join(opts.folder, f"{name}_{h.replace('+', '_')}.onnx") for h in (exporter, how))
-            why = None if os.path.exists(raw) else attempt(export, name, exporter, raw)[1]
-            if why is None and tools and not os.path.exists(path):
-                why = attempt(rewrite, tools[0], raw, path)[1]
-            data = os.path.join(opts.folder, os.path.basename(path).rsplit("_", 1)[0] + ".npz")
-            if why is None and not os.path.exists(data):
-                why = attempt(store, path, data)[1]
-            report, bad = (None, why) if why else attempt(monge, "inspect", path)
-            if bad:
-                print(f"{name:34} {how:12} {bad}", flush=True)
+    for name in names():
+        done = {} if opts.again else results()
+        for _ in range(10):  # a crash in one export leaves the others to be made
+            if not wanted(name, noted(name)):
+                break
+            apart(make, name)
+        for how in opts.exports.split(",") if not opts.export_only else ():
+            if (name, how) in done:
                 continue
-            left, wrong = check(path) if opts.check else (float("nan"), [])
-            print(f"{name:34} {how:12} {report['params']:>11,} narrowable {report['narrowable_share']:4.0%} {outside(report):4.0%} left {left:4.0%}{beside}", flush=True)
-            for line in [f"{n:,}: {r}" for n, r in held(path, report)[:3]] + ["WRONG " + w for w in wrong]:
-                print("    " + line[:160], flush=True)
+            r = row(name, how)
+            with open(os.path.join(opts.folder, "results.jsonl"), "a") as f:
+                f.write(json.dumps(r) + "\n")
+            show(r)
+
+
+def show(r):
+    if "export" in r:
+        print(f"{r['name']:34} {r['form']:12} no export: {r['export']}", flush=True)
+        return
+    share = noted(r["name"]).get("Torch-Pruning", "")
+    print(f"{r['name']:34} {r['form']:12} {r.get('params', 0):>11,} narrowable {r.get('narrowable', 0):4.0%} {r.get('outside', 0):4.0%} left {r.get('left', float('nan')):4.0%}  "
+          f"Torch-Pruning {share if isinstance(share, str) else format(share, '4.0%')}", flush=True)
+    for line in [f"{n:,}: {why}" for n, why in r.get("held", [])] + ["WRONG " + w for w in r["wrong"]]:
+        print("    " + line[:300], flush=True)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", help="where the models are kept; those that are there are not exported again")
+    parser.add_argument("folder", help="where the models are kept, and a line for each in results.jsonl; what is there is not done again")
     parser.add_argument("--monge", default="bin/monge")
+    parser.add_argument("--families", default="bin/families", help="the program of bench/families, for --check")
     parser.add_argument("--only", help="names, with commas between them")
-    parser.add_argument("--exports", default="old,new", help="exporters, with a tool behind: new+onnxsim, old+onnxslim, new+ort")
+    parser.add_argument("--exports", default="old,new", help=f"exporters, with a tool behind: {ALL}")
     parser.add_argument("--check", action="store_true", help="compress and fuse each, too")
+    parser.add_argument("--identities", action="store_true", help="with --check: edit every space in ways that change nothing, too")
     parser.add_argument("--prune", action="store_true", help="run Torch-Pruning beside it")
+    parser.add_argument("--again", action="store_true", help="do rows that are there again")
+    parser.add_argument("--export-only", action="store_true", help="write the models, and check nothing")
+    parser.add_argument("--timeout", type=float, default=600, help="seconds for each run of monge")
     opts = parser.parse_args()
+    if opts.exports == "all":
+        opts.exports = ALL
     main()
