@@ -174,3 +174,39 @@ func foldSlice(x *value, spans []span) []elem {
 	}
 	return out
 }
+
+// oneHot writes indices as rows of two values, of which the second stands at the index. Exporters
+// write shapes so: how often each axis is repeated.
+func oneHot(c *call) ([]*value, error) {
+	idx, depth, values := c.in[0], c.input(1), c.input(2)
+	rank := idx.rank() + 1
+	axis, err := c.position(c.attrInt("axis", -1), rank)
+	if err != nil {
+		return nil, err
+	}
+	n := -1
+	if d, ok := depth.knownInts(); ok && len(d) == 1 && d[0] >= 0 && d[0] <= maxSize {
+		n = int(d[0])
+	}
+	c.freeze(idx, "indexes with it")
+	o := c.output(slices.Insert(slices.Clone(idx.axes), axis, c.made(n)))
+	at, known := idx.knownInts()
+	if !known || n < 0 || idx.rank() > 1 || values == nil || len(values.ints) != 2 || n*len(at) > foldLimit {
+		return []*value{o}, nil
+	}
+	o.ints = make([]elem, n*len(at))
+	for i := range o.ints {
+		o.ints[i] = values.ints[0]
+	}
+	for i, k := range at {
+		switch k = int64(normAxis(k, n)); {
+		case k < 0: // out of range: the first value everywhere
+		case axis == 0 && rank == 2:
+			o.ints[int(k)*len(at)+i] = values.ints[1]
+		default:
+			o.ints[i*n+int(k)] = values.ints[1]
+		}
+	}
+	c.claim(2)
+	return []*value{o}, nil
+}

@@ -101,6 +101,21 @@ var picking = []rule{
 		MatMul_c: 2, linear, rigid: a factor beside it is narrowed instead (space of 4)
 		MatMul_c#2: 4, linear
 		MatMul_y: 3, frozen: graph output "y"`},
+	{"as many copies as OneHot says", `
+		x: N 3 4
+		a = MatMul(x, w1[4 8])
+		s = Shape(a)
+		k = Slice(s, i1{1}, i2{2})
+		v = Concat(i1, k) axis=0
+		h = OneHot(i1, d{4}, v)
+		f = Reshape(h, l{-1})
+		u = Unsqueeze(a, i2)
+		t = Tile(u, f)
+		b = Reshape(t, to{-1 3 8})
+		y = MatMul(b, w2[8 5])`, `
+		MatMul_a (in): 4, frozen: graph input "x"
+		MatMul_a: 8, linear
+		MatMul_y: 5, frozen: graph output "y"`},
 	{"ScatterElements freezes", `
 		x: 2 3
 		a = MatMul(x, w1[3 8])

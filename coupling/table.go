@@ -123,6 +123,7 @@ func table() map[string]op {
 		{names: "ScatterND", needs: 3, apply: scatterND},
 		{names: "ScatterElements", needs: 3, apply: scatterElements},
 		{names: "Range", apply: rangeOf, moves: true},
+		{names: "OneHot", needs: 1, apply: oneHot, moves: true},
 	}
 	for _, name := range onnxio.Operators(onnxio.Pointwise) {
 		o := op{names: name, apply: unary, acts: nonlinear}

@@ -218,6 +218,9 @@ def row(name, how):
     path, row = place(name, how), {"name": name, "form": how, "wrong": []}
     if noted(name).get(how):
         return {**row, "export": noted(name)[how]}
+    _, bad = attempt(outputs, path, 3)
+    if bad:
+        return {**row, "export": "does not run: " + bad}
     report, bad = attempt(monge, "inspect", path)
     if bad:
         return {**row, "wrong": ["inspect: " + bad]}
