@@ -30,6 +30,24 @@ const postNorm = `
 	o = LayerNormalization(r, g2[12], b2[12])
 	y = MatMul(o, w3[12 3])`
 
+// positioned is a stream of which a convolution of positions reads two groups of six channels.
+const positioned = `
+	opset 17
+	x: N 5 7
+	a = MatMul(x, w0[7 12])
+	t = Transpose(a) perm=0,2,1
+	c = Conv(t, w4[12 6 3], b4[12]) group=2 pads=1,1
+	d = Transpose(c) perm=0,2,1
+	e = Relu(d)
+	s = Add(a, e)
+	n = LayerNormalization(s, g1[12], b1[12])
+	u = MatMul(n, w1[12 10])
+	v = Relu(u)
+	w = MatMul(v, w2[10 12])
+	r = Add(n, w)
+	o = LayerNormalization(r, g2[12], b2[12])
+	y = MatMul(o, w3[12 3])`
+
 // widened writes the stream of a model in twice as many channels: rows are those of a matrix with
 // orthonormal columns. What scales of normalisations become of it is left to the caller.
 func widened(t *testing.T, m *onnxio.Model, rows func(i, c int) float64) *onnxio.Model {
@@ -118,6 +136,12 @@ func uniform(t *testing.T, m *onnxio.Model, little float64) *onnxio.Model {
 func TestStreamsAreCut(t *testing.T) {
 	enginetest.Require(t)
 	pre, post := parse(t, modeltest.PreNorm), parse(t, postNorm)
+	twice := func(i, c int) float64 { // six channels
+		if i%6 == c {
+			return math.Sqrt(0.5)
+		}
+		return 0
+	}
 	for name, c := range map[string]struct {
 		m    *onnxio.Model
 		want string
@@ -127,6 +151,7 @@ func TestStreamsAreCut(t *testing.T) {
 		"pre-norm with scales":                {widened(t, pre, doubledRows), "rotated", 1e-3},
 		"post-norm":                           {widened(t, uniform(t, post, 0), reflectedRows()), "rotated", 1e-3},
 		"post-norm with scales":               {widened(t, post, doubledRows), "selected", 1e-3},
+		"read in groups":                      {widened(t, parse(t, positioned), twice), "selected", 1e-3},
 		"post-norm with scales of nearly one": {widened(t, uniform(t, post, 1e-3), reflectedRows()), "nearly rotated", 0.1},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -142,7 +167,7 @@ func TestStreamsAreCut(t *testing.T) {
 				if s.Stream == "" {
 					continue
 				}
-				if found = true; s.Stream != c.want || s.Before != 24 || s.After != 12 {
+				if found = true; s.Stream != c.want || s.After != s.Before/2 || s.Before%12 != 0 {
 					t.Errorf("%s: %d of %d channels, want it %s", s.Stream, s.After, s.Before, c.want)
 				}
 			}

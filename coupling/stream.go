@@ -65,16 +65,39 @@ func (s *Stream) Rotates() bool {
 }
 
 // streams finds out how normalised streams may be narrowed: residual ones, and others that may be
-// rotated. What a weight makes the channels on has to be an axis of its own.
+// rotated. For a rotation, what a weight makes the channels on has to be an axis of its own: where
+// groups of the channels are read by themselves, as by a convolution of positions, as many are kept
+// of each group.
 func (g *gathering) streams() {
 	for _, s := range g.a.Spaces {
-		if !s.Normalised || s.Heads || s.Index != nil || slices.ContainsFunc(s.Producers(), func(u Use) bool { return !g.a.Weights[u.Tensor].Axes[u.Axis].IsAtom() }) {
+		if !s.Normalised || s.Heads {
 			continue
 		}
-		if stream := g.stream(s); s.Residual || stream.Bent == "" && stream.Skewed == "" {
+		stream := &Stream{Bent: "its channels stand beside others on one axis"}
+		if s.Index == nil && !slices.ContainsFunc(s.Producers(), func(u Use) bool { return !g.a.Weights[u.Tensor].Axes[u.Axis].IsAtom() }) {
+			stream = g.stream(s)
+		}
+		if s.Residual || stream.Bent == "" && stream.Skewed == "" {
 			s.Stream = stream
 		}
 	}
+	for _, s := range g.a.Spaces {
+		if s.Stream != nil && slices.ContainsFunc(g.factors(s), func(t *Space) bool { return t.Stream != nil && t.Width > s.Width }) {
+			s.Stream = nil
+		}
+	}
+}
+
+// factors are the other spaces on the axes on which weights make the channels of one.
+func (g *gathering) factors(s *Space) (out []*Space) {
+	for _, u := range s.Producers() {
+		for x := range g.a.Weights[u.Tensor].Axes[u.Axis].atoms() {
+			if t := g.a.spaceOf[x]; t != nil && t != s {
+				out = appendNew(out, t)
+			}
+		}
+	}
+	return out
 }
 
 // vectors follows the channels of a stream from operator to operator.

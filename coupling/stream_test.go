@@ -71,6 +71,13 @@ var streams = []struct{ name, norm, hinders string }{
 		k = MatMul(p, w5[12 10])`, `LayerNormalization "LayerNormalization_n" scales each channel by a number of its own on the way of Add "Add_p"`},
 	{"a nonlinear operator", `n0 = LayerNormalization(s, g[12], b[12])
 		n = Tanh(n0)`, `Tanh "Tanh_n" acts on each of its channels by itself`},
+	{"a convolution of positions in groups", `
+		t = Transpose(s) perm=0,2,1
+		c = Conv(t, w5[12 6 3], b5[12]) group=2 pads=1,1
+		d = Transpose(c) perm=0,2,1
+		e = Gelu(d)
+		f = Add(s, e)
+		n = LayerNormalization(f, g[12], b[12])`, `its channels stand beside others on one axis`},
 	{"a sum of squares", `
 		q = ReduceSumSquare(s, ax{-1})
 		t2 = Sqrt(q)
