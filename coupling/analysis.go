@@ -387,6 +387,11 @@ func (c *call) onWeights(outs []*value) {
 	if op := c.node.GetOpType(); (op == "Mul" || op == "Div") && !slices.ContainsFunc(c.in[1:], many) {
 		return
 	}
+	if f := onnxio.FactsOf(c.node); f&(onnxio.Pointwise|onnxio.Broadcasts) != 0 && len(outs) == 1 {
+		if outs[0].even = !slices.ContainsFunc(c.in, func(v *value) bool { return v != nil && !v.even }); outs[0].even {
+			return // whatever there is of it
+		}
+	}
 	if c.op.cost != nil && c.op.acts&nonlinear == 0 && len(outs) == 1 {
 		c.product(outs[0])
 		return

@@ -66,7 +66,7 @@ func constantOfShape(c *call) ([]*value, error) {
 	if v == nil || v.ints == nil {
 		return []*value{{konst: true}}, nil
 	}
-	o := &value{konst: true, ranked: true}
+	o := &value{konst: true, ranked: true, even: true}
 	ref := ShapeRef{Node: c.node, Input: 0}
 	for _, e := range v.ints {
 		a := e.size

@@ -16,6 +16,7 @@ func expand(c *call) ([]*value, error) {
 	rank := max(x.rank(), len(shape.ints))
 	c.claim(1)
 	o := c.output(slices.Concat(make([]*Axis, rank-x.rank()), x.axes))
+	o.even = x.even
 	ref := ShapeRef{Node: c.node, Input: 1}
 	writable := !anyTied(shape)
 	var literal []*Axis // axes whose size stands in the shape as a number

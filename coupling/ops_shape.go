@@ -13,7 +13,7 @@ func identity(c *call) ([]*value, error) {
 	if x == nil {
 		return nil, errUnranked
 	}
-	o := &value{axes: x.axes, ranked: x.ranked, ints: x.ints, reals: x.reals, typ: x.typ, strides: x.strides, konst: x.konst, roots: x.roots, origin: x.origin}
+	o := &value{axes: x.axes, ranked: x.ranked, ints: x.ints, reals: x.reals, typ: x.typ, strides: x.strides, konst: x.konst, roots: x.roots, origin: x.origin, even: x.even}
 	if to := c.attrInt("to", int64(x.typ)); to != int64(x.typ) {
 		o.round(onnxpb.TensorProto_DataType(to))
 	}

@@ -116,6 +116,18 @@ var picking = []rule{
 		MatMul_a (in): 4, frozen: graph input "x"
 		MatMul_a: 8, linear
 		MatMul_y: 5, frozen: graph output "y"`},
+	{"a state that is computed from a zero", `
+		x: N 4
+		a = MatMul(x, w1[4 8])
+		s = Shape(a)
+		z = Expand(zero<0>, s)
+		b = Sub(z, big<1000>)
+		d = Exp(b)
+		e = Max(d, a)
+		y = MatMul(e, w2[8 5])`, `
+		MatMul_a (in): 4, frozen: graph input "x"
+		MatMul_a: 8
+		MatMul_y: 5, frozen: graph output "y"`},
 	{"ScatterElements freezes", `
 		x: 2 3
 		a = MatMul(x, w1[3 8])

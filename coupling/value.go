@@ -40,6 +40,8 @@ type value struct {
 	// exporter put together, or 1/√d computed from the size d of a head; typ is their type.
 	reals []float64
 	typ   onnxpb.TensorProto_DataType
+	// even: all elements of a constant are one number, as a zero spread over a shape.
+	even bool
 	// strides are set where an element is the sum of its positions along the axes, each times the
 	// stride of the axis: places in a list, as exporters compute them for views of memory.
 	strides []int
@@ -118,6 +120,7 @@ func (an *analyzer) constant(name string, tp *onnxpb.TensorProto) (*value, error
 		v.origin = append(v.origin, k)
 	}
 	typ, n := onnxpb.TensorProto_DataType(tp.GetDataType()), v.elements()
+	v.even = n == 1
 	if n > foldLimit && n <= placesLimit && (typ == onnxpb.TensorProto_INT64 || typ == onnxpb.TensorProto_INT32) {
 		t, err := an.model.Tensor(tp)
 		if err != nil {

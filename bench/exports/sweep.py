@@ -276,6 +276,8 @@ def names():
 
 
 def main():
+    if opts.table:
+        return table()
     os.makedirs(opts.folder, exist_ok=True)
     for name in names():
         done = {} if opts.again else results()
@@ -290,6 +292,28 @@ def main():
             with open(os.path.join(opts.folder, "results.jsonl"), "a") as f:
                 f.write(json.dumps(r) + "\n")
             show(r)
+
+
+def table():
+    """Prints the rows of README.md: one for each architecture, from what results.jsonl holds."""
+    rows = results()
+    print("| architecture | parameters | narrowable | left | Torch-Pruning | passed | what did not |")
+    print("|---|---|---|---|---|---|---|")
+    for name in sorted({n for n, _ in rows}):
+        of = [rows[name, f] for f in ALL.split(",") if (name, f) in rows]
+        made = [r for r in of if "export" not in r]
+        if not made:
+            print(f"| {name} | | | | | | no export: {of[0]['export'][:60]} |")
+            continue
+        share = noted(name).get("Torch-Pruning", "")
+        passed = [r["form"] for r in made if r.get("left") and not r["wrong"]]
+        whys = {}
+        for r in of:
+            for w in r["wrong"] + (["no export"] if "export" in r else []):
+                whys.setdefault(re.sub(r"/\S*/", "", w)[:90].replace("|", " "), []).append(r["form"])
+        spread = lambda key: "–".join(dict.fromkeys(f"{100 * x:.0f}" for x in (f([r[key] for r in made if r.get(key)], default=0) for f in (min, max))))
+        print(f"| {name} | {made[0].get('params', 0):,} | {spread('outside')} | {spread('left')} | {share if isinstance(share, str) and share[:1].isdigit() else '–' if isinstance(share, str) else format(100 * share, '.0f')} "
+              f"| {len(passed)} of {len(of)} | {'; '.join(f'{w} ({chr(44).join(fs)})' for w, fs in whys.items())} |")
 
 
 def show(r):
@@ -315,6 +339,7 @@ if __name__ == "__main__":
     parser.add_argument("--prune", action="store_true", help="run Torch-Pruning beside it")
     parser.add_argument("--again", action="store_true", help="do rows that are there again")
     parser.add_argument("--export-only", action="store_true", help="write the models, and check nothing")
+    parser.add_argument("--table", action="store_true", help="print the table of README.md from what is there, and do nothing else")
     parser.add_argument("--timeout", type=float, default=600, help="seconds for each run of monge")
     opts = parser.parse_args()
     if opts.exports == "all":
