@@ -355,7 +355,7 @@ func (c *call) shapedBy(i int) bool {
 		return true
 	case "ConstantOfShape": // all elements are alike
 		return true
-	case "Expand", "Reshape", "Tile":
+	case "Expand", "Reshape", "Tile", "Slice": // bounds are written anew with the axis that they cut
 		return i > 0 && c.claimed[i]
 	}
 	return false

@@ -128,6 +128,21 @@ var picking = []rule{
 		MatMul_a (in): 4, frozen: graph input "x"
 		MatMul_a: 8
 		MatMul_y: 5, frozen: graph output "y"`},
+	{"a packed weight that is cut at the size of what reads it", `
+		x: N 4
+		a = MatMul(x, w1[4 8])
+		r = Relu(a)
+		s = Shape(r)
+		n = Slice(s, i1{1}, i2{2})
+		m = Slice(p[16 8], i0{0}, n)
+		t = Transpose(m)
+		b = MatMul(r, t)
+		q = Tanh(b)
+		y = MatMul(q, w2[8 5])`, `
+		MatMul_a (in): 4, frozen: graph input "x"
+		MatMul_a: 8
+		MatMul_b[0:8]: 8
+		MatMul_y: 5, frozen: graph output "y"`},
 	{"ScatterElements freezes", `
 		x: 2 3
 		a = MatMul(x, w1[3 8])
