@@ -101,6 +101,9 @@ func (c *compression) startClock(ctx context.Context, m *onnxio.Model) (err erro
 	if ms := k.table.MS; ms > 0 && math.Abs(k.whole/ms-1) > mistaken {
 		c.Warnf("the latency table says that the model takes %.3g ms, and that its operators take %.3g: is it of another model?", ms, k.whole)
 	}
+	if k.table.Doubtful() {
+		c.Warnf("the latency table is %.0f%% off even for the models that it was made from: other work on the machine may be why", 100*k.table.Error)
+	}
 	c.clock = k
 	return nil
 }

@@ -23,8 +23,8 @@ import (
 
 // Cached returns the table of a model on this machine: from the user's cache, if it was measured
 // before with the same version of onnxruntime, number of threads and shapes, for a model that differs
-// in nothing but the values of weights; else it is measured and kept there. A cache that cannot be
-// written is no error.
+// in nothing but the values of weights; else it is measured and kept there, unless it does not even
+// tell what it was made from ([Table.Doubtful]). A cache that cannot be written is no error.
 func Cached(ctx context.Context, m *onnxio.Model, o Options) (_ *Table, err error) {
 	defer guard.Recover(&err)
 	path, err := cachePath(m, o)
@@ -38,7 +38,7 @@ func Cached(ctx context.Context, m *onnxio.Model, o Options) (_ *Table, err erro
 	if err != nil {
 		return nil, err
 	}
-	if os.MkdirAll(filepath.Dir(path), 0o777) == nil {
+	if !t.Doubtful() && os.MkdirAll(filepath.Dir(path), 0o777) == nil {
 		_ = t.Save(path)
 	}
 	return t, nil

@@ -261,3 +261,12 @@ func TestDeviceAsTable(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A table that is far off what it was made from is told.
+func TestDoubtful(t *testing.T) {
+	for off, want := range map[float64]bool{0: false, 0.1: false, 0.5: true} {
+		if got := (&latency.Table{Error: off}).Doubtful(); got != want {
+			t.Errorf("an error of %g: doubtful is %v", off, got)
+		}
+	}
+}

@@ -32,6 +32,13 @@ type Table struct {
 	fits *fits
 }
 
+// doubtful is an Error from which on a table is of little use.
+const doubtful = 0.3
+
+// Doubtful reports whether a table is far off even for the models that it was made from, as where a
+// machine had much else to do.
+func (t *Table) Doubtful() bool { return t.Error > doubtful }
+
 // A Row is what an operator took once.
 type Row struct {
 	Op string `json:"op"`
