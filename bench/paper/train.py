@@ -38,7 +38,11 @@ def vgg11(width, plain):
         n = max(4, int(n * width))
         layers += [nn.Conv2d(last, n, 3, padding=1, bias=plain), nn.ReLU()]
         last = n
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(last, 10, bias=plain))
+    net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(last, 10, bias=plain))
+    for m in net:
+        if isinstance(m, nn.Conv2d):  # without normalisation the usual start is too small for eight layers
+            nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
+    return net
 
 
 class Block(nn.Module):
