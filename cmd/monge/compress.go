@@ -298,10 +298,10 @@ func (f *compressFlags) options(a *app, m *onnxio.Model, common job.Options) (o 
 	o = compress.Options{
 		Options: common, Keep: f.keep, MACs: f.macs, Params: f.params, MaxDrop: f.maxDrop, Floor: f.floor, Uniform: f.uniform,
 		Exclude: f.widths.exclude, KeepResidual: f.widths.keepResidual, Multiple: int(f.widths.multiple), DType: precision.Type(f.dtype),
-		Latency: f.latency.Latency, NoLatency: f.noLatency, Metric: f.metric.metric(a, ""),
+		Latency: f.latency.Latency, NoLatency: f.noLatency, Metric: f.metric.metric(a, "", ""),
 	}
 	if f.maxDrop > 0 || f.unspoken {
-		o.Metric = f.metric.metric(a, "some five to eight calls to come")
+		o.Metric = f.metric.metric(a, "the original", "some five to eight calls to come")
 	}
 	if f.latency.Latency != (compress.Latency{}) && common.Data == nil && f.evalData == "" {
 		if err := needShapes(m, common.InputShapes); err != nil {

@@ -71,7 +71,7 @@ func (a *app) eval(ctx context.Context, paths []string, f *evalFlags) error {
 	if err != nil {
 		return err
 	}
-	metric := f.metric.metric(a, fmt.Sprintf("%s to come", callsText(len(models)-1)))
+	metric := f.metric.metric(a, "the first model", fmt.Sprintf("%s to come", callsText(len(models)-1)))
 	r := &report.Evaluation{Metric: f.metric.told}
 	var evals []eval.Result
 	var data *dataset.Data

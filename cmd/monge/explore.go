@@ -173,7 +173,11 @@ func (a *app) explore(ctx context.Context, path string, f *exploreFlags) (err er
 	}
 	pieces := e.pieces()
 	e.asked = pieces.Original
-	metric := f.metric.metric(a, fmt.Sprintf("%s to come", callsText(len(f.at)-len(e.known))))
+	of, left := "the original", len(f.at)-len(e.known)
+	if e.asked != nil {
+		of, left = "the first model", left-1
+	}
+	metric := f.metric.metric(a, of, fmt.Sprintf("%s to come", callsText(left)))
 	if measure := metric.Measure; metric.Given() {
 		metric.Measure = func(ctx context.Context, path string) (float64, error) {
 			x, err := measure(ctx, path)

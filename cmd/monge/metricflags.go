@@ -47,8 +47,9 @@ func (f *metricFlags) check(cmd *cobra.Command) error {
 	)
 }
 
-// metric runs the program. more says how many calls may follow the first one.
-func (f *metricFlags) metric(a *app, more string) eval.Metric {
+// metric runs the program. After the first call, about a model that is called of, a line says what that
+// took, and how many may follow: more.
+func (f *metricFlags) metric(a *app, of, more string) eval.Metric {
 	if !f.given() {
 		return eval.Metric{}
 	}
@@ -59,7 +60,7 @@ func (f *metricFlags) metric(a *app, more string) eval.Metric {
 		took := time.Since(began)
 		f.told.Calls, f.told.Seconds = f.told.Calls+1, f.told.Seconds+took.Seconds()
 		if err == nil && f.told.Calls == 1 && more != "" && !a.quiet {
-			a.say(fmt.Sprintf("the metric is %.6g for the original, and took %.2g s; %s", x, took.Seconds(), more))
+			a.say(fmt.Sprintf("the metric is %.6g for %s, and took %.2g s; %s", x, of, took.Seconds(), more))
 		}
 		return x, err
 	}}

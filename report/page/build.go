@@ -162,6 +162,9 @@ func Compression(r *report.Compression, stages []diff.Stage, samples *Samples, a
 	for _, s := range r.Spaces {
 		kept[s.Name] = s.Kept
 	}
+	if !slices.ContainsFunc(r.Spaces, func(s compress.Space) bool { return s.Before != s.After }) {
+		kept = nil // no budget was met, and that is why
+	}
 	if p := b.take(""); p != nil {
 		b.page.Tiles = tiles(p)
 		b.page.Judged = append(b.page.Judged, p.Text...)

@@ -8,6 +8,8 @@ import (
 
 	"gonum.org/v1/plot/plotter"
 
+	"github.com/monge-ml/monge/compress"
+	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/report"
 )
@@ -97,28 +99,30 @@ func curves(r *report.Exploration, m measure) (out []Plot, err error) {
 		{"latency in ms", func(e report.Explored) *float64 { return e.LatencyMS }},
 	} {
 		var spots []spot
-		var front plotter.XYs
-		add := func(name string, e report.Explored, on, full bool) {
+		var costs []int64
+		var worths []float64
+		add := func(name string, e report.Explored, full bool) {
 			x, y := by.of(e), m.of(e.Quality)
 			if x == nil || y == nil {
 				return
 			}
 			spots = append(spots, spot{name, *x, *y, full})
-			if on {
-				front = append(front, plotter.XY{X: *x, Y: *y})
-			}
+			costs, worths = append(costs, int64(1e6**x)), append(worths, eval.Metric{Lower: r.Metric != nil && r.Metric.Lower}.Worth(*y))
 		}
-		beaten := slices.ContainsFunc(r.Points, func(p report.Point) bool {
-			x, y := m.of(p.Quality), m.of(r.Before.Quality)
-			return x != nil && y != nil && (*x == *y || (*x > *y) != (r.Metric != nil && r.Metric.Lower))
-		})
-		add("original", r.Before, !beaten, false)
+		add("original", r.Before, false)
 		for _, p := range r.Points {
 			name := fmt.Sprintf("×%g", p.Share)
 			if p.Knee {
 				name += " (knee)"
 			}
-			add(name, p.Explored, p.Front, true)
+			add(name, p.Explored, true)
+		}
+		var front plotter.XYs
+		on, _ := compress.Front(costs, worths)
+		for i, s := range spots {
+			if on[i] {
+				front = append(front, plotter.XY{X: s.x, Y: s.y})
+			}
 		}
 		slices.SortFunc(front, func(a, b plotter.XY) int { return int(math.Copysign(1, a.X-b.X)) })
 		plot, err := spotPlot(fmt.Sprintf("%s against %s (ring: the original; line: the front)", m.name, by.name), by.name, m.name, spots, front)

@@ -334,7 +334,7 @@ func spotPlot(title, x, y string, spots []spot, through plotter.XYs) (Plot, erro
 	if strings.HasPrefix(y, "top-1") || strings.HasPrefix(y, "agreement") {
 		p.Y.Tick.Marker = percents{p.Y.Tick.Marker}
 	}
-	for i, at := range placed(p, spots) {
+	for i, at := range placed(p, spots, through) {
 		s := spots[i]
 		if s.name == "" {
 			continue
@@ -365,9 +365,9 @@ var places = []place{
 	{vg.Point{X: 5, Y: 18}, draw.XLeft}, {vg.Point{X: -5, Y: 18}, draw.XRight}, {vg.Point{X: 5, Y: -18}, draw.XLeft}, {vg.Point{X: -5, Y: -18}, draw.XRight},
 }
 
-// placed finds places for the names of spots where they cover neither each other nor another spot, as
-// far as there are any.
-func placed(p *plot.Plot, spots []spot) []place {
+// placed finds places for the names of spots where they cover neither each other nor another spot nor
+// a line, as far as there are any.
+func placed(p *plot.Plot, spots []spot, through plotter.XYs) []place {
 	const width, height, letter, line = plotWidth - 62, plotHeight - 46, 5.2, 10 // of the plot within its axes, and of letters, about
 	at := func(s spot) (x, y float64) {
 		return (s.x - p.X.Min) / (p.X.Max - p.X.Min) * width, (s.y - p.Y.Min) / (p.Y.Max - p.Y.Min) * height
@@ -378,6 +378,15 @@ func placed(p *plot.Plot, spots []spot) []place {
 	for _, s := range spots {
 		x, y := at(s)
 		taken = append(taken, box{x - 3, y - 3, x + 3, y + 3})
+	}
+	var lines []box // pieces of the line
+	for i := 1; i < len(through); i++ {
+		const pieces = 40
+		for k := range pieces + 1 {
+			t := float64(k) / pieces
+			x, y := at(spot{x: (1-t)*through[i-1].X + t*through[i].X, y: (1-t)*through[i-1].Y + t*through[i].Y})
+			lines = append(lines, box{x - 1, y - 1, x + 1, y + 1})
+		}
 	}
 	out := make([]place, len(spots))
 	for i, s := range spots {
@@ -395,6 +404,9 @@ func placed(p *plot.Plot, spots []spot) []place {
 				if j != i && meet(b, o) {
 					bad++
 				}
+			}
+			if slices.ContainsFunc(lines, func(o box) bool { return meet(b, o) }) {
+				bad += 0.5
 			}
 			if b.x1 < 0 || b.x2 > width+8 {
 				bad += 2
