@@ -90,6 +90,15 @@ func (s *spelled) term(a, b *term) ([]termPair, error) {
 	if a.causal != b.causal {
 		return nil, oneHides(a.tensor, b.tensor, a.causal)
 	}
+	switch {
+	case a.stem.kind == b.stem.kind:
+	case same(a.value, probe) && a.stem.ones(s.a):
+		s.others[a.stem.slots[0].weight.Name] = true
+		return []termPair{{a.stem.args[0], b}}, nil
+	case same(b.value, probe) && b.stem.ones(s.b):
+		s.note(b.stem.slots[0].weight, "the other model does not scale there")
+		return []termPair{{a, b.stem.args[0]}}, nil
+	}
 	if a.spelling == b.spelling && len(a.scalars) == len(b.scalars) {
 		for i, name := range a.scalars {
 			if wa, wb := weightOf(s.a, name), weightOf(s.b, b.scalars[i]); wa != nil && wb != nil && len(wa.Axes) == len(wb.Axes) {
@@ -128,6 +137,19 @@ func (st *stem) steady(s *edit.Subject) bool {
 	}
 	return false
 }
+
+// ones reports whether a stem multiplies with ones, as a normalisation that was never trained does: tools
+// leave that out.
+func (st *stem) ones(s *edit.Subject) bool {
+	if st.kind != "Mul" || len(st.slots) != 1 || st.slots[0].weight.Len() > maxOnes {
+		return false
+	}
+	v, err := s.Floats32(st.slots[0].weight.Name)
+	return err == nil && !slices.ContainsFunc(v, func(x float32) bool { return x != 1 })
+}
+
+// maxOnes bounds the scales that are looked at.
+const maxOnes = 1 << 20
 
 // note says why a weight of the second model has no source.
 func (s *spelled) note(w *coupling.Weight, why string) {

@@ -103,6 +103,25 @@ var spellings = map[string][2]string{
 		n = Mul(r, a)
 		g = Mul(n, s[8])
 		y = MatMul(g, w2[8 5])`},
+	"a softplus that is a line from a threshold on, and sizes by attributes of Shape": {`
+		x: N 4 6
+		a = MatMul(x, w1[6 8])
+		p q = Split(a, s{4 4}) axis=-1
+		b = Softplus(p)
+		m = Mul(b, q)
+		y = MatMul(m, w2[4 5])`, `
+		opset 17
+		x: N 4 6
+		a = MatMul(x, w1[6 8])
+		n = Shape(a) start=2 end=3
+		h = Div(n, two{2})
+		q = Slice(a, h, n, ax{2})
+		p = Slice(a, nought{0}, h, ax)
+		t = Softplus(p)
+		g = Greater(p, top<20>)
+		b = Where(g, p, t)
+		m = Mul(q, b)
+		y = MatMul(m, w2[4 5])`},
 	"Gelu": {`
 		opset 20
 		x: N 4 6
@@ -422,5 +441,40 @@ func TestSpelledActivations(t *testing.T) {
 	}
 	if len(plan.Maps) == 0 {
 		t.Error("nothing was moved")
+	}
+}
+
+// A scale of ones, as of a normalisation that was never trained, may be left out.
+func TestScalesOfOnes(t *testing.T) {
+	const text = `
+		x: N 4 6
+		a = MatMul(x, w1[6 8])
+		p = Mul(a, a)
+		v = ReduceMean(p) axes=[-1]
+		e = Add(v, eps<0.00001>)
+		q = Sqrt(e)
+		n = Div(a, q)
+		SCALE
+		y = MatMul(g, w2[8 5])`
+	with := parsed(t, strings.Replace(text, "SCALE", "g = Mul(n, s[8])", 1))
+	without := parsed(t, strings.Replace(text, "SCALE", "g = Identity(n)", 1))
+	pairs := func() bool {
+		_, one := match.Pair(Subject(t, with), Subject(t, without))
+		_, other := match.Pair(Subject(t, without), Subject(t, with))
+		return one == nil && other == nil
+	}
+	if pairs() {
+		t.Error("a scale has no counterpart")
+	}
+	g, err := with.Graph()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.SetConstant(onnxio.NewTensor("s", onnxio.Float, []int{8}, slices.Repeat([]float64{1}, 8))); err != nil {
+		t.Fatal(err)
+	}
+	g.Commit()
+	if !pairs() {
+		t.Error("a scale of ones makes a difference")
 	}
 }

@@ -268,7 +268,7 @@ const mostNumbers = 64
 // sizes are the numbers of a Shape.
 func (sp *speller) sizes(n *onnxpb.NodeProto) []float64 {
 	axes, known := sp.s.Analysis.Activations[n.GetInput()[0]]
-	if !known || onnxio.Attr(n, "start") != nil && onnxio.AttrInt(n, "start", 0) != 0 || onnxio.Attr(n, "end") != nil {
+	if !known {
 		return nil
 	}
 	out := make([]float64, len(axes))
@@ -277,7 +277,8 @@ func (sp *speller) sizes(n *onnxpb.NodeProto) []float64 {
 			out[k] = math.NaN()
 		}
 	}
-	return out
+	from, to := wrapped(float64(onnxio.AttrInt(n, "start", 0)), len(axes)), wrapped(float64(onnxio.AttrInt(n, "end", int64(len(axes)))), len(axes))
+	return out[min(from, to):to]
 }
 
 // known are the numbers of a constant or plain tensor; nil where it is something else.
@@ -646,6 +647,9 @@ func (sp *speller) rowFunction(n *onnxpb.NodeProto) (f func(inputs [][]float64) 
 			return out
 		}, true
 	}
+	if g := choices[op]; g != nil {
+		return func(v [][]float64) []float64 { return apply(g, v) }, true
+	}
 	if g, _, ok := onnxio.Elementwise(n); ok {
 		return func(v [][]float64) []float64 { return apply(g, v) }, true
 	}
@@ -653,6 +657,27 @@ func (sp *speller) rowFunction(n *onnxpb.NodeProto) (f func(inputs [][]float64) 
 		return func(v [][]float64) []float64 { return overRows(v[0], g) }, true
 	}
 	return nil, false
+}
+
+// choices are operators that compare, with one for true, and that choose by it.
+var choices = map[string]func([]float64) float64{
+	"Less":           func(v []float64) float64 { return truth(v[0] < v[1]) },
+	"LessOrEqual":    func(v []float64) float64 { return truth(v[0] <= v[1]) },
+	"Greater":        func(v []float64) float64 { return truth(v[0] > v[1]) },
+	"GreaterOrEqual": func(v []float64) float64 { return truth(v[0] >= v[1]) },
+	"Where": func(v []float64) float64 {
+		if v[0] != 0 {
+			return v[1]
+		}
+		return v[2]
+	},
+}
+
+func truth(x bool) float64 {
+	if x {
+		return 1
+	}
+	return 0
 }
 
 // alongOne reports whether an operator works along one axis.
