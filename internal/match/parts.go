@@ -2,6 +2,7 @@ package match
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/monge-ml/monge/coupling"
@@ -175,4 +176,129 @@ func joined(parts []*onnxio.Tensor, axis int) *onnxio.Tensor {
 		dims[axis] += p.Dims[axis]
 	}
 	return onnxio.NewTensor(parts[0].Name, parts[0].Type, dims, out)
+}
+
+// piece takes in parts of a tensor along an axis, by Split, Slice or Gather, numbered in the order
+// in which they stand.
+func (sp *speller) piece(n *onnxpb.NodeProto, formed []*term) bool {
+	if len(formed) != 1 || formed[0].tensor != n.GetInput()[0] {
+		return false
+	}
+	if onnxio.StandardOp(n) == "Split" {
+		axis := int(onnxio.AttrInt(n, "axis", 0))
+		if axis < 0 {
+			axis += len(sp.s.Analysis.Activations[n.GetInput()[0]])
+		}
+		for k, o := range n.GetOutput() {
+			if sp.parted(n, o, formed[0], axis, k) {
+				continue
+			}
+			sp.grow(o, &stem{input: -1, kind: "part", detail: fmt.Sprint(k), args: formed, label: onnxio.Label(n)})
+		}
+		return true
+	}
+	axis, start, ok := sp.start(n)
+	if !ok {
+		return false
+	}
+	if axes := sp.s.Analysis.Activations[n.GetInput()[0]]; onnxio.StandardOp(n) == "Slice" && start == 0 && axis < len(axes) {
+		if same := sp.s.Analysis.Activations[n.GetOutput()[0]]; axis < len(same) && axes[axis].Size() > 0 && same[axis].Size() == axes[axis].Size() {
+			sp.alias(n.GetOutput()[0], formed[0]) // all of it
+			return true
+		}
+	}
+	at := sp.place(n, axis, start)
+	if sp.parted(n, n.GetOutput()[0], formed[0], axis, at) {
+		return true
+	}
+	sp.grow(n.GetOutput()[0], &stem{input: -1, kind: "part", detail: fmt.Sprint(at), args: formed, label: onnxio.Label(n)})
+	return true
+}
+
+// place counts the parts of a tensor that stand before the one that a node takes. Where the numbers are
+// not known, a part begins where another ends; else parts are written in order.
+func (sp *speller) place(n *onnxpb.NodeProto, axis int, start float64) int {
+	if start == 0 {
+		return 0
+	}
+	all := sp.s.Graph.Consumers(n.GetInput()[0])
+	if k := behind(n, all); math.IsNaN(start) && k > 0 {
+		return k
+	}
+	before, passed := map[float64]bool{}, false
+	for i, c := range all {
+		a, s, ok := sp.start(c.Node)
+		switch {
+		case c.Node == n:
+			passed = true
+		case !ok || a != axis:
+		case math.IsNaN(s+start) && s != 0:
+			if !passed {
+				before[-1-float64(i)] = true
+			}
+		case s < start || s == 0:
+			before[s] = true
+		}
+	}
+	return len(before)
+}
+
+// behind counts the Slices of a tensor that end where others begin, up to one.
+func behind(n *onnxpb.NodeProto, all []onnxio.Consumer) int {
+	k := 0
+	for ; k < len(all); k++ {
+		at := slices.IndexFunc(all, func(c onnxio.Consumer) bool {
+			return onnxio.StandardOp(c.Node) == "Slice" && len(c.Node.GetInput()) > 2 && len(n.GetInput()) > 2 && c.Node != n && c.Node.GetInput()[2] == n.GetInput()[1]
+		})
+		if at < 0 {
+			break
+		}
+		n = all[at].Node
+	}
+	return k
+}
+
+// start is the axis that a Slice, or the Gather of one position, takes a part of, and where the part
+// begins.
+func (sp *speller) start(n *onnxpb.NodeProto) (axis int, start float64, ok bool) {
+	in := n.GetInput()
+	one := func(i int, attr string, def float64) (float64, bool) {
+		var v []float64
+		switch {
+		case len(in) > i && in[i] != "":
+			v = sp.known(in[i])
+		case onnxio.Attr(n, attr) != nil:
+			for _, x := range onnxio.AttrInts(n, attr) {
+				v = append(v, float64(x))
+			}
+		default:
+			return def, true
+		}
+		switch {
+		case len(v) == 1:
+			return v[0], true
+		case len(in) > i && v == nil:
+			return math.NaN(), true
+		}
+		return 0, false
+	}
+	rank := len(sp.s.Analysis.Activations[in[0]])
+	var along float64
+	switch onnxio.StandardOp(n) {
+	case "Gather":
+		along = float64(onnxio.AttrInt(n, "axis", 0))
+		start, ok = one(1, "", 0)
+	case "Slice":
+		var known bool
+		if along, known = one(3, "axes", 0); !known {
+			return 0, 0, false
+		}
+		step, known := one(4, "", 1)
+		start, ok = one(1, "starts", 0)
+		ok = ok && known && step == 1
+	}
+	if along < 0 {
+		along += float64(rank)
+	}
+	return int(along), start, ok
 }

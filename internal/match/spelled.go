@@ -138,8 +138,8 @@ func (st *stem) steady(s *edit.Subject) bool {
 	return false
 }
 
-// ones reports whether a stem multiplies with ones, as a normalisation that was never trained does: tools
-// leave that out.
+// ones reports whether a stem multiplies with ones, as a normalisation that was never trained does:
+// tools leave that out.
 func (st *stem) ones(s *edit.Subject) bool {
 	if st.kind != "Mul" || len(st.slots) != 1 || st.slots[0].weight.Len() > maxOnes {
 		return false
