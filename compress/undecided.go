@@ -101,7 +101,7 @@ func (c *compression) searchTime(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	run := t.MedianMS / 1000
+	run := t.QuickMS / 1000 // what else the machine does now is no measure of the next minutes
 	s, err := edit.NewSubject(c.model, c.Coupling())
 	if err != nil {
 		return 0, err
