@@ -102,12 +102,19 @@ func (c *call) reshapeTarget() ([]elem, ShapeRef, error) {
 func (c *call) inferAxis(x, o *value, at int) *Axis {
 	// Axes of one size in one place, from either end, are taken to be the same.
 	rest, front, back := flat(x.axes), o.axes[:at], o.axes[at+1:]
-	like := func(a, b *Axis) bool { return b != nil && a.Size() >= 0 && a.Size() == b.Size() }
-	for len(rest) > 0 && len(front) > 0 && like(rest[0], front[0]) {
-		rest, front = rest[1:], front[1:]
+	for len(front) > 0 {
+		k := cover(len(rest), front[0], func(i int) *Axis { return rest[i] })
+		if k == 0 {
+			break
+		}
+		rest, front = rest[k:], front[1:]
 	}
-	for len(rest) > 0 && len(back) > 0 && like(rest[len(rest)-1], back[len(back)-1]) {
-		rest, back = rest[:len(rest)-1], back[:len(back)-1]
+	for len(back) > 0 {
+		k := cover(len(rest), back[len(back)-1], func(i int) *Axis { return rest[len(rest)-1-i] })
+		if k == 0 {
+			break
+		}
+		rest, back = rest[:len(rest)-k], back[:len(back)-1]
 	}
 	n := 1
 	for _, a := range slices.Concat(front, back) {
@@ -126,6 +133,25 @@ func (c *call) inferAxis(x, o *value, at int) *Axis {
 		}
 	}
 	return c.an.sys.quotient(rest, n)
+}
+
+// cover is how many of the first of n axes have the size of one together, such as height and width
+// that stand for positions; 0 where none do.
+func cover(n int, whole *Axis, axis func(i int) *Axis) int {
+	if whole == nil || whole.Size() < 0 {
+		return 0
+	}
+	size := 1
+	for i := range n {
+		k := axis(i).Size()
+		if k < 1 || size > whole.Size()/k {
+			return 0
+		}
+		if size *= k; size == whole.Size() {
+			return i + 1
+		}
+	}
+	return 0
 }
 
 // quotient is a product of axes without n of its positions, which some of its factors of known size

@@ -1436,6 +1436,28 @@ var rules = []rule{
 		Conv_a[0:8]: 2
 		Conv_a: 4 in 2 groups, rigid: InstanceNormalization "InstanceNormalization_i" takes all channels together
 		Conv_y: 5, frozen: graph output "y"`},
+	{"heads of positions that are a height and a width", `
+		x: N 3 4 4
+		a = Conv(x, w1[16 3 1 1])
+		f = Reshape(a, to{0 16 16})
+		t = Transpose(f) perm=2,0,1
+		q = MatMul(t, wq[16 8])
+		k = MatMul(t, wk[16 8])
+		q1 = Reshape(q, heads{16 -1 4})
+		k1 = Reshape(k, heads)
+		q2 = Transpose(q1) perm=1,0,2
+		k2 = Transpose(k1) perm=1,2,0
+		s = MatMul(q2, k2)
+		p = Softmax(s) axis=-1
+		b = Reshape(p, flat{-1 2 256})
+		c = ReduceSum(b, e1{1}) keepdims=0
+		y = MatMul(c, w3[256 3])`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a: 16, linear
+		MatMul_q[0:8]: 2, frozen: its groups have channels of their own (space of 4)
+		MatMul_q: 4 in 2 groups
+		MatMul_y (in): 256, frozen: made by Conv "Conv_a"
+		MatMul_y: 3, frozen: graph output "y"`},
 	{"a shuffle of channels whose positions are known only at run time", `
 		x: N 3 H W
 		a = Conv(x, w1[8 3 1 1])

@@ -313,9 +313,9 @@ def table():
         whys = {}
         for r in of:
             for w in r["wrong"] + (["no export"] if "export" in r else []):
-                whys.setdefault(re.sub(r"/\S*/", "", w)[:90].replace("|", " "), []).append(r["form"])
+                whys.setdefault(re.split(r' (?:[A-Z]\w* )?"', re.sub(r"(\S*\.onnx:? |monge: |the models differ: )", "", w))[0][:90].strip(" :"), []).append(r["form"])
         spread = lambda key: "–".join(dict.fromkeys(f"{100 * x:.0f}" for x in (f([r[key] for r in made if r.get(key)], default=0) for f in (min, max))))
-        print(f"| {name} | {made[0].get('params', 0):,} | {spread('outside')} | {spread('left')} | {share if isinstance(share, str) and share[:1].isdigit() else '–' if isinstance(share, str) else format(100 * share, '.0f')} "
+        print(f"| {name} | {made[-1].get('params', 0):,} | {spread('outside')} | {spread('left')} | {share if isinstance(share, str) and share[:1].isdigit() else '–' if isinstance(share, str) else format(100 * share, '.0f')} "
               f"| {len(passed)} of {len(of)} | {'; '.join(f'{w} ({chr(44).join(fs)})' for w, fs in whys.items())} |")
 
 
