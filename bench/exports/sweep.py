@@ -221,9 +221,11 @@ def row(name, how):
     path, row = place(name, how), {"name": name, "form": how, "wrong": []}
     if noted(name).get(how):
         return {**row, "export": noted(name)[how]}
-    _, bad = attempt(outputs, path, 3)
+    y, bad = attempt(outputs, path, 3)
     if bad:
         return {**row, "export": "does not run: " + bad}
+    if not all(np.isfinite(x).all() for x in y):
+        return {**row, "export": "is not finite on random inputs"}
     report, bad = attempt(monge, "inspect", path)
     if bad:
         return {**row, "wrong": ["inspect: " + bad]}
