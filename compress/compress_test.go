@@ -189,7 +189,7 @@ func TestErrors(t *testing.T) {
 		o    compress.Options
 		want string
 	}{
-		"nothing asked": {compress.Options{Options: job.Options{NoData: true}}, "give one of"},
+		"nothing asked": {compress.Options{Options: job.Options{NoData: true, Lossless: job.Off}}, "give one of"},
 		"two budgets":   {compress.Options{Keep: 0.5, MACs: 0.5, Options: job.Options{NoData: true}}, "give one of"},
 		"keep too much": {compress.Options{Keep: 1.5, Options: job.Options{NoData: true}}, "between 0 and 1"},
 		"negative":      {compress.Options{Keep: -1, Options: job.Options{NoData: true}}, "between 0 and 1"},

@@ -59,7 +59,7 @@ func TestDTypeMistakes(t *testing.T) {
 	for want, o := range map[string]compress.Options{
 		"int8 needs data":     {DType: precision.INT8},
 		`dtype is "int4"`:     {DType: "int4"},
-		"give one of keep, m": {},
+		"give one of keep, m": {Options: job.Options{Lossless: job.Off}},
 	} {
 		_, _, err := compress.Model(context.Background(), modeltest.Load(t, "mlp_a"), o)
 		if err == nil || !strings.Contains(err.Error(), want) || o.DType != "" && !errors.As(err, &mistake) {
