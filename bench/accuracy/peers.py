@@ -1,21 +1,24 @@
 #!/usr/bin/env python3
 """What other tools make of the same model and the same images, by multiply-accumulates.
 
-    bench/accuracy/peers.py MODEL CALIB TEST --classes FILE --mean M --std S [--macs 0.75,0.5] [--limit 450]
+    bench/accuracy/peers.py MODEL CALIB TEST --mean M --std S [--classes FILE] [--macs 0.75,0.5] [--limit 450]
+        [--monge BINARY]
 
-MODEL is a classifier of images, CALIB and TEST are folders with one sub-folder for each class, FILE lists
-the classes as the model counts them. Rows:
+MODEL is a classifier of images. CALIB and TEST are folders with one sub-folder for each class, which FILE
+lists as the model counts them, or .npz files of `input` (numbers from 0 to 255) and `labels`. M and S are
+one number or one for each colour. Rows:
 
 * Torch-Pruning: L2 norms of groups of channels, equal shares, of the model as onnx2torch reads it; its
   normalisations are folded, so that in the place of their recalibration the biases of its convolutions
   are moved, layer by layer, until the means of all channels are the original's;
+* Monge, with `--monge`: `compress --macs`, without and with distillation, of the very same inputs;
 * onnxsim, weights: apply_structured_pruning, and onnxsim, data: apply_structured_wanda_pruning, each with
   and without apply_pruning_finetune, the tool's own refit.
 
 Each is given the share of channels that comes nearest to the budget. Needs, from PyPI, torch, onnx2torch,
 torch-pruning, onnxsim, onnxruntime, numpy and pillow.
 """
-import argparse, copy, glob, io, os, time
+import argparse, copy, glob, io, json, os, subprocess, tempfile, time
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -23,6 +26,11 @@ from PIL import Image
 
 
 def images(folder, o, limit=None):
+    if folder.endswith(".npz"):
+        with np.load(folder) as held:
+            x, labels = held["input"], held["labels"]
+        x = (x[:limit].transpose(0, 2, 3, 1) / np.float32(255) - o.mean) / o.std
+        return x.transpose(0, 3, 1, 2).astype(np.float32), labels[:limit]
     names = [line.split("\t")[0].strip() for line in open(o.classes)]
     files = sorted(glob.glob(os.path.join(folder, "*", "*")))
     if limit:
@@ -110,10 +118,25 @@ def onnxsim_pruning(path, share, prune):
     return m, macs(m) / before
 
 
+def monge(binary, path, share, x, flags):
+    """What `monge compress` makes of x, and the share of multiply-accumulates that it says is left."""
+    with tempfile.TemporaryDirectory() as folder:
+        data, small = os.path.join(folder, "data.npz"), os.path.join(folder, "small.onnx")
+        np.savez(data, **{onnx.load(path).graph.input[0].name: x})
+        command = [binary, "compress", path, "-o", small, "--data", data, "--macs", str(share), "--json", *flags]
+        said = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+        return onnx.load(small), said["after"]["macs"] / said["before"]["macs"]
+
+
+def colours(text):
+    return np.array([float(v) for v in text.split(",")], np.float32)
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("model"), p.add_argument("calib"), p.add_argument("test")
-    p.add_argument("--classes", required=True), p.add_argument("--mean", type=float, default=0.5), p.add_argument("--std", type=float, default=0.5)
+    p.add_argument("--classes"), p.add_argument("--mean", type=colours, default="0.5"), p.add_argument("--std", type=colours, default="0.5")
+    p.add_argument("--monge", help="a binary of monge, for rows of its own")
     p.add_argument("--size", type=int, default=224), p.add_argument("--limit", type=int, default=450), p.add_argument("--macs", default="0.75,0.5")
     o = p.parse_args()
     x, _ = images(o.calib, o, o.limit)
@@ -124,11 +147,19 @@ def main():
         print(f"{name:32} {share:.2f}  {accuracy(made, *test):5.1f}  {time.time() - start:.0f}", flush=True)
 
     for share in map(float, o.macs.split(",")):
+        for name, flags in ("Monge, --tune 0", ["--tune", "0"]), ("Monge", []):
+            if o.monge:
+                start = time.time()
+                m, got = monge(o.monge, o.model, share, x, flags)
+                row(name, got, m, start)
         start = time.time()
-        original, m, got = torch_pruning(o.model, share, x)
-        row("Torch-Pruning", got, exported(m, x), start)
-        kept_means(original, m, x[:100])
-        row("Torch-Pruning, means restored", got, exported(m, x), start)
+        try:
+            original, m, got = torch_pruning(o.model, share, x)
+            row("Torch-Pruning", got, exported(m, x), start)
+            kept_means(original, m, x[:100])
+            row("Torch-Pruning, means restored", got, exported(m, x), start)
+        except Exception as why:  # of what kind it is depends on the layers that it does not know
+            print(f"{'Torch-Pruning':32} does not run: {type(why).__name__}: {why}", flush=True)
         import onnxsim
 
         name = onnx.load(o.model).graph.input[0].name
