@@ -226,11 +226,12 @@ func (an *analyzer) node(n *onnxpb.NodeProto) (err error) {
 		}
 		v := an.values[name]
 		if v == nil { // a sparse initializer, or captured from nowhere
-			v = &value{name: name, konst: true}
+			v = &value{name: name, konst: true, learnt: true}
 			an.values[name] = v
 		}
 		c.in = append(c.in, v)
 	}
+	defer an.learn(c, slices.Clone(c.in))
 	an.captured(c)
 	an.enliven(c)
 	op, ok := an.ops[strings.TrimPrefix(domain+"/"+n.GetOpType(), "/")]
@@ -273,6 +274,18 @@ func (an *analyzer) node(n *onnxpb.NodeProto) (err error) {
 		an.define(name, o)
 	}
 	return nil
+}
+
+// learn tells of what a node makes whether numbers of weights flow into it.
+func (an *analyzer) learn(c *call, in []*value) {
+	sizes := c.node.GetOpType() == "Shape" || c.node.GetOpType() == "Size"
+	learnt := len(an.graph.Subgraphs(c.node)) > 0 ||
+		!sizes && slices.ContainsFunc(in, func(v *value) bool { return v != nil && v.learnt })
+	for _, name := range c.node.GetOutput() {
+		if v := an.values[name]; v != nil {
+			v.learnt = v.learnt || learnt
+		}
+	}
 }
 
 // enliven lets a constant that is no plain weight for a linear operator, since its other operands

@@ -16,7 +16,7 @@ func gather(c *call) ([]*value, error) {
 	} else if shape := c.inOrder(); shape != nil {
 		c.an.copied = append(c.an.copied, Copied{c.node, shape})
 	}
-	c.freezeAxis(x.axes[axis], "picks positions of it")
+	c.looksUp(x, axis, idx)
 	c.freeze(idx, "indexes with it")
 	if x.konst && idx.live() {
 		for k, a := range x.axes {
@@ -36,6 +36,15 @@ func gather(c *call) ([]*value, error) {
 		}
 	}
 	return []*value{o}, nil
+}
+
+// looksUp freezes axis k, of which indices pick positions. Rows of a table, such as those of words or
+// of places in a text, mean the same in every model of the architecture, where the indices do.
+func (c *call) looksUp(x *value, k int, idx *value) {
+	c.freezeAxis(x.axes[k], "picks positions of it")
+	if x.konst && !idx.learnt && (idx.live() || k < x.rank()-1) {
+		x.axes[k].anchor()
+	}
 }
 
 // gatherElements takes an element for each index, which says where along one axis. Along the others
@@ -58,7 +67,7 @@ func gatherElements(c *call) ([]*value, error) {
 		b := idx.axes[k]
 		switch {
 		case k == axis:
-			c.freezeAxis(a, "picks positions of it")
+			c.looksUp(x, k, idx)
 			c.freezeAxis(b, "makes positions of it")
 		case a.is(b):
 		case a.Size() < 0 || a.Size() != b.Size():
@@ -107,8 +116,8 @@ func gatherND(c *call) ([]*value, error) {
 		return nil, c.errorf("has indices of %d numbers for %d axes", n, x.rank()-batch)
 	}
 	c.freeze(idx, "indexes with it")
-	for _, a := range x.axes[:batch+n] {
-		c.freezeAxis(a, "picks positions of it")
+	for k := range batch + n {
+		c.looksUp(x, k, idx)
 	}
 	o := c.output(slices.Concat(idx.axes[:last], x.axes[batch+n:]))
 	if o.konst {

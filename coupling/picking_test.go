@@ -1,5 +1,11 @@
 package coupling_test
 
+import (
+	"testing"
+
+	"github.com/monge-ml/monge/coupling"
+)
+
 func init() { rules = append(rules, picking...) }
 
 // picking holds graphs that take elements of tensors at places, or spread them.
@@ -276,4 +282,30 @@ var picking = []rule{
 		MatMul_q[0:12]: 6
 		MatMul_q[0:12]#2: 2, rigid: a factor beside it is narrowed instead (space of 6)
 		MatMul_y: 3, frozen: graph output "y"`},
+}
+
+// Rows of a table mean the same in every model where what looks them up does, but not where it is
+// learnt, such as the place of the largest of some channels.
+func TestRowsOfTables(t *testing.T) {
+	for name, c := range map[string]struct {
+		graph   string
+		aligned bool
+	}{
+		"words":           {"i: int N 4\na = Gather(table[7 6], i)\ny = MatMul(a, w1[6 5])", true},
+		"by elements":     {"i: int N 1\ne = Expand(i, to{1 6})\na = GatherElements(table[7 6], e) axis=0\ny = MatMul(a, w1[6 5])", true},
+		"by places":       {"i: int N 4 1\na = GatherND(table[7 6], i)\ny = MatMul(a, w1[6 5])", true},
+		"places of words": {"x: N 2 6\np = Gather(table[7 6], i{0 1})\na = Add(x, p)\ny = MatMul(a, w1[6 5])", true},
+		"buckets":         {"x: N 4\nf = Floor(x)\ni = Cast(f) to=7\na = Gather(table[7 6], i)\ny = MatMul(a, w1[6 5])", true},
+		"codes":           {"x: N 3\nc = MatMul(x, w0[3 7])\ni = ArgMax(c) axis=1 keepdims=0\na = Gather(table[7 6], i)\ny = MatMul(a, w1[6 5])", false},
+	} {
+		a, err := coupling.Analyze(graph(t, c.graph), coupling.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, atom := range a.Weights["table"].Axes[0].Atoms() {
+			if why := a.Unaligned(atom); (why == "") != c.aligned {
+				t.Errorf("%s: %q", name, why)
+			}
+		}
+	}
 }

@@ -24,6 +24,9 @@ type value struct {
 	axes   []*Axis
 	ranked bool // axes are known (in number); false: rank unknown
 	konst  bool // no live input flows into it
+	// learnt: numbers of weights flow into it, so that it may mean anything in another model of the
+	// architecture, as places of the largest of some channels do.
+	learnt bool
 	// roots are the constants (initializers or Constant nodes) it is made of by reshaping,
 	// transposing and the like; set for constants only.
 	roots []string
@@ -121,6 +124,7 @@ func (an *analyzer) constant(name string, tp *onnxpb.TensorProto) (*value, error
 	}
 	typ, n := onnxpb.TensorProto_DataType(tp.GetDataType()), v.elements()
 	v.even = n == 1
+	v.learnt = n != 1 && (onnxio.IsFloat(typ) || typ == onnxpb.TensorProto_INT8 || typ == onnxpb.TensorProto_UINT8)
 	if n > foldLimit && n <= placesLimit && (typ == onnxpb.TensorProto_INT64 || typ == onnxpb.TensorProto_INT32) {
 		t, err := an.model.Tensor(tp)
 		if err != nil {

@@ -208,6 +208,28 @@ func TestPermutedMultipliers(t *testing.T) {
 	}
 }
 
+// Tables of words are averaged row by row, of models that were drawn apart too.
+func TestWordsAreAveraged(t *testing.T) {
+	m, err := onnxtest.Parse(`
+		i: int N 4
+		a = Gather(words[9 6], i)
+		p = Gather(places[4 6], j{0 1 2 3})
+		b = Add(a, p)
+		c = MatMul(b, w1[6 8])
+		r = Relu(c)
+		y = MatMul(r, w2[8 3])`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, r, err := fuse.Models(t.Context(), []*onnxio.Model{m, modeltest.Redrawn(t, m, 2)}, fuse.Options{Options: job.Options{NoData: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Kept) > 0 {
+		t.Errorf("not averaged: %v", r.Kept)
+	}
+}
+
 // A weight without channels along an axis that nobody can follow has none that could be in another
 // order.
 func TestNoChannels(t *testing.T) {
