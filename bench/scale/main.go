@@ -1,7 +1,7 @@
 // Scale measures how the time and memory of a compression grow: with the parameters of a network,
 // with the resolution of its images, and with their number. The networks and the images are random;
-// they are made here, and narrowed by a monge of its own for each row. It prints the tables of
-// docs/scale.md.
+// they are made here, and narrowed by a monge of its own for each row. It prints tables of what
+// docs/scale.md explains.
 package main
 
 import (
