@@ -38,16 +38,19 @@ func main() {
 	}
 	defer os.RemoveAll(dir)
 	s := &scale{monge: *monge, dir: dir}
+	width := func(r *row, n int) { r.width = n }
+	size := func(r *row, n int) { r.size = n }
+	images := func(r *row, n int) { r.images = n }
 	for _, t := range []struct {
 		title, column string
 		rows          []row
 		show          func(row) string
 		flags         []string
 	}{
-		{"Parameters, with images", "channels", widths(8, 16, 32, 64, 128), func(r row) string { return fmt.Sprint(r.width) }, nil},
-		{"Parameters, without data", "channels", widths(32, 64, 128, 256, 512), func(r row) string { return fmt.Sprint(r.width) }, []string{"--data", "none"}},
-		{"Resolution", "pixels", sizes(32, 64, 128, 192), func(r row) string { return fmt.Sprintf("%d×%[1]d", r.size) }, nil},
-		{"Images", "images", images(100, 200, 400, 800, 1600), func(r row) string { return fmt.Sprint(r.images) }, []string{"--refit-samples", "0"}},
+		{"Parameters, with images", "channels", grown(width, 8, 16, 32, 64, 128), func(r row) string { return fmt.Sprint(r.width) }, nil},
+		{"Parameters, without data", "channels", grown(width, 32, 64, 128, 256, 512), func(r row) string { return fmt.Sprint(r.width) }, []string{"--data", "none"}},
+		{"Resolution", "pixels", grown(size, 32, 64, 128, 192), func(r row) string { return fmt.Sprintf("%d×%[1]d", r.size) }, nil},
+		{"Images", "images", grown(images, 100, 200, 400, 800, 1600), func(r row) string { return fmt.Sprint(r.images) }, []string{"--refit-samples", "0"}},
 	} {
 		fmt.Printf("\n%s\n\n| %s | parameters | MACs | time | peak memory |\n|---|---|---|---|---|\n", t.title, t.column)
 		for i, r := range t.rows {
@@ -63,28 +66,11 @@ func main() {
 	}
 }
 
-func widths(list ...int) (out []row) {
-	for _, w := range list {
-		r := usual
-		r.width = w
-		out = append(out, r)
-	}
-	return out
-}
-
-func sizes(list ...int) (out []row) {
+// grown are rows of which one property takes each of some values.
+func grown(set func(r *row, n int), list ...int) (out []row) {
 	for _, n := range list {
 		r := usual
-		r.size = n
-		out = append(out, r)
-	}
-	return out
-}
-
-func images(list ...int) (out []row) {
-	for _, n := range list {
-		r := usual
-		r.images = n
+		set(&r, n)
 		out = append(out, r)
 	}
 	return out
