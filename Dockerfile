@@ -1,7 +1,7 @@
 # monge with onnxruntime inside:
 #
 #   docker build --build-arg VERSION="$(make -s version)" -t monge .
-#   docker run --rm -v "$PWD:/work" --user "$(id -u):$(id -g)" monge compress model.onnx -o small.onnx --macs 0.5
+#   docker run --rm -v "$PWD:/data" --user "$(id -u):$(id -g)" monge compress model.onnx -o small.onnx --macs 0.5
 
 FROM golang:1.26-bookworm AS build
 WORKDIR /src
@@ -33,6 +33,6 @@ COPY --from=build /out/lib/libonnxruntime.so /usr/local/lib/libonnxruntime.so
 COPY LICENSE CHANGELOG.md /usr/share/doc/monge/
 ENV MONGE_ONNXRUNTIME=/usr/local/lib/libonnxruntime.so
 USER 10001
-WORKDIR /work
+WORKDIR /data
 ENTRYPOINT ["monge"]
 CMD ["--help"]
