@@ -62,24 +62,24 @@ func (p *prefix) compute(ctx context.Context, m *onnxio.Model, names []string) e
 	if err != nil {
 		return err
 	}
-	cut := p.cut(g, names)
+	frontier := p.frontier(g, names)
 	bytes := int64(0)
-	for _, name := range cut {
+	for _, name := range frontier {
 		bytes += stats.SizeOf(p.of.Analysis, name) * int64(p.flow.Samples())
 	}
 	if bytes > p.room {
-		cut = nil
+		frontier = nil
 	}
 	if err := p.flow.SetModel(p.of.Model); err != nil {
 		return err
 	}
-	if len(cut) > 0 {
-		if err := p.flow.Compute(ctx, cut...); err != nil {
+	if len(frontier) > 0 {
+		if err := p.flow.Compute(ctx, frontier...); err != nil {
 			return err
 		}
 	}
 	for _, name := range p.flow.Keep() {
-		if !slices.Contains(cut, name) {
+		if !slices.Contains(frontier, name) {
 			if err := p.flow.Drop(name); err != nil {
 				return err
 			}
@@ -107,9 +107,9 @@ func (p *prefix) stream(names []string, do func(k int, v *engine.Value) error) e
 	return p.flow.Drop(names...)
 }
 
-// cut lists the tensors of a model that are what they are in the prefix's, and that others which are
-// not, or the given ones, are made of.
-func (p *prefix) cut(g *onnxio.Graph, names []string) (cut []string) {
+// frontier lists the tensors of a model that are what they are in the prefix's, and that others
+// which are not, or the given ones, are made of.
+func (p *prefix) frontier(g *onnxio.Graph, names []string) (frontier []string) {
 	same := map[string]bool{"": true}
 	known := func(name string) bool {
 		if _, seen := same[name]; !seen {
@@ -118,8 +118,8 @@ func (p *prefix) cut(g *onnxio.Graph, names []string) (cut []string) {
 		return same[name]
 	}
 	keep := func(name string) {
-		if name != "" && g.Producer(name) != nil && g.Constant(name) == nil && !slices.Contains(cut, name) && !slices.Contains(names, name) {
-			cut = append(cut, name)
+		if name != "" && g.Producer(name) != nil && g.Constant(name) == nil && !slices.Contains(frontier, name) && !slices.Contains(names, name) {
+			frontier = append(frontier, name)
 		}
 	}
 	for _, n := range g.Nodes {
@@ -139,7 +139,7 @@ func (p *prefix) cut(g *onnxio.Graph, names []string) (cut []string) {
 			}
 		}
 	}
-	return cut
+	return frontier
 }
 
 // unchanged reports whether the prefix's model has the same node.
