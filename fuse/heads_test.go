@@ -35,7 +35,8 @@ const attention = `
 	o1 = MatMul(p, v5)
 	o2 = Transpose(o1) perm=0,2,1,3
 	o3 = Reshape(o2, rb{0 0 -1})
-	o4 = MatMul(o3, wo[16 8])
+	NORM
+	o4 = MatMul(n, wo[16 8])
 	z = Add(o4, h)
 	y = MatMul(z, w1[8 4])`
 
@@ -47,13 +48,24 @@ const repeat = `ku = Unsqueeze(k3, ax{2})
 	k5 = Reshape(ke, rh{0 4 -1 4})
 	v5 = Reshape(ve, rh)`
 
-func headsOf(t *testing.T, shared bool) *onnxio.Model {
+// norm divides what each group of heads gives by its own size, so that the axis reads as groups of
+// (heads and dimensions) there, and as (groups and heads) of dimensions before it.
+const norm = `og = Reshape(o3, rg{0 0 2 8})
+	sq = Mul(og, og)
+	ms = ReduceMean(sq) axes=[3] keepdims=1
+	rt = Sqrt(ms)
+	dv = Div(og, rt)
+	n = Reshape(dv, rb)`
+
+var kinds = map[string]*strings.Replacer{
+	"heads":                         strings.NewReplacer("KV", "16", "GROUPS", "4", "REPEAT", "k5 = Identity(k3)\n\tv5 = Identity(v3)", "NORM", "n = Identity(o3)"),
+	"groups of heads":               strings.NewReplacer("KV", "8", "GROUPS", "2", "REPEAT", repeat, "NORM", "n = Identity(o3)"),
+	"groups of heads, each to norm": strings.NewReplacer("KV", "8", "GROUPS", "2", "REPEAT", repeat, "NORM", norm),
+}
+
+func headsOf(t *testing.T, kind string) *onnxio.Model {
 	t.Helper()
-	r := strings.NewReplacer("KV", "16", "GROUPS", "4", "REPEAT", "k5 = Identity(k3)\n\tv5 = Identity(v3)")
-	if shared {
-		r = strings.NewReplacer("KV", "8", "GROUPS", "2", "REPEAT", repeat)
-	}
-	m, err := onnxtest.Parse(r.Replace(attention))
+	m, err := onnxtest.Parse(kinds[kind].Replace(attention))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,9 +75,9 @@ func headsOf(t *testing.T, shared bool) *onnxio.Model {
 // A model takes one that has fewer heads, down to a single one, in which no axis shows that it is a
 // head.
 func TestSingleHeads(t *testing.T) {
-	for name, shared := range map[string]bool{"heads": false, "groups of heads": true} {
+	for name := range kinds {
 		for _, keep := range []float64{0.5, 0.25} {
-			m := headsOf(t, shared)
+			m := headsOf(t, name)
 			half, _, err := compress.Model(context.Background(), m, compress.Options{Keep: keep, Options: job.Options{NoData: true}})
 			if err != nil {
 				t.Fatal(err)
@@ -105,7 +117,7 @@ func TestSingleHeads(t *testing.T) {
 // onto one that has several: what it has once is repeated, which is the same function.
 func TestHeadsAreRepeated(t *testing.T) {
 	shared := strings.NewReplacer("KV", "4", "k2 = Reshape(k1, rk{0 0 GROUPS 4})", "k2 = Unsqueeze(k1, ax{2})",
-		"v2 = Reshape(v1, rk)", "v2 = Unsqueeze(v1, ax)", "REPEAT", "k5 = Identity(k3)\n\tv5 = Identity(v3)").Replace(attention)
+		"v2 = Reshape(v1, rk)", "v2 = Unsqueeze(v1, ax)", "REPEAT", "k5 = Identity(k3)\n\tv5 = Identity(v3)", "NORM", "n = Identity(o3)").Replace(attention)
 	multi, err := onnxtest.Parse(shared)
 	if err != nil {
 		t.Fatal(err)
@@ -113,9 +125,9 @@ func TestHeadsAreRepeated(t *testing.T) {
 	for name, c := range map[string]struct {
 		narrow, wide *onnxio.Model
 	}{
-		"heads":                          {nil, headsOf(t, false)},
-		"groups of heads":                {nil, headsOf(t, true)},
-		"shared by all heads, onto each": {multi, headsOf(t, false)},
+		"heads":                          {nil, headsOf(t, "heads")},
+		"groups of heads":                {nil, headsOf(t, "groups of heads")},
+		"shared by all heads, onto each": {multi, headsOf(t, "heads")},
 	} {
 		narrow := c.narrow
 		if narrow == nil {

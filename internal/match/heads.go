@@ -25,12 +25,12 @@ import (
 // it is no such case.
 func (p *Pairing) headless(a, b *coupling.Axis) (done bool, err error) {
 	if i := p.lacks(p.a, a, b, func(x, y *coupling.Axis) bool { return p.fit(x, y) }); i >= 0 {
-		factors, _ := a.Kids()
+		factors := factorsOf(a)
 		p.single[p.a.Analysis.SpaceOf(factors[i])] = true
 		return true, p.factors(slices.Delete(slices.Clone(factors), i, i+1), factorsOf(b))
 	}
 	if i := p.lacks(p.b, b, a, func(x, y *coupling.Axis) bool { return p.fit(y, x) }); i >= 0 {
-		factors, _ := b.Kids()
+		factors := factorsOf(b)
 		p.repeats[factors[i].Canonical()] = true
 		return true, p.factors(factorsOf(a), slices.Delete(slices.Clone(factors), i, i+1))
 	}
@@ -65,10 +65,25 @@ func (p *Pairing) groups(a, b int64, wa, wb *coupling.Weight) error {
 
 // factorsOf lists the factors of an axis, which is its own where it is no product.
 func factorsOf(a *coupling.Axis) []*coupling.Axis {
-	if kids, sum := a.Kids(); !a.IsAtom() && !sum {
+	if kids, sum := kidsOf(a); !a.IsAtom() && !sum {
 		return kids
 	}
 	return []*coupling.Axis{a}
+}
+
+// kidsOf lists the parts of an axis and says whether they are summands. Products in products and sums
+// in sums are taken apart, for how they nest comes from how a graph reshapes, and not from what the
+// channels are.
+func kidsOf(a *coupling.Axis) (out []*coupling.Axis, sum bool) {
+	kids, sum := a.Kids()
+	for _, k := range kids {
+		if inner, same := kidsOf(k); !k.IsAtom() && same == sum {
+			out = append(out, inner...)
+		} else {
+			out = append(out, k)
+		}
+	}
+	return out, sum
 }
 
 // lacks is the place of the factor of an axis of a subject that another axis lacks, -1 where it lacks
@@ -316,8 +331,8 @@ func (r *repeating) sums(name string, axis int) bool {
 // positions says, of each position of an axis of the second model in the new widths, which of the
 // first's it is; nil where they do not correspond.
 func (r *repeating) positions(a, b *coupling.Axis) (out []int) {
-	ka, sumA := a.Kids()
-	kb, sumB := b.Kids()
+	ka, sumA := kidsOf(a)
+	kb, sumB := kidsOf(b)
 	of, once := factorsOf(a), -1
 	if len(kb) == len(of)+1 {
 		once = slices.IndexFunc(kb, func(y *coupling.Axis) bool { return r.repeats[y.Canonical()] })

@@ -521,8 +521,8 @@ func (p *Pairing) axes(a, b *coupling.Axis) error {
 		p.own[b] = a
 		return nil
 	}
-	ka, sumA := a.Kids()
-	kb, sumB := b.Kids()
+	ka, sumA := kidsOf(a)
+	kb, sumB := kidsOf(b)
 	if sumA != sumB || len(ka) != len(kb) {
 		return fmt.Errorf("an axis of %d is made up differently from one of %d", a.Size(), b.Size())
 	}

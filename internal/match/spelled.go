@@ -345,8 +345,8 @@ func (s *spelled) alike(a, b *coupling.Axis) bool {
 		}
 		return fixed(s.a, a) && fixed(s.b, b)
 	}
-	ka, sumA := a.Kids()
-	kb, sumB := b.Kids()
+	ka, sumA := kidsOf(a)
+	kb, sumB := kidsOf(b)
 	if a.IsAtom() || b.IsAtom() || sumA != sumB || len(ka) != len(kb) {
 		return fixed(s.a, a) && fixed(s.b, b) && a.Size() == b.Size()
 	}
