@@ -14,8 +14,11 @@ func identity(c *call) ([]*value, error) {
 		return nil, errUnranked
 	}
 	o := &value{axes: x.axes, ranked: x.ranked, ints: x.ints, reals: x.reals, typ: x.typ, strides: x.strides, konst: x.konst, roots: x.roots, origin: x.origin, even: x.even}
-	if to := c.attrInt("to", int64(x.typ)); to != int64(x.typ) {
-		o.round(onnxpb.TensorProto_DataType(to))
+	if to := onnxpb.TensorProto_DataType(c.attrInt("to", int64(x.typ))); to != x.typ {
+		if x.reals != nil && isInteger(to) {
+			o.ints = intsOf(x)
+		}
+		o.round(to)
 	}
 	if c.node.GetOpType() == "Cast" && x.ints != nil {
 		switch to := onnxpb.TensorProto_DataType(c.attrInt("to", 0)); {
@@ -42,6 +45,18 @@ func realsOf(x *value) (out []float64) {
 	}
 	for _, n := range known {
 		out = append(out, float64(n))
+	}
+	return out
+}
+
+// intsOf are the numbers of a value cut to integers, as a size is that was computed with a ratio; nil
+// where they are not known.
+func intsOf(x *value) (out []elem) {
+	for _, r := range x.reals {
+		if !(math.Abs(r) < maxSize) {
+			return nil
+		}
+		out = append(out, elem{known: true, v: int64(r)})
 	}
 	return out
 }
@@ -279,8 +294,10 @@ func pad(c *call) ([]*value, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case !known || !some:
+	case !some:
 		return nil, errUnranked
+	case !known:
+		return c.padsAtRuntime(axes)
 	}
 	if len(pads) != 2*len(axes) {
 		return nil, c.errorf("%d pads for %d axes", len(pads), len(axes))
@@ -291,6 +308,22 @@ func pad(c *call) ([]*value, error) {
 		o.axes[k] = c.padded(x.axes[k], &ref.Elems[i], &ref.Elems[i+len(axes)])
 	}
 	c.note(ref)
+	return []*value{o}, nil
+}
+
+// padsAtRuntime is the rule of Pad where some numbers are computed from sizes that are not known, as
+// that of samples of a sound: axes that get none stay what they are.
+func (c *call) padsAtRuntime(axes []int) ([]*value, error) {
+	x, pads := c.in[0], c.in[1].ints
+	if len(pads) != 2*len(axes) {
+		return nil, errUnranked
+	}
+	o := c.output(x.axes)
+	for i, k := range axes {
+		if zero := (elem{known: true}); pads[i] != zero || pads[i+len(axes)] != zero {
+			o.axes[k] = c.replace(x.axes[k], -1, "pads it")
+		}
+	}
 	return []*value{o}, nil
 }
 

@@ -567,6 +567,53 @@ var rules = []rule{
 		Conv_a: 6, frozen: Pad "Pad_p" pads it
 		Conv_y (in): 7, frozen: made by Pad "Pad_p"
 		Conv_y: 5, frozen: graph output "y"`},
+	{"Pad by a size that is rounded up", `
+		x: N 3 18
+		a = Conv(x, w1[6 3 1])
+		h = Shape(a)
+		l = Gather(h, two{2})
+		f = Cast(l) to=1
+		c = Cast(four{4}) to=1
+		d = Div(f, c)
+		u = Ceil(d)
+		i = Cast(u) to=7
+		m = Mul(i, by{4})
+		n = Sub(m, l)
+		g = Reshape(n, ax{1})
+		q = Concat(none{0 0 0 0 0}, g) axis=0
+		p = Pad(a, q)
+		z = Reshape(p, rs{0 120})
+		y = Gemm(z, w2[120 5])`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a: 6, linear
+		Gemm_y: 5, frozen: graph output "y"`},
+	{"Pad by a size that is not known", `
+		x: N 3 L
+		a = Conv(x, w1[6 3 1])
+		h = Shape(a)
+		l = Gather(h, two{2})
+		n = Mod(l, two)
+		g = Reshape(n, ax{1})
+		q = Concat(none{0 0 0 0 0}, g) axis=0
+		p = Pad(a, q) mode=reflect
+		y = Conv(p, w2[5 6 1])`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a: 6, linear
+		Conv_y: 5, frozen: graph output "y"`},
+	{"Pad of channels by a number that is not known", `
+		x: N 3 L
+		a = Conv(x, w1[6 3 1])
+		h = Shape(a)
+		l = Gather(h, two{2})
+		n = Mod(l, two)
+		g = Reshape(n, ax{1})
+		q = Concat(none{0 1 0 0}, g, g) axis=0
+		p = Pad(a, q)
+		y = Conv(p, w2[5 7 1])`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a: 6, frozen: Pad "Pad_p" pads it
+		Conv_y (in): 7, frozen: its size is not known everywhere (see --input-shape)
+		Conv_y: 5, frozen: graph output "y"`},
 	{"Pad on stated axes", `
 		opset 18
 		x: N 3 4 4
