@@ -211,14 +211,12 @@ func (c *compression) unmet(a *coupling.Analysis, b budget, least float64) error
 	bare := b
 	bare.floor = 0
 	barest := c.leastCost(a, bare)
+	told := func(x float64) string { return b.number(x * cmp.Or(b.correction, 1)) }
 	if c.leastCost(a, b) == barest {
-		return fmt.Errorf("%w: it is %s, and with as few channels as may be in every space that may change %s remain", ErrUnmet, b.amount(c.limit(b)), b.number(least))
+		return fmt.Errorf("%w: it is %s %s, and with as few channels as may be in every space that may change %s remain", ErrUnmet, told(c.limit(b)), b.unit, told(least))
 	}
-	return fmt.Errorf("%w: it is %s, and where every space keeps %.3g of its channels, its floor, %s remain; without one (--floor 0) %s would", ErrUnmet, b.amount(c.limit(b)), b.floor, b.number(least), b.number(barest))
+	return fmt.Errorf("%w: it is %s %s, and where every space keeps %.3g of its channels, its floor, %s remain; without one (--floor 0) %s would", ErrUnmet, told(c.limit(b)), b.unit, b.floor, told(least), told(barest))
 }
-
-// amount prints so much of what the budget counts.
-func (b budget) amount(x float64) string { return b.number(x) + " " + string(b.unit) }
 
 func (b budget) number(x float64) string {
 	if b.unit == inLatency {

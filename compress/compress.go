@@ -333,6 +333,10 @@ func none(*coupling.Analysis, budget) (float64, error) { return 0, nil }
 func (c *compression) meet(ctx context.Context, s *edit.Subject, folded int, b budget) (*onnxio.Model, *Report, error) {
 	report := c.report()
 	report.Folded = folded
+	b, err := c.believed(ctx, s, b)
+	if err != nil {
+		return nil, nil, err
+	}
 	chosen, short := c.settled(ctx, s, b, func(b budget) (*allocation, error) { return c.even(s.Analysis, b) })
 	if short != nil {
 		if !errors.Is(short, ErrUnmet) || !c.moving(b) {
@@ -342,7 +346,6 @@ func (c *compression) meet(ctx context.Context, s *edit.Subject, folded int, b b
 	}
 	if c.Fits() && c.o.Plan == nil {
 		c.Spend(&report.Spent.Preparation)
-		var err error
 		if chosen, err = c.choose(ctx, s, b, chosen, report); err != nil {
 			return nil, nil, err
 		}
@@ -353,7 +356,6 @@ func (c *compression) meet(ctx context.Context, s *edit.Subject, folded int, b b
 		report.tell(c.seen, chosen)
 	}
 	if c.o.Plan != nil {
-		var err error
 		if chosen.moves, err = c.planned(ctx, s); err != nil {
 			return nil, nil, err
 		}

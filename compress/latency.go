@@ -308,6 +308,24 @@ func (c *compression) settled(ctx context.Context, s *edit.Subject, b budget, ch
 	return best, nil
 }
 
+// believed corrects what the table says where that would be that a budget cannot be met: the narrowest
+// model is timed, which may be faster.
+func (c *compression) believed(ctx context.Context, s *edit.Subject, b budget) (budget, error) {
+	if b.unit != inLatency || c.clock.silent || c.clock.given {
+		return b, nil
+	}
+	least := c.leastCost(s.Analysis, b)
+	if least <= c.limit(b) {
+		return b, nil
+	}
+	share, err := c.time(ctx, s, &allocation{kind: Even, widths: c.widths(s.Analysis, b, 0)})
+	if err != nil {
+		return b, err
+	}
+	b.correction = min(share*c.clock.whole/least, 1)
+	return b, nil
+}
+
 // within leaves out allocations that were timed and take longer than was asked, if others do not.
 func within(all []*allocation) []*allocation {
 	slow := func(a *allocation) bool { return a.took > 1+late }

@@ -325,6 +325,9 @@ func (x *experiment) fill(t *Table) {
 	}
 	t.MS, t.Threads = middle(wholes), x.made[0].threads
 	for _, p := range x.made {
+		for i := range p.ms { // a machine may be slower for seconds, in which the model itself was slower too
+			p.ms[i] *= t.MS / p.whole
+		}
 		each = append(each, (p.share*t.MS-sum(p.ms))/float64(len(p.ms)))
 	}
 	extra := middle(each)
