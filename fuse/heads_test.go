@@ -30,7 +30,8 @@ const attention = `
 	v3 = Transpose(v2) perm=0,2,1,3
 	REPEAT
 	k6 = Transpose(k5) perm=0,1,3,2
-	s = MatMul(q3, k6)
+	s0 = MatMul(q3, k6)
+	SCALE
 	p = Softmax(s) axis=-1
 	o1 = MatMul(p, v5)
 	o2 = Transpose(o1) perm=0,2,1,3
@@ -57,10 +58,33 @@ const norm = `og = Reshape(o3, rg{0 0 2 8})
 	dv = Div(og, rt)
 	n = Reshape(dv, rb)`
 
+// second is another layer of heads, which are scaled by the same weight as those of the first.
+const second = `qa = MatMul(o3, wqa[16 16])
+	ka = MatMul(o3, wka[16 16])
+	va = MatMul(o3, wva[16 16])
+	qb = Reshape(qa, rs)
+	kb = Reshape(ka, rs)
+	vb = Reshape(va, rs)
+	qc = Transpose(qb) perm=0,2,1,3
+	kc = Transpose(kb) perm=0,2,3,1
+	vc = Transpose(vb) perm=0,2,1,3
+	sa = MatMul(qc, kc)
+	sb = Mul(sa, temp)
+	pa = Softmax(sb) axis=-1
+	oa = MatMul(pa, vc)
+	ob = Transpose(oa) perm=0,2,1,3
+	n = Reshape(ob, rb)`
+
+const (
+	plain  = "n = Identity(o3)"
+	scaled = "s = Mul(s0, temp[4 1 1])"
+)
+
 var kinds = map[string]*strings.Replacer{
-	"heads":                         strings.NewReplacer("KV", "16", "GROUPS", "4", "REPEAT", "k5 = Identity(k3)\n\tv5 = Identity(v3)", "NORM", "n = Identity(o3)"),
-	"groups of heads":               strings.NewReplacer("KV", "8", "GROUPS", "2", "REPEAT", repeat, "NORM", "n = Identity(o3)"),
-	"groups of heads, each to norm": strings.NewReplacer("KV", "8", "GROUPS", "2", "REPEAT", repeat, "NORM", norm),
+	"heads":                         strings.NewReplacer("KV", "16", "GROUPS", "4", "REPEAT", "k5 = Identity(k3)\n\tv5 = Identity(v3)", "NORM", plain, "SCALE", "s = Identity(s0)"),
+	"groups of heads":               strings.NewReplacer("KV", "8", "GROUPS", "2", "REPEAT", repeat, "NORM", plain, "SCALE", "s = Identity(s0)"),
+	"groups of heads, each to norm": strings.NewReplacer("KV", "8", "GROUPS", "2", "REPEAT", repeat, "NORM", norm, "SCALE", "s = Identity(s0)"),
+	"heads of a common scale":       strings.NewReplacer("KV", "16", "GROUPS", "4", "REPEAT", "k5 = Identity(k3)\n\tv5 = Identity(v3)", "NORM", second, "SCALE", scaled),
 }
 
 func headsOf(t *testing.T, kind string) *onnxio.Model {
@@ -69,6 +93,17 @@ func headsOf(t *testing.T, kind string) *onnxio.Model {
 	if err != nil {
 		t.Fatal(err)
 	}
+	g, err := m.Graph()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g.Constant("temp") == nil {
+		return m
+	}
+	if err := g.SetConstant(onnxio.NewTensor("temp", onnxio.Float, []int{4, 1, 1}, []float64{1, 1, 1, 1})); err != nil { // as it is before training
+		t.Fatal(err)
+	}
+	g.Commit()
 	return m
 }
 
@@ -117,7 +152,7 @@ func TestSingleHeads(t *testing.T) {
 // onto one that has several: what it has once is repeated, which is the same function.
 func TestHeadsAreRepeated(t *testing.T) {
 	shared := strings.NewReplacer("KV", "4", "k2 = Reshape(k1, rk{0 0 GROUPS 4})", "k2 = Unsqueeze(k1, ax{2})",
-		"v2 = Reshape(v1, rk)", "v2 = Unsqueeze(v1, ax)", "REPEAT", "k5 = Identity(k3)\n\tv5 = Identity(v3)", "NORM", "n = Identity(o3)").Replace(attention)
+		"v2 = Reshape(v1, rk)", "v2 = Unsqueeze(v1, ax)", "REPEAT", "k5 = Identity(k3)\n\tv5 = Identity(v3)", "NORM", plain, "SCALE", "s = Identity(s0)").Replace(attention)
 	multi, err := onnxtest.Parse(shared)
 	if err != nil {
 		t.Fatal(err)
@@ -127,6 +162,7 @@ func TestHeadsAreRepeated(t *testing.T) {
 	}{
 		"heads":                          {nil, headsOf(t, "heads")},
 		"groups of heads":                {nil, headsOf(t, "groups of heads")},
+		"heads of a common scale":        {nil, headsOf(t, "heads of a common scale")},
 		"shared by all heads, onto each": {multi, headsOf(t, "heads")},
 	} {
 		narrow := c.narrow

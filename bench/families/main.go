@@ -66,7 +66,7 @@ func run(folder string, names []string, how trial, verbose bool, out io.Writer) 
 	fmt.Fprintln(w, "model\tnarrowable\tspaces\tfrozen\trigid\t½ MACs\t½ params\t½ cosine\t¾ data\t½ macs data\tfuse\tfuse data\tfailures")
 	for _, path := range paths {
 		name := strings.TrimSuffix(filepath.Base(path), ".onnx")
-		family := name[:strings.LastIndex(name, "_")]
+		family := name[:max(strings.LastIndex(name, "_"), 0)]
 		if len(names) > 0 && !slices.Contains(names, family) && !slices.Contains(names, name) {
 			continue
 		}

@@ -511,7 +511,7 @@ func (p *Pairing) axes(a, b *coupling.Axis) error {
 			if old.Size() == b.Size() && fixed(p.b, old) && fixed(p.b, b) {
 				return nil // positions of what the first model holds as a table and the second computes
 			}
-			if !p.unties {
+			if !p.unties && a.Size() > 1 {
 				return fmt.Errorf("an axis of %d stands for two", a.Size())
 			}
 			p.split = true
