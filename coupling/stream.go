@@ -82,8 +82,9 @@ func (g *gathering) streams() {
 		}
 	}
 	for _, s := range g.a.Spaces {
-		if s.Stream != nil && slices.ContainsFunc(g.factors(s), func(t *Space) bool { return t.Stream != nil && t.Width > s.Width }) {
-			s.Stream = nil
+		beside := func(t *Space) bool { return t.Narrowable() || t.Stream != nil && t.Width > s.Width }
+		if s.Stream != nil && slices.ContainsFunc(g.factors(s), beside) {
+			s.Stream = nil // a ratio is meant once
 		}
 	}
 }

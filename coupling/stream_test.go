@@ -1,6 +1,7 @@
 package coupling_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -113,6 +114,33 @@ func TestStreams(t *testing.T) {
 				t.Errorf("%d scales folded: %v", n, s)
 			}
 		})
+	}
+}
+
+// A stream that is normalised in groups, which can be removed whole, is not selected within them too:
+// half of its channels would be a quarter.
+func TestStreamInGroups(t *testing.T) {
+	m := graph(t, `
+		x: N 3 4 4
+		a = Conv(x, w0[16 3 1 1])
+		g = Reshape(a, rg{0 4 -1})
+		i = InstanceNormalization(g, s1[4], b1[4])
+		h = Reshape(i, rh{0 16 4 4})
+		r = Relu(h)
+		c = Conv(r, w1[16 16 1 1])
+		s = Add(a, c)
+		k = Reshape(s, rg)
+		j = InstanceNormalization(k, s1, b1)
+		l = Reshape(j, rh)
+		y = Conv(l, w2[5 16 1 1])`)
+	var slim []string
+	for _, s := range subject(t, m).Analysis.Spaces {
+		if s.Slimmable() {
+			slim = append(slim, fmt.Sprint(s.Name, " ", s.Width))
+		}
+	}
+	if len(slim) != 1 {
+		t.Errorf("%q can get narrower, want one", slim)
 	}
 }
 
