@@ -257,6 +257,10 @@ func (s *spelled) slot(x, y slot, kind string) error {
 	if len(xs) != len(ys) {
 		xs, ys = long(x), long(y)
 	}
+	if len(xs) != len(ys) && kind == "Add" { // a table of distances, and what was read of it
+		xs, ys = s.moving(s.a, x), s.moving(s.b, y)
+		s.note(y.weight, "one model computes what the other has stored")
+	}
 	if len(xs) != len(ys) {
 		return fmt.Errorf("weights %q and %q have different forms", x.name, y.name)
 	}
@@ -286,6 +290,11 @@ func (s *spelled) slot(x, y slot, kind string) error {
 // long lists the axes of a slot that are longer than one.
 func long(s slot) []int {
 	return slices.DeleteFunc(slices.Clone(s.axes), func(k int) bool { return s.weight.Axes[k].Size() == 1 })
+}
+
+// moving lists the axes of a slot along which channels, or heads, may move.
+func (s *spelled) moving(of *edit.Subject, x slot) []int {
+	return slices.DeleteFunc(slices.Clone(x.axes), func(k int) bool { return fixed(of, x.weight.Axes[k]) })
 }
 
 // complete fails where a weight along which channels may move has no counterpart, unless all of

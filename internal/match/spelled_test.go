@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/engine/enginetest"
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/match"
@@ -476,5 +477,53 @@ func TestScalesOfOnes(t *testing.T) {
 	g.Commit()
 	if !pairs() {
 		t.Error("a scale of ones makes a difference")
+	}
+}
+
+// distances is an attention of four heads, whose scores a bias is added to that BIAS makes.
+const distances = `
+	opset 17
+	x: N 5 6
+	q1 = MatMul(x, wq[6 16])
+	k1 = MatMul(x, wk[6 16])
+	v1 = MatMul(x, wv[6 16])
+	q2 = Reshape(q1, rs{0 0 4 4})
+	k2 = Reshape(k1, rs)
+	v2 = Reshape(v1, rs)
+	q3 = Transpose(q2) perm=0,2,1,3
+	k3 = Transpose(k2) perm=0,2,3,1
+	v3 = Transpose(v2) perm=0,2,1,3
+	s = MatMul(q3, k3)
+	BIAS
+	p = Softmax(m) axis=-1
+	o1 = MatMul(p, v3)
+	o2 = Transpose(o1) perm=0,2,1,3
+	o3 = Reshape(o2, rb{0 0 -1})
+	y = MatMul(o3, wo[16 5])`
+
+// One model reads what it adds to scores from a table of distances, and in the other the result is
+// stored: they pair, head by head, but what is added is not averaged.
+func TestTablesOfDistances(t *testing.T) {
+	of := func(bias string) *edit.Subject {
+		return Subject(t, parsed(t, strings.Replace(distances, "BIAS", bias, 1)))
+	}
+	read := of(`g = Gather(table[7 4], idx{3 2 1 0 0 4 3 2 1 0 5 4 3 2 1 6 5 4 3 2 6 6 5 4 3})
+		f = Reshape(g, rf{5 5 4})
+		c = Transpose(f) perm=2,0,1
+		b = Unsqueeze(c, ax{0})
+		m = Add(s, b)`)
+	stored := of("m = Add(s, b[1 4 5 5])")
+	for _, m := range [][2]*edit.Subject{{read, stored}, {stored, read}} {
+		p, err := match.Pair(m[0], m[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(p.Apart) != 1 {
+			t.Errorf("%v are not averaged", p.Apart)
+		}
+		heads := slices.IndexFunc(m[0].Analysis.Spaces, func(s *coupling.Space) bool { return s.Heads })
+		if s := m[0].Analysis.Spaces[heads]; p.Spaces[s] == nil || !p.Spaces[s].Heads || s.Width != 4 {
+			t.Errorf("heads of %d are %v", s.Width, p.Spaces[s])
+		}
 	}
 }
