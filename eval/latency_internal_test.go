@@ -30,7 +30,7 @@ func TestTurns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if share := median(times[1]) / median(times[0]); share < 0.47 || share > 0.53 {
+	if share := ms(median(times[1])) / ms(median(times[0])); share < 0.47 || share > 0.53 {
 		t.Errorf("the second model takes %.3f of the time of the first, not a half", share)
 	}
 	if c.at.Sub(c.began) < 2*enough {
@@ -80,6 +80,32 @@ func TestDone(t *testing.T) {
 			if len(l) < x.fewest || len(l) > x.most {
 				t.Errorf("%d runs of %s, not %d to %d", len(l), x.cost, x.fewest, x.most)
 			}
+		}
+	}
+}
+
+// Sittings share what is asked for: five of them take as long, and have as many runs, as one.
+func TestSittings(t *testing.T) {
+	for _, x := range []struct {
+		cost, within time.Duration
+		fewest, most int
+	}{
+		{time.Second, 0, MinRuns, MinRuns},
+		{time.Second, 2 * time.Second, fewestRuns, fewestRuns},
+		{10 * time.Millisecond, 200 * time.Millisecond, 20, 25},
+		{10 * time.Microsecond, 0, mostRuns, 10 * mostRuns},
+	} {
+		runs := 0
+		for range sittings {
+			c := &fakeClock{cost: []time.Duration{x.cost}, slow: func(time.Duration) float64 { return 1 }}
+			times, err := (&watch{run: c.run, now: c.now, least: MinRuns, within: x.within, sittings: sittings}).time(1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			runs += len(times[0])
+		}
+		if runs < x.fewest || runs > x.most {
+			t.Errorf("%d runs of %s within %s count, want %d to %d", runs, x.cost, x.within, x.fewest, x.most)
 		}
 	}
 }
