@@ -283,6 +283,8 @@ def names():
 def main():
     if opts.table:
         return table()
+    if opts.before:
+        return compare()
     os.makedirs(opts.folder, exist_ok=True)
     for name in names():
         done = {} if opts.again else results()
@@ -299,16 +301,27 @@ def main():
             show(r)
 
 
+def compare():
+    """Adds to the rows what an older build of monge says can be narrowed."""
+    for (name, how), r in results().items():
+        if "export" in r or "before" in r:
+            continue
+        report, bad = attempt(lambda: json.loads(run(opts.before, "inspect", place(name, how), "--json")))
+        r["before"] = 0 if bad else outside(report)
+        with open(os.path.join(opts.folder, "results.jsonl"), "a") as f:
+            f.write(json.dumps(r) + "\n")
+
+
 def table():
     """Prints the rows of README.md: one for each architecture, from what results.jsonl holds."""
     rows = results()
-    print("| architecture | parameters | narrowable | left | Torch-Pruning | passed | what did not |")
-    print("|---|---|---|---|---|---|---|")
+    print("| architecture | parameters | before | narrowable | left | Torch-Pruning | passed | what did not |")
+    print("|---|---|---|---|---|---|---|---|")
     for name in sorted({n for n, _ in rows}):
         of = [rows[name, f] for f in ALL.split(",") if (name, f) in rows]
         made = [r for r in of if "export" not in r]
         if not made:
-            print(f"| {name} | | | | | | no export: {of[0]['export'][:60]} |")
+            print(f"| {name} | | | | | | | no export: {of[0]['export'][:60]} |")
             continue
         share = noted(name).get("Torch-Pruning", "")
         passed = [r["form"] for r in made if r.get("left") and not r["wrong"]]
@@ -316,8 +329,8 @@ def table():
         for r in of:
             for w in r["wrong"] + (["no export"] if "export" in r else []):
                 whys.setdefault(re.split(r' (?:[A-Z]\w* )?"', re.sub(r"(\S*\.onnx:? |monge: |the models differ: )", "", w))[0][:90].strip(" :"), []).append(r["form"])
-        spread = lambda key: "–".join(dict.fromkeys(f"{100 * x:.0f}" for x in (f([r[key] for r in made if r.get(key)], default=0) for f in (min, max))))
-        print(f"| {name} | {made[-1].get('params', 0):,} | {spread('outside')} | {spread('left')} | {share if isinstance(share, str) and share[:1].isdigit() else '–' if isinstance(share, str) else format(100 * share, '.0f')} "
+        spread = lambda key: "–".join(dict.fromkeys(f"{100 * x:.0f}" for x in (f([r[key] for r in made if key in r], default=0) for f in (min, max))))
+        print(f"| {name} | {made[-1].get('params', 0):,} | {spread('before')} | {spread('outside')} | {spread('left')} | {share if isinstance(share, str) and share[:1].isdigit() else '–' if isinstance(share, str) else format(100 * share, '.0f')} "
               f"| {len(passed)} of {len(of)} | {'; '.join(f'{w} ({chr(44).join(fs)})' for w, fs in whys.items())} |")
 
 
@@ -345,6 +358,7 @@ if __name__ == "__main__":
     parser.add_argument("--again", action="store_true", help="do rows that are there again")
     parser.add_argument("--export-only", action="store_true", help="write the models, and check nothing")
     parser.add_argument("--table", action="store_true", help="print the table of README.md from what is there, and do nothing else")
+    parser.add_argument("--before", metavar="MONGE", help="an older build: add to the rows that are there what it says can be narrowed, and do nothing else")
     parser.add_argument("--timeout", type=float, default=600, help="seconds for each run of monge")
     opts = parser.parse_args()
     if opts.exports == "all":
