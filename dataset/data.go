@@ -275,3 +275,37 @@ func FirstShuffled(n, k int, seed int64) []int {
 	}
 	return out
 }
+
+// Pixels reports whether samples are images, or numbers that look like their pixels: 0…255, not
+// scaled.
+func (d *Data) Pixels() bool {
+	if d.complete {
+		return false
+	}
+	for _, c := range d.columns {
+		switch c := c.(type) {
+		case *images:
+			return true
+		case *array:
+			if len(c.dims) < 3 {
+				continue
+			}
+			s, err := c.spanOf(d.Sample(mostExamined, 0).order)
+			if err == nil && s.low >= 0 && s.high > 16 && s.high <= 255 && s.whole {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// With returns the data set with other preprocessing. Which folder is which class, and whether
+// pictures are turned, was decided when it was opened.
+func (d *Data) With(p Preprocess) (*Data, error) {
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	c := *d
+	c.pre = p
+	return &c, nil
+}
