@@ -123,6 +123,13 @@ func (k *clock) limit(b budget) float64 {
 	return limit / cmp.Or(b.correction, 1)
 }
 
+// asked is the share of its time that a budget leaves a model, whatever the table has to be corrected
+// by.
+func (k *clock) asked(b budget) float64 {
+	b.correction = 0
+	return k.limit(b) / k.whole
+}
+
 // see takes in the analysis of an edited model.
 func (c *compression) see(a *coupling.Analysis) {
 	c.baseline.see(a)
@@ -275,7 +282,7 @@ func (c *compression) settled(ctx context.Context, s *edit.Subject, b budget, ch
 	if err != nil || best == nil || b.unit != inLatency || c.clock.silent || c.clock.given {
 		return best, err
 	}
-	asked := c.limit(b) / c.clock.whole
+	asked := c.clock.asked(b)
 	a, least := best, math.Inf(1)
 	for range corrections {
 		if !a.changes() {
@@ -376,7 +383,7 @@ func (c *compression) timing(a *coupling.Analysis, b budget, s shape) *Timing {
 	}
 	k := c.clock
 	return &Timing{
-		Asked: c.limit(b) / k.whole, Predicted: k.predict(c, a, s) / k.whole,
+		Asked: k.asked(b), Predicted: k.predict(c, a, s) / k.whole,
 		Threads: k.table.Threads, Given: k.given, Multiple: k.table.Multiple(), Trials: len(k.timed),
 	}
 }

@@ -66,6 +66,9 @@ func TestLatencyIsCorrected(t *testing.T) {
 		if share := off * took(out) / took(m); share > b.share*(1+over) || share < b.share*0.84 {
 			t.Errorf("%g of the prediction: the result takes %.3f, %.3f was asked", off, share, b.share)
 		}
+		if math.Abs(r.Latency.Asked-b.share) > 1e-9 {
+			t.Errorf("%g of the prediction: %g was asked, %g is told", off, b.share, r.Latency.Asked)
+		}
 		if timed > corrections+1 || r.Latency.Trials != timed || off == 1 && timed != 1 {
 			t.Errorf("%g of the prediction: %d models were timed, %d are told", off, timed, r.Latency.Trials)
 		}

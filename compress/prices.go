@@ -10,6 +10,7 @@ import (
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/choose"
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/pipeline"
@@ -58,8 +59,9 @@ const judgeSamples = 67
 
 // judgedMACs is the number of multiply-accumulates in one comparison of predictions from which on fewer
 // samples are compared, but leastJudged at least: a comparison of a large model would take seconds,
-// and a hundred and more are made.
-const judgedMACs, leastJudged = 40e9, 34
+// and a hundred and more are made. Where every output decides many things of a sample, as maps and
+// lists of boxes do, mapsJudged are as many decisions.
+const judgedMACs, leastJudged, mapsJudged, many = 40e9, 34, 8, 1000
 
 // large reports whether it takes long to compare predictions of the model.
 func (c *compression) large() bool { return c.compared() < judgeSamples }
@@ -67,7 +69,30 @@ func (c *compression) large() bool { return c.compared() < judgeSamples }
 // compared is the number of samples on which predictions of a model are compared, and on variants of
 // which.
 func (c *compression) compared() int {
-	return int(min(max(judgedMACs/(judgedEach*max(c.size.MACs, 1)), leastJudged), judgeSamples))
+	least := leastJudged
+	if c.decisions() >= many {
+		least = mapsJudged
+	}
+	return min(max(int(judgedMACs/(judgedEach*max(c.size.MACs, 1))), least), judgeSamples)
+}
+
+// decisions is how many things an output decides of one sample, of the output that decides fewest:
+// a class, a vector or a number each.
+func (c *compression) decisions() int {
+	if c.analysis == nil || len(c.Report.Outputs) == 0 {
+		return 1
+	}
+	fewest := math.MaxInt
+	for _, o := range c.Report.Outputs {
+		n := 1
+		for k, a := range c.analysis.Activations[o.Name] {
+			if k > 0 && (k != o.Axis || o.Task == eval.Regress) {
+				n *= max(a.Size(), 1)
+			}
+		}
+		fewest = min(fewest, n)
+	}
+	return fewest
 }
 
 // probes are the shares of its channels at which a space is tried: of a large model under a budget
