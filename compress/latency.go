@@ -329,7 +329,13 @@ func (c *compression) believed(ctx context.Context, s *edit.Subject, b budget) (
 	if err != nil {
 		return b, err
 	}
-	b.correction = min(share*c.clock.whole/least, 1)
+	whole, asked := c.clock.whole, c.clock.asked(b)
+	if share > asked {
+		b.correction = share * whole / least
+		return b, nil
+	}
+	// Between the model as it is and the narrowest one the table is taken to be right in proportion.
+	b.correction = asked * whole / (whole - (whole-least)*(1-asked)/(1-share))
 	return b, nil
 }
 
