@@ -79,6 +79,9 @@ func (a *app) run(ctx context.Context, args []string) int {
 	a.out = &output{w: a.stdout}
 	a.stdout = a.out
 	root := a.root()
+	if len(args) > 0 && args[0] == "--version" { // as people try first
+		args = append([]string{"version"}, args[1:]...)
+	}
 	root.SetArgs(args)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)

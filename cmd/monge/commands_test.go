@@ -473,8 +473,10 @@ func TestUsage(t *testing.T) {
 }
 
 func TestVersionAndRuntime(t *testing.T) {
-	if v := must(t, "version"); !strings.HasPrefix(v, "monge v0-test (go") {
-		t.Errorf("%q", v)
+	for _, ask := range []string{"version", "--version"} {
+		if v := must(t, ask); !strings.HasPrefix(v, "monge v0-test (go") {
+			t.Errorf("%s: %q", ask, v)
+		}
 	}
 	data(t, "mnist_calib") // there is a library
 	var r report.Runtime
