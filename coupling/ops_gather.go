@@ -1,6 +1,10 @@
 package coupling
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/monge-ml/monge/onnxio"
+)
 
 // gather takes rows of constants (embedding: the table produces the channels), elements of shapes,
 // or constant positions of activations.
@@ -16,7 +20,9 @@ func gather(c *call) ([]*value, error) {
 	} else if shape := c.inOrder(); shape != nil {
 		c.an.copied = append(c.an.copied, Copied{c.node, shape})
 	}
-	c.looksUp(x, axis, idx)
+	if !c.measured(idx) {
+		c.looksUp(x, axis, idx)
+	}
 	c.freeze(idx, "indexes with it")
 	if x.konst && idx.live() {
 		for k, a := range x.axes {
@@ -36,6 +42,20 @@ func gather(c *call) ([]*value, error) {
 		}
 	}
 	return []*value{o}, nil
+}
+
+// measured reports whether of what is picked nothing but the shape is read, as BART's x[:, :, -1] is
+// for, and the first or last position is picked, which there is whatever the width.
+func (c *call) measured(idx *value) bool {
+	at, known := idx.knownInts()
+	if !known || len(at) != 1 || at[0] != 0 && at[0] != -1 {
+		return false
+	}
+	out := c.node.GetOutput()[0]
+	readers := c.an.graph.Consumers(out)
+	return len(readers) > 0 && !c.an.graph.IsOutput(out) && !slices.ContainsFunc(readers, func(r onnxio.Consumer) bool {
+		return r.Node.GetOpType() != "Shape" && r.Node.GetOpType() != "Size"
+	})
 }
 
 // looksUp freezes axis k, of which indices pick positions. Rows of a table, such as those of words or

@@ -567,6 +567,28 @@ var rules = []rule{
 		Conv_a: 6, frozen: Pad "Pad_p" pads it
 		Conv_y (in): 7, frozen: made by Pad "Pad_p"
 		Conv_y: 5, frozen: graph output "y"`},
+	{"a position of which the shape is asked", `
+		x: N 4 3
+		a = MatMul(x, w1[3 6])
+		l = Gather(a, last{-1}) axis=2
+		h = Shape(l)
+		z = ConstantOfShape(h)
+		s = Add(a, z)
+		y = MatMul(s, w2[6 5])`, `
+		MatMul_a (in): 3, frozen: graph input "x"
+		MatMul_a: 6
+		MatMul_y: 5, frozen: graph output "y"`},
+	{"a position that a narrow model may not have", `
+		x: N 4 3
+		a = MatMul(x, w1[3 6])
+		l = Gather(a, fourth{3}) axis=2
+		h = Shape(l)
+		z = ConstantOfShape(h)
+		s = Add(a, z)
+		y = MatMul(s, w2[6 5])`, `
+		MatMul_a (in): 3, frozen: graph input "x"
+		MatMul_a: 6, frozen: Gather "Gather_l" picks positions of it
+		MatMul_y: 5, frozen: graph output "y"`},
 	{"Pad by a size that is rounded up", `
 		x: N 3 18
 		a = Conv(x, w1[6 3 1])
