@@ -87,6 +87,7 @@ func sessionOptions(spec runnerSpec) (*ort.SessionOptions, error) {
 		}
 	}
 	set(!spec.spin, "session.intra_op.allow_spinning", "0")
+	set(spec.spin, "session.force_spinning_stop", "1")
 	set(spec.unpacked, "session.disable_prepacking", "1")
 	set(spec.strict, "session.strict_shape_type_inference", "1")
 	set(spec.externalDir != "", "session.model_external_initializers_file_folder_path", spec.externalDir)

@@ -32,10 +32,10 @@ type Options struct {
 	// AsWritten runs the graph without onnxruntime's optimisations. false: all of them.
 	AsWritten bool
 
-	// Spin lets idle threads wait actively for some milliseconds, as is onnxruntime's default: the
-	// next run starts sooner, but other sessions and other programs have to do without these cores.
-	// false: idle threads sleep, which was three to five times faster for sessions that took turns
-	// on two busy cores.
+	// Spin lets threads that have nothing to do wait actively while a run lasts: operators follow each
+	// other faster, at the expense of whatever else the machine does. Between runs they sleep, unlike
+	// onnxruntime's default, under which the threads of several sessions would take each other's time
+	// for tens of milliseconds after a run.
 	Spin bool
 
 	// Unpacked leaves the weights of a large model where they are mapped into memory. false:

@@ -52,7 +52,7 @@ type Timing struct {
 }
 
 // Latency measures how long one run of a model takes: the median of at least 30 runs of a single
-// sample, after warm-up. Threads spin, as is onnxruntime's default ([Options]). Inputs and outputs
+// sample, after warm-up. Threads spin while a run lasts ([engine.Options]). Inputs and outputs
 // are copied in that time, as any program would.
 func Latency(ctx context.Context, m *onnxio.Model, o LatencyOptions) (Timing, error) {
 	t, err := Latencies(ctx, []*onnxio.Model{m}, o)
@@ -81,9 +81,6 @@ func Latencies(ctx context.Context, models []*onnxio.Model, o LatencyOptions) (_
 	defer func() { x.close() }()
 	w := &watch{now: time.Now, least: max(o.Runs, MinRuns), within: o.Within, run: func(i int) error { return x.run(ctx, i) }, sittings: 1}
 	if out[0].Threads > 1 {
-		if len(models) > 1 {
-			w.settle = spinning
-		}
 		if err := x.run(ctx, 0); err != nil {
 			return nil, err
 		}
@@ -173,9 +170,6 @@ const (
 	// turn is how long a model runs before it is the next one's turn. Disturbances of a machine last
 	// as long or longer.
 	turn = 10 * time.Millisecond
-	// spinning is how long the threads of a session may wait actively after its last run, and take
-	// the time of those of the next.
-	spinning = 5 * time.Millisecond
 	// fewestRuns are timed however short the time is.
 	fewestRuns = 5
 	// sittings is how often models are loaded anew, if loading and running one takes no longer than
@@ -190,7 +184,6 @@ type watch struct {
 	now    func() time.Time
 	least  int           // runs of each model
 	within time.Duration // for each model; 0: no limit
-	settle time.Duration // at the start of a turn, in which short runs do not count
 	// sittings share the numbers of runs and the time.
 	sittings int
 }
@@ -241,16 +234,13 @@ func (w *watch) part(d time.Duration) time.Duration { return d / time.Duration(m
 
 // turn runs a model for a while, and once at least.
 func (w *watch) turn(i int, times *[]time.Duration) error {
-	start, counted := w.now(), false
-	for last := start; !counted || last.Sub(start) < w.settle+turn; {
+	start := w.now()
+	for last, now := start, start; now == start || now.Sub(start) < turn; last = now {
 		if err := w.run(i); err != nil {
 			return err
 		}
-		now := w.now()
-		if took := now.Sub(last); last.Sub(start) >= w.settle || took >= w.settle {
-			*times, counted = append(*times, took), true
-		}
-		last = now
+		now = w.now()
+		*times = append(*times, now.Sub(last))
 	}
 	return nil
 }

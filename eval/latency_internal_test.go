@@ -38,25 +38,6 @@ func TestTurns(t *testing.T) {
 	}
 }
 
-// Runs at the start of a turn do not count while the threads of the session before spin, but those
-// that take longer do.
-func TestSettle(t *testing.T) {
-	for _, x := range []struct {
-		cost time.Duration
-		most int
-	}{{time.Millisecond, 10}, {8 * time.Millisecond, 2}} {
-		c := &fakeClock{cost: []time.Duration{x.cost}, slow: func(time.Duration) float64 { return 1 }}
-		w := &watch{run: c.run, now: c.now, settle: spinning}
-		var times []time.Duration
-		if err := w.turn(0, &times); err != nil {
-			t.Fatal(err)
-		}
-		if len(times) < 2 || len(times) > x.most {
-			t.Errorf("%d runs of %s count", len(times), x.cost)
-		}
-	}
-}
-
 // A number of runs and a time limit are kept to.
 func TestDone(t *testing.T) {
 	for _, x := range []struct {
