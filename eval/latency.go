@@ -173,7 +173,7 @@ const (
 	// fewestRuns are timed however short the time is.
 	fewestRuns = 5
 	// sittings is how often models are loaded anew, if loading and running one takes no longer than
-	// soon: how the threads of a session find together differs by a tenth from one to the next.
+	// soon: not all sessions of one model are equally fast.
 	sittings = 5
 	soon     = 100 * time.Millisecond
 )
