@@ -330,12 +330,13 @@ func (c *compression) believed(ctx context.Context, s *edit.Subject, b budget) (
 		return b, err
 	}
 	whole, asked := c.clock.whole, c.clock.asked(b)
-	if share > asked {
+	if share > asked*(1+late) {
 		b.correction = share * whole / least
 		return b, nil
 	}
 	// Between the model as it is and the narrowest one the table is taken to be right in proportion.
-	b.correction = asked * whole / (whole - (whole-least)*(1-asked)/(1-share))
+	share = min(share, asked)
+	b.correction = (1 - 1e-9) * asked * whole / (whole - (whole-least)*(1-asked)/(1-share))
 	return b, nil
 }
 
