@@ -223,10 +223,11 @@ func (w *watch) done(times [][]time.Duration, each time.Duration) bool {
 	for _, t := range times {
 		few = min(few, len(t))
 	}
-	if w.within > 0 && each >= w.part(w.within) && few*max(w.sittings, 1) >= fewestRuns {
+	few *= max(w.sittings, 1) // in all
+	if w.within > 0 && each >= w.part(w.within) && few >= fewestRuns {
 		return true
 	}
-	return few*max(w.sittings, 1) >= w.least && (each >= w.part(enough) || few*max(w.sittings, 1) >= mostRuns)
+	return few >= w.least && (each >= w.part(enough) || few >= mostRuns)
 }
 
 // part is what one sitting has of a time.
