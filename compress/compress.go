@@ -1,6 +1,7 @@
 package compress
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -349,8 +350,8 @@ func (c *compression) meet(ctx context.Context, s *edit.Subject, folded int, b b
 		if chosen, err = c.choose(ctx, s, b, chosen, report); err != nil {
 			return nil, nil, err
 		}
-		if short != nil && (chosen == nil || chosen.none()) {
-			return nil, nil, short
+		if chosen == nil || short != nil && chosen.none() {
+			return nil, nil, cmp.Or(short, c.unmet(s.Analysis, b, c.leastCost(s.Analysis, b)))
 		}
 		c.Spend(&report.Spent.Candidates)
 		report.tell(c.seen, chosen)

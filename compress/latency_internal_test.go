@@ -112,6 +112,41 @@ func TestMovesAreTimed(t *testing.T) {
 	}
 }
 
+// On a machine on which narrow models take less than the table says, and with data to choose by, what
+// was asked comes out too.
+func TestFasterThanTheTable(t *testing.T) {
+	enginetest.Require(t)
+	m := modeltest.Load(t, "cnn_a")
+	table := latencytest.Table(t, m, 1)
+	for _, off := range []float64{0.8, 0.6} {
+		o := Options{LatencyTable: table, Options: job.Options{Data: modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 150}), Tune: job.Off, Lossless: job.Off}}
+		c, err := start(context.Background(), m, o, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.startClock(context.Background(), m); err != nil {
+			t.Fatal(err)
+		}
+		c.clock.given, c.clock.silent = false, false
+		c.clock.compare = func(_ context.Context, models []*onnxio.Model, _ eval.LatencyOptions) ([]eval.Timing, error) {
+			return []eval.Timing{{QuickMS: predicted(t, table, models[0])}, {QuickMS: off * predicted(t, table, models[1])}}, nil
+		}
+		b := budget{unit: inLatency, floor: defaultFloor}
+		least := c.leastCost(c.analysis, b) / c.clock.whole
+		for _, asked := range []float64{0.9 * least, 0.5} {
+			b.share = asked
+			out, _, err := c.narrowed(context.Background(), b)
+			if err != nil {
+				t.Errorf("%g of the prediction, %g asked: %v", off, asked, err)
+				continue
+			}
+			if share := off * predicted(t, table, out) / predicted(t, table, m); share > asked*(1+late) {
+				t.Errorf("%g of the prediction: it takes %g, %g was asked", off, share, asked)
+			}
+		}
+	}
+}
+
 // predicted is what a table says that a model takes.
 func predicted(t *testing.T, table *latency.Table, m *onnxio.Model) float64 {
 	t.Helper()
