@@ -16,11 +16,11 @@ func identity(c *call) ([]*value, error) {
 	o := &value{axes: x.axes, ranked: x.ranked, ints: x.ints, reals: x.reals, typ: x.typ, strides: x.strides, konst: x.konst, roots: x.roots, origin: x.origin, even: x.even}
 	if to := onnxpb.TensorProto_DataType(c.attrInt("to", int64(x.typ))); to != x.typ {
 		if x.reals != nil && isInteger(to) {
-			o.ints = intsOf(x)
+			o.ints = intsOf(x, to)
 		}
 		o.round(to)
 	}
-	if c.node.GetOpType() == "Cast" && x.ints != nil {
+	if c.node.GetOpType() == "Cast" && x.ints != nil && x.reals == nil {
 		switch to := onnxpb.TensorProto_DataType(c.attrInt("to", 0)); {
 		case onnxio.IsFloat(to):
 			o.reals, o.typ = realsOf(x), to
@@ -49,14 +49,18 @@ func realsOf(x *value) (out []float64) {
 	return out
 }
 
-// intsOf are the numbers of a value cut to integers, as a size is that was computed with a ratio; nil
-// where they are not known.
-func intsOf(x *value) (out []elem) {
+// intsOf are the numbers of a value cut to integers, as a size is that was computed with a ratio, or,
+// of truths, whether they are not zero; nil where they are not known.
+func intsOf(x *value, to onnxpb.TensorProto_DataType) (out []elem) {
 	for _, r := range x.reals {
 		if !(math.Abs(r) < maxSize) {
 			return nil
 		}
-		out = append(out, elem{known: true, v: int64(r)})
+		v := int64(r)
+		if to == onnxpb.TensorProto_BOOL {
+			v = truth(r != 0)
+		}
+		out = append(out, elem{known: true, v: v})
 	}
 	return out
 }

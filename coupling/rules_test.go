@@ -609,6 +609,20 @@ var rules = []rule{
 		Conv_a (in): 3, frozen: graph input "x"
 		Conv_a: 6, linear
 		Gemm_y: 5, frozen: graph output "y"`},
+	{"half of one is true", `
+		x: N 3 4
+		a = Conv(x, w1[6 3 1])
+		o = Cast(one{1}) to=1
+		t = Cast(two{2}) to=1
+		h = Div(o, t)
+		d = Cast(h) to=11
+		b = Cast(d) to=9
+		s = Where(b, rs{0 24}, other{0 12})
+		z = Reshape(a, s)
+		y = Gemm(z, w2[24 5])`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a: 6, linear
+		Gemm_y: 5, frozen: graph output "y"`},
 	{"Pad by a size that is not known", `
 		x: N 3 L
 		a = Conv(x, w1[6 3 1])

@@ -73,7 +73,8 @@ func factorsOf(a *coupling.Axis) []*coupling.Axis {
 
 // kidsOf lists the parts of an axis and says whether they are summands. Products in products and sums
 // in sums are taken apart, for how they nest comes from how a graph reshapes, and not from what the
-// channels are.
+// channels are. Unlike [coupling.Axis.Factors] it keeps single positions, such as a batch of one, of
+// which the other model may have more.
 func kidsOf(a *coupling.Axis) (out []*coupling.Axis, sum bool) {
 	kids, sum := a.Kids()
 	for _, k := range kids {
