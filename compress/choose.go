@@ -121,7 +121,7 @@ func (c *compression) decide(ctx context.Context, s *edit.Subject, widths map[*c
 			continue
 		}
 		price := c.Price()
-		contest, err := c.Contest(ctx, teach.Parents{{Subject: s, Share: 1}}, price.Fit.Sample(quickSamples, 1), price.Held.Sample(mostJudged, dataset.FileOrder))
+		contest, err := c.Contest(ctx, teach.Parents{{Subject: s, Share: 1}}, price.Fit.Sample(c.tried(quickSamples), 1), price.Held.Sample(c.tried(mostJudged), dataset.FileOrder))
 		if err != nil {
 			return err
 		}
@@ -193,9 +193,9 @@ func (c *compression) judge(ctx context.Context, s *edit.Subject, all []*allocat
 	out := make([]Candidate, len(all))
 	folds, judged := c.Folds(), 0
 	for k, fold := range folds {
-		held := fold.Held.Sample(mostJudged, dataset.FileOrder)
+		held := fold.Held.Sample(c.tried(mostJudged), dataset.FileOrder)
 		judged += held.Len()
-		contest, err := c.Contest(ctx, teach.Parents{{Subject: s, Share: 1}}, fold.Fit.Sample(quickSamples, 1), teach.Judged(held))
+		contest, err := c.Contest(ctx, teach.Parents{{Subject: s, Share: 1}}, fold.Fit.Sample(c.tried(quickSamples), 1), teach.Judged(held))
 		if err != nil {
 			return nil, err
 		}

@@ -5,14 +5,19 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/choose"
 	"github.com/monge-ml/monge/internal/edit"
+	"github.com/monge-ml/monge/internal/guard"
 	"github.com/monge-ml/monge/internal/pipeline"
 	"github.com/monge-ml/monge/internal/refit"
 	"github.com/monge-ml/monge/internal/stats"
@@ -61,7 +66,8 @@ const judgeSamples = 67
 // samples are compared, but leastJudged at least: a comparison of a large model would take seconds,
 // and a hundred and more are made. Where every output decides many things of a sample, as maps and
 // lists of boxes do, mapsJudged are as many decisions.
-const judgedMACs, leastJudged, mapsJudged, many = 40e9, 34, 8, 1000
+// One sample in mapsEvery is looked at of such a model.
+const judgedMACs, leastJudged, mapsJudged, mapsEvery, many = 40e9, 34, 8, 4, 1000
 
 // large reports whether it takes long to compare predictions of the model.
 func (c *compression) large() bool { return c.compared() < judgeSamples }
@@ -74,6 +80,22 @@ func (c *compression) compared() int {
 		least = mapsJudged
 	}
 	return min(max(int(judgedMACs/(judgedEach*max(c.size.MACs, 1))), least), judgeSamples)
+}
+
+// tried is how many of so many samples are enough while moves and candidates are compared: of a large
+// model whose outputs decide many things each, a few.
+func (c *compression) tried(samples int) int {
+	if c.large() && c.decisions() >= many {
+		return (samples + mapsEvery - 1) / mapsEvery
+	}
+	return samples
+}
+
+// priced is what candidates are fitted on while they are compared, as far as it is needed to find the
+// prices of moves.
+func (c *compression) priced() *dataset.Data {
+	fit := c.Price().Fit
+	return fit.Sample(c.tried(fit.Len()), 1)
 }
 
 // decisions is how many things an output decides of one sample, of the output that decides fewest:
@@ -123,7 +145,7 @@ func (c *compression) observe(ctx context.Context, s *edit.Subject, free []*coup
 	if c.seen != nil && c.seen.subject == s {
 		return c.seen, nil
 	}
-	evidence, err := choose.Observe(ctx, []choose.Parent{{Subject: s}}, free, c.selection(c.Price().Fit))
+	evidence, err := choose.Observe(ctx, []choose.Parent{{Subject: s}}, free, c.selection(c.priced()))
 	if err != nil {
 		return nil, err
 	}
@@ -132,21 +154,18 @@ func (c *compression) observe(ctx context.Context, s *edit.Subject, free []*coup
 		return nil, err
 	}
 	defer contest.Close()
-	var shown []*coupling.Space
-	lost := map[*coupling.Space][]float64{}
-	for _, sp := range free {
-		if evidence[sp].Observed() {
-			shown = append(shown, sp)
-			if lost[sp], err = evidence[sp].Lost(sp, c.selects[sp]); err != nil {
-				return nil, fmt.Errorf("space %q: %w", sp.Name, err)
-			}
-		}
+	tell := c.Stage("allocate")
+	tell(0, 0)
+	shown := slices.DeleteFunc(slices.Clone(free), func(sp *coupling.Space) bool { return !evidence[sp].Observed() })
+	lost, err := c.losses(ctx, shown, evidence)
+	if err != nil {
+		return nil, err
 	}
 	seen := &observed{
 		subject: s, evidence: evidence, curves: map[*coupling.Space][]float64{}, answers: map[*coupling.Space]func(float64) float64{}, together: map[string]float64{},
 	}
 	kinds := sampled(shown, seen.most())
-	tell, tried, all := c.Stage("allocate"), 0, 0
+	tried, all := 0, 0
 	for _, alike := range kinds {
 		all += len(alike.tried)
 	}
@@ -173,6 +192,41 @@ func (c *compression) observe(ctx context.Context, s *edit.Subject, free []*coup
 	c.seen = seen
 	return seen, nil
 }
+
+// losses says of every space, and every number of channels that it may keep, how much of what its
+// consumers compute is lost. Spaces are worked on side by side, as far as there is memory.
+func (c *compression) losses(ctx context.Context, spaces []*coupling.Space, evidence map[*coupling.Space]*choose.Evidence) (map[*coupling.Space][]float64, error) {
+	room := stats.RoomIn(c.Memory).Bytes
+	memory := semaphore.NewWeighted(room)
+	group, work := errgroup.WithContext(ctx)
+	group.SetLimit(cmp.Or(c.Threads, runtime.GOMAXPROCS(0)))
+	all := make([][]float64, len(spaces))
+	for i, sp := range spaces {
+		bytes := min(lossBytes*int64(sp.Width)*int64(sp.Width), room)
+		if err := memory.Acquire(work, bytes); err != nil {
+			break // another has failed, or all is to end
+		}
+		group.Go(func() (err error) {
+			defer memory.Release(bytes)
+			defer guard.At(&err, func() string { return fmt.Sprintf("space %q", sp.Name) })
+			if all[i], err = evidence[sp].Lost(sp, c.selects[sp]); err != nil {
+				return fmt.Errorf("space %q: %w", sp.Name, err)
+			}
+			return nil
+		})
+	}
+	if err := cmp.Or(group.Wait(), ctx.Err()); err != nil {
+		return nil, err
+	}
+	out := map[*coupling.Space][]float64{}
+	for i, sp := range spaces {
+		out[sp] = all[i]
+	}
+	return out, nil
+}
+
+// lossBytes is what losses takes for the square of a space's channels: a handful of matrices.
+const lossBytes = 64
 
 // probe narrows a space alone, and measures how far predictions move; lost is what is lost by the
 // number of its channels.
@@ -259,7 +313,7 @@ func (s *sample) at(known []response, i int, x float64) float64 {
 // chosen by. What is fitted for that is fitted on few.
 func (c *compression) pricing(ctx context.Context, s *edit.Subject) (*pipeline.Contest, error) {
 	price := c.Price()
-	contest, err := c.Contest(ctx, teach.Parents{{Subject: s, Share: 1}}, price.Fit.Sample(quickSamples, 1), teach.Judged(price.Held.Sample(c.compared(), 0)))
+	contest, err := c.Contest(ctx, teach.Parents{{Subject: s, Share: 1}}, price.Fit.Sample(c.tried(quickSamples), 1), teach.Judged(price.Held.Sample(c.compared(), 0)))
 	if err != nil {
 		return nil, err
 	}
@@ -358,6 +412,7 @@ func (c *compression) measureTogether(ctx context.Context, seen *observed, block
 			return false, err
 		}
 		news = true
+		c.Stage("price blocks together")(n-1, min(len(blocks)-1, mostTogether))
 	}
 	return news, nil
 }
@@ -431,8 +486,9 @@ func (c *compression) priceRanks(ctx context.Context, contest *pipeline.Contest,
 		return err
 	}
 	var tries []rankTry
+	tell := c.Stage("price ranks")
 	for i, p := range all {
-		c.Stage("price ranks")(i+1, len(all))
+		tell(i+1, len(all)+mostRanked)
 		if p.spread = spreads[i]; p.spread == nil || len(p.spread.Mean) != p.outputs.Size() {
 			continue
 		}
@@ -447,8 +503,9 @@ func (c *compression) priceRanks(ctx context.Context, contest *pipeline.Contest,
 	best := slices.Clone(tries)
 	slices.SortStableFunc(best, func(x, y rankTry) int { return cmp.Compare(x.worth, y.worth) })
 	best = best[:min(mostRanked, len(best))]
-	for _, t := range tries {
+	for i, t := range tries {
 		if t.worth == 0 || slices.Contains(best, t) {
+			tell(len(all)+mostRanked*i/len(tries), len(all)+mostRanked)
 			if err := c.priceRank(ctx, contest, seen, t.rankPrice, t.rank); err != nil {
 				return err
 			}
@@ -463,7 +520,7 @@ func (c *compression) spreads(ctx context.Context, s *edit.Subject, of []stats.C
 		return nil, nil
 	}
 	size := func(tensor string) int64 { return stats.SizeOf(s.Analysis, tensor) }
-	return stats.Spreads(ctx, s.Model, c.Price().Fit, of, size, c.Memory, dataset.StreamOptions{Batch: c.Batch, Threads: c.Threads})
+	return stats.Spreads(ctx, s.Model, c.priced(), of, size, c.Memory, dataset.StreamOptions{Batch: c.Batch, Threads: c.Threads})
 }
 
 // mostRanked is the number of operators whose ranks are measured: few are taken in the end, and each

@@ -54,17 +54,18 @@ func TestMapsArePricedOnLess(t *testing.T) {
 		outputs   []eval.Output
 		decisions int
 		compared  int
+		tried     int // of a hundred
 	}{
-		{nil, 1, leastJudged},
-		{[]eval.Output{classes}, 1, leastJudged},
-		{[]eval.Output{pixels}, 1600, mapsJudged},
-		{[]eval.Output{numbers}, 8000, mapsJudged},
-		{[]eval.Output{pixels, classes}, 1, leastJudged},
+		{nil, 1, leastJudged, 100},
+		{[]eval.Output{classes}, 1, leastJudged, 100},
+		{[]eval.Output{pixels}, 1600, mapsJudged, 25},
+		{[]eval.Output{numbers}, 8000, mapsJudged, 25},
+		{[]eval.Output{pixels, classes}, 1, leastJudged, 100},
 	} {
 		c := &compression{Run: &pipeline.Run{Report: job.Report{Outputs: x.outputs}}}
 		c.analysis, c.size.MACs = an, 9e9
-		if c.decisions() != x.decisions || c.compared() != x.compared {
-			t.Errorf("%v: %d decisions, %d samples; want %d and %d", x.outputs, c.decisions(), c.compared(), x.decisions, x.compared)
+		if c.decisions() != x.decisions || c.compared() != x.compared || c.tried(100) != x.tried {
+			t.Errorf("%v: %d decisions, %d samples, %d of 100; want %d, %d, %d", x.outputs, c.decisions(), c.compared(), c.tried(100), x.decisions, x.compared, x.tried)
 		}
 	}
 }

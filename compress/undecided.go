@@ -130,7 +130,7 @@ func (c *compression) searchTime(ctx context.Context) (time.Duration, error) {
 	load := tryBase.Seconds() + tryNode.Seconds()*float64(len(s.Graph.Nodes)) + float64(bytes)/tryBytes
 	fit := func(samples int) float64 { return fitPasses*float64(samples)*run + solve }
 	seconds := float64(tries) * (load + judgedEach*float64(c.compared())/2*run)
-	candidate := load + fit(quickSamples) + judgedEach*mostJudged*run
+	candidate := load + fit(c.tried(quickSamples)) + judgedEach*float64(c.tried(mostJudged))*run
 	samples, judged := 0, 0
 	if split.Fit != nil {
 		samples = split.Fit.Len()

@@ -25,8 +25,9 @@ const (
 // up to an eighth of their size, and those in colour mirrored; what is missing at the borders is
 // reflected in. Images in one colour may be of letters and digits, which are others when mirrored.
 // Over half of the variants another sample's is laid, in any strength (Zhang et al., mixup, ICLR
-// 2018), if all inputs are floating-point numbers: tokens, for instance, cannot be mixed, and stay
-// as they are.
+// 2018), if all inputs are floating-point numbers. Sequences of tokens [N, T], and what is fed beside
+// them of that shape, begin as the sample and end, from a random place that both have, as another
+// one. Other whole numbers cannot be mixed, and stay as they are.
 func (d *Data) Varied(copies int, seed int64) *Data {
 	c := *d
 	c.labels, c.expected = nil, nil
@@ -89,6 +90,9 @@ func (f *Feed) vary(places []int, values map[string]*engine.Value) error {
 	for _, s := range f.slots {
 		move(values[s.in.Name])
 	}
+	if length := f.sequences(values, len(places)); length > 0 {
+		return f.splice(places, others, rngs, length, values)
+	}
 	if !mix || slices.ContainsFunc(f.slots, func(s slot) bool { return !mixable(values[s.in.Name], len(places)) }) {
 		return nil
 	}
@@ -108,6 +112,82 @@ func (f *Feed) vary(places []int, values map[string]*engine.Value) error {
 		}
 	}
 	return nil
+}
+
+// sequences is the length of sequences of tokens, 0 where the inputs are something else.
+func (f *Feed) sequences(values map[string]*engine.Value, n int) (length int) {
+	tokens := false
+	for _, s := range f.slots {
+		v := values[s.in.Name]
+		if len(v.Dims) != 2 || v.Dims[0] != n || length > 0 && v.Dims[1] != length {
+			return 0
+		}
+		length, tokens = v.Dims[1], tokens || v.I64 != nil
+	}
+	if !tokens {
+		return 0
+	}
+	return length
+}
+
+// splice lets variants of sequences end as others do.
+func (f *Feed) splice(places, others []int, rngs []*rand.Rand, length int, values map[string]*engine.Value) error {
+	var own, theirs []*engine.Value
+	for _, s := range f.slots {
+		v := values[s.in.Name]
+		with, err := s.read(others)
+		if err != nil {
+			return err
+		}
+		if !slices.Equal(with.Dims, v.Dims) || with.Type != v.Type {
+			return nil // whole inputs of another size
+		}
+		own, theirs = append(own, v), append(theirs, with)
+	}
+	for i, p := range places {
+		from, to := i*length, (i+1)*length
+		both := min(filled(own, from, to), filled(theirs, from, to))
+		if p < f.data.variants.stride || both < 2 {
+			continue
+		}
+		from += 1 + rngs[i].IntN(both-1)
+		for k, v := range own {
+			w := theirs[k]
+			switch {
+			case v.F32 != nil:
+				copy(v.F32[from:to], w.F32[from:to])
+			case v.F64 != nil:
+				copy(v.F64[from:to], w.F64[from:to])
+			default:
+				copy(v.I64[from:to], w.I64[from:to])
+			}
+		}
+	}
+	return nil
+}
+
+// filled is the number of places of a sequence, from … to−1, before it is filled up: behind them all
+// values are as at the last place.
+func filled(values []*engine.Value, from, to int) int {
+	last := func(at int) bool {
+		return !slices.ContainsFunc(values, func(v *engine.Value) bool {
+			switch {
+			case v.F32 != nil:
+				return v.F32[at] != v.F32[to-1]
+			case v.F64 != nil:
+				return v.F64[at] != v.F64[to-1]
+			}
+			return v.I64[at] != v.I64[to-1]
+		})
+	}
+	n := to - from
+	for n > 1 && last(from+n-2) {
+		n--
+	}
+	if n < to-from {
+		n-- // a single last place fills nothing up
+	}
+	return n
 }
 
 func mixable(v *engine.Value, n int) bool { return v.F32 != nil && len(v.Dims) > 0 && v.Dims[0] == n }

@@ -139,22 +139,77 @@ func TestVariedVectors(t *testing.T) {
 	}
 }
 
-// Whole numbers stay as they are.
+// Sequences of tokens begin as the sample and end as another one, in all inputs at the same place,
+// within what both have before they are filled up. Whole numbers of other shapes stay as they are.
 func TestVariedTokens(t *testing.T) {
-	tokens := &engine.Value{Type: onnxpb.TensorProto_INT64, Dims: []int{2, 3}, I64: []int64{1, 2, 3, 4, 5, 6}}
-	d, err := New("tokens", map[string]*engine.Value{"x": tokens}, nil)
+	const n, length = 6, 9
+	ids, mask := make([]int64, n*length), make([]float32, n*length)
+	for i := range n {
+		for k := range length - i {
+			ids[i*length+k], mask[i*length+k] = int64(10*(i+1)+k), 1
+		}
+	}
+	d, err := New("tokens", map[string]*engine.Value{
+		"ids":  {Type: onnxpb.TensorProto_INT64, Dims: []int{n, length}, I64: ids},
+		"mask": {Type: onnxpb.TensorProto_FLOAT, Dims: []int{n, length}, F32: mask},
+	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := d.Varied(1, 1).For([]engine.IOInfo{{Name: "x", Type: onnxpb.TensorProto_INT64, Dims: []int64{-1, 3}}})
+	f, err := d.Varied(4, 1).For([]engine.IOInfo{
+		{Name: "ids", Type: onnxpb.TensorProto_INT64, Dims: []int64{-1, length}}, {Name: "mask", Type: onnxpb.TensorProto_FLOAT, Dims: []int64{-1, length}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := f.Batch(2, 2)
+	b, err := f.Batch(0, 5*n)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(b["x"].I64, tokens.I64) {
+	got, seen := b["ids"].I64, b["mask"].F32
+	if !slices.Equal(got[:n*length], ids) || !slices.Equal(seen[:n*length], mask) {
+		t.Error("samples have been changed")
+	}
+	changed := 0
+	for s := n; s < 5*n; s++ {
+		row, own := got[s*length:(s+1)*length], int64(s%n+1)
+		cut := slices.IndexFunc(row, func(x int64) bool { return x/10 != own })
+		if cut < 0 {
+			cut = length
+		}
+		if cut < 1 || cut > length-s%n {
+			t.Errorf("%v is spliced at %d", row, cut)
+			continue
+		}
+		other := own
+		if cut < length && row[cut] > 0 {
+			other, changed = row[cut]/10, changed+1
+		}
+		for k, x := range row {
+			of := own
+			if k >= cut {
+				of = other
+			}
+			if x != ids[int(of-1)*length+k] || seen[s*length+k] != mask[int(of-1)*length+k] {
+				t.Errorf("%v, mask %v: place %d", row, seen[s*length:(s+1)*length], k)
+			}
+		}
+	}
+	if changed < n {
+		t.Errorf("%d of %d variants are others", changed, 4*n)
+	}
+
+	numbers := &engine.Value{Type: onnxpb.TensorProto_INT64, Dims: []int{2, 3, 1}, I64: []int64{1, 2, 3, 4, 5, 6}}
+	if d, err = New("numbers", map[string]*engine.Value{"x": numbers}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if f, err = d.Varied(1, 1).For([]engine.IOInfo{{Name: "x", Type: onnxpb.TensorProto_INT64, Dims: []int64{-1, 3, 1}}}); err != nil {
+		t.Fatal(err)
+	}
+	if b, err = f.Batch(2, 2); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(b["x"].I64, numbers.I64) {
 		t.Errorf("%v", b["x"].I64)
 	}
 }

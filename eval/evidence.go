@@ -2,6 +2,7 @@ package eval
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -18,9 +19,11 @@ import (
 
 const (
 	// taskSamples is the number of samples that outputs are looked at on, and taskNumbers bounds
-	// how many numbers of one output are.
+	// how many numbers of one output are. Outputs of many rows for each sample, as maps are, are known
+	// from taskRows of them, of leastRows samples at least.
 	taskSamples = 200
 	taskNumbers = 4 << 20
+	taskRows    = 20_000
 	// leastRows is the number of rows from which on their behaviour, or that labels are wrong, says
 	// something.
 	leastRows = 20
@@ -75,9 +78,26 @@ func gather(ctx context.Context, m *onnxio.Model, data *dataset.Data, o dataset.
 				e.labels = labels[:done]
 			}
 		}
+		if !slices.ContainsFunc(list, func(e *evidence) bool { return !e.suffices(done) }) {
+			return errSeen
+		}
 		return nil
 	})
+	if errors.Is(err, errSeen) {
+		err = nil
+	}
 	return list, err
+}
+
+var errSeen = errors.New("enough has been seen")
+
+// suffices reports whether further samples would tell nothing new.
+func (e *evidence) suffices(samples int) bool {
+	size := 1
+	if axis, ok := e.rowAxis(); ok {
+		size = e.dims[axis]
+	}
+	return samples >= leastRows && len(e.x)/size >= taskRows
 }
 
 // see takes in what came out for some samples, unless it is too much or cannot be laid behind what

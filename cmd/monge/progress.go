@@ -46,6 +46,8 @@ func (a *app) stream(stage string, batch int) dataset.StreamOptions {
 var stageNames = map[string]string{
 	"select": "choosing channels", "allocate": "allocating widths", "refit": "refitting layers", "measure": "measuring",
 	"distil": "distilling", "match": "comparing activations", "read": "reading the data", "compare": "comparing candidates", "lossless": "removing what does not matter",
+	"tasks": "looking at the outputs", "price blocks": "pricing blocks", "price blocks together": "pricing blocks together", "price ranks": "pricing ranks",
+	"time": "timing", "time operators": "timing operators",
 	"metric": "asking the metric", "metric of the original": "asking the metric about the original",
 }
 

@@ -367,6 +367,9 @@ func (r *Run) FindTasks(ctx context.Context, models []*onnxio.Model) (err error)
 	if judge != nil && (data == nil || r.EvalData != nil && judge.Labels() != nil) {
 		data = judge
 	}
+	if data != nil {
+		r.Stage("tasks")(0, 0)
+	}
 	r.Report.Outputs, err = eval.FindTasks(ctx, models, data, r.Tasks, dataset.StreamOptions{Batch: r.Batch, Threads: r.Threads})
 	return err
 }

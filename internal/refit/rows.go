@@ -173,17 +173,19 @@ func chooseOnRows(train, held *rows, prior fit, classes bool) (best fit, lambda,
 	first, sure := measure(now.Data, offset)
 	least, surest := first, sure
 	after = before
-	for _, l := range strengths {
+	lambda = search(floats.Sum(first), func(l float64) float64 {
 		c, ok := equations.solve(l)
 		if !ok {
-			continue
+			return math.Inf(1)
 		}
 		predicted := dense.New(held.N, held.O, slices.Clone(now.Data))
 		dense.AddMul(predicted, 1, like, c)
-		if each, t := measure(predicted.Data, equations.meanY); floats.Sum(each) < floats.Sum(least) {
-			lambda, least, surest, after = l, each, t, held.squaredError(predicted.Data, equations.meanY)
+		each, t := measure(predicted.Data, equations.meanY)
+		if floats.Sum(each) < floats.Sum(least) {
+			least, surest, after = each, t, held.squaredError(predicted.Data, equations.meanY)
 		}
-	}
+		return floats.Sum(each)
+	})
 	if lambda == 0 || classes && within(first, least) {
 		return prior.times(sure), 0, before, before
 	}

@@ -167,6 +167,36 @@ func (m *moments) variation() float64 {
 // all of the trace, d/n times the mean each.
 var strengths = []float64{1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10, 100}
 
+// search finds the strength with the least error, taking it that errors fall to one least and rise
+// behind it: from a strength in the middle it goes up, or else down, for as long as they fall. An
+// error that cannot be had is infinite. The result is 0 where none is below least.
+func search(least float64, errorAt func(strength float64) float64) (best float64) {
+	try := func(i int) float64 {
+		e := errorAt(strengths[i])
+		if e < least {
+			best, least = strengths[i], e
+		}
+		return e
+	}
+	middle := len(strengths)/2 - 1
+	first := try(middle)
+	walk := func(by int) (fell bool) {
+		last := first
+		for i := middle + by; i >= 0 && i < len(strengths); i += by {
+			e := try(i)
+			if e >= last && !math.IsInf(e, 1) {
+				break
+			}
+			last, fell = e, fell || e < last
+		}
+		return fell
+	}
+	if !walk(1) {
+		walk(-1)
+	}
+	return best
+}
+
 // choose fits on train, picks the strength with the least error on held-out rows, and fits again on
 // all rows with it, which train takes in. The prior itself is a candidate, and returned with λ = 0
 // where no Gram matrix allows a fit. before and after are squared errors on the held-out rows, of
@@ -176,15 +206,15 @@ func choose(train, held *moments, prior fit) (best fit, lambda, before, after fl
 	before = held.squaredError(prior)
 	after = before
 	equations := train.normal(prior.b != nil)
-	for _, l := range strengths {
+	lambda = search(before, func(l float64) float64 {
 		f, err := equations.ridge(l, prior)
-		if err != nil {
-			continue // too little ridge for this Gram matrix; a stronger one follows
+		if err != nil { // too little ridge for this Gram matrix
+			return math.Inf(1)
 		}
-		if e := held.squaredError(f); e < after {
-			after, lambda = e, l
-		}
-	}
+		e := held.squaredError(f)
+		after = min(after, e)
+		return e
+	})
 	if lambda == 0 {
 		return prior, lambda, before, before
 	}

@@ -21,7 +21,8 @@
 // keeps its parameters. Trained are weights and biases of Conv, Gemm and MatMul and constants that
 // are added: matrices by muon where that costs little, the rest by adam, with a warm-up and a rate
 // that falls as a cosine. What is trained on are variants of the inputs (dataset.Data.Varied):
-// images are shifted and mirrored at random, and half of the inputs laid over others.
+// images are shifted and mirrored at random, half of the inputs laid over others, and sequences of
+// tokens continued as others are.
 //
 // Convolutions run in onnxruntime's own layout where that is faster (blocked.go). As many samples of
 // a step run together as teach.Options.Memory allows; gradients of the others are added. On one
