@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/onnxio"
@@ -13,7 +14,7 @@ import (
 // rules are the operators that gradients pass through. An operator that is not listed keeps what
 // lies before it from being trained.
 var rules = map[string]rule{
-	"Conv": conv, "Gemm": gemm, "MatMul": matMul, "Concat": concat,
+	"Conv": conv, "Gemm": gemm, "MatMul": matMul, "Einsum": einsum, "Concat": concat,
 
 	"Add": spread(func(_ *tape, _ *op, dy string, _ int) string { return dy }),
 	"Sum": spread(func(_ *tape, _ *op, dy string, _ int) string { return dy }),
@@ -27,6 +28,11 @@ var rules = map[string]rule{
 		return t.signed(d, i)
 	}),
 
+	"Max":    spread(func(t *tape, n *op, dy string, i int) string { return t.mul(dy, t.least(n.in[i], n.out)) }),
+	"Min":    spread(func(t *tape, n *op, dy string, i int) string { return t.mul(dy, t.least(n.out, n.in[i])) }),
+	"Where":  spread(chosen),
+	"Expand": spread(func(_ *tape, _ *op, dy string, _ int) string { return dy }),
+
 	"Relu": each(func(t *tape, _ *op, _, y string) string { return t.positive(y) }),
 	"LeakyRelu": each(func(t *tape, n *op, x, _ string) string {
 		alpha := n.float("alpha", 0.01)
@@ -36,9 +42,27 @@ var rules = map[string]rule{
 		up := t.positive(x)
 		return t.do("Add", up, t.mul(t.do("Sub", t.scalar(1), up), n.in[1]))
 	}),
-	"Sigmoid":     each(func(t *tape, _ *op, _, y string) string { return t.mul(y, t.do("Sub", t.scalar(1), y)) }),
-	"Tanh":        each(func(t *tape, _ *op, _, y string) string { return t.do("Sub", t.scalar(1), t.mul(y, y)) }),
-	"Exp":         each(func(_ *tape, _ *op, _, y string) string { return y }),
+	"Sigmoid":    each(func(t *tape, _ *op, _, y string) string { return t.mul(y, t.do("Sub", t.scalar(1), y)) }),
+	"Tanh":       each(func(t *tape, _ *op, _, y string) string { return t.do("Sub", t.scalar(1), t.mul(y, y)) }),
+	"Exp":        each(func(_ *tape, _ *op, _, y string) string { return y }),
+	"Log":        each(func(t *tape, _ *op, x, _ string) string { return t.do("Reciprocal", x) }),
+	"Abs":        each(func(t *tape, _ *op, x, _ string) string { return t.do("Sign", x) }),
+	"Sin":        each(func(t *tape, _ *op, x, _ string) string { return t.do("Cos", x) }),
+	"Cos":        each(func(t *tape, _ *op, x, _ string) string { return t.do("Neg", t.do("Sin", x)) }),
+	"Reciprocal": each(func(t *tape, _ *op, _, y string) string { return t.do("Neg", t.mul(y, y)) }),
+	"Softplus":   each(func(t *tape, _ *op, x, _ string) string { return t.do("Sigmoid", x) }),
+	"Elu": each(func(t *tape, n *op, x, y string) string {
+		return t.either(t.positive(x), t.scalar(1), t.do("Add", y, t.scalar(n.float("alpha", 1))))
+	}),
+	"Selu": each(func(t *tape, n *op, x, y string) string {
+		gamma, alpha := n.float("gamma", 1.0507), n.float("alpha", 1.67326)
+		return t.either(t.positive(x), t.scalar(gamma), t.do("Add", y, t.scalar(gamma*alpha)))
+	}),
+	"Gelu": each(gelu),
+	"Mish": each(func(t *tape, _ *op, x, _ string) string {
+		h := t.do("Tanh", t.do("Softplus", x))
+		return t.do("Add", h, t.mul(t.mul(x, t.do("Sigmoid", x)), t.do("Sub", t.scalar(1), t.mul(h, h))))
+	}),
 	"HardSigmoid": each(func(t *tape, n *op, _, y string) string { return t.scale(t.within(y, 0, 1), n.float("alpha", 0.2)) }),
 	"HardSwish": each(func(t *tape, _ *op, x, _ string) string {
 		inside := t.mul(t.within(x, -3, 3), t.do("Add", t.scale(x, 1.0/3), t.scalar(0.5)))
@@ -54,10 +78,13 @@ var rules = map[string]rule{
 	"Identity": first(same), "Dropout": first(same),
 	"Flatten": first(reshaped), "Reshape": first(reshaped), "Squeeze": first(reshaped), "Unsqueeze": first(reshaped),
 	"Transpose": first(transposed), "Slice": first(sliced), "Pad": first(padded), "Split": first(split),
-	"Clip": first(clip), "Pow": first(power), "Softmax": first(softmax),
+	"Gather": first(gathered), "Tile": first(tiled), "DepthToSpace": first(toDepth), "SpaceToDepth": first(toSpace), "Resize": first(resized),
+	"Clip": first(clip), "Pow": first(power), "Softmax": first(softmax), "LogSoftmax": first(softmax), "Cast": first(cast),
 	"LayerNormalization": first(layerNorm), "RMSNormalization": first(rmsNorm), "BatchNormalization": first(batchNorm),
+	"InstanceNormalization": first(instanceNorm), "ConvTranspose": first(convTranspose),
 	"MaxPool": first(maxPool), "AveragePool": first(averagePool),
-	"GlobalAveragePool": first(mean), "ReduceMean": first(mean),
+	"GlobalAveragePool": first(reduced), "ReduceMean": first(reduced), "ReduceSum": first(reduced),
+	"ReduceL2": first(reduced), "ReduceMax": first(reduced), "ReduceMin": first(reduced),
 }
 
 // spread is the rule of an operator that broadcasts.
@@ -267,6 +294,22 @@ func (t *tape) seen(x string, places []int, w window) []string {
 	return out
 }
 
+// convTranspose is the gradient of its input; its own kernel stays.
+func convTranspose(t *tape, n *op, dy string) (string, error) {
+	weight := n.dims[1]
+	if onnxio.AttrInts(n.NodeProto, "output_shape") != nil {
+		return "", errNoRule
+	}
+	if auto := onnxio.AttrString(n.NodeProto, "auto_pad", "NOTSET"); auto != "NOTSET" && auto != "VALID" {
+		return "", errNoRule
+	}
+	w, err := placed(n.NodeProto, weight[2:], n.y[2:])
+	if err != nil {
+		return "", err
+	}
+	return t.node("Conv", []string{dy, n.in[1]}, w.attrs(n.int("group", 1))...), nil
+}
+
 func gemm(t *tape, n *op, dy string, i int) (string, error) {
 	if i == 2 {
 		return t.unbroadcast(t.scale(dy, n.float("beta", 1)), n.y, n.dims[2]), nil
@@ -310,6 +353,24 @@ func matMul(t *tape, n *op, dy string, i int) (string, error) {
 	return t.unbroadcast(d, append(slices.Clone(y[:len(y)-2]), b[len(b)-2:]...), b), nil
 }
 
+// einsum of two tensors is an einsum of the gradient and the other one, where each letter of the
+// input is one of these, once.
+func einsum(t *tape, n *op, dy string, i int) (string, error) {
+	sides := strings.Split(strings.ReplaceAll(onnxio.AttrString(n.NodeProto, "equation", ""), " ", ""), "->")
+	terms := strings.Split(sides[0], ",")
+	if len(sides) != 2 || len(terms) != 2 || strings.Contains(sides[0], ".") {
+		return "", errNoRule
+	}
+	own, other := terms[i], terms[1-i]
+	for k, letter := range own {
+		if strings.ContainsRune(own[:k], letter) || !strings.ContainsRune(sides[1]+other, letter) {
+			return "", errNoRule
+		}
+	}
+	equation := onnxio.NewAttr("equation", sides[1]+","+other+"->"+own)
+	return t.node("Einsum", []string{dy, n.in[1-i]}, equation), nil
+}
+
 // signed is x, or −x of the second input.
 func (t *tape) signed(x string, input int) string {
 	if input == 1 {
@@ -350,6 +411,44 @@ func clip(t *tape, n *op, dy string) (string, error) {
 		within[0] = t.do("And", within...)
 	}
 	return t.mul(dy, t.mask(within[0])), nil
+}
+
+// either is x where a mask is 1, and y where it is 0.
+func (t *tape) either(mask, x, y string) string {
+	return t.do("Add", t.mul(mask, x), t.mul(t.do("Sub", t.scalar(1), mask), y))
+}
+
+// chosen passes a gradient to the input of a Where that a place is taken from.
+func chosen(t *tape, n *op, dy string, i int) string {
+	mask := t.mask(n.in[0])
+	if i == 2 {
+		mask = t.do("Sub", t.scalar(1), mask)
+	}
+	return t.mul(dy, mask)
+}
+
+// gelu is Φ(x) + x·φ(x), or the slope of the approximation by tanh.
+func gelu(t *tape, n *op, x, _ string) string {
+	one, half := t.scalar(1), t.scalar(0.5)
+	square := t.mul(x, x)
+	if onnxio.AttrString(n.NodeProto, "approximate", "none") == "tanh" {
+		a := math.Sqrt(2 / math.Pi)
+		h := t.do("Tanh", t.mul(t.scale(x, a), t.do("Add", one, t.scale(square, 0.044715))))
+		inner := t.scale(t.do("Add", one, t.scale(square, 3*0.044715)), a)
+		rest := t.mul(t.mul(x, t.do("Sub", one, t.mul(h, h))), inner)
+		return t.mul(half, t.do("Add", t.do("Add", one, h), rest))
+	}
+	phi := t.scale(t.do("Exp", t.scale(square, -0.5)), 1/math.Sqrt(2*math.Pi))
+	below := t.mul(half, t.do("Add", one, t.do("Erf", t.scale(x, math.Sqrt(0.5)))))
+	return t.do("Add", below, t.mul(x, phi))
+}
+
+// cast passes a gradient on where numbers stay what they are.
+func cast(_ *tape, n *op, dy string) (string, error) {
+	if n.int("to", 0) != int(onnxio.Float) {
+		return "", errNoRule
+	}
+	return dy, nil
 }
 
 // bounds are the tensors that hold those of a Clip, "" where there is none.
@@ -412,6 +511,7 @@ func rmsNorm(t *tape, n *op, dy string) (string, error) {
 	return t.do("Div", t.do("Sub", g, t.mul(z, mean(t.mul(g, z)))), sigma), nil
 }
 
+// softmax also stands for its logarithm, with dx = dy − exp(y)·Σ dy.
 func softmax(t *tape, n *op, dy string) (string, error) {
 	axis := n.axis(-1)
 	if t.opset < 13 {
@@ -419,8 +519,25 @@ func softmax(t *tape, n *op, dy string) (string, error) {
 			return "", errNoRule // over several axes at once
 		}
 	}
+	if n.GetOpType() == "LogSoftmax" {
+		return t.do("Sub", dy, t.mul(t.do("Exp", n.out), t.reduce(dy, true, axis))), nil
+	}
 	mean := t.reduce(t.mul(dy, n.out), true, axis)
 	return t.mul(n.out, t.do("Sub", dy, mean)), nil
+}
+
+// instanceNorm is layerNorm over the places of each channel, whose own parameters stay.
+func instanceNorm(t *tape, n *op, dy string) (string, error) {
+	places := upTo(len(n.y))[2:]
+	mean := func(v string) string {
+		return t.scale(t.reduce(v, true, places...), 1/float64(engine.Count(n.y[2:])))
+	}
+	d := t.do("Sub", n.in[0], mean(n.in[0]))
+	sigma := t.do("Sqrt", t.do("Add", mean(t.mul(d, d)), t.scalar(n.float("epsilon", 1e-5))))
+	z := t.do("Div", d, sigma)
+	g := t.mul(dy, t.reshape(n.in[1], append([]int{n.y[1]}, slices.Repeat([]int{1}, len(places))...)...))
+	g = t.do("Sub", t.do("Sub", g, mean(g)), t.mul(z, mean(t.mul(g, z))))
+	return t.do("Div", g, sigma), nil
 }
 
 // batchNorm passes through the normalisation, whose own parameters stay.
@@ -479,8 +596,9 @@ func averagePool(t *tape, n *op, dy string) (string, error) {
 	return t.back(dy, kernel, w, x[1]), nil
 }
 
-// mean hands a gradient on evenly over the axes that a mean was taken over.
-func mean(t *tape, n *op, dy string) (string, error) {
+// reduced hands a gradient back over the axes that a sum, a mean, a length or an extreme was taken
+// over: of a mean evenly, of an extreme to all that are equal to it.
+func reduced(t *tape, n *op, dy string) (string, error) {
 	x := n.dims[0]
 	axes, err := t.axes(n, "axes", 1)
 	if err != nil {
@@ -489,13 +607,27 @@ func mean(t *tape, n *op, dy string) (string, error) {
 	if n.GetOpType() == "GlobalAveragePool" {
 		axes = upTo(len(x))[2:]
 	}
+	if len(axes) == 0 && n.int("noop_with_empty_axes", 0) != 0 {
+		return "", errNoRule
+	}
 	kept, over := slices.Clone(x), slices.Repeat([]int{1}, len(x))
 	for i := range over {
 		if len(axes) == 0 || slices.Contains(axes, i) || slices.Contains(axes, i-len(x)) {
 			over[i], kept[i] = x[i], 1
 		}
 	}
-	return t.mul(t.reshape(dy, kept...), t.filled(over, 1/float64(engine.Count(over)))), nil
+	dy = t.reshape(dy, kept...)
+	switch n.GetOpType() {
+	case "ReduceSum":
+		return t.mul(dy, t.filled(over, 1)), nil
+	case "ReduceL2":
+		return t.mul(n.in[0], t.do("Div", dy, t.reshape(n.out, kept...))), nil
+	case "ReduceMax":
+		return t.mul(dy, t.least(n.in[0], t.reshape(n.out, kept...))), nil
+	case "ReduceMin":
+		return t.mul(dy, t.least(t.reshape(n.out, kept...), n.in[0])), nil
+	}
+	return t.mul(dy, t.filled(over, 1/float64(engine.Count(over)))), nil
 }
 
 // axes is a list of integers that is an attribute in old operator sets and an input in new ones,
