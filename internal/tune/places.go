@@ -19,6 +19,9 @@ func gathered(t *tape, n *op, dy string) (string, error) {
 	if axis < 0 {
 		axis += len(x)
 	}
+	if len(places)*x[axis] > mostPlaces {
+		return "", errNoRule
+	}
 	taken := make([]float64, len(places)*x[axis])
 	for i, p := range places {
 		if p < 0 {
@@ -31,6 +34,9 @@ func gathered(t *tape, n *op, dy string) (string, error) {
 	d = t.do("MatMul", d, t.floats([]int{len(places), x[axis]}, taken...))
 	return t.reshape(t.transpose(d, 0, 2, 1), x...), nil
 }
+
+// mostPlaces bounds the matrix of gathered.
+const mostPlaces = 1 << 24
 
 // tiled adds up the gradients of all copies.
 func tiled(t *tape, n *op, dy string) (string, error) {
