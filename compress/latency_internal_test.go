@@ -35,15 +35,8 @@ func TestLatencyIsCorrected(t *testing.T) {
 	)
 	table := latencytest.Table(t, m, 4)
 	for off, part := range map[float64]float64{1.25: 0, 0.75: 0, 1: 0, 0.6: 0.7, 0.9: 0.7, 0.71: 0.7} { // of the least that there can be, by the table
-		c, err := start(context.Background(), m, Options{LatencyTable: table, Options: job.Options{NoData: true}}, false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := c.startClock(context.Background(), m); err != nil {
-			t.Fatal(err)
-		}
+		c := clocked(t, m, Options{LatencyTable: table, Options: job.Options{NoData: true}})
 		took := func(m *onnxio.Model) float64 { return predicted(t, table, m) }
-		c.clock.given, c.clock.silent = false, false
 		timed := 0
 		c.clock.compare = func(_ context.Context, models []*onnxio.Model, _ eval.LatencyOptions) ([]eval.Timing, error) {
 			timed++
@@ -76,6 +69,20 @@ func TestLatencyIsCorrected(t *testing.T) {
 	}
 }
 
+// clocked starts a compression that times models although it was given a table.
+func clocked(t *testing.T, m *onnxio.Model, o Options) *compression {
+	t.Helper()
+	c, err := start(t.Context(), m, o, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.startClock(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	c.clock.given, c.clock.silent = false, false
+	return c
+}
+
 // What is timed is the model that was chosen, without its blocks and with two operators where one
 // becomes two, and so is what comes out.
 func TestMovesAreTimed(t *testing.T) {
@@ -84,14 +91,7 @@ func TestMovesAreTimed(t *testing.T) {
 	table := latencytest.Table(t, m, 1)
 	for _, moves := range [][]Move{{Depth}, {Rank}, {Width, Depth, Rank}} {
 		o := Options{LatencyTable: table, Moves: moves, Options: job.Options{Data: modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 150}), Tune: job.Off, Lossless: job.Off}}
-		c, err := start(context.Background(), m, o, false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := c.startClock(context.Background(), m); err != nil {
-			t.Fatal(err)
-		}
-		c.clock.given, c.clock.silent = false, false
+		c := clocked(t, m, o)
 		var shares []float64
 		c.clock.compare = func(_ context.Context, models []*onnxio.Model, _ eval.LatencyOptions) ([]eval.Timing, error) {
 			took := []eval.Timing{{QuickMS: predicted(t, table, models[0])}, {QuickMS: predicted(t, table, models[1])}}
@@ -120,14 +120,7 @@ func TestFasterThanTheTable(t *testing.T) {
 	table := latencytest.Table(t, m, 1)
 	for _, off := range []float64{0.8, 0.6} {
 		o := Options{LatencyTable: table, Options: job.Options{Data: modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 150}), Tune: job.Off, Lossless: job.Off}}
-		c, err := start(context.Background(), m, o, false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := c.startClock(context.Background(), m); err != nil {
-			t.Fatal(err)
-		}
-		c.clock.given, c.clock.silent = false, false
+		c := clocked(t, m, o)
 		c.clock.compare = func(_ context.Context, models []*onnxio.Model, _ eval.LatencyOptions) ([]eval.Timing, error) {
 			return []eval.Timing{{QuickMS: predicted(t, table, models[0])}, {QuickMS: off * predicted(t, table, models[1])}}, nil
 		}

@@ -91,8 +91,7 @@ func (c *compression) tried(samples int) int {
 	return samples
 }
 
-// priced is what candidates are fitted on while they are compared, as far as it is needed to find the
-// prices of moves.
+// priced are the samples that moves are chosen by while they are priced.
 func (c *compression) priced() *dataset.Data {
 	fit := c.Price().Fit
 	return fit.Sample(c.tried(fit.Len()), 1)
@@ -202,7 +201,7 @@ func (c *compression) losses(ctx context.Context, spaces []*coupling.Space, evid
 	group.SetLimit(cmp.Or(c.Threads, runtime.GOMAXPROCS(0)))
 	all := make([][]float64, len(spaces))
 	for i, sp := range spaces {
-		bytes := min(lossBytes*int64(sp.Width)*int64(sp.Width), room)
+		bytes := min(evidence[sp].LossBytes(), room)
 		if err := memory.Acquire(work, bytes); err != nil {
 			break // another has failed, or all is to end
 		}
@@ -224,9 +223,6 @@ func (c *compression) losses(ctx context.Context, spaces []*coupling.Space, evid
 	}
 	return out, nil
 }
-
-// lossBytes is what losses takes for the square of a space's channels: a handful of matrices.
-const lossBytes = 64
 
 // probe narrows a space alone, and measures how far predictions move; lost is what is lost by the
 // number of its channels.

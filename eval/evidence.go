@@ -36,6 +36,7 @@ type evidence struct {
 	typ    engine.DType
 	dims   []int     // −1 where unknown; nil where the rank is
 	ran    bool      // on some samples
+	full   bool      // there is no room for more of x
 	x      []float64 // the numbers that came out
 	labels []int     // of the same samples; nil where there are none
 	others []*evidence
@@ -97,7 +98,7 @@ func (e *evidence) suffices(samples int) bool {
 	if axis, ok := e.rowAxis(); ok {
 		size = e.dims[axis]
 	}
-	return samples >= leastRows && len(e.x)/size >= taskRows
+	return e.full || samples >= leastRows && len(e.x)/size >= taskRows
 }
 
 // see takes in what came out for some samples, unless it is too much or cannot be laid behind what
@@ -107,7 +108,10 @@ func (e *evidence) see(v *engine.Value) bool {
 	case !e.ran:
 		e.ran, e.x, e.typ, e.dims = true, v.Float64(), v.Type, slices.Clone(v.Dims)
 		return true
-	case len(e.x)+v.Len() > taskNumbers || len(v.Dims) == 0 || len(v.Dims) != len(e.dims) || !slices.Equal(v.Dims[1:], e.dims[1:]):
+	case len(e.x)+v.Len() > taskNumbers:
+		e.full = true
+		return false
+	case len(v.Dims) == 0 || len(v.Dims) != len(e.dims) || !slices.Equal(v.Dims[1:], e.dims[1:]):
 		return false
 	}
 	e.x = append(e.x, v.Float64()...)

@@ -86,6 +86,23 @@ func (e *Evidence) Lost(sp *coupling.Space, selects bool) ([]float64, error) {
 	return e.Unexplained(sp.Starts()), nil
 }
 
+// LossBytes is about what Lost takes beside the evidence: an inverse of every consumer's Gram matrix,
+// and scratch of that size, group by group.
+func (e *Evidence) LossBytes() (bytes int64) {
+	for _, consumers := range e.seen {
+		all, largest := int64(0), int64(0)
+		for _, s := range consumers {
+			d := int64(s.n)
+			if s.exact != nil {
+				d = int64(s.exact.gram.SymmetricDim())
+			}
+			all, largest = all+d*d, max(largest, d*d)
+		}
+		bytes = max(bytes, 8*(all+3*largest))
+	}
+	return bytes
+}
+
 // scores is a matrix whose eigenvalues are what the dimensions that contract finds are worth.
 func (e *Evidence) scores(sp *coupling.Space, group int) (*mat.SymDense, error) {
 	if sp.Paired {
