@@ -135,6 +135,10 @@ func (r Rows) Apply(data []float32, dims []int, axis int) ([]float32, []int) {
 	for o := range from.Outer {
 		for j, row := range r {
 			out := to.Row(o, j)
+			if len(row) == 1 && row[0].Val == 1 { // as most are
+				copy(out, from.Row(o, row[0].Col))
+				continue
+			}
 			for _, e := range row {
 				w := float32(e.Val)
 				for i, x := range from.Row(o, e.Col) {

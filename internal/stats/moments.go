@@ -184,7 +184,7 @@ func (c *collector) batch(ctx context.Context, i int) error {
 	for _, v := range c.held {
 		rows += v[0].Dims[0] * shape.perCut
 	}
-	if s.shape.samples && rows < chunkRows {
+	if s.shape.samples && s.share*float64(rows) < chunkRows {
 		return nil
 	}
 	return c.release(ctx)

@@ -13,7 +13,8 @@ import (
 //
 // x and y become [N, P, C]: sample, place, channel (for an operator without a window [1, rows, C]).
 // An operand is gathered from the places; where some are padding, x and y get a place P of zeros.
-// Operands are [rows, shifts·C], or [groups, rows, shifts·C].
+// Operands are [rows, shifts·C]. Where there are groups, of few channels each, x and y become
+// [C, P, N] and operands [groups, shifts·C, rows], for which less has to be moved about.
 type momentGraph struct {
 	shape *momentShape
 	plan  *plan
@@ -26,7 +27,7 @@ type momentGraph struct {
 // Names of the graph's inputs and outputs. Products are numbered.
 const (
 	momentX      = "x"
-	momentOnes   = "ones" // in place of targets: [N, P, groups]
+	momentOnes   = "ones" // in place of targets
 	momentXIndex = "x_index"
 	momentYIndex = "y_index"
 	momentSumY   = "sum_y"
@@ -54,7 +55,7 @@ func buildMoments(s *momentShape, p *plan, sampled bool) *onnxio.Model {
 	}
 	if len(s.o) > 0 {
 		y := b.operand(p.y)
-		axes := b.ints("row_axis", int64(b.rowAxis()))
+		axes := b.ints("row_axis", b.rowAxis())
 		b.node("ReduceSum", []string{y, axes}, momentSumY, onnxio.NewAttrInt("keepdims", 0))
 		b.node("ReduceSum", []string{b.node("Mul", []string{y, y}, "y_squared"), axes}, momentYY, onnxio.NewAttrInt("keepdims", 0))
 		b.output(momentSumY)
@@ -72,22 +73,25 @@ func (b *momentGraph) model() *onnxio.Model {
 }
 
 // rowAxis is the axis of an operand that holds its rows.
-func (b *momentGraph) rowAxis() int {
+func (b *momentGraph) rowAxis() int64 {
 	if b.shape.groups > 1 {
-		return 1
+		return 2
 	}
 	return 0
 }
 
-// placesOf brings a tensor with a channel axis into the form [N, P, C].
+// placesOf brings a tensor with a channel axis into the form [N, P, C], or [C, P, N].
 func (b *momentGraph) placesOf(name string, dims []int, axis int) string {
 	c := int64(dims[axis])
 	if b.shape.conv != nil && axis == 1 && len(dims) > 2 {
-		flat := name
+		flat, perm := name, []int64{0, 2, 1}
 		if len(dims) > 3 {
 			flat = b.node("Reshape", []string{name, b.ints(name+"_planes", 0, c, -1)}, name+"_flat")
 		}
-		return b.node("Transpose", []string{flat}, name+"_places", onnxio.NewAttrInts("perm", 0, 2, 1))
+		if b.shape.groups > 1 {
+			perm = []int64{1, 2, 0}
+		}
+		return b.node("Transpose", []string{flat}, name+"_places", onnxio.NewAttrInts("perm", perm...))
 	}
 	if axis != len(dims)-1 {
 		perm := make([]int64, 0, len(dims))
@@ -102,18 +106,18 @@ func (b *momentGraph) placesOf(name string, dims []int, axis int) string {
 	if b.shape.conv != nil {
 		first = 0
 	}
-	return b.node("Reshape", []string{name, b.ints(name+"_rows", first, -1, c)}, name+"_places")
+	name = b.node("Reshape", []string{name, b.ints(name+"_rows", first, -1, c)}, name+"_places")
+	if b.shape.groups > 1 {
+		name = b.node("Transpose", []string{name}, name+"_turned", onnxio.NewAttrInts("perm", 2, 1, 0))
+	}
+	return name
 }
 
-// targets joins the targets and a column of ones, group by group: [N, P, groups·(O+1)].
+// targets joins the targets and a column of ones, group by group: groups·(O+1) channels.
 func (b *momentGraph) targets() {
 	s := b.shape
 	if len(s.o) == 0 {
-		first := -1
-		if s.conv == nil {
-			first = 1
-		}
-		b.input(momentOnes, []int{first, -1, s.groups})
+		b.input(momentOnes, []int{-1, -1, -1})
 		b.from[true] = momentOnes
 		return
 	}
@@ -123,34 +127,35 @@ func (b *momentGraph) targets() {
 		b.input(momentY(i), s.ys[i])
 		y := b.placesOf(momentY(i), s.ys[i], s.yAxes[i])
 		if s.groups > 1 {
-			y = b.node("Reshape", []string{y, b.ints(y+"_split", 0, 0, int64(s.groups), int64(o))}, y+"_groups")
+			y = b.node("Reshape", []string{y, b.ints(y+"_split", int64(s.groups), int64(o), int64(s.positions()), -1)}, y+"_groups")
 		}
 		parts = append(parts, y)
 		total += o
 	}
-	y := parts[0]
-	rank := 2 + b.rowAxis()
-	if len(parts) > 1 {
-		y = b.node("Concat", parts, "y_joined", onnxio.NewAttrInt("axis", int64(rank)))
+	y, axis, pads := parts[0], int64(2), []int64{0, 0, 0, 0, 0, 1}
+	if s.groups > 1 {
+		axis, pads = 1, []int64{0, 0, 0, 0, 0, 1, 0, 0}
 	}
-	pads := make([]int64, 2*(rank+1))
-	pads[len(pads)-1] = 1
+	if len(parts) > 1 {
+		y = b.node("Concat", parts, "y_joined", onnxio.NewAttrInt("axis", axis))
+	}
 	y = b.node("Pad", []string{y, b.ints("y_pads", pads...), b.float("one", 1)}, "y_ones")
 	if s.groups > 1 {
-		y = b.node("Reshape", []string{y, b.ints("y_join", 0, 0, int64(s.groups*total))}, "y_together")
+		y = b.node("Reshape", []string{y, b.ints("y_join", int64(s.groups*total), int64(s.positions()), -1)}, "y_together")
 	}
 	b.from[true] = y
 }
 
 // product multiplies two operands.
 func (b *momentGraph) product(p product, name string) {
-	perm := []int64{1, 0}
-	if b.shape.groups > 1 {
-		perm = []int64{0, 2, 1}
-	}
+	left, right := b.operand(p.left), b.operand(p.right)
 	// onnxruntime fuses the Transpose into the product.
-	left := b.node("Transpose", []string{b.operand(p.left)}, name+"_left", onnxio.NewAttrInts("perm", perm...))
-	b.node("MatMul", []string{left, b.operand(p.right)}, name)
+	if b.shape.groups > 1 {
+		right = b.node("Transpose", []string{right}, name+"_right", onnxio.NewAttrInts("perm", 0, 2, 1))
+	} else {
+		left = b.node("Transpose", []string{left}, name+"_left", onnxio.NewAttrInts("perm", 1, 0))
+	}
+	b.node("MatMul", []string{left, right}, name)
 	b.output(name)
 }
 
@@ -162,8 +167,8 @@ func (b *momentGraph) operand(op *operand) string {
 	name := fmt.Sprintf("operand%d", len(b.made))
 	v := b.from[op.y]
 	if op.places != nil {
-		idx := b.initializer(onnxio.NewInts(name+"_index", []int{op.rows, op.shifts}, b.shape.index(op)))
-		v = b.gather(op, idx, name)
+		idx, dims := b.shape.index(op)
+		v = b.gather(op, b.initializer(onnxio.NewInts(name+"_index", dims, idx)), name)
 	}
 	b.made[op] = b.matrix(op, v, name)
 	return b.made[op]
@@ -171,11 +176,11 @@ func (b *momentGraph) operand(op *operand) string {
 
 // index makes an operand whose places are an input.
 func (b *momentGraph) index(op *operand, input string) {
-	b.graph.Input = append(b.graph.Input, onnxio.NewValueInfo(input, onnxpb.TensorProto_INT64, nil, op.shifts))
+	b.graph.Input = append(b.graph.Input, onnxio.NewValueInfo(input, onnxpb.TensorProto_INT64, nil, nil))
 	b.made[op] = b.matrix(op, b.gather(op, input, input), input+"_operand")
 }
 
-// gather picks [N, rows, shifts, C] from the places.
+// gather picks [N, rows, shifts, C], or [C, shifts, rows, N], from the places.
 func (b *momentGraph) gather(op *operand, index, name string) string {
 	v := b.from[op.y]
 	if b.shape.pads(op) {
@@ -194,9 +199,11 @@ func (b *momentGraph) matrix(op *operand, v, name string) string {
 	if groups == 1 {
 		return b.node("Reshape", []string{v, b.ints(name+"_shape", -1, shifts*c)}, name)
 	}
-	v = b.node("Reshape", []string{v, b.ints(name+"_split", -1, shifts, groups, c)}, name+"_groups")
-	v = b.node("Transpose", []string{v}, name+"_transposed", onnxio.NewAttrInts("perm", 2, 0, 1, 3))
-	return b.node("Reshape", []string{v, b.ints(name+"_shape", groups, -1, shifts*c)}, name)
+	if shifts > 1 && c > 1 {
+		v = b.node("Reshape", []string{v, b.ints(name+"_split", groups, c, shifts, -1)}, name+"_groups")
+		v = b.node("Transpose", []string{v}, name+"_transposed", onnxio.NewAttrInts("perm", 0, 2, 1, 3))
+	}
+	return b.node("Reshape", []string{v, b.ints(name+"_shape", groups, shifts*c, -1)}, name)
 }
 
 // width is the number of columns per shift and group of an operand.
@@ -211,19 +218,28 @@ func (s *momentShape) width(op *operand) int {
 	return o
 }
 
-// index returns the places of an operand, padding as the place of zeros after the last.
-func (s *momentShape) index(op *operand) []int64 {
+// index returns the places of an operand, [rows, shifts] or [shifts, rows] as gather takes them,
+// padding as the place of zeros after the last.
+func (s *momentShape) index(op *operand) (places []int64, dims []int) {
 	zeros := s.places()
 	if op.y {
 		zeros = s.positions()
 	}
-	out := make([]int64, len(op.places))
-	for i, p := range op.places {
-		if out[i] = int64(p); p < 0 {
-			out[i] = int64(zeros)
-		}
+	dims = []int{op.rows, op.shifts}
+	if s.groups > 1 {
+		dims = []int{op.shifts, op.rows}
 	}
-	return out
+	places = make([]int64, len(op.places))
+	for i, p := range op.places {
+		if p < 0 {
+			p = zeros
+		}
+		if s.groups > 1 {
+			i = i%op.shifts*op.rows + i/op.shifts
+		}
+		places[i] = int64(p)
+	}
+	return places, dims
 }
 
 // pads says whether an operand needs a place of zeros.

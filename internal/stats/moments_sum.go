@@ -60,10 +60,10 @@ func newSummation(s *momentShape, o MomentOptions, batches int, x *engine.Value,
 		sum.plan = direct(dims, nil)
 	}
 	sum.plan.simplify(s)
-	sum.chunk = s.chunk(sum.plan)
+	sum.chunk = s.chunk(sum.plan, sum.share)
 	runs := float64(batches)
 	if s.samples {
-		runs = max(1, rows/float64(max(chunkRows, sum.chunk*s.perCut)))
+		runs = max(1, rows/max(chunkRows/sum.share, float64(sum.chunk*s.perCut)))
 	}
 	threads := threadsOf(o.Threads)
 	// Several runs of one thread each are faster than one run of several: the products are small.
@@ -140,8 +140,8 @@ func (p *plan) simplify(s *momentShape) {
 	}
 }
 
-// chunk is the number of samples per run.
-func (s *momentShape) chunk(p *plan) int {
+// chunk is the number of samples per run, of whose rows a share is taken.
+func (s *momentShape) chunk(p *plan, share float64) int {
 	if !s.samples {
 		return 1
 	}
@@ -158,8 +158,9 @@ func (s *momentShape) chunk(p *plan) int {
 	if s.conv == nil {
 		bytes *= s.perCut
 	}
-	n := max(chunkBytes/max(1, bytes), (chunkRows+s.perCut-1)/s.perCut)
-	return max(1, min(n, chunkMaxRows/s.perCut))
+	samples := func(each, of int) int { return int(float64(of) / (share * float64(max(1, each)))) }
+	n := max(samples(bytes, chunkBytes), samples(s.perCut, chunkRows+s.perCut-1))
+	return max(1, min(n, samples(s.perCut, chunkMaxRows)))
 }
 
 // run begins to add the sums of some samples.
@@ -193,7 +194,11 @@ func (sum *summation) run(ctx context.Context, values []*engine.Value) error {
 		for i := range ones {
 			ones[i] = 1
 		}
-		in[momentOnes] = engine.Float32(ones, n, all, s.groups)
+		dims := []int{n, all, s.groups}
+		if s.groups > 1 {
+			slices.Reverse(dims)
+		}
+		in[momentOnes] = engine.Float32(ones, dims...)
 	}
 	sum.rows += int64(n) * int64(positions)
 	return sum.runs.start(func() (map[string]*engine.Value, error) { return sum.session.Run(ctx, in) })
@@ -242,8 +247,10 @@ func (sum *summation) index(in map[string]*engine.Value, places []int) {
 		return
 	}
 	p := direct(dims, places)
-	in[momentXIndex] = engine.Int64(s.index(p.products[0].left), len(places), p.taps)
-	in[momentYIndex] = engine.Int64(s.index(p.y), len(places), 1)
+	for name, op := range map[string]*operand{momentXIndex: p.products[0].left, momentYIndex: p.y} {
+		index, shape := s.index(op)
+		in[name] = engine.Int64(index, shape...)
+	}
 }
 
 // addTo adds a value to a sum of float64.
