@@ -128,26 +128,9 @@ func combine[T dense.Float](out, x []T, stride int, row []Entry, sums []float64)
 	}
 }
 
-// Apply multiplies along one axis of an activation, in single precision.
+// Apply multiplies along one axis of an activation.
 func (r Rows) Apply(data []float32, dims []int, axis int) ([]float32, []int) {
-	from := dense.AlongAxis(data, dims, axis)
-	to := from.Resized(len(r))
-	for o := range from.Outer {
-		for j, row := range r {
-			out := to.Row(o, j)
-			if len(row) == 1 && row[0].Val == 1 { // as most are
-				copy(out, from.Row(o, row[0].Col))
-				continue
-			}
-			for _, e := range row {
-				w := float32(e.Val)
-				for i, x := range from.Row(o, e.Col) {
-					out[i] += w * x
-				}
-			}
-		}
-	}
-	return to.Data, resized(dims, axis, to.N)
+	return multiply(data, dims, axis, r)
 }
 
 // resized returns dims with another size of one axis.

@@ -51,3 +51,25 @@ func TestApplyDense(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkApply(b *testing.B) {
+	n, k := 384, 336
+	rows := make(Rows, k)
+	for j := range rows {
+		for p := range n {
+			rows[j] = append(rows[j], Entry{p, float64(p*j%7) - 3})
+		}
+	}
+	for name, dims := range map[string][]int{"tokens": {16, 48, n}, "images": {4, n, 14, 14}} {
+		b.Run(name, func(b *testing.B) {
+			size := 1
+			for _, d := range dims {
+				size *= d
+			}
+			x := make([]float32, size)
+			for b.Loop() {
+				rows.Apply(x, dims, slices.Index(dims, n))
+			}
+		})
+	}
+}
