@@ -15,7 +15,9 @@ import (
 //	p = MatMulInteger(q, w, z, w_zero)        (or ConvInteger)
 //	y = Mul(Cast(p), Mul(s, w_scale))
 //
-// which is y = MatMul(DequantizeLinear(q, s, z), DequantizeLinear(w, …)).
+// which is y = MatMul(DequantizeLinear(q, s, z), DequantizeLinear(w, …)). Of a convolution with a bias
+// b the p that is cast may be Add(p, Reshape(Cast(Floor(Div(b, Mul(s, w_scale)))), …)), as older
+// releases wrote it.
 type product struct {
 	// nodes are MatMulInteger, Cast, and the two Mul, the inner first.
 	nodes [4]*onnxpb.NodeProto
@@ -23,6 +25,72 @@ type product struct {
 	// weight is where the inner Mul has the weight's scale.
 	weight int
 	scale  string // of the weight in the expanded model: flat
+	bias   *steppedBias
+}
+
+// A steppedBias is a bias that is made a whole number of steps when the model runs. In the expanded
+// model it is not rounded.
+type steppedBias struct {
+	// nodes are Mul, Div, Floor, Cast, Reshape and Add.
+	nodes  [6]*onnxpb.NodeProto
+	weight int // where the Mul has the weight's scale
+}
+
+// steppedBias finds the bias that is added to a product of integers, in steps of the dynamic scale
+// and a constant one; nil if none is.
+func (r *rewriter) steppedBias(n *onnxpb.NodeProto, dynamicScale string) *steppedBias {
+	add := r.only(n.GetOutput()[0], "Add")
+	if add == nil || n.GetOpType() != "ConvInteger" {
+		return nil
+	}
+	b := &steppedBias{}
+	at := add.GetInput()[1-slices.Index(add.GetInput(), n.GetOutput()[0])]
+	b.nodes[5] = add
+	for i, op := range []string{"Reshape", "Cast", "Floor", "Div"} {
+		node := r.maker(at, op)
+		if node == nil || r.only(at, b.nodes[5-i].GetOpType()) == nil {
+			return nil
+		}
+		b.nodes[4-i], at = node, node.GetInput()[0]
+	}
+	div := b.nodes[1]
+	b.nodes[0] = r.maker(div.GetInput()[1], "Mul")
+	if b.nodes[0] == nil || r.only(div.GetInput()[1], "Div") == nil || !r.isConstant(div.GetInput()[0], b.nodes[4].GetInput()[1]) || len(r.dims(div.GetInput()[0])) != 1 {
+		return nil
+	}
+	b.weight = 1 - slices.Index(b.nodes[0].GetInput(), dynamicScale)
+	if b.weight > 1 || !r.isConstant(b.nodes[0].GetInput()[b.weight]) || !r.single(b.nodes[0].GetInput()[b.weight]) {
+		return nil
+	}
+	return b
+}
+
+// restore writes the nodes that round a bias, of the scales of what is read and of the weight.
+func (b *steppedBias) restore(r *rewriter, bias, dynamicScale, scale string) ([]*onnxpb.NodeProto, error) {
+	var out []*onnxpb.NodeProto
+	for _, n := range b.nodes {
+		out = append(out, copyOf(n))
+	}
+	out[0].Input[b.weight], out[0].Input[1-b.weight] = scale, dynamicScale
+	out[1].Input[0] = bias
+	name := b.nodes[4].GetInput()[1]
+	shape, err := r.constant(name)
+	if err != nil {
+		return nil, err
+	}
+	sizes, n := slices.Clone(shape.I64), 1
+	for i, size := range sizes {
+		n *= int(size)
+		if size > 1 {
+			sizes[i] = -1 // as many as there are
+		}
+	}
+	if n < 0 || n == int(onnxio.Elements(r.g.Constant(bias))) {
+		r.original(name)
+		return out, nil
+	}
+	out[4].Input[1], err = r.rename(onnxio.NewInts(name, shape.Dims, sizes))
+	return out, err
 }
 
 // expandProduct writes a product of integers with one of real numbers.
@@ -33,8 +101,15 @@ func (r *rewriter) expandProduct(n *onnxpb.NodeProto) (site, error) {
 		return nil, nil
 	}
 	dynamic := r.maker(input(n, 0), "DynamicQuantizeLinear")
-	cast := r.only(n.GetOutput()[0], "Cast")
-	if dynamic == nil || len(dynamic.GetOutput()) != 3 || input(n, 2) != dynamic.GetOutput()[2] || cast == nil || onnxio.AttrInt(cast, "to", 0) != int64(onnxio.Float) {
+	if dynamic == nil || len(dynamic.GetOutput()) != 3 || input(n, 2) != dynamic.GetOutput()[2] {
+		return nil, nil
+	}
+	sum := n.GetOutput()[0]
+	if s.bias = r.steppedBias(n, dynamic.GetOutput()[1]); s.bias != nil {
+		sum = s.bias.nodes[5].GetOutput()[0]
+	}
+	cast := r.only(sum, "Cast")
+	if cast == nil || onnxio.AttrInt(cast, "to", 0) != int64(onnxio.Float) {
 		return nil, nil
 	}
 	outer := r.only(cast.GetOutput()[0], "Mul")
@@ -46,7 +121,7 @@ func (r *rewriter) expandProduct(n *onnxpb.NodeProto) (site, error) {
 		return nil, nil
 	}
 	s.weight = 1 - slices.Index(inner.GetInput(), dynamic.GetOutput()[1])
-	if s.weight > 1 || !r.isConstant(inner.GetInput()[s.weight]) {
+	if s.weight > 1 || !r.isConstant(inner.GetInput()[s.weight]) || s.bias != nil && s.bias.nodes[0].GetInput()[s.bias.weight] != inner.GetInput()[s.weight] {
 		return nil, nil
 	}
 	axis, behind := 0, len(r.dims(w))-2 // sizes of a kernel stand behind the channels
@@ -66,6 +141,12 @@ func (r *rewriter) expandProduct(n *onnxpb.NodeProto) (site, error) {
 	x, made := r.realOf(input(n, 0), dynamic.GetOutput()[1], dynamic.GetOutput()[2], 0)
 	weight, more := r.realOf(w, scale, zero, axis)
 	node := &onnxpb.NodeProto{Name: n.Name, OpType: proto.String(s.real), Input: []string{x, weight}, Output: outer.Output}
+	if s.bias != nil {
+		node.Input = append(node.Input, s.bias.nodes[1].GetInput()[0])
+		for _, b := range s.bias.nodes {
+			r.gone[b] = true
+		}
+	}
 	takeAttributes(node, n)
 	r.gone[cast], r.gone[inner], r.gone[outer] = true, true, true
 	r.instead[n] = append(append(made, more...), node)
@@ -133,7 +214,11 @@ func (r *rewriter) zeroLike(zero, scale string) (string, error) {
 func (s *product) restore(r *rewriter) error {
 	n, cast, inner, outer := copyOf(s.nodes[0]), copyOf(s.nodes[1]), copyOf(s.nodes[2]), copyOf(s.nodes[3])
 	node := r.maker(outer.GetOutput()[0], s.real)
-	if node == nil || len(node.GetInput()) != 2 {
+	inputs := 2
+	if s.bias != nil {
+		inputs = 3
+	}
+	if node == nil || len(node.GetInput()) != inputs {
 		return nil
 	}
 	x, w := r.maker(node.GetInput()[0], dequantize), r.maker(node.GetInput()[1], dequantize)
@@ -153,7 +238,15 @@ func (s *product) restore(r *rewriter) error {
 		}
 	}
 	takeAttributes(n, node)
-	r.instead[node] = []*onnxpb.NodeProto{n, cast, inner, outer}
+	nodes := []*onnxpb.NodeProto{n, cast, inner, outer}
+	if s.bias != nil {
+		made, err := s.bias.restore(r, input(node, 2), input(x, 1), scale)
+		if err != nil {
+			return err
+		}
+		nodes = append(append(nodes[:1:1], made...), nodes[1:]...)
+	}
+	r.instead[node] = nodes
 	return nil
 }
 

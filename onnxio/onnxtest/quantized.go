@@ -58,6 +58,25 @@ func Quantized() []Form {
 			qf = Cast(q) to=1
 			qs = Mul(bs, sc<0.02>)
 			y = Mul(qf, qs)`},
+		{"convolutions of integers with biases of integers", `
+			x: N 3 5 5
+			xq xs xz = DynamicQuantizeLinear(x)
+			bs1 = Mul(xs, sa<0.02>)
+			bt = Div(bias[16], bs1)
+			bf = Floor(bt)
+			bi = Cast(bf) to=6
+			br = Reshape(bi, shape{1 16 1 1})
+			p = ConvInteger(xq, uint8_a[16 3 3 3], xz, uint8_az<128>) pads=1,1,1,1
+			pb = Add(p, br)
+			pf = Cast(pb) to=1
+			ps = Mul(xs, sa)
+			pm = Mul(pf, ps)
+			b = Relu(pm)
+			bq bs bz = DynamicQuantizeLinear(b)
+			q = ConvInteger(bq, uint8_c[5 16 1 1], bz, uint8_cz<120>)
+			qf = Cast(q) to=1
+			qs = Mul(bs, sc<0.02>)
+			y = Mul(qf, qs)`},
 		{"between QuantizeLinear and DequantizeLinear", `
 			x: N 3 5 5
 			xq = QuantizeLinear(x, sx<0.03>, uint8_zx<128>)
