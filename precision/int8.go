@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -27,7 +28,9 @@ type Options struct {
 
 // Int8 returns a model in which convolutions and products with constant matrices work on integers of
 // eight bits, and what lies between them and only passes numbers on, adds or pools them, does too.
-// Weights are rounded to −127…127 with a scale for each output channel, activations to 0…255.
+// Weights are rounded to −64…64 with a scale for each output channel, activations to 0…255, and tables
+// out of which rows are taken, as of the words of a vocabulary, to −127…127 with a scale for each
+// column.
 //
 // Scales are those of the range that is met on the data, or those of which squared errors are
 // smallest, and with either the biases make up for the means that rounding has moved or not: of the
@@ -89,7 +92,7 @@ func Int8(ctx context.Context, m *onnxio.Model, o Options) (_ *onnxio.Model, _ *
 			break
 		}
 	}
-	r.Weights, r.Operators, r.Activations = len(p.sites), len(p.sites), len(p.order)
+	r.Weights, r.Operators, r.Activations = len(p.sites)+len(p.tables), len(p.sites), len(p.order)
 	return best, r, nil
 }
 
@@ -110,11 +113,12 @@ type activation struct {
 
 // A plan says what of a model works on integers.
 type plan struct {
-	model *onnxio.Model
-	graph *onnxio.Graph
-	sites []*site
-	of    map[string]*activation
-	order []*activation
+	model  *onnxio.Model
+	graph  *onnxio.Graph
+	sites  []*site
+	tables []*onnxio.Tensor
+	of     map[string]*activation
+	order  []*activation
 }
 
 // plan finds what can work on integers.
@@ -146,7 +150,33 @@ func (r *Report) plan(m *onnxio.Model) (*plan, error) {
 	for _, n := range g.Nodes {
 		p.follow(n)
 	}
-	return p, nil
+	return p, p.findTables()
+}
+
+// leastTable is the number of elements from which on a table is worth the node that makes rows of it
+// real again.
+const leastTable = 1 << 14
+
+// findTables lists the matrices of which every reader takes rows, at places that are not constant.
+func (p *plan) findTables() error {
+	for _, name := range stored(p.graph) {
+		c := p.graph.Constant(name)
+		taken := func(r onnxio.Consumer) bool {
+			return r.Input == 0 && onnxio.StandardOp(r.Node) == "Gather" && onnxio.AttrInt(r.Node, "axis", 0) == 0 && p.graph.Constant(r.Node.GetInput()[1]) == nil
+		}
+		other := func(r onnxio.Consumer) bool { return !taken(r) }
+		if len(c.GetDims()) != 2 || onnxio.Elements(c) < leastTable || slices.ContainsFunc(p.graph.Consumers(name), other) {
+			continue
+		}
+		t, err := p.model.Tensor(c)
+		if err != nil {
+			return p.model.InFile(err)
+		}
+		if !reaches(t, math.MaxFloat32) {
+			p.tables = append(p.tables, t)
+		}
+	}
+	return nil
 }
 
 // unfit says why an operator does not work on integers, or "".
@@ -257,6 +287,11 @@ func (p *plan) write(by choice, shifts map[string][]float64) (*onnxio.Model, err
 			return nil, m.InFile(fmt.Errorf("%s: %w", onnxio.Label(s.Node), err))
 		}
 	}
+	for _, t := range p.tables {
+		if err := w.table(t); err != nil {
+			return nil, m.InFile(err)
+		}
+	}
 	for _, n := range g.Nodes {
 		for i, in := range n.GetInput() {
 			if r, ok := w.rounded[in]; ok {
@@ -322,6 +357,29 @@ func (w *writer) activation(a *activation) error {
 		{OpType: proto.String("DequantizeLinear"), Name: proto.String(real), Input: []string{q, sc, zero}, Output: []string{real}},
 	}
 	w.rounded[a.name] = real
+	return nil
+}
+
+// table stores a table as integers, and makes rows real once they are taken.
+func (w *writer) table(t *onnxio.Tensor) error {
+	q, scales := rounded(t.Float64(), t.Dims, 1, w.by, mostStored, nil)
+	table := w.graph.Fresh(t.Name + "_q")
+	if err := w.graph.AddInitializer(onnxio.NewTensor(table, onnxpb.TensorProto_INT8, t.Dims, q)); err != nil {
+		return err
+	}
+	sc, zero, err := w.params(t.Name, scales, onnxpb.TensorProto_INT8, make([]float64, len(scales)), true)
+	if err != nil {
+		return err
+	}
+	for _, c := range w.graph.Consumers(t.Name) {
+		real := c.Node.GetOutput()[0]
+		rows := w.graph.Fresh(real + "_rows")
+		c.Node.Input[0], c.Node.Output[0] = table, rows
+		w.behind[rows] = append([]*onnxpb.NodeProto{{
+			OpType: proto.String("DequantizeLinear"), Name: proto.String(rows), Input: []string{rows, sc, zero}, Output: []string{real},
+			Attribute: []*onnxpb.AttributeProto{onnxio.NewAttrInt("axis", -1)},
+		}}, w.behind[real]...)
+	}
 	return nil
 }
 

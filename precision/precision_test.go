@@ -131,10 +131,10 @@ func TestInt8IsExactOnItsGrid(t *testing.T) {
 	whole := func(name string, n int, dims ...int) onnxtest.Part {
 		v := make([]float64, n)
 		for i := range v {
-			v[i] = float64(rng.IntN(255) - 127)
+			v[i] = float64(rng.IntN(2*mostWeight+1) - mostWeight)
 		}
 		for c := range dims[len(dims)-1] { // every output channel reaches as far
-			v[c] = 127
+			v[c] = mostWeight
 		}
 		return onnxtest.Floats(name, dims, v...)
 	}
@@ -260,5 +260,49 @@ func TestInt8LargeBias(t *testing.T) {
 		if c := i / 9 % 8; c < 2 && math.Abs(got[i]-x) > 0.2*x {
 			t.Fatalf("channel %d: %g, want %g", c, got[i], x)
 		}
+	}
+}
+
+// A table out of which rows are taken is stored as integers; one that something else reads too is not.
+func TestInt8Tables(t *testing.T) {
+	enginetest.Require(t)
+	rng := rand.New(rand.NewPCG(7, 8))
+	random := func(name string, dims ...int) onnxtest.Part {
+		v := make([]float64, dims[0]*dims[1])
+		for i := range v {
+			v[i] = rng.NormFloat64() * (1 + float64(i%dims[1]))
+		}
+		return onnxtest.Floats(name, dims, v...)
+	}
+	m := onnxtest.Model(onnxtest.Values(onnxio.NewValueInfo("ids", onnxpb.TensorProto_INT64, "N", 5)), onnxtest.Values(onnxtest.Value("y", "N", 5, 8), onnxtest.Value("z", "N", 5, 64)),
+		random("words", 500, 64), random("tied", 500, 64), random("w", 64, 8),
+		onnxtest.Node("Gather", "words ids", "r"), onnxtest.Node("MatMul", "r w", "y"),
+		onnxtest.Node("Gather", "tied ids", "s"), onnxtest.Node("ReduceMean", "tied", "mean", onnxtest.Attr("keepdims", 0)), onnxtest.Node("Sub", "s mean", "z"))
+	ids := make([]int64, 40*5)
+	for i := range ids {
+		ids[i] = int64(rng.IntN(500))
+	}
+	d, err := dataset.New("ids", map[string]*engine.Value{"ids": engine.Int64(ids, 40, 5)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, r := rounds(t, m, d)
+	if r.Weights != 2 || r.Operators != 1 {
+		t.Errorf("%+v", r)
+	}
+	g, err := out.Graph()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g.Constant("words") != nil || g.Constant("tied") == nil {
+		t.Error("the wrong table is rounded")
+	}
+	want, got := modeltest.Outputs(t, m, d), modeltest.Outputs(t, out, d)
+	size := 0.0
+	for _, x := range want {
+		size = max(size, math.Abs(x))
+	}
+	if diff := modeltest.MaxDiff(t, want, got); diff > 0.03*size {
+		t.Errorf("off by %g of %g", diff, size)
 	}
 }

@@ -167,7 +167,7 @@ func (w *writer) site(s *site, shift []float64) error {
 	for c := range bias {
 		fits[c] = math.Abs(bias[c]) / input / (1 << 30)
 	}
-	q, scales := rounded(s.weight.Float64(), dims, axis, w.by, fits)
+	q, scales := rounded(s.weight.Float64(), dims, axis, w.by, mostWeight, fits)
 	if w.weights[s.Weight.Name] == "" {
 		name, err := w.integers(s.Weight.Name, onnxpb.TensorProto_INT8, dims, q, scales, axis)
 		if err != nil {
@@ -217,9 +217,16 @@ func (w *writer) bias(s *site, n int, shift []float64) ([]float64, error) {
 	return nil, w.graph.SetConstant(onnxio.NewTensor(s.Bias.Name, t.Type, t.Dims, v))
 }
 
-// rounded rounds a weight to −127…127, with a scale for each slice along an axis, no smaller than the
-// slice's least, if any are given.
-func rounded(v []float64, dims []int, axis int, by choice, least []float64) (q, scales []float64) {
+// Weights are rounded to −mostWeight…mostWeight, seven bits, and what only stores numbers to eight.
+// Processors without VNNI add two products of an activation and a weight in sixteen bits, and cut off
+// what is more: 2·255·64 is not. With −127…127 there, 94.7 % of the classes of a ResNet-20 and 86.5 %
+// of EfficientNet-Lite0's stayed, with −63…63 99.0 % and 98.5 %, and with unsigned weights, which take
+// a fifth to a half longer, 99.2 % and 99.0 %.
+const mostWeight, mostStored = 64, 127
+
+// rounded rounds a weight to −most…most, with a scale for each slice along an axis, no smaller than
+// the slice's least, if any are given.
+func rounded(v []float64, dims []int, axis int, by choice, most float64, least []float64) (q, scales []float64) {
 	of := dense.AlongAxis[float64](nil, dims, axis).Position
 	n := dims[axis]
 	slices := make([][]float64, n)
@@ -228,19 +235,19 @@ func rounded(v []float64, dims []int, axis int, by choice, least []float64) (q, 
 	}
 	scales = make([]float64, n)
 	for k, s := range slices {
-		if scales[k] = weightScale(s, by); least != nil {
+		if scales[k] = weightScale(s, by, most); least != nil {
 			scales[k] = float64(float32(max(scales[k], least[k])))
 		}
 	}
 	q = make([]float64, len(v))
 	for i, x := range v {
-		q[i] = min(max(math.RoundToEven(x/scales[of(i)]), -127), 127)
+		q[i] = min(max(math.RoundToEven(x/scales[of(i)]), -most), most)
 	}
 	return q, scales
 }
 
 // weightScale is the scale of one slice.
-func weightScale(v []float64, by choice) float64 {
+func weightScale(v []float64, by choice, most float64) float64 {
 	largest := 0.0
 	for _, x := range v {
 		largest = max(largest, math.Abs(x))
@@ -248,13 +255,13 @@ func weightScale(v []float64, by choice) float64 {
 	if !(largest > 1e-30) {
 		return 1
 	}
-	best, least := largest/127, math.Inf(1)
+	best, least := largest/most, math.Inf(1)
 	if by == bySquares {
 		for i := range 16 {
-			s := largest / 127 * (1 - 0.03*float64(i))
+			s := largest / most * (1 - 0.03*float64(i))
 			e := 0.0
 			for _, x := range v {
-				d := x - s*min(max(math.RoundToEven(x/s), -127), 127)
+				d := x - s*min(max(math.RoundToEven(x/s), -most), most)
 				e += d * d
 			}
 			if e < least {
@@ -277,7 +284,7 @@ func (p *plan) shifts(ctx context.Context, by choice, o Options) (map[string][]f
 	out := map[string][]float64{}
 	for _, s := range p.sites {
 		v, dims := s.weight.Float64(), s.weight.Dims
-		q, scales := rounded(v, dims, s.Out.Weight, by, nil)
+		q, scales := rounded(v, dims, s.Out.Weight, by, mostWeight, nil)
 		to, from := dense.AlongAxis[float64](nil, dims, s.Out.Weight), dense.AlongAxis[float64](nil, dims, s.In.Weight)
 		a, b := was[s.In.Tensor], is[s.In.Tensor]
 		shift := make([]float64, len(scales))
