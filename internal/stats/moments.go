@@ -180,11 +180,14 @@ func (c *collector) batch(ctx context.Context, i int) error {
 		}
 	}
 	c.held, c.heldBy = append(c.held, values), s
-	rows := 0
-	for _, v := range c.held {
-		rows += v[0].Dims[0] * shape.perCut
+	rows, bytes := 0, 0
+	for _, values := range c.held {
+		rows += values[0].Dims[0] * shape.perCut
+		for _, v := range values {
+			bytes += 4 * v.Len()
+		}
 	}
-	if s.shape.samples && s.share*float64(rows) < chunkRows {
+	if s.shape.samples && s.share*float64(rows) < chunkRows && bytes < heldBytes {
 		return nil
 	}
 	return c.release(ctx)

@@ -18,6 +18,8 @@ const (
 	chunkRows = 1024
 	// ... and not larger than this, for the sums of a run are float32.
 	chunkMaxRows = 1 << 14
+	// Of batches of which few rows are taken, as many wait for each other as make this many bytes.
+	heldBytes = 64 << 20
 	// Runs at a time may make sums of this many bytes.
 	runBytes = 512 << 20
 	// More products than this cost more than they save.

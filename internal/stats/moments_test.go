@@ -606,3 +606,28 @@ func TestMomentsErrors(t *testing.T) {
 		}
 	}
 }
+
+// Where some positions are taken, x and y are of the same: a target that is what lies in the middle of
+// the window varies with the window as that does.
+func TestMomentsOfSomePositions(t *testing.T) {
+	enginetest.Require(t)
+	const channels, taps, middle = 4, 9, 4
+	for _, groups := range []int{1, 2, 4} {
+		f := passThrough(t, 7, 3, []int{channels, 6, 5}, []int{channels, 6, 5})
+		w := &onnxio.Window{Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}}
+		const most = 50
+		got := collect(t, f, stats.Reading{Tensor: "x", Conv: w, Groups: groups}, []stats.Target{{Values: kept(f, "x"), Axis: 1}}, stats.MomentOptions{MaxRows: most, Seed: 3})
+		for g, m := range got {
+			if m.Rows == 0 || m.Rows > most || m.D != channels/groups*taps || m.O != channels/groups {
+				t.Fatalf("%d groups: %d rows of %d and %d", groups, m.Rows, m.D, m.O)
+			}
+			for d := range m.D {
+				for k := range m.O {
+					if a, b := m.XY[d*m.O+k], m.XX[d*m.D+k*taps+middle]; math.Abs(a-b) > 1e-4*(1+math.Abs(b)) {
+						t.Fatalf("%d groups, group %d: Σ x%d·y%d is %g, want %g", groups, g, d, k, a, b)
+					}
+				}
+			}
+		}
+	}
+}
