@@ -26,6 +26,16 @@ type product struct {
 	weight int
 	scale  string // of the weight in the expanded model: flat
 	bias   *steppedBias
+	order  []int // in which nodes, and the bias's behind them, stood
+}
+
+// written are the nodes as they stood.
+func (s *product) written(all []*onnxpb.NodeProto) []*onnxpb.NodeProto {
+	out := make([]*onnxpb.NodeProto, len(all))
+	for to, from := range s.order {
+		out[to] = all[from]
+	}
+	return out
 }
 
 // A steppedBias is a bias that is made a whole number of steps when the model runs. In the expanded
@@ -78,14 +88,13 @@ func (b *steppedBias) restore(r *rewriter, bias, dynamicScale, scale string) ([]
 	if err != nil {
 		return nil, err
 	}
-	sizes, n := slices.Clone(shape.I64), 1
+	sizes := slices.Clone(shape.I64)
 	for i, size := range sizes {
-		n *= int(size)
 		if size > 1 {
-			sizes[i] = -1 // as many as there are
+			sizes[i] = onnxio.Elements(r.g.Constant(bias))
 		}
 	}
-	if n < 0 || n == int(onnxio.Elements(r.g.Constant(bias))) {
+	if slices.Equal(sizes, shape.I64) {
 		r.original(name)
 		return out, nil
 	}
@@ -137,6 +146,14 @@ func (r *rewriter) expandProduct(n *onnxpb.NodeProto) (site, error) {
 		return nil, err
 	}
 	s.nodes = [4]*onnxpb.NodeProto{n, cast, inner, outer}
+	all := s.nodes[:]
+	if s.bias != nil {
+		all = slices.Concat(all, s.bias.nodes[:])
+	}
+	for i := range all {
+		s.order = append(s.order, i)
+	}
+	slices.SortFunc(s.order, func(i, j int) int { return slices.Index(r.g.Nodes, all[i]) - slices.Index(r.g.Nodes, all[j]) })
 	s.scale = scale
 	x, made := r.realOf(input(n, 0), dynamic.GetOutput()[1], dynamic.GetOutput()[2], 0)
 	weight, more := r.realOf(w, scale, zero, axis)
@@ -244,9 +261,9 @@ func (s *product) restore(r *rewriter) error {
 		if err != nil {
 			return err
 		}
-		nodes = append(append(nodes[:1:1], made...), nodes[1:]...)
+		nodes = append(nodes, made...)
 	}
-	r.instead[node] = nodes
+	r.instead[node] = s.written(nodes)
 	return nil
 }
 

@@ -65,7 +65,7 @@ func Quantized() []Form {
 			bt = Div(bias[16], bs1)
 			bf = Floor(bt)
 			bi = Cast(bf) to=6
-			br = Reshape(bi, shape{1 16 1 1})
+			br = Reshape(bi, shape{1 -1 1 1})
 			p = ConvInteger(xq, uint8_a[16 3 3 3], xz, uint8_az<128>) pads=1,1,1,1
 			pb = Add(p, br)
 			pf = Cast(pb) to=1
