@@ -165,7 +165,8 @@ func (p *plan) findTables() error {
 			return r.Input == 0 && onnxio.StandardOp(r.Node) == "Gather" && onnxio.AttrInt(r.Node, "axis", 0) == 0 && p.graph.Constant(r.Node.GetInput()[1]) == nil
 		}
 		other := func(r onnxio.Consumer) bool { return !taken(r) }
-		if len(c.GetDims()) != 2 || onnxio.Elements(c) < leastTable || slices.ContainsFunc(p.graph.Consumers(name), other) {
+		readers := p.graph.Consumers(name)
+		if len(c.GetDims()) != 2 || onnxio.Elements(c) < leastTable || len(readers) == 0 || slices.ContainsFunc(readers, other) {
 			continue
 		}
 		t, err := p.model.Tensor(c)

@@ -54,22 +54,22 @@ func (r *rewriter) steppedBias(n *onnxpb.NodeProto, dynamicScale string) *steppe
 		return nil
 	}
 	b := &steppedBias{}
-	at := add.GetInput()[1-slices.Index(add.GetInput(), n.GetOutput()[0])]
+	at := input(add, 1-slices.Index(add.GetInput(), n.GetOutput()[0]))
 	b.nodes[5] = add
 	for i, op := range []string{"Reshape", "Cast", "Floor", "Div"} {
 		node := r.maker(at, op)
 		if node == nil || r.only(at, b.nodes[5-i].GetOpType()) == nil {
 			return nil
 		}
-		b.nodes[4-i], at = node, node.GetInput()[0]
+		b.nodes[4-i], at = node, input(node, 0)
 	}
-	div := b.nodes[1]
-	b.nodes[0] = r.maker(div.GetInput()[1], "Mul")
-	if b.nodes[0] == nil || r.only(div.GetInput()[1], "Div") == nil || !r.isConstant(div.GetInput()[0], b.nodes[4].GetInput()[1]) || len(r.dims(div.GetInput()[0])) != 1 {
+	bias, step, shape := input(b.nodes[1], 0), input(b.nodes[1], 1), input(b.nodes[4], 1)
+	b.nodes[0] = r.maker(step, "Mul")
+	if b.nodes[0] == nil || r.only(step, "Div") == nil || len(r.dims(bias)) != 1 || len(r.dims(shape)) != 1 {
 		return nil
 	}
 	b.weight = 1 - slices.Index(b.nodes[0].GetInput(), dynamicScale)
-	if b.weight > 1 || !r.isConstant(b.nodes[0].GetInput()[b.weight]) || !r.single(b.nodes[0].GetInput()[b.weight]) {
+	if scale := input(b.nodes[0], b.weight); b.weight > 1 || r.g.Constant(scale) == nil || !r.single(scale) {
 		return nil
 	}
 	return b
