@@ -167,7 +167,12 @@ func (c *compression) least(s *coupling.Space, b budget) int {
 }
 
 // multiple is what the widths of a space are multiples of.
-func (c *compression) multiple(s *coupling.Space) int { return channels.Multiple(s, c.o.Multiple) }
+func (c *compression) multiple(s *coupling.Space) int {
+	if c.o.Keep > 0 || c.o.Plan != nil { // widths are given
+		return channels.MultipleOfShare(s, c.o.Multiple)
+	}
+	return channels.Multiple(s, c.o.Multiple)
+}
 
 // ratio finds the share of channels to keep: given, or the largest whose cost is within the budget.
 func (c *compression) ratio(a *coupling.Analysis, b budget) (float64, error) {

@@ -66,7 +66,7 @@ func TestLosslessComesFirst(t *testing.T) {
 	widths := kill(t, m, 3)
 	d := modeltest.Data(t, "mnist_test", dataset.Options{Limit: 64})
 	for _, keep := range []float64{0.5, 1} {
-		out, r, err := compress.Model(context.Background(), m, compress.Options{Keep: keep, Options: job.Options{NoData: true}})
+		out, r, err := compress.Model(context.Background(), m, compress.Options{Keep: keep, Multiple: 1, Options: job.Options{NoData: true}})
 		if err != nil {
 			t.Fatal(err)
 		}

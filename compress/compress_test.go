@@ -100,6 +100,9 @@ func TestBudgets(t *testing.T) {
 			if o.Multiple > 1 && s.After != s.Before && s.After%o.Multiple != 0 {
 				t.Errorf("%q has %d channels, no multiple of %d", s.Name, s.After, o.Multiple)
 			}
+			if o.Multiple == 0 && (s.After%4 != 0 || s.Before == 32 && s.After%8 != 0) && s.Before > 12 {
+				t.Errorf("%q went from %d to %d channels, which convolutions over images do not like", s.Name, s.Before, s.After)
+			}
 		}
 	}
 	if _, _, err := compress.Model(context.Background(), m, compress.Options{MACs: 1e-6, Options: job.Options{NoData: true}}); err == nil || !strings.Contains(err.Error(), "cannot be met") {

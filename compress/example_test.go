@@ -59,5 +59,5 @@ func ExampleModel_withoutData() {
 		log.Fatal(err)
 	}
 	fmt.Printf("%d of %d MACs are left\n", report.After.MACs, report.Before.MACs)
-	// Output: 559408 of 945696 MACs are left
+	// Output: 560312 of 945696 MACs are left
 }

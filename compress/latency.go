@@ -185,11 +185,9 @@ func (c *compression) grid(s *coupling.Space) []int {
 	return out
 }
 
-// fine is the number of channels in whose multiples widths and ranks are tried.
+// fine is the number of channels in whose multiples widths and ranks are tried under a budget of
+// latency.
 func (c *compression) fine() int {
-	if c.clock == nil {
-		return max(c.o.Multiple, 1)
-	}
 	return cmp.Or(c.o.Multiple, max(c.clock.table.Multiple()/4, 1))
 }
 
@@ -237,8 +235,8 @@ func (c *compression) even(a *coupling.Analysis, b budget) (*allocation, error) 
 		return nil, err
 	}
 	out := &allocation{kind: Even, widths: c.widths(a, b, ratio)}
-	if b.unit != inLatency {
-		return out, nil
+	if b.unit == inChannels {
+		return out, nil // the share is what was asked for
 	}
 	var order []*coupling.Space
 	for _, s := range a.Spaces {

@@ -15,6 +15,7 @@ import (
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/eval"
+	"github.com/monge-ml/monge/internal/channels"
 	"github.com/monge-ml/monge/internal/choose"
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/guard"
@@ -566,7 +567,11 @@ const leastSaved = 0.2
 // enough is saved, of weights and of time where that is asked for, a sixteenth of the outputs apart,
 // and not below the floor.
 func (c *compression) rankSteps(p *rankPrice, b budget, s *edit.Subject) (out []int) {
-	m := c.fine()
+	given := c.o.Multiple
+	if c.clock != nil {
+		given = c.fine()
+	}
+	m := channels.MultipleOfRank(p.op.Node, p.outputs.Size(), given)
 	saves := func(rank int) bool { return true }
 	if b.unit == inLatency {
 		node, p := p.op.Node, c.clock.predictor(c, s.Analysis)

@@ -21,8 +21,9 @@ type Options struct {
 	InputShapes map[string][]int
 	// Keep, if set, says of a space that may change whether all its channels shall stay.
 	Keep func(s *coupling.Space) bool
-	// Multiple is what widths that change are multiples of afterwards; zero means 1, but where a
-	// depthwise convolution carries a space, whose width stays a multiple of 16 or 8 if it was one.
+	// Multiple is what widths that change are multiples of afterwards; zero means what suits the
+	// convolutions over images that a space goes through (16, 8 or 4 channels) if its width is a
+	// multiple of that, and 1 for others: a space of 32 channels without one is slower than whole.
 	Multiple int
 	// Runs is the number of random inputs on which the result is compared with the original; zero
 	// means 3. NoCheck compares nothing.

@@ -416,8 +416,13 @@ func TestStrip(t *testing.T) {
 
 func strip(t testing.TB, m *onnxio.Model) (*onnxio.Model, *lossless.Report) {
 	t.Helper()
+	return stripWith(t, m, lossless.Options{})
+}
+
+func stripWith(t testing.TB, m *onnxio.Model, o lossless.Options) (*onnxio.Model, *lossless.Report) {
+	t.Helper()
 	before := encode(t, m)
-	out, r, err := lossless.Strip(context.Background(), m, lossless.Options{})
+	out, r, err := lossless.Strip(context.Background(), m, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -495,7 +500,7 @@ func TestStripTrainedModels(t *testing.T) {
 				}
 				dead += 2
 			}
-			_, r := strip(t, m)
+			_, r := stripWith(t, m, lossless.Options{Multiple: 1})
 			if got := r.Constant + r.Unread; got < dead {
 				t.Errorf("%d channels removed, want %d: %v %v", got, dead, r.Spaces, r.Left)
 			}

@@ -92,6 +92,10 @@ func (r *Compression) Print(w io.Writer) {
 	printEnd(w, r.Output, &r.Report.Report, r.Cost)
 }
 
+// slower is how many times as long as the original a model takes for the report to point it out: two
+// timings of one model differ by less.
+const slower = 1.05
+
 // printVerdict prints both models side by side.
 func (r *Compression) printVerdict(w io.Writer) {
 	t := newTable("<", "before", "after", "left")
@@ -124,6 +128,9 @@ func (r *Compression) printVerdict(w io.Writer) {
 		t.add("NaN, ±Inf", grouped(int64(a)), grouped(int64(b)), "")
 	}
 	t.print(w)
+	if a, b := e.Before.LatencyMS, e.After.LatencyMS; a != nil && b != nil && *b > slower**a && r.Latency == nil {
+		fmt.Fprintln(w, "it is slower than the original here, since kernels work on blocks of channels: --latency asks for time")
+	}
 	switch {
 	case e.HeldOut:
 		fmt.Fprintf(w, "judged on %s of %s\n", plural(e.Samples, "held-out sample"), screen.Name(e.Data))

@@ -18,7 +18,7 @@ func (f *widthFlags) add(cmd *cobra.Command) {
 	fs := cmd.Flags()
 	fs.StringArrayVar(&f.exclude, "exclude", nil, "keep the width of spaces made by nodes or weights whose name matches the `GLOB`, as in 'layer4*' (may be repeated)")
 	fs.BoolVar(&f.keepResidual, "keep-residual", false, "leave every residual stream whole")
-	fs.Var(&f.multiple, "multiple", "round widths to multiples of `N`; onnxruntime is often faster with 8 or 16. auto: what is fast, under --latency; else 16 or 8 where a depthwise convolution carries a space, or 1")
+	fs.Var(&f.multiple, "multiple", "round widths to multiples of `N`; auto: what is fast, under --latency; else what suits the kernels of convolutions, 4 to 16, and 1 for other layers")
 }
 
 // A multipleFlag is what widths are multiples of; 0 is auto.
