@@ -424,16 +424,28 @@ func (a *Analysis) name() {
 	}
 }
 
-// ranges prints which positions of an axis belong to a space.
+// mostRanges is the number of ranges up to which each is named.
+const mostRanges = 8
+
+// ranges prints which positions of an axis belong to a space; of many ranges, those that follow each
+// other as one.
 func ranges(axis *Axis, s *Space) string {
-	var parts []string
+	var of [][2]int
 	at := 0
 	for _, t := range axis.Terms() {
 		n := t.Size()
 		if slices.ContainsFunc(s.Pieces, func(p *Axis) bool { return t.Holds(p) }) {
-			parts = append(parts, fmt.Sprintf("%d:%d", at, at+n))
+			of = append(of, [2]int{at, at + n})
 		}
 		at += n
+	}
+	var parts []string
+	for i, r := range of {
+		if len(of) > mostRanges && i > 0 && of[i-1][1] == r[0] {
+			of[i][0] = of[i-1][0]
+			parts = parts[:len(parts)-1]
+		}
+		parts = append(parts, fmt.Sprintf("%d:%d", of[i][0], r[1]))
 	}
 	return "[" + strings.Join(parts, ",") + "]"
 }

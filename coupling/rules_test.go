@@ -709,6 +709,16 @@ var rules = []rule{
 		Conv_a (in): 3, frozen: graph input "x"
 		Conv_a[0:3,3:6,6:9]: 3
 		Conv_y: 5, frozen: graph output "y"`},
+	{"Split in many parts, whose ranges are named as one", `
+		opset 11
+		x: N 3 4 4
+		a = Conv(x, w1[18 3 1 1])
+		b c d e f g h i j = Split(a) axis=1
+		k = Sum(b, c, d, e, f, g, h, i, j)
+		y = Conv(k, w2[5 2 1 1])`, `
+		Conv_a (in): 3, frozen: graph input "x"
+		Conv_a[0:18]: 2
+		Conv_y: 5, frozen: graph output "y"`},
 	{"Split in stated parts", `
 		x: N 3 4 4
 		a = Conv(x, w1[9 3 1 1])
