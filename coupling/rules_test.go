@@ -717,7 +717,7 @@ var rules = []rule{
 		k = Sum(b, c, d, e, f, g, h, i, j)
 		y = Conv(k, w2[5 2 1 1])`, `
 		Conv_a (in): 3, frozen: graph input "x"
-		Conv_a[0:18]: 2
+		Conv_a[0:18]: 2, linear
 		Conv_y: 5, frozen: graph output "y"`},
 	{"Split in stated parts", `
 		x: N 3 4 4
