@@ -71,6 +71,9 @@ func (c *compression) strip(ctx context.Context, m *onnxio.Model, keep func(*cou
 	if c.given, err = m.Graph(); err != nil {
 		return err
 	}
+	if err := c.checkKeepFloat(); err != nil {
+		return err
+	}
 	c.size = sizeOf(c.analysis, shape{})
 	c.size.Params, _ = m.Size()
 	c.was = map[*coupling.Space]*coupling.Space{}

@@ -67,6 +67,10 @@ type Options struct {
 	// DType is what numbers of the result are stored as; "" leaves them as they are. With it no budget
 	// need be given: widths stay then. Integers need data.
 	DType precision.Type
+	// Arithmetic: with float16 as DType, operators compute with it too, but for those whose numbers do
+	// not fit it and those that KeepFloat names: patterns for operator types, nodes or their outputs.
+	Arithmetic bool
+	KeepFloat  []string
 
 	explores bool // several budgets are met, and judged on held-out samples
 	// Plan gives spaces their widths, and perhaps their channels.
@@ -209,6 +213,8 @@ type compression struct {
 	o Options
 	baseline
 	exclude []glob
+	// keepFloat names operators that go on with float32.
+	keepFloat []glob
 	// model is the model to narrow, in ordinary operators.
 	model *onnxio.Model
 	// seen is what allocation learnt from the data; nil before.
@@ -228,7 +234,10 @@ type compression struct {
 // channels of spaces that stay whole: those that are kept, or all.
 func start(ctx context.Context, m *onnxio.Model, o Options, whole bool) (_ *compression, err error) {
 	c := &compression{o: o}
-	if c.exclude, err = compileGlobs(o.Exclude); err != nil {
+	if c.exclude, err = compileGlobs("exclude", o.Exclude); err != nil {
+		return nil, err
+	}
+	if c.keepFloat, err = compileGlobs("keep-float", o.KeepFloat); err != nil {
 		return nil, err
 	}
 	judges := o.MaxDrop > 0 || o.explores

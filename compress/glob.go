@@ -14,15 +14,16 @@ type glob struct {
 	pattern string
 }
 
-func compileGlobs(patterns []string) (out []glob, err error) {
+// compileGlobs makes globs of the patterns of an option.
+func compileGlobs(option string, patterns []string) (out []glob, err error) {
 	for _, p := range patterns {
 		if p == "" {
-			return nil, pipeline.Mistakef("exclude: a pattern is empty")
+			return nil, pipeline.Mistakef("%s: a pattern is empty", option)
 		}
 		q := strings.NewReplacer(`\*`, `.*`, `\?`, `.`).Replace(regexp.QuoteMeta(p))
 		re, err := regexp.Compile(`^(?s:` + q + `)$`)
 		if err != nil {
-			return nil, pipeline.Mistakef("exclude %q: %w", p, err)
+			return nil, pipeline.Mistakef("%s %q: %w", option, p, err)
 		}
 		out = append(out, glob{re, p})
 	}

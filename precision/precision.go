@@ -41,8 +41,9 @@ type Report struct {
 	Type Type `json:"type"`
 	// Weights is the number of weights that are stored with fewer bits.
 	Weights int `json:"weights"`
-	// Operators is the number of operators that work on integers, Activations of the activations
-	// that are rounded; zero for floating-point types.
+	// Operators is the number of operators that work on integers or with numbers of 16 bits,
+	// Activations of the activations that are rounded to integers; zero where only weights are stored
+	// with fewer bits.
 	Operators   int `json:"operators,omitempty"`
 	Activations int `json:"activations,omitempty"`
 	// Opset is what the operator set was raised to, 0 if it was not.
@@ -53,6 +54,8 @@ type Report struct {
 	Candidates []Candidate `json:"candidates,omitempty"`
 	// Stay lists weights of linear operators that stay as they are.
 	Stay []Stay `json:"stay,omitempty"`
+	// Kept lists operators that compute with float32 beside those of 16 bits.
+	Kept []Kept `json:"kept,omitempty"`
 }
 
 // A Candidate is a way to choose scales.

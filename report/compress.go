@@ -128,7 +128,7 @@ func (r *Compression) printVerdict(w io.Writer) {
 		t.add("NaN, ±Inf", grouped(int64(a)), grouped(int64(b)), "")
 	}
 	t.print(w)
-	if a, b := e.Before.LatencyMS, e.After.LatencyMS; a != nil && b != nil && *b > slower**a && r.Latency == nil {
+	if a, b := e.Before.LatencyMS, e.After.LatencyMS; a != nil && b != nil && *b > slower**a && r.Latency == nil && r.After.MACs < r.Before.MACs {
 		fmt.Fprintln(w, "it is slower than the original here, since kernels work on blocks of channels: --latency asks for time")
 	}
 	switch {
@@ -295,14 +295,67 @@ func printPrecision(w io.Writer, p *precision.Report) {
 		t.print(w)
 		fmt.Fprintln(w)
 	}
+	printKept(w, p)
 	fmt.Fprintf(w, "%s: %s", p.Type, plural(p.Weights, "weight"))
-	if p.Operators > 0 {
+	switch {
+	case p.Operators > 0 && p.Type != precision.INT8:
+		fmt.Fprintf(w, "; %s with 16 bits", works(p.Operators))
+		if len(p.Kept) > 0 {
+			fmt.Fprintf(w, ", %s with 32", grouped(int64(len(p.Kept))))
+		}
+		if p.Samples > 0 {
+			fmt.Fprintf(w, "; sizes of numbers seen on %s", plural(p.Samples, "sample"))
+		}
+	case p.Operators > 0:
 		fmt.Fprintf(w, " and %s rounded, %s on integers, scales chosen on %s", plural(p.Activations, "activation"), plural(p.Operators, "operator"), plural(p.Samples, "sample"))
 	}
 	if p.Opset > 0 {
 		fmt.Fprintf(w, "; operator set raised to %d", p.Opset)
 	}
 	fmt.Fprint(w, "\n\n")
+}
+
+// works says how many operators compute.
+func works(n int) string {
+	if n == 1 {
+		return "1 operator computes"
+	}
+	return plural(n, "operator") + " compute"
+}
+
+// mostReasons is the number of reasons that are told why operators keep 32 bits.
+const mostReasons = 12
+
+// printKept says which operators compute with 32 bits beside others of 16, those of one type and
+// reason in one row.
+func printKept(w io.Writer, p *precision.Report) {
+	if len(p.Kept) == 0 {
+		return
+	}
+	type kind struct{ operator, reason string }
+	nodes := map[kind][]string{}
+	var order []kind
+	for _, k := range p.Kept {
+		id := kind{k.Operator, k.Reason}
+		if nodes[id] == nil {
+			order = append(order, id)
+		}
+		nodes[id] = append(nodes[id], k.Node)
+	}
+	t := newTable("<operator", "<with 32 bits", "<since")
+	for i, k := range order {
+		if i == mostReasons {
+			t.add("…", fmt.Sprintf("and %s more", plural(len(order)-i, "kind")), "--json lists all")
+			break
+		}
+		some := nodes[k][0]
+		if n := len(nodes[k]) - 1; n > 0 {
+			some += fmt.Sprintf(" and %d more", n)
+		}
+		t.add(k.operator, some, k.reason)
+	}
+	t.print(w)
+	fmt.Fprintln(w)
 }
 
 // printSearch says what was tried to find the cheapest model.

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Compares monge's int8 with onnxruntime's own quantize_static on one model.
+"""Compares monge's int8 and fp16 with onnxruntime's own quantize_static and float16 on one model.
 
     bench/precision/compare.py MODEL CALIB TEST [--scale S --mean M --std S] [--monge bin/monge]
         [--narrow "--macs 0.5 --tune 0"]
 
-narrows the model first if that is wanted, rounds the result with `monge compress --int8` and with
-quantize_static (QDQ, per channel where it can, scales by MinMax, Entropy and Percentile, after its
+narrows the model first if that is wanted, rounds the result with `monge compress --int8`, with
+`--dtype fp16` (numbers stored, and with `--arithmetic` computed with), with onnxruntime's converter to
+float16, and with quantize_static (QDQ, per channel where it can, scales by MinMax, Entropy and Percentile, after its
 quant_pre_process), all on the same 200 samples of CALIB, and lets `monge eval` compare them with the
 model that was given, on TEST. It takes onnxruntime, onnx and numpy from PyPI.
 """
@@ -18,8 +19,10 @@ import tempfile
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
+from onnxruntime.transformers.float16 import convert_float_to_float16
 
 SAMPLES = 200
 
@@ -88,6 +91,16 @@ def main():
     ours = os.path.join(out, "monge.onnx")
     subprocess.run([args.monge, "compress", float_model, "-o", ours, "--int8", "-q", "--data", args.calib, *flags], check=True)
     models["monge --int8"] = ours
+    for label, more in {"monge --dtype fp16": [], "monge --dtype fp16 --arithmetic": ["--arithmetic"]}.items():
+        models[label] = os.path.join(out, label.replace(" ", "") + ".onnx")
+        subprocess.run([args.monge, "compress", float_model, "-o", models[label], "--dtype", "fp16", *more, "-q", "--data", args.calib, *flags], check=True)
+    try:
+        models["onnxruntime's float16"] = os.path.join(out, "half.onnx")
+        onnx.save(convert_float_to_float16(onnx.load(float_model), keep_io_types=True), models["onnxruntime's float16"])
+        onnxruntime.InferenceSession(models["onnxruntime's float16"])
+    except Exception as err:  # what the peer cannot do is part of the result
+        print(f"onnxruntime's float16: {err}", file=sys.stderr)
+        del models["onnxruntime's float16"]
     ready = os.path.join(out, "ready.onnx")
     try:
         quant_pre_process(float_model, ready)

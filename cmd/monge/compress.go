@@ -35,7 +35,8 @@ type compressFlags struct {
 	widths             widthFlags
 	uniform            bool
 	dtype              string
-	int8               bool
+	int8, arithmetic   bool
+	keepFloat          []string
 	whole              bool // widths stay, numbers get fewer bits
 	unspoken           bool // no budget is given
 	moves              []string
@@ -82,8 +83,10 @@ func (a *app) compressCommand() *cobra.Command {
 	fs.StringVar(&f.run.into, "into", "", "narrow `MODEL` that gives the widths and is what channels are moved onto; none of its weights are used")
 	fs.StringVar(&f.plan, "plan", "", "YAML `FILE`, as --save-plan writes it, that gives spaces their widths, and perhaps the channels that stay, and names blocks and ranks")
 	f.run.addLossless(cmd, "first remove channels that are constant, repeated or unread, unused nodes, and subnormal weights; without a budget do nothing else")
-	fs.StringVar(&f.dtype, "dtype", "", "store the result's numbers as `TYPE`: fp16 or bf16 (weights; arithmetic stays what it was), or int8 (weights and activations; operators work on integers, with scales from --data); without a budget do nothing else")
+	fs.StringVar(&f.dtype, "dtype", "", "store the result's numbers as `TYPE`: fp16 or bf16 (weights; arithmetic stays what it was without --arithmetic), or int8 (weights and activations; operators work on integers, with scales from --data); without a budget do nothing else")
 	fs.BoolVar(&f.int8, "int8", false, "the same as --dtype int8")
+	fs.BoolVar(&f.arithmetic, "arithmetic", false, "with --dtype fp16, let operators compute with 16 bits too, but for those whose numbers do not fit, on --data where it is given")
+	fs.StringArrayVar(&f.keepFloat, "keep-float", nil, "with --arithmetic, leave operators at 32 bits whose type or node name matches the `GLOB`, as in 'Softmax' or '/head/*' (may be repeated)")
 	budgetGroup.in(cmd)
 	f.widths.add(cmd)
 	fs.BoolVar(&f.uniform, "uniform", false, "under --macs, --params, --size, --latency and --max-drop, keep an equal share of every space (default: with a refit, widths by measured error for cost saved)")
@@ -128,6 +131,8 @@ func (f *compressFlags) check(cmd *cobra.Command) error {
 		usageIf(f.unspoken && f.run.output.dryRun, "--dry-run shows what a budget leads to: give one, such as --macs 0.75"),
 		usageIf(f.dtype != "" && !slices.Contains(precision.Types(), precision.Type(f.dtype)), "--dtype is %q: want one of %v", f.dtype, precision.Types()),
 		usageIf(f.int8 && f.dtype != string(precision.INT8), "--int8 and --dtype %s do not go together", f.dtype),
+		usageIf(f.arithmetic && f.dtype != string(precision.FP16), "--arithmetic goes with --dtype fp16"),
+		usageIf(len(f.keepFloat) > 0 && !f.arithmetic, "--keep-float goes with --arithmetic"),
 		usageIf(f.dtype == string(precision.INT8) && !f.run.data.given(), "--dtype int8 needs --data: the scales of activations are those that are met"),
 		share("keep", f.keep),
 		share("macs", f.macs),
@@ -297,7 +302,7 @@ func (f *compressFlags) look(ctx context.Context, r *report.Compression, before,
 func (f *compressFlags) options(a *app, m *onnxio.Model, common job.Options) (o compress.Options, err error) {
 	o = compress.Options{
 		Options: common, Keep: f.keep, MACs: f.macs, Params: f.params, MaxDrop: f.maxDrop, Floor: f.floor, Uniform: f.uniform,
-		Exclude: f.widths.exclude, KeepResidual: f.widths.keepResidual, Multiple: int(f.widths.multiple), DType: precision.Type(f.dtype),
+		Exclude: f.widths.exclude, KeepResidual: f.widths.keepResidual, Multiple: int(f.widths.multiple), DType: precision.Type(f.dtype), Arithmetic: f.arithmetic, KeepFloat: f.keepFloat,
 		Latency: f.latency.Latency, NoLatency: f.noLatency, Metric: f.metric.metric(a, "", ""),
 	}
 	if f.maxDrop > 0 || f.unspoken {

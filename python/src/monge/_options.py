@@ -91,6 +91,8 @@ class CompressOptions(WorkOptions, MetricOptions, total=False):
     uniform: bool
     dtype: Literal["fp16", "bf16", "int8"]
     int8: bool
+    arithmetic: bool
+    keep_float: str | Sequence[str]
     moves: str | Sequence[Literal["width", "depth", "rank"]]
     eval_data: Data
     latency: bool
@@ -186,7 +188,7 @@ def _flag(name: str, value: Any) -> list[str]:
         value = f"{float(value)}s"
     if isinstance(value, Mapping):
         return [f"{flag}={key}={_join(v, 'x')}" for key, v in value.items()]
-    if name == "exclude":
+    if name in ("exclude", "keep_float"):
         return [f"{flag}={glob}" for glob in ([value] if isinstance(value, str) else value)]
     return [f"{flag}={_join(value, ',')}"]
 
