@@ -2,6 +2,7 @@ package compress_test
 
 import (
 	"context"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
@@ -243,5 +245,37 @@ func TestMaxDropMeasuresInAnyCase(t *testing.T) {
 	}
 	if s := r.Search; s == nil || s.Samples != 12 || !s.HeldOut || r.Split.Fit.Len() != 48 {
 		t.Errorf("%+v, fitted on %d", s, r.Split.Fit.Len())
+	}
+}
+
+// Labels that the original knows nothing of do not judge: a model that finds as few of them would be
+// the cheapest there is.
+func TestMaxDropOfDoubtfulLabels(t *testing.T) {
+	m := modeltest.Load(t, "mlp_a")
+	const n = 200
+	rng := rand.New(rand.NewPCG(1, 2))
+	x, labels := make([]float32, n*784), make([]int, n)
+	for i := range x {
+		x[i] = float32(rng.NormFloat64())
+	}
+	for i := range labels {
+		labels[i] = i % 10
+	}
+	d, err := dataset.New("noise", map[string]*engine.Value{m.Proto.Graph.Input[0].GetName(): engine.Float32(x, n, 1, 28, 28)}, labels)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var warned []string
+	_, r, err := compress.Model(context.Background(), m, compress.Options{MaxDrop: 0.04, Options: job.Options{
+		Data: modeltest.Data(t, "mnist_calib", dataset.Options{Limit: 125}), EvalData: d, Warn: func(s string) { warned = append(warned, s) },
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := r.Search; s.Measure != "agreement" || s.Drop > 0.04 {
+		t.Errorf("%+v", s)
+	}
+	if told := strings.Count(strings.Join(warned, "\n"), "labels are not used"); told != 1 {
+		t.Errorf("warned %d times: %q", told, warned)
 	}
 }

@@ -182,6 +182,7 @@ func (c *compression) compare(ctx context.Context, original *onnxio.Model, out *
 	if err != nil {
 		return err
 	}
+	c.doubt(results[0])
 	results[0].Metric = out.Original.Metric
 	out.Original = results[0]
 	for i := range out.Points {

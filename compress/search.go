@@ -164,6 +164,7 @@ func (c *compression) drop(ctx context.Context, original, m *onnxio.Model, limit
 	if err != nil {
 		return "", err
 	}
+	c.doubt(evals[0])
 	var lost []loss
 	if a, b := evals[0], evals[1]; a.Top1 != nil && b.Top1 != nil {
 		measure, lost = "top1", []loss{{count: a.Right - b.Right, rows: a.Samples}}
@@ -200,4 +201,12 @@ func (c *compression) originally(ctx context.Context, original *onnxio.Model) (*
 		c.metric = &x
 	}
 	return c.metric, nil
+}
+
+// doubt warns, once, that labels do not count.
+func (c *compression) doubt(of eval.Result) {
+	if judge := c.Report.Split.Judge; of.Doubt != "" && judge.Labels() != nil {
+		c.Warnf("%s: labels are not used: %s", judge.Name(), of.Doubt)
+		c.Report.Split.Judge = judge.Unlabelled()
+	}
 }

@@ -206,6 +206,13 @@ func (d *Data) Labels() []int {
 	return out
 }
 
+// Unlabelled returns the data set without labels and names of classes.
+func (d *Data) Unlabelled() *Data {
+	c := *d
+	c.labels, c.classes = nil, nil
+	return &c
+}
+
 // Classes returns the names of the classes of an image folder, by label; nil for other data sets.
 func (d *Data) Classes() []string { return slices.Clone(d.classes) }
 

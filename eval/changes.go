@@ -41,6 +41,9 @@ func Changes(before, after Result, data *dataset.Data) []Change {
 		return nil
 	}
 	places, labels := data.Places(), data.Labels()
+	if before.Doubt != "" {
+		labels = nil
+	}
 	var out []Change
 	for i, class := range before.Decided {
 		if after.Decided[i] == class {

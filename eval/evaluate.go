@@ -37,6 +37,11 @@ type Result struct {
 	Right int      `json:"-"`              // samples that Top1 counts
 	Top5  *float64 `json:"top5,omitempty"` // among the five highest; nil without labels or with fewer than 5 classes
 
+	// Doubt says why the labels of the data were not used: a class that the first model does not
+	// have, or that they are right no more often than by chance. It is the same for all models, and ""
+	// where they were used or there are none.
+	Doubt string `json:"-"`
+
 	// Decided is the class with the highest score of each sample, -1 where all scores are NaN; nil
 	// where no output is one decision a sample. Labels of Top1 are compared with it.
 	Decided []int `json:"-"`
@@ -119,8 +124,11 @@ func Models(ctx context.Context, models []*onnxio.Model, data *dataset.Data, o O
 		}
 	}
 	out := make([]Result, len(runs))
+	doubt := runs[0].doubts(labels, data)
 	for i, r := range runs {
-		out[i] = r.eval(data.Len())
+		if out[i] = r.eval(data.Len()); doubt != "" {
+			out[i].Top1, out[i].Top5, out[i].Right, out[i].Doubt = nil, nil, 0, doubt
+		}
 	}
 	return out, nil
 }
@@ -183,8 +191,9 @@ type evalRun struct {
 
 	nonFinite          int
 	top1, top5, scored int
-	classes            int   // of the scored output; 0 if nothing was scored
-	decided            []int // the classes of samples
+	classes            int    // of the scored output; 0 if nothing was scored
+	doubt              string // about the labels
+	decided            []int  // the classes of samples
 	outputs, recorded  []comparison
 }
 
@@ -293,7 +302,8 @@ func (r *evalRun) score(out []*engine.Value, labels []int) error {
 	scores := v.Float64()
 	for row, label := range labels {
 		if label < 0 || label >= k {
-			return fmt.Errorf("%s: output %q has %d classes, a label is %d", r.name, v.Name, k, label)
+			r.doubt = fmt.Sprintf("output %q of %s has %d classes, a label is %d", v.Name, r.name, k, label)
+			continue
 		}
 		rank := rankOf(scores[row*k:(row+1)*k], label)
 		if rank < 1 {
@@ -305,6 +315,46 @@ func (r *evalRun) score(out []*engine.Value, labels []int) error {
 		r.scored++
 	}
 	return nil
+}
+
+// doubted is the share of labels that are right from which on nobody asks whether that is by chance:
+// where nearly all samples are of one class, chance is right nearly always.
+const doubted = 2.0 / 3
+
+// doubts says why labels seem not to be those of the model, "" if they may be.
+func (r *evalRun) doubts(labels []int, data *dataset.Data) string {
+	why := r.doubt
+	if n := len(r.decided); why == "" && r.scored == n && n >= leastRows && float64(r.top1) < doubted*float64(n) {
+		if hits, chance := byChance(r.decided, labels, r.classes); float64(hits) <= chance {
+			why = fmt.Sprintf("%d of %d are what %s says, no more than by chance", hits, n, r.name)
+		}
+	}
+	if folders := len(data.Classes()); why != "" && folders > 0 {
+		why += fmt.Sprintf("; the folders are %d, numbered in sorted order, and the model has %d classes: --classes names them in its order", folders, r.classes)
+	}
+	return why
+}
+
+// byChance is how often the same class is said and given, and how often it would be at most, by two
+// standard errors, if one did not know of the other (Cohen, A coefficient of agreement for nominal
+// scales, 1960). Classes are below k, or none (-1).
+func byChance(said, given []int, k int) (hits int, most float64) {
+	of, labels := make([]float64, k), make([]float64, k)
+	for i, class := range said {
+		labels[given[i]]++
+		if class < 0 {
+			continue
+		}
+		if of[class]++; class == given[i] {
+			hits++
+		}
+	}
+	n := float64(len(said))
+	chance := 0.0
+	for i := range of {
+		chance += of[i] / n * labels[i] / n
+	}
+	return hits, chance*n + 2*math.Sqrt(chance*n*(1-chance))
 }
 
 // scores finds the output that labels are compared with, the first that has a row of k scores for

@@ -342,9 +342,8 @@ func (e *evidence) called() Output {
 	return Output{}
 }
 
-// labelled asks whether the highest number is more often that of the label than it would be if one
-// did not know of the other (Cohen, A coefficient of agreement for nominal scales, 1960), by two
-// standard errors. Of few samples that cannot be told, and the user, who gave labels, is believed.
+// labelled asks whether the highest number is more often that of the label than by chance, see
+// [byChance]. Of few samples that cannot be told, and the user, who gave labels, is believed.
 func (e *evidence) labelled() Output {
 	axis, _ := e.rowAxis()
 	k := e.dims[axis]
@@ -355,31 +354,15 @@ func (e *evidence) labelled() Output {
 		e.doubt = fmt.Sprintf("it has %d numbers a row, and a label is %d", k, e.labels[i])
 		return Output{}
 	}
-	n, hits := 0, 0
-	said, given := make([]float64, k), make([]float64, k)
-	e.rows(axis, func(row []float64) {
-		if n < len(e.labels) {
-			if top := argMax(row); top >= 0 {
-				said[top]++
-				if top == e.labels[n] {
-					hits++
-				}
-			}
-			given[e.labels[n]]++
-		}
-		n++
-	})
+	var said []int
+	e.rows(axis, func(row []float64) { said = append(said, argMax(row)) })
+	n := len(said)
 	if n != len(e.labels) {
 		return Output{} // not one row a sample
 	}
-	chance := 0.0
-	for i := range said {
-		chance += said[i] * given[i] / float64(n) / float64(n)
-	}
-	expected := chance * float64(n)
-	better := float64(hits) > expected+2*math.Sqrt(expected*(1-chance))
+	hits, chance := byChance(said, e.labels, k)
 	switch {
-	case better:
+	case float64(hits) > chance:
 		return e.says(Classify, "%d of %d labels are right", hits, n)
 	case n < leastRows:
 		return e.says(Classify, "there are labels")

@@ -385,6 +385,11 @@ func (f *compressFlags) judge(ctx context.Context, a *app, before, after *onnxio
 			a.warn("the result was not judged: %s", why)
 			return nil
 		}
+		if d := evals[0].Doubt; d != "" {
+			a.warn("%s: labels are not used: %s", on.Name(), d)
+			on = on.Unlabelled()
+			done.Split.Judge = on
+		}
 		c.Data, c.Samples, c.HeldOut = on.Name(), on.Len(), done.Split.HeldOut
 		c.Before, c.After = report.Judge(evals[0]).Quality, report.Judge(evals[1]).Quality
 		c.Changes = eval.Changes(evals[0], evals[1], on)

@@ -165,6 +165,10 @@ func (a *app) evalData(ctx context.Context, models []*onnxio.Model, data *datase
 		shapes = dataset.Shapes(m, data, shapes)
 	}
 	evals, err := eval.Models(ctx, models, data, o)
+	if err == nil && evals[0].Doubt != "" {
+		a.warn("%s: labels are not used: %s", data.Name(), evals[0].Doubt)
+		data = data.Unlabelled()
+	}
 	return data, evals, shapes, err
 }
 
