@@ -61,6 +61,8 @@ type Comparison struct {
 	Threads int     `json:"threads"`  // that worked on one operator while latency was measured; 0 if it was not
 	Before  Quality `json:"before"`
 	After   Quality `json:"after"`
+	// Outputs compare the result with the original, output by output.
+	Outputs []eval.OutputResult `json:"outputs,omitempty"`
 	// Changes are the samples that the result decides otherwise about than the original does.
 	Changes []eval.Change `json:"-"`
 }
@@ -96,6 +98,9 @@ func (r *Compression) Print(w io.Writer) {
 // timings of one model differ by less.
 const slower = 1.05
 
+// low is the agreement below which the report says what could be done.
+const low = 0.8
+
 // printVerdict prints both models side by side.
 func (r *Compression) printVerdict(w io.Writer) {
 	t := newTable("<", "before", "after", "left")
@@ -121,8 +126,12 @@ func (r *Compression) printVerdict(w io.Writer) {
 	if a, b := e.Before.Top1, e.After.Top1; a != nil && b != nil {
 		t.add("top-1", percent(*a), percent(*b), fmt.Sprintf("%+.2f", 100*(*b-*a)))
 	}
-	if a := e.After.Agreement; a != nil {
-		t.add("agreement", "", percent(*a), "")
+	for _, o := range e.Outputs {
+		name := "agreement"
+		if len(e.Outputs) > 1 {
+			name += " of " + o.Name
+		}
+		t.add(name, "", percent(o.Agreement), "")
 	}
 	if a, b := e.Before.NonFinite, e.After.NonFinite; a+b > 0 {
 		t.add("NaN, ±Inf", grouped(int64(a)), grouped(int64(b)), "")
@@ -130,6 +139,12 @@ func (r *Compression) printVerdict(w io.Writer) {
 	t.print(w)
 	if a, b := e.Before.LatencyMS, e.After.LatencyMS; a != nil && b != nil && *b > slower**a && r.Latency == nil && r.After.MACs < r.Before.MACs {
 		fmt.Fprintln(w, "it is slower than the original here, since kernels work on blocks of channels: --latency asks for time")
+	}
+	if a := e.After.Agreement; a != nil && *a < low && r.Metric == nil {
+		fmt.Fprintln(w, "that is little: a milder budget keeps more, and so do more samples and --time; --max-drop looks for what loses no more than it says")
+		if len(e.Outputs) > 1 {
+			fmt.Fprintln(w, "several outputs, as of a detector, are best judged by what they are for: --metric runs a measure of your own")
+		}
 	}
 	switch {
 	case e.HeldOut:

@@ -163,6 +163,18 @@ class Metric(_Object):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OutputResult(_Object):
+    """How far one output of a model is from the first model's, or from what was recorded."""
+
+    name: str
+    task: str | None = None
+    agreement: float | None = None
+    cosine: float | None = None
+    max_diff: float | None = None
+    non_finite: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation(_Object):
     """The original and the result side by side."""
 
@@ -172,6 +184,7 @@ class Evaluation(_Object):
     before: Quality
     after: Quality
     data: str | None = None
+    outputs: list[OutputResult] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -395,18 +408,6 @@ class Fusion(Job):
     spaces: list[FusedSpace] = field(default_factory=list)
     kept: list[dict[str, Any]] = field(default_factory=list)
     sweeps: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class OutputResult(_Object):
-    """How far one output of a model is from the first model's, or from what was recorded."""
-
-    name: str
-    task: str | None = None
-    agreement: float | None = None
-    cosine: float | None = None
-    max_diff: float | None = None
-    non_finite: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
