@@ -85,6 +85,11 @@ func Start(ctx context.Context, models []*onnxio.Model, o job.Options, policy Po
 	if err := r.admit(ctx, models, policy); err != nil {
 		return nil, err
 	}
+	for _, d := range []**dataset.Data{&r.Data, &r.Report.Split.Judge} {
+		if *d, err = r.unpadded(ctx, models, *d); err != nil {
+			return nil, err
+		}
+	}
 	if err := r.open(ctx, models[0], policy); err != nil {
 		return nil, err
 	}
@@ -236,6 +241,15 @@ func (r *Run) finite(m *onnxio.Model, data *dataset.Data) (*dataset.Data, error)
 		return nil, nil
 	}
 	out, err := data.Finite(m, r.DropBad)
+	return r.remarked(out, data, err)
+}
+
+// unpadded leaves out padding that no model needs. The data may be nil.
+func (r *Run) unpadded(ctx context.Context, models []*onnxio.Model, data *dataset.Data) (*dataset.Data, error) {
+	if data == nil {
+		return nil, nil
+	}
+	out, err := data.Unpadded(ctx, models, r.Threads)
 	return r.remarked(out, data, err)
 }
 
