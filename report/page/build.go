@@ -170,7 +170,7 @@ func Compression(r *report.Compression, stages []diff.Stage, samples *Samples, a
 		b.page.Judged = append(b.page.Judged, p.Text...)
 	}
 	b.page.Headline = compressed(r)
-	b.section(Section{Title: "The network", Network: drawn(stages, [2]string{"before", "after"}, kept), Table: b.take("space")})
+	b.section(Section{Title: "The network", Network: drawn(stages, [2]string{"before", "after"}, kept), Table: b.spaces(stages)})
 	if p := b.take("", "removed without loss", "set to zero", "lossless"); p != nil {
 		b.section(Section{Title: "Removed without loss", Text: p.Text})
 	}
@@ -328,8 +328,8 @@ func Fusion(r *report.Fusion, stages []diff.Stage, about About) (_ *Page, err er
 	}
 	b.page.Judged = []string{"What the models and the result get right is not measured here: monge eval compares them on data of their own."}
 	b.section(Section{Title: "The models", Table: models})
-	b.section(Section{Title: "The network", Network: drawn(stages, [2]string{fmt.Sprintf("model %d", r.Onto), "result"}, nil), Table: b.take("space")})
-	maps, left, err := heatMaps(r.Spaces)
+	b.section(Section{Title: "The network", Network: drawn(stages, [2]string{fmt.Sprintf("model %d", r.Onto), "result"}, nil), Table: b.spaces(stages)})
+	maps, left, err := heatMaps(r.Spaces, stages)
 	if err != nil {
 		return nil, err
 	}
@@ -527,7 +527,7 @@ func Difference(r *report.Difference, about About) (_ *Page, err error) {
 	if p := b.take(""); p != nil {
 		b.section(Section{Title: "The files", Table: p})
 	}
-	b.section(Section{Title: "The network", Network: drawn(r.Flow, [2]string{screen.Name(r.Models[0]), screen.Name(r.Models[1])}, nil), Table: b.take("space")})
+	b.section(Section{Title: "The network", Network: drawn(r.Flow, [2]string{screen.Name(r.Models[0]), screen.Name(r.Models[1])}, nil), Table: b.spaces(r.Flow)})
 	var changes []float64
 	for _, w := range r.Weights {
 		if w.Linear && w.Change != nil {

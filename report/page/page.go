@@ -63,7 +63,7 @@ type About struct {
 //go:embed page.html
 var source string
 
-var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"breaks": breaks, "words": strings.Fields}).Parse(source))
+var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"breaks": breaks, "grouped": grouped, "words": strings.Fields}).Parse(source))
 
 // breaks lets a browser break a long name where a person would: behind its separators.
 func breaks(name string) template.HTML {

@@ -375,3 +375,46 @@ func TestRenderFails(t *testing.T) {
 		t.Error("no error")
 	}
 }
+
+// The drawing shows what changed: an outline where it did, signs that occur, numbers as tables have
+// them, both operators of what became two, and layers by one name.
+func TestDrawing(t *testing.T) {
+	parse := func(text string) *onnxio.Model {
+		m, err := onnxtest.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	a := parse("x: N 6\nh = Gemm(x, w[6 1600], b[1600])\nr = Relu(h)\nk = Gemm(r, u[1600 8], d[8])\ny = Gemm(k, v[8 3], c[3])")
+	b := parse("x: N 6\nh = Gemm(x, w[6 200], b[200])\nr = Relu(h)\nlow = Gemm(r, u_low[200 2])\nk = Gemm(low, u[2 8], d[8])\ny = Gemm(k, v[8 3], c[3])")
+	for _, m := range []*onnxio.Model{a, b} {
+		g, err := m.Graph()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range g.Nodes {
+			n.Name = nil
+		}
+	}
+	d, err := diff.Models(context.Background(), a, b, diff.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := page.Difference(report.Compare([2]string{"a", "b"}, report.Measured{}, report.Measured{}, d), about)
+	all, text := rendered(t, p, err)
+	wants(t, text, "1,600 → 200", "6×1,600 → 6×200", "1,600×8 → 200×2 + 2×8", "narrowed to 12.5%", "made two, rank 2", "▼\u00a0narrowed", "■\u00a0whole", "◆\u00a0two operators")
+	for _, mark := range []string{"✕", "▲", "○"} {
+		if strings.Contains(text, mark) {
+			t.Errorf("%s is told of, and does not occur", mark)
+		}
+	}
+	if outlines := len(all.classes("rect", "was-bar")); outlines != 1 {
+		t.Errorf("%d outlines", outlines)
+	}
+	for _, td := range all.classes("td", "name") {
+		if td.FirstChild != nil && td.FirstChild.Data == "w" {
+			t.Error("a space is named by its weight")
+		}
+	}
+}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/image/draw"
 
 	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/diff"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/fuse"
@@ -135,7 +136,7 @@ const (
 
 // heatMaps shows the plans of a fusion, those that move most first where there are many. left is the
 // number of those that are not shown.
-func heatMaps(spaces []fuse.Space) (out []HeatMap, left int, err error) {
+func heatMaps(spaces []fuse.Space, stages []diff.Stage) (out []HeatMap, left int, err error) {
 	type one struct {
 		space *fuse.Space
 		model int
@@ -163,9 +164,10 @@ func heatMaps(spaces []fuse.Space) (out []HeatMap, left int, err error) {
 		if err != nil {
 			return nil, 0, err
 		}
+		name := called(screen.Name(o.space.Name), stages)
 		m := HeatMap{
-			Title: fmt.Sprintf("%s, model %d: %d channels → %d", screen.Name(o.space.Name), o.model+1, p.N, p.K), Image: uri,
-			Alt: fmt.Sprintf("plan of %s: %.0f%% of the result's channels are made of another channel or several", screen.Name(o.space.Name), 100*o.moved),
+			Title: fmt.Sprintf("%s, model %d: %s channels → %s", name, o.model+1, grouped(p.N), grouped(p.K)), Image: uri,
+			Alt: fmt.Sprintf("plan of %s: %.0f%% of the result's channels are made of another channel or several", name, 100*o.moved),
 		}
 		if o.space.From != nil && o.model == 0 {
 			m.From = o.space.From
@@ -173,7 +175,7 @@ func heatMaps(spaces []fuse.Space) (out []HeatMap, left int, err error) {
 				if k > 0 {
 					m.Given += ", "
 				}
-				m.Given += fmt.Sprintf("%d of model %d", n, k+1)
+				m.Given += fmt.Sprintf("%s of model %d", grouped(n), k+1)
 			}
 		}
 		out = append(out, m)
