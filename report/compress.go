@@ -61,6 +61,8 @@ type Comparison struct {
 	Threads int     `json:"threads"`  // that worked on one operator while latency was measured; 0 if it was not
 	Before  Quality `json:"before"`
 	After   Quality `json:"after"`
+	// Outputs compare the result's outputs, of which Quality has the worst.
+	Outputs []eval.OutputResult `json:"-"`
 	// Changes are the samples that the result decides otherwise about than the original does.
 	Changes []eval.Change `json:"-"`
 }
@@ -396,7 +398,11 @@ func printRefit(w io.Writer, r *refit.Report) {
 	}
 	t := newTable("<layer", "inputs", "error", "refitted", "<")
 	for _, l := range r.Layers {
-		t.add(l.Name, grouped(int64(l.Inputs)), fmt.Sprintf("%.4f", l.Before), fmt.Sprintf("%.4f", l.After), l.Note)
+		if l.Inputs == 0 { // there was nothing to fit it to
+			t.add(l.Name, "", "", "", l.Note)
+			continue
+		}
+		t.add(l.Name, grouped(int64(l.Inputs)), four(l.Before), four(l.After), l.Note)
 	}
 	t.print(w)
 	fmt.Fprintln(w, "error: squared, against the target on held-out samples, relative to its variance")

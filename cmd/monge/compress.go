@@ -382,7 +382,7 @@ func (f *compressFlags) judge(ctx context.Context, a *app, before, after *onnxio
 		}
 		c.Data, c.Samples, c.HeldOut = on.Name(), on.Len(), done.Split.HeldOut
 		c.Before, c.After = report.Judge(evals[0]).Quality, report.Judge(evals[1]).Quality
-		c.Changes = eval.Changes(evals[0], evals[1], on)
+		c.Outputs, c.Changes = evals[1].Outputs, eval.Changes(evals[0], evals[1], on)
 	}
 	if f.noLatency {
 		return c
