@@ -348,7 +348,7 @@ func TestChanged(t *testing.T) {
 	for i := range n {
 		after[i] = i % 3 // of these 0 is right
 	}
-	before[4], before[6] = 2, 1 // wrong, and still wrong; wrong, and right now
+	before[16], before[18] = 2, 1 // wrong, and still wrong; wrong, and right now
 	changes := eval.Changes(eval.Result{Decided: before}, eval.Result{Decided: after}, data)
 	s, err := page.Changed(changes, m, data)
 	if err != nil {
