@@ -70,8 +70,15 @@ var source string
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"breaks": breaks, "grouped": grouped, "name": name, "words": strings.Fields}).Parse(source))
 
-// name is the column of a table that names its rows.
-func name(numbers []bool) int { return slices.Index(numbers, false) }
+// name is the column of a table that names its rows, if names are so long that they need room; else -1.
+func name(p *report.Part) int {
+	const long = 12
+	i := slices.Index(p.Numbers, false)
+	if i >= 0 && slices.ContainsFunc(p.Rows, func(r []string) bool { return len(r[i]) > long }) {
+		return i
+	}
+	return -1
+}
 
 // breaks lets a browser break a long name where a person would: behind its separators.
 func breaks(name string) template.HTML {

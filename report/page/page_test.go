@@ -491,7 +491,7 @@ func TestDrawing(t *testing.T) {
 	if outlines := len(all.classes("rect", "was-bar")); outlines != 1 {
 		t.Errorf("%d outlines", outlines)
 	}
-	for _, td := range all.classes("td", "name") {
+	for _, td := range all["td"] {
 		if td.FirstChild != nil && td.FirstChild.Data == "w" {
 			t.Error("a space is named by its weight")
 		}
