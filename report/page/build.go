@@ -465,8 +465,8 @@ func parentTiles(p *report.Part, r *report.Fusion) []Tile {
 	return out
 }
 
-// fusionCandidates draws what was compared against the weight of the first model, with the numbers of
-// the table's rows. Where all channels of a model are kept it has all the weight, another one none.
+// fusionCandidates draws what was compared against the weight of the first model, with the numbers
+// of the table's rows. Where all channels of a model are kept it has all the weight, another none.
 func fusionCandidates(list []fuse.Candidate, r *report.Fusion) (Plot, error) {
 	var spots []spot
 	for i, c := range list {

@@ -40,8 +40,8 @@ func TestExploration(t *testing.T) {
 	}
 }
 
-// Without a knee the page says which is the smallest model that loses nothing, or which loses least,
-// and speaks of no knee, and of no line where none is drawn.
+// Without a knee the page says which is the smallest model that loses nothing, or which loses
+// least, and speaks of no knee, and of no line where none is drawn.
 func TestVerdict(t *testing.T) {
 	explored := func(macs int64, top1 float64) report.Explored {
 		return report.Explored{Size: report.Size{MACs: macs}, Quality: report.Quality{Top1: &top1, Agreement: &top1}}

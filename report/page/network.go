@@ -83,7 +83,7 @@ func key(rows []Row, names [2]string) []string {
 	out := []string{bars + "; the length grows with the square root of the number of channels."}
 	for _, m := range [][2]string{{"▼", "narrowed"}, {"■", "whole"}, {"✕", "dropped"}, {"▲", "wider"}, {"◆", "two operators of a lower rank"}} {
 		if marks[m[0]] {
-			out = append(out, m[0]+"\u00a0"+m[1])
+			out = append(out, m[0]+" "+m[1])
 		}
 	}
 	lines := "Lines on the left: what a layer reads"
@@ -93,8 +93,8 @@ func key(rows []Row, names [2]string) []string {
 	return append(out, lines+".")
 }
 
-// called is the name of a space as the drawing has it: where a layer has no name its spaces are named
-// by its weight, and it is drawn with the name of what it makes.
+// called is the name of a space as the drawing has it: where a layer has no name its spaces are
+// named by its weight, and it is drawn with the name of what it makes.
 func called(space string, stages []diff.Stage) string {
 	for _, s := range stages {
 		if rest, ok := strings.CutPrefix(space, screen.Name(s.Weight)); ok && s.Weight != "" && (rest == "" || strings.ContainsAny(rest[:1], " [#")) {

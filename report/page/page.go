@@ -70,7 +70,8 @@ var source string
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"breaks": breaks, "grouped": grouped, "name": name, "words": strings.Fields}).Parse(source))
 
-// name is the column of a table that names its rows, if names are so long that they need room; else -1.
+// name is the column of a table that names its rows, if names are so long that they need room; else
+// -1.
 func name(p *report.Part) int {
 	const long = 12
 	i := slices.Index(p.Numbers, false)

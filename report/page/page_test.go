@@ -482,7 +482,7 @@ func TestDrawing(t *testing.T) {
 	}
 	p, err := page.Difference(report.Compare([2]string{"a", "b"}, report.Measured{}, report.Measured{}, d), about)
 	all, text := rendered(t, p, err)
-	wants(t, text, "1,600 → 200", "6×1,600 → 6×200", "1,600×8 → 200×2 + 2×8", "narrowed to 12.5%", "made two, rank 2", "▼\u00a0narrowed", "■\u00a0whole", "◆\u00a0two operators")
+	wants(t, text, "1,600 → 200", "6×1,600 → 6×200", "1,600×8 → 200×2 + 2×8", "narrowed to 12.5%", "made two, rank 2", "▼ narrowed", "■ whole", "◆ two operators")
 	for _, mark := range []string{"✕", "▲", "○"} {
 		if strings.Contains(text, mark) {
 			t.Errorf("%s is told of, and does not occur", mark)

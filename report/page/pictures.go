@@ -50,8 +50,9 @@ type Samples struct {
 	Shown         []Picture
 }
 
-// Changed shows samples of a data set that changed their class, of each kind about as many where there
-// are too many to be shown, those that became worse first. m is a model that they are fed to. It is nil where there are none.
+// Changed shows samples of a data set that changed their class, of each kind about as many where
+// there are too many to be shown, those that became worse first. m is a model that they are fed to.
+// It is nil where there are none.
 func Changed(changes []eval.Change, m *onnxio.Model, data *dataset.Data) (*Samples, error) {
 	if len(changes) == 0 {
 		return nil, nil

@@ -362,7 +362,7 @@ func spotPlot(title, x, y string, spots []spot, through plotter.XYs) (Plot, erro
 	return svg(title, p)
 }
 
-// leastSpan is that of an axis as a share of its largest number: small differences shall look small.
+// leastSpan is that of an axis as a share of its largest number: small differences look small.
 const leastSpan = 0.1
 
 // room widens an axis, so that no mark is at its end, by so much more at its upper one. Marks of an
@@ -420,7 +420,7 @@ func (n names) Plot(c draw.Canvas, p *plot.Plot) {
 	}
 }
 
-// A crowd is what is on a plot: spots, points of lines, and the boxes of the spots' names, in order.
+// A crowd is what is on a plot: spots, points of lines, and the boxes of the first spots' names.
 type crowd struct {
 	area         vg.Rectangle
 	spots, lines []vg.Point
@@ -430,8 +430,8 @@ type crowd struct {
 // beside is the distance of a name that stands at its spot.
 const beside = 6
 
-// place finds a box for each name: at its spot, or further off where it would be in the way there, or
-// could be taken for the name of another spot. Names of no size have none.
+// place finds a box for each name: at its spot, or further off where it would be in the way there,
+// or could be taken for the name of another spot. Names of no size have none.
 func (c *crowd) place(sizes []vg.Point) {
 	for i, size := range sizes {
 		at, best, least := c.spots[i], vg.Rectangle{}, vg.Length(math.Inf(1))

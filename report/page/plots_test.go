@@ -9,7 +9,8 @@ import (
 	"gonum.org/v1/plot/vg"
 )
 
-// Marks of an axis are as far apart as their labels say: in digits that tell them apart, in one unit.
+// Marks of an axis are as far apart as their labels say: in digits that tell them apart, in one
+// unit.
 func TestTicks(t *testing.T) {
 	for _, c := range []struct {
 		lo, hi float64
