@@ -16,17 +16,19 @@ type Stage struct {
 	Kind StageKind
 	// From lists the stages whose results come in, by index, in rising order. They come first.
 	From []int
-	// Dims are those of a linear operator's weight in the two models; nil where it is not known, or
-	// there is none.
-	Dims [2][]int
+	// Weight is the name of a linear operator's weight, "" where it is not known, or there is none;
+	// Dims are its sizes in the two models, nil then.
+	Weight string
+	Dims   [2][]int
 	// Widths are the numbers of output channels of a linear operator in the two models, 0 where that
 	// is not known.
 	Widths [2]int
 	// Gone: the second model has no such node.
 	Gone bool
 	// Rank is the number of channels between the two operators that the second model has in the place
-	// of this one, 0 where it has one.
-	Rank int
+	// of this one, 0 where it has one. First are the sizes of the first one's weight.
+	Rank  int
+	First []int
 	// Space is the name of the space of the channels, "" where it is not known; Whole says why its
 	// width cannot change, "" if it can.
 	Space string
@@ -117,8 +119,8 @@ func (f *flower) node(n *node, w *Weight) {
 func (f *flower) layer(n *node, w *Weight, from []int) Stage {
 	s := Stage{Name: nameOf(n), Op: f.a.form.Operator(n), Kind: LayerStage, From: from, Gone: f.p.to[n] == nil}
 	s.Widths[0] = f.a.width(n)
-	if t := f.weightOf(n); t != nil {
-		s.Dims[0] = t.Dims
+	if t := f.a.weightOf(n); t != nil {
+		s.Weight, s.Dims[0] = t.Name, t.Dims
 	}
 	if w != nil {
 		s.Widths = w.Widths
@@ -126,7 +128,12 @@ func (f *flower) layer(n *node, w *Weight, from []int) Stage {
 			s.Dims = [2][]int{w.Before.Dims, w.After.Dims}
 		}
 	}
-	s.Rank = f.rank(n)
+	if first := f.first(n); first != nil {
+		s.Rank = f.b.width(first)
+		if t := f.b.weightOf(first); t != nil {
+			s.First = t.Dims
+		}
+	}
 	if f.a.analysis == nil {
 		return s
 	}
@@ -143,25 +150,25 @@ func (f *flower) layer(n *node, w *Weight, from []int) Stage {
 	return s
 }
 
-// rank is the number of channels of an operator that the second model has before the counterpart of a
-// node, of the same kind and with fewer channels, where the first model has none; 0 if there is none.
-func (f *flower) rank(n *node) int {
+// first is an operator that the second model has before the counterpart of a node, of the same kind
+// and with fewer channels, where the first model has none; nil if there is none.
+func (f *flower) first(n *node) *node {
 	y := f.p.to[n]
 	if y == nil || len(y.GetInput()) == 0 {
-		return 0
+		return nil
 	}
 	first := f.b.graph.Producer(y.GetInput()[0])
 	if first == nil || f.p.from[first] != nil || operator(first) != operator(y) {
-		return 0
+		return nil
 	}
 	if l, ok := f.b.graph.Linear(first); !ok || l.Weight.Name == "" || f.b.width(first) >= f.b.width(y) {
-		return 0
+		return nil
 	}
-	return f.b.width(first)
+	return first
 }
 
-// weightOf describes the weight of a linear operator of the first model.
-func (f *flower) weightOf(n *node) *Tensor {
-	l, _ := f.a.graph.Linear(n)
-	return f.a.describe(f.a.weight(n.GetInput()[l.Weight.Input]))
+// weightOf describes the weight of a linear operator.
+func (s *side) weightOf(n *node) *Tensor {
+	l, _ := s.graph.Linear(n)
+	return s.describe(s.weight(n.GetInput()[l.Weight.Input]))
 }

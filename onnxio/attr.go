@@ -125,8 +125,8 @@ func StandardOp(n *onnxpb.NodeProto) string {
 	return n.GetOpType()
 }
 
-// Label names a node in messages: Conv "layer1.0/conv1" or, where the node has no name, Conv ->
-// "its first output".
+// Label names a node in messages: Conv "layer1.0/conv1" or, where the node has no name, Conv → "its
+// first output".
 func Label(n *onnxpb.NodeProto) string {
 	op := n.GetOpType()
 	if op == Either && n.GetDomain() == EitherDomain {
@@ -137,7 +137,7 @@ func Label(n *onnxpb.NodeProto) string {
 	}
 	for _, o := range n.GetOutput() {
 		if o != "" {
-			return fmt.Sprintf("%s -> %q", op, o)
+			return fmt.Sprintf("%s → %q", op, o)
 		}
 	}
 	return op

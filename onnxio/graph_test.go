@@ -270,7 +270,7 @@ func TestAttributes(t *testing.T) {
 		t.Error(got)
 	}
 	n.Name = nil
-	if got := onnxio.Label(n); got != `Op -> "b"` {
+	if got := onnxio.Label(n); got != `Op → "b"` {
 		t.Error(got)
 	}
 }

@@ -61,7 +61,7 @@ type Comparison struct {
 	Threads int     `json:"threads"`  // that worked on one operator while latency was measured; 0 if it was not
 	Before  Quality `json:"before"`
 	After   Quality `json:"after"`
-	// Outputs compare the result with the original, output by output.
+	// Outputs compare the result with the original output by output; Quality has the worst of them.
 	Outputs []eval.OutputResult `json:"outputs,omitempty"`
 	// Changes are the samples that the result decides otherwise about than the original does.
 	Changes []eval.Change `json:"-"`
@@ -98,8 +98,9 @@ func (r *Compression) Print(w io.Writer) {
 // timings of one model differ by less.
 const slower = 1.05
 
-// low is the agreement below which the report says what could be done.
-const low = 0.8
+// LowAgreement is the share below which a report points out that a model agrees with the original on
+// little.
+const LowAgreement = 0.8
 
 // printVerdict prints both models side by side.
 func (r *Compression) printVerdict(w io.Writer) {
@@ -140,7 +141,7 @@ func (r *Compression) printVerdict(w io.Writer) {
 	if a, b := e.Before.LatencyMS, e.After.LatencyMS; a != nil && b != nil && *b > slower**a && r.Latency == nil && r.After.MACs < r.Before.MACs {
 		fmt.Fprintln(w, "it is slower than the original here, since kernels work on blocks of channels: --latency asks for time")
 	}
-	if a := e.After.Agreement; a != nil && *a < low && r.Metric == nil {
+	if a := e.After.Agreement; a != nil && *a < LowAgreement && r.Metric == nil {
 		fmt.Fprintln(w, "that is little: a milder budget keeps more, and so do more samples and --time; --max-drop looks for what loses no more than it says")
 		if len(e.Outputs) > 1 {
 			fmt.Fprintln(w, "several outputs, as of a detector, are best judged by what they are for: --metric runs a measure of your own")
@@ -464,7 +465,11 @@ func printRefit(w io.Writer, r *refit.Report) {
 	}
 	t := newTable("<layer", "inputs", "error", "refitted", "<")
 	for _, l := range r.Layers {
-		t.add(l.Name, grouped(int64(l.Inputs)), fmt.Sprintf("%.4f", l.Before), fmt.Sprintf("%.4f", l.After), l.Note)
+		if l.Inputs == 0 { // there was nothing to fit it to
+			t.add(l.Name, "", "", "", l.Note)
+			continue
+		}
+		t.add(l.Name, grouped(int64(l.Inputs)), four(l.Before), four(l.After), l.Note)
 	}
 	t.print(w)
 	fmt.Fprintln(w, "error: squared, against the target on held-out samples, relative to its variance")

@@ -79,7 +79,13 @@ func (r *Exploration) Print(w io.Writer) {
 		add(p.Model, p.Explored, seconds(p.PointSeconds), cmp.Or(note(p.Knee, "knee"), note(p.Front, "front")))
 	}
 	t.print(w)
-	fmt.Fprintf(w, "front: no other of these is as good with no more MACs; knee: where the front bends\n")
+	front := note(slices.ContainsFunc(r.Points, func(p Point) bool { return p.Front }), "front: no other of these is as good with no more MACs")
+	if knee := slices.ContainsFunc(r.Points, func(p Point) bool { return p.Knee }); knee {
+		front += "; knee: where the front bends"
+	}
+	if front != "" {
+		fmt.Fprintln(w, front)
+	}
 	on := "sample"
 	if r.HeldOut {
 		on = "held-out sample"

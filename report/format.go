@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/monge-ml/monge/internal/screen"
 )
 
 // count prints a number of things with three digits or more and a decimal prefix: 812, 38.3k,
@@ -45,14 +47,7 @@ func size(n int64) string {
 	return s[:len(s)-1] + " " + s[len(s)-1:] + "B"
 }
 
-// grouped prints a number with commas between thousands.
-func grouped(n int64) string {
-	s := strconv.FormatInt(n, 10)
-	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
+func grouped(n int64) string { return screen.Grouped(n) }
 
 func percent(share float64) string {
 	if math.IsNaN(share) {

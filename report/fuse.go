@@ -52,7 +52,7 @@ func (r *Fusion) Print(w io.Writer) {
 				moved = append(moved, fmt.Sprintf("%.0f%%", 100*s.Moved[i]))
 			}
 		}
-		t.add(s.Name, sum(s.Widths), fmt.Sprint(s.Width), sum(s.From)+strings.Join(moved, ", "))
+		t.add(s.Name, sum(s.Widths), grouped(int64(s.Width)), sum(s.From)+strings.Join(moved, ", "))
 	}
 	t.print(w)
 	fmt.Fprintln(w)
@@ -109,7 +109,7 @@ func (r *Fusion) printMethod(w io.Writer) {
 			if c.Blind {
 				method += ", by weights"
 			}
-			t.add(method, weights, fmt.Sprint(c.Samples), fmt.Sprintf("%.4f", c.Divergence), note(taken, "taken"))
+			t.add(method, weights, grouped(int64(c.Samples)), fmt.Sprintf("%.4f", c.Divergence), note(taken, "taken"))
 		}
 		t.print(w)
 		fmt.Fprintf(w, "divergence: from the models' mean prediction on held-out samples and variants, %s, after a fit to that many others\n", divergence(r.Outputs))
@@ -124,7 +124,7 @@ func (r *Fusion) printMethod(w io.Writer) {
 func sum(counts []int) string {
 	var parts []string
 	for _, n := range counts {
-		parts = append(parts, fmt.Sprint(n))
+		parts = append(parts, grouped(int64(n)))
 	}
 	return strings.Join(parts, " + ")
 }

@@ -22,7 +22,7 @@ func TestPage(t *testing.T) {
 		"fuse": {with(calib, "fuse", model("mlp_a"), model("mlp_b"), "-o", fused, "--tune", "1", "--limit", "60"),
 			[]string{"2 models, ", "What each model gave", "Ways to fuse", "data:image/png"}},
 		"eval": {with(test, "eval", model("mlp_a"), model("cnn_a"), "--limit", "300"),
-			[]string{"Top-1 ", "Samples that changed their class", "data:image/png", "label: "}},
+			[]string{"Top-1 ", "Samples that changed their class", "data:image/png", "mlp_a.onnx is right"}},
 		"diff": {[]string{"diff", model("resnet_a"), model("cnn_a")}, []string{"The network", "dropped"}},
 	} {
 		t.Run(name, func(t *testing.T) {

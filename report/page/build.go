@@ -1,6 +1,7 @@
 package page
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -9,9 +10,9 @@ import (
 
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/diff"
+	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/fuse"
 	"github.com/monge-ml/monge/internal/guard"
-	"github.com/monge-ml/monge/internal/refit"
 	"github.com/monge-ml/monge/internal/screen"
 	"github.com/monge-ml/monge/internal/tune"
 	"github.com/monge-ml/monge/job"
@@ -123,24 +124,88 @@ func tiles(p *report.Part) []Tile {
 	was, now, left := column("before"), column("after"), column("left")
 	for _, r := range p.Rows {
 		t := Tile{Name: r[0], After: r[now]}
-		if was >= 0 {
-			t.Before = r[was]
+		if was >= 0 && r[was] != "" {
+			t.Before = "before: " + r[was]
 		}
 		if left >= 0 && r[left] != "" {
-			switch part := r[left]; {
-			case strings.HasSuffix(part, "%"):
-				t.Share = part + " of before"
-				var percent float64
-				fmt.Sscanf(part, "%f", &percent)
-				t.Better, t.Worse = percent < 100, percent > 100
-			default:
-				t.Share = part + " points"
-				t.Better, t.Worse = strings.HasPrefix(part, "+") && part != "+0.00", strings.HasPrefix(part, "-") && part != "-0.00"
-			}
+			t.change(r[left])
 		}
 		out = append(out, t)
 	}
 	return out
+}
+
+// change says what is left: a percentage of a cost, or points by which an accuracy rose or fell.
+func (t *Tile) change(left string) {
+	var x float64
+	fmt.Sscanf(left, "%f", &x)
+	if t.Share = left + " of before"; strings.HasSuffix(left, "%") {
+		t.Better, t.Worse = x < 100, x > 100
+	} else {
+		t.Share = strings.Replace(left, "-", "−", 1) + " points"
+		t.Better, t.Worse = x > 0, x < 0
+	}
+	switch {
+	case t.Better:
+		t.Mark = "✓"
+	case t.Worse && x < 0:
+		t.Mark = "▼"
+	case t.Worse:
+		t.Mark = "▲"
+	}
+}
+
+// counted says beside accuracies of how many samples they are: of few, a difference may be chance.
+func counted(tiles []Tile, samples int) {
+	for i, t := range tiles {
+		if samples > 0 && slices.Contains([]string{"top-1", "top-5", "agreement"}, t.Name) {
+			tiles[i].On = "on " + samplesOf(samples)
+		}
+	}
+}
+
+func samplesOf(n int) string {
+	if n == 1 {
+		return "1 sample"
+	}
+	return grouped(n) + " samples"
+}
+
+// agreement warns of a low one. outputs are those that it is the worst of, if they are known.
+func (b *builder) agreement(of, with string, share *float64, outputs []eval.OutputResult) {
+	if share == nil || *share >= report.LowAgreement {
+		return
+	}
+	text := fmt.Sprintf("low agreement: %s agrees with %s to %s only", of, with, percentOf(*share))
+	if len(outputs) > 0 {
+		worst := slices.MinFunc(outputs, func(a, b eval.OutputResult) int { return cmp.Compare(a.Agreement, b.Agreement) })
+		text += fmt.Sprintf(", by the output %q", worst.Name)
+		if len(outputs) > 1 {
+			text += fmt.Sprintf(", the worst of %d", len(outputs))
+		}
+	}
+	b.warn([]string{text + "."})
+}
+
+// marksFirst moves a last column without a heading, which marks rows, to where a phone shows it.
+func marksFirst(p *report.Part) {
+	last := len(p.Head) - 1
+	if last < 2 || p.Head[last] != "" {
+		return
+	}
+	p.Head = slices.Insert(p.Head[:last], 1, "")
+	p.Numbers = slices.Insert(p.Numbers[:last], 1, false)
+	for i, r := range p.Rows {
+		p.Rows[i] = slices.Insert(r[:last:last], 1, r[last])
+	}
+}
+
+// numbered gives the rows of a table the numbers that a plot has for them.
+func numbered(p *report.Part) {
+	p.Head, p.Numbers = slices.Insert(p.Head, 0, "#"), slices.Insert(p.Numbers, 0, true)
+	for i, r := range p.Rows {
+		p.Rows[i] = slices.Insert(r, 0, grouped(i+1))
+	}
 }
 
 // Stages are what a drawing of a model shows, with what became of it in a second one.
@@ -157,6 +222,9 @@ func Stages(ctx context.Context, before, after *onnxio.Model, shapes map[string]
 func Compression(r *report.Compression, stages []diff.Stage, samples *Samples, about About) (_ *Page, err error) {
 	defer guard.Recover(&err)
 	b := begin(r.Model+" → "+r.Output, about, r)
+	if e := r.Evaluation; e != nil {
+		b.agreement("the result", "the original", e.After.Agreement, e.Outputs)
+	}
 	b.warn(r.Warnings)
 	kept := map[string]string{}
 	for _, s := range r.Spaces {
@@ -168,9 +236,16 @@ func Compression(r *report.Compression, stages []diff.Stage, samples *Samples, a
 	if p := b.take(""); p != nil {
 		b.page.Tiles = tiles(p)
 		b.page.Judged = append(b.page.Judged, p.Text...)
+		if r.Evaluation != nil {
+			counted(b.page.Tiles, r.Evaluation.Samples)
+		}
 	}
 	b.page.Headline = compressed(r)
-	b.section(Section{Title: "The network", Network: drawn(stages, [2]string{"before", "after"}, kept), Table: b.take("space")})
+	b.section(Section{Title: "The network", Network: drawn(stages, [2]string{"before", "after"}, kept), Table: b.spaces(stages)})
+	if p := b.take("moved"); p != nil {
+		b.section(Section{Title: "Moved", Table: p})
+	}
+	b.changes(samples, "the original", "the result")
 	if p := b.take("", "removed without loss", "set to zero", "lossless"); p != nil {
 		b.section(Section{Title: "Removed without loss", Text: p.Text})
 	}
@@ -180,7 +255,6 @@ func Compression(r *report.Compression, stages []diff.Stage, samples *Samples, a
 	if err := b.fit(&r.Report.Report); err != nil {
 		return nil, err
 	}
-	b.changes(samples)
 	return b.rest(), nil
 }
 
@@ -239,6 +313,7 @@ func (b *builder) candidates(list []compress.Candidate, search *compress.Search)
 		if err != nil {
 			return err
 		}
+		marksFirst(p)
 		b.section(Section{Title: "Ways to meet the budget", Plots: []Plot{plot}, Table: p})
 	}
 	if p := b.take("MACs asked"); p != nil && search != nil {
@@ -254,6 +329,7 @@ func (b *builder) candidates(list []compress.Candidate, search *compress.Search)
 		if err != nil {
 			return err
 		}
+		marksFirst(p)
 		b.section(Section{Title: "The search", Plots: []Plot{plot}, Table: p})
 	}
 	return nil
@@ -262,9 +338,19 @@ func (b *builder) candidates(list []compress.Candidate, search *compress.Search)
 // fit shows what refit and distillation brought.
 func (b *builder) fit(r *job.Report) error {
 	if p := b.take("layer"); p != nil && r.Refit != nil {
-		plot, err := errorPlot(errorsOf(r.Refit))
+		var pairs []pair
+		for _, l := range r.Refit.Layers {
+			pairs = append(pairs, pair{l.Before, l.After})
+		}
+		plot, err := errorPlot(pairs)
 		if err != nil {
 			return err
+		}
+		numbered(p)
+		for _, line := range p.Text { // the table may be folded
+			if text, ok := strings.CutPrefix(line, "memory: "); ok {
+				b.fact("memory", text, false)
+			}
 		}
 		b.section(Section{Title: "Error by layer", Plots: []Plot{plot}, Table: p})
 	}
@@ -278,16 +364,6 @@ func (b *builder) fit(r *job.Report) error {
 	return nil
 }
 
-func errorsOf(r *refit.Report) []pair {
-	var out []pair
-	for _, l := range r.Layers {
-		if l.Before > 0 { // else there was nothing to fit it to
-			out = append(out, pair{l.Before, l.After})
-		}
-	}
-	return out
-}
-
 func lossOf(r *tune.Report) (Plot, error) {
 	if r == nil {
 		return Plot{}, nil
@@ -295,17 +371,21 @@ func lossOf(r *tune.Report) (Plot, error) {
 	return lossPlot(r.Losses, r.Steps, pair{r.Before, r.After})
 }
 
-// changes shows samples that changed their class.
-func (b *builder) changes(s *Samples) {
+// changes shows samples that a model gives to another class than a first one.
+func (b *builder) changes(s *Samples, first, second string) {
 	if s == nil || s.Changed == 0 {
 		return
 	}
-	text := fmt.Sprintf("%d of %d samples are given to another class than before.", s.Changed, s.Of)
+	text := fmt.Sprintf("%s of %s are given to another class by %s than by %s.", grouped(s.Changed), samplesOf(s.Of), second, first)
 	if s.Labelled {
-		text += fmt.Sprintf(" Of these %d were right, %d are right now, and %d were wrong and still are.", s.Worse, s.Better, s.Changed-s.Worse-s.Better)
+		text += fmt.Sprintf(" Of these %s is right about %s, %s about %s, and neither about %s.",
+			first, grouped(s.Worse), second, grouped(s.Better), grouped(s.Changed-s.Worse-s.Better))
 	}
 	if s.Changed > len(s.Shown) {
 		text += fmt.Sprintf(" %d are shown.", len(s.Shown))
+	}
+	for i, p := range s.Shown {
+		s.Shown[i].Note = map[eval.Fate]string{eval.Worse: first + " is right", eval.Better: second + " is right", eval.StillWrong: "label: " + p.Label}[p.Fate]
 	}
 	b.section(Section{Title: "Samples that changed their class", Text: []string{text}, Pictures: s.Shown})
 }
@@ -328,8 +408,8 @@ func Fusion(r *report.Fusion, stages []diff.Stage, about About) (_ *Page, err er
 	}
 	b.page.Judged = []string{"What the models and the result get right is not measured here: monge eval compares them on data of their own."}
 	b.section(Section{Title: "The models", Table: models})
-	b.section(Section{Title: "The network", Network: drawn(stages, [2]string{fmt.Sprintf("model %d", r.Onto), "result"}, nil), Table: b.take("space")})
-	maps, left, err := heatMaps(r.Spaces)
+	b.section(Section{Title: "The network", Network: drawn(stages, [2]string{fmt.Sprintf("model %d", r.Onto), "result"}, nil), Table: b.spaces(stages)})
+	maps, left, err := heatMaps(r.Spaces, stages)
 	if err != nil {
 		return nil, err
 	}
@@ -345,6 +425,8 @@ func Fusion(r *report.Fusion, stages []diff.Stage, about About) (_ *Page, err er
 		if err != nil {
 			return nil, err
 		}
+		marksFirst(p)
+		numbered(p)
 		b.section(Section{Title: "Ways to fuse", Plots: []Plot{plot}, Table: p})
 	}
 	if err := b.fit(&r.Report.Report); err != nil {
@@ -372,7 +454,7 @@ func parentTiles(p *report.Part, r *report.Fusion) []Tile {
 		if h != "params" && h != "MACs" && h != "size" {
 			continue
 		}
-		out = append(out, Tile{Name: h, Before: p.Rows[r.Onto-1][i] + fmt.Sprintf(" (model %d)", r.Onto), After: p.Rows[len(p.Rows)-1][i]})
+		out = append(out, Tile{Name: h, Before: fmt.Sprintf("model %d: ", r.Onto) + p.Rows[r.Onto-1][i], After: p.Rows[len(p.Rows)-1][i]})
 	}
 	for i, x := range r.Contribution {
 		out = append(out, Tile{Name: fmt.Sprintf("from model %d", i+1), After: percentOf(x)})
@@ -380,12 +462,13 @@ func parentTiles(p *report.Part, r *report.Fusion) []Tile {
 	return out
 }
 
-// fusionCandidates draws what was compared on all samples against the share of the first model.
+// fusionCandidates draws what was compared against the weight of the first model, with the numbers
+// of the table's rows. Where all channels of a model are kept it has all the weight, another none.
 func fusionCandidates(list []fuse.Candidate, r *report.Fusion) (Plot, error) {
 	var spots []spot
 	for i, c := range list {
 		full := c.Divergence == r.Divergence && c.Method == r.Method
-		name := ""
+		name, weight := "", c.Weights[0]
 		switch first := !slices.ContainsFunc(list[:i], func(o fuse.Candidate) bool { return o.Method == c.Method }); {
 		case full:
 			name = "taken"
@@ -394,9 +477,17 @@ func fusionCandidates(list []fuse.Candidate, r *report.Fusion) (Plot, error) {
 		case first:
 			name = string(c.Method)
 		}
-		spots = append(spots, spot{name, c.Weights[0], c.Divergence, full})
+		switch c.Whole {
+		case 0:
+		case 1:
+			weight = 1
+		default:
+			weight = 0
+		}
+		spots = append(spots, spot{strings.TrimSpace(fmt.Sprintf("%d %s", i+1, name)), weight, c.Divergence, full})
 	}
-	return spotPlot("Divergence from the models' mean prediction against the share of model 1: lower is better; the disc was taken", "share of model 1", "divergence", spots, nil)
+	return spotPlot("Divergence from the models' mean prediction against the weight of model 1: lower is better; the disc was taken, numbers are those of the table's rows. What keeps all channels of a model is drawn at 0 or 1",
+		"weight of model 1", "divergence", spots, nil)
 }
 
 // Evaluation presents models side by side. stages are those of the first of two models, and what
@@ -409,12 +500,20 @@ func Evaluation(r *report.Evaluation, stages []diff.Stage, samples []*Samples, a
 		names = append(names, m.Model)
 	}
 	b := begin(strings.Join(names, ", "), about, r)
+	names = shortened(names)
+	for i := 1; i < len(r.Models); i++ {
+		b.agreement(names[i], names[0], r.Models[i].Agreement, r.Models[i].Outputs)
+	}
 	b.warn(r.Warnings)
 	table := b.take("model")
 	if table != nil {
 		b.page.Judged, table.Text = append(b.page.Judged, table.Text...), nil
 		if len(r.Models) == 2 {
-			b.page.Tiles = modelTiles(table)
+			b.page.Tiles = modelTiles(table, names)
+			counted(b.page.Tiles, r.Samples)
+			for i := range b.page.Tiles {
+				b.page.Tiles[i].Name += " of " + names[1]
+			}
 		}
 	}
 	for {
@@ -425,37 +524,56 @@ func Evaluation(r *report.Evaluation, stages []diff.Stage, samples []*Samples, a
 		b.page.Judged = append(b.page.Judged, p.Text...)
 	}
 	b.costs()
-	b.page.Headline = evaluated(r)
-	plots, err := qualityPlots(r)
+	b.page.Headline = evaluated(r, names)
+	plots, err := qualityPlots(r, names)
 	if err != nil {
 		return nil, err
 	}
 	b.section(Section{Title: "The models", Plots: plots, Table: table})
 	if stages != nil {
-		b.section(Section{Title: "The network", Network: drawn(stages, [2]string{screen.Name(names[0]), screen.Name(names[1])}, nil)})
+		b.section(Section{Title: "The network", Network: drawn(stages, [2]string(names), nil)})
 	}
 	for i, s := range samples {
 		at := len(b.page.Sections)
-		b.changes(s)
+		b.changes(s, names[0], names[i+1])
 		if len(b.page.Sections) > at && len(r.Models) > 2 {
-			b.page.Sections[at].Title += ": " + screen.Name(names[i+1])
+			b.page.Sections[at].Title += ": " + names[i+1]
 		}
 	}
 	return b.rest(), nil
 }
 
 // modelTiles compares the second row of a table with the first.
-func modelTiles(p *report.Part) []Tile {
+func modelTiles(p *report.Part, names []string) []Tile {
 	var out []Tile
 	for i, h := range p.Head {
-		if i > 0 && p.Rows[1][i] != "" {
-			out = append(out, Tile{Name: h, Before: p.Rows[0][i], After: p.Rows[1][i]})
+		if i == 0 || p.Rows[1][i] == "" {
+			continue
 		}
+		t := Tile{Name: h, After: p.Rows[1][i]}
+		if p.Rows[0][i] != "" {
+			t.Before = names[0] + ": " + p.Rows[0][i]
+		}
+		out = append(out, t)
 	}
 	return out
 }
 
-func evaluated(r *report.Evaluation) string {
+// shortened are the names of files without their folders, unless two are alike then.
+func shortened(paths []string) []string {
+	var short, long []string
+	for _, p := range paths {
+		short, long = append(short, screen.Name(base(p))), append(long, screen.Name(p))
+	}
+	for i, s := range short {
+		if slices.Contains(short[:i], s) {
+			return long
+		}
+	}
+	return short
+}
+
+func evaluated(r *report.Evaluation, names []string) string {
 	text := fmt.Sprintf("%d models compared", len(r.Models))
 	if len(r.Models) == 1 {
 		text = "One model measured"
@@ -464,13 +582,13 @@ func evaluated(r *report.Evaluation) string {
 		a, b := r.Models[0], r.Models[1]
 		switch {
 		case a.Metric != nil && b.Metric != nil:
-			text = fmt.Sprintf("Metric %s → %s", short(*a.Metric), short(*b.Metric))
+			text = fmt.Sprintf("Metric %s of %s, %s of %s", short(*b.Metric), names[1], short(*a.Metric), names[0])
 		case a.Top1 != nil && b.Top1 != nil:
-			text = fmt.Sprintf("Top-1 %s → %s", percentOf(*a.Top1), percentOf(*b.Top1))
+			text = fmt.Sprintf("Top-1 %s of %s, %s of %s", percentOf(*b.Top1), names[1], percentOf(*a.Top1), names[0])
 		case b.Agreement != nil:
-			text = fmt.Sprintf("The second agrees with the first to %s", percentOf(*b.Agreement))
+			text = fmt.Sprintf("%s agrees with %s to %s", names[1], names[0], percentOf(*b.Agreement))
 		}
-		if a.MACs != nil && b.MACs != nil && *a.MACs > 0 {
+		if a.MACs != nil && b.MACs != nil && *a.MACs > 0 && *a.MACs != *b.MACs {
 			text += fmt.Sprintf(", with %.1f%% of the multiply-accumulates", 100*float64(*b.MACs)/float64(*a.MACs))
 		}
 	}
@@ -478,7 +596,7 @@ func evaluated(r *report.Evaluation) string {
 }
 
 // qualityPlots draw accuracy, or agreement with the first model, against cost.
-func qualityPlots(r *report.Evaluation) ([]Plot, error) {
+func qualityPlots(r *report.Evaluation, names []string) ([]Plot, error) {
 	y := "top-1"
 	quality := func(i int, j report.Judged) *float64 { return j.Top1 }
 	if len(r.Models) > 0 && r.Models[0].Metric != nil {
@@ -499,12 +617,11 @@ func qualityPlots(r *report.Evaluation) ([]Plot, error) {
 		if q == nil {
 			continue
 		}
-		name := screen.Name(base(m.Model))
 		if m.MACs != nil {
-			byMACs = append(byMACs, spot{name, float64(*m.MACs), *q, i > 0})
+			byMACs = append(byMACs, spot{names[i], float64(*m.MACs), *q, i > 0})
 		}
 		if m.LatencyMS != nil {
-			byTime = append(byTime, spot{name, *m.LatencyMS, *q, i > 0})
+			byTime = append(byTime, spot{names[i], *m.LatencyMS, *q, i > 0})
 		}
 	}
 	a, err := spotPlot(y+" against multiply-accumulates (ring: the first model)", "multiply-accumulates", y, byMACs, nil)
@@ -527,7 +644,7 @@ func Difference(r *report.Difference, about About) (_ *Page, err error) {
 	if p := b.take(""); p != nil {
 		b.section(Section{Title: "The files", Table: p})
 	}
-	b.section(Section{Title: "The network", Network: drawn(r.Flow, [2]string{screen.Name(r.Models[0]), screen.Name(r.Models[1])}, nil), Table: b.take("space")})
+	b.section(Section{Title: "The network", Network: drawn(r.Flow, [2]string{screen.Name(r.Models[0]), screen.Name(r.Models[1])}, nil), Table: b.spaces(r.Flow)})
 	var changes []float64
 	for _, w := range r.Weights {
 		if w.Linear && w.Change != nil {

@@ -18,6 +18,9 @@ import (
 func Exploration(r *report.Exploration, about About) (_ *Page, err error) {
 	defer guard.Recover(&err)
 	b := begin(r.Model, about, r)
+	for _, p := range r.Points {
+		b.agreement(fmt.Sprintf("×%g", p.Share), "the original", p.Agreement, nil)
+	}
 	b.warn(r.Warnings)
 	measure := measureOf(r)
 	b.page.Headline = explored(r, measure)
@@ -27,6 +30,7 @@ func Exploration(r *report.Exploration, about About) (_ *Page, err error) {
 	table := b.take("model")
 	if table != nil {
 		b.page.Judged, table.Text = append(b.page.Judged, table.Text...), nil
+		marksFirst(table)
 	}
 	b.costs()
 	plots, err := curves(r, measure)
@@ -60,12 +64,36 @@ func explored(r *report.Exploration, m measure) string {
 	if len(r.Points) == 1 {
 		text = fmt.Sprintf("One model of ×%g of the multiply-accumulates", r.Points[0].Share)
 	}
-	if i := slices.IndexFunc(r.Points, func(p report.Point) bool { return p.Knee }); i >= 0 {
-		p := r.Points[i]
-		text += fmt.Sprintf("; the knee is at ×%g", p.Share)
-		if x, y := m.of(r.Before.Quality), m.of(p.Quality); x != nil && y != nil {
-			text += fmt.Sprintf(": %s %s, of %s", m.name, m.text(*y), m.text(*x))
+	of := m.of(r.Before.Quality)
+	say := func(what string, p report.Point) {
+		text += fmt.Sprintf("; %s ×%g", what, p.Share)
+		if x := m.of(p.Quality); x != nil && of != nil {
+			text += fmt.Sprintf(": %s %s", m.name, m.text(*x))
+			if m.name != "agreement" { // of the original with itself
+				text += ", of " + m.text(*of)
+			}
 		}
+	}
+	if i := slices.IndexFunc(r.Points, func(p report.Point) bool { return p.Knee }); i >= 0 {
+		say("the knee is at", r.Points[i])
+		return text + "."
+	}
+	// Without a knee: the smallest that is as good as the original, or the best.
+	worth := func(q report.Quality) float64 {
+		x := m.of(q)
+		if x == nil {
+			return math.Inf(-1)
+		}
+		return eval.Metric{Lower: r.Metric != nil && r.Metric.Lower}.Worth(*x)
+	}
+	best := slices.MaxFunc(r.Points, func(a, b report.Point) int { return cmp.Compare(worth(a.Quality), worth(b.Quality)) })
+	whole := slices.DeleteFunc(slices.Clone(r.Points), func(p report.Point) bool { return worth(p.Quality) < worth(r.Before.Quality) })
+	switch {
+	case of == nil:
+	case len(whole) == 0:
+		say("all lose something, least", best)
+	default:
+		say("the smallest that loses nothing measurable is", slices.MinFunc(whole, func(a, b report.Point) int { return cmp.Compare(a.MACs, b.MACs) }))
 	}
 	return text + "."
 }
@@ -81,6 +109,9 @@ func pointTile(r *report.Exploration, p report.Point, m measure) Tile {
 	}
 	if x := m.of(p.Quality); x != nil {
 		t.After = m.name + " " + m.text(*x)
+	}
+	if m.name != "metric" && r.Judged > 0 {
+		t.On = "on " + samplesOf(r.Judged)
 	}
 	t.Share = fmt.Sprintf("%.1f%% of the MACs", 100*float64(p.MACs)/float64(max(r.Before.MACs, 1)))
 	if a, b := r.Before.LatencyMS, p.LatencyMS; a != nil && b != nil && *a > 0 {
@@ -125,7 +156,11 @@ func curves(r *report.Exploration, m measure) (out []Plot, err error) {
 			}
 		}
 		slices.SortFunc(front, func(a, b plotter.XY) int { return int(math.Copysign(1, a.X-b.X)) })
-		plot, err := spotPlot(fmt.Sprintf("%s against %s (ring: the original; line: the front)", m.name, by.name), by.name, m.name, spots, front)
+		title := fmt.Sprintf("%s against %s (ring: the original", m.name, by.name)
+		if len(front) > 1 {
+			title += "; line: the front"
+		}
+		plot, err := spotPlot(title+")", by.name, m.name, spots, front)
 		if err != nil {
 			return nil, err
 		}

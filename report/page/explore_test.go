@@ -1,6 +1,7 @@
 package page_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/monge-ml/monge/onnxio"
@@ -36,6 +37,38 @@ func TestExploration(t *testing.T) {
 		if plots := len(all["figure"]); plots != c.plots {
 			t.Errorf("%s: %d plots", name, plots)
 		}
+	}
+}
+
+// Without a knee the page says which is the smallest model that loses nothing, or which loses
+// least, and speaks of no knee, and of no line where none is drawn.
+func TestVerdict(t *testing.T) {
+	explored := func(macs int64, top1 float64) report.Explored {
+		return report.Explored{Size: report.Size{MACs: macs}, Quality: report.Quality{Top1: &top1, Agreement: &top1}}
+	}
+	for _, c := range []struct {
+		top1 [2]float64
+		want string
+	}{
+		{[2]float64{0.96, 0.95}, "the smallest that loses nothing measurable is ×0.5: top-1 95.00%, of 95.00%."},
+		{[2]float64{0.94, 0.6}, "all lose something, least ×0.75: top-1 94.00%, of 95.00%."},
+	} {
+		r := &report.Exploration{Model: "a.onnx", Judged: 40, Before: explored(1000, 0.95)}
+		r.Points = []report.Point{{Share: 0.75, Explored: explored(740, c.top1[0])}, {Share: 0.5, Explored: explored(490, c.top1[1])}}
+		p, err := page.Exploration(r, about)
+		_, text := rendered(t, p, err)
+		wants(t, text, c.want, "on 40 samples")
+		if strings.Contains(text, "knee") {
+			t.Error("there is no knee")
+		}
+		if low := strings.Contains(text, "low agreement: ×0.5 agrees with the original to 60.00% only"); low != (c.top1[1] == 0.6) {
+			t.Errorf("low agreement: %v", low)
+		}
+	}
+	r := &report.Exploration{Before: explored(1000, 0.95), Points: []report.Point{{Share: 0.5, Explored: explored(490, 0.96)}}}
+	p, err := page.Exploration(r, about)
+	if _, text := rendered(t, p, err); strings.Contains(text, "line:") {
+		t.Error("there is no line")
 	}
 }
 

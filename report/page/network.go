@@ -5,16 +5,19 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/monge-ml/monge/diff"
 	"github.com/monge-ml/monge/internal/screen"
+	"github.com/monge-ml/monge/report"
 )
 
 // A Network is a model drawn from top to bottom: a row for each layer, and for each place in which
 // several streams meet, with lines from where its inputs come.
 type Network struct {
-	Before, After string // what the models are called
-	Rows          []Row
+	Key  []string // what its signs mean, those that occur
+	Rows []Row
 	// Columns is the width of the lines' part in pixels.
 	Columns int
 	// Left counts rows that are not drawn, Lines streams that are not.
@@ -50,7 +53,7 @@ const (
 
 // drawn lays a network out. kept says why spaces kept their widths, by name.
 func drawn(stages []diff.Stage, names [2]string, kept map[string]string) *Network {
-	n := &Network{Before: names[0], After: names[1]}
+	n := &Network{}
 	if len(stages) > mostStages {
 		n.Left = len(stages) - mostStages
 		stages = stages[:mostStages]
@@ -62,8 +65,54 @@ func drawn(stages []diff.Stage, names [2]string, kept map[string]string) *Networ
 	for _, s := range stages {
 		n.Rows = append(n.Rows, rowOf(s, widest, kept))
 	}
+	n.Key = key(n.Rows, names)
 	n.connect(stages)
 	return n
+}
+
+// key says what the signs in rows mean.
+func key(rows []Row, names [2]string) []string {
+	bars := "Bars: as many channels in both"
+	marks := map[string]bool{}
+	for _, r := range rows {
+		if marks[r.Mark] = true; r.Length > 0 && r.Before != r.After {
+			bars = "Bars: dashed outline " + names[0] + ", filled " + names[1]
+		}
+		marks[r.Kind] = true
+	}
+	out := []string{bars + "; the length grows with the square root of the number of channels."}
+	for _, m := range [][2]string{{"▼", "narrowed"}, {"■", "whole"}, {"✕", "dropped"}, {"▲", "wider"}, {"◆", "two operators of a lower rank"}} {
+		if marks[m[0]] {
+			out = append(out, m[0]+" "+m[1])
+		}
+	}
+	lines := "Lines on the left: what a layer reads"
+	if marks["join"] {
+		lines += "; ○ is where streams meet"
+	}
+	return append(out, lines+".")
+}
+
+// called is the name of a space as the drawing has it: where a layer has no name its spaces are
+// named by its weight, and it is drawn with the name of what it makes.
+func called(space string, stages []diff.Stage) string {
+	for _, s := range stages {
+		if rest, ok := strings.CutPrefix(space, screen.Name(s.Weight)); ok && s.Weight != "" && (rest == "" || strings.ContainsAny(rest[:1], " [#")) {
+			return screen.Name(s.Name) + rest
+		}
+	}
+	return space
+}
+
+// spaces takes the table of spaces, whose names become those of the drawing.
+func (b *builder) spaces(stages []diff.Stage) *report.Part {
+	p := b.take("space")
+	if p != nil {
+		for _, r := range p.Rows {
+			r[0] = called(r[0], stages)
+		}
+	}
+	return p
 }
 
 // rowOf describes a stage.
@@ -75,7 +124,11 @@ func rowOf(s diff.Stage, widest int, kept map[string]string) Row {
 	if s.Kind != diff.LayerStage {
 		return r
 	}
-	if r.Shape = dims(s.Dims[0]); s.Dims[1] != nil && !s.Gone && !slices.Equal(s.Dims[0], s.Dims[1]) {
+	switch r.Shape = dims(s.Dims[0]); {
+	case s.Dims[1] == nil || s.Gone:
+	case s.First != nil:
+		r.Shape += " → " + dims(s.First) + " + " + dims(s.Dims[1])
+	case !slices.Equal(s.Dims[0], s.Dims[1]):
 		r.Shape += " → " + dims(s.Dims[1])
 	}
 	if r.Before == 0 {
@@ -108,21 +161,18 @@ func rowOf(s diff.Stage, widest int, kept map[string]string) Row {
 }
 
 func dims(list []int) string {
-	if list == nil {
-		return ""
+	var parts []string
+	for _, d := range list {
+		parts = append(parts, grouped(d))
 	}
-	text := ""
-	for i, d := range list {
-		if i > 0 {
-			text += "×"
-		}
-		text += fmt.Sprint(d)
-	}
-	return text
+	return strings.Join(parts, "×")
 }
 
+func grouped(n int) string { return screen.Grouped(int64(n)) }
+
+// share is a part in percent of the whole, with a decimal where there is one.
 func share(part, whole int) string {
-	return fmt.Sprintf("%.0f%%", 100*float64(part)/float64(whole))
+	return strconv.FormatFloat(math.Round(1000*float64(part)/float64(whole))/10, 'f', -1, 64) + "%"
 }
 
 // connect draws lines from where each stage's inputs come: straight on from the row above, and on a

@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"html/template"
 	"io"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -23,11 +24,15 @@ type Page struct {
 
 // A Tile is a figure before and after.
 type Tile struct {
-	Name, Before, After string
+	Name, After string
+	// Before is what it is compared with, with a name; "" for nothing. On says of how many samples it
+	// is; "" where that says nothing.
+	Before, On string
 	// Share is the second as a share of the first, in words; "" for none.
 	Share string
 	// Better says whether the change is what one hopes for, Worse that it is not.
 	Better, Worse bool
+	Mark          string // says the same, and whether it rose or fell
 }
 
 // A Section is a part of the page: what there is of it is shown in this order.
@@ -63,7 +68,18 @@ type About struct {
 //go:embed page.html
 var source string
 
-var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"breaks": breaks, "words": strings.Fields}).Parse(source))
+var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"breaks": breaks, "grouped": grouped, "name": name, "words": strings.Fields}).Parse(source))
+
+// name is the column of a table that names its rows, if names are so long that they need room; else
+// -1.
+func name(p *report.Part) int {
+	const long = 12
+	i := slices.Index(p.Numbers, false)
+	if i >= 0 && slices.ContainsFunc(p.Rows, func(r []string) bool { return len(r[i]) > long }) {
+		return i
+	}
+	return -1
+}
 
 // breaks lets a browser break a long name where a person would: behind its separators.
 func breaks(name string) template.HTML {

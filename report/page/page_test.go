@@ -147,15 +147,20 @@ func wants(t *testing.T, text string, list ...string) {
 func TestCompression(t *testing.T) {
 	m := modeltest.Load(t, "resnet_a")
 	r, out := narrowed(t, m, compress.Options{Keep: 0.5, Exclude: []string{"*fc*", "*conv1*"}})
-	share := 0.875
+	share := 0.775
 	r.Evaluation = &report.Comparison{Data: "images", Samples: 40, HeldOut: true, After: report.Quality{Agreement: &share}}
-	r.Refit = &refit.Report{Samples: 9, Layers: []refit.Layer{{Name: "first", Inputs: 9, Before: 0.5, After: 0.25}, {Name: "second", Inputs: 4, Before: 0, After: 0}}}
+	r.Refit = &refit.Report{Samples: 9, Layers: []refit.Layer{{Name: "first", Inputs: 9, Samples: 4, Before: 0.5, After: 0.25}, {Name: "second", Note: "new"}}}
 	r.Tune = &tune.Report{Samples: 9, Epochs: 3, Steps: 30, Before: 0.4, After: 0.3, Losses: []float64{0.5, 0.4, 0.35}}
 	r.Candidates = []compress.Candidate{{Name: compress.Allocated, Size: r.Report.After, Divergence: 0.2, Taken: true}, {Name: compress.Even, Size: r.Report.Before, Divergence: 0.3}}
 	r.Warnings = []string{"data are <b>few</b>"}
-	p, err := page.Compression(r, stages(t, m, out), nil, about)
+	r.Evaluation.Before.Top1, r.Evaluation.After.Top1 = new(0.95), new(0.93)
+	r.Evaluation.Outputs = []eval.OutputResult{{Name: "boxes", Agreement: 0.99}, {Name: "logits", Agreement: share}}
+	r.Ranks = []compress.Ranked{{Name: "second", Rank: 8, Of: 24}}
+	s := &page.Samples{Changed: 1, Of: 40, Shown: []page.Picture{{Sample: 3, Before: "1", After: "2"}}}
+	p, err := page.Compression(r, stages(t, m, out), s, about)
 	all, text := rendered(t, p, err)
-	wants(t, text, "fewer multiply-accumulates", "agrees with the original to 87.50%", "judged on 40 held-out samples of images", "data are <b>few</b>",
+	wants(t, text, "fewer multiply-accumulates", "top-1 95.00% → 93.00%", "judged on 40 held-out samples of images", "data are <b>few</b>", "on 40 samples", "▼ −2.00 points",
+		`low agreement: the result agrees with the original to 77.50% only, by the output "logits", the worst of 2.`, "1 layer of 2, from first on, fitted on 4 of 9 samples",
 		"narrowed to 50%", "allocated", "distilled for 30 steps", "0.2500", `excluded by "*conv1*"`, `graph output "logits"`, about.Command, about.Version)
 	g, err := m.Graph()
 	if err != nil {
@@ -168,9 +173,31 @@ func TestCompression(t *testing.T) {
 	for _, l := range layers {
 		wants(t, text, l.Node.GetName())
 	}
-	if plots := len(all["figure"]); plots != 3 {
+	if plots := len(all.classes("div", "plots")); plots != 3 {
 		t.Errorf("%d plots", plots)
 	}
+	var titles []string
+	for _, h := range all["h2"] {
+		titles = append(titles, h.FirstChild.Data)
+	}
+	if want := []string{"The network", "Moved", "Samples that changed their class", "Ways to meet the budget", "Error by layer", "Distillation", "How it was made"}; !slices.Equal(titles, want) {
+		t.Errorf("sections %q", titles)
+	}
+	for _, row := range all["tr"] {
+		var cells []string
+		for td := range row.ChildNodes() {
+			if td.FirstChild != nil {
+				cells = append(cells, td.FirstChild.Data)
+			}
+		}
+		switch at := strings.Join(cells, " "); {
+		case strings.HasPrefix(at, "2 second") && at != "2 second new": // nothing to fit it to, no numbers
+			t.Errorf("row %q", at)
+		case strings.HasPrefix(at, "allocated") && !strings.HasPrefix(at, "allocated taken"): // marks come first
+			t.Errorf("row %q", at)
+		}
+	}
+	wants(t, text, "second\nnew\n")
 }
 
 // Every line of the drawing leads from a stage to one that reads it: a reader who follows the lines
@@ -321,7 +348,7 @@ func TestChanged(t *testing.T) {
 	for i := range n {
 		after[i] = i % 3 // of these 0 is right
 	}
-	before[4], before[6] = 2, 1 // wrong, and still wrong; wrong, and right now
+	before[16], before[18] = 2, 1 // wrong, and still wrong; wrong, and right now
 	changes := eval.Changes(eval.Result{Decided: before}, eval.Result{Decided: after}, data)
 	s, err := page.Changed(changes, m, data)
 	if err != nil {
@@ -334,9 +361,61 @@ func TestChanged(t *testing.T) {
 	r := &report.Evaluation{Data: "memory", Samples: n, Models: []report.Judged{{Model: "a"}, {Model: "b", Quality: report.Quality{Agreement: &share}}}}
 	p, err := page.Evaluation(r, nil, []*page.Samples{s}, about)
 	all, text := rendered(t, p, err)
-	wants(t, text, "14 of 20 samples", "Of these 12 were right, 1 are right now, and 1 were wrong and still are.", "was right", "agrees with the first to 30.00%")
+	wants(t, text, "14 of 20 samples", "Of these a is right about 12, b about 1, and neither about 1.", "a is right", "b is right", "label: 0", "b agrees with a to 30.00%", "low agreement", "agreement of b", "on 20 samples")
 	if len(all["img"]) != 12 {
 		t.Errorf("%d pictures", len(all["img"]))
+	}
+	fates := map[eval.Fate]int{}
+	for _, p := range s.Shown {
+		fates[p.Fate]++
+	}
+	if fates[eval.Better] != 1 || fates[eval.StillWrong] != 1 { // though there are 12 others
+		t.Errorf("shown are %v", fates)
+	}
+	if n := strings.Count(text, "label: "); n != 1 {
+		t.Errorf("the label is told %d times", n)
+	}
+}
+
+// Two models are called by their names, and what is the same in both is not praised.
+func TestTwoModels(t *testing.T) {
+	model := func(name string, macs int64, latency float64) report.Judged {
+		return report.Judged{Model: "dir/" + name, MACs: &macs, Quality: report.Quality{Top1: new(0.992), Agreement: new(0.95), LatencyMS: &latency}}
+	}
+	r := &report.Evaluation{Data: "images", Samples: 1000, Models: []report.Judged{model("a.onnx", 1000, 2), model("b.onnx", 1000, 2.02)}}
+	p, err := page.Evaluation(r, nil, nil, about)
+	_, text := rendered(t, p, err)
+	wants(t, text, "Top-1 99.20% of b.onnx, 99.20% of a.onnx.", "a.onnx: 2 ms", "latency of b.onnx", "on 1,000 samples")
+	for _, wrong := range []string{"before", "of the multiply-accumulates", "low agreement"} {
+		if strings.Contains(text, wrong) {
+			t.Errorf("%q", wrong)
+		}
+	}
+	r.Models[1].MACs = new(int64(500))
+	p, err = page.Evaluation(r, nil, nil, about)
+	_, text = rendered(t, p, err)
+	wants(t, text, "with 50.0% of the multiply-accumulates")
+}
+
+// What keeps all channels of a model stands at the end of the axis that is that model's, and each
+// mark has the number of its row.
+func TestWaysToFuse(t *testing.T) {
+	half := []float64{0.5, 0.5}
+	r := &report.Fusion{Models: []report.Parent{{Model: "a"}, {Model: "b"}}, Report: &fuse.Report{Method: fuse.OT, Onto: 1, Divergence: 0.3, Candidates: []fuse.Candidate{
+		{Method: fuse.Union, Weights: half, Whole: 1, Samples: 1200, Divergence: 0.5}, {Method: fuse.OT, Weights: half, Divergence: 0.3}, {Method: fuse.Union, Weights: half, Whole: 2, Divergence: 0.5},
+	}}}
+	p, err := page.Fusion(r, nil, about)
+	all, text := rendered(t, p, err)
+	wants(t, text, "weight of model 1", "1,200")
+	at := map[string]float64{}
+	for _, n := range all["text"] {
+		var x float64
+		if _, err := fmt.Sscanf(attribute(n, "x"), "%f", &x); err == nil {
+			at[n.FirstChild.Data] = x
+		}
+	}
+	if a, b, c := at["3 all of model 2"], at["2 taken"], at["1 all of model 1"]; !(0 < a && a < b && b < c) {
+		t.Errorf("from the left: %v", at)
 	}
 }
 
@@ -373,5 +452,48 @@ func TestRenderFails(t *testing.T) {
 	r.Close()
 	if err := page.Render(w, &page.Page{}); err == nil {
 		t.Error("no error")
+	}
+}
+
+// The drawing shows what changed: an outline where it did, signs that occur, numbers as tables have
+// them, both operators of what became two, and layers by one name.
+func TestDrawing(t *testing.T) {
+	parse := func(text string) *onnxio.Model {
+		m, err := onnxtest.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	a := parse("x: N 6\nh = Gemm(x, w[6 1600], b[1600])\nr = Relu(h)\nk = Gemm(r, u[1600 8], d[8])\ny = Gemm(k, v[8 3], c[3])")
+	b := parse("x: N 6\nh = Gemm(x, w[6 200], b[200])\nr = Relu(h)\nlow = Gemm(r, u_low[200 2])\nk = Gemm(low, u[2 8], d[8])\ny = Gemm(k, v[8 3], c[3])")
+	for _, m := range []*onnxio.Model{a, b} {
+		g, err := m.Graph()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range g.Nodes {
+			n.Name = nil
+		}
+	}
+	d, err := diff.Models(context.Background(), a, b, diff.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := page.Difference(report.Compare([2]string{"a", "b"}, report.Measured{}, report.Measured{}, d), about)
+	all, text := rendered(t, p, err)
+	wants(t, text, "1,600 → 200", "6×1,600 → 6×200", "1,600×8 → 200×2 + 2×8", "narrowed to 12.5%", "made two, rank 2", "▼ narrowed", "■ whole", "◆ two operators")
+	for _, mark := range []string{"✕", "▲", "○"} {
+		if strings.Contains(text, mark) {
+			t.Errorf("%s is told of, and does not occur", mark)
+		}
+	}
+	if outlines := len(all.classes("rect", "was-bar")); outlines != 1 {
+		t.Errorf("%d outlines", outlines)
+	}
+	for _, td := range all["td"] {
+		if td.FirstChild != nil && td.FirstChild.Data == "w" {
+			t.Error("a space is named by its weight")
+		}
 	}
 }

@@ -2,6 +2,7 @@ package page
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"html/template"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/image/draw"
 
 	"github.com/monge-ml/monge/dataset"
+	"github.com/monge-ml/monge/diff"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/fuse"
@@ -25,10 +27,13 @@ import (
 
 // A Picture is a sample that changed its class.
 type Picture struct {
-	Image                        template.URL // "" where the input is no image
-	Small                        bool         // it has so few pixels that each shall be seen
-	Sample                       int          // its number in the data set, counted from 0
-	Before, After, Label, Change string
+	Image         template.URL // "" where the input is no image
+	Small         bool         // it has so few pixels that each shall be seen
+	Sample        int          // its number in the data set, counted from 0
+	Before, After string
+	Label         string // "" where there is none
+	Fate          eval.Fate
+	Note          string // says which class is right
 }
 
 const (
@@ -45,8 +50,9 @@ type Samples struct {
 	Shown         []Picture
 }
 
-// Changed shows samples of a data set that changed their class, those that became worse first. m is
-// a model that they are fed to. It is nil where there are none.
+// Changed shows samples of a data set that changed their class, of each kind about as many where
+// there are too many to be shown, those that became worse first. m is a model that they are fed to.
+// It is nil where there are none.
 func Changed(changes []eval.Change, m *onnxio.Model, data *dataset.Data) (*Samples, error) {
 	if len(changes) == 0 {
 		return nil, nil
@@ -69,14 +75,22 @@ func Changed(changes []eval.Change, m *onnxio.Model, data *dataset.Data) (*Sampl
 }
 
 func pictures(changes []eval.Change, inputs []engine.IOInfo, data *dataset.Data) (out []Picture, err error) {
-	list := slices.Clone(changes)
-	slices.SortStableFunc(list, func(a, b eval.Change) int { return int(a.Fate()) - int(b.Fate()) })
-	for _, c := range list[:min(len(list), mostPictures)] {
-		p := Picture{Sample: c.Sample, Before: class(data, c.Before), After: class(data, c.After)}
+	kinds := map[eval.Fate]int{}
+	turn := make([]int, len(changes)) // of its kind it is so many-th
+	at := make([]int, len(changes))
+	for i, c := range changes {
+		at[i], turn[i] = i, kinds[c.Fate()]
+		kinds[c.Fate()]++
+	}
+	slices.SortStableFunc(at, func(i, j int) int { return turn[i] - turn[j] })
+	at = at[:min(len(at), mostPictures)]
+	slices.SortFunc(at, func(i, j int) int { return cmp.Or(int(changes[i].Fate())-int(changes[j].Fate()), i-j) })
+	for _, i := range at {
+		c := changes[i]
+		p := Picture{Sample: c.Sample, Before: class(data, c.Before), After: class(data, c.After), Fate: c.Fate()}
 		if c.Label >= 0 {
 			p.Label = class(data, c.Label)
 		}
-		p.Change = map[eval.Fate]string{eval.Worse: "was right", eval.Better: "right now", eval.StillWrong: "wrong both times"}[c.Fate()]
 		if shown, ok := data.Picture(c.Index, inputs); ok {
 			if p.Image, p.Small, err = packed(shown); err != nil {
 				return nil, err
@@ -135,7 +149,7 @@ const (
 
 // heatMaps shows the plans of a fusion, those that move most first where there are many. left is the
 // number of those that are not shown.
-func heatMaps(spaces []fuse.Space) (out []HeatMap, left int, err error) {
+func heatMaps(spaces []fuse.Space, stages []diff.Stage) (out []HeatMap, left int, err error) {
 	type one struct {
 		space *fuse.Space
 		model int
@@ -163,9 +177,10 @@ func heatMaps(spaces []fuse.Space) (out []HeatMap, left int, err error) {
 		if err != nil {
 			return nil, 0, err
 		}
+		name := called(screen.Name(o.space.Name), stages)
 		m := HeatMap{
-			Title: fmt.Sprintf("%s, model %d: %d channels → %d", screen.Name(o.space.Name), o.model+1, p.N, p.K), Image: uri,
-			Alt: fmt.Sprintf("plan of %s: %.0f%% of the result's channels are made of another channel or several", screen.Name(o.space.Name), 100*o.moved),
+			Title: fmt.Sprintf("%s, model %d: %s channels → %s", name, o.model+1, grouped(p.N), grouped(p.K)), Image: uri,
+			Alt: fmt.Sprintf("plan of %s: %.0f%% of the result's channels are made of another channel or several", name, 100*o.moved),
 		}
 		if o.space.From != nil && o.model == 0 {
 			m.From = o.space.From
@@ -173,7 +188,7 @@ func heatMaps(spaces []fuse.Space) (out []HeatMap, left int, err error) {
 				if k > 0 {
 					m.Given += ", "
 				}
-				m.Given += fmt.Sprintf("%d of model %d", n, k+1)
+				m.Given += fmt.Sprintf("%s of model %d", grouped(n), k+1)
 			}
 		}
 		out = append(out, m)

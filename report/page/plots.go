@@ -39,6 +39,7 @@ var styles = strings.NewReplacer("#010203", "var(--ink)", "#010204", "var(--soft
 const (
 	plotWidth, plotHeight = 360, 235
 	letters               = 11
+	mark                  = 3      // the radius of one
 	variant               = "Sans" // of the fonts, whose widths are those of Arial, which the page asks for
 )
 
@@ -50,7 +51,7 @@ func newPlot(x, y string) *plot.Plot {
 	for _, a := range []*plot.Axis{&p.X, &p.Y} {
 		a.Color, a.Label.TextStyle.Color, a.Tick.Label.Color, a.Tick.Color = soft, ink, soft, soft
 		a.Label.TextStyle.Font.Size, a.Tick.Label.Font.Size = letters, letters-1
-		a.Tick.Marker = numbers{a.Tick.Marker}
+		a.Tick.Marker = ticks{low: math.Inf(-1), high: math.Inf(1)}
 	}
 	for _, f := range []*font.Font{&p.X.Label.TextStyle.Font, &p.Y.Label.TextStyle.Font, &p.X.Tick.Label.Font, &p.Y.Tick.Label.Font, &p.Legend.TextStyle.Font} {
 		f.Variant = variant
@@ -60,43 +61,59 @@ func newPlot(x, y string) *plot.Plot {
 	return p
 }
 
-// numbers writes the marks of an axis short.
-type numbers struct{ plot.Ticker }
-
-func (n numbers) Ticks(lo, hi float64) []plot.Tick {
-	list := n.Ticker.Ticks(lo, hi)
-	for i, t := range list {
-		if t.Label != "" {
-			list[i].Label = short(t.Value)
-		}
-	}
-	return list
+// ticks are marks of an axis at round numbers, with as many digits as tell two of them apart. There
+// are none outside of what the axis' numbers can be.
+type ticks struct {
+	low, high float64
+	share     bool // written as a percentage
 }
 
-// percents writes the marks of an axis of shares as percentages.
-type percents struct{ plot.Ticker }
-
-func (n percents) Ticks(lo, hi float64) []plot.Tick {
-	list := n.Ticker.Ticks(lo, hi)
-	for i, t := range list {
-		if t.Label != "" {
-			list[i].Label = strconv.FormatFloat(100*t.Value, 'g', 4, 64) + "%"
+func (t ticks) Ticks(lo, hi float64) []plot.Tick {
+	const apart = 2.5 // the axis is so many steps long, or up to two and a half times as many
+	step := math.Pow(10, math.Floor(math.Log10((hi-lo)/apart)))
+	for _, m := range []float64{5, 2} {
+		if m*step*apart <= hi-lo {
+			step *= m
+			break
 		}
 	}
-	return list
+	size, sign := prefix(max(math.Abs(lo), math.Abs(hi)))
+	if t.share {
+		size, sign = 0.01, "%"
+	}
+	decimals := max(0, int(-math.Floor(math.Log10(step/size)+1e-9)))
+	var out []plot.Tick
+	for i, n := math.Ceil(lo/step), 0; i*step <= hi && n < 8; i, n = i+1, n+1 {
+		v := i*step + 0 // no negative zero
+		if v < t.low || v > t.high {
+			continue
+		}
+		label := "0"
+		if v != 0 {
+			label = strconv.FormatFloat(v/size, 'f', decimals, 64) + sign
+		}
+		out = append(out, plot.Tick{Value: v, Label: label})
+	}
+	return out
 }
 
-// short writes a number with a decimal prefix where it is large.
-func short(x float64) string {
+// prefix is the decimal prefix of a number, and what it stands for.
+func prefix(x float64) (size float64, sign string) {
 	for _, p := range []struct {
 		size float64
 		sign string
 	}{{1e12, "T"}, {1e9, "G"}, {1e6, "M"}, {1e3, "k"}} {
 		if math.Abs(x) >= p.size {
-			return strconv.FormatFloat(x/p.size, 'g', 3, 64) + p.sign
+			return p.size, p.sign
 		}
 	}
-	return strconv.FormatFloat(x, 'g', 3, 64)
+	return 1, ""
+}
+
+// short writes a number with a decimal prefix where it is large.
+func short(x float64) string {
+	size, sign := prefix(x)
+	return strconv.FormatFloat(x/size, 'g', 3, 64) + sign
 }
 
 // powers are the marks of a logarithmic axis: powers of ten, and multiples of each where there are
@@ -150,13 +167,25 @@ func svg(title string, p *plot.Plot) (Plot, error) {
 // fontStyle are the fonts that a plot asks for: it takes those of the page.
 var fontStyle = regexp.MustCompile(`font-family:[^;"]*;font-variant:[^;"]*;font-weight:[^;"]*;font-style:[^;"]*;?`)
 
+// A ring is a circle whose line is thick enough to be seen on a disc.
+type ring struct{}
+
+func (ring) DrawGlyph(c *draw.Canvas, style draw.GlyphStyle, at vg.Point) {
+	c.SetLineStyle(draw.LineStyle{Color: style.Color, Width: 1.5})
+	var p vg.Path
+	p.Move(vg.Point{X: at.X + style.Radius, Y: at.Y})
+	p.Arc(at, style.Radius, 0, 2*math.Pi)
+	p.Close()
+	c.Stroke(p)
+}
+
 // dots are points with a sign: a ring, which stands for what was before, or a full disc.
 func dots(points plotter.XYs, full bool) (*plotter.Scatter, error) {
 	s, err := plotter.NewScatter(points)
 	if err != nil {
 		return nil, err
 	}
-	s.GlyphStyle = draw.GlyphStyle{Color: before, Radius: 3, Shape: draw.RingGlyph{}}
+	s.GlyphStyle = draw.GlyphStyle{Color: before, Radius: mark, Shape: ring{}}
 	if full {
 		s.GlyphStyle.Color, s.GlyphStyle.Shape = after, draw.CircleGlyph{}
 	}
@@ -176,6 +205,7 @@ func line(points plotter.XYs, c color.Color, width vg.Length, dashes ...vg.Lengt
 type pair struct{ before, after float64 }
 
 // errorPlot draws the error of each layer before and after a fit, from the first layer to the last.
+// Where there was none before, there was nothing to fit the layer to, and its place stays empty.
 func errorPlot(pairs []pair) (Plot, error) {
 	p := newPlot("layer, from the input", "error (share of variance)")
 	low, high := math.Inf(1), 0.0
@@ -194,6 +224,9 @@ func errorPlot(pairs []pair) (Plot, error) {
 	at := func(x float64) float64 { return min(max(x, low), high) }
 	var was, now plotter.XYs
 	for i, e := range pairs {
+		if e.before <= 0 {
+			continue
+		}
 		x := float64(i + 1)
 		a, b := plotter.XY{X: x, Y: at(e.before)}, plotter.XY{X: x, Y: at(e.after)}
 		was, now = append(was, a), append(now, b)
@@ -205,11 +238,11 @@ func errorPlot(pairs []pair) (Plot, error) {
 	}
 	p.X.Min, p.X.Max = 0.5, float64(len(pairs))+0.5
 	p.X.Tick.Marker = whole{}
-	for _, d := range []struct {
+	for _, d := range []struct { // rings on top: discs would cover them
 		points plotter.XYs
 		full   bool
 		name   string
-	}{{was, false, "before the refit"}, {now, true, "after"}} {
+	}{{now, true, "after the refit"}, {was, false, "before"}} {
 		s, err := dots(d.points, d.full)
 		if err != nil {
 			return Plot{}, err
@@ -322,108 +355,156 @@ func spotPlot(title, x, y string, spots []spot, through plotter.XYs) (Plot, erro
 		}
 		p.Add(d)
 	}
-	room := func(a *plot.Axis, more float64) {
-		by := 0.12 * (a.Max - a.Min)
-		if by == 0 {
-			by = max(math.Abs(a.Max)*0.05, 1e-9)
-		}
-		a.Min, a.Max = a.Min-by, a.Max+by*more
-	}
-	room(&p.X, 1)
-	room(&p.Y, 1.5)
-	if strings.HasPrefix(y, "top-1") || strings.HasPrefix(y, "agreement") {
-		p.Y.Tick.Marker = percents{p.Y.Tick.Marker}
-	}
-	for i, at := range placed(p, spots, through) {
-		s := spots[i]
-		if s.name == "" {
-			continue
-		}
-		l, err := plotter.NewLabels(plotter.XYLabels{XYs: plotter.XYs{{X: s.x, Y: s.y}}, Labels: []string{s.name}})
-		if err != nil {
-			return Plot{}, err
-		}
-		l.TextStyle[0].Font.Variant = variant
-		l.TextStyle[0].Color, l.TextStyle[0].Font.Size, l.TextStyle[0].YAlign = ink, letters-1, draw.YCenter
-		l.Offset, l.TextStyle[0].XAlign = at.offset, at.align
-		p.Add(l)
-	}
+	share := strings.HasPrefix(y, "top-1") || strings.HasPrefix(y, "agreement")
+	room(&p.X, 1, false)
+	room(&p.Y, 1.5, share)
+	p.Add(names{spots, through})
 	return svg(title, p)
 }
 
-// A place is where the name of a spot stands: so far from it, its left end, middle or right end.
-type place struct {
-	offset vg.Point
-	align  draw.XAlignment
+// leastSpan is that of an axis as a share of its largest number: small differences look small.
+const leastSpan = 0.1
+
+// room widens an axis, so that no mark is at its end, by so much more at its upper one. Marks of an
+// axis of shares end at the whole, and at zero where nothing is below it.
+func room(a *plot.Axis, more float64, share bool) {
+	t := ticks{low: math.Inf(-1), high: math.Inf(1), share: share}
+	if a.Min >= 0 {
+		t.low = 0
+	}
+	span := max(a.Max-a.Min, leastSpan*max(math.Abs(a.Min), math.Abs(a.Max)), 1e-9)
+	middle := (a.Min + a.Max) / 2
+	if share {
+		t.high = 1
+		middle = min(middle, 1-span/2)
+	}
+	a.Min, a.Max, a.Tick.Marker = middle-0.62*span, middle+(0.5+0.12*more)*span, t
 }
 
-// places are those that are tried in turn.
-var places = []place{
-	{vg.Point{X: 6}, draw.XLeft}, {vg.Point{X: -6}, draw.XRight},
-	{vg.Point{X: 5, Y: 9}, draw.XLeft}, {vg.Point{X: -5, Y: 9}, draw.XRight}, {vg.Point{X: 5, Y: -9}, draw.XLeft}, {vg.Point{X: -5, Y: -9}, draw.XRight},
-	{vg.Point{Y: 11}, draw.XCenter}, {vg.Point{Y: -11}, draw.XCenter},
-	{vg.Point{X: 5, Y: 18}, draw.XLeft}, {vg.Point{X: -5, Y: 18}, draw.XRight}, {vg.Point{X: 5, Y: -18}, draw.XLeft}, {vg.Point{X: -5, Y: -18}, draw.XRight},
+// names stand beside the spots that they are of.
+type names struct {
+	spots   []spot
+	through plotter.XYs
 }
 
-// placed finds places for the names of spots where they cover neither each other nor another spot nor
-// a line, as far as there are any.
-func placed(p *plot.Plot, spots []spot, through plotter.XYs) []place {
-	const width, height, letter, line = plotWidth - 62, plotHeight - 46, 5.2, 10 // of the plot within its axes, and of letters, about
-	at := func(s spot) (x, y float64) {
-		return (s.x - p.X.Min) / (p.X.Max - p.X.Min) * width, (s.y - p.Y.Min) / (p.Y.Max - p.Y.Min) * height
+// Plot writes the names, with a line to its spot from each that stands away from it.
+func (n names) Plot(c draw.Canvas, p *plot.Plot) {
+	style := p.Legend.TextStyle
+	style.Font.Size, style.XAlign, style.YAlign = letters-1, draw.XCenter, draw.YCenter
+	x, y := p.Transforms(&c)
+	drawn := crowd{area: c.Rectangle}
+	var sizes []vg.Point
+	for _, s := range n.spots {
+		drawn.spots = append(drawn.spots, vg.Point{X: x(s.x), Y: y(s.y)})
+		size := vg.Point{}
+		if s.name != "" {
+			size = vg.Point{X: style.Width(s.name), Y: letters}
+		}
+		sizes = append(sizes, size)
 	}
-	type box struct{ x1, y1, x2, y2 float64 }
-	meet := func(a, b box) bool { return a.x1 < b.x2 && b.x1 < a.x2 && a.y1 < b.y2 && b.y1 < a.y2 }
-	var taken []box
-	for _, s := range spots {
-		x, y := at(s)
-		taken = append(taken, box{x - 3, y - 3, x + 3, y + 3})
+	for i := 1; i < len(n.through); i++ {
+		a, b := n.through[i-1], n.through[i]
+		drawn.lines = append(drawn.lines, between(vg.Point{X: x(a.X), Y: y(a.Y)}, vg.Point{X: x(b.X), Y: y(b.Y)})...)
 	}
-	var lines []box // pieces of the line
-	for i := 1; i < len(through); i++ {
-		const pieces = 40
-		for k := range pieces + 1 {
-			t := float64(k) / pieces
-			x, y := at(spot{x: (1-t)*through[i-1].X + t*through[i].X, y: (1-t)*through[i-1].Y + t*through[i].Y})
-			lines = append(lines, box{x - 1, y - 1, x + 1, y + 1})
+	drawn.place(sizes)
+	for i, box := range drawn.names {
+		if n.spots[i].name == "" {
+			continue
+		}
+		c.FillText(style, box.Min.Add(box.Max).Scale(0.5), n.spots[i].name)
+		at := drawn.spots[i]
+		if end := nearest(box, at); distance(at, end) > 2*beside {
+			start := at.Add(end.Sub(at).Scale(mark / distance(at, end)))
+			c.StrokeLine2(draw.LineStyle{Color: soft, Width: 0.75}, start.X, start.Y, end.X, end.Y)
 		}
 	}
-	out := make([]place, len(spots))
-	for i, s := range spots {
-		x, y := at(s)
-		long := letter * float64(len([]rune(s.name)))
-		boxOf := func(at place) box {
-			left := x + float64(at.offset.X) + long*float64(at.align)
-			return box{left, y + float64(at.offset.Y) - line/2, left + long, y + float64(at.offset.Y) + line/2}
-		}
-		best, least := 0, math.Inf(1)
-		for k, at := range places {
-			b := boxOf(at)
-			bad := 0.0
-			for j, o := range taken {
-				if j != i && meet(b, o) {
-					bad++
+}
+
+// A crowd is what is on a plot: spots, points of lines, and the boxes of the first spots' names.
+type crowd struct {
+	area         vg.Rectangle
+	spots, lines []vg.Point
+	names        []vg.Rectangle
+}
+
+// beside is the distance of a name that stands at its spot.
+const beside = 6
+
+// place finds a box for each name: at its spot, or further off where it would be in the way there,
+// or could be taken for the name of another spot. Names of no size have none.
+func (c *crowd) place(sizes []vg.Point) {
+	for i, size := range sizes {
+		at, best, least := c.spots[i], vg.Rectangle{}, vg.Length(math.Inf(1))
+		for _, far := range []vg.Length{beside, 3 * beside, 5 * beside, 7 * beside} {
+			for _, to := range []vg.Point{{X: 1}, {X: -1}, {X: 1, Y: 1}, {X: -1, Y: 1}, {X: 1, Y: -1}, {X: -1, Y: -1}, {Y: 1}, {Y: -1}} {
+				corner := to.Scale(far) // of the box, or the middle of a side
+				if to.X != 0 && to.Y != 0 {
+					corner = corner.Scale(0.75)
+				}
+				low := vg.Point{X: at.X + corner.X + (to.X-1)/2*size.X, Y: at.Y + corner.Y + (to.Y-1)/2*size.Y}
+				box := vg.Rectangle{Min: low, Max: low.Add(size)}
+				if bad := c.bad(i, box); size.X > 0 && bad < least {
+					best, least = box, bad
 				}
 			}
-			if slices.ContainsFunc(lines, func(o box) bool { return meet(b, o) }) {
-				bad += 0.5
-			}
-			if b.x1 < 0 || b.x2 > width+8 {
-				bad += 2
-			}
-			if b.y1 < -2 || b.y2 > height {
-				bad++
-			}
-			if bad < least {
-				best, least = k, bad
-			}
 		}
-		out[i] = places[best]
-		if s.name != "" {
-			taken = append(taken, boxOf(out[i]))
+		c.names = append(c.names, best)
+	}
+}
+
+// bad says how bad a box is for the name of a spot.
+func (c *crowd) bad(i int, box vg.Rectangle) vg.Length {
+	at := c.spots[i]
+	end := nearest(box, at)
+	off := distance(at, end)
+	leader := between(at, end)
+	sum := off / 4
+	for j, o := range c.spots {
+		switch d := distance(o, nearest(box, o)); {
+		case j == i:
+			continue
+		case d < mark+1: // it covers a spot
+			sum += 30
+		case d < 2*beside: // whose name is it? A line to its own tells
+			sum += 2 + 2*max(0, 2*beside-off)
+		}
+		if slices.ContainsFunc(leader, func(q vg.Point) bool { return distance(o, q) < mark+1 && distance(at, q) > mark }) {
+			sum += 10
 		}
 	}
+	for _, o := range c.names {
+		if o.Min.X < box.Max.X+beside && box.Min.X < o.Max.X+beside && o.Min.Y < box.Max.Y && box.Min.Y < o.Max.Y {
+			sum += 30
+		}
+		if slices.ContainsFunc(leader, func(q vg.Point) bool { return nearest(o, q) == q }) {
+			sum += 10
+		}
+	}
+	if slices.ContainsFunc(c.lines, func(q vg.Point) bool { return nearest(box, q) == q }) {
+		sum += 6
+	}
+	if nearest(c.area, box.Min) != box.Min || nearest(c.area, box.Max) != box.Max {
+		sum += 60
+	}
+	return sum
+}
+
+// between lists points of a line.
+func between(a, b vg.Point) (out []vg.Point) {
+	steps := vg.Length(math.Ceil(float64(distance(a, b)) / 2))
+	for k := range int(steps) + 1 {
+		out = append(out, a.Add(b.Sub(a).Scale(vg.Length(k)/max(steps, 1))))
+	}
 	return out
+}
+
+// nearest is the point of a box that is nearest to another point.
+func nearest(box vg.Rectangle, p vg.Point) vg.Point {
+	return vg.Point{X: min(max(p.X, box.Min.X), box.Max.X), Y: min(max(p.Y, box.Min.Y), box.Max.Y)}
+}
+
+func distance(a, b vg.Point) vg.Length {
+	return vg.Length(math.Hypot(float64(a.X-b.X), float64(a.Y-b.Y)))
 }
 
 // barPlot draws numbers between 0 and 1 and above, one for each name's place.
