@@ -99,10 +99,10 @@ const slower = 1.05
 // printVerdict prints both models side by side.
 func (r *Compression) printVerdict(w io.Writer) {
 	t := newTable("<", "before", "after", "left")
-	t.add("params", count(r.Before.Params), count(r.After.Params), ofWhole(r.After.Params, r.Before.Params))
+	t.add("params", screen.Count(r.Before.Params), screen.Count(r.After.Params), ofWhole(r.After.Params, r.Before.Params))
 	t.add("MACs", r.Before.macs(), r.After.macs(), ofWhole(r.After.MACs, r.Before.MACs))
 	if r.Before.Bytes > 0 && r.After.Bytes > 0 {
-		t.add("size", size(r.Before.Bytes), size(r.After.Bytes), ofWhole(r.After.Bytes, r.Before.Bytes))
+		t.add("size", screen.Bytes(r.Before.Bytes), screen.Bytes(r.After.Bytes), ofWhole(r.After.Bytes, r.Before.Bytes))
 	}
 	e := r.Evaluation
 	if e == nil {
@@ -225,7 +225,7 @@ func printCandidates(w io.Writer, all []compress.Candidate) {
 	}
 	t := newTable(head...)
 	for _, c := range all {
-		row := []string{string(c.Name), count(c.Size.MACs), count(c.Size.Params), fmt.Sprintf("%.4f", c.Divergence), fate(c)}
+		row := []string{string(c.Name), screen.Count(c.Size.MACs), screen.Count(c.Size.Params), fmt.Sprintf("%.4f", c.Divergence), fate(c)}
 		if moves {
 			row = slices.Insert(row, 1, beside(c))
 		}
@@ -369,7 +369,7 @@ func printSearch(w io.Writer, s *compress.Search) {
 		if x.Within {
 			note = "within the limit"
 		}
-		t.add("×"+digits(x.MACs), count(x.Size.MACs), count(x.Size.Params), optional(x.Metric, metricNumber), percent(x.Drop), note)
+		t.add("×"+screen.Digits(x.MACs), screen.Count(x.Size.MACs), screen.Count(x.Size.Params), optional(x.Metric, metricNumber), percent(x.Drop), note)
 	}
 	t.print(w)
 	what := "agreement with the original"

@@ -101,13 +101,13 @@ func (r *Difference) Print(w io.Writer) {
 func (r *Difference) printFiles(w io.Writer) {
 	t := newTable("<", "<"+screen.Name(r.Models[0]), "<"+screen.Name(r.Models[1]), "left")
 	a, b := r.Before, r.After
-	t.add("params", count(a.Params), count(b.Params), ofWhole(b.Params, a.Params))
+	t.add("params", screen.Count(a.Params), screen.Count(b.Params), ofWhole(b.Params, a.Params))
 	if a.MACs != nil && b.MACs != nil {
 		t.add("MACs", a.macs(), b.macs(), ofWhole(*b.MACs, *a.MACs))
 	} else {
 		t.add("MACs", a.macs(), b.macs(), "")
 	}
-	t.add("size", size(a.Bytes), size(b.Bytes), ofWhole(b.Bytes, a.Bytes))
+	t.add("size", screen.Bytes(a.Bytes), screen.Bytes(b.Bytes), ofWhole(b.Bytes, a.Bytes))
 	t.add("nodes", grouped(int64(r.Nodes.Before)), grouped(int64(r.Nodes.After)), "")
 	if a.ExternalTensors != b.ExternalTensors {
 		t.add("in data files", plural(a.ExternalTensors, "weight"), plural(b.ExternalTensors, "weight"), "")

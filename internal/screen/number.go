@@ -1,0 +1,40 @@
+package screen
+
+import "strconv"
+
+// Count prints a number of things with three digits or more and a decimal prefix: 812, 38.3k,
+// 7.63G.
+func Count(n int64) string {
+	if n < 1000 {
+		return strconv.FormatInt(n, 10)
+	}
+	x, prefix := float64(n), ""
+	for _, p := range []string{"k", "M", "G", "T", "P", "E"} {
+		if x < 999.5 {
+			break
+		}
+		x, prefix = x/1000, p
+	}
+	return Digits(x) + prefix
+}
+
+// Digits prints a number below 1000 with three digits.
+func Digits(x float64) string {
+	decimals := 0
+	switch { // by what the number is once rounded
+	case x < 9.995:
+		decimals = 2
+	case x < 99.95:
+		decimals = 1
+	}
+	return strconv.FormatFloat(x, 'f', decimals, 64)
+}
+
+// Bytes prints a number of bytes with a decimal prefix.
+func Bytes(n int64) string {
+	s := Count(n)
+	if unit := s[len(s)-1]; unit >= '0' && unit <= '9' {
+		return s + " B"
+	}
+	return s[:len(s)-1] + " " + s[len(s)-1:] + "B"
+}
