@@ -5,7 +5,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -126,7 +125,7 @@ func TestBrokenInputs(t *testing.T) {
 		{"wrong dims, too few bytes", []string{"compress", short, "-o", result, "--keep", "0.5"}, []string{short, "fc2.weight"}},
 		{"wrong dims, turned", []string{"compress", turned, "-o", result, "--keep", "0.5"}, []string{turned, "/fc2/Gemm"}},
 		{"wrong dims, fuse", []string{"fuse", turned, a, "-o", result}, []string{turned, "/fc2/Gemm"}},
-		{"NaN weights", []string{"compress", nan, "-o", result, "--keep", "0.5"}, []string{nan, "fc2.weight", "NaN"}},
+		{"NaN weights", []string{"compress", nan, "-o", result, "--keep", "0.5", "--tune", "0"}, []string{nan, "fc2.weight", "NaN"}},
 		{"NaN weights, into", []string{"compress", model("mlp_wide"), "-o", result, "--into", nan, "--data", "none"}, []string{nan, "fc2.weight", "NaN"}},
 		{"NaN weights, fuse", []string{"fuse", a, nan, "-o", result}, []string{nan, "fc2.weight", "NaN"}},
 		{"mismatched architectures", []string{"fuse", a, model("cnn_a"), "-o", result}, []string{a, model("cnn_a")}},
@@ -150,8 +149,6 @@ func TestBrokenInputs(t *testing.T) {
 			if r.stdout != "" {
 				t.Errorf("printed %q", r.stdout)
 			}
-			// What the time would have been spent on is no part of the error.
-			r.stderr = regexp.MustCompile(`^monge: .*statistics and choices.*\n`).ReplaceAllString(r.stderr, "")
 			if !strings.HasPrefix(r.stderr, "monge: ") || strings.Count(r.stderr, "\n") != 1 || !strings.HasSuffix(r.stderr, "\n") {
 				t.Errorf("stderr is not one line: %q", r.stderr)
 			}

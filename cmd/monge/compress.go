@@ -178,7 +178,7 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 		}
 	}
 	if !f.whole && !f.unspoken && (f.maxDrop == 0 || f.run.tune > 0) { // a search distils nothing on its own
-		f.run.announce(a, models[:1])
+		o.Checked = func() { f.run.announce(a, models[:1]) }
 	}
 	var out *onnxio.Model
 	var done *compress.Report

@@ -261,6 +261,20 @@ func TestMessyFolder(t *testing.T) {
 			t.Errorf("%v: %d lines for the warnings %q", args, lines, got.Warnings)
 		}
 	}
+	none := filepath.Join(t.TempDir(), "none")
+	if err := errors.Join(os.Mkdir(none, 0o755), os.WriteFile(filepath.Join(none, "x.jpg"), []byte("no image"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	for _, budget := range []string{"--no-latency", "--macs=0.8", "--max-drop=0.1"} {
+		want := none + ": no image can be read: " + filepath.Join(none, "x.jpg") + ": image: unknown format"
+		if r := run(t, "compress", model("cnn_a"), "-o", out(t), "--data", none, budget); r.code != exitFailed || !strings.Contains(r.stderr, want) || strings.Count(r.stderr, "\n") != 1 {
+			t.Errorf("%s, without an image: exit code %d: %s", budget, r.code, r.stderr)
+		}
+	}
+	few := []string{"compress", model("cnn_a"), "-o", out(t), "--data", filepath.Join(dir, "a"), "--limit", "1", "--max-drop", "0.1"}
+	if r := run(t, few...); r.code != exitUsage || !strings.Contains(r.stderr, "--data "+filepath.Join(dir, "a")+" has too few samples") {
+		t.Errorf("one image: exit code %d: %s", r.code, r.stderr)
+	}
 	if r := run(t, "eval", model("cnn_a"), "--data", filepath.Join(dir, "nothing")); r.code != exitFailed || !strings.Contains(r.stderr, "no images") {
 		t.Errorf("an empty folder: exit code %d: %s", r.code, r.stderr)
 	}

@@ -113,6 +113,9 @@ func running(f func(cmd *cobra.Command, args []string) error) func(*cobra.Comman
 		var mistake *job.Mistake
 		switch {
 		case errors.As(err, &mistake):
+			if option, _, _ := strings.Cut(mistake.Error(), " "); cmd.Flags().Lookup(strings.TrimSuffix(option, ":")) == nil {
+				return usageError{mistake}
+			}
 			return usagef("--%w", mistake)
 		case err == nil || errors.As(err, new(usageError)):
 			return err
