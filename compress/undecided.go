@@ -23,7 +23,7 @@ type Undecided struct {
 }
 
 func (u *Undecided) Error() string {
-	return fmt.Sprintf("no budget is given, and to search for one takes about %s", Rough(u.Takes))
+	return fmt.Sprintf("no budget is given, and a search for one would take about %s", Rough(u.Takes))
 }
 
 // Rough rounds a time to what an estimate deserves.

@@ -136,6 +136,8 @@ func TestBrokenInputs(t *testing.T) {
 		{"class counts differ, eval", with(data(t, "mnist_calib"), "eval", a, five), []string{a, five, "logits"}},
 		{"data with a wrong shape", []string{"compress", a, "-o", result, "--keep", "0.5", "--data", oddData}, []string{oddData, "input"}},
 		{"data with a wrong shape, eval", []string{"eval", a, "--data", oddData}, []string{oddData, "input"}},
+		{"a folder for a model", []string{"compress", folder, "-o", result}, []string{"monge: " + folder + ": it is a folder, and a model is a file; a folder of inputs goes to --data\n"}},
+		{"a folder for a model, convert", []string{"convert", folder, "-o", result}, []string{"monge: " + folder + ": it is a folder, and a model is a file\n"}},
 		{"no such data", []string{"eval", a, "--data", nowhere}, []string{nowhere}},
 		{"unwritable output, no folder", []string{"compress", a, "-o", nowhere, "--keep", "0.5"}, []string{nowhere}},
 		{"unwritable output, a folder", []string{"compress", a, "-o", folder, "--keep", "0.5"}, []string{folder}},
