@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
+	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
 
 // edited writes a changed mlp_a, unchecked, and returns its path.
@@ -100,6 +102,27 @@ func TestBrokenInputs(t *testing.T) {
 		v[5] = math.NaN()
 		w.RawData = onnxio.NewTensor("", onnxio.Float, []int{len(v)}, v).Proto().RawData
 	})
+	lone := filepath.Join(t.TempDir(), "lone.onnx")
+	pairOf := filepath.Join(t.TempDir(), "pair.onnx")
+	for path, text := range map[string]string{
+		lone:   "input: N 1 28 28\nx = Flatten(input)\ny = Gemm(x, w[784 10])",
+		pairOf: "input: N 1 28 28\nx = Flatten(input)\ny = Gemm(x, w[784 10])\nz = Gemm(x, v[784 10])\n-> y z",
+	} {
+		m, err := onnxtest.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := onnxio.Save(t.Context(), path, m, onnxio.SaveOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	deep := t.TempDir()
+	for _, class := range []string{"train/cat", "train/dog", "val/cat"} {
+		dir := filepath.Join(deep, class)
+		if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, "1.png"), nil, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	eleven := edited(t, "eleven.onnx", classes(t, 11))
 	five := edited(t, "five.onnx", classes(t, 5))
 	a := model("mlp_a")
@@ -136,6 +159,9 @@ func TestBrokenInputs(t *testing.T) {
 		{"class counts differ, eval", with(data(t, "mnist_calib"), "eval", a, five), []string{a, five, "logits"}},
 		{"data with a wrong shape", []string{"compress", a, "-o", result, "--keep", "0.5", "--data", oddData}, []string{oddData, "input"}},
 		{"data with a wrong shape, eval", []string{"eval", a, "--data", oddData}, []string{oddData, "input"}},
+		{"one output and two, eval", with(data(t, "mnist_calib"), "eval", pairOf, lone), []string{lone + " has 1 output, " + pairOf + " has 2"}},
+		{"one output and two, fuse", []string{"fuse", lone, pairOf, "-o", result}, []string{"1 output against 2"}},
+		{"two folders down", []string{"eval", a, "--data", deep}, []string{filepath.Join(deep, "train", "cat", "1.png") + " lies two folders down or more, and", "give " + filepath.Join(deep, "train") + " if they are in there, or --classes train,val\n"}},
 		{"a folder for a model", []string{"compress", folder, "-o", result}, []string{"monge: " + folder + ": it is a folder, and a model is a file; a folder of inputs goes to --data\n"}},
 		{"a folder for a model, convert", []string{"convert", folder, "-o", result}, []string{"monge: " + folder + ": it is a folder, and a model is a file\n"}},
 		{"no such data", []string{"eval", a, "--data", nowhere}, []string{nowhere}},

@@ -1,6 +1,9 @@
 package screen
 
-import "strconv"
+import (
+	"fmt"
+	"strconv"
+)
 
 // Count prints a number of things with three digits or more and a decimal prefix: 812, 38.3k,
 // 7.63G.
@@ -37,4 +40,12 @@ func Bytes(n int64) string {
 		return s + " B"
 	}
 	return s[:len(s)-1] + " " + s[len(s)-1:] + "B"
+}
+
+// Plural prints a number with its noun: 1 channel, 2 channels.
+func Plural(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprint(n, " ", noun)
 }
