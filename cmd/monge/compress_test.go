@@ -49,6 +49,19 @@ func TestLosslessAlone(t *testing.T) {
 	}
 }
 
+// Two timings of one model differ by chance: what stays as it is is not timed.
+func TestUnchangedIsNotTimed(t *testing.T) {
+	enginetest.Require(t)
+	for _, args := range [][]string{{}, {"--keep", "1", "--data", modeltest.Dir("mnist_calib.npz"), "--preset", "mnist"}} {
+		if text := must(t, with(args, "compress", model("resnet_a"), "-o", out(t))...); strings.Contains(text, "latency") {
+			t.Errorf("%v: timed:\n%s", args, text)
+		}
+	}
+	if text := must(t, "compress", model("mlp_wide"), "-o", out(t)); !strings.Contains(text, "latency") {
+		t.Errorf("not timed:\n%s", text)
+	}
+}
+
 func TestFuseCleansItsParents(t *testing.T) {
 	var r report.Fusion
 	mustJSON(t, &r, "fuse", model("mlp_wide"), model("mlp_a"), "-o", out(t))
