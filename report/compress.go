@@ -252,12 +252,12 @@ func printMoves(w io.Writer, r *compress.Report) {
 	if len(r.Blocks)+len(r.Ranks) == 0 {
 		return
 	}
-	t := newTable("<moved", "<", "rank", "of", "divergence")
+	t := newTable("<block or operator", "<what was done", "rank", "divergence")
 	for _, b := range r.Blocks {
-		t.add(b.Name, "block dropped", "", "", optional(b.Divergence, four))
+		t.add(b.Name, "dropped", "", optional(b.Divergence, four))
 	}
 	for _, x := range r.Ranks {
-		t.add(x.Name, "made two", grouped(int64(x.Rank)), grouped(int64(x.Of)), optional(x.Divergence, four))
+		t.add(x.Name, "split in two", grouped(int64(x.Rank))+" of "+grouped(int64(x.Of)), optional(x.Divergence, four))
 	}
 	t.print(w)
 	fmt.Fprintf(w, "divergence: from the original's predictions if nothing else is changed\n\n")
@@ -442,16 +442,32 @@ func printTune(w io.Writer, r *tune.Report) {
 	fmt.Fprintf(w, "%s\n\n", text)
 }
 
-// printRefit says how near the refitted layers come to what they should compute.
+// Of more layers than allLayers, mostLayers are told.
+const allLayers, mostLayers = 16, 10
+
+// printRefit says how near the refitted layers come to what they should compute: all that the original
+// has too, but of many, unless it is for a page, those that stay farthest off.
 func printRefit(w io.Writer, r *refit.Report) {
-	if r == nil || len(r.Layers) == 0 {
+	if r == nil {
 		return
 	}
+	layers := slices.DeleteFunc(slices.Clone(r.Layers), func(l refit.Layer) bool { return l.Note == refit.NoteNew })
+	if len(layers) == 0 {
+		return
+	}
+	left := 0
+	if _, page := w.(*parts); len(layers) > allLayers && !page {
+		slices.SortStableFunc(layers, func(a, b refit.Layer) int { return cmp.Compare(b.After, a.After) })
+		layers, left = layers[:mostLayers], len(layers)-mostLayers
+	}
 	t := newTable("<layer", "inputs", "error", "refitted", "<")
-	for _, l := range r.Layers {
+	for _, l := range layers {
 		t.add(l.Name, grouped(int64(l.Inputs)), fmt.Sprintf("%.4f", l.Before), fmt.Sprintf("%.4f", l.After), l.Note)
 	}
 	t.print(w)
+	if left > 0 {
+		fmt.Fprintf(w, "and %s that came nearer: --json and --report list all\n", plural(left, "layer"))
+	}
 	fmt.Fprintln(w, "error: squared, against the target on held-out samples, relative to its variance")
 	fmt.Fprint(w, thinned(r))
 	fmt.Fprintln(w)

@@ -112,8 +112,13 @@ func (r *Difference) printFiles(w io.Writer) {
 	if a.ExternalTensors != b.ExternalTensors {
 		t.add("in data files", plural(a.ExternalTensors, "weight"), plural(b.ExternalTensors, "weight"), "")
 	}
+	var long []diff.Change // which would make the columns as wide
 	for _, c := range r.File {
-		t.add(c.What, cmp.Or(shortened(c.Before), "-"), cmp.Or(shortened(c.After), "-"), "")
+		if max(screen.Width(c.Before), screen.Width(c.After)) > mostCell {
+			long = append(long, c)
+			continue
+		}
+		t.add(c.What, cmp.Or(c.Before, "-"), cmp.Or(c.After, "-"), "")
 	}
 	for _, ends := range []struct {
 		what string
@@ -126,6 +131,13 @@ func (r *Difference) printFiles(w io.Writer) {
 		}
 	}
 	t.print(w)
+	for _, c := range long {
+		for _, side := range [][2]string{{"before", c.Before}, {"after", c.After}} {
+			if side[1] != "" {
+				fmt.Fprintf(w, "%s, %s: %s\n", screen.Name(c.What), side[0], r.whole(side[1]))
+			}
+		}
+	}
 	fmt.Fprintln(w)
 }
 
@@ -137,10 +149,17 @@ func described(v *Value) string {
 	return v.String()
 }
 
-// shortened cuts a text that has no end, such as a command line in the metadata.
-func shortened(s string) string {
-	const most = 40
-	return screen.Shorten(s, most)
+// mostCell is the width from which on a text of the file's head stands below the table.
+const mostCell = 40
+
+// whole prints a text of the file's head, such as a command line in the metadata; what is no text for
+// people is cut, unless all is asked for.
+func (r *Difference) whole(s string) string {
+	const most = 2000
+	if !r.All {
+		s = screen.Shorten(s, most)
+	}
+	return screen.Name(s)
 }
 
 // rows returns those of a table that matter most, in their own order, and says how many are left
