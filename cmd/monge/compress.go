@@ -18,6 +18,7 @@ import (
 	"github.com/monge-ml/monge/diff"
 	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/match"
+	"github.com/monge-ml/monge/internal/screen"
 	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/latency"
 	"github.com/monge-ml/monge/onnxio"
@@ -256,12 +257,12 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 // choices says which budgets there are, where none was given and none goes without saying: each as
 // the command that was given, with the budget.
 func (f *compressFlags) choices(a *app, m *onnxio.Model, u *compress.Undecided) error {
-	usual := limitText(cmp.Or(f.run.time, job.DefaultTime(m)))
+	usual := screen.Duration(cmp.Or(f.run.time, job.DefaultTime(m)))
 	drop := fmt.Sprintf("--max-drop=%g", compress.DefaultDrop)
 	c := choices{error: usagef("%w: --macs 0.75, --max-drop %g or --latency 0.6 would do, or a longer --time", u, compress.DefaultDrop)}
 	for _, b := range []struct{ flag, what string }{
 		{"--macs=0.75", "three quarters of the multiply-accumulates, in about " + usual},
-		{drop, "as few as lose one prediction in a hundred at most, in about " + limitText(compress.Rough(u.Takes))},
+		{drop, "as few as lose one prediction in a hundred at most, in about " + screen.Duration(compress.Rough(u.Takes))},
 		{"--latency=0.6", "six tenths of the time that a run takes on this machine, in about " + usual},
 	} {
 		args := slices.Clone(a.args)

@@ -3,6 +3,8 @@ package screen
 import (
 	"fmt"
 	"strconv"
+	"strings"
+	"time"
 )
 
 // Count prints a number of things with three digits or more and a decimal prefix: 812, 38.3k,
@@ -48,4 +50,15 @@ func Plural(n int, noun string) string {
 		noun += "s"
 	}
 	return fmt.Sprint(n, " ", noun)
+}
+
+// Duration prints ten minutes as 10m, not 10m0s.
+func Duration(t time.Duration) string {
+	text := t.String()
+	for _, end := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, end) {
+			text = text[:len(text)-2]
+		}
+	}
+	return text
 }
