@@ -237,8 +237,8 @@ func (b budget) told(x float64) string {
 	return screen.Count(int64(math.Round(x))) + " " + string(b.unit)
 }
 
-// could names the share of the model as it came that a cost is, rounded up to what can be asked for;
-// nothing where no share was.
+// could names the share of the model as it came that a cost is, rounded up to what can be asked
+// for; nothing where no share was.
 func (c *compression) could(b budget, cost float64) string {
 	if b.share == 0 {
 		return ""

@@ -445,8 +445,8 @@ func printTune(w io.Writer, r *tune.Report) {
 // Of more layers than allLayers, mostLayers are told.
 const allLayers, mostLayers = 16, 10
 
-// printRefit says how near the refitted layers come to what they should compute: all that the original
-// has too, but of many, unless it is for a page, those that stay farthest off.
+// printRefit says how near the refitted layers come to what they should compute: all that the
+// original has too, but of many, unless it is for a page, those that stay farthest off.
 func printRefit(w io.Writer, r *refit.Report) {
 	if r == nil {
 		return

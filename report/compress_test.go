@@ -11,8 +11,8 @@ import (
 	"github.com/monge-ml/monge/job"
 )
 
-// refitted is the part of a report about so many layers, the later the farther off, and one that the
-// original has no counterpart for.
+// refitted is the part of a report about so many layers, the later the farther off, and one that
+// the original has no counterpart for.
 type refitted int
 
 func (n refitted) Print(w io.Writer) {
@@ -23,8 +23,8 @@ func (n refitted) Print(w io.Writer) {
 	printRefit(w, r)
 }
 
-// A person is told of the layers that stay farthest off where there are many, and of none that there is
-// nothing to compare with.
+// A person is told of the layers that stay farthest off where there are many, and of none that
+// there is nothing to compare with.
 func TestRefitTable(t *testing.T) {
 	for n, want := range map[int]int{0: 0, 1: 1, 16: 16, 17: 10, 60: 10} {
 		var b strings.Builder

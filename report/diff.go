@@ -152,8 +152,8 @@ func described(v *Value) string {
 // mostCell is the width from which on a text of the file's head stands below the table.
 const mostCell = 40
 
-// whole prints a text of the file's head, such as a command line in the metadata; what is no text for
-// people is cut, unless all is asked for.
+// whole prints a text of the file's head, such as a command line in the metadata; what is no text
+// for people is cut, unless all is asked for.
 func (r *Difference) whole(s string) string {
 	const most = 2000
 	if !r.All {

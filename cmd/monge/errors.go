@@ -118,8 +118,8 @@ func unknownFlag(cmd *cobra.Command, name string) error {
 	return usagef("there is no flag --%s; did you mean %s? (see %s --help)", name, orList(hints), cmd.CommandPath())
 }
 
-// unknownCommand says which command may have been meant by a word that is none, or that there is none
-// before a file.
+// unknownCommand says which command may have been meant by a word that is none, or that there is
+// none before a file.
 func unknownCommand(root *cobra.Command, word string) error {
 	if info, err := os.Stat(word); strings.HasSuffix(word, ".onnx") || err == nil && info.Mode().IsRegular() {
 		return usagef("a command is missing: did you mean %s, or %s?", commandLine([]string{"inspect", word}), commandLine([]string{"compress", word}))

@@ -24,7 +24,8 @@ func parseNumber(text string) (float64, error) {
 	return x, nil
 }
 
-// perhapsShare says which share may have been meant by a number that is none, if it may be a percentage.
+// perhapsShare says which share may have been meant by a number that is none, if it may be a
+// percentage.
 func perhapsShare(x float64) string {
 	if !(x >= 2 && x <= 100) {
 		return ""

@@ -43,7 +43,8 @@ func TestReadmeIsShort(t *testing.T) {
 	}
 }
 
-// What make builds is not on the path: the README says how it gets there before it is called by name.
+// What make builds is not on the path: the README says how it gets there before it is called by
+// name.
 func TestReadmeFindsTheProgram(t *testing.T) {
 	before, _, _ := strings.Cut(document(t, "README.md"), "\nmonge ")
 	if !strings.Contains(before, `export PATH="$PWD/bin:$PATH"`) {

@@ -69,8 +69,8 @@ const gramBytes = 40
 // rows that it was made from does not tell whether it helps.
 const noteFew = "too few samples to fit; transported weights kept"
 
-// NoteNew says that a layer was not fitted since no parent has what it makes: in a model that is made of
-// a single one it is the first of two that an operator became.
+// NoteNew says that a layer was not fitted since no parent has what it makes: in a model that is
+// made of a single one it is the first of two that an operator became.
 const NoteNew = "the parents compute nothing like it"
 
 // noteWide says that a layer has too many inputs to be fitted.
