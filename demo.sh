@@ -29,3 +29,10 @@ bin/monge eval "$nets/mlp_a.onnx" "$nets/mlp_b.onnx" \
   "$nets/mlp_wide.onnx" "$out/mlp_squeezed.onnx" \
   "$nets/resnet_a.onnx" "$out/resnet_half.onnx" \
   --data "$nets/mnist_test.npz" "${norm[@]}" --quiet
+
+cat <<'TEXT'
+
+Next, with a model of your own and photographs of the kind that it sees:
+  bin/monge inspect MODEL.onnx
+  bin/monge compress MODEL.onnx -o small.onnx --data PHOTOS/ --macs 0.75
+TEXT

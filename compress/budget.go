@@ -11,6 +11,7 @@ import (
 	"github.com/monge-ml/monge/coupling"
 	"github.com/monge-ml/monge/internal/channels"
 	"github.com/monge-ml/monge/internal/pipeline"
+	"github.com/monge-ml/monge/internal/screen"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -216,18 +217,41 @@ func (c *compression) unmet(a *coupling.Analysis, b budget, least float64) error
 	bare := b
 	bare.floor = 0
 	barest := c.leastCost(a, bare)
-	told := func(x float64) string { return b.number(x * cmp.Or(b.correction, 1)) }
+	told := func(x float64) string { return b.told(x * cmp.Or(b.correction, 1)) }
+	could := func(least float64) string { return c.could(b, least*cmp.Or(b.correction, 1)) }
 	if c.leastCost(a, b) == barest {
-		return fmt.Errorf("%w: it is %s %s, and with as few channels as may be in every space that may change %s remain", ErrUnmet, told(c.limit(b)), b.unit, told(least))
+		return fmt.Errorf("%w: it is %s, and with as few channels as may be in every space that may change %s remain%s", ErrUnmet, told(c.limit(b)), told(least), could(least))
 	}
-	return fmt.Errorf("%w: it is %s %s, and where every space keeps %.3g of its channels, its floor, %s remain; without one (--floor 0) %s would", ErrUnmet, told(c.limit(b)), b.unit, b.floor, told(least), told(barest))
+	return fmt.Errorf("%w: it is %s, and where every space keeps %.3g of its channels, its floor, %s remain%s; without one (--floor 0) %s would%s",
+		ErrUnmet, told(c.limit(b)), b.floor, told(least), could(least), told(barest), could(barest))
 }
 
-func (b budget) number(x float64) string {
-	if b.unit == inLatency {
-		return fmt.Sprintf("%.3g", x)
+// told is a cost in words.
+func (b budget) told(x float64) string {
+	switch b.unit {
+	case inLatency:
+		return fmt.Sprintf("%.3g ms", x)
+	case inBytes:
+		return screen.Bytes(int64(math.Round(x)))
 	}
-	return fmt.Sprintf("%.0f", x)
+	return screen.Count(int64(math.Round(x))) + " " + string(b.unit)
+}
+
+// could names the share of the model as it came that a cost is, rounded up to what can be asked
+// for; nothing where no share was.
+func (c *compression) could(b budget, cost float64) string {
+	if b.share == 0 {
+		return ""
+	}
+	b.correction = 0 // the cost is a corrected one
+	share := b.share * cost / c.limit(b)
+	step := math.Pow(10, math.Floor(math.Log10(share))-2)
+	share = math.Ceil(share/step) * step
+	if !(share < 1) {
+		return ""
+	}
+	flag := map[unit]string{inMACs: "macs", inParams: "params", inLatency: "latency"}[b.unit]
+	return fmt.Sprintf(", which is --%s %.3g", flag, share)
 }
 
 // limit is what the cost may be.

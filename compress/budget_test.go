@@ -2,8 +2,11 @@ package compress_test
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -135,8 +138,44 @@ func TestSizeBudget(t *testing.T) {
 			}
 		}
 	}
-	if _, _, err := compress.Model(context.Background(), modeltest.Load(t, "resnet_a"), compress.Options{Size: 1000, Options: job.Options{NoData: true}}); err == nil || !strings.Contains(err.Error(), "cannot be met: it is 1000 bytes") {
+	if _, _, err := compress.Model(context.Background(), modeltest.Load(t, "resnet_a"), compress.Options{Size: 1000, Options: job.Options{NoData: true}}); err == nil || !strings.Contains(err.Error(), "cannot be met: it is 1.00 kB, and") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// A budget that cannot be met is told beside one that can.
+func TestUnmetNamesAShare(t *testing.T) {
+	m := modeltest.Load(t, "resnet_a")
+	ask := func(flag string, share, floor float64) error {
+		o := compress.Options{Floor: floor, Multiple: 1, Options: job.Options{NoData: true, DryRun: true}}
+		*map[string]*float64{"macs": &o.MACs, "params": &o.Params}[flag] = share
+		_, _, err := compress.Model(context.Background(), m, o)
+		return err
+	}
+	named := regexp.MustCompile(`it is [0-9.]+k? \w+, and .* [0-9.]+[kM]? \w+ remain, which is --(\w+) ([0-9.]+)(?:; without one \(--floor 0\) .* would, which is --\w+ ([0-9.]+))?$`)
+	for _, flag := range []string{"macs", "params"} {
+		for _, floor := range []float64{0, 0.5, 1e-9} {
+			err := ask(flag, 1e-4, floor)
+			if !errors.Is(err, compress.ErrUnmet) {
+				t.Fatal(err)
+			}
+			found := named.FindStringSubmatch(err.Error())
+			if found == nil || found[1] != flag || (found[3] != "") != (floor != 1e-9) {
+				t.Fatalf("floor %g: %v", floor, err)
+			}
+			for i, at := range []float64{floor, 1e-9} {
+				if found[2+i] == "" {
+					continue
+				}
+				share, _ := strconv.ParseFloat(found[2+i], 64)
+				if err := ask(flag, share, at); err != nil {
+					t.Errorf("%s: %v", found[0], err)
+				}
+				if err := ask(flag, share*0.98, at); err == nil {
+					t.Errorf("%s: less would do", found[0])
+				}
+			}
+		}
 	}
 }
 

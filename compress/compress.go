@@ -179,6 +179,7 @@ func Model(ctx context.Context, m *onnxio.Model, o Options) (_ *onnxio.Model, _ 
 		return nil, nil, err
 	}
 	if b.unit == inLatency {
+		c.Begins()
 		if err := c.startClock(ctx, m); err != nil {
 			return nil, nil, err
 		}
@@ -303,6 +304,7 @@ func (c *compression) prepare(b budget, ratio func(*coupling.Analysis, budget) (
 	if err != nil && !(errors.Is(err, ErrUnmet) && c.moving(b)) {
 		return nil, 0, err
 	}
+	c.Begins()
 	folded := 0
 	if !c.o.KeepBatchNorm {
 		if s, folded, err = foldChanged(s, c.touched(s.Analysis, b, r), c.Coupling()); err != nil {
@@ -512,6 +514,7 @@ func Into(ctx context.Context, wide, narrow *onnxio.Model, o Options) (_ *onnxio
 		report.describe(s.Analysis, c, ofWidths(coupling.WidthsOf(widths)), nil)
 		return nil, report, nil
 	}
+	c.Begins()
 	c.Spend(&report.Spent.Preparation)
 	return c.finish(ctx, s, true, c.into(s, pair, widths), &moves{}, report)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/edit"
+	"github.com/monge-ml/monge/internal/screen"
 	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 )
@@ -23,7 +24,7 @@ type Undecided struct {
 }
 
 func (u *Undecided) Error() string {
-	return fmt.Sprintf("no budget is given, and to search for one takes about %s", Rough(u.Takes))
+	return fmt.Sprintf("no budget is given, and a search for one would take about %s", screen.Duration(Rough(u.Takes)))
 }
 
 // Rough rounds a time to what an estimate deserves.

@@ -160,6 +160,18 @@ func (f *folder) empty() error {
 	return errors.New("no images (PNG, JPEG, WebP, GIF, BMP, TIFF), and no input_0.pb, in this folder")
 }
 
+// tooDeep says that it is not plain which folders are the classes.
+func (f *folder) tooDeep() error {
+	below, _ := filepath.Rel(f.root, f.deep)
+	first, _, _ := strings.Cut(filepath.ToSlash(below), "/")
+	const most = 3
+	names := strings.Join(f.inside[:min(most, len(f.inside))], ",")
+	if len(f.inside) > most {
+		names += ",..."
+	}
+	return fmt.Errorf("%s lies two folders down or more, and it is not plain which folders are the classes: give %s if they are in there, or --classes %s", f.deep, filepath.Join(f.root, first), names)
+}
+
 // labels numbers the classes: the folders in root, whether there are images in them or not, as they
 // were when a model was trained on them; or as named by the caller. A folder whose images lie in it
 // directly has none.
@@ -172,8 +184,7 @@ func (f *folder) labels(names []string) (labels []int, classes, remarks []string
 	}
 	if classes = names; names == nil {
 		if f.deep != "" {
-			return nil, nil, nil, fmt.Errorf("%s lies two folders down or more: give the folder whose folders are the classes, or say by --classes that %s, ... are",
-				f.deep, f.inside[0])
+			return nil, nil, nil, f.tooDeep()
 		}
 		classes = f.inside
 		if none := slices.DeleteFunc(slices.Clone(classes), func(c string) bool { return slices.Contains(f.classes, c) }); len(none) > 0 {

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/monge-ml/monge/engine"
+	"github.com/monge-ml/monge/internal/screen"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -90,7 +91,7 @@ func openTestData(sets []string, o Options) (*Data, error) {
 			return nil, err
 		}
 		if i > 0 && len(inputs) != len(d.columns) {
-			return nil, fmt.Errorf("%s has %d inputs, %s has %d", dir, len(inputs), kept[0], len(d.columns))
+			return nil, fmt.Errorf("%s has %s, %s has %d", dir, screen.Plural(len(inputs), "input"), kept[0], len(d.columns))
 		}
 		for k, t := range inputs {
 			if i == 0 {

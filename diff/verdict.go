@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/monge-ml/monge/internal/screen"
 )
 
 // Rounding is the relative change up to which weights are equal but for rounding to single
@@ -21,7 +23,7 @@ func (r *Report) verdict() string {
 	}
 	n := &r.Nodes
 	if !r.Related {
-		return fmt.Sprintf("different networks: %d of %s have a counterpart", n.paired, plural(n.most, "node"))
+		return fmt.Sprintf("different networks: %d of %s have a counterpart", n.paired, screen.Plural(n.most, "node"))
 	}
 	graph := r.sameEnds() && n.regrown && len(n.Removed)+len(n.Added) == 0
 	parts := []string{"the same network"}
@@ -36,7 +38,7 @@ func (r *Report) verdict() string {
 		parts = append(parts, "no longer quantised")
 	}
 	if r.Folded > 0 {
-		parts = append(parts, plural(r.Folded, "BatchNormalization")+" folded")
+		parts = append(parts, screen.Plural(r.Folded, "BatchNormalization")+" folded")
 	}
 	if !graph {
 		parts = append(parts, r.changes()...)
@@ -46,7 +48,7 @@ func (r *Report) verdict() string {
 		what string
 	}{{r.Narrower, "narrower"}, {r.Wider, "wider"}} {
 		if w.n > 0 {
-			parts = append(parts, fmt.Sprintf("%d of %s %s", w.n, plural(r.Layers, "layer"), w.what))
+			parts = append(parts, fmt.Sprintf("%d of %s %s", w.n, screen.Plural(r.Layers, "layer"), w.what))
 		}
 	}
 	if s := r.weightsText(); s != "" {
@@ -98,7 +100,7 @@ func (r *Report) changes() []string {
 		what string
 	}{{r.unexplained(r.Nodes.Removed), "removed"}, {r.unexplained(r.Nodes.Added), "added"}, {changed, "changed"}} {
 		if x.n > 0 {
-			out = append(out, plural(x.n, "node")+" "+x.what)
+			out = append(out, screen.Plural(x.n, "node")+" "+x.what)
 		}
 	}
 	if !r.sameEnds() {
@@ -154,16 +156,9 @@ func (r *Report) weightsText() string {
 	case changed == all:
 		return "all weights changed" + by
 	case changed > 0:
-		return fmt.Sprintf("%d of %s changed%s", changed, plural(all, "weight"), by)
+		return fmt.Sprintf("%d of %s changed%s", changed, screen.Plural(all, "weight"), by)
 	case rounded > 0:
 		return "weights equal but for rounding"
 	}
 	return "the same weights"
-}
-
-func plural(n int, noun string) string {
-	if n != 1 {
-		noun += "s"
-	}
-	return fmt.Sprint(n, " ", noun)
 }

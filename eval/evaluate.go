@@ -9,6 +9,7 @@ import (
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/internal/guard"
+	"github.com/monge-ml/monge/internal/screen"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -379,7 +380,7 @@ func (r *evalRun) scores(out []*engine.Value, n int) (v *engine.Value, k int) {
 // compare adds the difference between two models' outputs to the figures.
 func (r *evalRun) compare(to *[]comparison, out, reference []*engine.Value, n int, name string) error {
 	if len(out) < len(reference) {
-		return fmt.Errorf("%s has %d outputs, %s has %d", r.name, len(out), name, len(reference))
+		return fmt.Errorf("%s has %s, %s has %d", r.name, screen.Plural(len(out), "output"), name, len(reference))
 	}
 	if *to == nil {
 		*to = make([]comparison, len(reference))

@@ -149,6 +149,7 @@ func Models(ctx context.Context, models []*onnxio.Model, o Options) (_ *onnxio.M
 	if err := f.prepare(all[:len(models)]); err != nil {
 		return nil, nil, err
 	}
+	f.Begins()
 	method, err := f.method(ctx)
 	if err != nil {
 		return nil, nil, err

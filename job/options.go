@@ -112,6 +112,9 @@ type Options struct {
 	// Trials runs models in a program of its own before they are run in this one, which a model
 	// that onnxruntime dies of would take with it; nil for none.
 	Trials *engine.Trial
+	// Checked, if set, is called once when models, settings and data have been looked at, before the
+	// work that takes time begins. Where nothing is left to do it is not.
+	Checked func()
 	// Warn, if set, is told at once what may be wrong with the data.
 	Warn func(message string)
 }

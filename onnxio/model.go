@@ -32,6 +32,9 @@ type Model struct {
 	scratch *scratch // changed weights that were external; nil while there are none
 }
 
+// ErrFolder says that there is a folder where a model should be.
+var ErrFolder = errors.New("it is a folder, and a model is a file")
+
 // Load reads and validates a model file. It does not read external data, but checks that the files
 // are there and long enough. Errors name the file and the node or tensor.
 //
@@ -81,12 +84,18 @@ func readModelFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if info.IsDir() {
+		return nil, fmt.Errorf("%s: %w", path, ErrFolder)
+	}
 	if info.Size() > maxProtoSize {
 		return nil, fmt.Errorf("%s: %d bytes: a protobuf file ends at 2 GiB", path, info.Size())
 	}
 	// The size is a hint: that of a pipe, say, is not known beforehand.
 	data := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
 	if _, err := data.ReadFrom(io.LimitReader(f, maxProtoSize+1)); err != nil {
+		if inner := (*os.PathError)(nil); errors.As(err, &inner) {
+			err = inner.Err
+		}
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if data.Len() > maxProtoSize {

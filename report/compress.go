@@ -105,10 +105,10 @@ const LowAgreement = 0.8
 // printVerdict prints both models side by side.
 func (r *Compression) printVerdict(w io.Writer) {
 	t := newTable("<", "before", "after", "left")
-	t.add("params", count(r.Before.Params), count(r.After.Params), ofWhole(r.After.Params, r.Before.Params))
+	t.add("params", screen.Count(r.Before.Params), screen.Count(r.After.Params), ofWhole(r.After.Params, r.Before.Params))
 	t.add("MACs", r.Before.macs(), r.After.macs(), ofWhole(r.After.MACs, r.Before.MACs))
 	if r.Before.Bytes > 0 && r.After.Bytes > 0 {
-		t.add("size", size(r.Before.Bytes), size(r.After.Bytes), ofWhole(r.After.Bytes, r.Before.Bytes))
+		t.add("size", screen.Bytes(r.Before.Bytes), screen.Bytes(r.After.Bytes), ofWhole(r.After.Bytes, r.Before.Bytes))
 	}
 	e := r.Evaluation
 	if e == nil {
@@ -241,7 +241,7 @@ func printCandidates(w io.Writer, all []compress.Candidate) {
 	}
 	t := newTable(head...)
 	for _, c := range all {
-		row := []string{string(c.Name), count(c.Size.MACs), count(c.Size.Params), fmt.Sprintf("%.4f", c.Divergence), fate(c)}
+		row := []string{string(c.Name), screen.Count(c.Size.MACs), screen.Count(c.Size.Params), fmt.Sprintf("%.4f", c.Divergence), fate(c)}
 		if moves {
 			row = slices.Insert(row, 1, beside(c))
 		}
@@ -268,12 +268,12 @@ func printMoves(w io.Writer, r *compress.Report) {
 	if len(r.Blocks)+len(r.Ranks) == 0 {
 		return
 	}
-	t := newTable("<moved", "<", "rank", "of", "divergence")
+	t := newTable("<block or operator", "<what was done", "rank", "divergence")
 	for _, b := range r.Blocks {
-		t.add(b.Name, "block dropped", "", "", optional(b.Divergence, four))
+		t.add(b.Name, "dropped", "", optional(b.Divergence, four))
 	}
 	for _, x := range r.Ranks {
-		t.add(x.Name, "made two", grouped(int64(x.Rank)), grouped(int64(x.Of)), optional(x.Divergence, four))
+		t.add(x.Name, "split in two", grouped(int64(x.Rank))+" of "+grouped(int64(x.Of)), optional(x.Divergence, four))
 	}
 	t.print(w)
 	fmt.Fprintf(w, "divergence: from the original's predictions if nothing else is changed\n\n")
@@ -385,7 +385,7 @@ func printSearch(w io.Writer, s *compress.Search) {
 		if x.Within {
 			note = "within the limit"
 		}
-		t.add("×"+digits(x.MACs), count(x.Size.MACs), count(x.Size.Params), optional(x.Metric, metricNumber), percent(x.Drop), note)
+		t.add("×"+screen.Digits(x.MACs), screen.Count(x.Size.MACs), screen.Count(x.Size.Params), optional(x.Metric, metricNumber), percent(x.Drop), note)
 	}
 	t.print(w)
 	what := "agreement with the original"
@@ -458,13 +458,26 @@ func printTune(w io.Writer, r *tune.Report) {
 	fmt.Fprintf(w, "%s\n\n", text)
 }
 
-// printRefit says how near the refitted layers come to what they should compute.
+// Of more layers than allLayers, mostLayers are told.
+const allLayers, mostLayers = 16, 10
+
+// printRefit says how near the refitted layers come to what they should compute: all that the
+// original has too, but of many, unless it is for a page, those that stay farthest off.
 func printRefit(w io.Writer, r *refit.Report) {
-	if r == nil || len(r.Layers) == 0 {
+	if r == nil {
 		return
 	}
+	layers := slices.DeleteFunc(slices.Clone(r.Layers), func(l refit.Layer) bool { return l.Note == refit.NoteNew })
+	if len(layers) == 0 {
+		return
+	}
+	left := 0
+	if _, page := w.(*parts); len(layers) > allLayers && !page {
+		slices.SortStableFunc(layers, func(a, b refit.Layer) int { return cmp.Compare(b.After, a.After) })
+		layers, left = layers[:mostLayers], len(layers)-mostLayers
+	}
 	t := newTable("<layer", "inputs", "error", "refitted", "<")
-	for _, l := range r.Layers {
+	for _, l := range layers {
 		if l.Inputs == 0 { // there was nothing to fit it to
 			t.add(l.Name, "", "", "", l.Note)
 			continue
@@ -472,6 +485,9 @@ func printRefit(w io.Writer, r *refit.Report) {
 		t.add(l.Name, grouped(int64(l.Inputs)), four(l.Before), four(l.After), l.Note)
 	}
 	t.print(w)
+	if left > 0 {
+		fmt.Fprintf(w, "and %s that came nearer: --json and --report list all\n", plural(left, "layer"))
+	}
 	fmt.Fprintln(w, "error: squared, against the target on held-out samples, relative to its variance")
 	fmt.Fprint(w, thinned(r))
 	fmt.Fprintln(w)

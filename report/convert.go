@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/monge-ml/monge/internal/screen"
 	"github.com/monge-ml/monge/onnxio"
 )
 
@@ -42,7 +43,7 @@ func (r *Conversion) Print(w io.Writer) {
 		name string
 		s    Storage
 	}{{"before", r.Before}, {"after", r.After}} {
-		t.add(row.name, size(row.s.FileBytes), size(row.s.ExternalBytes),
+		t.add(row.name, screen.Bytes(row.s.FileBytes), screen.Bytes(row.s.ExternalBytes),
 			grouped(int64(row.s.Tensors-row.s.ExternalTensors)), grouped(int64(row.s.ExternalTensors)))
 	}
 	t.print(w)

@@ -101,19 +101,24 @@ func (r *Difference) Print(w io.Writer) {
 func (r *Difference) printFiles(w io.Writer) {
 	t := newTable("<", "<"+screen.Name(r.Models[0]), "<"+screen.Name(r.Models[1]), "left")
 	a, b := r.Before, r.After
-	t.add("params", count(a.Params), count(b.Params), ofWhole(b.Params, a.Params))
+	t.add("params", screen.Count(a.Params), screen.Count(b.Params), ofWhole(b.Params, a.Params))
 	if a.MACs != nil && b.MACs != nil {
 		t.add("MACs", a.macs(), b.macs(), ofWhole(*b.MACs, *a.MACs))
 	} else {
 		t.add("MACs", a.macs(), b.macs(), "")
 	}
-	t.add("size", size(a.Bytes), size(b.Bytes), ofWhole(b.Bytes, a.Bytes))
+	t.add("size", screen.Bytes(a.Bytes), screen.Bytes(b.Bytes), ofWhole(b.Bytes, a.Bytes))
 	t.add("nodes", grouped(int64(r.Nodes.Before)), grouped(int64(r.Nodes.After)), "")
 	if a.ExternalTensors != b.ExternalTensors {
 		t.add("in data files", plural(a.ExternalTensors, "weight"), plural(b.ExternalTensors, "weight"), "")
 	}
+	var long []diff.Change // which would make the columns as wide
 	for _, c := range r.File {
-		t.add(c.What, cmp.Or(shortened(c.Before), "-"), cmp.Or(shortened(c.After), "-"), "")
+		if max(screen.Width(c.Before), screen.Width(c.After)) > mostCell {
+			long = append(long, c)
+			continue
+		}
+		t.add(c.What, cmp.Or(c.Before, "-"), cmp.Or(c.After, "-"), "")
 	}
 	for _, ends := range []struct {
 		what string
@@ -126,6 +131,13 @@ func (r *Difference) printFiles(w io.Writer) {
 		}
 	}
 	t.print(w)
+	for _, c := range long {
+		for _, side := range [][2]string{{"before", c.Before}, {"after", c.After}} {
+			if side[1] != "" {
+				fmt.Fprintf(w, "%s, %s: %s\n", screen.Name(c.What), side[0], r.whole(side[1]))
+			}
+		}
+	}
 	fmt.Fprintln(w)
 }
 
@@ -137,10 +149,17 @@ func described(v *Value) string {
 	return v.String()
 }
 
-// shortened cuts a text that has no end, such as a command line in the metadata.
-func shortened(s string) string {
-	const most = 40
-	return screen.Shorten(s, most)
+// mostCell is the width from which on a text of the file's head stands below the table.
+const mostCell = 40
+
+// whole prints a text of the file's head, such as a command line in the metadata; what is no text
+// for people is cut, unless all is asked for.
+func (r *Difference) whole(s string) string {
+	const most = 2000
+	if !r.All {
+		s = screen.Shorten(s, most)
+	}
+	return screen.Name(s)
 }
 
 // rows returns those of a table that matter most, in their own order, and says how many are left

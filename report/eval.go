@@ -93,7 +93,7 @@ func (r *Evaluation) Print(w io.Writer) {
 			runs, batch = min(runs, m.LatencyRuns), max(batch, m.LatencyBatch)
 		}
 		t.add(m.Model, optional(m.Metric, metricNumber), optional(m.Top1, percent), optional(m.Top5, percent), optional(m.Agreement, percent), optional(m.Cosine, six), optional(m.MaxDiff, three),
-			someOf(m.NonFinite), worst(m.Recorded), count(m.Params), macs, size(m.Bytes), latency)
+			someOf(m.NonFinite), worst(m.Recorded), screen.Count(m.Params), macs, screen.Bytes(m.Bytes), latency)
 	}
 	t.print(w)
 	fmt.Fprintln(w)

@@ -71,7 +71,7 @@ func Explore(model, output string, e *compress.Exploration, paths []string, size
 func (r *Exploration) Print(w io.Writer) {
 	t := newTable("<model", "MACs", "left", "params", "size", "latency", "metric", "top-1", "agreement", "took", "<")
 	add := func(name string, e Explored, took, mark string) {
-		t.add(name, e.macs(), ofWhole(e.MACs, r.Before.MACs), count(e.Params), size(e.Bytes), optional(e.LatencyMS, ms),
+		t.add(name, e.macs(), ofWhole(e.MACs, r.Before.MACs), screen.Count(e.Params), screen.Bytes(e.Bytes), optional(e.LatencyMS, ms),
 			optional(e.Metric, metricNumber), optional(e.Top1, percent), optional(e.Agreement, percent), took, mark)
 	}
 	add(r.Model, r.Before, "", "")

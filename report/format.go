@@ -10,43 +10,6 @@ import (
 	"github.com/monge-ml/monge/internal/screen"
 )
 
-// count prints a number of things with three digits or more and a decimal prefix: 812, 38.3k,
-// 7.63G.
-func count(n int64) string {
-	if n < 1000 {
-		return strconv.FormatInt(n, 10)
-	}
-	x, prefix := float64(n), ""
-	for _, p := range []string{"k", "M", "G", "T", "P", "E"} {
-		if x < 999.5 {
-			break
-		}
-		x, prefix = x/1000, p
-	}
-	return digits(x) + prefix
-}
-
-// digits prints a number below 1000 with three digits.
-func digits(x float64) string {
-	decimals := 0
-	switch { // by what the number is once rounded
-	case x < 9.995:
-		decimals = 2
-	case x < 99.95:
-		decimals = 1
-	}
-	return strconv.FormatFloat(x, 'f', decimals, 64)
-}
-
-// size prints a number of bytes with a decimal prefix.
-func size(n int64) string {
-	s := count(n)
-	if unit := s[len(s)-1]; unit >= '0' && unit <= '9' {
-		return s + " B"
-	}
-	return s[:len(s)-1] + " " + s[len(s)-1:] + "B"
-}
-
 func grouped(n int64) string { return screen.Grouped(n) }
 
 func percent(share float64) string {

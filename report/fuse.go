@@ -65,9 +65,9 @@ func (r *Fusion) Print(w io.Writer) {
 	printTune(w, r.Tune)
 	t = newTable("<model", "weight", "params", "MACs", "size", "<")
 	for i, m := range r.Models {
-		t.add(m.Model, fmt.Sprintf("%.4g", m.Weight), count(m.Params), m.macs(), size(m.Bytes), note(i+1 == r.Onto, "gives widths and order"))
+		t.add(m.Model, fmt.Sprintf("%.4g", m.Weight), screen.Count(m.Params), m.macs(), screen.Bytes(m.Bytes), note(i+1 == r.Onto, "gives widths and order"))
 	}
-	t.add(cmp.Or(r.Output, "(result)"), "", count(r.Result.Params), r.Result.macs(), note(r.Result.Bytes > 0, size(r.Result.Bytes)), "")
+	t.add(cmp.Or(r.Output, "(result)"), "", screen.Count(r.Result.Params), r.Result.macs(), note(r.Result.Bytes > 0, screen.Bytes(r.Result.Bytes)), "")
 	t.print(w)
 	if r.Result.OpenDims {
 		fmt.Fprintln(w, openNote)

@@ -244,7 +244,7 @@ func (r *Inspection) Print(w io.Writer) {
 	if r.OpenDims {
 		atLeast = "at least "
 	}
-	fmt.Fprintf(w, "  costs     %s parameters, %s%s MACs per sample, %s\n", grouped(r.Params), atLeast, grouped(r.MACs), size(r.Bytes))
+	fmt.Fprintf(w, "  costs     %s parameters, %s%s MACs per sample, %s\n", grouped(r.Params), atLeast, grouped(r.MACs), screen.Bytes(r.Bytes))
 	fmt.Fprintf(w, "  can be narrowed: %d of %s, with %s of the layers' parameters\n", narrowable, plural(len(r.Spaces), "space"), percent(r.NarrowableShare))
 
 	fmt.Fprintln(w)
@@ -258,7 +258,7 @@ func (r *Inspection) Print(w io.Writer) {
 		if l.Weight != "" {
 			dims = shape(l.Dims, nil)
 		}
-		row := []string{l.Name, l.Op, cmp.Or(l.Weight, "(two activations)"), dims, count(l.Params), count(l.MACs), cmp.Or(l.Reason, strings.Join(l.Followers, ", "))}
+		row := []string{l.Name, l.Op, cmp.Or(l.Weight, "(two activations)"), dims, screen.Count(l.Params), screen.Count(l.MACs), cmp.Or(l.Reason, strings.Join(l.Followers, ", "))}
 		if r.Data != "" {
 			rank := ""
 			if l.Rank99 != nil {
@@ -296,7 +296,7 @@ func (r *Inspection) Print(w io.Writer) {
 		fmt.Fprintln(w)
 		t = newTable("<block", "params", "MACs", "<joined by")
 		for _, b := range r.Blocks {
-			t.add(b.Name, count(b.Params), count(b.MACs), b.Add)
+			t.add(b.Name, screen.Count(b.Params), screen.Count(b.MACs), b.Add)
 		}
 		t.print(w)
 	}

@@ -76,7 +76,7 @@ func (r *Latency) Print(w io.Writer) {
 	fmt.Fprintln(w)
 	t = newTable("channels", "params", "MACs", "time", "share")
 	for _, x := range r.Widths {
-		t.add(fmt.Sprintf("×%.3g", x.Channels), count(x.Params), count(x.MACs), ms(x.MS), percent1(x.Share))
+		t.add(fmt.Sprintf("×%.3g", x.Channels), screen.Count(x.Params), screen.Count(x.MACs), ms(x.MS), percent1(x.Share))
 	}
 	t.print(w)
 	fmt.Fprintf(w, "as predicted, in multiples of %s where there are so many; off by %s in the mean over the models that were timed\n\n", plural(r.Multiple, "channel"), percent1(r.Error))

@@ -1,5 +1,7 @@
 package report
 
+import "github.com/monge-ml/monge/internal/screen"
+
 // Size is what a model costs.
 type Size struct {
 	// Params is the number of parameters: the elements of floating-point tensors and of integers of
@@ -24,7 +26,7 @@ type Cost struct {
 func (c Cost) text() string {
 	s := "in " + seconds(c.Seconds)
 	if c.PeakMemory > 0 {
-		s += ", peak memory " + size(c.PeakMemory)
+		s += ", peak memory " + screen.Bytes(c.PeakMemory)
 	}
 	return s
 }
@@ -32,9 +34,9 @@ func (c Cost) text() string {
 // macs prints multiply-accumulates; with "≥" where free dimensions were counted as one.
 func (s Size) macs() string {
 	if s.OpenDims {
-		return "≥" + count(s.MACs)
+		return "≥" + screen.Count(s.MACs)
 	}
-	return count(s.MACs)
+	return screen.Count(s.MACs)
 }
 
 const openNote = "MACs: free dimensions were counted as one; --input-shape gives them sizes"

@@ -85,7 +85,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root.SetArgs(args)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
-	err := execute(ctx, root)
+	err := execute(ctx, root, args)
 	a.display.Close()
 	if lost := a.out.err; lost != nil && (err == nil || errors.Is(err, lost)) {
 		err = failure{cannotWrite("standard output", lost)}
@@ -100,6 +100,11 @@ func (a *app) run(ctx context.Context, args []string) int {
 		return exitInterrupted
 	}
 	fmt.Fprintln(a.stderr, "monge: "+oneLine(err))
+	if c := (choices{}); errors.As(err, &c) {
+		for _, line := range c.lines {
+			fmt.Fprintln(a.stderr, screen.Escape(line))
+		}
+	}
 	switch {
 	case isUsage(err):
 		return exitUsage
@@ -110,9 +115,19 @@ func (a *app) run(ctx context.Context, args []string) int {
 }
 
 // execute runs the command that was asked for. A panic is an error like others.
-func execute(ctx context.Context, root *cobra.Command) (err error) {
+func execute(ctx context.Context, root *cobra.Command, args []string) (err error) {
 	defer guard.Recover(&err)
-	return root.ExecuteContext(ctx)
+	if err = root.ExecuteContext(ctx); err == nil {
+		return nil
+	}
+	if _, _, lost := root.Find(args); lost != nil { // no command has run
+		flags := root.PersistentFlags()
+		flags.ParseErrorsAllowlist.UnknownFlags = true
+		if flags.Parse(args) == nil && flags.NArg() > 0 {
+			return unknownCommand(root, flags.Arg(0))
+		}
+	}
+	return err
 }
 
 func (a *app) root() *cobra.Command {

@@ -424,7 +424,7 @@ func TestUsage(t *testing.T) {
 		want string
 		args []string
 	}{
-		{`unknown command "compres"`, []string{"compres"}},
+		{"there is no command compres; did you mean compress?", []string{"compres"}},
 		{"there is no flag --keap; did you mean --keep?", []string{"compress", a, "--keap", "1"}},
 		{"two models", []string{"fuse", a, "-o", "x"}},
 		{"one model", []string{"compress", "-o", "x", "--keep", "1"}},

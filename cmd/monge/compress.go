@@ -12,14 +12,17 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/monge-ml/monge/compress"
 	"github.com/monge-ml/monge/diff"
 	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/match"
+	"github.com/monge-ml/monge/internal/screen"
 	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/latency"
 	"github.com/monge-ml/monge/onnxio"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
 	"github.com/monge-ml/monge/precision"
 	"github.com/monge-ml/monge/report"
 	"github.com/monge-ml/monge/report/page"
@@ -119,7 +122,7 @@ func (f *compressFlags) check(cmd *cobra.Command) error {
 		ways, f.whole = 1, true
 	}
 	share := func(name string, x float64) error {
-		return usageIf(given(name) && !(x > 0 && x <= 1), "--%s is %g: want a share above 0, up to 1", name, x)
+		return usageIf(given(name) && !(x > 0 && x <= 1), "--%s is %g: want a share above 0, up to 1%s", name, x, perhapsShare(x))
 	}
 	judges := f.metric.given() || f.run.data.given() || f.evalData != "" && f.evalData != "none"
 	alone := "beside --lossless alone"
@@ -139,7 +142,7 @@ func (f *compressFlags) check(cmd *cobra.Command) error {
 		share("params", f.params),
 		share("max-drop", f.maxDrop),
 		f.metric.check(cmd),
-		usageIf(!(f.floor >= 0 && f.floor <= 1), "--floor is %g: want a share from 0 to 1", f.floor),
+		usageIf(!(f.floor >= 0 && f.floor <= 1), "--floor is %g: want a share from 0 to 1%s", f.floor, perhapsShare(f.floor)),
 		usageIf(f.page.given() && f.run.output.dryRun, "--report shows what was made, --dry-run makes nothing"),
 		usageIf(given("max-drop") && f.run.output.dryRun, "--max-drop measures models, --dry-run makes none"),
 		usageIf(given("max-drop") && !judges, "--max-drop needs --data, --eval-data or --metric to measure the drop on"),
@@ -178,7 +181,7 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 		}
 	}
 	if !f.whole && !f.unspoken && (f.maxDrop == 0 || f.run.tune > 0) { // a search distils nothing on its own
-		f.run.announce(a, models[:1])
+		o.Checked = func() { f.run.announce(a, models[:1]) }
 	}
 	var out *onnxio.Model
 	var done *compress.Report
@@ -188,7 +191,7 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 		out, done, err = compress.Model(ctx, models[0], o)
 	}
 	if u := (*compress.Undecided)(nil); errors.As(err, &u) {
-		return a.choices(models[0], u)
+		return f.choices(a, models[0], u)
 	}
 	if err != nil {
 		return in(path, err)
@@ -251,17 +254,44 @@ func (a *app) compress(ctx context.Context, path string, f *compressFlags) error
 	return a.done(r)
 }
 
-// choices says which budgets there are, where none was given and none goes without saying.
-func (a *app) choices(m *onnxio.Model, u *compress.Undecided) error {
-	usual := limitText(job.DefaultTime(m))
-	for _, c := range [][2]string{
-		{"--macs 0.75", "three quarters of the multiply-accumulates, in about " + usual},
-		{fmt.Sprintf("--max-drop %g", compress.DefaultDrop), "as few as lose one prediction in a hundred at most, in about " + limitText(compress.Rough(u.Takes))},
-		{"--latency 0.6", "six tenths of the time that a run takes on this machine, in about " + usual},
+// choices says which budgets there are, where none was given and none goes without saying: each as
+// the command that was given, with the budget.
+func (f *compressFlags) choices(a *app, m *onnxio.Model, u *compress.Undecided) error {
+	usual := screen.Duration(cmp.Or(f.run.time, job.DefaultTime(m)))
+	drop := fmt.Sprintf("--max-drop=%g", compress.DefaultDrop)
+	c := choices{error: usagef("%w: --macs 0.75, --max-drop %g or --latency 0.6 would do, or a longer --time", u, compress.DefaultDrop)}
+	for _, b := range []struct{ flag, what string }{
+		{"--macs=0.75", "three quarters of the multiply-accumulates, in about " + usual},
+		{drop, "as few as lose one prediction in a hundred at most, in about " + screen.Duration(compress.Rough(u.Takes))},
+		{"--latency=0.6", "six tenths of the time that a run takes on this machine, in about " + usual},
 	} {
-		a.say(fmt.Sprintf("%-15s  %s", c[0], c[1]))
+		args := slices.Clone(a.args)
+		if b.flag == drop { // which takes what it takes
+			args = without(args, "--time")
+		}
+		end := slices.Index(args, "--") // what follows are no flags
+		if end < 0 {
+			end = len(args)
+		}
+		name, value, _ := strings.Cut(b.flag, "=")
+		args = slices.Insert(args, end, name, value)
+		c.lines = append(c.lines, b.what+":", "  "+commandLine(args))
 	}
-	return usagef("no budget is given: one of these would do, or a longer --time to search for one")
+	return c
+}
+
+// without leaves a flag and its value out of a command line.
+func without(args []string, flag string) []string {
+	var out []string
+	for i := 0; i < len(args); i++ {
+		switch {
+		case args[i] == flag:
+			i++
+		case !strings.HasPrefix(args[i], flag+"="):
+			out = append(out, args[i])
+		}
+	}
+	return out
 }
 
 // explain says what was done without a budget.
@@ -327,6 +357,9 @@ func (f *compressFlags) options(a *app, m *onnxio.Model, common job.Options) (o 
 	if f.size.bytes > 0 {
 		// What is said about the command is written too.
 		if o.Size = f.size.bytes - f.run.output.metadataBytes(a); o.Size <= 0 {
+			if _, err := strconv.ParseFloat(f.size.text, 64); err == nil {
+				return o, usagef("--size %s is in bytes, less than a file without weights; did you mean %[1]sMB?", &f.size)
+			}
 			return o, usagef("--size %s is less than a file without weights", &f.size)
 		}
 	}
@@ -362,11 +395,18 @@ func (f *compressFlags) options(a *app, m *onnxio.Model, common job.Options) (o 
 	return o, nil
 }
 
+// unchanged reports whether two models compute the same by the same nodes and weights.
+func unchanged(a, b *onnxio.Model) bool {
+	return a.Dir == b.Dir && proto.Equal(a.Proto.Graph, b.Proto.Graph) &&
+		slices.EqualFunc(a.Proto.OpsetImport, b.Proto.OpsetImport, func(x, y *onnxpb.OperatorSetIdProto) bool { return proto.Equal(x, y) })
+}
+
 // judge compares the result with the original. The file is written by then, unless it replaces the
 // original: what goes wrong here is a remark.
 func (f *compressFlags) judge(ctx context.Context, a *app, before, after *onnxio.Model, done *compress.Report) *report.Comparison {
 	on := done.Split.Judge
-	if _, err := a.runtime(); err != nil || on == nil && f.noLatency {
+	untimed := f.noLatency || unchanged(before, after) // of one model two timings differ by chance
+	if _, err := a.runtime(); err != nil || on == nil && untimed {
 		return nil
 	}
 	models := []*onnxio.Model{before, after}
@@ -394,7 +434,7 @@ func (f *compressFlags) judge(ctx context.Context, a *app, before, after *onnxio
 		c.Before, c.After = report.Judge(evals[0]).Quality, report.Judge(evals[1]).Quality
 		c.Outputs, c.Changes = evals[1].Outputs, eval.Changes(evals[0], evals[1], on)
 	}
-	if f.noLatency {
+	if untimed {
 		return c
 	}
 	if t := done.Latency; t != nil && t.Measured != nil { // it has been timed

@@ -49,6 +49,19 @@ func TestLosslessAlone(t *testing.T) {
 	}
 }
 
+// Two timings of one model differ by chance: what stays as it is is not timed.
+func TestUnchangedIsNotTimed(t *testing.T) {
+	enginetest.Require(t)
+	for _, args := range [][]string{{}, {"--keep", "1", "--data", modeltest.Dir("mnist_calib.npz"), "--preset", "mnist"}} {
+		if text := must(t, with(args, "compress", model("resnet_a"), "-o", out(t))...); strings.Contains(text, "latency") {
+			t.Errorf("%v: timed:\n%s", args, text)
+		}
+	}
+	if text := must(t, "compress", model("mlp_wide"), "-o", out(t)); !strings.Contains(text, "latency") {
+		t.Errorf("not timed:\n%s", text)
+	}
+}
+
 func TestFuseCleansItsParents(t *testing.T) {
 	var r report.Fusion
 	mustJSON(t, &r, "fuse", model("mlp_wide"), model("mlp_a"), "-o", out(t))
@@ -194,7 +207,8 @@ func TestCompressUsage(t *testing.T) {
 		{"one of --lossless and --no-lossless", []string{"--lossless", "--no-lossless", "--keep", "0.5"}},
 		{"beside --lossless alone", []string{"--lossless", "--multiple", "8"}},
 		{"want a number of bytes", []string{"--size", "5MX"}},
-		{"--size 10B is less", []string{"--size", "10B", "--data", "none"}},
+		{"--size 10B is less than a file without weights\n", []string{"--size", "10B", "--data", "none"}},
+		{"--size 5 is in bytes, less than a file without weights; did you mean 5MB?", []string{"--size", "5", "--data", "none"}},
 		{"--max-drop is 0", []string{"--max-drop", "0"}},
 		{"--max-drop is 2", []string{"--max-drop", "2"}},
 		{"--max-drop needs --data, --eval-data or --metric", []string{"--max-drop", "0.1"}},
@@ -260,6 +274,20 @@ func TestMessyFolder(t *testing.T) {
 		if lines := strings.Count(r.stderr, "\n"); lines != len(got.Warnings) {
 			t.Errorf("%v: %d lines for the warnings %q", args, lines, got.Warnings)
 		}
+	}
+	none := filepath.Join(t.TempDir(), "none")
+	if err := errors.Join(os.Mkdir(none, 0o755), os.WriteFile(filepath.Join(none, "x.jpg"), []byte("no image"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	for _, budget := range []string{"--no-latency", "--macs=0.8", "--max-drop=0.1"} {
+		want := none + ": no image can be read: " + filepath.Join(none, "x.jpg") + ": image: unknown format"
+		if r := run(t, "compress", model("cnn_a"), "-o", out(t), "--data", none, budget); r.code != exitFailed || !strings.Contains(r.stderr, want) || strings.Count(r.stderr, "\n") != 1 {
+			t.Errorf("%s, without an image: exit code %d: %s", budget, r.code, r.stderr)
+		}
+	}
+	few := []string{"compress", model("cnn_a"), "-o", out(t), "--data", filepath.Join(dir, "a"), "--limit", "1", "--max-drop", "0.1"}
+	if r := run(t, few...); r.code != exitUsage || !strings.Contains(r.stderr, "--data "+filepath.Join(dir, "a")+" has too few samples") {
+		t.Errorf("one image: exit code %d: %s", r.code, r.stderr)
 	}
 	if r := run(t, "eval", model("cnn_a"), "--data", filepath.Join(dir, "nothing")); r.code != exitFailed || !strings.Contains(r.stderr, "no images") {
 		t.Errorf("an empty folder: exit code %d: %s", r.code, r.stderr)

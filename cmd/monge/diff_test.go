@@ -58,6 +58,10 @@ func TestDiffPrints(t *testing.T) {
 			t.Errorf("%q is missing in\n%s", want, text)
 		}
 	}
+	// A command line is not cut, and can be run again.
+	if want := "\nmetadata monge.command, after: monge compress " + model("resnet_a") + " -o " + small + " --keep 0.5 --data none --no-latency --no-lossless\n"; !strings.Contains(rest, want) {
+		t.Errorf("%q is missing in\n%s", want, text)
+	}
 	if all := must(t, "diff", model("resnet_a"), small, "--all"); strings.Count(all, "\n") <= strings.Count(text, "\n") || strings.Contains(all, "more: --all") {
 		t.Errorf("--all prints\n%s", all)
 	}

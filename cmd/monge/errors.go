@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"strings"
 
@@ -30,6 +31,14 @@ type failure struct{ error }
 
 func (f failure) Unwrap() error { return f.error }
 
+// choices is an error with what could be done instead, in lines below it.
+type choices struct {
+	error
+	lines []string
+}
+
+func (c choices) Unwrap() error { return c.error }
+
 // flagError says what is wrong with a flag in the words of the command line.
 func flagError(cmd *cobra.Command, err error) error {
 	var (
@@ -48,7 +57,11 @@ func flagError(cmd *cobra.Command, err error) error {
 	case errors.As(err, &invalid):
 		f := invalid.GetFlag()
 		if words := valueWords[f.Value.Type()]; words != "" {
-			return usagef("--%s %q: want %s", f.Name, invalid.GetValue(), words)
+			hint := ""
+			if f.Value.Type() == "float64" {
+				hint = perhapsPercent(invalid.GetValue())
+			}
+			return usagef("--%s %q: want %s%s", f.Name, invalid.GetValue(), words, hint)
 		}
 		return usagef("--%s %q: %w", f.Name, invalid.GetValue(), invalid.Unwrap())
 	}
@@ -105,14 +118,38 @@ func unknownFlag(cmd *cobra.Command, name string) error {
 	return usagef("there is no flag --%s; did you mean %s? (see %s --help)", name, orList(hints), cmd.CommandPath())
 }
 
+// unknownCommand says which command may have been meant by a word that is none, or that there is
+// none before a file.
+func unknownCommand(root *cobra.Command, word string) error {
+	if info, err := os.Stat(word); strings.HasSuffix(word, ".onnx") || err == nil && info.Mode().IsRegular() {
+		return usagef("a command is missing: did you mean %s, or %s?", commandLine([]string{"inspect", word}), commandLine([]string{"compress", word}))
+	}
+	var names []string
+	for _, c := range root.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	if hints := near.Names(word, names, 3); len(hints) > 0 {
+		return usagef("there is no command %s; did you mean %s? (see monge --help)", word, orList(hints))
+	}
+	return usagef("there is no command %s (see monge --help)", word)
+}
+
 // running marks errors of a command's work, so that those of cobra itself, which are about the
 // command line, can be told from them. A mistake in an option of the library is one in a flag.
 func running(f func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		err := f(cmd, args)
+		if errors.Is(err, onnxio.ErrFolder) && cmd.Flags().Lookup("data") != nil {
+			err = fmt.Errorf("%w; a folder of inputs goes to --data", err)
+		}
 		var mistake *job.Mistake
 		switch {
 		case errors.As(err, &mistake):
+			if option, _, _ := strings.Cut(mistake.Error(), " "); cmd.Flags().Lookup(strings.TrimSuffix(option, ":")) == nil {
+				return usageError{mistake}
+			}
 			return usagef("--%w", mistake)
 		case err == nil || errors.As(err, new(usageError)):
 			return err

@@ -97,7 +97,7 @@ func (f *exploreFlags) check(cmd *cobra.Command, args []string) error {
 	}
 	bad := slices.IndexFunc(f.at, func(x float64) bool { return !(x > 0 && x <= 1) })
 	if bad >= 0 {
-		return usagef("--at has %g: want shares above 0, up to 1", f.at[bad])
+		return usagef("--at has %g: want shares above 0, up to 1%s", f.at[bad], perhapsShare(f.at[bad]))
 	}
 	slices.SortFunc(f.at, func(a, b float64) int { return cmp.Compare(b, a) })
 	f.at = slices.Compact(f.at)

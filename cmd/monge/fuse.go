@@ -82,7 +82,7 @@ func (a *app) fuse(ctx context.Context, paths []string, f *fuseFlags) error {
 	if f.run.into != "" {
 		o.Shape, models = models[len(paths)], models[:len(paths)]
 	}
-	f.run.announce(a, models)
+	o.Checked = func() { f.run.announce(a, models) }
 	out, done, err := fuse.Models(ctx, models, o)
 	if err != nil {
 		return err

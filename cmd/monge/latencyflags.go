@@ -24,7 +24,7 @@ func (l *latencyFlag) Set(text string) error {
 		to.Time, err = time.ParseDuration(strings.ReplaceAll(text, " ", ""))
 	}
 	if err != nil || to.Share < 0 || to.Share > 1 || to.Time < 0 || to == (compress.Latency{}) {
-		return fmt.Errorf("want a share above 0, up to 1, or a time as in 8ms or 500us")
+		return fmt.Errorf("want a share above 0, up to 1, or a time as in 8ms or 500us%s", perhapsPercent(text))
 	}
 	l.Latency, l.text = to, text
 	return nil

@@ -14,6 +14,7 @@ import (
 
 	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/child"
+	"github.com/monge-ml/monge/internal/screen"
 	"github.com/monge-ml/monge/report"
 )
 
@@ -68,7 +69,7 @@ func (f *metricFlags) metric(a *app, of, more string) eval.Metric {
 
 // call runs the program on one model.
 func (f *metricFlags) call(ctx context.Context, path string) (float64, error) {
-	late := fmt.Errorf("it took longer than %s (--metric-time)", limitText(f.limit))
+	late := fmt.Errorf("it took longer than %s (--metric-time)", screen.Duration(f.limit))
 	ctx, stop := context.WithTimeoutCause(ctx, f.limit, late)
 	defer stop()
 	said, err := child.Shell(ctx, strings.ReplaceAll(f.command, modelWord, child.Quote(path)))

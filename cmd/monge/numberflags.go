@@ -24,6 +24,25 @@ func parseNumber(text string) (float64, error) {
 	return x, nil
 }
 
+// perhapsShare says which share may have been meant by a number that is none, if it may be a
+// percentage.
+func perhapsShare(x float64) string {
+	if !(x >= 2 && x <= 100) {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean %g?", x/100)
+}
+
+// perhapsPercent says which share a text means that ends with a percent sign.
+func perhapsPercent(text string) string {
+	number, percent := strings.CutSuffix(strings.TrimSpace(text), "%")
+	x, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+	if !percent || err != nil || !(x > 0 && x <= 100) {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean %g?", x/100)
+}
+
 // numberFlag adds a flag for a number that may be written as a quotient.
 func numberFlag(fs *pflag.FlagSet, p *float64, name, usage string) {
 	fs.Func(name, usage, func(text string) (err error) {

@@ -43,6 +43,15 @@ func TestReadmeIsShort(t *testing.T) {
 	}
 }
 
+// What make builds is not on the path: the README says how it gets there before it is called by
+// name.
+func TestReadmeFindsTheProgram(t *testing.T) {
+	before, _, _ := strings.Cut(document(t, "README.md"), "\nmonge ")
+	if !strings.Contains(before, `export PATH="$PWD/bin:$PATH"`) {
+		t.Error("monge is called before it can be found")
+	}
+}
+
 // Links between documents lead somewhere.
 func TestLinks(t *testing.T) {
 	files := []string{"README.md", "CONTRIBUTING.md", "python/README.md", "bench/README.md"}
@@ -118,7 +127,11 @@ func words(line string) (out []string) {
 // Command lines in documents and help have to exist.
 func TestCommandLinesInText(t *testing.T) {
 	a := &app{}
-	text := documents(t) + rootHelp
+	demo := document(t, "demo.sh")
+	if _, end, _ := strings.Cut(demo, "\nNext, "); !strings.Contains(end, "  bin/monge compress ") {
+		t.Error("the demo does not say what to try next")
+	}
+	text := documents(t) + rootHelp + strings.ReplaceAll(demo, "bin/monge", "monge")
 	for _, c := range a.root().Commands() {
 		text += "\n" + c.Example + "\n"
 	}

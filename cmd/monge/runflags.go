@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,6 +13,7 @@ import (
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/eval"
 	"github.com/monge-ml/monge/internal/match"
+	"github.com/monge-ml/monge/internal/screen"
 	"github.com/monge-ml/monge/job"
 	"github.com/monge-ml/monge/onnxio"
 )
@@ -137,20 +137,9 @@ func (f *runFlags) announce(a *app, models []*onnxio.Model) {
 	}
 	most := ""
 	if limit > 0 {
-		most = fmt.Sprintf("up to %s: ", limitText(limit))
+		most = fmt.Sprintf("up to %s: ", screen.Duration(limit))
 	}
 	a.say(fmt.Sprintf("%sstatistics and choices, then distillation %s; --time changes that, Ctrl-C ends it and writes what there is", most, until))
-}
-
-// limitText prints ten minutes as 10m, not 10m0s.
-func limitText(t time.Duration) string {
-	text := t.String()
-	for _, end := range []string{"m0s", "h0m"} {
-		if strings.HasSuffix(text, end) {
-			text = text[:len(text)-2]
-		}
-	}
-	return text
 }
 
 // start reads the models, that of --into last, sees whether the result can be written, and turns

@@ -13,6 +13,7 @@ import (
 	"github.com/monge-ml/monge/internal/dense"
 	"github.com/monge-ml/monge/internal/edit"
 	"github.com/monge-ml/monge/internal/guard"
+	"github.com/monge-ml/monge/internal/screen"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
@@ -176,10 +177,10 @@ func pair(a, b *edit.Subject) (*Pairing, error) {
 	p := newPairing(a, b)
 	oa, ob := a.Graph.Outputs(), b.Graph.Outputs()
 	if len(oa) != len(ob) {
-		return nil, fmt.Errorf("%d outputs against %d", len(oa), len(ob))
+		return nil, fmt.Errorf("%s against %d", screen.Plural(len(oa), "output"), len(ob))
 	}
 	if na, nb := len(a.Graph.Inputs()), len(b.Graph.Inputs()); na != nb {
-		return nil, fmt.Errorf("%d inputs against %d", na, nb)
+		return nil, fmt.Errorf("%s against %d", screen.Plural(na, "input"), nb)
 	}
 	for i := range oa {
 		if err := p.tensors(oa[i].GetName(), ob[i].GetName()); err != nil {
@@ -548,7 +549,7 @@ func (p *Pairing) spaces() error {
 		sa, sb := p.a.Analysis.SpaceOf(a), p.b.Analysis.SpaceOf(b)
 		if sa == nil || sb == nil || sa.Frozen || sb.Frozen {
 			if a.Size() != b.Size() {
-				return fmt.Errorf("%d channels against %d where nothing may change (%s)", a.Size(), b.Size(), whyFixed(sa, sb))
+				return fmt.Errorf("%s against %d where nothing may change (%s)", screen.Plural(a.Size(), "channel"), b.Size(), whyFixed(sa, sb))
 			}
 			continue
 		}

@@ -101,6 +101,14 @@ func Start(ctx context.Context, models []*onnxio.Model, o job.Options, policy Po
 	return r, cmp.Or(r.Matching.Check(), r.checkTime())
 }
 
+// Begins tells, once, that models, settings and data have been looked at.
+func (r *Run) Begins() {
+	if r.Checked != nil {
+		r.Checked()
+		r.Checked = nil
+	}
+}
+
 func (r *Run) checkTime() error {
 	if r.Time < 0 {
 		return Mistakef("time is %s: want a positive one", r.Time)
@@ -190,7 +198,10 @@ func (r *Run) part(policy Policy, fits bool) (err error) {
 	if policy.HoldOut && r.EvalData == nil && (policy.Always || !r.NoEval) && !r.DryRun {
 		data = holdOut(split, data, max(samples, refits), policy.Always)
 		if policy.Always && (split.Judge == nil || split.Judge.Len() == 0) {
-			return Mistakef("%s has too few samples to hold some out: --eval-data gives others", r.Data.Name())
+			if _, err := r.readable(r.Data); err != nil { // there may be none at all
+				return err
+			}
+			return Mistakef("data %s has too few samples to hold some out: --eval-data gives others", r.Data.Name())
 		}
 		if split.Judge, err = r.readable(split.Judge); err != nil {
 			return err

@@ -69,6 +69,10 @@ const gramBytes = 40
 // rows that it was made from does not tell whether it helps.
 const noteFew = "too few samples to fit; transported weights kept"
 
+// NoteNew says that a layer was not fitted since no parent has what it makes: in a model that is
+// made of a single one it is the first of two that an operator became.
+const NoteNew = "new: there is nothing to fit it to"
+
 // noteWide says that a layer has too many inputs to be fitted.
 const noteWide = "too many inputs to fit; mean and deviation repaired"
 

@@ -37,7 +37,7 @@ func (r *run) target(i int, l *layer) (_ *target, note string, err error) {
 		return nil, "", err
 	}
 	if t.Target == nil {
-		return nil, "new: there is nothing to fit it to", nil
+		return nil, NoteNew, nil
 	}
 	for _, sum := range r.beneath(goal) {
 		b, err := r.parents.Target(kind, sum, l.axis)

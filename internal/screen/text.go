@@ -1,5 +1,5 @@
-// Package screen prints on terminals: text that fits the columns there are, and names that cannot
-// move the cursor.
+// Package screen prints on terminals: text that fits the columns there are, names that cannot move
+// the cursor, and numbers with three digits.
 package screen
 
 import (

@@ -180,6 +180,11 @@ class TestErrors(Case):
         self.assertEqual(caught.exception.exit_code, 2)
         self.assertIn("--keeep", str(caught.exception))
 
+    def test_no_budget(self) -> None:
+        with self.assertRaises(monge.UsageError) as caught:
+            monge.compress(MLP_A, self.out, data=TESTDATA / "mnist_calib.npz", time="1ms", **MNIST)
+        self.assertTrue(str(caught.exception).startswith("no budget is given"), str(caught.exception))
+
     def test_values_are_no_flags(self) -> None:
         with self.assertRaises(monge.MongeError) as caught:
             monge.compress("--help", self.out, keep=0.5)

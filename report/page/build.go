@@ -242,8 +242,8 @@ func Compression(r *report.Compression, stages []diff.Stage, samples *Samples, a
 	}
 	b.page.Headline = compressed(r)
 	b.section(Section{Title: "The network", Network: drawn(stages, [2]string{"before", "after"}, kept), Table: b.spaces(stages)})
-	if p := b.take("moved"); p != nil {
-		b.section(Section{Title: "Moved", Table: p})
+	if p := b.take("block or operator"); p != nil {
+		b.section(Section{Title: "Blocks dropped and operators split", Table: p})
 	}
 	b.changes(samples, "the original", "the result")
 	if p := b.take("", "removed without loss", "set to zero", "lossless"); p != nil {

@@ -72,7 +72,7 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
-// What a plan or an allocation made two of is drawn as such.
+// What a plan or an allocation split in two is drawn as such.
 func TestDrawnRank(t *testing.T) {
 	parsed := func(text string) *onnxio.Model {
 		m, err := onnxtest.Parse(text)
@@ -83,7 +83,7 @@ func TestDrawnRank(t *testing.T) {
 	}
 	n := page.Drawn(stages(t, parsed("x: N 6\na = Gemm(x, w[6 8])\ny = Relu(a)"), parsed("x: N 6\nlow = Gemm(x, w_low[6 2])\na = Gemm(low, w[2 8])\ny = Relu(a)")))
 	for _, r := range n.Rows {
-		if r.Kind == "layer" && (r.State != "made two, rank 2" || r.Mark != "◆") {
+		if r.Kind == "layer" && (r.State != "split in two, rank 2" || r.Mark != "◆") {
 			t.Errorf("%+v", r)
 		}
 	}

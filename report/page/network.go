@@ -150,7 +150,7 @@ func rowOf(s diff.Stage, widest int, kept map[string]string) Row {
 		}
 	}
 	if s.Rank > 0 && !s.Gone {
-		two := fmt.Sprintf("made two, rank %d", s.Rank)
+		two := fmt.Sprintf("split in two, rank %d", s.Rank)
 		if r.Mark == "■" {
 			r.State, r.Mark, r.Why = two, "◆", ""
 		} else {

@@ -180,7 +180,7 @@ func TestCompression(t *testing.T) {
 	for _, h := range all["h2"] {
 		titles = append(titles, h.FirstChild.Data)
 	}
-	if want := []string{"The network", "Moved", "Samples that changed their class", "Ways to meet the budget", "Error by layer", "Distillation", "How it was made"}; !slices.Equal(titles, want) {
+	if want := []string{"The network", "Blocks dropped and operators split", "Samples that changed their class", "Ways to meet the budget", "Error by layer", "Distillation", "How it was made"}; !slices.Equal(titles, want) {
 		t.Errorf("sections %q", titles)
 	}
 	for _, row := range all["tr"] {
@@ -482,7 +482,7 @@ func TestDrawing(t *testing.T) {
 	}
 	p, err := page.Difference(report.Compare([2]string{"a", "b"}, report.Measured{}, report.Measured{}, d), about)
 	all, text := rendered(t, p, err)
-	wants(t, text, "1,600 → 200", "6×1,600 → 6×200", "1,600×8 → 200×2 + 2×8", "narrowed to 12.5%", "made two, rank 2", "▼ narrowed", "■ whole", "◆ two operators")
+	wants(t, text, "1,600 → 200", "6×1,600 → 6×200", "1,600×8 → 200×2 + 2×8", "narrowed to 12.5%", "split in two, rank 2", "▼ narrowed", "■ whole", "◆ two operators")
 	for _, mark := range []string{"✕", "▲", "○"} {
 		if strings.Contains(text, mark) {
 			t.Errorf("%s is told of, and does not occur", mark)

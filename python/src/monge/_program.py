@@ -58,12 +58,14 @@ def run(*args: str | os.PathLike[str]) -> dict[str, Any]:
 def call(*args: str | os.PathLike[str]) -> dict[str, Any]:
     """``run`` for the functions of the package: warnings are said of the line that called them."""
     code, out, err = _communicate([str(PROGRAM), "--json", *(os.fspath(arg) for arg in args)])
-    lines = [line.removeprefix("monge: ") for line in err.splitlines() if line.strip()]
+    lines = [line for line in err.splitlines() if line.strip()]
     if code == _INTERRUPTED:
         raise KeyboardInterrupt
     if code != 0:
         kind = UsageError if code == _USAGE else MongeError
-        raise kind(lines[-1] if lines else f"the program ended with {code} and said nothing", code)
+        # What stands below an error without the program's name is advice for a command line.
+        said = [line for line in lines if line.startswith("monge: ")] or lines
+        raise kind(said[-1].removeprefix("monge: ") if said else f"the program ended with {code} and said nothing", code)
     result: dict[str, Any] = json.loads(out)
     for warning in result.get("warnings") or []:
         warnings.warn(warning, MongeWarning, stacklevel=3)
