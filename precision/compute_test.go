@@ -53,6 +53,33 @@ func count(m *onnxio.Model, op string) (n int) {
 	return n
 }
 
+// Whatever a graph holds, what is written runs, and says what it said but for rounding.
+func TestCompute16OfStructures(t *testing.T) {
+	enginetest.Require(t)
+	all := modeltest.Structures(t)
+	done := 0
+	for name, m := range all {
+		d := modeltest.Noise(t, m, 8, 1)
+		out, _, err := Compute16(context.Background(), m, HalfOptions{Data: d})
+		if err != nil {
+			if !strings.Contains(err.Error(), "no operator can") {
+				t.Errorf("%s: %v", name, err)
+			}
+			continue
+		}
+		done++
+		if err := out.Validate(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if off := modeltest.RelativeError(modeltest.Outputs(t, m, d), modeltest.Outputs(t, out, d)); !(off < 0.01) {
+			t.Errorf("%s: outputs are off by %g", name, off)
+		}
+	}
+	if done < len(all)*3/4 {
+		t.Errorf("%d of %d compute with 16 bits", done, len(all))
+	}
+}
+
 // What has to stay at 32 bits does, and the reason is told.
 func TestCompute16Keeps(t *testing.T) {
 	enginetest.Require(t)

@@ -361,6 +361,7 @@ func newMutant(seeds []mutantSeed, number int) (*mutant, error) {
 		{"sensitivity", in, "--data", data},
 		{"compress", in, "-o", out, "--keep", "0.5", "--dtype", "int8", "--tune", "0", "--no-latency", "--data", data},
 		{"compress", in, "-o", out, "--dtype", "fp16", "--data", "none", "--no-latency"},
+		{"compress", in, "-o", out, "--dtype", "fp16", "--arithmetic", "--no-latency", "--data", data},
 		{"diff", other, in, "--report", out + ".html"},
 	}
 	args := append(commands[rng.IntN(len(commands))], "--threads", "1")
