@@ -47,6 +47,9 @@ func Int8(ctx context.Context, m *onnxio.Model, o Options) (_ *onnxio.Model, _ *
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := foldPads(ctx, raised, o); err != nil {
+		return nil, nil, err
+	}
 	p, err := r.plan(raised)
 	if err != nil {
 		return nil, nil, err

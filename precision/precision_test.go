@@ -306,3 +306,37 @@ func TestInt8Tables(t *testing.T) {
 		t.Errorf("off by %g of %g", diff, size)
 	}
 }
+
+// Zeros around what a convolution alone reads become its pads, computed ones too: onnxruntime would
+// leave a Pad between integers.
+func TestInt8FoldsPads(t *testing.T) {
+	enginetest.Require(t)
+	for text, pads := range map[string]int{
+		"p = Pad(h, q{0 0 1 0 0 0 0 1})\ny = Conv(p, v[5 4 3 3]) pads=0,1,0,0":                                  0,
+		"c = Concat(q{0 0 1 0}, r{0 0 0 1}) axis=0\np = Pad(h, c)\ny = Conv(p, v[5 4 3 3])":                     0,
+		"p = Pad(h, q{0 0 1 0 0 0 0 1}, one<1>)\ny = Conv(p, v[5 4 3 3])":                                       1,
+		"s = Shape(h)\nc = Sub(s, s)\nd = Concat(c, q{0 0 1 1}) axis=0\np = Pad(h, d)\ny = Conv(p, v[5 4 3 3])": 1, // of the input's shape
+	} {
+		m, err := onnxtest.Parse("x: N 3 6 6\nh = Conv(x, w[4 3 1 1], b[4])\n" + text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := modeltest.Noise(t, m, 40, 1)
+		out, _ := rounds(t, m, d)
+		left := 0
+		for _, n := range out.Proto.Graph.Node {
+			if n.GetOpType() == "Pad" {
+				left++
+			}
+			if n.GetOpType() == "Concat" && pads == 0 {
+				t.Errorf("%s: what the pads were computed by is left", text)
+			}
+		}
+		if left != pads {
+			t.Errorf("%s: %d Pads left, want %d", text, left, pads)
+		}
+		if off := modeltest.RelativeError(modeltest.Outputs(t, m, d), modeltest.Outputs(t, out, d)); off > 0.01 {
+			t.Errorf("%s: off by %g", text, off)
+		}
+	}
+}
