@@ -139,6 +139,9 @@ func (c *compression) rounded(s *coupling.Space, k float64) int {
 		return inGrid(c.grid(s), k)
 	}
 	m := c.multiple(s)
+	if k < float64(m) {
+		m = c.fewer(s)
+	}
 	return int(math.Round(k/float64(m))) * m
 }
 
@@ -147,7 +150,10 @@ func (c *compression) wider(s *coupling.Space, k int) int {
 	if c.clock != nil {
 		return atLeast(c.grid(s), k+1)
 	}
-	return k + c.multiple(s)
+	if m := c.multiple(s); k >= m {
+		return k + m
+	}
+	return k + c.fewer(s)
 }
 
 // least is the fewest channels that a space is left with: under a budget its floor, of the channels
@@ -164,7 +170,17 @@ func (c *compression) least(s *coupling.Space, b budget) int {
 		return atLeast(c.grid(s), n)
 	}
 	m := c.multiple(s)
+	if n < m {
+		m = c.fewer(s)
+	}
 	return min((n+m-1)/m*m, s.Width)
+}
+
+// fewer is what widths below [compression.multiple] are multiples of: they have no whole block of
+// channels anyhow, and a small budget may need them. Those that are asked for, and of depthwise
+// convolutions, have none below.
+func (c *compression) fewer(s *coupling.Space) int {
+	return channels.MultipleOfShare(s, c.o.Multiple)
 }
 
 // multiple is what the widths of a space are multiples of.

@@ -81,7 +81,7 @@ func TestWidthsAreWhatWasAsked(t *testing.T) {
 
 func TestBudgets(t *testing.T) {
 	m := modeltest.Load(t, "resnet_a")
-	for _, o := range []compress.Options{{MACs: 0.5, Options: job.Options{NoData: true}}, {Params: 0.3, Options: job.Options{NoData: true}}, {MACs: 0.5, Multiple: 4, Options: job.Options{NoData: true}}} {
+	for _, o := range []compress.Options{{MACs: 0.5, Options: job.Options{NoData: true}}, {MACs: 0.05, Options: job.Options{NoData: true}}, {Params: 0.3, Options: job.Options{NoData: true}}, {MACs: 0.5, Multiple: 4, Options: job.Options{NoData: true}}} {
 		out, report, err := compress.Model(context.Background(), m, o)
 		if err != nil {
 			t.Fatal(err)
@@ -100,7 +100,8 @@ func TestBudgets(t *testing.T) {
 			if o.Multiple > 1 && s.After != s.Before && s.After%o.Multiple != 0 {
 				t.Errorf("%q has %d channels, no multiple of %d", s.Name, s.After, o.Multiple)
 			}
-			if o.Multiple == 0 && (s.After%4 != 0 || s.Before == 32 && s.After%8 != 0) && s.Before > 12 {
+			fast := map[bool]int{true: 8, false: 4}[s.Before >= 32] // below a block of channels any width will do
+			if o.Multiple == 0 && s.Before >= 16 && s.After >= fast && s.After%fast != 0 {
 				t.Errorf("%q went from %d to %d channels, which convolutions over images do not like", s.Name, s.Before, s.After)
 			}
 		}
