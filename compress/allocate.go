@@ -336,10 +336,7 @@ func (c *compression) step(s *coupling.Space, k int, b budget) int {
 	if c.clock != nil {
 		return max(atMost(c.grid(s), k-max(1, s.Width/16)), c.least(s, b), len(s.Pieces))
 	}
-	m := c.multiple(s)
-	if k <= m {
-		m = c.fewer(s)
-	}
+	m := c.grain(s, k-1)
 	d := max(1, s.Width/16/m) * m
 	return max(k-d, c.least(s, b), len(s.Pieces))
 }

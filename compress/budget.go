@@ -138,10 +138,7 @@ func (c *compression) rounded(s *coupling.Space, k float64) int {
 	if c.clock != nil {
 		return inGrid(c.grid(s), k)
 	}
-	m := c.multiple(s)
-	if k < float64(m) {
-		m = c.fewer(s)
-	}
+	m := c.grain(s, int(k))
 	return int(math.Round(k/float64(m))) * m
 }
 
@@ -150,10 +147,7 @@ func (c *compression) wider(s *coupling.Space, k int) int {
 	if c.clock != nil {
 		return atLeast(c.grid(s), k+1)
 	}
-	if m := c.multiple(s); k >= m {
-		return k + m
-	}
-	return k + c.fewer(s)
+	return k + c.grain(s, k)
 }
 
 // least is the fewest channels that a space is left with: under a budget its floor, of the channels
@@ -169,18 +163,19 @@ func (c *compression) least(s *coupling.Space, b budget) int {
 	if c.clock != nil {
 		return atLeast(c.grid(s), n)
 	}
-	m := c.multiple(s)
-	if n < m {
-		m = c.fewer(s)
-	}
+	m := c.grain(s, n)
 	return min((n+m-1)/m*m, s.Width)
 }
 
-// fewer is what widths below [compression.multiple] are multiples of: they have no whole block of
-// channels anyhow, and a small budget may need them. Those that are asked for, and of depthwise
-// convolutions, have none below.
-func (c *compression) fewer(s *coupling.Space) int {
-	return channels.MultipleOfShare(s, c.o.Multiple)
+// grain is what widths of about k channels are multiples of. Small ones may be finer than
+// [compression.multiple] says, unless that was asked for or is that of a depthwise convolution: they
+// do not fill many blocks anyhow, and a small budget needs them.
+func (c *compression) grain(s *coupling.Space, k int) int {
+	m, least := c.multiple(s), channels.MultipleOfShare(s, c.o.Multiple)
+	for k < 2*m && m > least {
+		m /= 2
+	}
+	return max(m, least)
 }
 
 // multiple is what the widths of a space are multiples of.
