@@ -2,9 +2,11 @@ package compress
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/monge-ml/monge/internal/pipeline"
+	"github.com/monge-ml/monge/onnxio/onnxpb"
 )
 
 // A glob is a pattern with * and ?, as an expression for whole names. Unlike in file names, * also
@@ -28,4 +30,9 @@ func compileGlobs(option string, patterns []string) (out []glob, err error) {
 		out = append(out, glob{re, p})
 	}
 	return out, nil
+}
+
+// names reports whether a pattern names a node: its operator's type, itself or an output.
+func (g glob) names(n *onnxpb.NodeProto) bool {
+	return g.MatchString(n.GetOpType()) || g.MatchString(n.GetName()) || slices.ContainsFunc(n.GetOutput(), g.MatchString)
 }

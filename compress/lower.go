@@ -58,16 +58,13 @@ func (c *compression) lower(ctx context.Context, m *onnxio.Model) (*onnxio.Model
 
 // keepsFloat reports whether a node is named by KeepFloat.
 func (c *compression) keepsFloat(n *onnxpb.NodeProto) bool {
-	return slices.ContainsFunc(c.keepFloat, func(g glob) bool {
-		return g.MatchString(n.GetOpType()) || g.MatchString(n.GetName()) || slices.ContainsFunc(n.GetOutput(), g.MatchString)
-	})
+	return slices.ContainsFunc(c.keepFloat, func(g glob) bool { return g.names(n) })
 }
 
 // checkKeepFloat finds patterns that name nothing.
 func (c *compression) checkKeepFloat() error {
 	for _, g := range c.keepFloat {
-		alone := compression{keepFloat: []glob{g}}
-		if !slices.ContainsFunc(c.given.Nodes, alone.keepsFloat) {
+		if !slices.ContainsFunc(c.given.Nodes, g.names) {
 			return pipeline.Mistakef("keep-float %q matches no operator and no node of %s", g.pattern, c.given.Model.Title())
 		}
 	}

@@ -74,7 +74,7 @@ var halved = map[string]ports{
 var otherwise = map[string]bool{
 	"Shape": true, "Size": true, "NonZero": true, "ArgMax": true, "ArgMin": true, "Equal": true, "Greater": true, "GreaterOrEqual": true,
 	"Less": true, "LessOrEqual": true, "IsNaN": true, "IsInf": true, "QuantizeLinear": true, "DynamicQuantizeLinear": true,
-	"NonMaxSuppression": true, "Bernoulli": true, "Multinomial": true, "Cast": true,
+	"NonMaxSuppression": true, "Bernoulli": true, "Multinomial": true,
 }
 
 // either lists operators that read numbers of any type, and say the same of them.
@@ -153,7 +153,8 @@ func (c *computing) findTypes() {
 			case op == "DequantizeLinear":
 				c.known[name] = c.holds(n, 1)
 			case ok:
-				c.known[name] = slices.Contains(p.outputs(n), i) && c.holds(n, p.inputs(n)[0])
+				in := p.inputs(n)
+				c.known[name] = slices.Contains(p.outputs(n), i) && len(in) > 0 && c.holds(n, in[0])
 			default: // of other operators, outputs are most often what the first input is
 				c.known[name] = i == 0 && !otherwise[op] && c.holds(n, 0)
 			}
@@ -172,7 +173,7 @@ func (p ports) inputs(n *onnxpb.NodeProto) (at []int) {
 			at = append(at, i)
 		}
 	}
-	return append(at, 0)[:max(len(at), 1)]
+	return at
 }
 
 func (p ports) outputs(n *onnxpb.NodeProto) (at []int) {
@@ -187,9 +188,7 @@ func (p ports) outputs(n *onnxpb.NodeProto) (at []int) {
 // touched are the tensors of a node that would be float16.
 func (p ports) touched(n *onnxpb.NodeProto) (names []string) {
 	for _, i := range p.inputs(n) {
-		if i < len(n.GetInput()) {
-			names = append(names, n.GetInput()[i])
-		}
+		names = append(names, n.GetInput()[i])
 	}
 	for _, i := range p.outputs(n) {
 		names = append(names, n.GetOutput()[i])
@@ -270,8 +269,8 @@ func (c *computing) bound(name string, x, largest float64) {
 
 // bounded lists operators whose outputs are small, however large their inputs are.
 var bounded = map[string]bool{
-	"Softmax": true, "Sigmoid": true, "HardSigmoid": true, "Tanh": true, "Softsign": true, "Erf": true, "Sin": true, "Cos": true, "Clip": true,
-	"BatchNormalization": true, "InstanceNormalization": true, "LayerNormalization": true, "GroupNormalization": true,
+	"Softmax": true, "Sigmoid": true, "HardSigmoid": true, "Tanh": true, "Softsign": true, "Erf": true, "Sin": true, "Cos": true,
+	"InstanceNormalization": true, "LayerNormalization": true, "GroupNormalization": true,
 	"RMSNormalization": true, "LpNormalization": true,
 }
 

@@ -99,6 +99,13 @@ func TestCompute16Keeps(t *testing.T) {
 			c = Add(a, b)
 			d = Softmax(c)
 			y = MatMul(d, v[4 3])`},
+		{name: "far through a normalisation by stored figures, which bounds nothing", want: "Greater Where BatchNormalization MatMul", why: "reaches 1e+06", graph: `
+			x: N 4
+			a = MatMul(x, w[4 4])
+			m = Greater(a, z<0>)
+			b = Where(m, z0<0>, far<-1e6>)
+			c = BatchNormalization(b, s[4], o[4], mu[4], var<1 2 1 2>)
+			y = MatMul(c, v[4 3])`},
 		{name: "a number that vanishes", want: "Add", why: "vanishes", graph: `
 			x: N 4
 			a = MatMul(x, w[4 4])

@@ -2,6 +2,8 @@ package precision
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
@@ -37,12 +39,8 @@ func foldPads(ctx context.Context, m *onnxio.Model, o Options) error {
 		}
 	}
 	if len(computed) > 0 {
-		var names []string
-		for name := range computed {
-			names = append(names, name)
-		}
 		o.Batch = 1
-		err := dataset.Stream(ctx, m, o.Fit.Range(0, 1), names, o.StreamOptions, func(_, _ int, values map[string]*engine.Value) error {
+		err := dataset.Stream(ctx, m, o.Fit.Range(0, 1), slices.Sorted(maps.Keys(computed)), o.StreamOptions, func(_, _ int, values map[string]*engine.Value) error {
 			for n, p := range pads {
 				if p == nil {
 					pads[n] = integers(values[n.GetInput()[1]].I64)
