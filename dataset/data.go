@@ -67,6 +67,8 @@ type Data struct {
 	remarks  []string          // what was left aside, and what was taken for what
 	pre      Preprocess
 	variants *variants // nil: all samples are as they are stored
+	ends     []int     // by sample, how long its sequence is before padding that changes nothing; or nil
+	ragged   bool      // batches end where their longest sequence does
 }
 
 // A column is one named array of samples.

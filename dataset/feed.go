@@ -15,6 +15,8 @@ type Feed struct {
 	data  *Data
 	slots []slot
 	batch int // the only batch size that the model takes; 0 if it takes any
+	// length is that of all sequences; 0: as the data are.
+	length int
 }
 
 type slot struct {
@@ -207,5 +209,6 @@ func (f *Feed) Batch(from, n int) (map[string]*engine.Value, error) {
 	if err := f.vary(places, values); err != nil {
 		return nil, fmt.Errorf("%s: %w", f.data.name, err)
 	}
+	f.cut(places, values)
 	return values, nil
 }

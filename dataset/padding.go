@@ -2,9 +2,11 @@ package dataset
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 
 	"github.com/monge-ml/monge/engine"
@@ -18,15 +20,15 @@ const (
 	samePadded = 1e-3
 )
 
-// Unpadded returns the data set without the padding at the end of its sequences that none of them
-// needs: where every array of whole numbers [N, T] of the inputs can be cut behind the longest
-// sequence, as a mask tells or the zeros at the end do, without changing what models put out. That
-// is tried: all models are run on some samples as they are and cut. Otherwise the data set is
-// returned as it is. Tokenizers often pad all sentences to 128 or 512 words, and every layer would
-// compute what nothing depends on.
+// Unpadded returns the data set without the padding at the end of its sequences: where every array
+// of whole numbers [N, T] of the inputs can be cut behind the longest sequence, as a mask tells or
+// the zeros at the end do, without changing what models put out. That is tried: all models are run
+// on some samples as they are and cut. Otherwise the data set is returned as it is. Where the same
+// holds for each sequence by itself, Ragged cuts batches too. Tokenizers often pad all sentences to
+// 128 or 512 words, and every layer would compute what nothing depends on.
 func (d *Data) Unpadded(ctx context.Context, models []*onnxio.Model, threads int) (*Data, error) {
 	inputs, err := engine.Inputs(models[0])
-	if err != nil || d.complete || d.variants != nil {
+	if err != nil || d.complete || d.variants != nil || d.ends != nil {
 		return d, err
 	}
 	padded := map[column]*array{}
@@ -45,8 +47,12 @@ func (d *Data) Unpadded(ctx context.Context, models []*onnxio.Model, threads int
 		}
 		padded[c], full = a, a.dims[1]
 	}
-	long := d.longest(padded)
-	if long == 0 || long == full {
+	ends := d.endsOf(padded)
+	long, total := 0, 0
+	for _, s := range d.order {
+		long, total = max(long, ends[s]), total+ends[s]
+	}
+	if len(padded) == 0 || total == d.Len()*full {
 		return d, nil
 	}
 	out := *d
@@ -56,22 +62,34 @@ func (d *Data) Unpadded(ctx context.Context, models []*onnxio.Model, threads int
 			out.columns[i] = a.cut(long)
 		}
 	}
-	for _, m := range models {
-		if !d.putsOutSame(ctx, m, &out, long, full, threads) {
-			return d, ctx.Err()
-		}
+	each := out
+	each.ends = ends
+	same := func(cut *Data, batch int) bool {
+		return !slices.ContainsFunc(models, func(m *onnxio.Model) bool { return !d.putsOutSame(ctx, m, cut, batch, full, threads) })
 	}
-	out.remarks = append(d.Remarks(), fmt.Sprintf("%s: sequences are cut to the longest, %d of %d: what follows is padding that changes nothing", d.name, long, full))
-	return &out, nil
+	switch {
+	case same(each.cut(), 1):
+		each.remarks = append(d.Remarks(), fmt.Sprintf("%s: sequences are cut where they end, after %d of %d in the mean: what follows is padding that changes nothing", d.name, (total+d.Len()/2)/d.Len(), full))
+		return &each, ctx.Err()
+	case long < full && same(&out, paddingTried):
+		out.remarks = append(d.Remarks(), fmt.Sprintf("%s: sequences are cut to the longest, %d of %d: what follows is padding that changes nothing", d.name, long, full))
+		return &out, ctx.Err()
+	}
+	return d, ctx.Err()
 }
 
-// longest is the length of the longest sequence, 0 if it cannot be told. Sequences end where a mask
-// (ones, then zeros) does, or, without one, where only zeros follow in all arrays.
-func (d *Data) longest(arrays map[column]*array) int {
-	mask, most := 0, 0
+// endsOf are the lengths of all sequences, at least 1, by sample. They end where a mask (ones, then
+// zeros) does, or, without one, where only zeros follow in all arrays.
+func (d *Data) endsOf(arrays map[column]*array) []int {
+	size := 0
+	for _, s := range d.order {
+		size = max(size, s+1)
+	}
+	masks, all := make([]int, size), make([]int, size)
+	masked := false
 	for _, a := range arrays {
 		isMask, one := true, a.one()
-		far := 0
+		ends := make([]int, size)
 		for _, s := range d.order {
 			row := a.gather([]int{s})
 			w := a.width()
@@ -79,19 +97,121 @@ func (d *Data) longest(arrays map[column]*array) int {
 			for n > 0 && !nonzero(row[(n-1)*w:n*w]) {
 				n--
 			}
-			far = max(far, n)
+			ends[s] = n
 			for k := range n {
 				isMask = isMask && bytes.Equal(row[k*w:(k+1)*w], one)
 			}
 		}
-		if most = max(most, far); isMask {
-			mask = max(mask, far)
+		for s, n := range ends {
+			all[s] = max(all[s], n)
+			if isMask {
+				masks[s] = max(masks[s], n)
+			}
+		}
+		masked = masked || isMask && slices.Max(ends) > 0
+	}
+	if masked {
+		all = masks
+	}
+	for s, n := range all {
+		all[s] = max(n, 1)
+	}
+	return all
+}
+
+// cut returns the data set with batches that end where their longest sequence does.
+func (d *Data) cut() *Data {
+	c := *d
+	c.ragged = true
+	return &c
+}
+
+// Ragged returns the data set with batches that end where their longest sequence does, and in an
+// order that puts sequences of like length into batches of that size, if Unpadded found that padding
+// changes nothing. Which batch comes when is left to chance, so that the first ones tell of all.
+// Other data sets stay as they are, and so does one that is ragged.
+func (d *Data) Ragged(batch int) *Data {
+	if d.ends == nil || d.ragged {
+		return d
+	}
+	c := d.cut()
+	lengths, index := d.Lengths(), FirstShuffled(d.Len(), d.Len(), FileOrder)
+	slices.SortStableFunc(index, func(i, j int) int { return cmp.Compare(lengths[i], lengths[j]) })
+	c.order = nil
+	whole := len(index) / batch
+	blocks := FirstShuffled(whole+1, whole+1, FileOrder)
+	// The last one, which is not full, stays where it is.
+	rand.New(rand.NewPCG(raggedSeed, 0)).Shuffle(whole, func(i, j int) { blocks[i], blocks[j] = blocks[j], blocks[i] })
+	for _, k := range blocks {
+		for _, i := range index[k*batch : min((k+1)*batch, len(index))] {
+			c.order = append(c.order, d.order[i])
 		}
 	}
-	if mask > 0 {
-		return mask
+	return c
+}
+
+// raggedSeed chooses the order of batches.
+const raggedSeed = 3
+
+// Lengths returns how long each sequence is, in the order in which samples are streamed, if Unpadded
+// found that the padding behind it changes nothing; nil otherwise.
+func (d *Data) Lengths() []int {
+	if d.ends == nil {
+		return nil
 	}
-	return most
+	out := make([]int, len(d.order))
+	for i, place := range d.order {
+		out[i] = d.end(place)
+	}
+	return out
+}
+
+// end is the length of a sequence, or of a variant, which ends as another one does.
+func (d *Data) end(place int) int {
+	if d.variants == nil {
+		return d.ends[place]
+	}
+	s := place % d.variants.stride
+	if place >= d.variants.stride {
+		if _, other := d.variants.partner(place); min(d.ends[s], d.ends[other]) >= leastSpliced {
+			return d.ends[other]
+		}
+	}
+	return d.ends[s]
+}
+
+// Padded returns a feed whose sequences all have so many places, which none may exceed.
+func (f *Feed) Padded(length int) *Feed {
+	c := *f
+	c.length = length
+	return &c
+}
+
+// cut cuts sequences behind the place where the longest one ends.
+func (f *Feed) cut(places []int, values map[string]*engine.Value) {
+	long := f.length
+	if long == 0 && f.data.ragged {
+		for _, p := range places {
+			long = max(long, f.data.end(p))
+		}
+	}
+	if long == 0 {
+		return
+	}
+	for _, v := range values {
+		if len(v.Dims) == 2 && v.Dims[1] > long { // all that has axes is a sequence, or there would be no ends
+			v.I64, v.Dims = firstOfRows(v.I64, v.Dims[1], long), []int{v.Dims[0], long}
+		}
+	}
+}
+
+// firstOfRows are the first so many numbers of each row.
+func firstOfRows[T any](x []T, width, most int) []T {
+	out := x[:0]
+	for ; len(x) > 0; x = x[width:] {
+		out = append(out, x[:most]...)
+	}
+	return out
 }
 
 // one is the number 1 as it is stored.
@@ -114,15 +234,15 @@ func (a *array) cut(n int) *array {
 	return out
 }
 
-// putsOutSame reports whether a model puts out the same for some samples of d and of cut, of which
-// the sequences end earlier.
-func (d *Data) putsOutSame(ctx context.Context, m *onnxio.Model, cut *Data, long, full, threads int) bool {
+// putsOutSame reports whether a model puts out the same for some samples of d, and for those of cut,
+// of which the sequences end earlier, in batches of that size.
+func (d *Data) putsOutSame(ctx context.Context, m *onnxio.Model, cut *Data, batch, full, threads int) bool {
 	var names []string
 	for _, o := range m.Proto.GetGraph().GetOutput() {
 		names = append(names, o.GetName())
 	}
 	run := func(d *Data) (out []*engine.Value, err error) {
-		err = Stream(ctx, m, d.Range(0, min(paddingTried, d.Len())), names, StreamOptions{Batch: paddingTried, Threads: threads},
+		err = Stream(ctx, m, d.Range(0, min(paddingTried, d.Len())), names, StreamOptions{Batch: batch, Threads: threads},
 			func(_, _ int, values map[string]*engine.Value) error {
 				for _, name := range names {
 					out = append(out, values[name])
@@ -140,20 +260,20 @@ func (d *Data) putsOutSame(ctx context.Context, m *onnxio.Model, cut *Data, long
 		return false
 	}
 	for i, a := range before {
-		if !sameUpTo(a, after[i], long, full) {
+		if !sameUpTo(a, after[i], full) {
 			return false
 		}
 	}
 	return true
 }
 
-// sameUpTo reports whether b is a, cut where a has full positions and b long ones.
-func sameUpTo(a, b *engine.Value, long, full int) bool {
+// sameUpTo reports whether b is a, cut where a has full positions and b fewer.
+func sameUpTo(a, b *engine.Value, full int) bool {
 	if len(a.Dims) != len(b.Dims) {
 		return false
 	}
 	for i, n := range a.Dims {
-		if k := b.Dims[i]; k != n && (n != full || k != long) {
+		if k := b.Dims[i]; k != n && (n != full || k > n) {
 			return false
 		}
 	}

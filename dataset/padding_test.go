@@ -48,18 +48,20 @@ func TestUnpadded(t *testing.T) {
 		e = Gather(w[9 4], ids)
 		f = Mul(e, u)
 		`
+	const each, shared = "cut where they end, after 5 of 10 in the mean", "cut to the longest, 6 of 10"
 	for _, c := range []struct {
 		name, graph string
 		pad         int64
 		kinds       bool
-		long        int
+		remark      string // "" where nothing is cut
 	}{
-		{"a vector for each word", "ids: int N T\nmask: int N T" + masked + "y = MatMul(f, v[4 3])", 0, false, 6},
-		{"one vector for all words, padded with a word", "ids: int N T\nmask: int N T" + masked + "y = ReduceSum(f, b{1}) keepdims=0", 1, false, 6},
+		{"a vector for each word", "ids: int N T\nmask: int N T" + masked + "y = MatMul(f, v[4 3])", 0, false, each},
+		{"one vector for all words, padded with a word", "ids: int N T\nmask: int N T" + masked + "y = ReduceSum(f, b{1}) keepdims=0", 1, false, each},
 		{"a third array", "ids: int N T\nmask: int N T\nkind: int N T" + masked +
-			"g = Gather(q[2 4], kind)\nh = Mul(g, u)\nk = Add(f, h)\ny = ReduceSum(k, b{1}) keepdims=0", 1, true, 6},
-		{"padding that counts", "ids: int N T\nmask: int N T\nm = Cast(mask) to=1\nz = ReduceSum(m) keepdims=0\ne = Gather(w[9 4], ids)\nf = ReduceSum(e, b{1}) keepdims=0\ny = Add(f, z)", 1, false, 10},
-		{"a length that is fixed", "ids: int N 10\nmask: int N 10" + masked + "y = ReduceSum(f, b{1}) keepdims=0", 0, false, 10},
+			"g = Gather(q[2 4], kind)\nh = Mul(g, u)\nk = Add(f, h)\ny = ReduceSum(k, b{1}) keepdims=0", 1, true, each},
+		{"six words in any case", "ids: int N T\nmask: int N T" + masked + "y = Slice(f, g{0}, h{6}, i{1})", 0, false, shared},
+		{"padding that counts", "ids: int N T\nmask: int N T\nm = Cast(mask) to=1\nz = ReduceSum(m) keepdims=0\ne = Gather(w[9 4], ids)\nf = ReduceSum(e, b{1}) keepdims=0\ny = Add(f, z)", 1, false, ""},
+		{"a length that is fixed", "ids: int N 10\nmask: int N 10" + masked + "y = ReduceSum(f, b{1}) keepdims=0", 0, false, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m, err := onnxtest.Parse(c.graph)
@@ -71,16 +73,127 @@ func TestUnpadded(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			shapes := dataset.Shapes(m, out, nil)
-			if got := shapes["ids"]; !slices.Equal(got, []int{1, c.long}) && c.long != 10 {
-				t.Errorf("shape %v, want [1,%d]", got, c.long)
+			if c.remark == "" {
+				if out != d {
+					t.Errorf("the data are others, which say %q", out.Remarks())
+				}
+				return
 			}
-			if said := strings.Contains(strings.Join(out.Remarks(), " "), "cut to the longest, 6 of 10"); said != (c.long == 6) {
-				t.Errorf("remarks %q", out.Remarks())
+			if got := dataset.Shapes(m, out, nil)["ids"]; !slices.Equal(got, []int{1, 6}) {
+				t.Errorf("shape %v, want [1,6]", got)
 			}
-			if c.long == 10 && out != d {
-				t.Error("the data are others")
+			if !strings.Contains(strings.Join(out.Remarks(), " "), c.remark) {
+				t.Errorf("remarks %q, want %q", out.Remarks(), c.remark)
+			}
+			if got := out.Lengths() != nil; got != (c.remark == each) {
+				t.Errorf("lengths %v", out.Lengths())
 			}
 		})
+	}
+}
+
+// unpadded are sentences, where padding was found to change nothing, and the inputs of a model.
+func unpadded(t *testing.T) (*dataset.Data, []engine.IOInfo) {
+	t.Helper()
+	enginetest.Require(t)
+	m, err := onnxtest.Parse("ids: int N T\nmask: int N T\nm = Cast(mask) to=1\nu = Unsqueeze(m, a{2})\ne = Gather(w[9 4], ids)\nf = Mul(e, u)\ny = ReduceSum(f, b{1}) keepdims=0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := sentences(t, 1, false).Unpadded(t.Context(), []*onnxio.Model{m}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inputs, err := engine.Inputs(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d, inputs
+}
+
+// Batches of ragged data hold sequences of like length, whole ones, each sample once.
+func TestRagged(t *testing.T) {
+	d, inputs := unpadded(t)
+	r := d.Ragged(5)
+	if r.Ragged(4) != r {
+		t.Error("ragged data are put in order again")
+	}
+	feed, err := r.For(inputs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := d.For(inputs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	places := r.Places()
+	var lengths []int
+	for from := 0; from < r.Len(); from += 5 {
+		n := min(5, r.Len()-from)
+		v, err := feed.Batch(from, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		long := v["ids"].Dims[1]
+		lengths = append(lengths, long)
+		for i := range n {
+			own, err := whole.Batch(places[from+i], 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range []string{"ids", "mask"} {
+				row := v[name].I64[i*long : (i+1)*long]
+				if !slices.Equal(row, own[name].I64[:long]) {
+					t.Errorf("%s of sample %d: %v of %v", name, places[from+i], row, own[name].I64)
+				}
+			}
+			if words := 3 + places[from+i]%4; words > long {
+				t.Errorf("sample %d, of %d words, is cut after %d", places[from+i], words, long)
+			}
+		}
+	}
+	if slices.Sort(places); !slices.Equal(places, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}) {
+		t.Errorf("samples %v", places)
+	}
+	// Lengths are 3 to 6, three samples each: by five, 3 to 4, 4 to 6, and the last two of 6.
+	if last := lengths[2]; last != 6 {
+		t.Errorf("the batch that is not full has length %d", last)
+	}
+	if slices.Sort(lengths); !slices.Equal(lengths, []int{4, 6, 6}) {
+		t.Errorf("lengths of batches %v", lengths)
+	}
+}
+
+// Variants are as long as Lengths says, and a feed may be padded to any length.
+func TestLengthsOfVariants(t *testing.T) {
+	d, inputs := unpadded(t)
+	v := d.Varied(3, 5)
+	feed, err := v.For(inputs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lengths := v.Lengths()
+	if len(lengths) != 48 || slices.Equal(lengths[:12], lengths[12:24]) {
+		t.Errorf("lengths %v", lengths)
+	}
+	for i, want := range lengths {
+		whole, err := feed.Batch(i, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		words := 0
+		for _, one := range whole["mask"].I64 {
+			words += int(one)
+		}
+		if words != want {
+			t.Errorf("variant %d has %d words, Lengths says %d", i, words, want)
+		}
+		cut, err := feed.Padded(want).Batch(i, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := cut["ids"]; !slices.Equal(got.Dims, []int{1, want}) || !slices.Equal(got.I64, whole["ids"].I64[:want]) {
+			t.Errorf("variant %d: %v %v of %v", i, got.Dims, got.I64, whole["ids"].I64)
+		}
 	}
 }

@@ -52,6 +52,13 @@ type variants struct {
 	seed   int64
 }
 
+// partner is the sample of which a variant takes a part, and what all else about the variant is drawn
+// from.
+func (v *variants) partner(place int) (rng *rand.Rand, sample int) {
+	rng = rand.New(rand.NewPCG(uint64(v.seed), uint64(place)))
+	return rng, v.pool[rng.IntN(len(v.pool))]
+}
+
 // samplesOf replaces variants by the samples that they are of.
 func (d *Data) samplesOf(places []int) []int {
 	if d.variants == nil {
@@ -74,8 +81,7 @@ func (f *Feed) vary(places []int, values map[string]*engine.Value) error {
 	others, shares := make([]int, len(places)), make([]float32, len(places))
 	mix := false
 	for i, p := range places {
-		rngs[i] = rand.New(rand.NewPCG(uint64(of.seed), uint64(p)))
-		others[i] = of.pool[rngs[i].IntN(len(of.pool))]
+		rngs[i], others[i] = of.partner(p)
 		if share := rngs[i].Float32(); rngs[i].Float64() < mixed && p >= of.stride {
 			shares[i], mix = share, true
 		}
@@ -130,40 +136,77 @@ func (f *Feed) sequences(values map[string]*engine.Value, n int) (length int) {
 	return length
 }
 
-// splice lets variants of sequences end as others do.
+const (
+	// leastSpliced is the length that sequences must have for one to end as the other.
+	leastSpliced = 2
+	// mostStrange bounds the share of tokens that are exchanged for those of a third sequence.
+	mostStrange = 0.3
+)
+
+// splice lets variants of sequences end as others do, and puts tokens of third ones in their places.
 func (f *Feed) splice(places, others []int, rngs []*rand.Rand, length int, values map[string]*engine.Value) error {
-	var own, theirs []*engine.Value
+	thirds := make([]int, len(places))
+	for i, rng := range rngs {
+		thirds[i] = f.data.variants.pool[rng.IntN(len(f.data.variants.pool))]
+	}
+	var own, theirs, strange []*engine.Value
 	for _, s := range f.slots {
 		v := values[s.in.Name]
 		with, err := s.read(others)
 		if err != nil {
 			return err
 		}
+		third, err := s.read(thirds)
+		if err != nil {
+			return err
+		}
 		if !slices.Equal(with.Dims, v.Dims) || with.Type != v.Type {
 			return nil // whole inputs of another size
 		}
-		own, theirs = append(own, v), append(theirs, with)
+		own, theirs, strange = append(own, v), append(theirs, with), append(strange, third)
 	}
 	for i, p := range places {
-		from, to := i*length, (i+1)*length
-		both := min(filled(own, from, to), filled(theirs, from, to))
-		if p < f.data.variants.stride || both < 2 {
+		if p < f.data.variants.stride {
 			continue
 		}
-		from += 1 + rngs[i].IntN(both-1)
-		for k, v := range own {
-			w := theirs[k]
-			switch {
-			case v.F32 != nil:
-				copy(v.F32[from:to], w.F32[from:to])
-			case v.F64 != nil:
-				copy(v.F64[from:to], w.F64[from:to])
-			default:
-				copy(v.I64[from:to], w.I64[from:to])
+		from, to := i*length, (i+1)*length
+		end := f.filled(own, p%f.data.variants.stride, from, to)
+		if other := f.filled(theirs, others[i], from, to); min(end, other) >= leastSpliced {
+			copyPlaces(own, theirs, from+1+rngs[i].IntN(min(end, other)-1), to)
+			end = other
+		}
+		share := mostStrange * rngs[i].Float64()
+		for at := 1; at < min(end, f.filled(strange, thirds[i], from, to))-1; at++ {
+			if rngs[i].Float64() < share {
+				copyPlaces(own, strange, from+at, from+at+1)
 			}
 		}
 	}
 	return nil
+}
+
+// copyPlaces copies the numbers from some place to another, which is not copied.
+func copyPlaces(to, from []*engine.Value, start, end int) {
+	for k, v := range to {
+		w := from[k]
+		switch {
+		case v.F32 != nil:
+			copy(v.F32[start:end], w.F32[start:end])
+		case v.F64 != nil:
+			copy(v.F64[start:end], w.F64[start:end])
+		default:
+			copy(v.I64[start:end], w.I64[start:end])
+		}
+	}
+}
+
+// filled is the number of places of a sample's sequence, from … to−1 of some values, before it is
+// filled up.
+func (f *Feed) filled(values []*engine.Value, sample, from, to int) int {
+	if f.data.ends != nil {
+		return f.data.ends[sample]
+	}
+	return filled(values, from, to)
 }
 
 // filled is the number of places of a sequence, from … to−1, before it is filled up: behind them all

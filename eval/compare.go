@@ -55,8 +55,10 @@ type comparison struct {
 	spread              Spread
 }
 
-// add takes in a batch of outputs for n samples, and the outputs to compare them with.
-func (c *comparison) add(out, reference *engine.Value, n int) error {
+// add takes in a batch of outputs for n samples, and the outputs to compare them with. length is that
+// of the sequences in it, where it differs between batches; else 0. Numbers vary over words then, if
+// each has its own.
+func (c *comparison) add(out, reference *engine.Value, n, length int) error {
 	if !slices.Equal(out.Dims, reference.Dims) {
 		return errShapes
 	}
@@ -84,7 +86,11 @@ func (c *comparison) add(out, reference *engine.Value, n int) error {
 	c.samples += n
 	switch axis := c.output.Axis; {
 	case c.output.Task == Regress || axis >= len(out.Dims):
-		c.spread.Add(y0, n)
+		rows := n
+		if d := out.Dims; length > 0 && len(d) > 2 && d[0] == n && d[1] == length {
+			rows *= length
+		}
+		c.spread.Add(y0, rows)
 	case c.output.Task == Classify:
 		if c.both == nil {
 			c.both, c.reference = map[int]int{}, map[int]int{}

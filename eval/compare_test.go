@@ -35,7 +35,7 @@ func TestComparison(t *testing.T) {
 			k.output = Output{Task: Classify, Axis: 1}
 			c.want.Same, c.want.Rows = int(c.want.Agreement*float64(c.y.Dims[0])), c.y.Dims[0]
 		}
-		if err := k.add(c.y, c.y0, c.y.Dims[0]); err != nil {
+		if err := k.add(c.y, c.y0, c.y.Dims[0], 0); err != nil {
 			t.Fatal(err)
 		}
 		c.want.Task = k.output.Task

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/monge-ml/monge/dataset"
 	"github.com/monge-ml/monge/engine"
@@ -83,7 +84,10 @@ func Models(ctx context.Context, models []*onnxio.Model, data *dataset.Data, o O
 	if len(models) == 0 {
 		return nil, nil
 	}
-	data = data.Sample(o.Samples, o.Seed)
+	whole := data.Sample(o.Samples, o.Seed)
+	if data, err = whole.Unpadded(ctx, models, o.Threads); err != nil {
+		return nil, err
+	}
 	o.Batch = batchOf(models, data, o.Batch)
 	if o.Outputs == nil {
 		var err error
@@ -99,7 +103,7 @@ func Models(ctx context.Context, models []*onnxio.Model, data *dataset.Data, o O
 	}()
 	var timings []Timing
 	if !o.NoLatency {
-		if timings, err = Latencies(ctx, models, LatencyOptions{Threads: o.Threads, Runs: o.Runs, Data: data}); err != nil {
+		if timings, err = Latencies(ctx, models, LatencyOptions{Threads: o.Threads, Runs: o.Runs, Data: whole}); err != nil {
 			return nil, err
 		}
 	}
@@ -114,9 +118,14 @@ func Models(ctx context.Context, models []*onnxio.Model, data *dataset.Data, o O
 		}
 		runs, chunk = append(runs, r), max(chunk, r.size)
 	}
-	labels := data.Labels()
+	labels, lengths := data.Labels(), data.Lengths()
 	for from := 0; from < data.Len(); from += chunk {
 		n := min(chunk, data.Len()-from)
+		for _, r := range runs {
+			if lengths != nil { // of all models the same, whatever batches they take
+				r.length = slices.Max(lengths[from : from+n])
+			}
+		}
 		if err := addSamples(ctx, runs, data, labels, from, n); err != nil {
 			return nil, err
 		}
@@ -187,6 +196,7 @@ type evalRun struct {
 	session       *engine.Session
 	feed          *dataset.Feed
 	size          int // samples per run
+	length        int // of the sequences that are run now; 0: as the data are
 	tasks         []Output
 	timing        *Timing
 
@@ -259,7 +269,7 @@ func (r *evalRun) run(ctx context.Context, from, n int, cache batchCache) ([]*en
 	pieces := make([][]*engine.Value, len(r.session.Outputs()))
 	for done := 0; done < n; done += r.size {
 		k := min(r.size, n-done)
-		in, err := cache.get(r.feed, from+done, k)
+		in, err := cache.get(r.feed.Padded(r.length), from+done, k)
 		if err != nil {
 			return nil, err
 		}
@@ -391,7 +401,7 @@ func (r *evalRun) compare(to *[]comparison, out, reference []*engine.Value, n in
 		if i < len(r.tasks) {
 			c.output = r.tasks[i]
 		}
-		if err := c.add(out[i], ref, n); err != nil {
+		if err := c.add(out[i], ref, n, r.length); err != nil {
 			return fmt.Errorf("%s: output %q %s, in %s %q %s: %w", r.name, out[i].Name, engine.DimString(out[i].Dims),
 				name, ref.Name, engine.DimString(ref.Dims), err)
 		}

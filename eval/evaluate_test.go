@@ -20,6 +20,7 @@ import (
 	"github.com/monge-ml/monge/engine"
 	"github.com/monge-ml/monge/engine/enginetest"
 	"github.com/monge-ml/monge/eval"
+	"github.com/monge-ml/monge/internal/modeltest"
 	"github.com/monge-ml/monge/onnxio"
 	"github.com/monge-ml/monge/onnxio/onnxtest"
 )
@@ -224,6 +225,26 @@ func TestEvaluateRegression(t *testing.T) {
 			*evals[1].Agreement != min(out[0].Agreement, out[1].Agreement) || evals[1].Samples != 30 {
 			t.Errorf("mean %g: %+v", mean, evals[1])
 		}
+	}
+}
+
+// However much sequences are padded, models are compared by their words.
+func TestEvaluatePadded(t *testing.T) {
+	enginetest.Require(t)
+	padded := func(length int) float64 {
+		m, near, d := modeltest.Words(t, length)
+		r, err := eval.Models(t.Context(), []*onnxio.Model{m, near}, d, eval.Options{NoLatency: true, StreamOptions: dataset.StreamOptions{Batch: 2}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o := r[1].Outputs; o[0].Name != "y" || len(o) != 2 {
+			t.Fatalf("outputs %+v", o)
+		}
+		return r[1].Outputs[0].Agreement
+	}
+	few, many := padded(12), padded(30)
+	if few != many || few <= 0.3 || few >= 0.95 {
+		t.Errorf("agreement %v with sequences of 12 places, %v with those of 30", few, many)
 	}
 }
 

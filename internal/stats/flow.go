@@ -77,6 +77,9 @@ func NewFlow(m *onnxio.Model, data *dataset.Data, o dataset.StreamOptions) (_ *F
 		return nil, err
 	}
 	f.size = f.feed.BatchSize(o.Batch)
+	if f.feed, err = data.Ragged(f.size).For(inputs); err != nil {
+		return nil, err
+	}
 	if f.feed.Fixed() && f.samples > f.size {
 		f.samples -= f.samples % f.size
 	}

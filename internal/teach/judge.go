@@ -1,6 +1,7 @@
 package teach
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,8 +32,11 @@ type Options struct {
 	Progress func(done, total int)
 }
 
+// batch is the number of samples run at once.
+func (o Options) batch() int { return cmp.Or(o.Batch, dataset.DefaultBatch) }
+
 func (o Options) stream() dataset.StreamOptions {
-	return dataset.StreamOptions{Batch: o.Batch, Threads: o.Threads}
+	return dataset.StreamOptions{Batch: o.batch(), Threads: o.Threads}
 }
 
 // A Judge measures how far models are from the mean prediction of some parents on fixed inputs,
@@ -70,7 +74,7 @@ func NewJudge(ctx context.Context, parents Parents, data *dataset.Data, o Option
 	if err != nil {
 		return nil, err
 	}
-	j := &Judge{data: data, o: o, goals: goals, decided: len(parents) > 1, room: o.room()}
+	j := &Judge{data: data.Ragged(o.batch()), o: o, goals: goals, decided: len(parents) > 1, room: o.room()}
 	said, err := j.hear(ctx, parents)
 	if err != nil {
 		return nil, err
@@ -81,7 +85,7 @@ func NewJudge(ctx context.Context, parents Parents, data *dataset.Data, o Option
 		}
 		g.Temper(said[k].by...)
 		j.means = append(j.means, g.mix(said[k].by))
-		g.Scale = Scale(j.means[k], g.Classes, j.data.Len())
+		g.Scale = Scale(j.means[k], g.Classes, said[k].rows(j.data.Len()))
 	}
 	return j, nil
 }
@@ -89,7 +93,7 @@ func NewJudge(ctx context.Context, parents Parents, data *dataset.Data, o Option
 // NewJudgeOf is NewJudge for given goals: outputs, and scores behind them.
 func NewJudgeOf(ctx context.Context, parents Parents, goals []*Goal, data *dataset.Data, o Options) (_ *Judge, err error) {
 	defer guard.Recover(&err)
-	j := &Judge{data: data, o: o, goals: goals, decided: len(parents) > 1, room: o.room()}
+	j := &Judge{data: data.Ragged(o.batch()), o: o, goals: goals, decided: len(parents) > 1, room: o.room()}
 	said, err := j.hear(ctx, parents)
 	if err != nil {
 		return nil, err
@@ -104,6 +108,32 @@ func NewJudgeOf(ctx context.Context, parents Parents, goals []*Goal, data *datas
 type said struct {
 	dims []int       // of the first batch
 	by   [][]float32 // parent
+	row  int         // numbers in a row that all inputs have, where inputs differ in size; else 0
+}
+
+// see takes in the sizes of a batch.
+func (s *said) see(dims []int) {
+	if s.dims == nil {
+		s.dims = dims
+	}
+	for i := len(dims) - 1; i > 0 && len(dims) == len(s.dims); i-- {
+		if dims[i] != s.dims[i] {
+			size := engine.Count(dims[i+1:])
+			if s.row == 0 || size < s.row {
+				s.row = size
+			}
+			break
+		}
+	}
+}
+
+// rows is the number of rows of so many inputs, over which numbers vary: the inputs themselves, or
+// their words where some have more than others.
+func (s *said) rows(inputs int) int {
+	if s.row == 0 {
+		return inputs
+	}
+	return len(s.by[0]) / s.row
 }
 
 // hear runs the parents, and returns what they say about each goal. Where that is much for each
@@ -120,9 +150,7 @@ func (j *Judge) hear(ctx context.Context, parents Parents) ([]said, error) {
 		err := dataset.Stream(ctx, m, j.data, names, j.o.stream(), func(_, n int, values map[string]*engine.Value) error {
 			for k, name := range names {
 				x, dims := j.goals[k].moved(i, values[name])
-				if all[k].dims == nil {
-					all[k].dims = dims
-				}
+				all[k].see(dims)
 				all[k].by[i] = append(all[k].by[i], x...)
 				numbers += len(x)
 			}

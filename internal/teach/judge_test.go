@@ -187,3 +187,39 @@ func TestJudgeHasBounds(t *testing.T) {
 		}
 	}
 }
+
+// Models are judged by words, not by the padding behind them.
+func TestJudgePadded(t *testing.T) {
+	ctx := context.Background()
+	padded := func(length int) float64 {
+		m, near, d := modeltest.Words(t, length)
+		d, err := d.Unpadded(ctx, []*onnxio.Model{m}, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := edit.NewSubject(m, coupling.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		judge, err := NewJudge(ctx, Parents{{Subject: s, Share: 1}}, Judged(d), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole, err := judge.Divergence(ctx, near)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := judge.Reuse(s); err != nil {
+			t.Fatal(err)
+		}
+		defer judge.Close()
+		parts, err := judge.Divergence(ctx, near)
+		if err != nil || math.Abs(parts-whole) > 1e-6*whole {
+			t.Errorf("divergence %v in parts, %v in one piece (%v)", parts, whole, err)
+		}
+		return whole
+	}
+	if few, many := padded(12), padded(30); math.Abs(few-many) > 1e-6*few || few <= 0 {
+		t.Errorf("divergence %v with sequences of 12 places, %v with those of 30", few, many)
+	}
+}

@@ -39,7 +39,7 @@ func (j *Judge) Reuse(s *edit.Subject) error {
 	if err != nil || exact != s.Model {
 		return err // a flow computes in float32
 	}
-	flow, err := stats.NewFlow(s.Model, j.data, dataset.StreamOptions{Batch: j.o.Batch, Threads: j.o.Threads})
+	flow, err := stats.NewFlow(s.Model, j.data, dataset.StreamOptions{Batch: j.o.batch(), Threads: j.o.Threads})
 	if err == nil && flow.Samples() == j.data.Len() { // of a fixed batch the last may be cut
 		j.prefix = &prefix{flow: flow, of: s, graph: g, room: 4 * int64(j.room)}
 	}

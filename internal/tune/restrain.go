@@ -40,7 +40,7 @@ func (r *run) restrain(ctx context.Context) (rate float64, err error) {
 	}
 	first := r.trainer.values()
 	r.trainer.closeness = 1
-	gradients, _, err := r.gradients(ctx, feed, 2*n, runs)
+	gradients, _, err := r.gradients(ctx, feed, 2*n, stage{r.trainer, runs})
 	if err != nil {
 		return 0, err
 	}

@@ -27,6 +27,8 @@ type trainer struct {
 	unit map[string]float64
 	// closeness is what inner activations count now, relative to Options.Closeness.
 	closeness float32
+	// length is that of the sequences which it runs on; 0: as long as the data are.
+	length int
 }
 
 // closeness is the graph's input of that name.

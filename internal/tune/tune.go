@@ -224,6 +224,7 @@ type run struct {
 	reader   *reader
 	sessions []*engine.Session // of the parents
 	trainer  *trainer
+	trainers []*trainer // for short sequences, shortest first, and the trainer itself
 	adam     *adam
 	muon     *muon // nil where nothing is moved by it
 }
@@ -232,8 +233,11 @@ func (r *run) close() {
 	for _, s := range r.sessions {
 		s.Close()
 	}
-	if r.trainer != nil {
+	if len(r.trainers) == 0 && r.trainer != nil {
 		r.trainer.session.Close()
+	}
+	for _, t := range r.trainers {
+		t.session.Close()
 	}
 	if r.muon != nil {
 		r.muon.session.Close()
@@ -278,6 +282,9 @@ func (r *run) open(ctx context.Context) (err error) {
 	if r.trainer, err = newTrainer(ctx, r.child, goals, seen, r.o.Threads); err != nil {
 		return err
 	}
+	if err := r.shorten(ctx, seen); err != nil {
+		return err
+	}
 	r.adam = newAdam()
 	return r.openMuon(g)
 }
@@ -294,7 +301,8 @@ func (r *run) openMuon(g *onnxio.Graph) error {
 		macs, _ := r.parents[i].Subject.Analysis.MACs(nil)
 		sample += macs
 	}
-	list := matricesOf(g, r.trainer.names, r.trainer.params, sample*int64(r.reader.samples()))
+	step := r.share() * float64(sample) * float64(r.reader.samples())
+	list := matricesOf(g, r.trainer.names, r.trainer.params, int64(step))
 	if len(list) > 0 {
 		r.muon, err = newMuon(list, r.o.Threads)
 	}
@@ -326,17 +334,21 @@ func (r *run) train(ctx context.Context, judge *teach.Judge, report *Report) err
 		// The parents answer for variants too, so that a few calibration inputs go a longer way
 		// (Beyer et al., Knowledge distillation: a good teacher is patient and consistent, CVPR
 		// 2022).
-		feed, err := r.o.Data.Varied(1, r.rng.Int64()).For(r.reader.inputs)
+		data := r.o.Data.Varied(1, r.rng.Int64())
+		feed, err := data.For(r.reader.inputs)
 		if err != nil {
 			return err
 		}
-		for k := 0; k < steps && report.Ended == ""; k++ {
+		for _, stage := range r.stages(data, variants, steps) {
 			var loss float64
-			if loss, report.Ended, err = r.step(ctx, s, limit, feed, r.reader.step(variants, k)); err != nil {
+			if loss, report.Ended, err = r.step(ctx, s, limit, feed, stage); err != nil {
 				return err
 			}
 			if report.Ended != Interrupted { // before the step
 				losses = append(losses, loss)
+			}
+			if report.Ended != "" {
+				break
 			}
 		}
 	}
@@ -359,14 +371,14 @@ func condensed(list []float64) []float64 {
 
 // step takes one step, at no more than a rate, on some of the samples of a feed. It returns what the
 // model lost on them before, and why the step was the last, or "".
-func (r *run) step(ctx context.Context, s *schedule, limit float64, feed *dataset.Feed, runs [][]int) (float64, Ending, error) {
+func (r *run) step(ctx context.Context, s *schedule, limit float64, feed *dataset.Feed, on stage) (float64, Ending, error) {
 	select {
 	case <-r.o.Stop:
 		return 0, Interrupted, nil
 	default:
 	}
-	r.trainer.closeness = float32(1 - s.progress())
-	gradients, loss, err := r.gradients(ctx, feed, 2*r.o.Data.Len(), runs)
+	on.trainer.closeness = float32(1 - s.progress())
+	gradients, loss, err := r.gradients(ctx, feed, 2*r.o.Data.Len(), on)
 	if err != nil {
 		return 0, "", err
 	}
@@ -388,22 +400,25 @@ func (r *run) step(ctx context.Context, s *schedule, limit float64, feed *datase
 
 // gradients are the means over the runs of a step, each of some of so many samples, and so is loss,
 // what the model loses at the outputs.
-func (r *run) gradients(ctx context.Context, feed *dataset.Feed, samples int, runs [][]int) (sum map[string][]float32, loss float64, err error) {
+func (r *run) gradients(ctx context.Context, feed *dataset.Feed, samples int, on stage) (sum map[string][]float32, loss float64, err error) {
 	sum = map[string][]float32{}
-	for _, starts := range runs {
+	if on.trainer.length > 0 {
+		feed = feed.Padded(on.trainer.length)
+	}
+	for _, starts := range on.runs {
 		in, err := r.reader.read(feed, samples, starts)
 		if err != nil {
 			return nil, 0, err
 		}
-		targets, err := r.targets(ctx, r.trainer.goals, in)
+		targets, err := r.targets(ctx, on.trainer.goals, in)
 		if err != nil {
 			return nil, 0, err
 		}
-		lost, err := r.trainer.run(ctx, in, targets, 1/float32(len(runs)), sum)
+		lost, err := on.trainer.run(ctx, in, targets, 1/float32(len(on.runs)), sum)
 		if err != nil {
 			return nil, 0, err
 		}
-		loss += lost / float64(len(runs))
+		loss += lost / float64(len(on.runs))
 	}
 	return sum, loss, nil
 }
