@@ -255,8 +255,7 @@ func (r *Report) tell(seen *observed, a *allocation) {
 
 // told is what is said of factors.
 func (f factors) told(w coupling.Widths, divergence *float64) Ranked {
-	outputs := w.Size(f.outputs)
-	return Ranked{nodeName(f.op.Node), f.rank, min(outputs, int(w.Elements(f.weight))/outputs), divergence}
+	return Ranked{nodeName(f.op.Node), f.rank, f.full(w), f.across > 1, divergence}
 }
 
 // tellPlan enters the moves of a plan, whose prices nobody has asked for.

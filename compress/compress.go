@@ -155,6 +155,8 @@ type Ranked struct {
 	Name string `json:"name"`
 	Rank int    `json:"rank"`
 	Of   int    `json:"of"`
+	// Spatial: the first operator reads the rows of a kernel, the second its columns.
+	Spatial bool `json:"spatial,omitempty"`
 	// Divergence is an estimate of how far predictions move on account of this alone; nil: a plan
 	// asked for it.
 	Divergence *float64 `json:"divergence,omitempty"`

@@ -109,7 +109,7 @@ func TestLatencyWithData(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Candidates) != 3 || r.Candidates[0].Name != compress.Allocated {
+	if len(r.Candidates) < 3 || r.Candidates[0].Name != compress.Allocated {
 		t.Errorf("candidates: %+v", r.Candidates)
 	}
 	if r.Latency.Predicted > 0.5 || r.Latency.Predicted < 0.35 || out == nil {

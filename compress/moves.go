@@ -70,8 +70,8 @@ func (m *moves) shape(a *coupling.Analysis, widths coupling.Widths) shape {
 }
 
 // carryOut makes the moves, on a model that has been narrowed. What makes or reads the stream of a block
-// that is gone is fitted at once, as the readers of a narrower space are by its map: how far
-// predictions move says little before.
+// that is gone is fitted at once, and so is what reads the columns of a kernel, as the readers of a
+// narrower space are by its map: how far predictions move says little before.
 func (c *compression) carryOut(ctx context.Context, made pipeline.Made, m *moves, fit *dataset.Data) (pipeline.Made, error) {
 	if len(m.blocks) > 0 {
 		dropped, err := edit.Drop(made.Child, m.blocks)
@@ -87,7 +87,11 @@ func (c *compression) carryOut(ctx context.Context, made pipeline.Made, m *moves
 	for _, f := range m.ranks {
 		two[f.op.Node.GetOutput()[0]] = refit.Factoring{Rank: f.rank, Spread: f.spread}
 	}
-	return made, refit.Factor(made.Child, made.Parents[0], two)
+	kernels, err := refit.Factor(made.Child, made.Parents[0], two)
+	if err != nil || len(kernels) == 0 {
+		return made, err
+	}
+	return c.FittedNear(ctx, made, kernels, fit)
 }
 
 // unfitted makes the model of an allocation without regard to what it computes: of every space the first

@@ -464,15 +464,14 @@ func (c *compression) planned(ctx context.Context, s *edit.Subject) (m moves, er
 		if why != "" {
 			return m, fail(x.line, "ranks", x.Name, "it cannot become two: %s", why)
 		}
-		w := s.Analysis.Weights[op.Weight]
-		f := factors{op: op, outputs: w.Axes[l.Out.Weight], weight: w, rank: x.Rank}
-		switch outputs := max(f.outputs.Size(), 1); {
+		f := factorsOf(s.Analysis, op, l).at(x.Rank)
+		switch full := f.full(coupling.Widths{}); {
 		case gone.nodes[op.Node]:
 			return m, fail(x.line, "ranks", x.Name, "its block is dropped")
-		case outputs > refit.MostFactored:
-			return m, fail(x.line, "ranks", x.Name, "it has %d outputs, and %d are the most", outputs, refit.MostFactored)
-		case x.Rank > min(outputs, w.Len()/outputs):
-			return m, fail(x.line, "ranks", x.Name, "%d is more than the %d that its weight can have", x.Rank, min(outputs, w.Len()/outputs))
+		case f.large() != "":
+			return m, fail(x.line, "ranks", x.Name, "%s", f.large())
+		case x.Rank > full:
+			return m, fail(x.line, "ranks", x.Name, "%d is more than the %d that its weight can have", x.Rank, full)
 		}
 		found, of = append(found, f), append(of, refit.Made(l))
 	}
@@ -482,7 +481,7 @@ func (c *compression) planned(ctx context.Context, s *edit.Subject) (m moves, er
 	}
 	m.ranks = map[string]factors{}
 	for i, f := range found {
-		if f.spread = spreads[i]; f.spread == nil || len(f.spread.Mean) != f.outputs.Size() {
+		if f.spread = spreads[i]; f.across == 1 && (f.spread == nil || len(f.spread.Mean) != f.outputs.Size()) {
 			return m, fail(p.Ranks[i].line, "ranks", p.Ranks[i].Name, "the data do not show what it makes")
 		}
 		m.ranks[f.op.Weight] = f

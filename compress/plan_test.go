@@ -280,7 +280,7 @@ func TestPlanOfMovesMistakes(t *testing.T) {
 		"blocks: [Add_a, Add_a]":               `plan.yaml:1: blocks: "Add_a" is there twice`,
 		"blocks: a":                            `plan.yaml:1: blocks: want a list of names`,
 		"ranks:\n  Conv_c: 0":                  `plan.yaml:2: ranks: "Conv_c": 0: want 1 or more`,
-		"ranks:\n  Conv_c: 13":                 `plan.yaml:2: ranks: "Conv_c": 13 is more than the 12 that its weight can have`,
+		"ranks:\n  Conv_c: 37":                 `plan.yaml:2: ranks: "Conv_c": 37 is more than the 36 that its weight can have`,
 		"ranks:\n  Conv_cc: 3":                 `plan.yaml:2: ranks: "Conv_cc": the model has none of that name: perhaps Conv_c`,
 		"blocks: [Add_a]\nranks:\n  Conv_c: 3": `plan.yaml:3: ranks: "Conv_c": its block is dropped`,
 		"ranks:\n  Conv_c: many":               `plan.yaml:2: want ranks: "Conv_c": a whole number`,

@@ -1,9 +1,12 @@
 package compress
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/monge-ml/monge/coupling"
+	"github.com/monge-ml/monge/internal/edit"
+	"github.com/monge-ml/monge/internal/refit"
 	"github.com/monge-ml/monge/internal/stats"
 	"github.com/monge-ml/monge/latency"
 	"github.com/monge-ml/monge/onnxio"
@@ -81,8 +84,39 @@ type factors struct {
 	op      *coupling.LinearOp
 	rank    int
 	outputs *coupling.Axis // of the weight
+	across  int            // columns of the kernel that the second one reads, see edit.Across
 	weight  *coupling.Weight
-	spread  *stats.Spread // of what it makes
+	spread  *stats.Spread // of what it makes; nil where the second reads columns
+}
+
+// factorsOf are those of an operator.
+func factorsOf(a *coupling.Analysis, op *coupling.LinearOp, l *onnxio.Linear) factors {
+	w := a.Weights[op.Weight]
+	return factors{op: op, outputs: w.Axes[l.Out.Weight], across: edit.Across(l), weight: w}
+}
+
+// sides are the numbers of weights in the first operator and in the second for each channel between
+// them.
+func (f factors) sides(w coupling.Widths) (first, second int64) {
+	second = int64(max(w.Size(f.outputs), 1) * f.across)
+	return w.Elements(f.weight) / second, second
+}
+
+// full is the rank with which nothing is lost.
+func (f factors) full(w coupling.Widths) int {
+	first, second := f.sides(w)
+	return int(min(first, second))
+}
+
+// large says why no rank is looked for, "" if one may be.
+func (f factors) large() string {
+	switch outputs := f.outputs.Size(); {
+	case f.across == 1 && outputs > refit.MostFactored:
+		return fmt.Sprintf("it has %d outputs, and %d are the most", outputs, refit.MostFactored)
+	case f.across > 1 && f.full(coupling.Widths{}) > refit.MostFactored:
+		return fmt.Sprintf("its kernel has a rank of %d, and %d is the most", f.full(coupling.Widths{}), refit.MostFactored)
+	}
+	return ""
 }
 
 // at is the same for another rank.
@@ -93,8 +127,8 @@ func (f factors) at(rank int) factors {
 
 // elements are those of both weights, or of the one where two would have no fewer.
 func (f factors) elements(w coupling.Widths) int64 {
-	whole, outputs := w.Elements(f.weight), int64(max(w.Size(f.outputs), 1))
-	return min(whole, int64(f.rank)*(outputs+whole/outputs))
+	first, second := f.sides(w)
+	return min(w.Elements(f.weight), int64(f.rank)*(first+second))
 }
 
 // saves reports whether the two have fewer elements than the one.

@@ -221,8 +221,8 @@ func (x *experiment) ranks(attempt int, w coupling.Widths) map[*onnxpb.NodeProto
 			continue
 		}
 		wt := x.s.Analysis.Weights[l.Weight.Name]
-		outputs, all := w.Size(wt.Axes[l.Out.Weight]), int(w.Elements(wt))
-		saves := all / (outputs + all/max(outputs, 1)) // from that rank on nothing is saved
+		outputs, all := max(w.Size(wt.Axes[l.Out.Weight]), 1)*edit.Across(l), int(w.Elements(wt))
+		saves := all / (outputs + all/outputs) // from that rank on nothing is saved
 		rank := int(rng.Float64() * float64(saves))
 		if m := 4 << (attempt / factoredEvery % 2); rank > m {
 			rank -= rank % m

@@ -189,11 +189,18 @@ func split(c call, l *onnxio.Linear, rank int) (first, second call) {
 		return dims
 	}
 	weight := c.in[l.Weight.Input]
+	across := edit.Across(l)
 	first.in[l.Weight.Input] = at(weight, l.Out.Weight, rank)
+	if across > 1 {
+		first.in[l.Weight.Input][3] = 1
+	}
 	between := at(c.made(), l.Out.Axis, rank)
 	first.out = [][]int{between}
 	outer := slices.Repeat([]int{1}, len(weight))
 	outer[l.Out.Weight], outer[1-l.Out.Weight] = weight[l.Out.Weight], rank
+	if across > 1 {
+		outer[3] = across
+	}
 	second.in[1-l.Weight.Input], second.in[l.Weight.Input] = between, outer
 	return first, second
 }

@@ -273,7 +273,11 @@ func printMoves(w io.Writer, r *compress.Report) {
 		t.add(b.Name, "dropped", "", optional(b.Divergence, four))
 	}
 	for _, x := range r.Ranks {
-		t.add(x.Name, "split in two", grouped(int64(x.Rank))+" of "+grouped(int64(x.Of)), optional(x.Divergence, four))
+		what := "split in two"
+		if x.Spatial {
+			what = "split in rows and columns"
+		}
+		t.add(x.Name, what, grouped(int64(x.Rank))+" of "+grouped(int64(x.Of)), optional(x.Divergence, four))
 	}
 	t.print(w)
 	fmt.Fprintf(w, "divergence: from the original's predictions if nothing else is changed\n\n")

@@ -52,15 +52,49 @@ func Factorable(g *onnxio.Graph, an *coupling.Analysis, n *onnxpb.NodeProto) (l 
 	return l, ""
 }
 
+// Across is the number of columns of a convolution's kernel where the two operators that it becomes read
+// its rows and then its columns (Jaderberg et al., Speeding up convolutional neural networks with low
+// rank expansions, BMVC 2014); 1 where the first reads the whole kernel. That takes a kernel of
+// several rows and columns which moves place by place over maps as wide as what it makes.
+func Across(l *onnxio.Linear) int {
+	w := l.Window
+	if l.Kind != onnxio.Convolution || w == nil || len(w.Kernel) != 2 || min(w.Kernel[0], w.Kernel[1]) < 2 {
+		return 1
+	}
+	if slices.ContainsFunc(w.Strides, func(s int) bool { return s != 1 }) {
+		return 1
+	}
+	dilation, pads := 1, 0
+	if len(w.Dilations) == 2 {
+		dilation = w.Dilations[1]
+	}
+	if len(w.Pads) == 4 {
+		pads = w.Pads[1] + w.Pads[3]
+	}
+	switch w.AutoPad {
+	case "SAME_UPPER", "SAME_LOWER":
+		return w.Kernel[1]
+	case "", "NOTSET":
+		if pads == dilation*(w.Kernel[1]-1) {
+			return w.Kernel[1]
+		}
+	}
+	return 1
+}
+
 // Before puts an operator like a linear one, which reads what that reads through the weight inner, in
 // front of it. The second operator, with names of node, weight and output as they were, reads what
-// the first makes, which between names, at every position by itself: the caller gives it a weight of
-// the dimensions outer.
+// the first makes, which between names, at every position by itself, or columns of it (Across): the
+// caller gives it a weight of the dimensions outer.
 func Before(g *onnxio.Graph, l *onnxio.Linear, inner *onnxio.Tensor) (between string, outer []int, err error) {
 	n := l.Node
 	dims := g.Constant(l.Weight.Name).GetDims()
 	outer = slices.Repeat([]int{1}, len(dims))
 	outer[l.Out.Weight], outer[1-l.Out.Weight] = int(dims[l.Out.Weight]), inner.Dims[l.Out.Weight]
+	across := Across(l)
+	if across > 1 {
+		outer[3] = across
+	}
 	first := proto.CloneOf(n)
 	if name := n.GetName(); name != "" {
 		first.Name = proto.String(name + "_rank")
@@ -75,20 +109,47 @@ func Before(g *onnxio.Graph, l *onnxio.Linear, inner *onnxio.Tensor) (between st
 		onnxio.RemoveAttr(first, name)
 	}
 	n.Input[0] = between
-	for _, name := range []string{"transA", "strides", "pads", "dilations", "auto_pad"} {
-		onnxio.RemoveAttr(n, name)
-	}
-	if l.Kind == onnxio.Convolution {
-		onnxio.SetAttrInts(n, "kernel_shape", slices.Repeat([]int64{1}, len(dims)-2))
+	if across > 1 {
+		rowsOf(first, l.Window)
+		columnsOf(n, l.Window)
+	} else {
+		for _, name := range []string{"transA", "strides", "pads", "dilations", "auto_pad"} {
+			onnxio.RemoveAttr(n, name)
+		}
+		if l.Kind == onnxio.Convolution {
+			onnxio.SetAttrInts(n, "kernel_shape", slices.Repeat([]int64{1}, len(dims)-2))
+		}
 	}
 	at := slices.Index(g.Proto.Node, n)
 	g.Proto.Node = slices.Insert(g.Proto.Node, at, first)
 	return between, outer, g.Refresh()
 }
 
+// rowsOf leaves of a window of two axes what is about rows, columnsOf what is about columns.
+func rowsOf(n *onnxpb.NodeProto, w *onnxio.Window)    { alongAxis(n, w, 0) }
+func columnsOf(n *onnxpb.NodeProto, w *onnxio.Window) { alongAxis(n, w, 1) }
+
+func alongAxis(n *onnxpb.NodeProto, w *onnxio.Window, axis int) {
+	keep := func(name string, list []int, other int64) {
+		if list == nil {
+			return
+		}
+		out := make([]int64, len(list))
+		for i, v := range list {
+			if out[i] = other; i%2 == axis {
+				out[i] = int64(v)
+			}
+		}
+		onnxio.SetAttrInts(n, name, out)
+	}
+	keep("kernel_shape", w.Kernel, 1)
+	keep("dilations", w.Dilations, 1)
+	keep("pads", w.Pads, 0)
+}
+
 // FirstFactors makes two operators of some, of the given ranks, by the names of what their nodes make,
-// in a model that has the tensors of the one that was analysed: with the first rows of their weights
-// and then the identity, for where values do not matter. Those of which two would have as many
+// in a model that has the tensors of the one that was analysed: with the first rows or numbers of their
+// weights and then the identity, for where values do not matter. Those of which two would have as many
 // weights as one stay. between names what the first operators of pairs make, with the output of the
 // second.
 func FirstFactors(m *onnxio.Model, ranks map[string]int) (between map[string]string, err error) {
@@ -112,18 +173,26 @@ func FirstFactors(m *onnxio.Model, ranks map[string]int) (between map[string]str
 		if err != nil {
 			return nil, err
 		}
-		if outputs := w.Dims[l.Out.Weight]; rank*(outputs+w.Len()/outputs) >= w.Len() {
+		outputs := w.Dims[l.Out.Weight] * Across(l)
+		inputs := w.Len() / outputs
+		if rank*(outputs+inputs) >= w.Len() {
 			continue
 		}
-		inner := firstOf(w, l.Out.Weight, rank)
+		var inner *onnxio.Tensor
+		if Across(l) > 1 {
+			inner = onnxio.NewTensor(w.Name, w.Type, []int{rank, w.Dims[1], w.Dims[2], 1}, w.Float64()[:rank*inputs])
+		} else {
+			inner = firstOf(w, l.Out.Weight, rank)
+		}
 		name, dims, err := Before(g, l, inner)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", onnxio.Label(n), err)
 		}
 		between[name] = output
-		identity := make([]float64, dims[0]*dims[1])
+		each := Across(l) // columns
+		identity := make([]float64, dims[0]*dims[1]*each)
 		for i := range min(dims[0], dims[1]) {
-			identity[i*dims[1]+i] = 1
+			identity[(i*dims[1]+i)*each] = 1
 		}
 		if err := g.SetConstant(onnxio.NewTensor(w.Name, w.Type, dims, identity)); err != nil {
 			return nil, err

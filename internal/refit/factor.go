@@ -21,12 +21,13 @@ import (
 type Factoring struct {
 	// Rank is the number of channels between the two.
 	Rank int
-	// Spread is that of what the operator makes in the parent.
+	// Spread is that of what the operator makes in the parent. It is not needed where the second
+	// operator reads columns of a kernel (edit.Across).
 	Spread *stats.Spread
 }
 
-// MostFactored bounds the outputs of an operator that becomes two, since the directions of n outputs
-// take n³ operations.
+// MostFactored bounds the outputs of an operator that becomes two, or the rows of inputs and columns of
+// outputs that it has, since the directions of n of them take n³ operations.
 const MostFactored = 1024
 
 // Ranks says, for every operator of a subject that could become two, in how many directions lies a
@@ -76,37 +77,53 @@ func Made(l *onnxio.Linear) stats.Channels {
 // U·(Uᵀ·W): of all maps of that rank the one whose outputs are nearest in the mean of the squares,
 // the singular value decomposition of W in the metric of its inputs' second moments (Zhang et al.,
 // Accelerating very deep convolutional networks, 2016). A bias makes up for the mean of what is
-// lost; without one the outputs' second moments count instead of their covariance. The second
-// operator keeps the name of node, weight and output.
-func Factor(child *onnxio.Model, parent teach.Parent, all map[string]Factoring) (err error) {
+// lost; without one the outputs' second moments count instead of their covariance.
+//
+// A kernel of rows and columns (edit.Across) is a matrix of inputs and rows by outputs and columns,
+// of which the singular value decomposition is taken, whatever the inputs are: a refit of the second
+// operator, which makes up for most of what is lost, is to follow. Of ten convolutions of a ResNet-20
+// and a VGG11 at half their cost 1 to 9 % of what they make was lost so, 3 to 18 % by directions of
+// the outputs, and all but a fifth of it by the best rows and columns that were found.
+//
+// The second operator keeps the name of node, weight and output. kernels names what stands between
+// the two where they read rows and columns.
+func Factor(child *onnxio.Model, parent teach.Parent, all map[string]Factoring) (kernels []string, err error) {
 	defer guard.Recover(&err)
 	if len(all) == 0 {
-		return nil
+		return nil, nil
 	}
 	g, layers, err := layersIn(child)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, l := range layers {
 		f, ok := all[l.Node.GetOutput()[0]]
 		if !ok || l.Kind == onnxio.NotLinear {
 			continue
 		}
-		if err := l.factor(g, parent, f); err != nil {
-			return fmt.Errorf("%s: %w", onnxio.Label(l.Node), err)
+		before := l.In.Tensor
+		across := edit.Across(l.Linear)
+		if err := l.factor(g, parent, f, across); err != nil {
+			return nil, fmt.Errorf("%s: %w", onnxio.Label(l.Node), err)
+		}
+		if between := l.Node.GetInput()[0]; across > 1 && between != before {
+			kernels = append(kernels, between)
 		}
 	}
-	return nil
+	return kernels, nil
 }
 
 // factor makes two operators of a layer, unless they would have as many weights as the one.
-func (l *layer) factor(g *onnxio.Graph, parent teach.Parent, f Factoring) error {
+func (l *layer) factor(g *onnxio.Graph, parent teach.Parent, f Factoring, across int) error {
 	w, err := read(g, l.Linear)
 	if err != nil {
 		return err
 	}
-	if f.Rank*(w.outputs+w.inputs) >= w.outputs*w.inputs {
+	if f.Rank*(w.outputs*across+w.inputs/across) >= w.outputs*w.inputs {
 		return nil
+	}
+	if across > 1 {
+		return l.factorKernel(g, w, f.Rank)
 	}
 	spread, err := l.spread(parent, f.Spread)
 	if err != nil {
@@ -131,6 +148,81 @@ func (l *layer) factor(g *onnxio.Graph, parent teach.Parent, f Factoring) error 
 		return err
 	}
 	return outer.write(g, l.Linear)
+}
+
+// factorKernel makes two convolutions of one, of the rows and of the columns of its kernel.
+func (l *layer) factorKernel(g *onnxio.Graph, w *weights, rank int) error {
+	matrix, err := kernelMatrix(w)
+	if err != nil {
+		return err
+	}
+	rows, columns := w.dims[2], w.dims[3]
+	_, left, err := directionsOf(matrix)
+	if err != nil {
+		return err
+	}
+	var u, v mat.Dense
+	u.CloneFrom(left.Slice(0, w.inputs/columns, 0, rank))
+	v.Mul(u.T(), matrix) // [rank, outputs·columns]
+	inner := &weights{outputs: rank, inputs: w.inputs / columns, groups: 1, w: make([]float64, rank*w.inputs/columns), typ: w.typ, dims: []int{rank, w.dims[1], rows, 1}, alpha: 1}
+	mat.NewDense(rank, inner.inputs, inner.w).Copy(u.T())
+	outer := &weights{outputs: w.outputs, inputs: rank * columns, groups: 1, w: make([]float64, w.outputs*rank*columns), b: w.b, typ: w.typ, alpha: w.alpha, beta: w.beta}
+	for o := range w.outputs {
+		for r := range rank {
+			for c := range columns {
+				outer.w[(o*rank+r)*columns+c] = v.At(r, o*columns+c)
+			}
+		}
+	}
+	if _, outer.dims, err = edit.Before(g, l.Linear, inner.tensor("")); err != nil {
+		return err
+	}
+	return outer.write(g, l.Linear)
+}
+
+// kernelMatrix is a kernel [O, I, rows, columns] as a matrix of inputs and rows by outputs and columns.
+func kernelMatrix(w *weights) (*mat.Dense, error) {
+	if len(w.dims) != 4 || w.groups != 1 || w.transposed {
+		return nil, fmt.Errorf("a weight of dimensions %v is no kernel", w.dims)
+	}
+	columns := w.dims[3]
+	out := mat.NewDense(w.inputs/columns, w.outputs*columns, nil)
+	for o := range w.outputs {
+		for i := range w.inputs {
+			out.Set(i/columns, o*columns+i%columns, w.w[o*w.inputs+i])
+		}
+	}
+	return out, nil
+}
+
+// directionsOf are the squared singular values of a matrix, from most to least, and its left singular
+// vectors.
+func directionsOf(m *mat.Dense) (values []float64, left *mat.Dense, err error) {
+	var svd mat.SVD
+	if !svd.Factorize(m, mat.SVDThin) {
+		return nil, nil, fmt.Errorf("its singular vectors cannot be computed")
+	}
+	left = &mat.Dense{}
+	svd.UTo(left)
+	for _, s := range svd.Values(nil) {
+		values = append(values, s*s)
+	}
+	return values, left, nil
+}
+
+// KernelValues are the squared singular values of the matrix that the kernel of a convolution is where it
+// becomes rows and columns, from most to least.
+func KernelValues(g *onnxio.Graph, l *onnxio.Linear) ([]float64, error) {
+	w, err := read(g, l)
+	if err != nil {
+		return nil, err
+	}
+	matrix, err := kernelMatrix(w)
+	if err != nil {
+		return nil, err
+	}
+	values, _, err := directionsOf(matrix)
+	return values, err
 }
 
 // spread is that of what the child's operator makes: the parent's channels as the maps move them.

@@ -116,7 +116,7 @@ func factored(t *testing.T, m *onnxio.Model, d *dataset.Data, rank int) (child *
 		t.Fatal(err)
 	}
 	child, parent = s.Model.Clone(), teach.Parent{Subject: s, Share: 1}
-	if err := refit.Factor(child, parent, map[string]refit.Factoring{"c": {Rank: rank, Spread: spreads[0]}}); err != nil {
+	if _, err := refit.Factor(child, parent, map[string]refit.Factoring{"c": {Rank: rank, Spread: spreads[0]}}); err != nil {
 		t.Fatal(err)
 	}
 	return child, parent, spreads[0]
@@ -140,6 +140,79 @@ func TestFactorOfLowRank(t *testing.T) {
 			t.Errorf("%s: outputs differ by %g of the largest", name, diff)
 		}
 		modeltest.SameInBatches(t, out, d)
+	}
+}
+
+// separable are networks with a kernel "low" that is given a low rank, of its rows and columns, by what
+// makes c of b.
+var separable = map[string]string{
+	"padded":                 "c = Conv(b, low[10 6 3 3], b2[10]) pads=1,1,1,1",
+	"without a bias":         "c = Conv(b, low[10 6 3 3]) pads=1,1,1,1",
+	"auto_pad":               "c = Conv(b, low[10 6 5 4], b2[10]) auto_pad=SAME_UPPER",
+	"rows not padded":        "c = Conv(b, low[10 6 3 3], b2[10]) pads=0,1,0,1 strides=1,1",
+	"dilated":                "c = Conv(b, low[10 6 3 3], b2[10]) pads=1,2,1,2 dilations=1,2",
+	"padded on a side":       "c = Conv(b, low[10 6 2 3], b2[10]) pads=0,2,1,0 kernel_shape=2,3",
+	"more rows than columns": "c = Conv(b, low[10 6 5 2], b2[10]) pads=2,1,2,0",
+}
+
+// A kernel of low rank becomes rows and columns without a loss, and so does any with a full rank,
+// which would not be done.
+func TestFactorOfKernels(t *testing.T) {
+	for name, c := range separable {
+		m, err := onnxtest.Parse("x: N 3 9 9\na = Conv(x, w1[6 3 3 3])\nb = Tanh(a)\n" + c + "\nd = Tanh(c)\ny = Conv(d, w3[3 10 1 1])")
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := m.Graph()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := m.Tensor(g.Constant("low"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows, columns := w.Dims[2], w.Dims[3]
+		rng := rand.New(rand.NewPCG(1, 2))
+		const rank = 3
+		values := make([]float64, w.Len())
+		for range rank {
+			a, b := make([]float64, 6*rows), make([]float64, 10*columns)
+			for _, v := range [][]float64{a, b} {
+				for i := range v {
+					v[i] = rng.NormFloat64() / 4
+				}
+			}
+			for i := range values {
+				col, row, in, out := i%columns, i/columns%rows, i/columns/rows%6, i/columns/rows/6
+				values[i] += a[in*rows+row] * b[out*columns+col]
+			}
+		}
+		w.SetFloat64(w.Dims, values)
+		if err := g.SetConstant(w); err != nil {
+			t.Fatal(err)
+		}
+		s, err := edit.NewSubject(m, coupling.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		child := m.Clone()
+		between, err := refit.Factor(child, teach.Parent{Subject: s, Share: 1}, map[string]refit.Factoring{"c": {Rank: rank}})
+		if err != nil || len(between) != 1 {
+			t.Fatalf("%s: %v, %v", name, between, err)
+		}
+		if err := child.Validate(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		before, _ := m.Size()
+		const biases = 6 + 10 + 3 // which layers may get
+		if after, _ := child.Size(); after > before-int64(w.Len()-rank*(6*rows+10*columns))+biases {
+			t.Errorf("%s: %d parameters, before %d", name, after, before)
+		}
+		d := modeltest.Noise(t, m, 60, 3)
+		if diff := modeltest.MaxDiff(t, modeltest.Outputs(t, m, d), modeltest.Outputs(t, child, d)); diff > 1e-5 {
+			t.Errorf("%s: outputs differ by %g of the largest", name, diff)
+		}
+		modeltest.SameInBatches(t, child, d)
 	}
 }
 
