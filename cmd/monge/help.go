@@ -164,8 +164,8 @@ the time that each takes, and nothing is written. Without data that is the lossl
 pass.
 
 Under --macs, --params, --size, --latency and --max-drop residual blocks may be dropped
-and linear operators split in two of a lower rank, too, where that serves predictions
-better (--moves).
+and linear operators split in two, of a lower rank or for the rows and the columns of a
+kernel, where that serves predictions better (--moves).
 
 The lossless pass runs first (--no-lossless: not at all). It removes channels that do
 not depend on the input, that repeat another one or that nobody reads, unused nodes

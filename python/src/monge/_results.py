@@ -214,6 +214,7 @@ class Ranked(_Object):
     name: str
     rank: int  # channels between the two
     of: int
+    spatial: bool = False  # one reads the rows of a kernel, the other its columns
     divergence: float | None = None  # an estimate
 
 
