@@ -81,7 +81,7 @@ func jsonCommands(t *testing.T) map[string][]string {
 		"inspect":     {"inspect", model("resnet_a")},
 		"fuse":        with(calib, "fuse", model("mlp_a"), model("mlp_b"), "--method", "union", "-o", out(t), "--tune", "1", "--limit", "60"),
 		"compress":    with(calib, "compress", model("resnet_a"), "-o", out(t), "--keep", "0.5", "--tune", "1", "--limit", "150"),
-		"moves":       with(calib, "compress", model("resnet_a"), "-o", out(t), "--macs", "0.45", "--moves", "depth,rank", "--tune", "0", "--no-latency"),
+		"moves":       with(calib, "compress", model("resnet_a"), "-o", out(t), "--macs", "0.25", "--moves", "depth,rank", "--tune", "0", "--no-latency"),
 		"search":      with(calib, "compress", model("mlp_a"), "-o", out(t), "--max-drop", "0.05", "--limit", "100", "--moves", "width", "--eval-data", modeltest.Dir("mnist_test.npz")),
 		"int8":        with(calib, "compress", model("resnet_a"), "-o", out(t), "--int8", "--limit", "60"),
 		"lossless":    {"compress", model("mlp_wide"), "-o", out(t), "--lossless"},
