@@ -491,9 +491,9 @@ func (c *compression) priceRanks(ctx context.Context, contest *pipeline.Contest,
 		return err
 	}
 	var tries []rankTry
-	tell := c.Stage("price ranks")
+	tell, most := c.Stage("price ranks"), c.ranked()
 	for i, p := range all {
-		tell(i+1, len(all)+mostRanked)
+		tell(i+1, len(all)+most)
 		if p.across == 1 {
 			p.spread, spreads = spreads[0], spreads[1:]
 		}
@@ -507,10 +507,10 @@ func (c *compression) priceRanks(ctx context.Context, contest *pipeline.Contest,
 	// Those that seem to pay best, in the order of the model.
 	best := slices.Clone(tries)
 	slices.SortStableFunc(best, func(x, y rankTry) int { return cmp.Compare(x.worth, y.worth) })
-	best = best[:min(mostRanked, len(best))]
+	best = best[:min(most, len(best))]
 	for i, t := range tries {
 		if t.worth == 0 || slices.Contains(best, t) {
-			tell(len(all)+mostRanked*i/len(tries), len(all)+mostRanked)
+			tell(len(all)+most*i/len(tries), len(all)+most)
 			if err := c.priceRank(ctx, contest, seen, t.rankPrice, t.rank); err != nil {
 				return err
 			}
@@ -528,9 +528,17 @@ func (c *compression) spreads(ctx context.Context, s *edit.Subject, of []stats.C
 	return stats.Spreads(ctx, s.Model, c.priced(), of, size, c.Memory, dataset.StreamOptions{Batch: c.Batch, Threads: c.Threads})
 }
 
-// mostRanked is the number of operators whose ranks are measured: few are taken in the end, and each
-// costs as much as a space.
-const mostRanked = 40
+// mostRanked bounds the number of operators whose ranks are measured, fewRanked that of a large model,
+// of which each costs as much as a space.
+const mostRanked, fewRanked = 40, 10
+
+// ranked is the number of operators whose ranks are measured.
+func (c *compression) ranked() int {
+	if c.large() {
+		return fewRanked
+	}
+	return mostRanked
+}
 
 // A rankTry is an operator at a rank that may pay; worth is what it seems to cost for what is saved, 0
 // where nothing is known.

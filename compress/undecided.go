@@ -124,7 +124,7 @@ func (c *compression) searchTime(ctx context.Context) (time.Duration, error) {
 	b := budget{unit: inMACs}
 	kinds := 3
 	if c.moving(b) {
-		tries += min(len(s.Analysis.Blocks()), most) + 2*min(mostRanked, most, len(s.Analysis.Ops))
+		tries += min(len(s.Analysis.Blocks()), most) + 2*min(c.ranked(), most, len(s.Analysis.Ops))
 		kinds = mostKinds
 	}
 	_, bytes := c.model.Size()

@@ -11,7 +11,7 @@ import (
 func TestAcross(t *testing.T) {
 	for text, want := range map[string]int{
 		"x: N 3 9 9\ny = Conv(x, w[8 3 3 5]) pads=1,2,1,2":               5,
-		"x: N 3 9 9\ny = Conv(x, w[8 3 3 5]) auto_pad=SAME_LOWER":      5,
+		"x: N 3 9 9\ny = Conv(x, w[8 3 3 5]) auto_pad=SAME_LOWER":        5,
 		"x: N 3 9 9\ny = Conv(x, w[8 3 3 3]) pads=0,2,0,2 dilations=1,2": 3,
 		"x: N 3 9 9\ny = Conv(x, w[8 3 3 3])":                            1, // makes narrower maps
 		"x: N 3 9 9\ny = Conv(x, w[8 3 3 3]) pads=1,1,1,1 strides=2,2":   1,
@@ -20,7 +20,7 @@ func TestAcross(t *testing.T) {
 		"x: N 3 9\ny = Conv(x, w[8 3 3]) pads=1,1":                       1,
 		"x: N 3 9 9 9\ny = Conv(x, w[8 3 3 3 3]) pads=1,1,1,1,1,1":       1,
 		"x: N 3\ny = Gemm(x, w[3 8])":                                    1,
-		"x: N 3 9 9\ny = Conv(x, w[8 3 3 3]) auto_pad=VALID":           1,
+		"x: N 3 9 9\ny = Conv(x, w[8 3 3 3]) auto_pad=VALID":             1,
 	} {
 		m, err := onnxtest.Parse(text)
 		if err != nil {

@@ -3,6 +3,7 @@ package refit
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 
 	"gonum.org/v1/gonum/floats"
@@ -196,17 +197,24 @@ func kernelMatrix(w *weights) (*mat.Dense, error) {
 }
 
 // directionsOf are the squared singular values of a matrix, from most to least, and its left singular
-// vectors.
+// vectors, by the eigenvectors of the smaller of its products with itself.
 func directionsOf(m *mat.Dense) (values []float64, left *mat.Dense, err error) {
-	var svd mat.SVD
-	if !svd.Factorize(m, mat.SVDThin) {
-		return nil, nil, fmt.Errorf("its singular vectors cannot be computed")
+	var of mat.Matrix = m
+	rows, cols := m.Dims()
+	if cols < rows {
+		of = m.T()
 	}
-	left = &mat.Dense{}
-	svd.UTo(left)
-	for _, s := range svd.Values(nil) {
-		values = append(values, s*s)
+	n, _ := of.Dims()
+	product := mat.NewSymDense(n, nil)
+	product.SymOuterK(1, of)
+	values, left, err = (&stats.Spread{Mean: make([]float64, n), Cov: product}).Directions(true)
+	if err != nil || n == rows {
+		return values, left, err
 	}
+	right := left
+	left = mat.NewDense(rows, n, nil)
+	left.Mul(m, right)
+	left.Apply(func(_, j int, v float64) float64 { return v / math.Sqrt(max(values[j], math.SmallestNonzeroFloat64)) }, left)
 	return values, left, nil
 }
 
