@@ -95,7 +95,7 @@ func (c *compression) carryOut(ctx context.Context, made pipeline.Made, m *moves
 }
 
 // unfitted makes the model of an allocation without regard to what it computes: of every space the first
-// channels stay, and of an operator that becomes two the first rows.
+// channels stay, and of an operator that becomes two the first rows or numbers.
 func (a *allocation) unfitted(s *edit.Subject) (*onnxio.Model, error) {
 	w, narrow, ranks := coupling.WidthsOf(a.widths), edit.Maps{}, map[string]int{}
 	for sp, k := range a.widths {

@@ -473,7 +473,9 @@ func (c *compression) planned(ctx context.Context, s *edit.Subject) (m moves, er
 		case x.Rank > full:
 			return m, fail(x.line, "ranks", x.Name, "%d is more than the %d that its weight can have", x.Rank, full)
 		}
-		found, of = append(found, f), append(of, refit.Made(l))
+		if found = append(found, f); f.across == 1 {
+			of = append(of, refit.Made(l))
+		}
 	}
 	spreads, err := c.spreads(ctx, s, of)
 	if err != nil {
@@ -481,8 +483,10 @@ func (c *compression) planned(ctx context.Context, s *edit.Subject) (m moves, er
 	}
 	m.ranks = map[string]factors{}
 	for i, f := range found {
-		if f.spread = spreads[i]; f.across == 1 && (f.spread == nil || len(f.spread.Mean) != f.outputs.Size()) {
-			return m, fail(p.Ranks[i].line, "ranks", p.Ranks[i].Name, "the data do not show what it makes")
+		if f.across == 1 {
+			if f.spread, spreads = spreads[0], spreads[1:]; f.spread == nil || len(f.spread.Mean) != f.outputs.Size() {
+				return m, fail(p.Ranks[i].line, "ranks", p.Ranks[i].Name, "the data do not show what it makes")
+			}
 		}
 		m.ranks[f.op.Weight] = f
 	}

@@ -580,7 +580,7 @@ func (c *compression) priceRank(ctx context.Context, contest *pipeline.Contest, 
 const leastSaved = 0.2
 
 // rankSteps are the ranks that an operator may have as two, from the lowest: multiples at which
-// enough is saved, of weights and of time where that is asked for, a sixteenth of the outputs apart,
+// enough is saved, of weights and of time where that is asked for, a sixteenth of the full rank apart,
 // and not below the floor.
 func (c *compression) rankSteps(p *rankPrice, b budget, s *edit.Subject) (out []int) {
 	given := c.o.Multiple

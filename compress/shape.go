@@ -79,14 +79,14 @@ func (r removed) holds(s *coupling.Space) bool {
 }
 
 // factors are those of a linear operator that becomes two: rank×inputs behind which stands
-// outputs×rank.
+// outputs×rank, or a kernel's rows behind which stand its columns.
 type factors struct {
 	op      *coupling.LinearOp
 	rank    int
 	outputs *coupling.Axis // of the weight
 	across  int            // columns of the kernel that the second one reads, see edit.Across
 	weight  *coupling.Weight
-	spread  *stats.Spread // of what it makes; nil where the second reads columns
+	spread  *stats.Spread // of what it makes; it is not needed where the second reads columns
 }
 
 // factorsOf are those of an operator.

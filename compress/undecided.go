@@ -122,15 +122,22 @@ func (c *compression) searchTime(ctx context.Context) (time.Duration, error) {
 	most := (&observed{subject: s}).most()
 	tries := len(c.probes()) * min(spaces, most)
 	b := budget{unit: inMACs}
-	kinds := 3
+	kinds, kernels := 3, 0 // of those tried that are fitted
 	if c.moving(b) {
-		tries += min(len(s.Analysis.Blocks()), most) + 2*min(c.ranked(), most, len(s.Analysis.Ops))
+		ranks := 2 * min(c.ranked(), most, len(s.Analysis.Ops))
+		tries += min(len(s.Analysis.Blocks()), most) + ranks
+		for _, l := range s.Graph.Linears() {
+			if edit.Across(l) > 1 {
+				kernels = min(kernels+2, ranks)
+			}
+		}
 		kinds = mostKinds
 	}
 	_, bytes := c.model.Size()
 	load := tryBase.Seconds() + tryNode.Seconds()*float64(len(s.Graph.Nodes)) + float64(bytes)/tryBytes
 	fit := func(samples int) float64 { return fitPasses*float64(samples)*run + solve }
 	seconds := float64(tries) * (load + judgedEach*float64(c.compared())/2*run)
+	seconds += float64(kernels) * fitPasses * float64(c.tried(quickSamples)) * run
 	candidate := load + fit(c.tried(quickSamples)) + judgedEach*float64(c.tried(mostJudged))*run
 	samples, judged := 0, 0
 	if split.Fit != nil {

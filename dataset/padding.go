@@ -64,18 +64,34 @@ func (d *Data) Unpadded(ctx context.Context, models []*onnxio.Model, threads int
 	}
 	each := out
 	each.ends = ends
-	same := func(cut *Data, batch int) bool {
-		return !slices.ContainsFunc(models, func(m *onnxio.Model) bool { return !d.putsOutSame(ctx, m, cut, batch, full, threads) })
+	tried := d.someLengths(ends)
+	same := func(cut *Data, batch int, apart bool) bool {
+		cut.order = tried.order
+		return !slices.ContainsFunc(models, func(m *onnxio.Model) bool { return !tried.putsOutSame(ctx, m, cut, batch, full, apart, threads) })
 	}
+	shared := out
 	switch {
-	case same(each.cut(), 1):
+	case same(each.cut(), 1, true):
 		each.remarks = append(d.Remarks(), fmt.Sprintf("%s: sequences are cut where they end, after %d of %d in the mean: what follows is padding that changes nothing", d.name, (total+d.Len()/2)/d.Len(), full))
 		return &each, ctx.Err()
-	case long < full && same(&out, paddingTried):
+	case long < full && same(&shared, paddingTried, false):
 		out.remarks = append(d.Remarks(), fmt.Sprintf("%s: sequences are cut to the longest, %d of %d: what follows is padding that changes nothing", d.name, long, full))
 		return &out, ctx.Err()
 	}
 	return d, ctx.Err()
+}
+
+// someLengths are a few samples, from the shortest to the longest.
+func (d *Data) someLengths(ends []int) *Data {
+	c := *d
+	sorted := slices.Clone(d.order)
+	slices.SortStableFunc(sorted, func(i, j int) int { return cmp.Compare(ends[i], ends[j]) })
+	c.order = nil
+	n := min(paddingTried, len(sorted))
+	for k := range n {
+		c.order = append(c.order, sorted[k*(len(sorted)-1)/max(n-1, 1)])
+	}
+	return &c
 }
 
 // endsOf are the lengths of all sequences, at least 1, by sample. They end where a mask (ones, then
@@ -137,15 +153,24 @@ func (d *Data) Ragged(batch int) *Data {
 	c := d.cut()
 	lengths, index := d.Lengths(), FirstShuffled(d.Len(), d.Len(), FileOrder)
 	slices.SortStableFunc(index, func(i, j int) int { return cmp.Compare(lengths[i], lengths[j]) })
+	whole, rest := len(index)/batch, len(index)%batch
+	var last []int // the batch that is not full, which has some of all lengths
+	for k := rest - 1; k >= 0 && whole > 0; k-- {
+		at := (2*k + 1) * len(index) / (2 * rest)
+		last = append(last, index[at])
+		index = slices.Delete(index, at, at+1)
+	}
 	c.order = nil
-	whole := len(index) / batch
-	blocks := FirstShuffled(whole+1, whole+1, FileOrder)
-	// The last one, which is not full, stays where it is.
-	rand.New(rand.NewPCG(raggedSeed, 0)).Shuffle(whole, func(i, j int) { blocks[i], blocks[j] = blocks[j], blocks[i] })
-	for _, k := range blocks {
-		for _, i := range index[k*batch : min((k+1)*batch, len(index))] {
+	for _, k := range rand.New(rand.NewPCG(raggedSeed, 0)).Perm(whole) {
+		for _, i := range index[k*batch : (k+1)*batch] {
 			c.order = append(c.order, d.order[i])
 		}
+	}
+	if whole == 0 {
+		last = index
+	}
+	for _, i := range last {
+		c.order = append(c.order, d.order[i])
 	}
 	return c
 }
@@ -200,12 +225,14 @@ func (f *Feed) cut(places []int, values map[string]*engine.Value) {
 	}
 	for _, v := range values {
 		if len(v.Dims) == 2 && v.Dims[1] > long { // all that has axes is a sequence, or there would be no ends
-			v.I64, v.Dims = firstOfRows(v.I64, v.Dims[1], long), []int{v.Dims[0], long}
+			full := v.Dims[1]
+			v.I64, v.F32, v.F64 = firstOfRows(v.I64, full, long), firstOfRows(v.F32, full, long), firstOfRows(v.F64, full, long)
+			v.Dims = []int{v.Dims[0], long}
 		}
 	}
 }
 
-// firstOfRows are the first so many numbers of each row.
+// firstOfRows are the first so many numbers of each row; nil stays nil.
 func firstOfRows[T any](x []T, width, most int) []T {
 	out := x[:0]
 	for ; len(x) > 0; x = x[width:] {
@@ -234,15 +261,16 @@ func (a *array) cut(n int) *array {
 	return out
 }
 
-// putsOutSame reports whether a model puts out the same for some samples of d, and for those of cut,
-// of which the sequences end earlier, in batches of that size.
-func (d *Data) putsOutSame(ctx context.Context, m *onnxio.Model, cut *Data, batch, full, threads int) bool {
+// putsOutSame reports whether a model puts out the same for the samples of d, and for those of cut, of
+// which the sequences end earlier, in batches of that size. apart: each batch may end elsewhere, so
+// that outputs have to be in rows that all have, of channels, behind the places.
+func (d *Data) putsOutSame(ctx context.Context, m *onnxio.Model, cut *Data, batch, full int, apart bool, threads int) bool {
 	var names []string
 	for _, o := range m.Proto.GetGraph().GetOutput() {
 		names = append(names, o.GetName())
 	}
 	run := func(d *Data) (out []*engine.Value, err error) {
-		err = Stream(ctx, m, d.Range(0, min(paddingTried, d.Len())), names, StreamOptions{Batch: batch, Threads: threads},
+		err = Stream(ctx, m, d, names, StreamOptions{Batch: batch, Threads: threads},
 			func(_, _ int, values map[string]*engine.Value) error {
 				for _, name := range names {
 					out = append(out, values[name])
@@ -260,7 +288,22 @@ func (d *Data) putsOutSame(ctx context.Context, m *onnxio.Model, cut *Data, batc
 		return false
 	}
 	for i, a := range before {
-		if !sameUpTo(a, after[i], full) {
+		if !sameUpTo(a, after[i], full) || apart && !inRows(a.Dims, after[i].Dims) {
+			return false
+		}
+	}
+	return true
+}
+
+// inRows reports whether sizes of an output differ, if any do, on axes between the samples and the
+// channels.
+func inRows(a, b []int) bool {
+	last := len(a) - 1
+	for last > 0 && a[last] == 1 && b[last] == 1 {
+		last--
+	}
+	for i := range a {
+		if a[i] != b[i] && (i == 0 || i >= last) {
 			return false
 		}
 	}

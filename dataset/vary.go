@@ -125,6 +125,9 @@ func (f *Feed) sequences(values map[string]*engine.Value, n int) (length int) {
 	tokens := false
 	for _, s := range f.slots {
 		v := values[s.in.Name]
+		if len(v.Dims) == 0 {
+			continue // the same for all
+		}
 		if len(v.Dims) != 2 || v.Dims[0] != n || length > 0 && v.Dims[1] != length {
 			return 0
 		}
@@ -152,6 +155,9 @@ func (f *Feed) splice(places, others []int, rngs []*rand.Rand, length int, value
 	var own, theirs, strange []*engine.Value
 	for _, s := range f.slots {
 		v := values[s.in.Name]
+		if len(v.Dims) == 0 {
+			continue
+		}
 		with, err := s.read(others)
 		if err != nil {
 			return err

@@ -87,8 +87,10 @@ func (c *comparison) add(out, reference *engine.Value, n, length int) error {
 	switch axis := c.output.Axis; {
 	case c.output.Task == Regress || axis >= len(out.Dims):
 		rows := n
-		if d := out.Dims; length > 0 && len(d) > 2 && d[0] == n && d[1] == length {
-			rows *= length
+		for axis, d := range out.Dims[:max(len(out.Dims)-1, 0)] {
+			if axis > 0 && length > 0 && d == length && out.Dims[0] == n {
+				rows = engine.Count(out.Dims[:axis+1])
+			}
 		}
 		c.spread.Add(y0, rows)
 	case c.output.Task == Classify:

@@ -45,14 +45,14 @@ func MultipleOfShare(s *coupling.Space, given int) int {
 	return 1
 }
 
-// MultipleOfRank is what ranks of an operator with some outputs are multiples of where it becomes two:
+// MultipleOfRank is what ranks of an operator of some full rank are multiples of where it becomes two:
 // as [Multiple], for the space between the two.
-func MultipleOfRank(op *onnxpb.NodeProto, outputs, given int) int {
+func MultipleOfRank(op *onnxpb.NodeProto, full, given int) int {
 	switch {
 	case given > 0:
 		return given
 	case overImages(op):
-		return whole(outputs, block/2)
+		return whole(full, block/2)
 	}
 	return 1
 }

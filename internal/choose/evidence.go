@@ -204,7 +204,7 @@ func observeTogether(ctx context.Context, parents []Parent, all []*observation, 
 	o.Batch = max(1, min(o.batch(), int(stats.RoomIn(o.Memory).Bytes/4/bytes)))
 	batch, batches := 0, (samples+o.Batch-1)/o.Batch
 	rng := rand.New(rand.NewPCG(1, 2))
-	return dataset.StreamTogether(ctx, models, o.Data, tensors, o.StreamOptions, func(n int, values []map[string]*engine.Value) error {
+	return dataset.StreamTogether(ctx, models, o.Data.Ragged(o.Batch), tensors, o.StreamOptions, func(n int, values []map[string]*engine.Value) error {
 		held := heldOut(batch, batches)
 		batch++
 		most := int(math.Ceil(float64(maxRows) * float64(n) / float64(samples)))

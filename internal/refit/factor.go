@@ -27,8 +27,8 @@ type Factoring struct {
 	Spread *stats.Spread
 }
 
-// MostFactored bounds the outputs of an operator that becomes two, or the rows of inputs and columns of
-// outputs that it has, since the directions of n of them take n³ operations.
+// MostFactored bounds the outputs of an operator that becomes two, or the rank of its kernel, since the
+// directions of n outputs take n³ operations.
 const MostFactored = 1024
 
 // Ranks says, for every operator of a subject that could become two, in how many directions lies a
@@ -196,6 +196,9 @@ func kernelMatrix(w *weights) (*mat.Dense, error) {
 	return out, nil
 }
 
+// noValue is the share of the largest squared singular value up to which others are of rounding.
+const noValue = 1e-14
+
 // directionsOf are the squared singular values of a matrix, from most to least, and its left singular
 // vectors, by the eigenvectors of the smaller of its products with itself.
 func directionsOf(m *mat.Dense) (values []float64, left *mat.Dense, err error) {
@@ -214,7 +217,12 @@ func directionsOf(m *mat.Dense) (values []float64, left *mat.Dense, err error) {
 	right := left
 	left = mat.NewDense(rows, n, nil)
 	left.Mul(m, right)
-	left.Apply(func(_, j int, v float64) float64 { return v / math.Sqrt(max(values[j], math.SmallestNonzeroFloat64)) }, left)
+	left.Apply(func(_, j int, v float64) float64 {
+		if values[j] <= noValue*values[0] {
+			return 0 // nothing but rounding
+		}
+		return v / math.Sqrt(values[j])
+	}, left)
 	return values, left, nil
 }
 

@@ -152,14 +152,15 @@ var separable = map[string]string{
 	"rows not padded":        "c = Conv(b, low[10 6 3 3], b2[10]) pads=0,1,0,1 strides=1,1",
 	"dilated":                "c = Conv(b, low[10 6 3 3], b2[10]) pads=1,2,1,2 dilations=1,2",
 	"padded on a side":       "c = Conv(b, low[10 6 2 3], b2[10]) pads=0,2,1,0 kernel_shape=2,3",
+	"few outputs":            "c = Conv(b, low[4 6 3 3], b2[4]) pads=1,1,1,1",
 	"more rows than columns": "c = Conv(b, low[10 6 5 2], b2[10]) pads=2,1,2,0",
 }
 
-// A kernel of low rank becomes rows and columns without a loss, and so does any with a full rank,
-// which would not be done.
+// A kernel of low rank becomes rows and columns without a loss, also where more channels stand between
+// them than it needs.
 func TestFactorOfKernels(t *testing.T) {
 	for name, c := range separable {
-		m, err := onnxtest.Parse("x: N 3 9 9\na = Conv(x, w1[6 3 3 3])\nb = Tanh(a)\n" + c + "\nd = Tanh(c)\ny = Conv(d, w3[3 10 1 1])")
+		m, err := onnxtest.Parse("x: N 3 9 9\na = Conv(x, w1[6 3 3 3])\nb = Tanh(a)\n" + c + "\nd = Tanh(c)\ny = GlobalAveragePool(d)")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -171,12 +172,12 @@ func TestFactorOfKernels(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rows, columns := w.Dims[2], w.Dims[3]
+		outputs, rows, columns := w.Dims[0], w.Dims[2], w.Dims[3]
 		rng := rand.New(rand.NewPCG(1, 2))
 		const rank = 3
 		values := make([]float64, w.Len())
 		for range rank {
-			a, b := make([]float64, 6*rows), make([]float64, 10*columns)
+			a, b := make([]float64, 6*rows), make([]float64, outputs*columns)
 			for _, v := range [][]float64{a, b} {
 				for i := range v {
 					v[i] = rng.NormFloat64() / 4
@@ -195,6 +196,14 @@ func TestFactorOfKernels(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		more := m.Clone()
+		if _, err := refit.Factor(more, teach.Parent{Subject: s, Share: 1}, map[string]refit.Factoring{"c": {Rank: rank + 2}}); err != nil {
+			t.Fatal(err)
+		}
+		data := modeltest.Noise(t, m, 60, 3)
+		if diff := modeltest.MaxDiff(t, modeltest.Outputs(t, m, data), modeltest.Outputs(t, more, data)); !(diff <= 1e-5) {
+			t.Errorf("%s: outputs differ by %g of the largest where there are channels to spare", name, diff)
+		}
 		child := m.Clone()
 		between, err := refit.Factor(child, teach.Parent{Subject: s, Share: 1}, map[string]refit.Factoring{"c": {Rank: rank}})
 		if err != nil || len(between) != 1 {
@@ -205,7 +214,7 @@ func TestFactorOfKernels(t *testing.T) {
 		}
 		before, _ := m.Size()
 		const biases = 6 + 10 + 3 // which layers may get
-		if after, _ := child.Size(); after > before-int64(w.Len()-rank*(6*rows+10*columns))+biases {
+		if after, _ := child.Size(); after > before-int64(w.Len()-rank*(6*rows+outputs*columns))+biases {
 			t.Errorf("%s: %d parameters, before %d", name, after, before)
 		}
 		d := modeltest.Noise(t, m, 60, 3)

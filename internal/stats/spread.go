@@ -53,7 +53,7 @@ func Spreads(ctx context.Context, m *onnxio.Model, data *dataset.Data, of []Chan
 	o.Batch = max(1, min(o.Batch, int(RoomIn(memory).Bytes/4/bytes)))
 	sums := make([]spreadSum, len(of))
 	rng := rand.New(rand.NewPCG(1, 3))
-	err = dataset.Stream(ctx, m, data, names, o, func(_, n int, values map[string]*engine.Value) error {
+	err = dataset.Stream(ctx, m, data.Ragged(o.Batch), names, o, func(_, n int, values map[string]*engine.Value) error {
 		for i, c := range of {
 			if err := sums[i].take(values[c.Tensor], c.Axis, float64(n)/float64(data.Len()), rng); err != nil {
 				return fmt.Errorf("activation %q: %w", c.Tensor, err)

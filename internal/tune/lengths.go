@@ -100,12 +100,12 @@ func (r *run) shorten(ctx context.Context, seen *sights) error {
 	return nil
 }
 
-// shorter is the trainer again, for runs of other sizes; nil if that does not train the same
+// shorter is the trainer again, for runs of other sizes; nil if there is none that trains the same
 // parameters.
 func (r *run) shorter(ctx context.Context, seen *sights, example map[string]*engine.Value) (*trainer, error) {
 	s := &sights{dims: maps.Clone(seen.dims), values: maps.Clone(seen.values), rms: seen.rms}
 	if err := s.resize(ctx, r.child, example); err != nil {
-		return nil, err
+		return nil, ctx.Err()
 	}
 	var goals []*goal
 	for _, g := range r.trainer.goals {
@@ -115,7 +115,7 @@ func (r *run) shorter(ctx context.Context, seen *sights, example map[string]*eng
 	}
 	t, err := newTrainer(ctx, r.child, goals, s, r.o.Threads)
 	if err != nil {
-		return nil, err
+		return nil, ctx.Err()
 	}
 	if !slices.Equal(t.names, r.trainer.names) {
 		t.session.Close()
