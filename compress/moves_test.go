@@ -181,7 +181,7 @@ func TestSeparableWithoutLoss(t *testing.T) {
 	}
 	timed := onTable(latencytest.Table(t, m, 1), compress.Latency{Share: 0.6})
 	timed.NoData = false
-	for unit, o := range map[string]compress.Options{"MACs": {MACs: 0.5}, "time": timed} {
+	for unit, o := range map[string]compress.Options{"parameters": {Params: 0.5}, "time": timed} {
 		out, report := moved(t, m, o)
 		if len(report.Ranks) < 2 || len(report.Blocks) > 0 {
 			t.Errorf("%s: ranks %+v, blocks %+v", unit, report.Ranks, report.Blocks)
@@ -191,8 +191,8 @@ func TestSeparableWithoutLoss(t *testing.T) {
 				t.Errorf("%s: %+v", unit, r)
 			}
 		}
-		if l := report.Latency; l == nil && report.After.MACs > report.Before.MACs/2 || l != nil && l.Predicted > 0.6 {
-			t.Errorf("%s: %d multiply-accumulates of %d, %+v", unit, report.After.MACs, report.Before.MACs, l)
+		if l := report.Latency; l == nil && report.After.Params > report.Before.Params/2 || l != nil && l.Predicted > 0.6 {
+			t.Errorf("%s: %d parameters of %d, %+v", unit, report.After.Params, report.Before.Params, l)
 		}
 		d := modeltest.Noise(t, m, 50, 7)
 		if e := modeltest.RelativeError(modeltest.Outputs(t, m, d), modeltest.Outputs(t, out, d)); e > 3e-4 {
@@ -208,7 +208,7 @@ func TestMovesAsked(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, moves := range [][]compress.Move{{compress.Width}, {compress.Depth}, {compress.Rank}, {compress.Width, compress.Depth, compress.Rank}} {
-		out, report := moved(t, m, compress.Options{MACs: 0.65, Moves: moves})
+		out, report := moved(t, m, compress.Options{Params: 0.65, Moves: moves})
 		narrower := slices.ContainsFunc(report.Spaces, func(s compress.Space) bool { return s.After != s.Before && s.After > 0 })
 		for move, made := range map[compress.Move]bool{compress.Width: narrower, compress.Depth: len(report.Blocks) > 0, compress.Rank: len(report.Ranks) > 0} {
 			if made && !slices.Contains(moves, move) {
@@ -218,8 +218,8 @@ func TestMovesAsked(t *testing.T) {
 				t.Errorf("%v: nothing was done", moves)
 			}
 		}
-		if report.After.MACs > report.Before.MACs*65/100 {
-			t.Errorf("%v: %d multiply-accumulates of %d", moves, report.After.MACs, report.Before.MACs)
+		if report.After.Params > report.Before.Params*65/100 {
+			t.Errorf("%v: %d parameters of %d", moves, report.After.Params, report.Before.Params)
 		}
 		if size, _ := out.Size(); size > report.After.Params {
 			t.Errorf("%v: %d parameters, %d reported", moves, size, report.After.Params)

@@ -579,6 +579,12 @@ func (c *compression) priceRank(ctx context.Context, contest *pipeline.Contest, 
 // longer to run than one that costs as much.
 const leastSaved = 0.2
 
+// operatorMACs is the number of multiply-accumulates in whose time onnxruntime begins and ends one
+// operator more, on two threads some microseconds: a kernel that becomes rows and columns has to save
+// as many. A small network for digits took longer at half of its multiply-accumulates than whole
+// without that.
+const operatorMACs = 250e3
+
 // rankSteps are the ranks that an operator may have as two, from the lowest: multiples at which
 // enough is saved, of weights and of time where that is asked for, a sixteenth of the full rank apart,
 // and not below the floor.
@@ -589,7 +595,13 @@ func (c *compression) rankSteps(p *rankPrice, b budget, s *edit.Subject) (out []
 	}
 	m := channels.MultipleOfRank(p.op.Node, p.full(coupling.Widths{}), given)
 	saves := func(rank int) bool { return true }
-	if b.unit == inLatency {
+	switch {
+	case b.unit == inMACs && p.across > 1:
+		saves = func(rank int) bool {
+			left := float64(p.at(rank).elements(nil)) / float64(p.weight.Len())
+			return (1-left)*float64(p.op.MACs(nil)) >= operatorMACs
+		}
+	case b.unit == inLatency:
 		node, p := p.op.Node, c.clock.predictor(c, s.Analysis)
 		saves = func(rank int) bool { return p.Node(node, nil, rank) <= (1-leastSaved)*p.Node(node, nil, 0) }
 	}
