@@ -98,6 +98,10 @@ func (r *Compression) Print(w io.Writer) {
 // timings of one model differ by less.
 const slower = 1.05
 
+// behind is by how much the share of the time may lie above that of the multiply-accumulates before the
+// report says why.
+const behind = 0.2
+
 // LowAgreement is the share below which a report points out that a model agrees with the original on
 // little.
 const LowAgreement = 0.8
@@ -138,8 +142,14 @@ func (r *Compression) printVerdict(w io.Writer) {
 		t.add("NaN, ±Inf", grouped(int64(a)), grouped(int64(b)), "")
 	}
 	t.print(w)
-	if a, b := e.Before.LatencyMS, e.After.LatencyMS; a != nil && b != nil && *b > slower**a && r.Latency == nil && r.After.MACs < r.Before.MACs {
-		fmt.Fprintln(w, "it is slower than the original here, since kernels work on blocks of channels: --latency asks for time")
+	if a, b := e.Before.LatencyMS, e.After.LatencyMS; a != nil && b != nil && r.Latency == nil && r.After.MACs < r.Before.MACs {
+		spatial := slices.ContainsFunc(r.Ranks, func(x compress.Ranked) bool { return x.Spatial })
+		switch share := float64(r.After.MACs) / float64(r.Before.MACs); {
+		case spatial && *b > (share+behind)**a:
+			fmt.Fprintln(w, "rows and columns take longer than their MACs tell: --latency asks for time, --moves width,depth makes none")
+		case *b > slower**a:
+			fmt.Fprintln(w, "it is slower than the original here, since kernels work on blocks of channels: --latency asks for time")
+		}
 	}
 	if a := e.After.Agreement; a != nil && *a < LowAgreement && r.Metric == nil {
 		fmt.Fprintln(w, "that is little: a milder budget keeps more, and so do more samples and --time; --max-drop looks for what loses no more than it says")

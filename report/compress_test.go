@@ -60,3 +60,27 @@ func TestMovesTable(t *testing.T) {
 		t.Error(b.String())
 	}
 }
+
+// Why a result takes longer than its multiply-accumulates tell is said.
+func TestTimeBehindMACs(t *testing.T) {
+	for _, c := range []struct {
+		time    float64
+		spatial bool
+		want    string
+	}{
+		{0.6, true, ""}, {0.75, false, ""}, {0.75, true, "rows and columns take longer"}, {1.1, true, "rows and columns take longer"}, {1.1, false, "slower than the original"},
+	} {
+		before, after := 1.0, c.time
+		r := &Compression{Report: &compress.Report{Ranks: []compress.Ranked{{Name: "c", Rank: 8, Of: 48, Spatial: c.spatial}}}}
+		r.Before, r.After = Size{Params: 10, MACs: 100}, Size{Params: 5, MACs: 50}
+		r.Evaluation = &Comparison{}
+		r.Evaluation.Before.LatencyMS, r.Evaluation.After.LatencyMS = &before, &after
+		var b strings.Builder
+		r.printVerdict(&b)
+		for _, text := range []string{"rows and columns take longer", "slower than the original"} {
+			if strings.Contains(b.String(), text) != (text == c.want) {
+				t.Errorf("%+v:\n%s", c, b.String())
+			}
+		}
+	}
+}
