@@ -627,7 +627,7 @@ func (p *rankPrice) lost(rank int) float64 { return p.loses[min(rank, len(p.lose
 // kernelLoss and kernelPower tell what a convolution loses of what it computes where its kernel loses a
 // share of its squares: times the first, to the power of the second, since neighbouring pixels are
 // alike and the second operator is refitted. For twenty layers of a ResNet-20 and a VGG11 at 75, 50 and
-// 30 % of their cost that is right within a factor of three.
+// 30 % of their cost that is right within a factor of four.
 const kernelLoss, kernelPower = 0.6, 1.5
 
 // estimate finds out what is lost by rank, and reports whether that is known.

@@ -191,7 +191,7 @@ func (f *Feed) splice(places, others []int, rngs []*rand.Rand, length int, value
 	return nil
 }
 
-// copyPlaces copies the numbers from some place to another, which is not copied.
+// copyPlaces copies what stands at the places from start on and before end.
 func copyPlaces(to, from []*engine.Value, start, end int) {
 	for k, v := range to {
 		w := from[k]

@@ -140,7 +140,8 @@ func TestVariedVectors(t *testing.T) {
 }
 
 // Sequences of tokens begin as the sample and end as another one, in all inputs at the same place,
-// within what both have before they are filled up, and have some words of a third. Whole numbers of other shapes stay as they are.
+// within what both have before they are filled up, and have some words of a third. Whole numbers of
+// other shapes stay as they are.
 func TestVariedTokens(t *testing.T) {
 	const n, length = 6, 9
 	ids, mask := make([]int64, n*length), make([]float32, n*length)
