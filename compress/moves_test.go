@@ -25,18 +25,7 @@ func withWeight(t *testing.T, text, name string, set func(w *onnxio.Tensor)) *on
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := m.Graph()
-	if err != nil {
-		t.Fatal(err)
-	}
-	w, err := m.Tensor(g.Constant(name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	set(w)
-	if err := g.SetConstant(w); err != nil {
-		t.Fatal(err)
-	}
+	modeltest.SetWeight(t, m, name, set)
 	return m
 }
 
@@ -137,47 +126,14 @@ func TestMovesWithoutLoss(t *testing.T) {
 	}
 }
 
-// separable gives a kernel [O, I, rows, columns] a rank, as inputs and rows by outputs and columns.
-func separable(rank int) func(w *onnxio.Tensor) {
-	return func(w *onnxio.Tensor) {
-		outputs, inputs, rows, columns := w.Dims[0], w.Dims[1], w.Dims[2], w.Dims[3]
-		rng := rand.New(rand.NewPCG(3, 4))
-		a, b := mat.NewDense(inputs*rows, rank, nil), mat.NewDense(rank, outputs*columns, nil)
-		for _, x := range []*mat.Dense{a, b} {
-			x.Apply(func(_, _ int, _ float64) float64 {
-				return rng.NormFloat64() / math.Sqrt(math.Sqrt(float64(inputs*rows*rank)))
-			}, x)
-		}
-		var ab mat.Dense
-		ab.Mul(a, b)
-		values := make([]float64, w.Len())
-		for i := range values {
-			column, row, in, out := i%columns, i/columns%rows, i/columns/rows%inputs, i/columns/rows/inputs
-			values[i] = ab.At(in*rows+row, out*columns+column)
-		}
-		w.SetFloat64(w.Dims, values)
-	}
-}
-
 // Convolutions that are products of rows and columns become that, without a loss.
 func TestSeparableWithoutLoss(t *testing.T) {
 	m, err := onnxtest.Parse(twoBlocks)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := m.Graph()
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, name := range []string{"w1", "w2", "w3", "w4"} {
-		w, err := m.Tensor(g.Constant(name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		separable(4)(w)
-		if err := g.SetConstant(w); err != nil {
-			t.Fatal(err)
-		}
+		modeltest.SetWeight(t, m, name, modeltest.Separable(4))
 	}
 	timed := onTable(latencytest.Table(t, m, 1), compress.Latency{Share: 0.6})
 	timed.NoData = false

@@ -110,8 +110,8 @@ func Before(g *onnxio.Graph, l *onnxio.Linear, inner *onnxio.Tensor) (between st
 	}
 	n.Input[0] = between
 	if across > 1 {
-		rowsOf(first, l.Window)
-		columnsOf(n, l.Window)
+		alongAxis(first, l.Window, 0)
+		alongAxis(n, l.Window, 1)
 	} else {
 		for _, name := range []string{"transA", "strides", "pads", "dilations", "auto_pad"} {
 			onnxio.RemoveAttr(n, name)
@@ -125,10 +125,7 @@ func Before(g *onnxio.Graph, l *onnxio.Linear, inner *onnxio.Tensor) (between st
 	return between, outer, g.Refresh()
 }
 
-// rowsOf leaves of a window of two axes what is about rows, columnsOf what is about columns.
-func rowsOf(n *onnxpb.NodeProto, w *onnxio.Window)    { alongAxis(n, w, 0) }
-func columnsOf(n *onnxpb.NodeProto, w *onnxio.Window) { alongAxis(n, w, 1) }
-
+// alongAxis gives a node what of a window of two axes is about one of them, the rows or the columns.
 func alongAxis(n *onnxpb.NodeProto, w *onnxio.Window, axis int) {
 	keep := func(name string, list []int, other int64) {
 		if list == nil {

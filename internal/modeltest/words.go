@@ -33,20 +33,11 @@ func Words(t testing.TB, length int) (m, near *onnxio.Model, d *dataset.Data) {
 		t.Fatal(err)
 	}
 	near = m.Clone()
-	g, err := near.Graph()
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err := near.Tensor(g.Constant("v"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range v.F32 {
-		v.F32[i] *= 1 + 0.1*float32(i%3)
-	}
-	if err := g.SetConstant(v); err != nil {
-		t.Fatal(err)
-	}
+	SetWeight(t, near, "v", func(v *onnxio.Tensor) {
+		for i := range v.F32 {
+			v.F32[i] *= 1 + 0.1*float32(i%3)
+		}
+	})
 	const n = 60
 	rng := rand.New(rand.NewPCG(4, 4))
 	ids, mask := make([]int64, n*length), make([]int64, n*length)

@@ -76,26 +76,17 @@ func lowered(t *testing.T, text string, axis, rank int) *onnxio.Model {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := m.Graph()
-	if err != nil {
-		t.Fatal(err)
-	}
-	w, err := m.Tensor(g.Constant("low"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	rows, cols := w.Dims[0], w.Len()/w.Dims[0]
-	rng := rand.New(rand.NewPCG(1, 2))
-	a, b := mat.NewDense(rows, rank, nil), mat.NewDense(rank, cols, nil)
-	for _, x := range []*mat.Dense{a, b} {
-		x.Apply(func(_, _ int, _ float64) float64 { return rng.NormFloat64() / math.Sqrt(float64(cols)) }, x)
-	}
-	var ab mat.Dense
-	ab.Mul(a, b)
-	w.SetFloat64(w.Dims, ab.RawMatrix().Data)
-	if err := g.SetConstant(w); err != nil {
-		t.Fatal(err)
-	}
+	modeltest.SetWeight(t, m, "low", func(w *onnxio.Tensor) {
+		rows, cols := w.Dims[0], w.Len()/w.Dims[0]
+		rng := rand.New(rand.NewPCG(1, 2))
+		a, b := mat.NewDense(rows, rank, nil), mat.NewDense(rank, cols, nil)
+		for _, x := range []*mat.Dense{a, b} {
+			x.Apply(func(_, _ int, _ float64) float64 { return rng.NormFloat64() / math.Sqrt(float64(cols)) }, x)
+		}
+		var ab mat.Dense
+		ab.Mul(a, b)
+		w.SetFloat64(w.Dims, ab.RawMatrix().Data)
+	})
 	return m
 }
 
@@ -164,34 +155,12 @@ func TestFactorOfKernels(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		g, err := m.Graph()
-		if err != nil {
-			t.Fatal(err)
-		}
-		w, err := m.Tensor(g.Constant("low"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		outputs, rows, columns := w.Dims[0], w.Dims[2], w.Dims[3]
-		rng := rand.New(rand.NewPCG(1, 2))
 		const rank = 3
-		values := make([]float64, w.Len())
-		for range rank {
-			a, b := make([]float64, 6*rows), make([]float64, outputs*columns)
-			for _, v := range [][]float64{a, b} {
-				for i := range v {
-					v[i] = rng.NormFloat64() / 4
-				}
-			}
-			for i := range values {
-				col, row, in, out := i%columns, i/columns%rows, i/columns/rows%6, i/columns/rows/6
-				values[i] += a[in*rows+row] * b[out*columns+col]
-			}
-		}
-		w.SetFloat64(w.Dims, values)
-		if err := g.SetConstant(w); err != nil {
-			t.Fatal(err)
-		}
+		var saves int
+		modeltest.SetWeight(t, m, "low", func(w *onnxio.Tensor) {
+			modeltest.Separable(rank)(w)
+			saves = w.Len() - rank*(w.Dims[1]*w.Dims[2]+w.Dims[0]*w.Dims[3])
+		})
 		s, err := edit.NewSubject(m, coupling.Options{})
 		if err != nil {
 			t.Fatal(err)
@@ -214,7 +183,7 @@ func TestFactorOfKernels(t *testing.T) {
 		}
 		before, _ := m.Size()
 		const biases = 6 + 10 + 3 // which layers may get
-		if after, _ := child.Size(); after > before-int64(w.Len()-rank*(6*rows+outputs*columns))+biases {
+		if after, _ := child.Size(); after > before-int64(saves)+biases {
 			t.Errorf("%s: %d parameters, before %d", name, after, before)
 		}
 		d := modeltest.Noise(t, m, 60, 3)
